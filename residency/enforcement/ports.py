@@ -1,0 +1,149 @@
+"""What the enforcement point needs of the outside world, as contracts. Adapters keep them; one suite per port proves it.
+
+Every method says what it does when the thing behind it fails: it raises one of `residency.errors.Unavailable`, never
+returns a default. Times are microseconds since the epoch, UTC. None of these may put personal data, secrets or URLs
+into a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol, runtime_checkable
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from residency.model import FactSet, Pin, Region
+
+__all__ = ["Clock", "Entropy", "Facts", "Journal", "Keys", "ObjectSink", "Pins", "SinkPort"]
+
+
+class Clock(Protocol):
+    """The time. `now` is wall time and may step; `monotonic` never goes backwards and means nothing across processes."""
+
+    def now(self) -> int:
+        """Microseconds since the epoch, UTC."""
+
+    def monotonic(self) -> int:
+        """Microseconds of a clock that never goes backwards."""
+
+
+class Entropy(Protocol):
+    """Unpredictable bytes, fit for nonces, salts and aliases."""
+
+    def token(self, size: int) -> bytes:
+        """`size` bytes (at least 1) that nobody can predict."""
+
+
+class Keys(Protocol):
+    """Named keys. The same name answers the same key for as long as the key store lives."""
+
+    def signing_key(self, name: str) -> Ed25519PrivateKey:
+        """The Ed25519 key called `name`. Raises KeysUnavailable."""
+
+    def secret(self, name: str) -> bytes:
+        """The 32-byte secret called `name`. Raises KeysUnavailable."""
+
+
+class Facts(Protocol):
+    """What is true of the operator now: filings and stop orders.
+
+    `epoch()` is one cheap read; it grows whenever anything in `current()` changes and never shrinks. An act reads it
+    before it starts and before it commits, and is decided again where it moved.
+    """
+
+    def epoch(self) -> int:
+        """The present epoch."""
+
+    def current(self) -> FactSet:
+        """A consistent snapshot; its epoch is the one `epoch()` answered when it was taken or a later one."""
+
+
+class Pins(Protocol):
+    """Remembered homes, by subject digest. A version never goes backwards.
+
+    `peek` answers at once from what is held in this process: no await, no network. `known` tells whether a None is to
+    be believed: (None, True) = there is no pin; (None, False) = ask `get`.
+    """
+
+    def peek(self, subject: str) -> tuple[Pin | None, bool]:
+        """(pin, known) without waiting. Raises PinsUnavailable."""
+
+    async def get(self, subject: str) -> Pin | None:
+        """The newest pin of `subject`. Raises PinsUnavailable."""
+
+    async def put(self, pin: Pin) -> None:
+        """Store `pin` if its version is exactly one above the stored one (1 where there is none).
+
+        Raises StaleVersion (nothing is changed) or PinsUnavailable.
+        """
+
+    async def forget(self, subject: str, version: int) -> None:
+        """Remove the pin whose version is `version`. Raises StaleVersion or PinsUnavailable."""
+
+    async def aclose(self) -> None:
+        """Release what is held; idempotent."""
+
+
+class Journal(Protocol):
+    """One worker slot's durable record. An entry is *recorded* once `append` returned: `kill -9` loses nothing."""
+
+    @property
+    def slot(self) -> int:
+        """The slot's number, this process's alone while the journal is open."""
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number that the next `append` will return; counts from 0 per slot, across restarts."""
+
+    def append(self, payload: bytes) -> int:
+        """Record one entry (1 to 65,535 bytes) and return its sequence number. Makes no system call as a rule.
+
+        Raises JournalFull or JournalFailed; then nothing was recorded.
+        """
+
+    def ready(self) -> None:
+        """Raise JournalFull or JournalFailed now if an act's entries might not find room. Called before an act."""
+
+    def sync(self, seq: int) -> None:
+        """Block until entry `seq` survives a power cut (group commit). Raises JournalFailed."""
+
+    def close(self) -> None:
+        """Release the slot; idempotent."""
+
+
+class SinkPort(Protocol):
+    """One physical backend that lies in one region. Errors name the sink, never its URL."""
+
+    @property
+    def name(self) -> str:
+        """The sink's name in the deployment file."""
+
+    @property
+    def region(self) -> Region:
+        """Where its bytes rest."""
+
+    async def start(self) -> None:
+        """Connect as far as is needed to serve. Raises SinkUnavailable."""
+
+    async def ping(self) -> None:
+        """Raise SinkUnavailable unless the sink can take a write now."""
+
+    async def aclose(self) -> None:
+        """Release what is held; idempotent."""
+
+
+@runtime_checkable
+class ObjectSink(SinkPort, Protocol):
+    """A sink of whole values under string keys. A key is 1 to 512 printable characters without a leading slash or `..`."""
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store `value` whole or not at all, replacing what was there. Raises SinkUnavailable."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, None where there is none. Raises SinkUnavailable."""
+
+    async def delete(self, key: str) -> bool:
+        """Remove the value; True where there was one. Raises SinkUnavailable."""
+
+    def keys(self, prefix: str = "") -> AsyncIterator[str]:
+        """All keys that start with `prefix`, in order. Raises SinkUnavailable."""

@@ -1,0 +1,82 @@
+"""The outcome of policy: Decision, with the rules that decided and what each sink may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from residency.model.activity import Activity, Sink
+from residency.model.duty import Duty, Effect
+from residency.model.finding import Finding
+from residency.model.reason import Reason
+
+__all__ = ["Decision", "RuleRef", "SinkVerdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRef:
+    """A rule as a decision cites it."""
+
+    id: str
+    jurisdiction: str
+    instrument: str
+    article: str
+    source: str
+    confidence: str
+    mode: str  # "enforce", "warn" or "observe"
+    text: str = ""
+    text_vi: str = ""
+
+    @property
+    def citation(self) -> str:
+        """Instrument and article in one line, fit for an error body."""
+        return f"{self.instrument} {self.article}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class SinkVerdict:
+    """What the joined duty says of using one sink for this activity and subject.
+
+    `reason` is None where permitted. `unmet` are clauses that the evidence did not satisfy.
+    """
+
+    sink: Sink
+    effect: Effect
+    reason: Reason | None
+    rules: tuple[RuleRef, ...] = ()
+    unmet: tuple[frozenset[str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What may happen to this subject's data in this activity now.
+
+    `effect` and `reason` judge the activity itself. `sinks` lists every sink of the activity's store with its verdict,
+    permitted ones first, the sink where the data must go first of all. `would` carries the effect that `observe` mode
+    did not bind (equal to `effect` in `enforce`). `rules` decided, `observed` would have spoken but do not bind.
+    `jurisdictions` cover the person; `presumed` are the ones of them decided by presumption, as "VN:territory".
+    """
+
+    activity: Activity | None
+    effect: Effect
+    would: Effect
+    reason: Reason | None
+    duty: Duty
+    sinks: tuple[SinkVerdict, ...]
+    rules: tuple[RuleRef, ...]
+    observed: tuple[RuleRef, ...]
+    jurisdictions: tuple[str, ...]
+    presumed: tuple[str, ...]
+    finding: Finding
+    evidence: frozenset[str]
+    policy: str
+    epoch: int
+    unmet: tuple[frozenset[str], ...] = ()
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the activity itself may go on."""
+        return self.effect is Effect.PERMIT
+
+    def sink(self, name: str) -> SinkVerdict | None:
+        """The verdict on one sink by name, None where the activity's store has no such sink."""
+        return next((v for v in self.sinks if v.sink.name == name), None)
