@@ -1,4 +1,4 @@
-"""What the enforcement point needs of the outside world, as contracts. Adapters keep them; one suite per port proves it.
+"""What the enforcement point needs of the outside world, as contracts; one test suite per port holds adapters to them.
 
 Every method says what it does when the thing behind it fails: it raises one of `residency.errors.Unavailable`, never
 returns a default. Times are microseconds since the epoch, UTC. None of these may put personal data, secrets or URLs
@@ -18,7 +18,7 @@ __all__ = ["Clock", "Entropy", "Facts", "Journal", "Keys", "ObjectSink", "Pins",
 
 
 class Clock(Protocol):
-    """The time. `now` is wall time and may step; `monotonic` never goes backwards and means nothing across processes."""
+    """The time: `now` is wall time and may step, `monotonic` never goes backwards within a process."""
 
     def now(self) -> int:
         """Microseconds since the epoch, UTC."""
@@ -134,7 +134,7 @@ class SinkPort(Protocol):
 
 @runtime_checkable
 class ObjectSink(SinkPort, Protocol):
-    """A sink of whole values under string keys. A key is 1 to 512 printable characters without a leading slash or `..`."""
+    """A sink of whole values under keys of 1 to 512 printable characters, without a leading slash or `..`."""
 
     async def put(self, key: str, value: bytes) -> None:
         """Store `value` whole or not at all, replacing what was there. Raises SinkUnavailable."""

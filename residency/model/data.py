@@ -7,7 +7,8 @@ from typing import Final
 
 __all__ = ["CATEGORIES", "category_within", "expand", "parents"]
 
-# category -> parent. Groups as the statutes cut them: LAW.md 1.2 (personal, account, relationship), 2 (sensitive and its kinds).
+# category -> parent. Groups as the statutes cut them: Decree 53 art. 26 and Decree 333 art. 19 (personal, account,
+# relationship), Decree 356 art. 4 (sensitive and its kinds), Law on Data 60/2024 (important, core).
 CATEGORIES: Final[dict[str, str | None]] = {
     "personal": None,
     "sensitive": "personal",

@@ -71,7 +71,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Protection:
-    """Treat `field` in `direction` (in, out, rest) by `transform`; `effect` is its legal weight (none, de-identified)."""
+    """Treat `field` in `direction` (in, out, rest) by `transform`; `effect` is its legal weight."""
 
     field: str
     direction: str

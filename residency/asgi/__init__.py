@@ -1,0 +1,1 @@
+"""The edge: plain ASGI middleware and refusals as problem details."""

@@ -1,0 +1,1 @@
+"""The enforcement point: calls each stage in turn, starts acts, records them."""

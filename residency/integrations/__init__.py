@@ -1,0 +1,1 @@
+"""How apps touch it: SQLAlchemy sessions, pytest."""

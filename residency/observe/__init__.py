@@ -1,0 +1,1 @@
+"""What is counted and logged: metric cells and names."""

@@ -1,0 +1,1 @@
+"""Stores and sinks: which backend takes a subject's data under a decision."""

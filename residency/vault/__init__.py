@@ -1,0 +1,1 @@
+"""Sealing and digests of subjects: bytes and keys in, bytes out."""
