@@ -1,1 +1,1 @@
-"""The record's formats and proofs: entries in, bytes, trees and checkpoints out."""
+"""The trail: entries to bytes, bytes to a journal, journals to one transparency log that an outsider can verify."""

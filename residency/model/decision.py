@@ -51,14 +51,15 @@ class Decision:
     """What may happen to this subject's data in this activity now.
 
     `effect` and `reason` judge the activity itself. `sinks` lists every sink of the activity's store with its verdict,
-    permitted ones first, the sink where the data must go first of all. `would` carries the effect that `observe` mode
-    did not bind (equal to `effect` in `enforce`). `rules` decided, `observed` would have spoken but do not bind.
-    `jurisdictions` cover the person; `presumed` are the ones of them decided by presumption, as "VN:territory".
+    permitted ones first, the sink where the data must go first of all. `mode` is the deployment's: in `observe` the
+    verdicts are as in `enforce`, and the enforcement point records them and binds nothing. `rules` decided, `observed`
+    spoke in a mode that does not bind. `jurisdictions` cover the person; `presumed` are the anchors of them that a
+    presumption decided, as "VN:territory".
     """
 
     activity: Activity | None
     effect: Effect
-    would: Effect
+    mode: str
     reason: Reason | None
     duty: Duty
     sinks: tuple[SinkVerdict, ...]
@@ -74,8 +75,8 @@ class Decision:
 
     @property
     def permitted(self) -> bool:
-        """Whether the activity itself may go on."""
-        return self.effect is Effect.PERMIT
+        """Whether the activity itself may go on: permitted, or not bound because the deployment only observes."""
+        return self.effect is Effect.PERMIT or self.mode == "observe"
 
     def sink(self, name: str) -> SinkVerdict | None:
         """The verdict on one sink by name, None where the activity's store has no such sink."""

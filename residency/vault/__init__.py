@@ -1,1 +1,1 @@
-"""Sealing and digests of subjects: bytes and keys in, bytes out."""
+"""Sealing and stand-ins: bytes in, bytes out; keys and nonces come in as values."""
