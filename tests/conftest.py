@@ -1,0 +1,154 @@
+"""In: the machine and the environment. Out: hypothesis profiles, the tiers of tests, and what tests need of a tier.
+
+A tier is an outside program or right that some tests need: `@pytest.mark.needs("promtool")`. Where it is missing the
+test is collected, skipped with its reason, and listed loudly at the end; with RESIDENCY_REQUIRE_TIERS=1 (`make test` on
+Debian as root, and in CI) it fails instead.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+_MISSING = "tier not available: "
+_SLOW = "slow: only in `make deep`"
+
+settings.register_profile(
+    "default", deadline=None, print_blob=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("deep", settings.get_profile("default"), max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def find_promtool() -> Path | None:
+    """The promtool to use: the one `scripts/test-tiers` fetched, else the one on PATH, else None."""
+    own = TOOLS / "bin" / "promtool"
+    if own.is_file():
+        return own
+    found = shutil.which("promtool")
+    return Path(found) if found else None
+
+
+def find_starlette_sdist() -> Path | None:
+    """The unpacked source distribution of exactly the installed Starlette, None where it was not fetched."""
+    folder = TOOLS / f"starlette-{importlib.metadata.version('starlette')}"
+    return folder if (folder / "tests" / "conftest.py").is_file() else None
+
+
+def mount_tmpfs(folder: Path, size: str) -> None:
+    """Mount an empty tmpfs of `size` ("256k", "1m") on `folder`. Raises CalledProcessError or FileNotFoundError."""
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True, capture_output=True
+    )
+
+
+def umount(folder: Path) -> None:
+    """Take a mount away, lazily so that a file still open does not keep it."""
+    subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
+
+
+def _missing_promtool() -> str | None:
+    return None if find_promtool() else "promtool (Debian package `prometheus`); `make test` fetches it as root"
+
+
+def _missing_sdist() -> str | None:
+    return None if find_starlette_sdist() else "Starlette's source distribution; `scripts/test-tiers` fetches it"
+
+
+def _missing_tmpfs() -> str | None:
+    if os.geteuid() != 0:
+        return "mounting a tmpfs needs root"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            mount_tmpfs(folder, "64k")
+        except (subprocess.CalledProcessError, FileNotFoundError):
+            return "this kernel or container lets nobody mount a tmpfs"
+        umount(folder)
+    return None
+
+
+TIERS: dict[str, Callable[[], str | None]] = {
+    "promtool": cache(_missing_promtool),
+    "starlette-sdist": cache(_missing_sdist),
+    "tmpfs": cache(_missing_tmpfs),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail where tiers are required, a test whose tier is missing; leave slow tests to `make deep`."""
+    expression = str(item.config.option.markexpr or "")
+    if item.get_closest_marker("slow") is not None and "slow" not in expression:
+        pytest.skip(_SLOW)
+    for marker in item.iter_markers("needs"):
+        for tier in marker.args:
+            if tier not in TIERS:
+                pytest.fail(f"unknown tier {tier!r}; known: {', '.join(sorted(TIERS))}", pytrace=False)
+            why = TIERS[tier]()
+            if why is None:
+                continue
+            if os.environ.get("RESIDENCY_REQUIRE_TIERS") == "1":
+                pytest.fail(f"{_MISSING}{tier}: {why} (required here)", pytrace=False)
+            pytest.skip(f"{_MISSING}{tier}: {why}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List, loudly and last, what was not run and why."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.getreports("skipped"):
+        if isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            if reason.startswith((_MISSING, _SLOW)):
+                reasons[reason.removeprefix(_MISSING)] += 1
+    terminalreporter.section("TIERS NOT RUN", sep="!", bold=True, yellow=bool(reasons), green=not reasons)
+    if not reasons:
+        terminalreporter.line("none: every tier ran")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"  {count} test{'s' if count > 1 else ''} NOT RUN: {reason}", yellow=True, bold=True)
+
+
+@pytest.fixture
+def promtool() -> Path:
+    """The promtool binary; mark the test `needs("promtool")`."""
+    found = find_promtool()
+    if found is None:
+        pytest.fail("mark this test with needs('promtool')")
+    return found
+
+
+@pytest.fixture
+def starlette_sdist() -> Path:
+    """The unpacked sdist of the installed Starlette; mark the test `needs("starlette-sdist")`."""
+    found = find_starlette_sdist()
+    if found is None:
+        pytest.fail("mark this test with needs('starlette-sdist')")
+    return found
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A factory of small, really full-able disks: `tmpfs("256k") -> Path`; mark the test `needs("tmpfs")`."""
+    mounted: list[Path] = []
+
+    def make(size: str) -> Path:
+        folder = tmp_path / f"tmpfs{len(mounted)}"
+        folder.mkdir()
+        mount_tmpfs(folder, size)
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in reversed(mounted):
+        umount(folder)
