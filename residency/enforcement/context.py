@@ -1,0 +1,72 @@
+"""What the code inside a request sees: `current()`, `identify()`, `about()`.
+
+The decision of a request travels in a context variable, so tasks and thread-pool functions that copy the context see
+the right one; where there is none, asking is an error and never a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING
+
+from residency.errors import NoDecision
+
+if TYPE_CHECKING:
+    from residency.enforcement.acts import Current
+
+__all__ = ["about", "current", "enter", "identify", "leave"]
+
+_current: ContextVar[Current] = ContextVar("residency_current")
+
+
+def current() -> Current:
+    """The newest decision of the request this code runs in. Raises: NoDecision outside a decided request."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise NoDecision(
+            "no request has been decided here: this code runs outside ResidencyMiddleware, on an exempt route, "
+            "or in a thread that copied no context (use anyio.to_thread or asyncio.to_thread, not run_in_executor)"
+        ) from None
+
+
+async def identify(subject: str, *, verified: bool = False, **claims: object) -> Current:
+    """Say whose data this request is about, once the app knows, and decide again.
+
+    `claims` are named as in the deployment's claim names' left side: citizenship, residence, verified_by, age,
+    consents. `verified=True` means the app itself checked them; else they count as declared.
+
+    Raises: NoDecision, Refused where the new decision forbids the activity, PinsUnavailable.
+    """
+    here = current()
+    await here.identify(subject, claims, verified=verified)
+    return here
+
+
+@asynccontextmanager
+async def about(subject: str) -> AsyncIterator[Current]:
+    """Judge what happens inside by `subject`, whose data it is, not by the caller who asks.
+
+    Only the subject's own pin speaks: the caller's address and claims say nothing of someone else. A subject
+    without a pin is silent on every anchor, so `presume:` decides.
+
+    Raises: NoDecision, Refused, PinsUnavailable.
+    """
+    other = await current().about(subject)
+    token = enter(other)
+    try:
+        yield other
+    finally:
+        leave(token)
+
+
+def enter(value: Current) -> Token[Current]:
+    """Make `value` what `current()` answers in this context, until `leave`."""
+    return _current.set(value)
+
+
+def leave(token: Token[Current]) -> None:
+    """Undo `enter`, in the same context."""
+    _current.reset(token)

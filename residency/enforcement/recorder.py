@@ -1,0 +1,248 @@
+"""Decisions and acts in, journal entries out: the one place where an entry's fields are filled in.
+
+A plain request leaves one `decision` entry, a refusal one `refusal` entry, an act an `intent` before and an `outcome`
+after. Personal and statutory detail goes to the subject's country first, and the entry commits to it; a crash between
+the two leaves a detail that no entry mentions, never an entry whose detail is missing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import anyio.to_thread
+
+from residency.audit.detail import commit, format_detail
+from residency.audit.entry import Entry, EntryTemplate, entry_id
+from residency.enforcement.ports import Clock, Entropy, Journal
+from residency.model import Anchor, Decision, Effect, Finding, Reason, RuleRef
+
+__all__ = ["DetailStore", "Recorder", "finding_words"]
+
+_BOUND: Final = 4096  # templates and finding texts kept at most; cleared when full
+_PLACEHOLDER_ID: Final = "0.0"
+
+
+class DetailStore(Protocol):
+    """Where personal and statutory detail rests, country by country."""
+
+    def countries(self) -> frozenset[str]:
+        """Countries whose detail this instance can keep."""
+
+    def append(self, country: str, entry: str, detail: bytes) -> None:
+        """Seal and record `detail` for entry id `entry` in `country`. Raises JournalFull, JournalFailed."""
+
+
+def finding_words(finding: Finding) -> tuple[str, ...]:
+    """A finding as an entry tells it: "anchor:place:established|contested:trust", silent anchors left out."""
+    words = []
+    for anchor in Anchor:
+        found = finding.anchor(anchor)
+        trust = found.trust.name.lower() if found.trust is not None else "none"
+        words += [f"{anchor}:{place}:established:{trust}" for place in sorted(found.established)]
+        words += [f"{anchor}:{place}:contested:{trust}" for place in sorted(found.contested)]
+    return tuple(words)
+
+
+class Recorder:
+    """Writes entries into one worker slot's journal. Safe to call from several threads of one process."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, entropy: Entropy, policy: str, details: DetailStore | None = None
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._entropy = entropy
+        self._policy = policy
+        self._details = details
+        self._detail_countries = details.countries() if details is not None else frozenset()
+        # An id names its own sequence number, so taking the number and appending must be one step.
+        self._lock = threading.Lock()
+        self._templates: dict[tuple[object, ...], EntryTemplate] = {}
+        self._words: dict[Finding, tuple[str, ...]] = {}
+
+    def ready(self) -> None:
+        """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
+        self._journal.ready()
+
+    def decision(
+        self, decision: Decision, subject: str | None, detail: Mapping[str, str | int | None], note: str | None = None
+    ) -> int:
+        """Record a plain request, or a decision made anew by `identify`; its sequence number."""
+        return self._write(decision, "decision", decision.reason, None, subject, detail, note)[0]
+
+    def refusal(
+        self,
+        decision: Decision,
+        reason: Reason,
+        subject: str | None,
+        detail: Mapping[str, str | int | None],
+        sink: str | None = None,
+        rules: tuple[RuleRef, ...] | None = None,
+    ) -> tuple[int, str]:
+        """Record that something was refused; (sequence number, entry id)."""
+        return self._write(decision, "refusal", reason, sink, subject, detail, None, rules)
+
+    def intent(
+        self, decision: Decision, sink: str, operation: str, subject: str | None, detail: Mapping[str, str | int | None]
+    ) -> tuple[int, str]:
+        """Record that an act on `sink` is about to happen; (sequence number, entry id)."""
+        return self._write(decision, "intent", None, sink, subject, detail, operation)
+
+    def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str) -> int:
+        """Record how the act of intent `of` ended; its sequence number."""
+        template = self._template(decision, "outcome", None, sink, operation, None)
+        with self._lock:
+            journal = self._journal
+            entry = entry_id(journal.slot, journal.next_seq)
+            return journal.append(
+                template.fill(id=entry, at=self._clock.now(), epoch=decision.epoch, act=act, of=of, evidence=())
+            )
+
+    def refused_request(self, activity: str | None, mode: str, reason: Reason) -> int:
+        """Record a request refused before it could be decided (an ambiguous path, a rewritten peer)."""
+        return self._plain("refusal", "deny", activity, mode, reason.value, None)
+
+    def exempt(self, activity: str, mode: str) -> int:
+        """Record a request to an exempt route."""
+        return self._plain("decision", "permit", activity, mode, None, "exempt")
+
+    def system(self, note: str) -> int:
+        """Record something about the instance itself, such as its start."""
+        return self._plain("system", None, None, "enforce", None, note)
+
+    async def durable(self, seq: int) -> None:
+        """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
+        await anyio.to_thread.run_sync(self._journal.sync, seq)
+
+    def _write(
+        self,
+        decision: Decision,
+        kind: str,
+        reason: Reason | None,
+        sink: str | None,
+        subject: str | None,
+        detail: Mapping[str, str | int | None],
+        extra: str | None,
+        rules: tuple[RuleRef, ...] | None = None,
+    ) -> tuple[int, str]:
+        template = self._template(decision, kind, reason, sink, extra, rules)
+        evidence = tuple(sorted(decision.evidence))
+        country = next((j for j in decision.jurisdictions if j in self._detail_countries), None)
+        with self._lock:
+            journal = self._journal
+            entry = entry_id(journal.slot, journal.next_seq)
+            commitment = None
+            if country is not None and self._details is not None:
+                private = format_detail(detail, self._entropy.token(16))
+                # A crash after this line leaves a detail that no entry mentions; retention removes it.
+                self._details.append(country, entry, private)
+                commitment = commit(private)
+            seq = journal.append(
+                template.fill(
+                    id=entry,
+                    at=self._clock.now(),
+                    epoch=decision.epoch,
+                    subject=subject,
+                    detail=commitment,
+                    evidence=evidence,
+                )
+            )
+        return seq, entry
+
+    def _template(
+        self,
+        decision: Decision,
+        kind: str,
+        reason: Reason | None,
+        sink: str | None,
+        extra: str | None,
+        rules: tuple[RuleRef, ...] | None,
+    ) -> EntryTemplate:
+        # Decisions are memoised by the policy, so the same object comes back for the same case; holding it in the
+        # value keeps its id from being given to another.
+        key = (id(decision), kind, reason, sink, extra)
+        found = self._templates.get(key)
+        if found is not None:
+            return found
+        verdict = decision.sink(sink) if sink is not None else None
+        activity = decision.activity
+        acting = kind in ("intent", "outcome")
+        effect = decision.effect if verdict is None else verdict.effect
+        if kind == "refusal":
+            effect = Effect.DENY if effect is Effect.PERMIT else effect
+        cited = rules if rules is not None else decision.rules
+        if verdict is not None and rules is None:
+            cited = tuple(dict.fromkeys((*decision.rules, *verdict.rules)))
+        entry = Entry(
+            id=_PLACEHOLDER_ID,
+            kind=kind,
+            at=0,
+            mode=decision.mode,
+            effect=effect.word,
+            policy=decision.policy,
+            act="unknown" if kind == "outcome" else None,
+            of=_PLACEHOLDER_ID if kind == "outcome" else None,
+            activity=activity.name if activity is not None else None,
+            operation=extra if acting else (activity.operation.value if activity is not None else None),
+            store=activity.store if activity is not None else None,
+            sink=sink,
+            region=verdict.sink.region if verdict is not None else None,
+            reason=reason.value if reason is not None else None,
+            note=None if acting else extra,
+            jurisdictions=decision.jurisdictions,
+            finding=self._finding(decision.finding),
+            presumed=decision.presumed,
+            rules=tuple(rule.id for rule in cited),
+            observed=tuple(rule.id for rule in decision.observed),
+        )
+        template = _Held(entry, decision)
+        if len(self._templates) >= _BOUND:
+            self._templates.clear()
+        self._templates[key] = template
+        return template
+
+    def _finding(self, finding: Finding) -> tuple[str, ...]:
+        words = self._words.get(finding)
+        if words is None:
+            if len(self._words) >= _BOUND:
+                self._words.clear()
+            words = self._words[finding] = finding_words(finding)
+        return words
+
+    def _plain(
+        self, kind: str, effect: str | None, activity: str | None, mode: str, reason: str | None, note: str | None
+    ) -> int:
+        key = (kind, activity, mode, reason, note)
+        template = self._templates.get(key)
+        if template is None:
+            if len(self._templates) >= _BOUND:
+                self._templates.clear()
+            template = self._templates[key] = EntryTemplate(
+                Entry(
+                    id=_PLACEHOLDER_ID,
+                    kind=kind,
+                    at=0,
+                    mode=mode,
+                    effect=effect,
+                    policy=self._policy,
+                    activity=activity,
+                    reason=reason,
+                    note=note,
+                )
+            )
+        with self._lock:
+            journal = self._journal
+            entry = entry_id(journal.slot, journal.next_seq)
+            return journal.append(template.fill(id=entry, at=self._clock.now(), epoch=0))
+
+
+class _Held(EntryTemplate):
+    """A template that keeps its decision alive for as long as it is cached under the decision's identity."""
+
+    __slots__ = ("decision",)
+
+    def __init__(self, entry: Entry, decision: Decision) -> None:
+        super().__init__(entry)
+        self.decision = decision
