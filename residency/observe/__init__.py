@@ -1,1 +1,1 @@
-"""What is counted and logged: metric cells and names."""
+"""In: what the enforcement point counts. Out: plain-integer cells that a scrape turns into Prometheus metrics."""

@@ -1,0 +1,111 @@
+"""In: nothing. Out: every metric this package has, with kind, help and labels, in one table.
+
+Names and labels are public (dashboards and alerts are written against them). A label carries words from policy files
+and from `Reason` only: never an address, a subject, a path with its values filled in, or anything else of a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+__all__ = [
+    "ADDRESS_DATA_AGE",
+    "BY_NAME",
+    "DECIDED",
+    "DECISIONS",
+    "EXEMPT",
+    "INFO",
+    "JOURNAL_BACKLOG",
+    "LOG_SIZE",
+    "METRICS",
+    "OPEN_INTENTS",
+    "OVERHEAD",
+    "PRESUMED",
+    "REFUSALS",
+    "SCRAPE_ERRORS",
+    "WOULD_REFUSE",
+    "Kind",
+    "MetricSpec",
+]
+
+
+class Kind(StrEnum):
+    """How a metric behaves; the words are Prometheus's own."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One metric: its full name as exposed, its kind, what it tells, and the names of its labels in order."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+DECISIONS: Final = "residency_decisions_total"
+DECIDED: Final = "residency_decided_total"
+PRESUMED: Final = "residency_presumed_total"
+REFUSALS: Final = "residency_refusals_total"
+WOULD_REFUSE: Final = "residency_would_refuse_total"
+EXEMPT: Final = "residency_exempt_total"
+OVERHEAD: Final = "residency_overhead_seconds"
+JOURNAL_BACKLOG: Final = "residency_journal_backlog_entries"
+OPEN_INTENTS: Final = "residency_open_intents"
+LOG_SIZE: Final = "residency_log_size"
+ADDRESS_DATA_AGE: Final = "residency_address_data_age_seconds"
+INFO: Final = "residency_policy_info"
+SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
+
+METRICS: Final[tuple[MetricSpec, ...]] = (
+    MetricSpec(
+        DECISIONS,
+        Kind.COUNTER,
+        "Decisions by covering jurisdiction (one series each; none where no law covers), effect and store.",
+        ("jurisdiction", "effect", "store"),
+    ),
+    MetricSpec(
+        DECIDED,
+        Kind.COUNTER,
+        "Decisions, each counted once, by what decided whose law covers: signal or presumption.",
+        ("basis",),
+    ),
+    MetricSpec(
+        PRESUMED,
+        Kind.COUNTER,
+        "Anchors that no signal spoke for and a presumption decided, by law and anchor.",
+        ("jurisdiction", "anchor"),
+    ),
+    MetricSpec(REFUSALS, Kind.COUNTER, "Requests and acts refused, by reason code.", ("reason",)),
+    MetricSpec(
+        WOULD_REFUSE,
+        Kind.COUNTER,
+        "What mode observe let pass and mode enforce would have refused, by reason code.",
+        ("reason",),
+    ),
+    MetricSpec(EXEMPT, Kind.COUNTER, "Requests on routes that the deployment lists as exempt."),
+    MetricSpec(OVERHEAD, Kind.HISTOGRAM, "Time the middleware itself took before the app was called."),
+    MetricSpec(
+        JOURNAL_BACKLOG,
+        Kind.GAUGE,
+        "Entries recorded in the journals that no published checkpoint covers yet.",
+    ),
+    MetricSpec(OPEN_INTENTS, Kind.GAUGE, "Acts of this process with an intent and no outcome yet."),
+    MetricSpec(LOG_SIZE, Kind.GAUGE, "Entries under the newest published checkpoint."),
+    MetricSpec(ADDRESS_DATA_AGE, Kind.GAUGE, "Age of the address-to-country data since its build."),
+    MetricSpec(INFO, Kind.GAUGE, "Always 1; names the policy in force and its digest.", ("digest", "name")),
+    MetricSpec(
+        SCRAPE_ERRORS,
+        Kind.COUNTER,
+        "Gauges that could not be read at a scrape and were left out of it, by metric.",
+        ("metric",),
+    ),
+)
+
+BY_NAME: Final[dict[str, MetricSpec]] = {m.name: m for m in METRICS}
