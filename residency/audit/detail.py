@@ -29,7 +29,11 @@ def format_detail(fields: Mapping[str, str | int | None], salt: bytes) -> bytes:
     for name, value in fields.items():
         if not name.isascii() or not name:
             raise EntryError("a detail's field names are ASCII")
-        if value is not None and not isinstance(value, str) and (type(value) is not int or abs(value) >= _INTEGER_LIMIT):
+        if (
+            value is not None
+            and not isinstance(value, str)
+            and (type(value) is not int or abs(value) >= _INTEGER_LIMIT)
+        ):
             raise EntryError("a detail's values are texts, integers below 2^53 and null")
     document = {**fields, _SALT: salt.hex()}
     try:

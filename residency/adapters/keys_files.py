@@ -1,0 +1,97 @@
+"""The `Keys` port on local disk: one file of 32 raw bytes per key, readable by its owner alone.
+
+`<folder>/<name>.ed25519` is the seed of a signing key, `<folder>/<name>.secret` a secret. A key that others can read is
+no key: it is refused, not mended.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from residency.errors import KeysUnavailable
+
+__all__ = ["KeysFiles"]
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_BYTES: Final = 32
+
+
+class KeysFiles:
+    """Keys below `folder`. With `create=True` a key that is missing is made on first use, once, whoever asks."""
+
+    def __init__(self, folder: Path, *, create: bool = False, token: Callable[[int], bytes] = os.urandom) -> None:
+        self._folder = folder
+        self._create = create
+        self._token = token
+        self._read: dict[str, bytes] = {}
+
+    def signing_key(self, name: str) -> Ed25519PrivateKey:
+        """The Ed25519 key called `name`. Raises: KeysUnavailable."""
+        return Ed25519PrivateKey.from_private_bytes(self._get(name, "ed25519"))
+
+    def secret(self, name: str) -> bytes:
+        """The 32-byte secret called `name`. Raises: KeysUnavailable."""
+        return self._get(name, "secret")
+
+    def _get(self, name: str, kind: str) -> bytes:
+        if _NAME.fullmatch(name) is None:
+            raise KeysUnavailable("a key's name is 1 to 64 of a-z, 0-9, dot, dash and underscore")
+        file = f"{name}.{kind}"
+        value = self._read.get(file)
+        if value is None:
+            try:
+                value = self._from_disk(file)
+            except OSError as error:
+                raise KeysUnavailable(f"key {file} cannot be read or made (errno {error.errno})") from error
+            self._read[file] = value
+        return value
+
+    def _from_disk(self, file: str) -> bytes:
+        path = self._folder / file
+        if self._create and not path.exists():
+            self._make(path)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise KeysUnavailable(f"key {file} is missing") from None
+        try:
+            # Of the open file and not of the path: what is checked is what is read.
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
+                raise KeysUnavailable(f"key {file} is open to others than its owner: chmod 600 and replace the key")
+            value = os.read(fd, _BYTES + 1)
+        finally:
+            os.close(fd)
+        if len(value) != _BYTES:
+            raise KeysUnavailable(f"key {file} is not {_BYTES} bytes")
+        return value
+
+    def _make(self, path: Path) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{self._token(8).hex()}.tmp")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, self._token(_BYTES))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        try:
+            # A link, not a rename: of two processes that make the key at once, the first wins and both read its key.
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+        finally:
+            temporary.unlink()
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # A crash before this may lose the name after a power cut, but then nothing signed by it was durable either.
+            os.fsync(folder)
+        finally:
+            os.close(folder)

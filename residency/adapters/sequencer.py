@@ -1,0 +1,406 @@
+"""One sequencer per instance: all slots' journals in, one signed transparency log out.
+
+Every worker runs one of these; a flock decides whose works, and the others stand by and take over within a second of
+its death. What to write, in which order, and why a crash between two writes is harmless, `residency.audit.sequencer`
+says; this reads the journals, makes what it read durable, and carries the steps out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import threading
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from residency.audit.checkpoint import format_verifier_key, note_signer, verify_checkpoint
+from residency.audit.journal import (
+    MARK_AT,
+    RECORDS_AT,
+    End,
+    Record,
+    Segment,
+    find_end,
+    parse_mark,
+    parse_segment,
+    scan,
+)
+from residency.audit.merkle import EMPTY_ROOT
+from residency.audit.sequencer import (
+    CHECKPOINT_PATH,
+    STATE_PATH,
+    VKEY_PATH,
+    Cursor,
+    State,
+    Step,
+    StepKind,
+    Tree,
+    load_tree,
+    parse_state,
+    plan_commit,
+    plan_publication,
+)
+from residency.errors import JournalCorrupt, ResidencyError, VerificationError
+
+__all__ = ["Sequencer", "Store"]
+
+_STANDBY_SECONDS: Final = 0.5
+_BATCH: Final = 8192  # entries per commit: bounds memory, and the work a crash repeats
+
+
+class Store(Protocol):
+    """Durable, atomic files by path; `residency.adapters.log_files.LogFiles` has the contract."""
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes at `path`, or None."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Replace `path` whole and durably."""
+
+    def prune(self, path: str) -> None:
+        """Remove the folder `path`."""
+
+
+class Sequencer:
+    """Integrates the journals below `journals` into the log in `log`, remembering in `state` how far it got.
+
+    `state` lies beside the log, not in it. The origin is the log's name and the signer's name. `interval` (seconds)
+    bounds how long a recorded entry waits to be published.
+    """
+
+    def __init__(
+        self,
+        journals: Path,
+        log: Store,
+        state: Store,
+        *,
+        key: Ed25519PrivateKey,
+        origin: str,
+        interval: float = 0.2,
+        keep_segments: int = 1,
+    ) -> None:
+        self._journals = journals
+        self._log = log
+        self._state_store = state
+        self._origin = origin
+        self._signer, self._verifier = note_signer(origin, key)
+        self._interval = interval
+        self._keep_segments = keep_segments
+        self._lock_fd: int | None = None
+        self._tree: Tree | None = None  # None: to be loaded from disk
+        self._cursors: dict[int, Cursor] = {}
+        self._slots: dict[int, _Slot] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._ticking = threading.Lock()
+        self.problem: str | None = None
+        """Why the last tick failed; None while all is well."""
+
+    @property
+    def active(self) -> bool:
+        """Whether this sequencer is the one that works (another may)."""
+        return self._lock_fd is not None
+
+    @property
+    def published(self) -> int | None:
+        """Entries under the newest checkpoint; None where this sequencer stands by or has not begun."""
+        tree = self._tree
+        return tree.size if tree is not None and self.active else None
+
+    @property
+    def cursors(self) -> dict[int, int]:
+        """Per slot, how many of its entries are in the tree; the rest of a journal is its backlog."""
+        return {slot: cursor.seq for slot, cursor in dict(self._cursors).items()}
+
+    def start(self) -> None:
+        """Run in a thread until `stop`. A thread does not survive a fork: start it in the worker."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="residency-sequencer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Integrate what is there, publish, and let go of the lock; idempotent. Errors stay in `problem`."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self.active:
+            self._try_tick()
+        self._release()
+
+    def tick(self) -> int:
+        """Integrate and publish all that is recorded now; how many entries that was. 0 where another one works.
+
+        Raises: JournalCorrupt, VerificationError, OSError. The next tick starts again from what is on disk.
+        """
+        with self._ticking:
+            if not self._claim():
+                return 0
+            try:
+                return self._tick()
+            except BaseException:
+                # Which step failed is not known here: only the disk says what holds.
+                self._forget()
+                raise
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._try_tick()
+            idle = self._interval if self.active and self.problem is None else _STANDBY_SECONDS
+            self._stopping.wait(idle)
+
+    def _try_tick(self) -> None:
+        try:
+            self.tick()
+            self.problem = None
+        except ResidencyError as error:
+            self.problem = str(error)
+        except OSError as error:
+            self.problem = f"the log cannot be written ({type(error).__name__}, errno {error.errno})"
+
+    # --- the lock ------------------------------------------------------------------------------------------------
+
+    def _claim(self) -> bool:
+        if self._lock_fd is not None:
+            return True
+        self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._journals / "sequencer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        except BaseException:
+            os.close(fd)
+            raise
+        self._lock_fd = fd
+        _active.add(self)
+        return True
+
+    def _release(self) -> None:
+        self._forget()
+        _active.discard(self)
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def _forget(self) -> None:
+        self._tree = None
+        for slot in self._slots.values():
+            slot.close()
+        self._slots.clear()
+
+    # --- one tick ------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> int:
+        tree = self._load() if self._tree is None else self._tree
+        done = 0
+        while True:
+            entries: list[bytes] = []
+            cursors = dict(self._cursors)
+            numbers = self._slot_numbers()
+            for number in cursors.keys() - numbers:
+                raise JournalCorrupt(f"the journal of slot {number} is gone, whose entries the log has begun to hold")
+            for number in numbers:
+                slot = self._slots.setdefault(number, _Slot(self._journals / str(number), number))
+                records, cursors[number] = slot.read(cursors.get(number, Cursor()), _BATCH - len(entries))
+                entries.extend(record.payload for record in records)
+            if not entries:
+                self._tree = tree
+                return done
+            # What enters the tree must not be lost by a power cut while the tree survives it.
+            for slot in self._slots.values():
+                slot.make_durable()
+            tree, steps = plan_commit(tree, entries, cursors, self._signer, self._origin)
+            self._carry_out(steps)
+            self._tree, self._cursors = tree, cursors
+            done += len(entries)
+            # Every entry in these segments is under a published checkpoint now.
+            for number, slot in self._slots.items():
+                slot.drop_before(cursors[number].segment - self._keep_segments)
+
+    def _carry_out(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.kind is StepKind.PRUNE:
+                self._log.prune(step.path)
+            elif step.kind is StepKind.STATE:
+                self._state_store.write(step.path, step.data)
+            else:
+                self._log.write(step.path, step.data)
+
+    def _load(self) -> Tree:
+        """Read back where we are, mend a checkpoint that lags behind the state. Raises: VerificationError."""
+        self._publish_key()
+        stored = self._state_store.read(STATE_PATH)
+        note = self._log.read(CHECKPOINT_PATH)
+        published = None if note is None else verify_checkpoint(note, self._verifier)
+        if stored is None:
+            if published is not None and published.size:
+                raise VerificationError(f"{STATE_PATH} is missing, though the log holds {published.size} entries")
+            state = State(self._origin, 0, EMPTY_ROOT, {})
+        else:
+            state = parse_state(stored)
+        tree = load_tree(state.size, self._log.read)
+        if state.origin != self._origin or tree.root() != state.root:
+            raise VerificationError(f"{STATE_PATH} is not the state of this log")
+        if published is not None and published.size > state.size:
+            # Going on from here would sign a second history of the same log.
+            raise VerificationError(f"{STATE_PATH} knows {state.size} entries, the checkpoint {published.size}")
+        if published is not None and published.size == state.size and published.root != state.root:
+            raise VerificationError(f"{STATE_PATH} and the checkpoint differ on the root of {state.size} entries")
+        if published is None or published.size < state.size:
+            self._carry_out(plan_publication(state, self._signer))
+        self._cursors = dict(state.cursors)
+        return tree
+
+    def _publish_key(self) -> None:
+        text = (format_verifier_key(self._verifier) + "\n").encode()
+        present = self._log.read(VKEY_PATH)
+        if present is None:
+            self._log.write(VKEY_PATH, text)
+        elif present != text:
+            raise VerificationError(f"{VKEY_PATH} is not the key of this sequencer: the log belongs to another")
+
+    def _slot_numbers(self) -> list[int]:
+        return sorted(int(path.name) for path in self._journals.iterdir() if path.name.isdigit() and path.is_dir())
+
+
+class _Slot:
+    """One slot's journal, read while its worker writes it, or after it died."""
+
+    def __init__(self, home: Path, slot: int) -> None:
+        self._home = home
+        self._slot = slot
+        self._number: int | None = None
+        self._fd = -1
+        self._map: mmap.mmap | None = None
+        self._begun = False
+        self._unsynced: set[int] = set()
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Record], Cursor]:
+        """At most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt, OSError."""
+        records: list[Record] = []
+        while True:
+            # 1. Before the segment, whether there is one after it: then this one's end is final.
+            final = self._holds_records(cursor.segment + 1)
+            segment = self._open(cursor.segment)
+            if segment is None:
+                if cursor.seq or cursor.offset != RECORDS_AT or final:
+                    raise JournalCorrupt(f"{self._name(cursor.segment)} is missing, and not all of it is in the log")
+                return records, cursor
+            if not self._begun:
+                self._must_lead_to(segment, cursor)
+            # 2. The mark before the records: its worker stores records and then the mark.
+            mark = parse_mark(segment[MARK_AT : MARK_AT + 8], self._name(cursor.segment))
+            found = scan(segment, cursor.offset, cursor.seq, limit=limit - len(records))
+            if found.records:
+                records.extend(found.records)
+                cursor = Cursor(cursor.segment, found.offset, found.records[-1].seq + 1)
+                self._unsynced.add(cursor.segment)
+            if len(records) >= limit:
+                return records, cursor
+            # 3. Where the records stop, say why.
+            end = self._end(segment, cursor, mark)
+            if end is None:
+                continue
+            if not final:
+                return records, cursor
+            if end is not End.CLEAN:
+                raise JournalCorrupt(f"{self._name(cursor.segment)}: no whole record at offset {cursor.offset}")
+            cursor = Cursor(cursor.segment + 1, RECORDS_AT, cursor.seq)
+
+    def _must_lead_to(self, segment: mmap.mmap, cursor: Cursor) -> None:
+        """Refuse a journal that was emptied or exchanged behind our back: its numbers would begin anew."""
+        if cursor.offset != RECORDS_AT:
+            records = scan(segment[: cursor.offset], RECORDS_AT, None).records
+            if not records or records[-1].end != cursor.offset or records[-1].seq + 1 != cursor.seq:
+                raise JournalCorrupt(f"{self._name(cursor.segment)} is not the journal that the log was built from")
+        self._begun = True
+
+    def _end(self, segment: mmap.mmap, cursor: Cursor, mark: int) -> End | None:
+        """How the segment ends for now; None where a record has been stored meanwhile."""
+        if cursor.offset >= mark and not any(segment[cursor.offset : cursor.offset + 16]):
+            return End.CLEAN
+        try:
+            return find_end(segment, cursor.offset, cursor.seq, mark, self._name(cursor.segment))
+        except JournalCorrupt:
+            # The worker may have been in the middle of this store. If it is whole by now, nothing is wrong.
+            if scan(segment, cursor.offset, cursor.seq, limit=1).records:
+                return None
+            raise
+
+    def make_durable(self) -> None:
+        """Make all that was read survive a power cut. Raises: OSError."""
+        for number in sorted(self._unsynced):
+            fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+        self._unsynced.clear()
+
+    def drop_before(self, number: int) -> None:
+        """Remove segments below `number`. Raises: OSError."""
+        for path in self._home.glob("*.seg"):
+            if int(path.stem) < number:
+                path.unlink()
+
+    def close(self) -> None:
+        """Let go of the segment that is mapped; idempotent."""
+        if self._map is not None:
+            self._map.close()
+            os.close(self._fd)
+        self._map, self._number = None, None
+
+    def _open(self, number: int) -> mmap.mmap | None:
+        if self._number == number:
+            return self._map
+        self.close()
+        try:
+            fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            size = os.fstat(fd).st_size
+            if parse_segment(os.pread(fd, RECORDS_AT, 0), self._name(number)) != Segment(self._slot, number, size):
+                raise JournalCorrupt(f"{self._name(number)}: slot, number or size differ from the header")
+            self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._number = fd, number
+        return self._map
+
+    def _holds_records(self, number: int) -> bool:
+        try:
+            with self._path(number).open("rb") as file:
+                return any(os.pread(file.fileno(), 16, RECORDS_AT))
+        except FileNotFoundError:
+            return False
+
+    def _path(self, number: int) -> Path:
+        return self._home / f"{number:08d}.seg"
+
+    def _name(self, number: int) -> str:
+        return f"{self._home.name}/{number:08d}.seg"
+
+
+_active: Final[weakref.WeakSet[Sequencer]] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    # The lock belongs to the open file, which a child shares: were it kept, nobody could take over from its parent.
+    for sequencer in list(_active):
+        if sequencer._lock_fd is not None:
+            os.close(sequencer._lock_fd)
+            sequencer._lock_fd = None
+        sequencer._thread = None
+    _active.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,213 @@
+"""The bytes of a worker slot's journal: records in, segment bytes out; segment bytes in, records and their end out.
+
+A segment is a preallocated file of fixed capacity:
+
+    0    header, 64 bytes: magic, version, slot, segment number, capacity, zeros, crc32 of the 60 bytes before
+    64   mark, 8 bytes: offset below which everything was once durable, and 24 bits of its crc32
+    72   zeros
+    128  records, each padded with zeros to a multiple of 8: crc32 | length | seq | payload
+         (crc32 over length, seq and payload; integers little-endian, 4, 4 and 8 bytes)
+    …    zeros up to the capacity
+
+Sequence numbers count from 0 per slot, without a gap, across segments and restarts. How a segment may end:
+
+    clean   only zeros follow the last record
+    torn    a record that was being stored when the process died: it was never acknowledged
+    hole    a power cut wrote later pages back and an earlier one not; nothing from there on was ever durable
+    else    JournalCorrupt: something that was whole has been changed
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from residency.audit.entry import ENTRY_LIMIT
+from residency.errors import JournalCorrupt
+
+__all__ = [
+    "MARK_AT",
+    "RECORDS_AT",
+    "End",
+    "Record",
+    "Scan",
+    "Segment",
+    "find_end",
+    "format_mark",
+    "format_record",
+    "format_segment",
+    "parse_mark",
+    "parse_segment",
+    "record_size",
+    "scan",
+]
+
+MAGIC: Final = b"RSDYJRNL"
+VERSION: Final = 1
+MARK_AT: Final = 64
+RECORDS_AT: Final = 128
+_PAGE: Final = 4096
+_HEADER = struct.Struct("<8sIIQQ28x")
+_CRC = struct.Struct("<I")
+_BODY = struct.Struct("<IQ")
+_MARK = struct.Struct("<Q")
+_RECORD_HEADER: Final = _CRC.size + _BODY.size
+_NONZERO = re.compile(rb"[^\0]")
+
+
+class Bytes(Protocol):
+    """What `scan` reads: bytes or a memory map."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: slice, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a segment's header says."""
+
+    slot: int
+    number: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record; `end` is the offset after it."""
+
+    seq: int
+    payload: bytes
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Whole records in order, and the offset at which no whole record starts."""
+
+    records: tuple[Record, ...]
+    offset: int
+
+
+class End(enum.Enum):
+    """How a segment ends, where it does not end in corruption."""
+
+    CLEAN = "clean"
+    TORN = "torn"
+    HOLE = "hole"
+
+
+def format_segment(segment: Segment) -> bytes:
+    """The first 128 bytes of an empty segment."""
+    head = _HEADER.pack(MAGIC, VERSION, segment.slot, segment.number, segment.capacity)
+    return (head + _CRC.pack(zlib.crc32(head)) + format_mark(RECORDS_AT)).ljust(RECORDS_AT, b"\0")
+
+
+def parse_segment(data: bytes, where: str) -> Segment:
+    """What the first 128 bytes say; `where` names the file in errors. Raises: JournalCorrupt."""
+    head = data[: _HEADER.size]
+    if len(data) < RECORDS_AT or _CRC.unpack_from(data, _HEADER.size)[0] != zlib.crc32(head):
+        raise JournalCorrupt(f"{where}: the header at offset 0 fails its checksum")
+    magic, version, slot, number, capacity = _HEADER.unpack(head)
+    if magic != MAGIC or version != VERSION:
+        raise JournalCorrupt(f"{where}: not a journal segment of version {VERSION}")
+    if any(data[MARK_AT + _MARK.size : RECORDS_AT]) or any(head[32:]):
+        raise JournalCorrupt(f"{where}: the header's unused bytes are not zero")
+    return Segment(slot, number, capacity)
+
+
+def format_mark(offset: int) -> bytes:
+    """The mark for `offset` (below 2^40): eight bytes, so that one aligned store replaces it whole."""
+    return _MARK.pack(offset << 24 | zlib.crc32(offset.to_bytes(8, "little")) & 0xFFFFFF)
+
+
+def parse_mark(data: bytes, where: str) -> int:
+    """The offset that a mark holds; `where` names the file. Raises: JournalCorrupt."""
+    value: int = _MARK.unpack(data)[0]
+    if format_mark(value >> 24) != data:
+        raise JournalCorrupt(f"{where}: the mark at offset {MARK_AT} fails its checksum")
+    return value >> 24
+
+
+def record_size(payload_bytes: int) -> int:
+    """Bytes that a record with a payload of this many bytes takes."""
+    return (_RECORD_HEADER + payload_bytes + 7) & ~7
+
+
+def format_record(seq: int, payload: bytes) -> bytes:
+    """The record's bytes, padded to a multiple of 8."""
+    body = _BODY.pack(len(payload), seq) + payload
+    record = _CRC.pack(zlib.crc32(body)) + body
+    return record.ljust(record_size(len(payload)), b"\0")
+
+
+def scan(data: Bytes, offset: int, seq: int | None, *, limit: int | None = None) -> Scan:
+    """Whole records from `offset` on, the first numbered `seq` (None: any), at most `limit` of them."""
+    records: list[Record] = []
+    while limit is None or len(records) < limit:
+        record = _record_at(data, offset, seq)
+        if record is None:
+            break
+        records.append(record)
+        offset, seq = record.end, record.seq + 1
+    return Scan(tuple(records), offset)
+
+
+def find_end(data: Bytes, offset: int, seq: int | None, mark: int, where: str) -> End:
+    """Say how a segment ends at `offset`, where `scan` stopped expecting `seq`.
+
+    Raises: JournalCorrupt, naming `where` and the offset, where bytes that were once whole are not.
+    """
+    # 1. What was once durable must be whole.
+    if offset < mark:
+        raise JournalCorrupt(f"{where}: the record at offset {offset} fails its checksum, and was durable once")
+    # 2. Only zeros: a clean end.
+    rest = data[offset : len(data)]
+    if _NONZERO.search(rest) is None:
+        return End.CLEAN
+    # 3. No whole record after the bad one: it was being stored when the process died.
+    later = _later_record(rest, seq)
+    if later is None:
+        return End.TORN
+    # 4. Whole records follow. Only a page that was never written back explains that without foul play.
+    if _has_hole(data, offset, offset + later):
+        return End.HOLE
+    raise JournalCorrupt(f"{where}: the record at offset {offset} fails its checksum, and whole records follow it")
+
+
+def _record_at(data: Bytes, offset: int, seq: int | None) -> Record | None:
+    start = offset + _RECORD_HEADER
+    header = data[offset:start]
+    if len(header) < _RECORD_HEADER:
+        return None
+    length, number = _BODY.unpack_from(header, _CRC.size)
+    end = offset + record_size(length)
+    if not 0 < length <= ENTRY_LIMIT or end > len(data) or (seq is not None and number != seq):
+        return None
+    payload = data[start : start + length]
+    if zlib.crc32(payload, zlib.crc32(header[_CRC.size :])) != _CRC.unpack_from(header)[0]:
+        return None
+    if any(data[start + length : end]):
+        return None
+    return Record(number, payload, end)
+
+
+def _later_record(rest: bytes, seq: int | None) -> int | None:
+    """Offset in `rest` of a whole record that comes after the one that should start at 0."""
+    at = 0
+    while (found := _NONZERO.search(rest, at + 8 if at == 0 else at)) is not None:
+        at = found.start() & ~7
+        record = _record_at(rest, at, None)
+        if record is not None and (seq is None or record.seq > seq):
+            return at
+        at += 8
+    return None
+
+
+def _has_hole(data: Bytes, start: int, stop: int) -> bool:
+    """Whether a page between `start` and `stop` ends in zeros, as one that was never written back does."""
+    first = (start // _PAGE + 1) * _PAGE
+    return any(not any(data[max(start, end - 64) : end]) for end in range(first, stop + 1, _PAGE))

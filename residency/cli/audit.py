@@ -1,0 +1,233 @@
+"""`residency audit`: a log folder in, what it says and whether it holds out. Exit 0 holds, 1 does not, 2 wrong use."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from residency.audit.checkpoint import Checkpoint, VerifierKey, parse_verifier_key
+from residency.audit.entry import KINDS, Entry, parse_entry
+from residency.audit.pairs import Pairs
+from residency.audit.sequencer import VKEY_PATH
+from residency.audit.verify import prove_entry, read_checkpoint, verify_entries
+from residency.errors import EntryError, IntegrityError, VerificationError
+
+__all__ = ["audit_app"]
+
+audit_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Read, check and prove the audit log. Trusts nothing it reads."
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: checkpoint, tile/, log.vkey.")]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: DIR/log.vkey.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+@audit_app.command(epilog="Example: residency audit verify ./demo-data/log --key ./log.vkey")
+def verify(folder: Folder, key: Key = None, as_json: Json = False) -> None:
+    """Recompute the whole log: signature, tree, entries, intents and outcomes."""
+    checkpoint: Checkpoint | None = None
+    kinds: Counter[str] = Counter()
+    pairs = Pairs()
+    try:
+        verifier = _key(folder, key)
+        checkpoint = read_checkpoint(_reader(folder), verifier)
+        for entry in _entries(folder, checkpoint, pairs, progress=not as_json):
+            kinds[entry.kind] += 1
+        pairs.finish()
+    except IntegrityError as error:
+        _fail(str(error), as_json, size=None if checkpoint is None else checkpoint.size)
+    report = {
+        "holds": True,
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": base64.b64encode(checkpoint.root).decode(),
+        "key": verifier.name,
+        "key_given": key is not None,
+        "entries": dict(sorted(kinds.items())),
+        "open_intents": len(pairs.open),
+    }
+    if as_json:
+        print(json.dumps(report))
+        return
+    console = Console()
+    console.print("[bold green]The log holds.[/]")
+    table = Table(show_header=False, box=None)
+    table.add_row("origin", escape(checkpoint.origin))
+    table.add_row("entries", f"{checkpoint.size}  ({', '.join(f'{k} {n}' for k, n in sorted(kinds.items()))})")
+    table.add_row("root", str(report["root"]))
+    table.add_row("signature", f"Ed25519, holds under {escape(verifier.name)}")
+    table.add_row("open intents", str(len(pairs.open)) + ("  (see: residency audit open)" if pairs.open else ""))
+    console.print(table)
+    if key is None:
+        console.print("[yellow]The key came from the log folder itself: give the one you were handed with --key.[/]")
+
+
+@audit_app.command(epilog="Example: residency audit show ./demo-data/log --last 20 --kind refusal")
+def show(
+    folder: Folder,
+    key: Key = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many entries, the newest.")] = 20,
+    kind: Annotated[str | None, typer.Option("--kind", help=f"Only one of: {', '.join(sorted(KINDS))}.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the newest entries of a log, once the log has been checked."""
+    if kind is not None and kind not in KINDS:
+        raise typer.BadParameter(f"one of {', '.join(sorted(KINDS))}", param_hint="--kind")
+    newest: deque[tuple[int, Entry]] = deque(maxlen=last)
+    try:
+        checkpoint = read_checkpoint(_reader(folder), _key(folder, key))
+        for index, entry in enumerate(_entries(folder, checkpoint, Pairs(), progress=not as_json)):
+            if kind is None or entry.kind == kind:
+                newest.append((index, entry))
+    except IntegrityError as error:
+        _fail(str(error), as_json)
+    if as_json:
+        for index, entry in newest:
+            print(json.dumps({"index": index, **_document(entry)}, ensure_ascii=False))
+        return
+    table = Table("index", "time (UTC)", "kind", "effect", "activity", "sink", "rules", "reason")
+    for index, entry in newest:
+        table.add_row(
+            str(index),
+            _when(entry.at),
+            entry.kind + (f" ({entry.act})" if entry.act is not None else ""),
+            _cell(entry.effect),
+            _cell(entry.activity or entry.note),
+            _cell(entry.sink),
+            _cell(", ".join(entry.rules) or None),
+            _cell(entry.reason),
+        )
+    Console().print(table)
+
+
+@audit_app.command("open", epilog="Example: residency audit open ./demo-data/log --json")
+def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None:
+    """List intents without an outcome, with their age: acts begun whose end the log does not know."""
+    pairs = Pairs()
+    try:
+        checkpoint = read_checkpoint(_reader(folder), _key(folder, key))
+        for _ in _entries(folder, checkpoint, pairs, progress=not as_json):
+            pass
+        pairs.finish()
+    except IntegrityError as error:
+        _fail(str(error), as_json)
+    now = time.time_ns() // 1000
+    if as_json:
+        for index, entry in pairs.open:
+            print(json.dumps({"index": index, "age_seconds": (now - entry.at) / 1e6, **_document(entry)}))
+        return
+    if not pairs.open:
+        Console().print("No open intents: every act that began has an outcome.")
+        return
+    table = Table("index", "id", "begun (UTC)", "age", "activity", "sink", title=f"{len(pairs.open)} open intents")
+    for index, entry in pairs.open:
+        age = f"{max(0, now - entry.at) / 1e6:.1f} s"
+        table.add_row(str(index), entry.id, _when(entry.at), age, _cell(entry.activity), _cell(entry.sink))
+    Console().print(table)
+
+
+@audit_app.command(epilog="Example: residency audit prove ./demo-data/log 0 > proof.json")
+def prove(
+    folder: Folder,
+    index: Annotated[int, typer.Argument(metavar="INDEX", help="The entry's number in the log, from 0.")],
+    key: Key = None,
+) -> None:
+    """Print one JSON document: an entry, its inclusion proof and the signed checkpoint it leads to."""
+    read = _reader(folder)
+    try:
+        verifier = _key(folder, key)
+        checkpoint = read_checkpoint(read, verifier)
+        if not 0 <= index < checkpoint.size:
+            raise typer.BadParameter(f"the log has {checkpoint.size} entries, numbered from 0", param_hint="INDEX")
+        note = read("checkpoint")
+        entry, proof = prove_entry(read, index, checkpoint)
+    except IntegrityError as error:
+        _fail(str(error), as_json=True)
+    document = {
+        "index": index,
+        "entry": entry.decode(),
+        "proof": [base64.b64encode(node).decode() for node in proof],
+        "checkpoint": "" if note is None else note.decode(),
+    }
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def _reader(folder: Path) -> Callable[[str], bytes | None]:
+    if not folder.is_dir():
+        raise typer.BadParameter("not a folder", param_hint="DIR")
+
+    def read(path: str) -> bytes | None:
+        try:
+            return (folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise VerificationError(f"{path} cannot be read (errno {error.errno})") from error
+
+    return read
+
+
+def _key(folder: Path, key: Path | None) -> VerifierKey:
+    path = folder / VKEY_PATH if key is None else key
+    try:
+        return parse_verifier_key(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        if key is not None:
+            raise typer.BadParameter("cannot be read", param_hint="--key") from None
+        raise VerificationError(
+            f"{VKEY_PATH} is missing from the log folder, or unreadable; give one with --key"
+        ) from None
+
+
+def _entries(folder: Path, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool) -> Iterator[Entry]:
+    """Every entry, parsed and taken in by `pairs`; the log holds once this is exhausted."""
+    raw: Iterable[bytes] = verify_entries(_reader(folder), checkpoint)
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+        task = bar.add_task("recomputing the log", total=checkpoint.size)
+        for index, data in enumerate(raw):
+            try:
+                entry = parse_entry(data)
+            except EntryError as error:
+                raise VerificationError(f"entry {index}: {error}") from None
+            pairs.add(index, entry)
+            if index % 1024 == 0:
+                bar.update(task, completed=index)
+            yield entry
+
+
+def _fail(message: str, as_json: bool, **more: object) -> NoReturn:
+    if as_json:
+        print(json.dumps({"holds": False, "problem": message, **more}))
+    else:
+        Console(stderr=True).print(f"[bold red]Does not hold:[/] {escape(message)}")
+    raise typer.Exit(1)
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in sorted(Entry.__dataclass_fields__)}
+
+
+def _when(at: int) -> str:
+    try:
+        return datetime.fromtimestamp(at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    except (ValueError, OverflowError, OSError):
+        return f"{at} us"
+
+
+def _cell(text: str | None) -> str:
+    return "" if text is None else escape(text)
