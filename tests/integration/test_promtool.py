@@ -1,0 +1,142 @@
+"""What we ship for Prometheus and Grafana holds against Prometheus's own checker and against our table of metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from residency.adapters.prometheus import render
+from residency.model import Reason
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.observe.names import Kind
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+RULES = DEPLOY / "prometheus" / "rules.yml"
+DASHBOARD = DEPLOY / "grafana" / "residency.json"
+OF_PROMETHEUS = {"job", "instance", "le"}
+
+
+def run(promtool: Path, *arguments: str, given: bytes | None = None) -> str:
+    done = subprocess.run([promtool, *arguments], input=given, capture_output=True, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, said
+    return said
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+
+
+def dashboard_expressions() -> Iterator[tuple[str, str]]:
+    dashboard = json.loads(DASHBOARD.read_text())
+    for panel in panels():
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+    for annotation in dashboard["annotations"]["list"]:
+        yield annotation["name"], annotation["expr"]
+
+
+def expressions() -> list[tuple[str, str]]:
+    return [(str(rule.get("alert", rule.get("record"))), rule["expr"]) for rule in rules()] + list(
+        dashboard_expressions()
+    )
+
+
+def metrics_in(expression: str) -> set[str]:
+    exposed = {spec.name: spec.name for spec in names.METRICS}
+    for spec in names.METRICS:
+        if spec.kind is Kind.HISTOGRAM:
+            exposed |= {spec.name + part: spec.name for part in ("_bucket", "_sum", "_count")}
+    return {exposed.get(name, f"unknown: {name}") for name in re.findall(r"\bresidency_[a-z_]+", expression)}
+
+
+def full_page() -> bytes:
+    metrics = Metrics()
+    metrics.add(names.DECISIONS, "VN", "deny", "people")
+    metrics.add(names.PRESUMED, "VN", "territory")
+    metrics.add(names.SCRAPE_ERRORS, names.LOG_SIZE)
+    metrics.refusal(Reason.NOT_HOME, observed=True)
+    metrics.overhead(12)
+    for name in (names.JOURNAL_BACKLOG, names.OPEN_INTENTS, names.LOG_SIZE, names.ADDRESS_DATA_AGE):
+        metrics.gauge(name, lambda: 1)
+    metrics.info(names.INFO, lambda: ("ab" * 32, "chat-api"))
+    return render(metrics)[0]
+
+
+@pytest.mark.needs("promtool")
+def test_the_rule_file_and_the_scrape_configuration_are_valid(promtool: Path) -> None:
+    assert f"{len(rules())} rules found" in run(promtool, "check", "rules", "--lint-fatal", str(RULES))
+    run(promtool, "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml"))
+
+
+@pytest.mark.needs("promtool")
+def test_every_alert_fires_when_it_should_and_keeps_quiet_otherwise(promtool: Path) -> None:
+    assert "SUCCESS" in run(promtool, "test", "rules", str(RULES.with_name("rules_test.yml")))
+
+
+@pytest.mark.needs("promtool")
+def test_the_metrics_page_passes_prometheus_own_lint(promtool: Path) -> None:
+    page = full_page()
+    for spec in names.METRICS:
+        assert f"\n{spec.name}".encode() in b"\n" + page
+    assert run(promtool, "check", "metrics", given=page) == ""
+
+
+@pytest.mark.needs("promtool")
+def test_every_query_of_the_dashboard_parses(promtool: Path, tmp_path: Path) -> None:
+    recorded = [
+        {"record": f"dashboard:query{number}", "expr": re.sub(r"\$__(rate_interval|range)", "5m", expression)}
+        for number, (_, expression) in enumerate(dashboard_expressions())
+    ]
+    file = tmp_path / "dashboard.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
+    run(promtool, "check", "rules", str(file))
+
+
+def test_every_alert_has_a_unit_test() -> None:
+    tests = yaml.safe_load(RULES.with_name("rules_test.yml").read_text())["tests"]
+    fired = {t["alertname"] for test in tests for t in test.get("alert_rule_test", ()) if t["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in rules() if "alert" in rule}
+
+
+@pytest.mark.parametrize(("title", "expression"), [pytest.param(*e, id=e[0]) for e in expressions()])
+def test_queries_name_only_metrics_and_labels_that_exist(title: str, expression: str) -> None:
+    used = metrics_in(expression)
+    assert used <= set(names.BY_NAME)
+    known = OF_PROMETHEUS | {label for name in used for label in names.BY_NAME[name].labels}
+    grouped = {label.strip() for by in re.findall(r"(?:by|on) \(([^)]*)\)", expression) for label in by.split(",")}
+    matched = set(re.findall(r"[{,]\s*(\w+)\s*(?:=~|!~|!=|=)", expression))
+    assert grouped | matched <= known, title
+
+
+def test_every_metric_is_on_the_dashboard_and_the_presumed_share_stands_first() -> None:
+    shown = set().union(*(metrics_in(expression) for _, expression in dashboard_expressions()))
+    assert shown == set(names.BY_NAME)
+    first = min(panels(), key=lambda p: (p["gridPos"]["y"], p["gridPos"]["x"]))
+    assert names.DECIDED in metrics_in(first["targets"][0]["expr"])
+
+
+def test_panels_do_not_overlap_and_fill_whole_rows() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert taken == {(x, y) for x in range(24) for y in range(max(y for _, y in taken) + 1)}
