@@ -1,0 +1,81 @@
+"""Signals, a pin and the deployment's presumptions in, one Finding out. The rules are in `precedence`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from residency.jurisdiction.precedence import BESIDE, SPEAKS
+from residency.model.finding import SILENT, Anchor, AnchorFinding, Finding, Presume, Signal, Trust
+from residency.model.place import within
+from residency.model.subject import Pin
+
+__all__ = ["presumption", "resolve"]
+
+Presumption = tuple[tuple[Anchor, Presume], ...]
+
+_DEFAULT: Final[Presumption] = Finding().presume
+
+
+def presumption(given: Presumption) -> Presumption:
+    """`given` completed by the defaults, in the order of the anchors: equal meanings compare equal."""
+    named = dict(_DEFAULT) | dict(given)
+    return tuple((anchor, named[anchor]) for anchor in Anchor)
+
+
+def resolve(signals: Iterable[Signal], pin: Pin | None, presume: Presumption) -> Finding:
+    """The finding of one person at one request.
+
+    Order and repetition of signals change nothing. Losing a signal against a place's law, or gaining one for it,
+    never turns `covered` from true to false (tests/properties/test_finding_monotone.py).
+    """
+    spoken: dict[Anchor, list[tuple[Trust, str]]] = {}
+    for signal in signals:
+        if signal.trust >= SPEAKS[signal.anchor]:
+            spoken.setdefault(signal.anchor, []).append((signal.trust, signal.place))
+    remembered: dict[Anchor, set[str]] = {}
+    if pin is not None:
+        for anchor, place, trust in pin.anchors:
+            # What could not speak when it was seen does not speak because it was remembered.
+            if trust < SPEAKS[anchor]:
+                continue
+            if anchor in BESIDE:
+                remembered.setdefault(anchor, set()).add(place)
+            else:
+                spoken.setdefault(anchor, []).append((Trust.PINNED, place))
+    if len(presume) != len(Anchor):
+        presume = presumption(presume)
+
+    def found(anchor: Anchor) -> AnchorFinding:
+        return _beside(_ranked(spoken.get(anchor, ())), remembered.get(anchor))
+
+    return Finding(
+        territory=found(Anchor.TERRITORY),
+        citizenship=found(Anchor.CITIZENSHIP),
+        residence=found(Anchor.RESIDENCE),
+        collection=found(Anchor.COLLECTION),
+        presume=presume,
+    )
+
+
+def _ranked(spoken: Iterable[tuple[Trust, str]]) -> AnchorFinding:
+    """The highest trust speaks: places that lie within one another are established, others are contested."""
+    top = max((trust for trust, _ in spoken), default=None)
+    if top is None:
+        return SILENT
+    places = frozenset(place for trust, place in spoken if trust is top)
+    if _nested(places):
+        return AnchorFinding(established=places, trust=top)
+    return AnchorFinding(contested=places, trust=top)
+
+
+def _nested(places: frozenset[str]) -> bool:
+    """Whether of any two places one lies within the other ("CA" and "CA-QC" agree, "CA" and "US" do not)."""
+    return len(places) == 1 or all(within(a, b) or within(b, a) for a in places for b in places)
+
+
+def _beside(present: AnchorFinding, remembered: set[str] | None) -> AnchorFinding:
+    if not remembered:
+        return present
+    trust = Trust.PINNED if present.trust is None else max(present.trust, Trust.PINNED)
+    return AnchorFinding(present.established | remembered, present.contested, trust)
