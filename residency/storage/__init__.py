@@ -1,1 +1,7 @@
 """Stores and sinks: which backend takes a subject's data under a decision."""
+
+from residency.storage.keys import KeyMaker, check_key, uuid7
+from residency.storage.routing import choose
+from residency.storage.stores import RowSink, StoreHandle, Stores
+
+__all__ = ["KeyMaker", "RowSink", "StoreHandle", "Stores", "check_key", "choose", "uuid7"]

@@ -1,0 +1,141 @@
+"""Pins in, pins out, in one SQLite file that all workers of a machine share.
+
+Two connections: one for changes, used in a thread under a lock; one that cannot write, for `peek`. In WAL mode a
+reader never waits for a writer, so `peek` is one indexed read of what was last committed by whichever process
+(microseconds, no await, no cache that another worker could make stale). The compare-and-set is one SQL statement
+under SQLite's own write lock, so it holds between processes too.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio.to_thread
+
+from residency.errors import PinsUnavailable, StaleVersion
+from residency.model import Anchor, Pin, Trust
+
+__all__ = ["PinsSqlite"]
+
+_T = TypeVar("_T")
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS pin (
+  subject TEXT PRIMARY KEY, home TEXT NOT NULL, anchors TEXT NOT NULL, alias TEXT NOT NULL,
+  set_by TEXT NOT NULL, policy TEXT NOT NULL, at INTEGER NOT NULL, version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+_SELECT: Final = "SELECT subject, home, anchors, alias, set_by, policy, at, version FROM pin WHERE subject = ?"
+_INSERT: Final = "INSERT INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO NOTHING"
+_UPDATE: Final = """
+UPDATE pin SET home = ?, anchors = ?, alias = ?, set_by = ?, policy = ?, at = ?, version = ?
+WHERE subject = ? AND version = ? - 1
+"""
+_DELETE: Final = "DELETE FROM pin WHERE subject = ? AND version = ?"
+
+
+class PinsSqlite:
+    """The `Pins` port over a SQLite file. Open it anew after a fork."""
+
+    __slots__ = ("_path", "_peek_lock", "_reader", "_write_lock", "_writer")
+
+    def __init__(self, path: Path, *, busy_ms: int = 5000) -> None:
+        """Open or create the file, readable by this user alone. `busy_ms` = wait for another process's write.
+
+        Raises: PinsUnavailable.
+        """
+        self._path = path
+        self._write_lock = threading.Lock()
+        self._peek_lock = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600, exist_ok=True)
+            self._writer = _connect(path, busy_ms)
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            # FULL: a pin that an act relies on survives a power cut before the act's data is written.
+            self._writer.execute("PRAGMA synchronous = FULL")
+            self._writer.execute(_SCHEMA)
+            # Refuses a file of the right shape but damaged content now, not at some subject's first request.
+            self._writer.execute("SELECT count(*) FROM pin").fetchone()
+            self._reader = _connect(path, busy_ms)
+            self._reader.execute("PRAGMA query_only = ON")
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            raise PinsUnavailable("the pins file cannot be opened") from error
+
+    def peek(self, subject: str) -> tuple[Pin | None, bool]:
+        """(newest committed pin, True). Raises: PinsUnavailable."""
+        with self._peek_lock:
+            return self._guard(lambda: self._select(self._reader, subject)), True
+
+    async def get(self, subject: str) -> Pin | None:
+        """The newest pin of `subject`. Raises: PinsUnavailable."""
+        return await anyio.to_thread.run_sync(self._get, subject)
+
+    async def put(self, pin: Pin) -> None:
+        """Store `pin` if it is the stored one's next version. Raises: StaleVersion, PinsUnavailable."""
+        await anyio.to_thread.run_sync(self._put, pin)
+
+    async def forget(self, subject: str, version: int) -> None:
+        """Remove the pin whose version is `version`. Raises: StaleVersion, PinsUnavailable."""
+        await anyio.to_thread.run_sync(self._change, _DELETE, (subject, version))
+
+    async def aclose(self) -> None:
+        """Close the file; idempotent."""
+        await anyio.to_thread.run_sync(self._close)
+
+    def _get(self, subject: str) -> Pin | None:
+        with self._write_lock:
+            return self._guard(lambda: self._select(self._writer, subject))
+
+    def _put(self, pin: Pin) -> None:
+        anchors = json.dumps([[a.value, place, trust.value] for a, place, trust in pin.anchors], separators=(",", ":"))
+        values = (pin.home, anchors, pin.alias, pin.set_by, pin.policy, pin.at, pin.version)
+        if pin.version == 1:
+            self._change(_INSERT, (pin.subject, *values))
+        else:
+            self._change(_UPDATE, (*values, pin.subject, pin.version))
+
+    def _change(self, statement: str, values: tuple[str | int, ...]) -> None:
+        with self._write_lock:
+            # Autocommit: one statement is one transaction. A crash before it returns leaves the old pin or the new.
+            changed = self._guard(lambda: _opened(self._writer).execute(statement, values).rowcount)
+        if changed != 1:
+            raise StaleVersion("the pin has another version than the one this was based on")
+
+    def _select(self, connection: sqlite3.Connection | None, subject: str) -> Pin | None:
+        row = _opened(connection).execute(_SELECT, (subject,)).fetchone()
+        if row is None:
+            return None
+        anchors = tuple((Anchor(a), str(place), Trust(trust)) for a, place, trust in json.loads(row[2]))
+        return Pin(row[0], row[1], anchors, row[3], row[4], row[5], row[6], row[7])
+
+    def _guard(self, work: Callable[[], _T]) -> _T:
+        try:
+            return work()
+        except (sqlite3.Error, ValueError, TypeError) as error:  # the latter two: a row that is not a pin
+            raise PinsUnavailable("the pins file cannot be read or written") from error
+
+    def _close(self) -> None:
+        # Both locks: no statement of another thread is cut off in the middle.
+        with self._write_lock, self._peek_lock:
+            for connection in (self._writer, self._reader):
+                if connection is not None:
+                    connection.close()
+            self._writer = self._reader = None
+
+
+def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
+    if connection is None:
+        raise PinsUnavailable("pins are closed")
+    return connection
+
+
+def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)

@@ -1,0 +1,77 @@
+"""A decision, a pin and a wish in, the verdict on one sink out: where this act goes, or why it may not.
+
+The rule is *home or nowhere*. What comes back is always a verdict that the decision itself gave on that sink, or a
+stricter one, never a milder one; so a refused sink cannot come back permitted.
+
+| mode    | asked for a sink | pin            | goes to                                                               |
+|---------|------------------|----------------|-----------------------------------------------------------------------|
+| observe | yes / no         | any            | that sink / the store's first sink: the app works as it did before    |
+| enforce | yes              | any            | that sink, by its own verdict                                         |
+| enforce | no               | none           | the decision's first sink                                             |
+| enforce | no               | a sink is home | a sink at home; a write that may go elsewhere only is NOT_HOME        |
+| enforce | no               | no sink is home| the only sink of a store that has one; else NOT_HOME: no guessing     |
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from residency.errors import Refused, UnknownStore
+from residency.model import Decision, Effect, Operation, Pin, Reason, SinkVerdict
+
+__all__ = ["CHANGES", "choose"]
+
+CHANGES = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
+"""Operations that change data: a sink at which they may not happen is no home for them."""
+
+
+def choose(
+    decision: Decision,
+    pin: Pin | None,
+    requested: str | None,
+    *,
+    order: tuple[str, ...],
+    operation: Operation | None = None,
+) -> SinkVerdict:
+    """The verdict on the sink that this act uses. `order` = the store's sinks as the deployment lists them.
+
+    `operation` None = the activity's own.
+
+    Raises: Refused (NO_SINK) where the decision knows no sink, UnknownStore where the requested one is not the store's.
+    """
+    if not decision.sinks:
+        raise Refused(Reason.NO_SINK.value, "the decision knows no sink for this activity")
+    if decision.mode == "observe":
+        return _named(decision, order[0] if requested is None else requested)
+    if requested is not None:
+        return _named(decision, requested)
+    if pin is None:
+        return decision.sinks[0]
+    home = [verdict for verdict in decision.sinks if verdict.sink.place == pin.home]
+    if not home:
+        # One sink leaves nothing to guess: all of the store's data lies there. With several, the subject's data lay
+        # at a home that this store no longer has, and another sink would answer empty.
+        return decision.sinks[0] if len(decision.sinks) == 1 else _not_home(decision.sinks[0])
+    best = next((verdict for verdict in home if verdict.effect is Effect.PERMIT), home[0])
+    if best.effect is Effect.PERMIT or not _changes(decision, operation):
+        return best
+    # Where no sink at all is permitted the cause is not the place, so the verdict keeps its own reason.
+    elsewhere = any(verdict.effect is Effect.PERMIT for verdict in decision.sinks)
+    return _not_home(best) if elsewhere else best
+
+
+def _changes(decision: Decision, operation: Operation | None) -> bool:
+    if operation is None:
+        return decision.activity is None or decision.activity.operation in CHANGES
+    return operation in CHANGES
+
+
+def _named(decision: Decision, name: str) -> SinkVerdict:
+    verdict = decision.sink(name)
+    if verdict is None:
+        raise UnknownStore(f"the activity's store has no sink {name!r}")
+    return verdict
+
+
+def _not_home(verdict: SinkVerdict) -> SinkVerdict:
+    return replace(verdict, effect=Effect.DENY, reason=Reason.NOT_HOME)
