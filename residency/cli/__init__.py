@@ -1,1 +1,12 @@
-"""The command line: `residency …`."""
+"""The command line: `residency …`. Exit 0 = holds, 1 = does not hold, 2 = wrong use."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    from residency.cli.app import app
+
+    app()

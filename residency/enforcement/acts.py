@@ -27,8 +27,8 @@ class Current:
     __slots__ = (
         "_alias",
         "_stores",
-        "acts",
         "activity",
+        "acts",
         "decision",
         "detail",
         "evidence",
@@ -67,6 +67,11 @@ class Current:
         self.acts = 0
         self._alias: str | None = None
         self._stores: dict[str, Any] = {}
+
+    @property
+    def decided(self) -> bool:
+        """False only between an admission that must wait for a pin and its `settle`."""
+        return hasattr(self, "decision")
 
     @property
     def operation(self) -> Operation:
@@ -135,7 +140,7 @@ class Current:
             raise UnknownStore(f"store {self.activity.store!r} has no sink {name!r}")
         if verdict.effect is not Effect.PERMIT:
             if self.decision.mode == "observe":
-                self.point.metrics.would_refuse(verdict.reason or Reason.INTERNAL)
+                self.point.metrics.refusal(verdict.reason or Reason.INTERNAL, observed=True)
             else:
                 rules = verdict.rules or self.decision.rules
                 reason = verdict.reason or Reason.INTERNAL
@@ -144,14 +149,24 @@ class Current:
             raise self._refuse(self.decision.reason or Reason.INTERNAL, "the decision forbids this activity")
         return verdict
 
-    def refused(self) -> Refused:
+    def refused(self, *, counted: bool = False) -> Refused:
         """Record that the decision itself forbids the activity, and return the error to raise."""
-        return self._refuse(self.decision.reason or Reason.INTERNAL, "the decision forbids this activity")
+        reason = self.decision.reason or Reason.INTERNAL
+        return self._refuse(reason, "the decision forbids this activity", counted=counted)
 
-    def _refuse(self, reason: Reason, message: str, sink: str | None = None, rules: tuple[RuleRef, ...] | None = None) -> Refused:
+    def _refuse(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        sink: str | None = None,
+        rules: tuple[RuleRef, ...] | None = None,
+        counted: bool = False,
+    ) -> Refused:
         cited = rules if rules is not None else self.decision.rules
         self.point.recorder.refusal(self.decision, reason, self.alias, self.detail, sink, cited)
-        self.point.metrics.refusal(reason)
+        if not counted:
+            self.point.metrics.refusal(reason)
         self.acts += 1  # a refusal is a record of its own: the request needs no further entry
         citations = tuple(dict.fromkeys(rule.citation for rule in cited))
         self._note(reason, citations, message)

@@ -15,12 +15,12 @@ from residency.enforcement.acts import Current
 from residency.enforcement.ports import Clock, Entropy, Facts, Pins
 from residency.enforcement.recorder import Recorder
 from residency.errors import PathError, Refused, StaleVersion, TokenError
-from residency.jurisdiction import first_pin, resolve
+from residency.jurisdiction.pins import first_pin
+from residency.jurisdiction.resolve import resolve
 from residency.model import (
     Activity,
     Anchor,
     Decision,
-    Effect,
     Finding,
     Pin,
     Presume,
@@ -29,10 +29,12 @@ from residency.model import (
     SubjectId,
     Trust,
 )
-from residency.policy import Policy
-from residency.signals import ClaimMap, ClientAddress, CountryTable, Identity, identity, network_signals, user_identity
+from residency.policy.compiler import Policy
+from residency.signals.address import Strategy
+from residency.signals.country import CountryTable, network_signals
+from residency.signals.identity import ClaimMap, Identity, identity, user_identity
 
-__all__ = ["AddressStrategy", "EnforcementPoint", "Meter", "Refusal", "Request", "StoreFactory", "TokenVerifier"]
+__all__ = ["EnforcementPoint", "Identifying", "Meter", "Refusal", "Request", "StoreFactory", "TokenVerifier"]
 
 _BOUND: Final = 65_536
 _LOOPBACK: Final = ("127.", "::1")
@@ -64,15 +66,6 @@ class Refusal:
     message: str = ""
 
 
-class AddressStrategy(Protocol):
-    """How the client's address is read; see `residency.signals.address`."""
-
-    @property
-    def name(self) -> str: ...
-
-    def client(self, peer: tuple[str, int] | None, headers: Headers) -> ClientAddress: ...
-
-
 class TokenVerifier(Protocol):
     """Verifies an identity token; raises TokenError."""
 
@@ -86,23 +79,24 @@ class StoreFactory(Protocol):
 
 
 class Meter(Protocol):
-    """What the point counts."""
+    """What the point counts; `decided` counts the decision's own refusal too, `refusal` all others."""
 
     def decided(self, decision: Decision) -> None: ...
-    def refusal(self, reason: Reason) -> None: ...
-    def would_refuse(self, reason: Reason) -> None: ...
+    def refusal(self, reason: Reason, *, observed: bool = False) -> None: ...
     def exempt(self) -> None: ...
     def overhead(self, microseconds: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Identifying:
-    """Where identity comes from: a token verifier, the names of claims, and how far `scope["user"]` is believed."""
+    """Where identity comes from: a token verifier, the names of claims, and whether `scope["user"]` is believed.
+
+    `user` is None (not looked at), "declared" or "verified".
+    """
 
     verifier: TokenVerifier | None
     names: ClaimMap
-    user_verified: bool = False
-    header: bytes | None = None  # a trusted gateway's header that names the subject
+    user: str | None = None
 
 
 class EnforcementPoint:
@@ -112,7 +106,7 @@ class EnforcementPoint:
         self,
         *,
         policy: Policy,
-        strategy: AddressStrategy,
+        strategy: Strategy,
         countries: CountryTable,
         identifying: Identifying,
         pins: Pins,
@@ -140,7 +134,7 @@ class EnforcementPoint:
         self._trusted_peer = trusted_peer
         self._presume: tuple[tuple[Anchor, Presume], ...] = policy.deployment.presume
         self._mode: str = policy.deployment.mode
-        self._assume: str | None = policy.deployment.dev_assume
+        self._assume: str | None = policy.deployment.assume
         self._network: dict[str, tuple[Signal, ...]] = {}
         self._findings: dict[tuple[tuple[Signal, ...], Pin | None], Finding] = {}
 
@@ -210,13 +204,13 @@ class EnforcementPoint:
     def conclude(self, here: Current) -> Current | Refusal:
         """Bind the decision just made: record it, count it, refuse where it says so."""
         decision = here.decision
+        if self._later(here):
+            self.recorder.ready()
+            return here
         self.metrics.decided(decision)
-        if decision.effect is not Effect.PERMIT and decision.mode == "observe":
-            self.metrics.would_refuse(decision.reason or Reason.INTERNAL)
-        elif not decision.permitted and not self._later(here):
+        if not decision.permitted:
             reason = decision.reason or Reason.INTERNAL
             seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail)
-            self.metrics.refusal(reason)
             return Refusal(reason, decision, seq)
         if here.activity.store is None:
             # No act can follow, so this is the request's one entry, recorded before the app answers.
@@ -251,7 +245,7 @@ class EnforcementPoint:
         self._decide(here)
         self.metrics.decided(here.decision)
         if not here.decision.permitted:
-            raise here.refused()
+            raise here.refused(counted=True)
         self.recorder.decision(here.decision, here.alias, here.detail, note="identified")
         here.acts += 1
 
@@ -269,9 +263,11 @@ class EnforcementPoint:
         return other
 
     def refresh(self, here: Current) -> None:
-        """Decide again if the facts moved or a dated rule came into force since; then `here` holds the newest."""
-        if self.facts.epoch() != here.decision.epoch:
-            self._decide(here)
+        """Decide again on the facts and the date of now: an act is judged by what holds when it happens.
+
+        Costs a memo lookup where neither the facts epoch nor a dated rule moved.
+        """
+        self._decide(here)
 
     async def pin_home(self, here: Current, sink: str) -> None:
         """Remember where the subject's data lies, at its first write.
@@ -287,6 +283,7 @@ class EnforcementPoint:
             home=verdict.sink.place,
             finding=here.decision.finding,
             alias=here.alias or self.new_alias(),
+            set_by="first_write",
             policy=self.policy.digest,
             at=self.clock.now(),
         )
@@ -323,7 +320,10 @@ class EnforcementPoint:
         )
 
     def _later(self, here: Current) -> bool:
-        """Whether the verdict waits for `identify`: the subject comes from the app, and no store opens before."""
+        """Whether the verdict waits for `identify`: the subject comes from the app, and no store opens before.
+
+        It is counted then; a request that ends without `identify` leaves its entry and touched no store.
+        """
         return here.activity.subject.kind == "app" and here.subject is None and here.activity.store is not None
 
     def _network_signals(self, address: str | None) -> tuple[Signal, ...]:
@@ -345,8 +345,8 @@ class EnforcementPoint:
                     return identity(how.verifier.verify(token), how.names, verified=True, source="jwt")
                 except TokenError:
                     return None  # a token that does not verify is no signal
-        if request.user is not None:
-            return user_identity(request.user, how.names, verified=how.user_verified)
+        if how.user is not None and request.user is not None:
+            return user_identity(request.user, how.names, verified=how.user == "verified")
         return None
 
     def _subject(
@@ -378,10 +378,7 @@ class EnforcementPoint:
         reason = decision.reason or Reason.UNCLASSIFIED_ROUTE
         if not decision.permitted:
             seq, _ = self.recorder.refusal(decision, reason, None, {})
-            self.metrics.refusal(reason)
             return Refusal(reason, decision, seq)
-        if decision.effect is not Effect.PERMIT:
-            self.metrics.would_refuse(reason)
         self.recorder.decision(decision, None, {})
         return None
 
@@ -389,7 +386,7 @@ class EnforcementPoint:
         name = activity.name if activity is not None else None
         seq = self.recorder.refused_request(name, self._mode, reason)
         if self._mode == "observe" and reason is Reason.PATH_AMBIGUOUS:
-            self.metrics.would_refuse(reason)
+            self.metrics.refusal(reason, observed=True)
             return None  # a dark launch binds nothing that the app itself would have served
         self.metrics.refusal(reason)
         return Refusal(reason, None, seq, message)

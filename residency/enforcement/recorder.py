@@ -27,11 +27,11 @@ _PLACEHOLDER_ID: Final = "0.0"
 class DetailStore(Protocol):
     """Where personal and statutory detail rests, country by country."""
 
-    def countries(self) -> frozenset[str]:
-        """Countries whose detail this instance can keep."""
+    def append(self, country: str, entry_id: str, detail: bytes) -> int:
+        """Seal and record `detail` for an entry in `country`. Raises JournalFull, JournalFailed, KeysUnavailable."""
 
-    def append(self, country: str, entry: str, detail: bytes) -> None:
-        """Seal and record `detail` for entry id `entry` in `country`. Raises JournalFull, JournalFailed."""
+    def ready(self, country: str) -> None:
+        """Raise now if a detail might not find room in `country`."""
 
 
 def finding_words(finding: Finding) -> tuple[str, ...]:
@@ -49,22 +49,33 @@ class Recorder:
     """Writes entries into one worker slot's journal. Safe to call from several threads of one process."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, entropy: Entropy, policy: str, details: DetailStore | None = None
+        self,
+        journal: Journal,
+        clock: Clock,
+        entropy: Entropy,
+        policy: str,
+        details: DetailStore | None = None,
+        detail_countries: frozenset[str] = frozenset(),
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
         self._details = details
-        self._detail_countries = details.countries() if details is not None else frozenset()
+        self._detail_countries = detail_countries
         # An id names its own sequence number, so taking the number and appending must be one step.
         self._lock = threading.Lock()
+        self.open_intents = 0
+        """Acts of this process whose outcome is not recorded yet."""
         self._templates: dict[tuple[object, ...], EntryTemplate] = {}
         self._words: dict[Finding, tuple[str, ...]] = {}
 
     def ready(self) -> None:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
         self._journal.ready()
+        if self._details is not None:
+            for country in self._detail_countries:
+                self._details.ready(country)
 
     def decision(
         self, decision: Decision, subject: str | None, detail: Mapping[str, str | int | None], note: str | None = None
@@ -88,7 +99,10 @@ class Recorder:
         self, decision: Decision, sink: str, operation: str, subject: str | None, detail: Mapping[str, str | int | None]
     ) -> tuple[int, str]:
         """Record that an act on `sink` is about to happen; (sequence number, entry id)."""
-        return self._write(decision, "intent", None, sink, subject, detail, operation)
+        written = self._write(decision, "intent", None, sink, subject, detail, operation)
+        with self._lock:
+            self.open_intents += 1
+        return written
 
     def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str) -> int:
         """Record how the act of intent `of` ended; its sequence number."""
@@ -96,9 +110,11 @@ class Recorder:
         with self._lock:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)
-            return journal.append(
-                template.fill(id=entry, at=self._clock.now(), epoch=decision.epoch, act=act, of=of, evidence=())
+            seq = journal.append(
+                template.fill(id=entry, at=self._clock.now(), epoch=decision.epoch, act=act, of=of)
             )
+            self.open_intents -= 1
+            return seq
 
     def refused_request(self, activity: str | None, mode: str, reason: Reason) -> int:
         """Record a request refused before it could be decided (an ambiguous path, a rewritten peer)."""

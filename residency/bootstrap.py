@@ -1,0 +1,276 @@
+"""The composition root: a deployment file in, a `Residency` runtime out. Things are built and joined only here."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from residency.adapters import policy_files, prometheus
+from residency.adapters.clock_system import SystemClock
+from residency.adapters.detail_files import DetailFiles
+from residency.adapters.entropy_system import SystemEntropy
+from residency.adapters.facts_memory import FactsMemory
+from residency.adapters.journal_files import JournalFiles
+from residency.adapters.jwt import JwtVerifier
+from residency.adapters.keys_files import KeysFiles
+from residency.adapters.log_files import LogFiles
+from residency.adapters.mmdb import MmdbCountries, embedded
+from residency.adapters.pins_memory import PinsMemory
+from residency.adapters.pins_sqlite import PinsSqlite
+from residency.adapters.sequencer import Sequencer
+from residency.adapters.sink_files import FilesSink
+from residency.adapters.sink_memory import MemorySink
+from residency.enforcement.point import EnforcementPoint, Identifying
+from residency.enforcement.ports import Clock, Entropy, Pins, SinkPort
+from residency.enforcement.recorder import Recorder
+from residency.errors import PolicyError
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.observe.meter import DecisionMeter
+from residency.policy.compiler import Policy
+from residency.policy.parsed import DeploymentDoc, SinkDoc
+from residency.signals.address import Peer, RightmostTrustedRange, Server, Strategy
+from residency.signals.identity import ClaimMap
+from residency.signals.inet import Ranges
+from residency.storage.stores import RowSink, Stores
+from residency.vault.subjects import subject_digest
+
+__all__ = ["Residency", "build"]
+
+
+def build(policy: str | Path | Policy, *, env: Mapping[str, str] | None = None) -> Residency:
+    """A runtime for one deployment, checked but not yet open: no file is made and no thread started.
+
+    `env` answers `${VAR}` in the file (default: the process's environment).
+
+    Raises: PolicyError with every problem, AddressDataUnavailable, KeysUnavailable.
+    """
+    return Residency(policy if isinstance(policy, Policy) else policy_files.load(Path(policy), env))
+
+
+class Residency:
+    """Everything one process runs for one deployment. `open` makes it work, `aclose` lets it go; both are idempotent.
+
+    A forked child finds its copy closed and opens its own: slots, threads and connections do not survive a fork.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        deployment: DeploymentDoc | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
+        """`deployment` = the policy's own with other places (sinks' URLs, folders), for tests of an app."""
+        self.policy = policy
+        self.deployment = deployment or policy.deployment
+        self.metrics = Metrics()
+        self.metrics_path = self.deployment.metrics
+        self.clock: Clock = clock or SystemClock()
+        self.entropy: Entropy = entropy or SystemEntropy()
+        self.facts = FactsMemory(policy.facts)
+        self.is_open = False
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._pins: Pins | None = None
+        # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
+        self.countries = self._countries()
+        self.strategy = _strategy(self.deployment)
+        self.verifier = self._verifier()
+        self.stores = self._stores()
+        _runtimes.add(self)
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Claim a journal slot, start the sequencer, join the pipeline. Blocks on the disk; safe from any thread.
+
+        Raises: Unavailable of any kind, JournalCorrupt, VerificationError; then nothing is left open.
+        """
+        with self._lock:
+            if self.is_open:
+                return
+            with ExitStack() as stack:
+                self._open(stack)
+                self._stack = stack.pop_all()
+            self.is_open = True
+
+    async def start(self) -> None:
+        """Open, and start every sink, so that a sink that is away is known before the server serves.
+
+        Raises: as `open`, SinkUnavailable.
+        """
+        self.open()
+        await self.stores.start()
+
+    async def aclose(self) -> None:
+        """Stop serving: integrate and publish what is recorded, release slot, threads and connections."""
+        with self._lock:
+            if not self.is_open:
+                return
+            self.is_open = False
+            stack, self._stack = self._stack, ExitStack()
+            pins, self._pins = self._pins, None
+        await self.stores.aclose()
+        if pins is not None:
+            await pins.aclose()
+        stack.close()
+
+    def render_metrics(self) -> tuple[bytes, str]:
+        """The metrics page and its content type. Takes milliseconds: call it off the event loop."""
+        return prometheus.render(self.metrics)
+
+    def path(self, written: str) -> Path:
+        """A path as the deployment file means it: relative to the file's own folder."""
+        return Path(self.policy.base) / written
+
+    # -- joining -----------------------------------------------------------------------------------------------
+
+    def _open(self, stack: ExitStack) -> None:
+        deployment = self.deployment
+        keys = KeysFiles(self.path(deployment.keys_folder), create=True)
+        audit = self.path(deployment.audit.folder)
+        journal = JournalFiles(audit / "journal").open()
+        stack.callback(journal.close)
+        details = {}
+        for country, folder in deployment.audit.detail.items():
+            details[country] = JournalFiles(self.path(folder) / "journal").open()
+            stack.callback(details[country].close)
+        detail = DetailFiles(details, lambda country: keys.secret(f"detail-{country.lower()}"), self.entropy.token)
+        recorder = Recorder(
+            journal, self.clock, self.entropy, self.policy.digest, detail if details else None, frozenset(details)
+        )
+        sequencer = Sequencer(
+            audit / "journal",
+            LogFiles(audit / "log"),
+            LogFiles(audit),
+            key=keys.signing_key("log"),
+            origin=deployment.audit.origin or deployment.name,
+            interval=deployment.audit.publish_every / 1_000_000,
+        )
+        subject_key = keys.secret("subjects")
+        self._pins = pins = self._open_pins()
+        jwt = deployment.signals.identity.jwt
+        claims = jwt.claims if jwt is not None else {}
+        trusted = _trusted(deployment)
+        self.point = EnforcementPoint(
+            policy=self.policy,
+            strategy=self.strategy,
+            countries=self.countries,
+            identifying=Identifying(
+                self.verifier,
+                ClaimMap(subject=jwt.subject if jwt is not None else "sub", **claims),
+                deployment.signals.identity.user,
+            ),
+            pins=pins,
+            facts=self.facts,
+            recorder=recorder,
+            stores=self.stores,
+            metrics=DecisionMeter(self.metrics),
+            clock=self.clock,
+            entropy=self.entropy,
+            digest=lambda subject: subject_digest(subject_key, subject),
+            trusted_peer=lambda host: trusted is not None and trusted.contains(host),
+        )
+        recorder.system("start")
+        sequencer.start()
+        stack.callback(sequencer.stop)
+        self._gauges(journal, sequencer)
+
+    def _gauges(self, journal: JournalFiles, sequencer: Sequencer) -> None:
+        deployment = self.deployment
+        metrics = self.metrics
+        metrics.info(names.INFO, lambda: (self.policy.digest, deployment.name))
+        metrics.gauge(names.ADDRESS_DATA_AGE, lambda: self.clock.now() / 1e6 - self.countries.built_at)
+
+        def backlog() -> float | None:
+            done = sequencer.cursors.get(journal.slot)
+            return None if done is None or not sequencer.active else journal.next_seq - done
+
+        metrics.gauge(names.JOURNAL_BACKLOG, backlog)
+        metrics.gauge(names.LOG_SIZE, lambda: sequencer.published)
+        metrics.gauge(names.OPEN_INTENTS, lambda: self.point.recorder.open_intents)
+
+    def _open_pins(self) -> Pins:
+        url = self.deployment.pins.reveal()
+        if url == "memory:":
+            return PinsMemory()
+        return PinsSqlite(self.path(url.removeprefix("sqlite:///")))
+
+    def _countries(self) -> MmdbCountries:
+        geoip = self.deployment.signals.geoip
+        return embedded() if geoip is None else MmdbCountries(self.path(geoip))
+
+    def _verifier(self) -> JwtVerifier | None:
+        jwt = self.deployment.signals.identity.jwt
+        if jwt is None:
+            return None
+        return JwtVerifier(
+            self.path(jwt.jwks),
+            algorithms=jwt.algorithms,
+            issuer=jwt.issuer,
+            audience=jwt.audience,
+            now=self.clock.now,
+        )
+
+    def _sink(self, sink: SinkDoc) -> SinkPort:
+        url = sink.url.reveal()
+        region = self.deployment.regions[sink.sink.region]
+        scheme, _, rest = url.partition(":")
+        if scheme == "memory":
+            return MemorySink(sink.sink.name, region)
+        if scheme == "file":
+            return FilesSink(sink.sink.name, region, self.path(rest.removeprefix("//")))
+        try:
+            from residency.adapters.sink_sql import SqlSink  # an optional extra
+        except ImportError as error:
+            where = ("sinks", sink.sink.name, "url")
+            what = "a database needs the extra `sql`: pip install 'residency[sql]'"
+            raise PolicyError((self.deployment.source.problem(where, what),)) from error
+        return SqlSink(sink.sink.name, region, url, base=Path(self.policy.base))
+
+    def _stores(self) -> Stores:
+        sinks = {name: self._sink(sink) for name, sink in self.deployment.sinks.items()}
+        if not any(isinstance(sink, RowSink) for sink in sinks.values()):
+            return Stores(sinks, self.deployment.stores)
+        from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
+
+        return Stores(sinks, self.deployment.stores, sessions=open_session)
+
+
+def _strategy(deployment: DeploymentDoc) -> Strategy:
+    match deployment.signals.client_address.strategy:
+        case "server":
+            return Server()
+        case "rightmost_trusted_range":
+            return RightmostTrustedRange(_ranges(deployment))
+        case _:
+            return Peer()
+
+
+def _ranges(deployment: DeploymentDoc) -> Ranges:
+    return Ranges(deployment.signals.client_address.trusted)
+
+
+def _trusted(deployment: DeploymentDoc) -> Ranges | None:
+    trusted = deployment.signals.client_address.trusted
+    return _ranges(deployment) if trusted else None
+
+
+_runtimes: weakref.WeakSet[Residency] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    for runtime in list(_runtimes):
+        runtime.is_open = False
+        runtime._lock = threading.Lock()
+        runtime._stack = ExitStack()
+        runtime._pins = None
+
+
+os.register_at_fork(after_in_child=_close_in_child)

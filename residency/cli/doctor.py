@@ -1,0 +1,119 @@
+"""`residency doctor`: a deployment file and this process's surroundings in, what would go wrong in production out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+import typer
+from rich.console import Console
+
+from residency.bootstrap import Residency, build
+from residency.errors import ResidencyError, Unavailable
+
+__all__ = ["doctor"]
+
+_DATA_AGE_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    level: Literal["ok", "warn", "bad"]
+    what: str
+    mend: str = ""
+
+
+def doctor(
+    policy: Annotated[Path, typer.Option("--policy", help="the deployment file", metavar="FILE")],
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+) -> None:
+    """Look at a deployment as it would run here: policy, peer address, address data, sinks, folders.
+
+    Exit 0 where nothing is bad, 1 otherwise.
+
+    Example: residency doctor --policy policies/deployments/social-api.yaml
+    """
+    found = list(_examine(policy))
+    console = Console()
+    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "bad": "[red]bad [/]"}
+    for finding in found:
+        if as_json:
+            typer.echo(json.dumps({"level": finding.level, "what": finding.what, "mend": finding.mend}))
+        else:
+            console.print(f"{marks[finding.level]} {finding.what}", highlight=False)
+            if finding.mend:
+                console.print(f"     mend: {finding.mend}", highlight=False)
+    raise typer.Exit(1 if any(f.level == "bad" for f in found) else 0)
+
+
+def _examine(policy: Path) -> Iterator[_Finding]:
+    try:
+        runtime = build(policy)
+    except ResidencyError as error:
+        yield _Finding("bad", str(error), "mend the line named and run `residency check`")
+        return
+    deployment = runtime.policy.deployment
+    yield _Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")
+    yield from _peer(runtime)
+    age = (runtime.clock.now() / 1e6 - runtime.countries.built_at) / 86_400
+    if age > _DATA_AGE_DAYS:
+        yield _Finding("warn", f"the address data is {age:.0f} days old", "name a newer mmdb in signals.geoip")
+    else:
+        yield _Finding("ok", f"the address data is {age:.0f} days old")
+    if deployment.assume is not None:
+        yield _Finding("warn", f"dev.assume is {deployment.assume}: only loopback is served", "remove `dev:`")
+    if deployment.unclassified == "permit":
+        yield _Finding("warn", "routes that no activity names are permitted", "set `unclassified: deny`")
+    yield from anyio.run(_sinks, runtime)
+    for name, folder in (("audit", deployment.audit.folder), ("keys", deployment.keys_folder)):
+        place = runtime.path(folder)
+        nearest = next(p for p in (place, *place.absolute().parents) if p.exists())
+        if os.access(nearest, os.W_OK):
+            yield _Finding("ok", f"the {name} folder can be written")
+        else:
+            yield _Finding("bad", f"the {name} folder cannot be written", f"give this user write access to {nearest}")
+
+
+def _peer(runtime: Residency) -> Iterator[_Finding]:
+    strategy = runtime.policy.deployment.signals.client_address.strategy
+    allow = os.environ.get("FORWARDED_ALLOW_IPS")
+    if strategy == "server":
+        if allow is not None and "*" in allow:
+            yield _Finding(
+                "bad",
+                "strategy `server` with FORWARDED_ALLOW_IPS='*': any client can forge its address",
+                "list your proxies in FORWARDED_ALLOW_IPS, or use rightmost_trusted_range",
+            )
+        else:
+            yield _Finding("ok", "client address: as the server's own proxy handling gives it")
+    elif allow is not None:
+        yield _Finding(
+            "bad",
+            f"strategy `{strategy}` needs the socket's own peer, and FORWARDED_ALLOW_IPS lets the server rewrite it",
+            "unset FORWARDED_ALLOW_IPS and run uvicorn with --no-proxy-headers, or say `strategy: server`",
+        )
+    else:
+        yield _Finding(
+            "ok",
+            f"client address: strategy {strategy} (behind a loopback proxy uvicorn also needs --no-proxy-headers)",
+        )
+
+
+async def _sinks(runtime: Residency) -> list[_Finding]:
+    found = []
+    for store in runtime.stores.names:
+        for sink in runtime.stores.sinks_of(store):
+            try:
+                await sink.start()
+                await sink.ping()
+                found.append(_Finding("ok", f"sink {sink.name} ({sink.region.place}) takes writes"))
+            except Unavailable as error:
+                found.append(_Finding("bad", str(error), f"look at the url of sink {sink.name}"))
+            finally:
+                await sink.aclose()
+    return found

@@ -1,0 +1,66 @@
+"""`residency init`: the answers of one afternoon in, a commented deployment file that `residency check` passes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from residency.model.place import is_place
+
+__all__ = ["init"]
+
+_TEMPLATE = """\
+residency: 1
+kind: deployment
+name: {name}
+# Decide and record, bind nothing: see what would be refused with `residency status`, then write `enforce`.
+mode: observe
+operator: {{established_in: [{country}], roles: [controller], service_lines: [online_applications]}}
+laws: [vn/*]
+regions:
+  vn: {{country: VN}}
+  today: {{country: {country}}}
+sinks:
+  people-today: {{region: today, provider: {country}, keys: {country}, encrypted: true, url: "{url}"}}
+  people-vn: {{region: vn, provider: VN, keys: VN, encrypted: true, url: "sqlite+aiosqlite:///./residency-data/people-vn.db"}}
+# The first sink is where data lies today; people whose law asks for another go there.
+stores: {{people: [people-today, people-vn]}}
+signals:
+  # Behind a proxy: {{strategy: rightmost_trusted_range, trusted: [10.0.0.0/8]}}; uvicorn then needs --no-proxy-headers.
+  client_address: {{strategy: peer}}
+exempt: [GET /healthz, GET /docs, GET /openapi.json]
+unclassified: deny
+metrics: /metrics
+# One line per route: whose data (`subject`), which data, what is done with it, where it rests.
+activities:
+  - {{route: "POST /v1/people", subject: app, data: [personal, account], operation: write, store: people}}
+  - {{route: "GET /v1/people/{{id}}", subject: path.id, data: [personal], operation: read, store: people}}
+"""
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="the deployment file to write")] = Path("residency.yaml"),
+    name: Annotated[str, typer.Option(help="the deployment's name")] = "my-api",
+    country: Annotated[str, typer.Option(help="where you are established and your data lies today")] = "VN",
+    url: Annotated[
+        str, typer.Option(help="the database your data lies in today")
+    ] = "sqlite+aiosqlite:///./residency-data/people-today.db",
+) -> None:
+    """Write a deployment file to start from; it observes and binds nothing until you say so.
+
+    Example: residency init policies/deployments/my-api.yaml --name my-api --country SG
+    """
+    if not is_place(country):
+        typer.echo(f"residency init: {country!r} is no country code such as VN", err=True)
+        raise typer.Exit(2)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as out:
+            out.write(_TEMPLATE.format(name=name, country=country, url=url))
+    except FileExistsError:
+        typer.echo(f"residency init: {file} is there already and stays as it is", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"wrote {file}\nnext: residency check {file}; residency explain --policy {file} "
+               '--route "POST /v1/people" --ip 113.160.0.1')

@@ -1,0 +1,111 @@
+"""`residency status`: a deployment file in, what was decided, refused, or would have been, out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from residency.adapters import policy_files
+from residency.adapters.log_files import LogFiles
+from residency.audit.checkpoint import parse_verifier_key
+from residency.audit.entry import Entry, parse_entry
+from residency.audit.pairs import Pairs
+from residency.audit.verify import read_checkpoint, verify_entries
+from residency.errors import PolicyError, ResidencyError
+
+__all__ = ["status"]
+
+
+def status(
+    policy: Annotated[Path, typer.Option("--policy", help="the deployment file", metavar="FILE")],
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """What this deployment decided, refused, or, in `mode: observe`, would have refused.
+
+    Reads the published log (a running instance publishes within a second).
+
+    Example: residency status --policy policies/deployments/social-api.yaml
+    """
+    console = Console()
+    try:
+        loaded = policy_files.load(policy)
+        audit = Path(loaded.base) / loaded.deployment.audit.folder
+        summary = _summary(audit / "log")
+    except PolicyError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except ResidencyError as error:
+        typer.echo(f"residency status: {error}", err=True)
+        raise typer.Exit(1) from None
+    report = {"name": loaded.deployment.name, "mode": loaded.deployment.mode, "policy": loaded.digest, **summary}
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        _show(console, report, loaded.deployment.mode)
+
+
+def _summary(log: Path) -> dict[str, object]:
+    files = LogFiles(log)
+    key = files.read("log.vkey")
+    if key is None:
+        return {"entries": 0, "open_intents": 0, "kinds": {}, "refused": [], "would_refuse": []}
+    checkpoint = read_checkpoint(files.read, parse_verifier_key(key.decode().strip()))
+    kinds: Counter[str] = Counter()
+    refused: Counter[tuple[str, str, str]] = Counter()
+    would: Counter[tuple[str, str, str]] = Counter()
+    pairs = Pairs()
+    size = 0
+    for index, data in enumerate(verify_entries(files.read, checkpoint)):
+        entry = parse_entry(data)
+        pairs.add(index, entry)
+        size = index + 1
+        kinds[entry.kind] += 1
+        if entry.kind == "refusal":
+            refused[_what(entry)] += 1
+        elif entry.mode == "observe" and entry.effect not in (None, "permit") and entry.kind != "outcome":
+            would[_what(entry)] += 1
+    return {
+        "entries": size,
+        "open_intents": len(pairs.open),
+        "kinds": dict(sorted(kinds.items())),
+        "refused": _rows(refused),
+        "would_refuse": _rows(would),
+    }
+
+
+def _what(entry: Entry) -> tuple[str, str, str]:
+    return entry.activity or "(no activity)", entry.reason or entry.effect or "", ", ".join(entry.rules)
+
+
+def _rows(counted: Counter[tuple[str, str, str]]) -> list[dict[str, object]]:
+    return [
+        {"activity": activity, "reason": reason, "rules": rules, "count": count}
+        for (activity, reason, rules), count in counted.most_common()
+    ]
+
+
+def _show(console: Console, report: dict[str, object], mode: str) -> None:
+    console.print(
+        f"[bold]{report['name']}[/] in mode [bold]{mode}[/], policy {str(report['policy'])[:12]}…, "
+        f"{report['entries']} entries published, {report['open_intents']} open intents"
+    )
+    for key, title in (("refused", "Refused"), ("would_refuse", "Would have been refused in mode enforce")):
+        rows = report[key]
+        if not isinstance(rows, list) or (not rows and key == "would_refuse" and mode != "observe"):
+            continue
+        if not rows:
+            console.print(f"{title}: nothing")
+            continue
+        table = Table(title=title, title_justify="left")
+        for column in ("activity", "reason", "rules"):
+            table.add_column(column, overflow="fold")
+        table.add_column("count", justify="right")
+        for row in rows:
+            table.add_row(*(str(row[c]) for c in ("activity", "reason", "rules", "count")))
+        console.print(table)

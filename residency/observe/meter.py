@@ -1,0 +1,41 @@
+"""The enforcement point's counting, in cells bound once per distinct decision: decisions and reasons in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from residency.model import Decision, Reason
+from residency.observe.cells import Metrics
+
+__all__ = ["DecisionMeter"]
+
+_BOUND: Final = 65_536
+
+
+class DecisionMeter:
+    """The point's `Meter` over one process's `Metrics`."""
+
+    __slots__ = ("_bound", "metrics", "overhead")
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.overhead = metrics.overhead
+        # By identity: the policy memoises decisions. Holding each keeps its id from being given to another.
+        self._bound: dict[int, tuple[Decision, tuple[int, ...]]] = {}
+
+    def decided(self, decision: Decision) -> None:
+        """Count one decision, its presumptions, and its refusal where it is one."""
+        bound = self._bound.get(id(decision))
+        if bound is None:
+            if len(self._bound) >= _BOUND:
+                self._bound.clear()
+            bound = self._bound[id(decision)] = (decision, self.metrics.decision_cells(decision))
+        self.metrics.count(bound[1])
+
+    def refusal(self, reason: Reason, *, observed: bool = False) -> None:
+        """Count one refusal of an act, or of a request that could not be decided."""
+        self.metrics.refusal(reason, observed=observed)
+
+    def exempt(self) -> None:
+        """Count one request on an exempt route."""
+        self.metrics.exempt()

@@ -1,0 +1,266 @@
+"""Act as a person in an app's own tests, and see where their data went.
+
+    from residency.testing import Kit, person
+
+    def test_a_vietnamese_post_stays_home(tmp_path):
+        with Kit(app, "policies/deployments/social-api.yaml", tmp_path) as kit:
+            lan = kit.client(person("VN", subject="lan", verified="phone"))
+            assert lan.post("/v1/posts", json={"text": "xin chào"}).status_code == 201
+            assert kit.went("people") == ["people-vn"]
+
+The kit runs the real pipeline on the app's real policy: real addresses of the country, real signed tokens, the real
+journal. It only moves what the deployment would touch into `folder`: sinks, keys, pins, audit, and the token key.
+The pytest plugin gives the same as the fixture `residency_kit`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import maxminddb
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+
+from residency.adapters import policy_files
+from residency.adapters.mmdb import EMBEDDED, country_of
+from residency.asgi.middleware import ResidencyMiddleware
+from residency.audit.entry import Entry, parse_entry
+from residency.audit.journal import RECORDS_AT, scan
+from residency.bootstrap import Residency
+from residency.errors import UsageError
+from residency.policy.parsed import DeploymentDoc, JwtDoc, Secret
+from residency.signals.identity import ClaimMap
+
+__all__ = ["Kit", "Person", "Went", "person"]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who calls the app: from an address of `country`, with a token if `subject` is given."""
+
+    country: str
+    subject: str | None = None
+    verified: tuple[str, ...] = ()
+    citizenship: str | None = None
+    residence: str | None = None
+    age: int | None = None
+
+    @property
+    def address(self) -> str:
+        """A public address that the embedded table puts in `country`."""
+        return address_in(self.country)
+
+
+def person(
+    country: str,
+    *,
+    subject: str | None = None,
+    verified: str | Sequence[str] = (),
+    citizenship: str | None = None,
+    residence: str | None = None,
+    age: int | None = None,
+) -> Person:
+    """Somebody at an address of `country`. `verified` is by what: phone, national_id, eid.
+
+    Anything that a token says needs a subject; it is "somebody" where none is given.
+    """
+    by = (verified,) if isinstance(verified, str) else tuple(verified)
+    if subject is None and (by or citizenship or residence or age is not None):
+        subject = "somebody"
+    return Person(country, subject, by, citizenship, residence, age)
+
+
+@dataclass(frozen=True, slots=True)
+class Went:
+    """One act as the journal has it: what was done, where, under which rules, and how it ended (None = still open)."""
+
+    store: str
+    sink: str
+    region: str
+    operation: str
+    outcome: str | None
+    rules: tuple[str, ...]
+    jurisdictions: tuple[str, ...]
+
+
+class Kit:
+    """An app under its own policy, with everything it writes below `folder`. A context manager."""
+
+    def __init__(
+        self, app: ASGIApp, policy: str | Path, folder: Path, *, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Raises: PolicyError. `env` answers `${VAR}`; what it lacks is filled with places below `folder`."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._key = ECKey.generate_key("P-256", {"kid": "residency-testing", "use": "sig", "alg": "ES256"})
+        self._jwks = folder / "jwks.json"
+        self._jwks.write_text(json.dumps(KeySet([self._key]).as_dict(private=False)))
+        loaded = policy_files.load(Path(policy), _Anything(env or {}, folder))
+        self._deployment = self._moved(loaded.deployment)
+        self.runtime = Residency(loaded, deployment=self._deployment)
+        self._jwt = loaded.deployment.signals.identity.jwt
+        self.app = self._wrapped(app)
+        self._clients: list[TestClient] = []
+
+    def __enter__(self) -> Self:
+        self.runtime.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for client in self._clients:
+            client.close()
+        with TestClient(_Nothing()) as client, self._portal(client) as call:
+            call(self.runtime.aclose)
+
+    @staticmethod
+    @contextmanager
+    def _portal(client: TestClient) -> Iterator[Any]:
+        if client.portal is None:
+            raise UsageError("the test client is not running")
+        yield client.portal.call
+
+    def client(self, who: Person, **options: Any) -> TestClient:
+        """A test client that calls as `who`. Further options go to Starlette's TestClient."""
+        headers = dict(options.pop("headers", {}))
+        if who.subject is not None:
+            if self._jwt is None:
+                raise UsageError("a person with a subject needs `signals.identity.jwt` in the deployment")
+            headers["authorization"] = f"Bearer {self.token(who)}"
+        peer = who.address
+        trusted = self._deployment.signals.client_address
+        if trusted.strategy == "rightmost_trusted_range":
+            headers["x-forwarded-for"] = who.address
+            peer = trusted.trusted[0].partition("/")[0]
+        client = TestClient(self.app, client=(peer, 50_000), headers=headers, **options)
+        self._clients.append(client)
+        return client
+
+    def token(self, who: Person) -> str:
+        """A signed token with the claims of `who`, named as the deployment names them."""
+        named = self._jwt or JwtDoc(jwks="")
+        claims: dict[str, Any] = {named.subject: who.subject, "exp": int(time.time()) + 3600}
+        if named.issuer is not None:
+            claims["iss"] = named.issuer
+        if named.audience is not None:
+            claims["aud"] = named.audience
+        words = ClaimMap(**named.claims)
+        said: dict[str, object] = {
+            words.citizenship: who.citizenship,
+            words.residence: who.residence,
+            words.verified_by: list(who.verified) or None,
+            words.age: who.age,
+        }
+        claims |= {name: value for name, value in said.items() if value is not None}
+        return jwt.encode({"alg": "ES256", "kid": "residency-testing"}, claims, self._key)
+
+    def entries(self) -> list[Entry]:
+        """Every audit entry recorded so far, in order per worker slot."""
+        found = []
+        audit = self.runtime.path(self._deployment.audit.folder)
+        for segment in sorted((audit / "journal").glob("*/*.seg")):
+            found += [parse_entry(bytes(r.payload)) for r in scan(segment.read_bytes(), RECORDS_AT, None).records]
+        return found
+
+    def acts(self, store: str | None = None) -> list[Went]:
+        """Every act so far, on `store` or on all of them."""
+        entries = self.entries()
+        outcomes = {entry.of: entry.act for entry in entries if entry.kind == "outcome"}
+        return [
+            Went(e.store, e.sink or "", e.region or "", e.operation or "", outcomes.get(e.id), e.rules, e.jurisdictions)
+            for e in entries
+            if e.kind == "intent" and e.store is not None and store in (None, e.store)
+        ]
+
+    def went(self, store: str) -> list[str]:
+        """The sinks that committed acts on `store` used, in order."""
+        return [act.sink for act in self.acts(store) if act.outcome == "committed"]
+
+    def refusals(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(reason, rule ids) of everything refused so far."""
+        return [(entry.reason or "", entry.rules) for entry in self.entries() if entry.kind == "refusal"]
+
+    def _moved(self, deployment: DeploymentDoc) -> DeploymentDoc:
+        """The same deployment with every place it touches below the kit's folder."""
+        sinks = {name: replace(sink, url=self._url(name, sink.url)) for name, sink in deployment.sinks.items()}
+        identity = deployment.signals.identity
+        if identity.jwt is not None:
+            identity = replace(identity, jwt=replace(identity.jwt, jwks=str(self._jwks), algorithms=("ES256",)))
+        detail = {place: str(self.folder / "detail" / place) for place in deployment.audit.detail}
+        return replace(
+            deployment,
+            sinks=sinks,
+            signals=replace(deployment.signals, identity=identity, geoip=None),
+            audit=replace(deployment.audit, folder=str(self.folder / "audit"), detail=detail),
+            keys_folder=str(self.folder / "keys"),
+            pins=Secret("memory:"),
+        )
+
+    def _url(self, name: str, url: Secret) -> Secret:
+        objects = url.reveal().partition(":")[0] in ("file", "memory")
+        return Secret("memory:" if objects else f"sqlite+aiosqlite:///{self.folder / name}.db")
+
+    def _wrapped(self, app: ASGIApp) -> ASGIApp:
+        """`app` with the kit's runtime in place of its own; wrapped where it has no middleware of ours."""
+        stack = getattr(app, "user_middleware", [])
+        for index, item in enumerate(stack):
+            if item.cls is ResidencyMiddleware:
+                stack[index] = type(item)(ResidencyMiddleware, policy=self.runtime)
+                app.middleware_stack = None  # type: ignore[attr-defined]  # Starlette builds it anew
+                return app
+        if isinstance(app, ResidencyMiddleware):
+            app = app.app
+        return ResidencyMiddleware(app, policy=self.runtime)
+
+
+class _Nothing:
+    """An app for a client that is only wanted for its event loop."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class _Anything(Mapping[str, str]):
+    """An environment in which every variable has a value: given, or a place below the kit's folder."""
+
+    def __init__(self, given: Mapping[str, str], folder: Path) -> None:
+        self._given = given
+        self._folder = folder
+
+    def __getitem__(self, key: str) -> str:
+        return self._given.get(key, str(self._folder / key.lower()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key]
+
+
+@cache
+def address_in(country: str) -> str:
+    """The first public address of the embedded table's first IPv4 network in `country`. Raises: UsageError."""
+    with maxminddb.open_database(EMBEDDED) as reader:
+        for network, record in reader:
+            if country_of(record) == country and network.version == 4 and network.num_addresses > 2:
+                return str(network.network_address + 1)
+    raise UsageError(f"the embedded table has no network in {country!r}")
