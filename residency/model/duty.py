@@ -109,8 +109,6 @@ class Duty:
         object.__setattr__(self, "conflicts", _conflicts(self))
 
 
-NEUTRAL: Final = Duty()
-
 
 def join(a: Duty, b: Duty) -> Duty:
     """One duty that asks all that `a` and `b` ask."""
@@ -140,3 +138,6 @@ def _conflicts(duty: Duty) -> frozenset[Conflict]:
         if duty.only and any(not any(within(place, o) for o in duty.only) for place in duty.first_write):
             found.add(Conflict.FIRST_WRITE_OUTSIDE_ONLY)
     return frozenset(found)
+
+
+NEUTRAL: Final = Duty()
