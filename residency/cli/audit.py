@@ -30,6 +30,7 @@ audit_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Read, check and prove the audit log. Trusts nothing it reads."
 )
 
+Read = Callable[[str], bytes | None]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: checkpoint, tile/, log.vkey.")]
 Key = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: DIR/log.vkey.")
@@ -43,10 +44,11 @@ def verify(folder: Folder, key: Key = None, as_json: Json = False) -> None:
     checkpoint: Checkpoint | None = None
     kinds: Counter[str] = Counter()
     pairs = Pairs()
+    read = _reader(folder)
     try:
         verifier = _key(folder, key)
-        checkpoint = read_checkpoint(_reader(folder), verifier)
-        for entry in _entries(folder, checkpoint, pairs, progress=not as_json):
+        checkpoint = read_checkpoint(read, verifier)
+        for entry in _entries(read, checkpoint, pairs, progress=not as_json):
             kinds[entry.kind] += 1
         pairs.finish()
     except IntegrityError as error:
@@ -89,9 +91,10 @@ def show(
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"one of {', '.join(sorted(KINDS))}", param_hint="--kind")
     newest: deque[tuple[int, Entry]] = deque(maxlen=last)
+    read = _reader(folder)
     try:
-        checkpoint = read_checkpoint(_reader(folder), _key(folder, key))
-        for index, entry in enumerate(_entries(folder, checkpoint, Pairs(), progress=not as_json)):
+        checkpoint = read_checkpoint(read, _key(folder, key))
+        for index, entry in enumerate(_entries(read, checkpoint, Pairs(), progress=not as_json)):
             if kind is None or entry.kind == kind:
                 newest.append((index, entry))
     except IntegrityError as error:
@@ -119,9 +122,10 @@ def show(
 def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None:
     """List intents without an outcome, with their age: acts begun whose end the log does not know."""
     pairs = Pairs()
+    read = _reader(folder)
     try:
-        checkpoint = read_checkpoint(_reader(folder), _key(folder, key))
-        for _ in _entries(folder, checkpoint, pairs, progress=not as_json):
+        checkpoint = read_checkpoint(read, _key(folder, key))
+        for _ in _entries(read, checkpoint, pairs, progress=not as_json):
             pass
         pairs.finish()
     except IntegrityError as error:
@@ -167,7 +171,7 @@ def prove(
     print(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def _reader(folder: Path) -> Callable[[str], bytes | None]:
+def _reader(folder: Path) -> Read:
     if not folder.is_dir():
         raise typer.BadParameter("not a folder", param_hint="DIR")
 
@@ -194,9 +198,9 @@ def _key(folder: Path, key: Path | None) -> VerifierKey:
         ) from None
 
 
-def _entries(folder: Path, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool) -> Iterator[Entry]:
+def _entries(read: Read, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool) -> Iterator[Entry]:
     """Every entry, parsed and taken in by `pairs`; the log holds once this is exhausted."""
-    raw: Iterable[bytes] = verify_entries(_reader(folder), checkpoint)
+    raw: Iterable[bytes] = verify_entries(read, checkpoint)
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task("recomputing the log", total=checkpoint.size)
         for index, data in enumerate(raw):

@@ -1,0 +1,254 @@
+"""A journal on disk keeps its slot to itself, goes on where it was, and says when there is no room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.journal_files import JournalFiles
+from residency.audit.journal import MARK_AT, RECORDS_AT, format_mark, parse_mark, record_size, scan
+from residency.errors import JournalCorrupt, JournalFailed, JournalFull
+
+PAGE = 4096
+# Newer Pythons warn of a fork beside threads; what becomes of the threads is what these tests are about.
+FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "journal"
+    for journal in _opened:
+        journal.close()
+    _opened.clear()
+
+
+_opened: list[JournalFiles] = []
+
+
+def open_journal(folder: Path, segment_bytes: int = 4 * PAGE, entry_limit: int = 1000) -> JournalFiles:
+    journal = JournalFiles(folder, segment_bytes=segment_bytes, entry_limit=entry_limit).open()
+    _opened.append(journal)
+    return journal
+
+
+def fill(journal: JournalFiles, payload: bytes, *, ask: bool = False) -> int:
+    """Append until the journal is full, asking `ready` before each one if told to; how many went in."""
+    for count in range(100_000):
+        try:
+            if ask:
+                journal.ready()
+            journal.append(payload)
+        except JournalFull:
+            return count
+    raise AssertionError("the journal never became full")
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted((folder / "0").glob("*.seg"))
+
+
+def recorded(folder: Path) -> list[bytes]:
+    return [r.payload for path in segments(folder) for r in scan(path.read_bytes(), RECORDS_AT, None).records]
+
+
+def test_the_lowest_free_slot_is_claimed_and_comes_free_again(folder: Path) -> None:
+    first, second, third = (open_journal(folder) for _ in range(3))
+    assert [first.slot, second.slot, third.slot] == [0, 1, 2]
+    second.close()
+    assert open_journal(folder).slot == 1
+
+
+def test_a_reopened_journal_goes_on_with_the_next_number(folder: Path) -> None:
+    journal = open_journal(folder)
+    for i in range(5):
+        journal.append(b"entry %d" % i)
+    journal.close()
+    again = open_journal(folder)
+    assert (again.slot, again.next_seq) == (0, 5)
+    assert again.append(b"entry 5") == 5
+    assert recorded(folder) == [b"entry %d" % i for i in range(6)]
+
+
+def test_entries_run_over_many_segments_and_restarts_without_a_gap(folder: Path) -> None:
+    payloads = [b"%d " % i + b"x" * (i * 37 % 990) for i in range(300)]
+    for start in range(0, 300, 60):
+        journal = open_journal(folder)
+        assert journal.next_seq == start
+        for payload in payloads[start : start + 60]:
+            journal.append(payload)
+            if len(payload) % 7 == 0:
+                journal.sync(journal.next_seq - 1)
+        journal.close()
+    assert recorded(folder) == payloads
+    assert len(segments(folder)) > 5
+
+
+def test_what_was_synchronised_is_marked_as_durable(folder: Path) -> None:
+    journal = open_journal(folder)
+    journal.append(b"one")
+    mark = parse_mark(segments(folder)[0].read_bytes()[MARK_AT : MARK_AT + 8], "s")
+    assert mark == RECORDS_AT
+    journal.sync(0)
+    mark = parse_mark(segments(folder)[0].read_bytes()[MARK_AT : MARK_AT + 8], "s")
+    assert mark == RECORDS_AT + record_size(3)
+
+
+def test_a_spare_segment_lies_ready_before_it_is_needed(folder: Path) -> None:
+    journal = open_journal(folder)
+    journal._allocate()
+    assert [path.name for path in segments(folder)] == ["00000000.seg", "00000001.seg"]
+    assert all(path.stat().st_blocks * 512 >= 4 * PAGE for path in segments(folder))
+
+
+@FORKS
+def test_a_forked_child_cannot_write_into_its_parents_slot(folder: Path) -> None:
+    journal = open_journal(folder)
+    journal.append(b"parent")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            journal.append(b"child")
+            os.write(write, b"it could append")
+        except JournalFailed as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"before the fork" in os.read(read, 1000)
+    os.close(read)
+    os.close(write)
+    assert journal.append(b"parent") == 1
+    assert recorded(folder) == [b"parent", b"parent"]
+
+
+@FORKS
+def test_a_slot_comes_free_with_its_worker_though_a_forked_child_lives_on(folder: Path) -> None:
+    journal = open_journal(folder)
+    wake_read, wake_write = os.pipe()
+    born_read, born_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(wake_write)
+        os.write(born_write, b"!")
+        os.read(wake_read, 1)
+        os._exit(0)
+    os.read(born_read, 1)  # the child lets go as it is born, not as its parent returns from fork
+    journal.close()
+    assert open_journal(folder).slot == 0
+    for fd in (wake_write, wake_read, born_read, born_write):
+        os.close(fd)
+    os.waitpid(child, 0)
+
+
+def test_a_segment_that_cannot_be_added_makes_the_journal_full_and_not_broken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(_fd: int, _offset: int, _length: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal = open_journal(folder)
+    journal._allocate()
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    written = fill(journal, b"x" * 900)
+    with pytest.raises(JournalFull, match="ENOSPC"):
+        journal.ready()
+    assert journal.next_seq == written
+    assert journal.append(b"y" * 16) == written  # what fits into the rest still goes there
+    monkeypatch.undo()
+    journal.ready()
+    assert journal.append(b"x" * 900) == written + 1
+    assert len(recorded(folder)) == written + 2
+
+
+def test_ready_refuses_while_there_is_still_room_for_acts_already_begun(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(_fd: int, _offset: int, _length: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal = open_journal(folder)
+    journal._allocate()
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    admitted = fill(journal, b"intent" * 10, ask=True)
+    for _ in range(4 * PAGE // 4 // record_size(60)):
+        journal.append(b"outcome" * 8)
+    assert admitted > 0
+
+
+def test_a_failed_fdatasync_breaks_the_journal_for_good(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    journal = open_journal(folder)
+    journal.append(b"one")
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(JournalFailed, match="EIO"):
+        journal.sync(0)
+    monkeypatch.undo()
+    for call in (lambda: journal.append(b"two"), journal.ready, lambda: journal.sync(0)):
+        with pytest.raises(JournalFailed, match="EIO"):
+            call()
+    journal.close()
+    again = open_journal(folder)
+    assert again.next_seq == 1
+
+
+def test_a_changed_byte_in_a_durable_record_stops_the_opening_and_names_the_file(folder: Path) -> None:
+    journal = open_journal(folder)
+    for _ in range(3):
+        journal.append(b"payload")
+    journal.close()
+    path = segments(folder)[0]
+    data = bytearray(path.read_bytes())
+    data[RECORDS_AT + 18] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalCorrupt, match=r"0/00000000\.seg.*offset 128"):
+        open_journal(folder)
+
+
+def test_a_truncated_segment_stops_the_opening(folder: Path) -> None:
+    open_journal(folder).close()
+    os.truncate(segments(folder)[0], 2 * PAGE)
+    with pytest.raises(JournalCorrupt, match="size"):
+        open_journal(folder)
+
+
+def test_a_segment_that_a_power_cut_tore_from_the_one_before_is_given_up_if_none_of_it_was_durable(
+    folder: Path,
+) -> None:
+    journal = open_journal(folder)
+    journal._allocate()
+    while not any(segments(folder)[1].read_bytes()[RECORDS_AT:]):
+        journal.append(b"x" * 500)
+    journal.close()
+    first, second = segments(folder)[:2]
+    kept = 3
+    data = bytearray(first.read_bytes())
+    end = RECORDS_AT + kept * record_size(500)
+    data[end:] = bytes(len(data) - end)
+    data[MARK_AT : MARK_AT + 8] = format_mark(RECORDS_AT)
+    first.write_bytes(data)
+    with pytest.raises(JournalCorrupt, match="do not continue"):
+        open_journal(folder)
+    data = bytearray(second.read_bytes())
+    data[MARK_AT : MARK_AT + 8] = format_mark(RECORDS_AT)
+    second.write_bytes(data)
+    assert open_journal(folder).next_seq == kept
+    assert not any(second.read_bytes()[RECORDS_AT:])
+
+
+@pytest.mark.parametrize(("segment_bytes", "entry_limit"), [(1000, 100), (PAGE, 65_535), (0, 1)])
+def test_a_segment_size_that_cannot_serve_is_refused(tmp_path: Path, segment_bytes: int, entry_limit: int) -> None:
+    with pytest.raises(JournalFailed):
+        JournalFiles(tmp_path, segment_bytes=segment_bytes, entry_limit=entry_limit)
+
+
+def test_a_journal_that_was_never_opened_refuses(tmp_path: Path) -> None:
+    journal = JournalFiles(tmp_path)
+    with pytest.raises(JournalFailed, match="not open"):
+        journal.append(b"x")
+    journal.close()

@@ -1,0 +1,43 @@
+"""Files of a log are replaced whole, and nothing leads out of the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.log_files import LogFiles
+from residency.errors import VerificationError
+
+
+def test_a_file_comes_back_and_can_be_replaced_with_nothing_left_beside_it(tmp_path: Path) -> None:
+    log = LogFiles(tmp_path / "log")
+    assert log.read("tile/0/000") is None
+    log.write("tile/0/x001/234", b"one")
+    log.write("tile/0/x001/234", b"two")
+    assert log.read("tile/0/x001/234") == b"two"
+    assert [path.name for path in (tmp_path / "log/tile/0/x001").iterdir()] == ["234"]
+
+
+def test_a_folder_is_pruned_and_pruning_nothing_is_no_error(tmp_path: Path) -> None:
+    log = LogFiles(tmp_path)
+    log.write("tile/0/000.p/7", b"partial")
+    log.write("tile/0/000", b"full")
+    log.prune("tile/0/000.p")
+    log.prune("tile/0/000.p")
+    assert log.read("tile/0/000.p/7") is None
+    assert log.read("tile/0/000") == b"full"
+
+
+def test_a_path_below_a_file_does_not_exist(tmp_path: Path) -> None:
+    log = LogFiles(tmp_path)
+    log.write("checkpoint", b"x")
+    assert log.read("checkpoint/below") is None
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a//b", "", "a/../b", ".", "a\0b"])
+def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(VerificationError):
+        LogFiles(tmp_path).write(path, b"x")
+    with pytest.raises(VerificationError):
+        LogFiles(tmp_path).read(path)

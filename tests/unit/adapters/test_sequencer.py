@@ -1,0 +1,234 @@
+"""All slots' journals become one log, however often the sequencer changes hands."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from residency.adapters.journal_files import JournalFiles
+from residency.adapters.log_files import LogFiles
+from residency.adapters.sequencer import Sequencer
+from residency.audit.checkpoint import parse_verifier_key
+from residency.audit.verify import read_checkpoint, verify_entries
+from residency.errors import JournalCorrupt, VerificationError
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+
+
+class Place:
+    """A folder with journals and a log, and everything opened in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = LogFiles(folder / "log")
+        self.opened: list[JournalFiles | Sequencer] = []
+
+    def journal(self) -> JournalFiles:
+        journal = JournalFiles(self.folder / "journal", segment_bytes=16_384, entry_limit=2000).open()
+        self.opened.append(journal)
+        return journal
+
+    def sequencer(self, key: Ed25519PrivateKey = KEY, origin: str = "log.example") -> Sequencer:
+        state = LogFiles(self.folder)
+        sequencer = Sequencer(self.folder / "journal", self.log, state, key=key, origin=origin, interval=0.02)
+        self.opened.append(sequencer)
+        return sequencer
+
+    def entries(self) -> list[bytes]:
+        vkey = self.log.read("log.vkey")
+        assert vkey is not None
+        return list(verify_entries(self.log.read, read_checkpoint(self.log.read, parse_verifier_key(vkey.decode()))))
+
+    def close(self) -> None:
+        for thing in self.opened:
+            if isinstance(thing, JournalFiles):
+                thing.close()
+            else:
+                thing.stop()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.close()
+
+
+def test_an_empty_log_is_published_at_once_with_its_key(place: Place) -> None:
+    assert place.sequencer().tick() == 0
+    assert place.entries() == []
+
+
+def test_entries_of_all_slots_come_in_each_slots_order(place: Place) -> None:
+    journals = [place.journal() for _ in range(3)]
+    for i in range(200):
+        journals[i % 3].append(b"%d from %d" % (i, i % 3))
+    sequencer = place.sequencer()
+    assert sequencer.tick() == 200
+    assert sequencer.tick() == 0
+    found = place.entries()
+    assert len(found) == 200
+    for slot in range(3):
+        mine = [int(entry.split()[0]) for entry in found if entry.endswith(b"%d" % slot)]
+        assert mine == list(range(slot, 200, 3))
+    assert sequencer.published == 200
+    assert sequencer.cursors == {0: 67, 1: 67, 2: 66}
+
+
+def test_growth_over_many_ticks_segments_and_sequencers_keeps_every_entry_once(place: Place) -> None:
+    journal = place.journal()
+    expected = []
+    for round_ in range(6):
+        sequencer = place.sequencer()
+        for i in range(round_ * 37 + 5):
+            expected.append(b"%d/%d " % (round_, i) + b"x" * 400)
+            journal.append(expected[-1])
+            if i % 20 == 0:
+                sequencer.tick()
+        sequencer.stop()
+        assert place.entries() == expected
+
+
+def test_a_dead_workers_entries_are_integrated_too(place: Place) -> None:
+    journal = place.journal()
+    journal.append(b"last words")
+    journal.close()
+    place.sequencer().tick()
+    assert place.entries() == [b"last words"]
+
+
+def test_segments_that_are_wholly_published_go_but_for_the_last_before_the_one_being_read(place: Place) -> None:
+    journal = place.journal()
+    sequencer = place.sequencer()
+    for i in range(300):
+        journal.append(b"%d " % i + b"x" * 500)
+    sequencer.tick()
+    left = sorted(int(path.stem) for path in (place.folder / "journal/0").glob("*.seg"))
+    assert left[0] > 5
+    journal.close()
+    journal = place.journal()
+    assert journal.next_seq == 300
+    journal.append(b"and on")
+    sequencer.tick()
+    assert len(place.entries()) == 301
+
+
+def test_of_two_sequencers_one_works_and_the_other_takes_over_when_it_lets_go(place: Place) -> None:
+    journal = place.journal()
+    first, second = place.sequencer(), place.sequencer()
+    journal.append(b"one")
+    assert (first.tick(), second.tick()) == (1, 0)
+    assert (first.active, second.active) == (True, False)
+    journal.append(b"two")
+    assert second.tick() == 0
+    first.stop()
+    assert second.tick() == 0  # the first one integrated it before it stopped
+    journal.append(b"three")
+    assert second.tick() == 1
+    assert place.entries() == [b"one", b"two", b"three"]
+
+
+def test_a_running_sequencer_publishes_by_itself_and_stopping_drains(place: Place) -> None:
+    journal = place.journal()
+    sequencer = place.sequencer()
+    sequencer.start()
+    journal.append(b"one")
+    until = time.monotonic() + 30
+    while sequencer.published != 1 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert place.entries() == [b"one"]
+    journal.append(b"two")
+    sequencer.stop()
+    sequencer.stop()
+    assert place.entries() == [b"one", b"two"]
+    assert sequencer.problem is None
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(place: Place) -> None:
+    first = place.sequencer()
+    first.tick()
+    read, write = os.pipe()
+    born_read, born_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(write)
+        os.write(born_write, b"!")
+        os.read(read, 1)
+        os._exit(0)
+    os.read(born_read, 1)  # the child lets go as it is born, not as its parent returns from fork
+    first.stop()
+    second = place.sequencer()
+    second.tick()
+    assert second.active
+    for fd in (write, read, born_read, born_write):
+        os.close(fd)
+    os.waitpid(child, 0)
+
+
+def test_another_key_or_origin_is_refused_for_a_log_that_has_one(place: Place) -> None:
+    place.journal().append(b"one")
+    first = place.sequencer()
+    first.tick()
+    first.stop()
+    with pytest.raises(VerificationError, match=r"log\.vkey"):
+        place.sequencer(key=Ed25519PrivateKey.from_private_bytes(b"\1" * 32)).tick()
+    place.close()
+    with pytest.raises(VerificationError, match=r"log\.vkey"):
+        place.sequencer(origin="log.other").tick()
+
+
+def test_a_lost_or_older_state_is_refused_rather_than_signing_a_second_history(place: Place) -> None:
+    journal = place.journal()
+    journal.append(b"one")
+    first = place.sequencer()
+    first.tick()
+    old = (place.folder / "sequencer.json").read_bytes()
+    journal.append(b"two")
+    first.tick()
+    first.stop()
+    (place.folder / "sequencer.json").write_bytes(old)
+    with pytest.raises(VerificationError, match="knows 1 entries, the checkpoint 2"):
+        place.sequencer().tick()
+    place.close()
+    (place.folder / "sequencer.json").unlink()
+    with pytest.raises(VerificationError, match="is missing, though the log holds 2"):
+        place.sequencer().tick()
+
+
+def test_a_journal_that_was_emptied_or_removed_is_noticed(place: Place) -> None:
+    journal = place.journal()
+    journal.append(b"one")
+    first = place.sequencer()
+    first.tick()
+    first.stop()
+    journal.close()
+    home = place.folder / "journal/0"
+    for path in home.glob("*.seg"):
+        path.unlink()
+    place.journal().append(b"a new beginning")
+    with pytest.raises(JournalCorrupt, match="not the journal that the log was built from"):
+        place.sequencer().tick()
+    place.close()
+    for path in home.iterdir():
+        path.unlink()
+    home.rmdir()
+    with pytest.raises(JournalCorrupt, match="slot 0 is gone"):
+        place.sequencer().tick()
+
+
+def test_a_problem_is_told_and_goes_when_it_is_over(place: Place) -> None:
+    place.journal().append(b"one")
+    sequencer = place.sequencer()
+    (place.folder / "log").write_text("a file where the folder should be")
+    sequencer._try_tick()
+    assert sequencer.problem is not None
+    (place.folder / "log").unlink()
+    sequencer._try_tick()
+    assert sequencer.problem is None
+    assert place.entries() == [b"one"]
