@@ -94,6 +94,7 @@ ServiceLine = Literal[
 Algorithm = Literal[
     "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"
 ]  # fmt: skip
+Event = Literal["creation", "collection", "last_use", "account_end", "order", "purpose_end", "erasure_request"]
 Date: Any = _text(DATE, "a date such as 2026-08-19")
 Offset: Any = _text(OFFSET, 'a fixed offset such as "+07:00"')
 Route: Any = _text(ROUTE, 'a method and a path such as "POST /v1/people/{id}"')
@@ -155,7 +156,7 @@ class Retain(Strict):
     at_least: Duration | None = None
     at_most: Duration | None = None
     data: Category | None = None
-    from_: Literal["creation", "collection", "last_use", "account_end", "order", "purpose_end", "erasure_request"] = Field(alias="from")
+    from_: Event = Field(alias="from")
 
 
 class Protect(Strict):
