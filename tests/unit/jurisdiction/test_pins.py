@@ -1,0 +1,66 @@
+"""A pin remembers what covered, moves only by an operator's act, and its version only grows."""
+
+from __future__ import annotations
+
+import pytest
+
+from residency.errors import StaleVersion
+from residency.jurisdiction.pins import first_pin, may_move, moved, remember
+from residency.jurisdiction.resolve import presumption, resolve
+from residency.model.finding import Anchor, Signal, Trust
+
+FINDING = resolve(
+    [
+        Signal(Anchor.TERRITORY, "VN", Trust.NETWORK, "address"),
+        Signal(Anchor.CITIZENSHIP, "VN", Trust.VERIFIED, "jwt"),
+        Signal(Anchor.CITIZENSHIP, "DE", Trust.VERIFIED, "jwt"),
+        Signal(Anchor.COLLECTION, "VN", Trust.HINT, "locale"),
+    ],
+    None,
+    presumption(()),
+)
+PIN = first_pin("d1", "VN", FINDING, alias="a1", set_by="first_write", policy="p1", at=1_000)
+
+
+def test_a_first_pin_remembers_established_and_contested_places_and_no_hint() -> None:
+    assert PIN.version == 1
+    assert PIN.anchors == (
+        (Anchor.TERRITORY, "VN", Trust.NETWORK),
+        (Anchor.CITIZENSHIP, "DE", Trust.VERIFIED),
+        (Anchor.CITIZENSHIP, "VN", Trust.VERIFIED),
+    )
+
+
+def test_what_is_remembered_covers_alone_what_the_signals_covered() -> None:
+    again = resolve((), PIN, presumption(()))
+    for anchor in (Anchor.TERRITORY, Anchor.CITIZENSHIP):
+        for place in ("VN", "DE", "EU"):
+            assert again.covered(place, anchor) or not FINDING.covered(place, anchor)
+
+
+def test_an_operator_moves_it_to_the_next_version_under_the_same_alias() -> None:
+    now = resolve([Signal(Anchor.RESIDENCE, "SG", Trust.VERIFIED, "jwt")], None, presumption(()))
+    after = moved(PIN, "SG", now, operator="op", policy="p2", at=2_000)
+    assert (after.version, after.home, after.alias, after.subject) == (2, "SG", PIN.alias, PIN.subject)
+    assert (after.set_by, after.policy, after.at, after.anchors) == ("op", "p2", 2_000, remember(now))
+
+
+def test_it_does_not_move_to_before_it_was_set() -> None:
+    with pytest.raises(StaleVersion):
+        moved(PIN, "SG", FINDING, operator="op", policy="p2", at=999)
+
+
+@pytest.mark.parametrize(
+    ("signal", "asks"),
+    [
+        (Signal(Anchor.CITIZENSHIP, "US", Trust.VERIFIED, "jwt"), True),
+        (Signal(Anchor.RESIDENCE, "US", Trust.VERIFIED, "jwt"), True),
+        (Signal(Anchor.CITIZENSHIP, "VN", Trust.VERIFIED, "jwt"), False),
+        (Signal(Anchor.CITIZENSHIP, "US", Trust.DECLARED, "app"), False),
+        (Signal(Anchor.TERRITORY, "US", Trust.VERIFIED, "gateway"), False),
+    ],
+)
+def test_only_a_verified_contradiction_of_citizenship_or_residence_is_a_reason_to_ask(
+    signal: Signal, asks: bool
+) -> None:
+    assert may_move(PIN, [signal]) is asks

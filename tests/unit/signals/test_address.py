@@ -1,0 +1,106 @@
+"""Each strategy answers one address or none, and says so where the server has rewritten the peer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from residency.errors import AddressError
+from residency.model.reason import Reason
+from residency.signals.address import MAX_HEADER, MAX_HOPS, ClientAddress, Peer, RightmostTrustedRange, Server, Strategy
+from residency.signals.inet import Ranges
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "addresses" / "walks.json").read_text("utf-8"))
+TRUSTED = Ranges(VECTORS["trusted"])
+PROXY = ("10.0.0.1", 4000)
+
+
+def forwarded(*lines: str) -> list[tuple[bytes, bytes]]:
+    own = [(b"x-forwarded-for", line.encode("latin-1")) for line in lines]
+    return [(b"host", b"api.example"), *own, (b"accept", b"*/*")]
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_the_walk_ends_where_it_must(case: dict[str, Any]) -> None:
+    strategy = RightmostTrustedRange(TRUSTED)
+    peer = None if case["peer"] is None else (case["peer"][0], case["peer"][1])
+    problem = Reason(case["problem"]) if "problem" in case else None
+    expected = ClientAddress(case["address"], "rightmost_trusted_range", problem)
+    assert strategy.client(peer, forwarded(*case["lines"])) == expected
+    # A repeat answers from the cache, and the same.
+    assert strategy.client(peer, forwarded(*case["lines"])) == expected
+
+
+def test_a_unix_peer_is_a_proxy_where_the_deployment_says_so() -> None:
+    assert (
+        RightmostTrustedRange(TRUSTED, unix=True).client(None, forwarded("8.8.8.8, 14.160.0.1")).address == "14.160.0.1"
+    )
+    assert RightmostTrustedRange(Ranges([]), unix=True).client(None, forwarded("14.160.0.1")).address == "14.160.0.1"
+
+
+def test_no_trusted_range_is_refused() -> None:
+    with pytest.raises(AddressError, match="at least one trusted range"):
+        RightmostTrustedRange(Ranges([]))
+
+
+def test_as_many_trusted_hops_as_the_limit_are_walked_and_no_more() -> None:
+    strategy = RightmostTrustedRange(TRUSTED)
+    within = ", ".join(["14.160.0.1"] + ["10.0.0.2"] * (MAX_HOPS - 1))
+    beyond = ", ".join(["14.160.0.1"] + ["10.0.0.2"] * MAX_HOPS)
+    assert strategy.client(PROXY, forwarded(within)).address == "14.160.0.1"
+    assert strategy.client(PROXY, forwarded(beyond)).address is None
+
+
+def test_a_walk_beyond_the_size_limit_is_undetermined() -> None:
+    wide = ("," + " " * 200 + "10.0.0.2") * 45
+    assert len(wide) > MAX_HEADER
+    assert RightmostTrustedRange(TRUSTED).client(PROXY, forwarded("14.160.0.1" + wide)).address is None
+
+
+@pytest.mark.parametrize("left", ["8.8.8.8," * 500, "x" * 20_000 + ",", "10.0.0.2," * 3000])
+def test_an_oversized_left_side_cannot_switch_the_address_off(left: str) -> None:
+    assert RightmostTrustedRange(TRUSTED).client(PROXY, forwarded(left + "14.160.0.1")).address == "14.160.0.1"
+
+
+@pytest.mark.parametrize("headers", [[], forwarded("8.8.8.8"), forwarded("8.8.8.8", "9.9.9.9")])
+def test_peer_believes_the_socket_and_no_header(headers: list[tuple[bytes, bytes]]) -> None:
+    assert Peer().client(("::ffff:14.160.0.1", 4000), headers) == ClientAddress("14.160.0.1", "peer")
+
+
+def test_peer_on_a_unix_socket_is_undetermined() -> None:
+    assert Peer().client(None, forwarded("8.8.8.8")) == ClientAddress(None, "peer")
+
+
+@pytest.mark.parametrize("strategy", [Peer(), RightmostTrustedRange(TRUSTED)], ids=lambda s: s.name)
+@pytest.mark.parametrize("peer", [("14.160.0.1", 0), ("10.0.0.1", 0), ("14.160.0.1", 77)])
+def test_a_rewritten_peer_is_a_problem(strategy: Strategy, peer: tuple[str, int]) -> None:
+    found = strategy.client(peer, forwarded("8.8.8.8,14.160.0.1:77"))
+    assert found == ClientAddress(None, strategy.name, Reason.PEER_REWRITTEN)
+
+
+def test_a_port_that_another_element_ends_with_is_no_rewriting() -> None:
+    assert Peer().client(("4.160.0.1", 77), forwarded("14.160.0.1:77")).problem is None
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"), [(("14.160.0.1", 0), "14.160.0.1"), (("forged", 0), None), (None, None), (("::1", 5), "::1")]
+)
+def test_server_believes_the_scope(peer: tuple[str, int] | None, address: str | None) -> None:
+    assert Server().client(peer, forwarded("8.8.8.8")) == ClientAddress(address, "server")
+
+
+def test_caches_stay_bounded_under_random_headers_and_peers() -> None:
+    strategy, peers, server = RightmostTrustedRange(TRUSTED), Peer(), Server()
+    for n in range(20_000):
+        own = f"14.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+        assert strategy.client(PROXY, [(b"x-forwarded-for", own.encode())]).address == own
+        assert strategy.client((own, 1), []).address == own
+        assert peers.client((own, 1), []).address == own
+        assert server.client((own + "x" * 200, 1), []).address is None
+    assert len(strategy._walks) <= 8192
+    assert len(strategy._peers) <= 8192
+    assert len(peers._seen) <= 8192
+    assert not server._seen
