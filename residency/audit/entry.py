@@ -98,11 +98,14 @@ def parse_entry_id(text: str) -> tuple[int, int]:
 def format_entry(entry: Entry) -> bytes:
     """The one canonical byte form of `entry`. Raises: EntryError where the entry is not one that can be parsed back."""
     _check(entry)
+    return _within_limit(_encode(entry))
+
+
+def _encode(entry: Entry) -> bytes:
     try:
-        encoded = ("{" + ",".join(f'"{key}":{_value(entry, key)}' for key in _KEYS) + "}").encode()
+        return ("{" + ",".join(f'"{key}":{_value(entry, key)}' for key in _KEYS) + "}").encode()
     except UnicodeEncodeError:
         raise EntryError("an entry holds text that is not Unicode") from None
-    return _within_limit(encoded)
 
 
 def parse_entry(data: bytes) -> Entry:
@@ -115,7 +118,7 @@ def parse_entry(data: bytes) -> Entry:
     if not isinstance(document, dict) or set(document) != set(_KEYS):
         raise EntryError("an entry does not have exactly the keys of version 1")
     entry = _build(document)
-    if format_entry(entry) != data:
+    if _encode(entry) != data:
         raise EntryError("an entry is not in canonical form")
     return entry
 
