@@ -7,7 +7,7 @@ which is a finding; nothing here ever says "committed" of what it has not seen r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, runtime_checkable
 
@@ -147,14 +147,17 @@ class StoreHandle:
         act = self.begin(operation=Operation.READ, sink=sink)
         target = self._objects(act)
         await act.confirm()
+        listing = target.keys(prefix)
         try:
-            async for key in target.keys(prefix):
+            async for key in listing:
                 yield key
         except ResidencyError:
             act.outcome("failed")
             raise
         finally:
             act.outcome("committed")  # the first word stands; what was read stays read
+            if isinstance(listing, AsyncGenerator):
+                await listing.aclose()  # left early, it would otherwise wait for the garbage collector
 
     def _operation(self, wanted: Operation) -> Operation:
         # An activity that changes data keeps its own word for it (post, write); one that does not is refused by begin.

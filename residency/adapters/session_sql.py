@@ -1,0 +1,265 @@
+"""A store's name in, SQLAlchemy sessions that open on the right sink and record what they do out.
+
+One transaction of a session is one act. Its steps, and what a crash at each leaves behind:
+
+1. First statement: `current()` is asked, the sink routed, the intent recorded, and only then a connection taken.
+   Crash: an open intent and no data.
+2. Commit: the session flushes, checks that it still serves the same subject, and the act is confirmed (facts reread,
+   home pinned, intent durable). Crash: an open intent, and no data, for the database rolls back.
+3. COMMIT. Crash, a lost answer, or an error here: an open intent. What happened is unknown, so no outcome is written.
+4. Outcome recorded, and durable before the app goes on. Crash before it: an open intent with the data there.
+
+A transaction that reads only runs on connections that cannot write, is confirmed before its first statement, and ends
+as "committed" however the app leaves it: what was read stays read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+import anyio.from_thread
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.util import await_only
+
+from residency.enforcement.acts import Act, Current
+from residency.enforcement.context import current
+from residency.errors import UsageError
+from residency.storage.routing import CHANGES
+from residency.storage.stores import RowSink, StoreHandle
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm.session import _EntityBindKey, _SessionBind
+
+__all__ = ["RoutedSession", "open_session"]
+
+_GATE: Final = "residency.session"
+_gated: WeakSet[Engine] = WeakSet()
+
+
+class RoutedSession(Session):
+    """A Session whose engine is the sink that the newest decision names, frozen at first use until it is closed."""
+
+    def __init__(
+        self, bind: object = None, *, store: str, blocking: bool = False, binds: object = None, **kw: Any
+    ) -> None:
+        """`store` as the deployment names it; `blocking` for use in a thread, without an event loop.
+
+        Raises: UsageError where a bind, binds or two-phase commit is asked for, which would go around the routing.
+        """
+        if bind is not None or binds is not None or kw.get("twophase"):
+            raise UsageError("a routed session takes no bind, no binds and no two-phase commit: its store decides")
+        super().__init__(**kw)
+        self._store = store
+        self._blocking = blocking
+        # Whose data this session holds: objects in its identity map come from there, so this outlives a commit.
+        self._frozen: tuple[Current, str | None, str] | None = None
+        self._engine: Engine | None = None
+        self._act: Act | None = None
+        self._dead = False  # an act was refused at commit: nothing more until the transaction is rolled back
+        self._sent = False  # COMMIT may have reached the database
+
+    def get_bind(
+        self,
+        mapper: _EntityBindKey[Any] | None = None,
+        *,
+        bind: _SessionBind | None = None,
+        **kw: Any,
+    ) -> Engine:
+        """The engine of the frozen sink; the first call of a transaction begins its act.
+
+        Raises: NoDecision, UsageError (another subject or decision, a bind), Refused, SubjectUnknown, Unavailable.
+        """
+        if bind is not None:
+            raise UsageError("a routed session takes no bind: its store decides")
+        self._check()
+        if self._act is None or self._engine is None:
+            return self._begin_act()
+        return self._engine
+
+    def close(self) -> None:
+        """Close as SQLAlchemy does, settle an act that never reached the database, and forget the subject."""
+        super().close()
+        self._forget()
+
+    def reset(self) -> None:
+        """As `close`, for a session that is used again."""
+        super().reset()
+        self._forget()
+
+    def invalidate(self) -> None:
+        """As `close`, with the connection thrown away."""
+        super().invalidate()
+        self._forget()
+
+    @property
+    def _reads(self) -> bool:
+        return self._act is not None and self._act.operation not in CHANGES
+
+    def _check(self) -> Current:
+        here = current()
+        if self._dead:
+            raise UsageError("this session's act was refused: roll it back before it is used again")
+        if self._frozen is not None:
+            frozen, subject, _ = self._frozen
+            if here is not frozen or here.subject_digest != subject:
+                raise UsageError(
+                    f"a session on store {self._store!r} was opened for one subject and used for another: "
+                    "open one session for each"
+                )
+        return here
+
+    def _begin_act(self) -> Engine:
+        here = self._check()
+        handle: StoreHandle = here.store(self._store)
+        act = handle.begin(sink=self._frozen[2] if self._frozen is not None else None)
+        try:
+            sink = handle.sink(act.sink)
+            if not isinstance(sink, RowSink):
+                raise UsageError(f"sink {act.sink!r} holds objects, not rows: use current().store({self._store!r})")
+            engine = sink.bind(read_only=act.operation not in CHANGES, blocking=self._blocking)
+            if not isinstance(engine, Engine):
+                raise UsageError(f"sink {act.sink!r} has no SQLAlchemy engine")
+        except BaseException:
+            act.outcome("failed")
+            raise
+        _gate(engine)
+        self._frozen = (here, here.subject_digest, act.sink)
+        self._act = act
+        self._engine = engine
+        return engine
+
+    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+        if not self._blocking:
+            await_only(work)
+            return
+
+        started = False
+
+        async def run() -> None:
+            nonlocal started
+            started = True
+            await work
+
+        try:
+            anyio.from_thread.run(run)
+        except RuntimeError as error:
+            if started:
+                raise
+            work.close()
+            raise UsageError(
+                "a blocking session works in a thread that anyio started (a sync endpoint, anyio.to_thread), "
+                "not on the event loop"
+            ) from error
+
+    def _confirm(self) -> None:
+        if self._act is None:
+            return
+        try:
+            self._wait(self._act.confirm())
+        except BaseException:
+            # The act has told that it failed; a commit that was tried again would make that false.
+            self._dead = True
+            raise
+
+    def _forget(self) -> None:
+        self._settle()
+        self._frozen = None
+
+    def _settle(self) -> None:
+        """End the act with what is certain. A COMMIT without an answer is not: its intent stays open."""
+        act, sent = self._act, self._sent
+        self._act = self._engine = None
+        self._dead = self._sent = False
+        if act is None:
+            return
+        if act.operation not in CHANGES:
+            act.outcome("committed")
+        elif not sent:
+            act.outcome("rolled_back")
+
+
+def _before_flush(session: Session, context: object, instances: object) -> None:
+    # The connection would refuse the statement anyway; this says so before, and names the way out.
+    if isinstance(session, RoutedSession):
+        session.get_bind()
+        act = session._act
+        if act is not None and session._reads:
+            raise UsageError(
+                f"activity {act.current.activity.name!r} is declared {act.operation} in the deployment file, "
+                f"and its session on store {session._store!r} holds changes"
+            )
+
+
+def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    if isinstance(session, RoutedSession):
+        # `Session.connection(bind_arguments=…)` never asks `get_bind` where it is given a bind.
+        if connection.engine is not session._engine:
+            session._dead = True
+            raise UsageError("a routed session takes no bind: its store decides")
+        connection.info[_GATE] = session
+        if session._reads:
+            session._confirm()
+
+
+def _before_commit(session: Session) -> None:
+    if not isinstance(session, RoutedSession) or session.in_nested_transaction():
+        return  # a savepoint has no effect of its own
+    # What is still pending would be flushed after this hook; the act must know all of it before it is confirmed.
+    session.flush()
+    if session._act is None:
+        return
+    session._check()
+    if not session._reads:
+        session._confirm()
+        session._sent = True
+
+
+def _after_commit(session: Session) -> None:
+    if not isinstance(session, RoutedSession) or session.in_nested_transaction():
+        return
+    act = session._act
+    if act is None:
+        return
+    act.outcome("committed")
+    session._wait(act.settled())
+
+
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if isinstance(session, RoutedSession) and transaction.parent is None:
+        session._settle()
+
+
+def _gate(engine: Engine) -> None:
+    """Let the connections of `engine` that a routed session uses commit through that session only."""
+    if engine not in _gated:
+        event.listen(engine, "commit", _commit_gate)
+        event.listen(engine, "checkin", _checkin)
+        _gated.add(engine)
+
+
+def _commit_gate(connection: Connection) -> None:
+    # `(await session.connection()).commit()` would go past the session's hooks: data there, and "rolled_back" said.
+    session = connection.info.get(_GATE)
+    if isinstance(session, RoutedSession) and not session._sent and not session._reads:
+        raise UsageError("a routed session's connection is committed by the session, not by itself")
+
+
+def _checkin(connection: object, record: Any) -> None:
+    record.info.pop(_GATE, None)
+
+
+event.listen(RoutedSession, "before_flush", _before_flush)
+event.listen(RoutedSession, "after_begin", _after_begin)
+event.listen(RoutedSession, "before_commit", _before_commit)
+event.listen(RoutedSession, "after_commit", _after_commit)
+event.listen(RoutedSession, "after_transaction_end", _after_transaction_end)
+
+
+def open_session(store: str) -> AbstractAsyncContextManager[AsyncSession]:
+    """One AsyncSession on `store`, routed by the newest decision at its first use."""
+    return AsyncSession(expire_on_commit=False, sync_session_class=RoutedSession, store=store)

@@ -1,0 +1,125 @@
+"""What only pins in a file can do wrong: other processes, other files, damage."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.pins_sqlite import PinsSqlite
+from residency.errors import PinsUnavailable, StaleVersion
+from residency.model import Anchor, Pin, Trust
+
+pytestmark = pytest.mark.anyio
+PIN = Pin("5" * 64, "VN", ((Anchor.TERRITORY, "VN", Trust.NETWORK),), "a1" * 16, "write", "0" * 64, 1)
+
+RACER = """
+import sys
+from pathlib import Path
+import anyio
+from residency.adapters.pins_sqlite import PinsSqlite
+from residency.errors import StaleVersion
+from residency.model import Pin
+
+async def main():
+    pins = PinsSqlite(Path(sys.argv[1]))
+    won = 0
+    for i in range(200):
+        try:
+            await pins.put(Pin(f"{i:064x}", sys.argv[2], (), "a1" * 16, "write", "0" * 64, 1))
+            won += 1
+        except StaleVersion:
+            pass
+    print(won)
+
+anyio.run(main)
+"""
+
+
+async def test_pins_survive_closing(tmp_path: Path) -> None:
+    pins = PinsSqlite(tmp_path / "pins.db")
+    await pins.put(PIN)
+    await pins.aclose()
+    again = PinsSqlite(tmp_path / "pins.db")
+    assert again.peek(PIN.subject) == (PIN, True)
+    await again.aclose()
+
+
+async def test_what_another_connection_committed_is_seen_at_once(tmp_path: Path) -> None:
+    one, other = PinsSqlite(tmp_path / "pins.db"), PinsSqlite(tmp_path / "pins.db")
+    assert other.peek(PIN.subject) == (None, True)
+    await one.put(PIN)
+    assert other.peek(PIN.subject) == (PIN, True)
+    moved = dataclasses.replace(PIN, home="SG", version=2)
+    await other.put(moved)
+    assert one.peek(PIN.subject) == (moved, True)
+    with pytest.raises(StaleVersion):
+        await one.put(dataclasses.replace(PIN, home="DE", version=2))
+    await one.aclose()
+    await other.aclose()
+
+
+async def test_of_two_processes_exactly_one_pins_each_subject(tmp_path: Path) -> None:
+    path = tmp_path / "pins.db"
+    await PinsSqlite(path).aclose()
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACER, str(path), home], stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
+        for home in ("VN", "SG")
+    ]
+    won = [int(racer.communicate()[0]) for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0]
+    assert sum(won) == 200
+    with closing(sqlite3.connect(path)) as connection:
+        homes = dict(connection.execute("SELECT home, count(*) FROM pin GROUP BY home").fetchall())
+    assert [homes.get("VN", 0), homes.get("SG", 0)] == won
+
+
+def test_the_file_is_for_this_user_alone(tmp_path: Path) -> None:
+    PinsSqlite(tmp_path / "deep" / "pins.db")._close()
+    assert (tmp_path / "deep" / "pins.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_file_that_is_no_database_is_refused_without_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "pins.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(PinsUnavailable) as caught:
+        PinsSqlite(path)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PinsUnavailable):
+        PinsSqlite(tmp_path)
+
+
+@pytest.mark.parametrize("anchors", ["not json", "[1]", '[["territory", "VN", 99]]', '[["moon", "VN", 5]]'])
+async def test_a_row_that_is_no_pin_is_an_error_and_not_no_pin(tmp_path: Path, anchors: str) -> None:
+    path = tmp_path / "pins.db"
+    pins = PinsSqlite(path)
+    await pins.put(PIN)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE pin SET anchors = ?", (anchors,))
+    with pytest.raises(PinsUnavailable):
+        pins.peek(PIN.subject)
+    with pytest.raises(PinsUnavailable):
+        await pins.get(PIN.subject)
+    await pins.aclose()
+
+
+async def test_a_writer_that_holds_the_lock_delays_no_peek_and_a_put_only_so_long(tmp_path: Path) -> None:
+    path = tmp_path / "pins.db"
+    pins = PinsSqlite(path, busy_ms=20)
+    await pins.put(PIN)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert pins.peek(PIN.subject) == (PIN, True)
+        with pytest.raises(PinsUnavailable):
+            await pins.put(dataclasses.replace(PIN, version=2))
+        other.execute("ROLLBACK")
+    await pins.put(dataclasses.replace(PIN, version=2))
+    await pins.aclose()

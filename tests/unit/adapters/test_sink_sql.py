@@ -1,0 +1,147 @@
+"""What only a database can do wrong: URLs, locks, files that are no database, acts that may not write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from residency.adapters.sink_sql import SqlSink
+from residency.errors import SinkUnavailable, UsageError
+from residency.model import Region
+
+pytestmark = pytest.mark.anyio
+REGION = Region("vn-han", "VN")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that the driver runs on."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def sink(tmp_path: Path) -> AsyncIterator[SqlSink]:
+    """A started sink with one table."""
+    made = SqlSink("people-vn", REGION, "sqlite:///data/people.db", base=tmp_path)
+    await made.start()
+    async with made.engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (x TEXT)"))
+    yield made
+    await made.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "no url with secret-password",
+        "mysql://user:secret-password@host/db",
+        "sqlite+aiosqlite://",
+        "sqlite+aiosqlite:///:memory:",
+        "postgresql+asyncpg://user:secret-password@host:notaport/db",
+    ],
+)
+def test_a_url_that_cannot_serve_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(SinkUnavailable) as caught:
+        SqlSink("people-vn", REGION, url)
+    assert "people-vn" in str(caught.value)
+    assert "secret-password" not in str(caught.value)
+
+
+def test_a_relative_path_counts_from_the_base_and_an_absolute_one_does_not(tmp_path: Path) -> None:
+    for url, wanted in (("sqlite:///a.db", tmp_path / "a.db"), (f"sqlite:///{tmp_path}/b.db", tmp_path / "b.db")):
+        engine = SqlSink("s", REGION, url, base=tmp_path).engine
+        assert Path(engine.url.database or "") == wanted
+
+
+async def test_the_file_is_made_for_this_user_alone_with_the_pragmas(sink: SqlSink, tmp_path: Path) -> None:
+    assert (tmp_path / "data" / "people.db").stat().st_mode & 0o077 == 0
+    async with sink.engine.connect() as connection:
+        found = {
+            name: (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+            for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout", "query_only")
+        }
+    assert found == {
+        "journal_mode": "wal",
+        "foreign_keys": 1,
+        "synchronous": 2,
+        "busy_timeout": 5000,
+        "query_only": 0,
+    }
+
+
+async def test_an_engine_for_reading_cannot_write(sink: SqlSink) -> None:
+    reading = AsyncEngine(sink.bind(read_only=True, blocking=False))
+    with pytest.raises(UsageError, match="only reads") as caught:
+        async with reading.begin() as connection:
+            await connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": "secret"})
+    assert "secret" not in str(caught.value)
+    async with reading.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM t"))).scalar_one() == 0
+
+
+async def test_a_blocking_engine_cannot_write_either_where_it_reads(sink: SqlSink) -> None:
+    def write() -> None:
+        with sink.bind(read_only=True, blocking=True).begin() as connection:
+            connection.execute(text("INSERT INTO t VALUES ('x')"))
+
+    with pytest.raises(UsageError, match="only reads"):
+        await anyio.to_thread.run_sync(write)
+
+
+async def test_transactions_that_read_before_they_write_wait_for_each_other(sink: SqlSink) -> None:
+    async def add() -> None:
+        async with sink.engine.begin() as connection:
+            count = (await connection.execute(text("SELECT count(*) FROM t"))).scalar_one()
+            await anyio.lowlevel.checkpoint()
+            await connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": str(count)})
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(add)
+    async with sink.engine.connect() as connection:
+        assert (await connection.execute(text("SELECT x FROM t ORDER BY x"))).scalars().all() == list("01234")
+
+
+async def test_ping_finds_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "people.db").write_bytes(b"no database" * 1000)
+    made = SqlSink("people-vn", REGION, "sqlite:///people.db", base=tmp_path)
+    with pytest.raises(SinkUnavailable) as caught:
+        await made.start()
+    assert str(tmp_path) not in str(caught.value)
+    await made.aclose()
+
+
+async def test_a_sink_whose_folder_cannot_be_made_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    made = SqlSink("people-vn", REGION, "sqlite:///file/people.db", base=tmp_path)
+    with pytest.raises(SinkUnavailable):
+        await made.start()
+
+
+async def test_a_lock_that_does_not_come_free_names_the_sink(sink: SqlSink, tmp_path: Path) -> None:
+    async with sink.engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        await raw.driver_connection.execute("PRAGMA busy_timeout = 10")  # type: ignore[union-attr]
+    with closing(sqlite3.connect(tmp_path / "data" / "people.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with sink.engine.connect() as connection:
+            with pytest.raises(SinkUnavailable, match="people-vn"):
+                await connection.execute(text("INSERT INTO t VALUES ('x')"))
+        other.execute("ROLLBACK")
+
+
+async def test_a_mistake_in_a_statement_stays_the_apps_own_error(sink: SqlSink) -> None:
+    async with sink.engine.connect() as connection:
+        with pytest.raises(OperationalError, match="no such table"):
+            await connection.execute(text("SELECT * FROM missing"))
