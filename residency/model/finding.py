@@ -87,10 +87,9 @@ class AnchorFinding:
             within(p, place) or within(place, p) for p in self.contested
         ):
             return State.UNDETERMINED
-        if self.silent:
-            return State.SILENT
-        # A hint is too weak to exclude anybody.
-        return State.UNDETERMINED if self.trust is Trust.HINT else State.EXCLUDED
+        # A hint is too weak to exclude anybody: where only hints speak, other places are as if nobody had spoken. Were
+        # they undetermined instead, losing the hint could lift coverage (ADR 0006).
+        return State.SILENT if self.silent or self.trust is Trust.HINT else State.EXCLUDED
 
 
 SILENT: Final = AnchorFinding()
