@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: help demo test check bench deep clean
 
@@ -34,7 +35,7 @@ check: $(DEV_STAMP)  ## lint, format, types, import layers
 	@$(BIN)/lint-imports
 
 bench: $(DEV_STAMP)  ## what the middleware costs beside a bare app and two no-op middlewares
-	@$(BIN)/python benchmarks/middleware.py
+	@$(BIN)/python -m benchmarks.middleware $(BENCH_ARGS)
 
 deep: $(DEV_STAMP)  ## long property and fault runs
 	@scripts/test-tiers $(BIN)/python

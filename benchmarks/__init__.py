@@ -1,0 +1,1 @@
+"""In: nothing but this checkout. Out: what the middleware costs, printed (`make bench`)."""
