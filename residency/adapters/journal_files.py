@@ -23,17 +23,14 @@ from typing import Final, Self
 from residency.audit.journal import (
     MARK_AT,
     RECORDS_AT,
-    End,
     Segment,
-    find_end,
     format_mark,
     format_record,
     format_segment,
-    parse_mark,
     parse_segment,
     record_size,
-    scan,
 )
+from residency.audit.recovery import recover
 from residency.errors import JournalCorrupt, JournalFailed, JournalFull
 
 __all__ = ["JournalFiles"]
@@ -70,6 +67,16 @@ class _Mapped:
 
     def mark(self, offset: int) -> None:
         self.marks[0] = int.from_bytes(format_mark(offset), "little")
+
+    def end_at(self, offset: int, *, zero: bool) -> None:
+        """Go on at `offset`; with `zero`, wipe what lies behind it. All that is left is durable then."""
+        self.offset = offset
+        if zero:
+            length = len(self.map[offset:].rstrip(b"\0"))
+            self.map[offset : offset + length] = bytes(length)
+        # In this order: a mark says that all below it is on disk.
+        os.fdatasync(self.fd)
+        self.mark(offset)
 
     def close(self) -> None:
         self.marks.release()
@@ -158,47 +165,20 @@ class JournalFiles:
                 segments.append(self._map(number))
             if not segments:
                 segments.append(self._make(0))
-            keep, self._next = self._find_end(segments)
+            found = recover([(segment.name, segment.map) for segment in segments])
+            for i, offset, dirty in found.ends:
+                segments[i].end_at(offset, zero=dirty)
         except BaseException:
             for segment in segments:
                 segment.close()
             raise
+        keep = found.index
         self._current = segments[keep]
-        self._durable = self._next
+        self._next = self._durable = found.next_seq
         self._full: list[_Mapped] = []  # left behind, not yet known to be durable
         self._spare = segments[keep + 1] if keep + 1 < len(segments) else None
         for segment in (*segments[:keep], *segments[keep + 2 :]):
             segment.close()
-
-    @staticmethod
-    def _find_end(segments: list[_Mapped]) -> tuple[int, int]:
-        """(index of the segment that goes on, next number), with everything behind it zeroed and made durable."""
-        filled = [i for i, segment in enumerate(segments) if scan(segment.map, RECORDS_AT, None, limit=1).records]
-        newest = filled[-1] if filled else 0
-        keep, expected = newest, None
-        # The last segment and the one before: a power cut may have kept pages of the one and lost some of the other.
-        for i in range(max(0, newest - 1), newest + 1):
-            segment = segments[i]
-            found = scan(segment.map, RECORDS_AT, expected)
-            mark = parse_mark(segment.map[MARK_AT : MARK_AT + 8], segment.name)
-            segment.offset = found.offset
-            if found.records or expected is None:
-                after = found.records[-1].seq + 1 if found.records else None
-                end = find_end(segment.map, found.offset, after, mark, segment.name)
-                keep, expected = i, after
-            elif mark > RECORDS_AT:
-                raise JournalCorrupt(f"{segment.name}: its records, durable once, do not continue the segment before")
-            else:
-                end = End.HOLE
-            if end is not End.CLEAN:
-                # Never known to be durable, and not readable: zeroed, so that the next record finds a clean end. A
-                # crash here leaves a shorter tail of the same kind, which the next recovery treats alike.
-                length = len(segment.map[segment.offset :].rstrip(b"\0"))
-                segment.map[segment.offset : segment.offset + length] = bytes(length)
-            # In this order: a mark says that all below it is on disk.
-            os.fdatasync(segment.fd)
-            segment.mark(segment.offset)
-        return keep, expected or 0
 
     # --- the hot path --------------------------------------------------------------------------------------------
 
@@ -353,6 +333,8 @@ class JournalFiles:
             timeout = None
             try:
                 self._allocate()
+                if self._full:
+                    self.sync(self._next - 1)  # so that full segments can be let go even where nobody synchronises
             except (JournalFull, JournalFailed):
                 timeout = _RETRY_SECONDS  # not silent: `ready` and `append` raise the same
             if not self._closing:

@@ -19,17 +19,8 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from residency.audit.checkpoint import format_verifier_key, note_signer, verify_checkpoint
-from residency.audit.journal import (
-    MARK_AT,
-    RECORDS_AT,
-    End,
-    Record,
-    Segment,
-    find_end,
-    parse_mark,
-    parse_segment,
-    scan,
-)
+from residency.audit.follow import follow, must_lead_to
+from residency.audit.journal import RECORDS_AT, Record, Segment, parse_segment
 from residency.audit.merkle import EMPTY_ROOT
 from residency.audit.sequencer import (
     CHECKPOINT_PATH,
@@ -114,8 +105,15 @@ class Sequencer:
 
     @property
     def cursors(self) -> dict[int, int]:
-        """Per slot, how many of its entries are in the tree; the rest of a journal is its backlog."""
-        return {slot: cursor.seq for slot, cursor in dict(self._cursors).items()}
+        """Per slot, how many of its entries are in the tree, whoever put them there; the rest is a journal's backlog.
+
+        Raises: VerificationError, OSError where another one sequences and its state cannot be read.
+        """
+        cursors = self._cursors
+        if not self.active:
+            stored = self._state_store.read(STATE_PATH)
+            cursors = {} if stored is None else dict(parse_state(stored).cursors)
+        return {slot: cursor.seq for slot, cursor in cursors.items()}
 
     def start(self) -> None:
         """Run in a thread until `stop`. A thread does not survive a fork: start it in the worker."""
@@ -284,55 +282,13 @@ class _Slot:
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Record], Cursor]:
         """At most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt, OSError."""
-        records: list[Record] = []
-        while True:
-            # 1. Before the segment, whether there is one after it: then this one's end is final.
-            final = self._holds_records(cursor.segment + 1)
-            segment = self._open(cursor.segment)
-            if segment is None:
-                if cursor.seq or cursor.offset != RECORDS_AT or final:
-                    raise JournalCorrupt(f"{self._name(cursor.segment)} is missing, and not all of it is in the log")
-                return records, cursor
-            if not self._begun:
-                self._must_lead_to(segment, cursor)
-            # 2. The mark before the records: its worker stores records and then the mark.
-            mark = parse_mark(segment[MARK_AT : MARK_AT + 8], self._name(cursor.segment))
-            found = scan(segment, cursor.offset, cursor.seq, limit=limit - len(records))
-            if found.records:
-                records.extend(found.records)
-                cursor = Cursor(cursor.segment, found.offset, found.records[-1].seq + 1)
-                self._unsynced.add(cursor.segment)
-            if len(records) >= limit:
-                return records, cursor
-            # 3. Where the records stop, say why.
-            end = self._end(segment, cursor, mark)
-            if end is None:
-                continue
-            if not final:
-                return records, cursor
-            if end is not End.CLEAN:
-                raise JournalCorrupt(f"{self._name(cursor.segment)}: no whole record at offset {cursor.offset}")
-            cursor = Cursor(cursor.segment + 1, RECORDS_AT, cursor.seq)
-
-    def _must_lead_to(self, segment: mmap.mmap, cursor: Cursor) -> None:
-        """Refuse a journal that was emptied or exchanged behind our back: its numbers would begin anew."""
-        if cursor.offset != RECORDS_AT:
-            records = scan(segment[: cursor.offset], RECORDS_AT, None).records
-            if not records or records[-1].end != cursor.offset or records[-1].seq + 1 != cursor.seq:
-                raise JournalCorrupt(f"{self._name(cursor.segment)} is not the journal that the log was built from")
-        self._begun = True
-
-    def _end(self, segment: mmap.mmap, cursor: Cursor, mark: int) -> End | None:
-        """How the segment ends for now; None where a record has been stored meanwhile."""
-        if cursor.offset >= mark and not any(segment[cursor.offset : cursor.offset + 16]):
-            return End.CLEAN
-        try:
-            return find_end(segment, cursor.offset, cursor.seq, mark, self._name(cursor.segment))
-        except JournalCorrupt:
-            # The worker may have been in the middle of this store. If it is whole by now, nothing is wrong.
-            if scan(segment, cursor.offset, cursor.seq, limit=1).records:
-                return None
-            raise
+        if not self._begun:
+            must_lead_to(self, cursor)
+            self._begun = True
+        records, after = follow(self, cursor, limit)
+        if records:
+            self._unsynced.update(range(cursor.segment, after.segment + 1))
+        return records, after
 
     def make_durable(self) -> None:
         """Make all that was read survive a power cut. Raises: OSError."""
@@ -357,7 +313,8 @@ class _Slot:
             os.close(self._fd)
         self._map, self._number = None, None
 
-    def _open(self, number: int) -> mmap.mmap | None:
+    def open(self, number: int) -> mmap.mmap | None:
+        """The bytes of segment `number`, mapped until another one is asked for; see `Segments`."""
         if self._number == number:
             return self._map
         self.close()
@@ -367,8 +324,8 @@ class _Slot:
             return None
         try:
             size = os.fstat(fd).st_size
-            if parse_segment(os.pread(fd, RECORDS_AT, 0), self._name(number)) != Segment(self._slot, number, size):
-                raise JournalCorrupt(f"{self._name(number)}: slot, number or size differ from the header")
+            if parse_segment(os.pread(fd, RECORDS_AT, 0), self.name(number)) != Segment(self._slot, number, size):
+                raise JournalCorrupt(f"{self.name(number)}: slot, number or size differ from the header")
             self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
         except BaseException:
             os.close(fd)
@@ -376,7 +333,8 @@ class _Slot:
         self._fd, self._number = fd, number
         return self._map
 
-    def _holds_records(self, number: int) -> bool:
+    def holds_records(self, number: int) -> bool:
+        """Whether there is a segment `number` in which something was stored."""
         try:
             with self._path(number).open("rb") as file:
                 return any(os.pread(file.fileno(), 16, RECORDS_AT))
@@ -386,7 +344,8 @@ class _Slot:
     def _path(self, number: int) -> Path:
         return self._home / f"{number:08d}.seg"
 
-    def _name(self, number: int) -> str:
+    def name(self, number: int) -> str:
+        """Slot and file, without the folder."""
         return f"{self._home.name}/{number:08d}.seg"
 
 
@@ -399,7 +358,8 @@ def _close_in_child() -> None:
         if sequencer._lock_fd is not None:
             os.close(sequencer._lock_fd)
             sequencer._lock_fd = None
-        sequencer._thread = None
+        sequencer._thread, sequencer._tree, sequencer._slots = None, None, {}
+        sequencer._ticking = threading.Lock()
     _active.clear()
 
 

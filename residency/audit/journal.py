@@ -32,6 +32,7 @@ from residency.errors import JournalCorrupt
 __all__ = [
     "MARK_AT",
     "RECORDS_AT",
+    "Bytes",
     "End",
     "Record",
     "Scan",

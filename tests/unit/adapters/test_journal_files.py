@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,17 @@ def test_entries_run_over_many_segments_and_restarts_without_a_gap(folder: Path)
         journal.close()
     assert recorded(folder) == payloads
     assert len(segments(folder)) > 5
+
+
+def test_full_segments_are_let_go_though_nobody_synchronises(folder: Path) -> None:
+    journal = open_journal(folder)
+    for i in range(200):
+        journal.append(b"%d " % i + b"x" * 900)
+    until = time.monotonic() + 30
+    while journal._full and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not journal._full
+    assert len(recorded(folder)) == 200
 
 
 def test_what_was_synchronised_is_marked_as_durable(folder: Path) -> None:
