@@ -105,15 +105,16 @@ class Sequencer:
 
     @property
     def cursors(self) -> dict[int, int]:
-        """Per slot, how many of its entries are in the tree, whoever put them there; the rest is a journal's backlog.
+        """Per slot, how many of its entries this sequencer knows to be in the tree; empty where it stands by."""
+        return {slot: cursor.seq for slot, cursor in dict(self._cursors).items()} if self.active else {}
 
-        Raises: VerificationError, OSError where another one sequences and its state cannot be read.
+    def stored_cursors(self) -> dict[int, int]:
+        """Per slot, how many of its entries are in the tree, whoever put them there; read from disk.
+
+        Raises: VerificationError, OSError.
         """
-        cursors = self._cursors
-        if not self.active:
-            stored = self._state_store.read(STATE_PATH)
-            cursors = {} if stored is None else dict(parse_state(stored).cursors)
-        return {slot: cursor.seq for slot, cursor in cursors.items()}
+        stored = self._state_store.read(STATE_PATH)
+        return {} if stored is None else {slot: c.seq for slot, c in parse_state(stored).cursors.items()}
 
     def start(self) -> None:
         """Run in a thread until `stop`. A thread does not survive a fork: start it in the worker."""
