@@ -296,7 +296,7 @@ class _Slot:
         for number in sorted(self._unsynced):
             fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC)
             try:
-                os.fdatasync(fd)
+                getattr(os, "fdatasync", os.fsync)(fd)
             finally:
                 os.close(fd)
         self._unsynced.clear()
