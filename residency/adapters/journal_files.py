@@ -5,8 +5,8 @@
 adds that a power cut loses nothing. Because every byte is allocated before it is needed, a full disk shows as
 `JournalFull` from `ready`, before anything is done, and not as a signal in the middle of a store.
 
-Relies on flock, and on a sync of the file writing back pages that were dirtied through a shared map (Linux does). Where
-the system has no posix_fallocate or fdatasync (macOS), zeros are written and fsync is called: for development.
+Linux: relies on flock, posix_fallocate, and fdatasync writing back pages that were dirtied through a shared map. Where
+the latter two are missing (macOS) zeros are written and fsync is called, which serves for development.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Mapped:
             length = len(self.map[offset:].rstrip(b"\0"))
             self.map[offset : offset + length] = bytes(length)
         # In this order: a mark says that all below it is on disk.
-        _fdatasync(self.fd)
+        getattr(os, "fdatasync", os.fsync)(self.fd)
         self.mark(offset)
 
     def close(self) -> None:
@@ -267,7 +267,7 @@ class JournalFiles:
                 target = self._next
                 work = [(segment, segment.offset) for segment in (*self._full, self._current)]
             for segment, _ in work:
-                _fdatasync(segment.fd)
+                getattr(os, "fdatasync", os.fsync)(segment.fd)
         except OSError as error:
             # After a failed fdatasync the kernel may have dropped the pages: no later success can be believed.
             self._failed = f"the journal cannot be made durable ({errno.errorcode.get(error.errno or 0, 'EIO')})"
@@ -301,7 +301,10 @@ class JournalFiles:
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             # A crash anywhere before the rename leaves a .tmp, which the next open removes.
-            _reserve(fd, self._segment_bytes)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, self._segment_bytes)
+            else:
+                os.write(fd, bytes(self._segment_bytes))
             os.pwrite(fd, format_segment(Segment(self._slot, number, self._segment_bytes)), 0)
             os.fsync(fd)
             temporary.rename(self._path(number))
@@ -387,18 +390,6 @@ def _unavailable(error: OSError, what: str) -> JournalFull | JournalFailed:
     name = errno.errorcode.get(error.errno or 0, "unknown error")
     kind = JournalFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else JournalFailed
     return kind(f"{what} ({name})")
-
-
-_fdatasync: Final = getattr(os, "fdatasync", os.fsync)
-
-
-def _reserve(fd: int, size: int) -> None:
-    """Give the empty file `fd` `size` bytes of disk that a later store cannot find full. Raises: OSError."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-        return
-    for _ in range(0, size, mmap.PAGESIZE):
-        os.write(fd, bytes(mmap.PAGESIZE))
 
 
 def _sync_folder(folder: Path) -> None:
