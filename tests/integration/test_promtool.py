@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -11,7 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
+from residency import ResidencyMiddleware, build
 from residency.adapters.prometheus import render
 from residency.model import Reason
 from residency.observe import names
@@ -21,6 +26,22 @@ from residency.observe.names import Kind
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "residency.json"
+POLICY = """\
+residency: 1
+kind: deployment
+name: scraped
+mode: enforce
+operator: {established_in: [VN]}
+laws: none
+signals: {client_address: {strategy: peer}}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "memory:"}
+metrics: /metrics
+exempt: [GET /healthz]
+activities:
+  - {route: "GET /", subject: none, data: [content]}
+"""
 OF_PROMETHEUS = {"job", "instance", "le"}
 
 
@@ -103,6 +124,33 @@ def test_every_query_of_the_dashboard_parses(promtool: Path, tmp_path: Path) -> 
     file = tmp_path / "dashboard.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
     run(promtool, "check", "rules", str(file))
+
+
+@pytest.mark.needs("promtool")
+def test_a_scrape_through_the_middleware_shows_what_was_decided_and_refused(promtool: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "deployment.yaml"
+    policy.write_text(POLICY)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    runtime = build(policy)
+    client = TestClient(ResidencyMiddleware(app, policy=runtime))
+    assert [client.get(path).status_code for path in ("/", "/", "/nowhere", "/healthz")] == [200, 200, 403, 200]
+    answer = client.get("/metrics")
+    asyncio.run(runtime.aclose())
+
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    run(promtool, "check", "metrics", given=answer.content)
+    shown = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in answer.text.splitlines()}
+    assert shown['residency_decisions_total{effect="permit",jurisdiction="none",store="none"}'] == 2
+    assert shown['residency_refusals_total{reason="unclassified_route"}'] == 1
+    assert shown["residency_exempt_total"] == 1
+    assert shown["residency_overhead_seconds_count"] >= 3
+    assert shown["residency_address_data_age_seconds"] > 0
+    assert shown[f'residency_policy_info{{digest="{runtime.policy.digest}",name="scraped"}}'] == 1
+    for name in (names.OPEN_INTENTS, names.LOG_SIZE):
+        assert name in shown
 
 
 def test_every_alert_has_a_unit_test() -> None:
