@@ -71,10 +71,13 @@ class Feed:
         while self.size < size:
             number, start = divmod(self.size, TILE_WIDTH)
             width = min(TILE_WIDTH, size - number * TILE_WIDTH)
-            path = self.log / bundle_path(number, width)
-            if not path.exists():
+            try:
+                path = self.log / bundle_path(number, width)
+                bundle = path.read_bytes()
+            except FileNotFoundError:  # the log has grown past this partial bundle since its checkpoint was read
                 path, width = self.log / bundle_path(number), TILE_WIDTH
-            for data in parse_bundle(path.read_bytes(), width, path.name)[start:]:
+                bundle = path.read_bytes()
+            for data in parse_bundle(bundle, width, path.name)[start:]:
                 yield self.size, parse_entry(data)
                 self.size += 1
 

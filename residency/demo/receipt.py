@@ -23,7 +23,7 @@ def receipt(sink: str | None = None) -> dict[str, Any]:
     return {
         "alias": here.alias,
         "sink": went,
-        "laws": [f"{law} by {_how(decision.finding, law)}" for law in decision.jurisdictions],
+        "laws": [f"{law}: {_how(decision.finding, law)}" for law in decision.jurisdictions],
         "why": list(dict.fromkeys(f"{rule.id}|{rule.citation}" for rule in closed)),
     }
 
@@ -32,4 +32,4 @@ def _how(finding: Finding, law: str) -> str:
     """The anchors that tie the person to `law`'s place; "presumption" where no signal of any did."""
     tied = [anchor.value for anchor in Anchor if finding.state(law, anchor) in (State.ESTABLISHED, State.UNDETERMINED)]
     # Where something is collected is where it is used here: one address says both.
-    return " and ".join(anchor for anchor in tied if anchor != "collection" or "territory" not in tied) or "presumption"
+    return ", ".join(anchor for anchor in tied if anchor != "collection" or "territory" not in tied) or "presumption"

@@ -34,7 +34,7 @@ from residency.integrations.sqlalchemy import create_all
 __all__ = ["FolderTaken", "Options", "run"]
 
 POLICY = Path(__file__).with_name("demo.yaml")
-CHECKER = Path(__file__).with_name("check_claims.py")
+CHECKER = Path(__file__).with_name("check_claims")
 MARKER = ".residency-demo"
 _QUIET = 1.5  # seconds without growth after which a log counts as published
 _PUBLISH_LIMIT = 20.0
@@ -147,7 +147,7 @@ async def _published(feed: Feed) -> None:
 async def _check(screen: Screen, folder: Path) -> bool:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-I",
+        "-IS",
         str(CHECKER),
         str(folder),
         stdout=asyncio.subprocess.PIPE,
@@ -184,7 +184,7 @@ def _summary(
         ("the app", str(POLICY.with_name("app.py"))),
         ("try", f"residency audit verify {folder / 'audit' / 'log'}"),
         ("", f"residency audit show {folder / 'audit' / 'log'} --last 10"),
-        ("", f"python -I {CHECKER} {folder}"),
+        ("", f"python -IS {CHECKER} {folder}"),
     ]
     if not once:
         person = '{"name":"You","email":"you@example.org"}'

@@ -73,8 +73,7 @@ class Scenes:
                         reader = self._chance.choice(self._known or [person])
                         await self._show(await self.crowd.read_post(reader, person, post.body["id"]))
                 if self._chance.random() < 0.4:
-                    for line in await self.crowd.chat(person, self._chance.randint(1, 3)):
-                        await self._show(line)
+                    await self._show(*await self.crowd.chat(person, self._chance.randint(1, 3)))
                 if self._chance.random() < 0.3:
                     await self._show(await self.crowd.read(person))
                 self._known.append(person)
@@ -228,8 +227,10 @@ class Scenes:
     def _remember(self, *answers: Answer) -> None:
         self._known += [answer.person for answer in answers if answer.status == 201]
 
-    async def _show(self, answer: Answer) -> None:
-        self.feed.expect(answer)
+    async def _show(self, *answers: Answer) -> None:
+        # All are expected before the log is read again: an entry that nobody waits for is passed over.
+        for answer in answers:
+            self.feed.expect(answer)
         for row in self.feed.poll():
             self.screen.row(row)
         await self._pause(0.12)

@@ -21,6 +21,11 @@ from residency.demo.feed import Row
 __all__ = ["Screen"]
 
 _SHOWN = 16  # rows of the live table
+_WIDE = 130  # columns of a terminal that has room for the whole table; below, its first two columns are left out
+_COLUMNS = (
+    ("log", "dim", 2), ("request", "", 5), ("who", "", 7), ("whose law", "cyan", 4),
+    ("where it went", "bold", 3), ("rule, article", "magenta", 9),
+)  # fmt: skip
 
 
 class Screen:
@@ -82,7 +87,7 @@ class Screen:
         if self.tty:
             self._refresh()
         else:
-            log, request, who, law, rule, went = cells
+            log, request, who, law, went, rule = cells
             self._plain(f"   {log:<11} {request:<38} {who:<46} {law:<30} {went:<12} {rule}")
 
     @contextmanager
@@ -121,26 +126,25 @@ class Screen:
 
     def _table(self) -> Group:
         table = Table(expand=True, pad_edge=False, show_edge=False, header_style="bold")
-        for name, style, ratio in (
-            ("log", "dim", 2), ("request", "", 6), ("who", "", 8), ("whose law", "cyan", 4),
-            ("rule, article", "magenta", 8), ("where it went", "bold", 4),
-        ):  # fmt: skip
+        wide = self._console.width >= _WIDE
+        for name, style, ratio in _COLUMNS if wide else _COLUMNS[2:]:
             table.add_column(name, style=style, ratio=ratio, no_wrap=True, overflow="ellipsis")
         for cells in self._rows:
-            table.add_row(*map(escape, cells), style="yellow" if cells[-1].startswith("refused") else "")
+            shown = cells if wide else cells[2:]
+            table.add_row(*map(escape, shown), style="yellow" if cells[4].startswith("refused") else "")
         counts = "   ".join(f"{sink}: {n}" for sink, n in sorted(self.by_sink.items()))
         return Group(table, Text(f"{counts}   refused: {self.refused}   {self._status}", style="dim"))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """(log, request, who, law, rule and article, where it went) of one row."""
+    """(log, request, who, law, where it went, rule and article) of one row."""
     answer = row.answer
     claim, receipt, person = answer.claim, answer.receipt, answer.person
     log = "-".join(f"#{index}" for index in row.indexes) or "none"
     who = f"{person.name} ({person.where})"
     if claim["outcome"] == "refused":
         laws = sorted({rule["jurisdiction"] for rule in answer.body.get("rules", ())})
-        return log, claim["activity"], who, ", ".join(laws), _rules(answer.body), f"refused {answer.status}"
+        return log, claim["activity"], who, ", ".join(laws), f"refused {answer.status}", _rules(answer.body)
     why = [text.partition("|") for text in receipt["why"]]
     if claim["kind"] == "read":
         rule = "read where the person's data lies"
@@ -148,7 +152,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         rule = "; ".join(article for _, _, article in why) + f" [{', '.join(name for name, _, _ in why)}]"
     else:
         rule = "it follows the person's home" if receipt["laws"] else "no rule moves it"
-    return log, claim["activity"], who, ", ".join(receipt["laws"]) or "none of these", rule, receipt["sink"]
+    return log, claim["activity"], who, ", ".join(receipt["laws"]) or "none of these", receipt["sink"], rule
 
 
 def _rules(problem: dict[str, Any]) -> str:

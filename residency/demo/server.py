@@ -76,28 +76,29 @@ class Server:
         raise ServerFailed(f"the server did not come up; {self.log} ends with:\n{said}")
 
     def kill(self) -> None:
-        """`kill -9` of the whole process group: no handler runs, nothing is flushed."""
-        self._signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        """`kill -9` of the whole process group: no handler runs, nothing is flushed. Idempotent."""
+        process, self._process = self._process, None
+        if process is not None:
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
 
     async def stop(self) -> None:
-        """Ask it to stop, wait, and kill what is left. Idempotent."""
+        """Ask it to stop, wait, and kill what is left of the group. Idempotent."""
         process = self._process
         if process is None:
             return
-        self._signal(signal.SIGTERM)
+        _signal_group(process, signal.SIGTERM)
         try:
-            await asyncio.to_thread(process.wait, _STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(process.wait, _STOP_LIMIT)
         finally:
             self.kill()
 
-    def _signal(self, number: int) -> None:
-        if self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    # The group outlives its leader as long as it has members, and its number is not given out again before.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _die_with_parent() -> Callable[[], object] | None:

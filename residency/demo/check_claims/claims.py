@@ -1,18 +1,12 @@
 """A demo folder in, a verdict on every claim of its `claims.json` out. Standard library alone; never imports residency.
 
 The demo says what it sent and what was acknowledged; this program believes none of it. It reads the SQLite files and
-the log's bytes itself, in the public formats only: signed-note, tlog-checkpoint and tlog-tiles (C2SP), RFC 6962
-hashing, Ed25519 (RFC 8032). What the law asks is worked out here anew from where each person was and whose citizen they
-are. Run it as a separate, isolated process:
-
-    python -I check_claims.py demo-data
-
+the log's bytes itself. What the law asks is worked out here anew from where each person was and whose citizen they are.
 One line per group of claims, then a verdict; exit 0 if all hold, 1 if one does not, 2 on wrong use.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import sqlite3
@@ -22,17 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .log import Broken, check_tiles, read_checkpoint, read_entries, root_of
+
 Claim = dict[str, Any]
 WRITES = ("sign_up", "post", "unverified_post", "chat")
 TABLES = {"people": ("id", "email"), "posts": ("id", "body"), "messages": ("id", "body")}
-WIDTH = 256
-
-
-class Broken(Exception):
-    """A claim that does not hold, and why."""
-
-
-# -- what the law asks, worked out here anew --------------------------------------------------------------------------
 
 
 def lies_in_vietnam(claim: Claim) -> bool:
@@ -57,163 +45,6 @@ def expected_refusal(claim: Claim) -> tuple[int, str] | None:
     if claim["kind"] == "unverified_post" and must_be_verified(claim):
         return 403, "identity_missing"
     return None
-
-
-# -- Ed25519, verification only (RFC 8032 section 5.1.7) --------------------------------------------------------------
-
-P = 2**255 - 19
-ORDER = 2**252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, P - 2, P) % P
-ROOT = pow(2, (P - 1) // 4, P)
-Point = tuple[int, int, int, int]
-
-
-def _add(p: Point, q: Point) -> Point:
-    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
-    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
-    e, f, g, h = b - a, d - c, d + c, b + a
-    return e * f % P, g * h % P, f * g % P, e * h % P
-
-
-def _times(scalar: int, point: Point) -> Point:
-    total: Point = (0, 1, 1, 0)
-    while scalar:
-        if scalar & 1:
-            total = _add(total, point)
-        point, scalar = _add(point, point), scalar >> 1
-    return total
-
-
-def _same(p: Point, q: Point) -> bool:
-    return (p[0] * q[2] - q[0] * p[2]) % P == 0 and (p[1] * q[2] - q[1] * p[2]) % P == 0
-
-
-def _x(y: int, sign: int) -> int | None:
-    if y >= P:
-        return None
-    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
-    x = pow(square, (P + 3) // 8, P)
-    if (x * x - square) % P != 0:
-        x = x * ROOT % P
-    if (x * x - square) % P != 0 or (x == 0 and sign):
-        return None
-    return P - x if x & 1 != sign else x
-
-
-def _point(data: bytes) -> Point | None:
-    number = int.from_bytes(data, "little")
-    sign, y = number >> 255, number & (1 << 255) - 1
-    x = _x(y, sign)
-    return None if x is None else (x, y, 1, x * y % P)
-
-
-_BASE_Y = 4 * pow(5, P - 2, P) % P
-_BASE_X = _x(_BASE_Y, 0) or 0
-BASE: Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % P)
-
-
-def signature_holds(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` (64 bytes) by the Ed25519 key `public` (32 bytes) holds over `message`."""
-    if len(public) != 32 or len(signature) != 64:
-        return False
-    a, r = _point(public), _point(signature[:32])
-    s = int.from_bytes(signature[32:], "little")
-    if a is None or r is None or s >= ORDER:
-        return False
-    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
-    return _same(_times(s, BASE), _add(r, _times(challenge, a)))
-
-
-# -- the log ----------------------------------------------------------------------------------------------------------
-
-
-def read_checkpoint(log: Path) -> tuple[str, int, bytes]:
-    """(origin, size, root) of the log's checkpoint, its signature verified against log.vkey."""
-    name, key_hash, encoded = (log / "log.vkey").read_text().strip().split("+", 2)
-    key = base64.b64decode(encoded, validate=True)
-    if key[:1] != b"\x01" or hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] != key_hash:
-        raise Broken("log.vkey is not an Ed25519 key whose hash matches")
-    text, separator, signatures = (log / "checkpoint").read_bytes().decode().rpartition("\n\n")
-    text += "\n"
-    signed = False
-    for line in signatures.splitlines():
-        mark, signer, blob = line.split(" ")
-        raw = base64.b64decode(blob, validate=True)
-        if mark == "—" and signer == name and raw[:4].hex() == key_hash:
-            if not signature_holds(key[1:], text.encode(), raw[4:]):
-                raise Broken("the checkpoint's signature does not hold")
-            signed = True
-    if not separator or not signed:
-        raise Broken(f"the checkpoint carries no signature by {name}")
-    origin, size, root = text.split("\n")[:3]
-    if origin != name:
-        raise Broken("the checkpoint's origin is not the key's name")
-    return origin, int(size), base64.b64decode(root, validate=True)
-
-
-def tile_name(index: int, width: int) -> str:
-    """tlog-tiles: groups of three digits, all but the last marked with x; a partial tile says how wide it is."""
-    groups = [f"{index % 1000:03d}"]
-    while index >= 1000:
-        index //= 1000
-        groups.append(f"x{index % 1000:03d}")
-    return "/".join(reversed(groups)) + ("" if width == WIDTH else f".p/{width}")
-
-
-def read_entries(log: Path, size: int) -> list[bytes]:
-    """The bytes of each entry under the checkpoint, in order."""
-    entries: list[bytes] = []
-    for number in range((size + WIDTH - 1) // WIDTH):
-        width = min(WIDTH, size - number * WIDTH)
-        path = log / "tile" / "entries" / tile_name(number, width)
-        if not path.exists():
-            path = log / "tile" / "entries" / tile_name(number, WIDTH)
-        data, at = path.read_bytes(), 0
-        for _ in range(width):
-            length = int.from_bytes(data[at : at + 2], "big")
-            entries.append(data[at + 2 : at + 2 + length])
-            if at + 2 + length > len(data):
-                raise Broken(f"{path.name} ends within entry {len(entries) - 1}")
-            at += 2 + length
-        if path.name == tile_name(number, width).rpartition("/")[2] and at != len(data):
-            raise Broken(f"{path.name} has bytes after its entries")
-    return entries
-
-
-def node(left: bytes, right: bytes) -> bytes:
-    """RFC 6962: the hash of an inner node."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
-
-
-def root_of(hashes: list[bytes]) -> bytes:
-    """RFC 6962 section 2.1: the root over these leaf hashes, the left subtree the largest power of two."""
-    if not hashes:
-        return hashlib.sha256(b"").digest()
-    if len(hashes) == 1:
-        return hashes[0]
-    split = 1 << (len(hashes) - 1).bit_length() - 1
-    return node(root_of(hashes[:split]), root_of(hashes[split:]))
-
-
-def check_tiles(log: Path, leaves: list[bytes]) -> int:
-    """Compare every hash tile of every level with hashes computed from the entries; how many tiles there were."""
-    level, hashes, seen = 0, leaves, 0
-    while hashes:
-        for number in range((len(hashes) + WIDTH - 1) // WIDTH):
-            part = hashes[number * WIDTH : (number + 1) * WIDTH]
-            path = log / "tile" / str(level) / tile_name(number, len(part))
-            if not path.exists():
-                path = log / "tile" / str(level) / tile_name(number, WIDTH)
-            if path.read_bytes()[: len(part) * 32] != b"".join(part):
-                raise Broken(f"tile {level}/{tile_name(number, len(part))} is not over these entries")
-            seen += 1
-        full = len(hashes) // WIDTH
-        hashes = [root_of(hashes[i * WIDTH : (i + 1) * WIDTH]) for i in range(full)]
-        level += 1
-    return seen
-
-
-# -- the check --------------------------------------------------------------------------------------------------------
 
 
 class Checker:
@@ -472,7 +303,7 @@ def check(folder: Path) -> list[tuple[str, bool, str]]:
 def main(arguments: list[str]) -> int:
     """Print one line per group and a verdict; 0 holds, 1 does not hold, 2 wrong use."""
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
-        print("usage: python -I check_claims.py DEMO_DATA_FOLDER", file=sys.stderr)
+        print("usage: python -IS residency/demo/check_claims DEMO_DATA_FOLDER", file=sys.stderr)
         return 2
     results = check(Path(arguments[0]))
     for name, holds, text in results:
@@ -480,7 +311,3 @@ def main(arguments: list[str]) -> int:
     broken = [name for name, holds, _ in results if not holds]
     print("VERDICT  " + ("every claim holds" if not broken else "does not hold: " + ", ".join(broken)))
     return 1 if broken else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
