@@ -12,6 +12,7 @@ import argparse
 import json
 import platform
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,6 +62,7 @@ def run(console: Console, *, rounds: int, served_rounds: int, seconds: float) ->
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "uvicorn": [name for name in ("uvloop", "httptools") if find_spec(name) is not None] or ["asyncio", "h11"],
         "rounds": {"in_process": rounds, "served": served_rounds, "requests": REQUESTS, "seconds": seconds},
         "variants": rows,
     }
@@ -68,7 +70,8 @@ def run(console: Console, *, rounds: int, served_rounds: int, seconds: float) ->
 
 def show(console: Console, result: dict[str, Any]) -> None:
     """The result as a table, and the ratios that a reader wants."""
-    table = Table(title="Cost per request (medians of interleaved rounds)")
+    served_by = ", ".join(result["uvicorn"])
+    table = Table(title=f"Cost per request: medians of interleaved rounds; uvicorn runs on {served_by}")
     table.add_column("", style="bold", no_wrap=True)
     for head in ("in process, CPU", "added", "uvicorn, req/s", "of bare", "server CPU", "added"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -99,7 +102,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two short rounds, to see that it works")
     options = parser.parse_args()
     console = Console(stderr=options.json)
-    console.width = max(console.width, 110)
+    console.width = max(console.width, 120)
     rounds, served_rounds, seconds = (2, 1, 0.5) if options.quick else (9, 3, 3.0)
     result = run(console, rounds=rounds, served_rounds=served_rounds, seconds=seconds)
     if options.json:
