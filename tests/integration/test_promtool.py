@@ -142,7 +142,8 @@ def test_a_scrape_through_the_middleware_shows_what_was_decided_and_refused(prom
 
     assert answer.headers["content-type"].startswith("text/plain; version=")
     run(promtool, "check", "metrics", given=answer.content)
-    shown = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in answer.text.splitlines()}
+    samples = [line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#")]
+    shown = {series: float(value) for series, _, value in samples}
     assert shown['residency_decisions_total{effect="permit",jurisdiction="none",store="none"}'] == 2
     assert shown['residency_refusals_total{reason="unclassified_route"}'] == 1
     assert shown["residency_exempt_total"] == 1
