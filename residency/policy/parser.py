@@ -116,7 +116,7 @@ def _heading(doc: YamlDoc, kind: str) -> list[Problem]:
         problems.append(doc.problem((), "missing key `kind`: expected law, deployment or register"))
     elif value["kind"] != kind:
         word = value["kind"]
-        hint = "" if word in DOCUMENTS else nearest(word, DOCUMENTS)
+        hint = "" if isinstance(word, str) and word in DOCUMENTS else nearest(word, DOCUMENTS)
         problems.append(doc.problem(("kind",), f"kind: expected {kind}, got {shown(doc, ('kind',), {})}{hint}"))
     return problems
 

@@ -90,7 +90,7 @@ def translate(error: ValidationError, kind: str, doc: YamlDoc, written: Mapping[
 
 
 def _one(item: Any, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> Problem:
-    loc: Path = tuple(item["loc"])
+    loc = _as_written(tuple(item["loc"]), doc.value)
     on_key = bool(loc) and loc[-1] == "[key]"
     path = loc[:-1] if on_key else loc
     where, what, context = dotted(path), item["type"], item.get("ctx", {})
@@ -118,6 +118,15 @@ def _one(item: Any, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> Pro
             return doc.problem(path, f"{where}: expected {_KINDS[what]}, got {text}{hint}")
         case _:
             return doc.problem(path, f"{where}: {text} is not valid here")
+
+
+def _as_written(loc: Path, value: Value) -> Path:
+    """`loc` without the index that a single word got where a list may stand."""
+    path: list[str | int] = []
+    for part in loc:
+        if not (isinstance(part, int) and isinstance(at(value, tuple(path)), str)):
+            path.append(part)
+    return tuple(path)
 
 
 def _quoted(path: Path) -> str:

@@ -96,5 +96,5 @@ def test_copies_here_first_write_there_and_only_elsewhere_all_stand() -> None:
     )
     assert whole.copies == {"VN"}
     assert whole.first_write == {"RU"}
-    assert whole.only == {"CN"}
+    assert whole.only == frozenset({"CN"})
     assert whole.conflicts == {Conflict.COPY_OUTSIDE_ONLY, Conflict.FIRST_WRITE_OUTSIDE_ONLY}

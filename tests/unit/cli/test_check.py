@@ -1,0 +1,54 @@
+"""`residency check`: every problem as file:line:column, exit codes, JSON, schemas."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from typer.testing import CliRunner
+
+from residency.cli.check import check
+
+ROOT = Path(__file__).resolve().parents[3]
+VECTORS = ROOT / "tests" / "vectors" / "policy_errors"
+app = typer.Typer()
+app.command()(check)
+
+
+def run(*args: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    return result.exit_code, result.output
+
+
+def test_every_shipped_policy_file_holds() -> None:
+    files = sorted((ROOT / "policies").rglob("*.yaml"))
+    code, output = run(*files)
+    assert code == 0
+    assert output.count(": holds: ") == len(files)
+
+
+def test_a_broken_file_is_told_line_by_line_and_the_others_are_still_checked() -> None:
+    broken, good = VECTORS / "several_at_once.yaml", VECTORS / "good_law.yaml"
+    code, output = run(broken, good)
+    assert code == 1
+    assert f"{broken}:4:7: mode: expected enforce, observe, got `on`" in output
+    assert f"{good}: holds: " in output
+
+
+def test_json_gives_one_object_a_file() -> None:
+    code, output = run("--json", VECTORS / "no_law.yaml", VECTORS / "good_register.yaml")
+    first, second = map(json.loads, output.splitlines())
+    assert code == 1
+    assert (first["holds"], first["problems"][0]["line"]) == (False, 1)
+    assert second["holds"]
+
+
+def test_no_file_is_wrong_use_and_a_missing_file_does_not_hold() -> None:
+    assert run()[0] == 2
+    assert run(VECTORS / "no_such_file.yaml")[0] == 1
+
+
+def test_schemas_are_written(tmp_path: Path) -> None:
+    assert run("--write-schema", tmp_path / "schema")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "schema").iterdir()) == ["deployment.json", "law.json", "register.json"]

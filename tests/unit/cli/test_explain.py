@@ -1,0 +1,72 @@
+"""`residency explain`: exit codes, the date, claims, and what stands in the JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from residency.cli.explain import explain
+
+ROOT = Path(__file__).resolve().parents[3]
+POLICY = str(ROOT / "policies" / "deployments" / "social-api.yaml")
+VIETNAM = "14.160.0.1"
+app = typer.Typer()
+app.command()(explain)
+
+
+def run(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(args))
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def ask(*args: str) -> tuple[int, dict[str, object]]:
+    code, output = run("--policy", POLICY, "--at", "2026-09-01", "--json", *args)
+    return code, json.loads(output)
+
+
+def test_a_permitted_request_exits_0_and_tells_where_data_goes() -> None:
+    code, told = ask("--route", "POST /v1/people", "--ip", VIETNAM)
+    assert code == 0
+    sinks = told["sinks"]
+    assert isinstance(sinks, list)
+    assert [(s["sink"], s["reason"]) for s in sinks] == [("people-vn", None), ("people-sg", "not_home")]
+
+
+def test_a_refused_request_exits_1_and_a_verified_claim_mends_it() -> None:
+    assert ask("--route", "POST /v1/posts", "--ip", VIETNAM)[0] == 1
+    for claim in ("verified_by=phone", "identity_verified_by=phone,eid"):
+        assert ask("--route", "POST /v1/posts", "--ip", VIETNAM, "--claim", claim)[0] == 0
+
+
+def test_only_rules_in_force_on_the_day_are_cited() -> None:
+    code, output = run("--policy", POLICY, "--route", "POST /v1/people", "--ip", VIETNAM, "--at", "2026-07-15")
+    assert code == 0
+    assert "116/2025" in output
+    assert "333/2026" not in output
+
+
+def test_a_route_nobody_named_and_an_ambiguous_path_are_refused_and_an_exempt_one_is_not() -> None:
+    assert ask("--route", "GET /nope")[1]["reason"] == "unclassified_route"
+    assert ask("--route", "GET /v1/../people")[1]["reason"] == "path_ambiguous"
+    assert ask("--route", "GET /healthz")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [], ["--policy", POLICY], ["--policy", POLICY, "--route", "/v1"], ["--policy", POLICY, "--route", "GET"],
+        ["--policy", POLICY, "--route", "GET /v1/posts", "--ip", "nonsense"],
+        ["--policy", POLICY, "--route", "GET /v1/posts", "--at", "yesterday"],
+        ["--policy", POLICY, "--route", "GET /v1/posts", "--claim", "citizenship"],
+        ["--policy", "no-such-file.yaml", "--route", "GET /v1/posts"],
+    ],
+)  # fmt: skip
+def test_wrong_use_exits_2_with_a_word_of_help(args: list[str]) -> None:
+    code, output = run(*args)
+    assert code == 2
+    assert output.strip()

@@ -1,0 +1,61 @@
+"""Explaining a decision: what was seen, whose law, which rules, where data goes, what is missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.policy_files import load
+from residency.model import Anchor, AnchorFinding, Duty, Finding, Signal, Trust
+from residency.policy.build import instant
+from residency.policy.compiler import Policy, compile_policy
+from residency.policy.explain import explain, foreseen_conflicts
+
+ROOT = Path(__file__).resolve().parents[3]
+NOW = instant("2026-09-01", "+00:00")
+VN = Finding(AnchorFinding(frozenset({"VN"}), trust=Trust.NETWORK))
+SIGNALS = (Signal(Anchor.TERRITORY, "VN", Trust.NETWORK, "address"),)
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load(ROOT / "policies" / "deployments" / "social-api.yaml", {})
+
+
+def test_a_refusal_tells_the_article_and_what_is_missing(policy: Policy) -> None:
+    activity = policy.activities.match("POST", "/v1/posts", None).activity
+    told = explain(policy.decide(activity, VN, frozenset(), policy.facts, NOW), SIGNALS, route="POST /v1/posts")
+    text = "\n".join(told.lines)
+    assert "POST /v1/posts: refused (identity_missing)" in text
+    assert "VN: territory established, citizenship presumed" in text
+    assert "Decree 333/2026/ND-CP art. 16(2)" in text
+    assert "identity:eid or identity:national_id or identity:phone" in text
+    assert told.data["effect"] == "deny"
+    assert told.data["rules"][0]["id"] == "vn.d333.16.2"
+    assert json.loads(json.dumps(told.data)) == told.data
+
+
+def test_only_rules_in_force_on_the_day_are_cited(policy: Policy) -> None:
+    activity = policy.activities.match("POST", "/v1/people", None).activity
+    day = instant("2026-07-15", "+00:00")
+    told = explain(policy.decide(activity, VN, frozenset(), policy.facts, day), SIGNALS)
+    assert not any("333/2026" in line for line in told.lines)
+    assert any("116/2025" in line for line in told.lines)
+
+
+def test_silence_and_an_unnamed_route_are_told_too(policy: Policy) -> None:
+    told = explain(policy.decide(None, Finding(), frozenset(), policy.facts, NOW), ())
+    assert "  No signal speaks; presumptions decide." in told.lines
+    assert "  No activity names this route." in told.lines
+
+
+def test_conflicts_are_foreseen(policy: Policy) -> None:
+    assert foreseen_conflicts(policy, NOW) == ()
+    law = policy.laws[1]
+    only = replace(law.rules[0], id="de.only", duty=Duty(only=frozenset({"DE"})))
+    german = replace(law, name="de/x", jurisdiction="DE", rules=(only,))
+    both = compile_policy(replace(policy.deployment, laws=("*",)), (*policy.laws, german), [], "d")
+    assert any("a copy is required outside `only`" in line for line in foreseen_conflicts(both, NOW))
