@@ -43,6 +43,7 @@ from residency.policy.parsed import (
     Source,
     Span,
 )
+from residency.policy.words import DATE
 
 __all__ = ["deployment", "instant", "law", "parse_date", "register"]
 
@@ -64,7 +65,7 @@ _OPERATIONS: Final = {
 
 def parse_date(text: str) -> date | None:
     """The calendar day that `text` (YYYY-MM-DD) names, None where there is none."""
-    if files.DATE.fullmatch(text) is None or not text.isascii():
+    if DATE.fullmatch(text) is None or not text.isascii():
         return None
     try:
         return date.fromisoformat(text)

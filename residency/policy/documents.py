@@ -5,110 +5,39 @@ Used at the border only: `parser` turns these models into the frozen values of `
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from residency.model.data import CATEGORIES
-from residency.model.place import BLOCS, COUNTRIES, is_place
+from residency.policy.words import (
+    ONE_OR_MANY,
+    Algorithm,
+    Anchors,
+    Categories,
+    Category,
+    Confidence,
+    Date,
+    Duration,
+    Event,
+    Interval,
+    Mode,
+    Name,
+    Offset,
+    Operations,
+    Place,
+    Places,
+    Plain,
+    Role,
+    Route,
+    RuleId,
+    ServiceLine,
+    Subject,
+    Token,
+    UrlPath,
+    Words,
+)
 
 __all__ = ["DOCUMENTS", "DeploymentFile", "LawFile", "RegisterFile", "Strict", "json_schema"]
-
-ROUTE: Final = re.compile(r"([A-Z]+) (/\S*)")
-DURATION: Final = re.compile(r"([1-9][0-9]{0,4}) (days?|months?|years?)")
-INTERVAL: Final = re.compile(r"([1-9][0-9]{0,5}) (ms|s|min)")
-DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-OFFSET: Final = re.compile(r"[+-][01][0-9]:[0-5][0-9]")
-TOKEN: Final = re.compile(r"(identity|filing|age|consent|basis|contract|portal):[a-z0-9][a-z0-9_.:-]*")
-RULE_ID: Final = re.compile(r"[a-z0-9]+(\.[a-z0-9_-]+)+")
-SUBJECT: Final = re.compile(r"(app|none|user)|(jwt|path|header|user)\.[A-Za-z0-9_-]+")
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-TRANSFORMS: Final = ("drop", "mask", "tokenise", "hash", "encrypt", "refuse")
-
-
-def _expected(what: str, words: Collection[str] = ()) -> PydanticCustomError:
-    """The error that `parser` turns into "expected … , got …", with the nearest of `words`."""
-    return PydanticCustomError("expected", "expected {what}", {"what": what, "words": list(words)})
-
-
-class _Text:
-    """A text that must match a pattern; the pattern also stands in the JSON Schema."""
-
-    def __init__(self, pattern: re.Pattern[str], what: str) -> None:
-        self.pattern, self.what = pattern, what
-
-    def __call__(self, value: str) -> str:
-        if self.pattern.fullmatch(value) is None:
-            raise _expected(self.what)
-        return value
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "pattern": f"^(?:{self.pattern.pattern})$", "description": self.what}
-
-
-class _OneOrMany:
-    """Lets one word stand where a list of words may; said in the JSON Schema too."""
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        many = handler(core)
-        return {"anyOf": [many["items"], many]}
-
-
-def _many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _place(value: str) -> str:
-    if not is_place(value):
-        raise _expected("a country code such as VN, a part of one such as CA-QC, or EU", [*COUNTRIES, *BLOCS])
-    return value
-
-
-def _category(value: str) -> str:
-    if value not in CATEGORIES:
-        raise _expected("a category of data", list(CATEGORIES))
-    return value
-
-
-def _text(pattern: re.Pattern[str], what: str) -> Any:
-    text = _Text(pattern, what)
-    return Annotated[str, AfterValidator(text), text]
-
-
-Place = Annotated[str, AfterValidator(_place), Field(json_schema_extra={"description": "ISO 3166 code, or EU"})]
-Category = Annotated[str, AfterValidator(_category), Field(json_schema_extra={"enum": list(CATEGORIES)})]
-Plain = Annotated[str, Field(min_length=1, max_length=4096)]
-Anchors = Literal["territory", "citizenship", "residence", "collection"]
-Operations = Literal["read", "write", "process", "erase", "post"]
-Mode = Literal["enforce", "warn", "observe"]
-Confidence = Literal["high", "medium", "low"]
-Role = Literal["controller", "processor", "third_party", "ai_developer", "ai_provider", "ai_deployer"]
-# Decree 53 art. 26.3 (ten lines) and Decree 333 art. 19.3 (the eleventh: online applications).
-ServiceLine = Literal[
-    "telecom", "data_storage", "domain_names", "e_commerce", "online_payment", "payment_intermediary",
-    "transport_connection", "social_network", "online_games", "messaging", "online_applications",
-]  # fmt: skip
-Algorithm = Literal[
-    "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"
-]  # fmt: skip
-Event = Literal["creation", "collection", "last_use", "account_end", "order", "purpose_end", "erasure_request"]
-Date: Any = _text(DATE, "a date such as 2026-08-19")
-Offset: Any = _text(OFFSET, 'a fixed offset such as "+07:00"')
-Route: Any = _text(ROUTE, 'a method and a path such as "POST /v1/people/{id}"')
-Duration: Any = _text(DURATION, "a duration such as 24 months, 90 days or 3 years")
-Interval: Any = _text(INTERVAL, "an interval such as 1 s or 500 ms")
-Token: Any = _text(TOKEN, "a token such as identity:phone, filing:vn.transfer_dossier or age:at_least_16")
-RuleId: Any = _text(RULE_ID, "a rule id such as vn.d333.19.2")
-Subject: Any = _text(SUBJECT, "where the subject comes from: app, none, user, jwt.sub, path.id or header.X-User")
-Name: Any = _text(NAME, "a name of letters, digits, `_`, `.` and `-`")
-
-_one: Final = (BeforeValidator(_many), _OneOrMany())
-Places = Annotated[list[Place], *_one, Field(min_length=1)]
-Categories = Annotated[list[Category], *_one, Field(min_length=1)]
-Words = Annotated[list[Plain], *_one, Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -125,34 +54,44 @@ class Span(Strict):
 
 
 class Checked(Strict):
+    """When, how surely and from which source a law was read."""
+
     date: Date
     confidence: Confidence
     source: Plain
 
 
 class OperatorTest(Strict):
+    """What a rule asks of the operator; all that is written must match."""
+
     established_in: Places | None = None
     not_established_in: Places | None = None
-    role: Annotated[list[Role], *_one, Field(min_length=1)] | None = None
-    service_line: Annotated[list[ServiceLine], *_one, Field(min_length=1)] | None = None
+    role: Annotated[list[Role], *ONE_OR_MANY, Field(min_length=1)] | None = None
+    service_line: Annotated[list[ServiceLine], *ONE_OR_MANY, Field(min_length=1)] | None = None
     public_body: bool | None = None
 
 
 class SinkTest(Strict):
+    """Which sinks a rule is about: exactly one of these keys."""
+
     abroad: Literal[True] | None = None
     provider_abroad: Literal[True] | None = None
     in_: Place | None = Field(default=None, alias="in")
 
 
 class Applies(Strict):
-    anchor: Annotated[list[Anchors], *_one, Field(min_length=1)]
+    """When a rule speaks: any of the anchors, and all else that is written."""
+
+    anchor: Annotated[list[Anchors], *ONE_OR_MANY, Field(min_length=1)]
     data: Categories | None = None
-    operation: Annotated[list[Operations], *_one, Field(min_length=1)] | None = None
+    operation: Annotated[list[Operations], *ONE_OR_MANY, Field(min_length=1)] | None = None
     operator: OperatorTest | None = None
     sink: SinkTest | None = None
 
 
 class Retain(Strict):
+    """Keep at least or at most so long, from an event on."""
+
     at_least: Duration | None = None
     at_most: Duration | None = None
     data: Category | None = None
@@ -160,6 +99,8 @@ class Retain(Strict):
 
 
 class Protect(Strict):
+    """Treat one field in one direction."""
+
     field: Plain
     direction: Literal["in", "out", "rest"]
     transform: Literal["drop", "mask", "tokenise", "hash", "encrypt", "refuse"]
@@ -167,10 +108,12 @@ class Protect(Strict):
 
 
 class Duty(Strict):
+    """What a rule asks."""
+
     copies: Places | None = None
     first_write: Places | None = None
     only: Places | None = None
-    require: list[Annotated[list[Token], *_one]] = Field(default_factory=list)
+    require: list[Annotated[list[Token], *ONE_OR_MANY]] = Field(default_factory=list)
     retain: list[Retain] = Field(default_factory=list)
     protect: list[Protect] = Field(default_factory=list)
     log: list[Plain] = Field(default_factory=list)
@@ -179,6 +122,8 @@ class Duty(Strict):
 
 
 class Rule(Strict):
+    """One rule with its article, dates and sources."""
+
     id: RuleId
     article: Plain
     text: Plain
@@ -211,6 +156,8 @@ class LawFile(Strict):
 
 
 class Operator(Strict):
+    """Who runs the API."""
+
     established_in: Places
     roles: list[Role] = Field(default_factory=list)
     service_lines: list[ServiceLine] = Field(default_factory=list)
@@ -218,10 +165,14 @@ class Operator(Strict):
 
 
 class RegionFile(Strict):
+    """Where bytes rest."""
+
     country: Place
 
 
 class SinkFile(Strict):
+    """One physical backend."""
+
     region: Plain
     provider: Place
     keys: Place
@@ -230,6 +181,8 @@ class SinkFile(Strict):
 
 
 class Presume(Strict):
+    """What a silent anchor is taken for."""
+
     territory: Literal["covered", "not_covered"] | None = None
     citizenship: Literal["covered", "not_covered", "as_residence", "as_territory"] | None = None
     residence: Literal["covered", "not_covered", "as_territory"] | None = None
@@ -237,11 +190,15 @@ class Presume(Strict):
 
 
 class ClientAddress(Strict):
+    """How the client address is found."""
+
     strategy: Literal["peer", "server", "rightmost_trusted_range"]
     trusted: list[Plain] = Field(default_factory=list)
 
 
 class Claims(Strict):
+    """Names of the claims that carry each fact."""
+
     citizenship: Plain | None = None
     residence: Plain | None = None
     verified_by: Plain | None = None
@@ -250,6 +207,8 @@ class Claims(Strict):
 
 
 class Jwt(Strict):
+    """How identity tokens are verified."""
+
     jwks: Plain
     subject: Plain = "sub"
     issuer: Plain | None = None
@@ -262,18 +221,24 @@ class Jwt(Strict):
 
 
 class Identity(Strict):
+    """Where identity comes from."""
+
     jwt: Jwt | None = None
     user: Literal["declared", "verified"] | None = None
     header: Plain | None = None
 
 
 class Signals(Strict):
+    """What is observed, and how far it is trusted."""
+
     client_address: ClientAddress | None = None
     geoip: Plain | None = None
     identity: Identity | None = None
 
 
 class ActivityFile(Strict):
+    """What one route does."""
+
     route: Route
     name: Plain | None = None
     subject: Subject
@@ -288,6 +253,8 @@ class ActivityFile(Strict):
 
 
 class Audit(Strict):
+    """Where the audit trail lies."""
+
     folder: Plain = "./residency-data/audit"
     origin: Plain | None = None
     detail: dict[Place, Plain] = Field(default_factory=dict)
@@ -295,14 +262,20 @@ class Audit(Strict):
 
 
 class Folder(Strict):
+    """A folder, relative to this file."""
+
     folder: Plain
 
 
 class Pins(Strict):
+    """Where remembered homes lie."""
+
     url: Plain
 
 
 class Dev(Strict):
+    """For development on loopback only."""
+
     assume: Place
 
 
@@ -320,7 +293,7 @@ class DeploymentFile(Strict):
     presume: Presume = Field(default_factory=Presume)
     regions: dict[Name, RegionFile] = Field(default_factory=dict)
     sinks: dict[Name, SinkFile] = Field(default_factory=dict)
-    stores: dict[Name, Annotated[list[Plain], *_one, Field(min_length=1)]] = Field(default_factory=dict)
+    stores: dict[Name, Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)]] = Field(default_factory=dict)
     signals: Signals = Field(default_factory=Signals)
     exempt: list[Route] = Field(default_factory=list)
     unclassified: Literal["deny", "permit"] = "deny"
@@ -329,11 +302,13 @@ class DeploymentFile(Strict):
     audit: Audit = Field(default_factory=Audit)
     keys: Folder | None = None
     pins: Pins | None = None
-    metrics: _text(re.compile(r"/\S+"), "a path such as /metrics") | None = None  # type: ignore[valid-type]
+    metrics: UrlPath | None = None
     dev: Dev | None = None
 
 
 class FilingFile(Strict):
+    """One filing; a day stands for its first instant."""
+
     kind: Name
     number: Plain
     date: Date
@@ -342,6 +317,8 @@ class FilingFile(Strict):
 
 
 class StopOrderFile(Strict):
+    """An order to stop using a sink; "*" is every sink abroad."""
+
     number: Plain
     sink: Plain
     since: Date

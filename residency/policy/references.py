@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from residency.errors import Problem
 from residency.policy.activities import parse_template, shape
 from residency.policy.build import parse_date
-from residency.policy.documents import ROUTE
 from residency.policy.problems import at, nearest
+from residency.policy.words import ROUTE
 from residency.policy.yamldoc import Path, Value, YamlDoc
 
 __all__ = ["METHODS", "deployment_references", "law_references", "register_references"]
