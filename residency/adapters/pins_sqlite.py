@@ -12,6 +12,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -113,8 +114,7 @@ class PinsSqlite:
         row = _opened(connection).execute(_SELECT, (subject,)).fetchone()
         if row is None:
             return None
-        anchors = tuple((Anchor(a), str(place), Trust(trust)) for a, place, trust in json.loads(row[2]))
-        return Pin(row[0], row[1], anchors, row[3], row[4], row[5], row[6], row[7])
+        return Pin(row[0], row[1], _anchors(row[2]), row[3], row[4], row[5], row[6], row[7])
 
     def _guard(self, work: Callable[[], _T]) -> _T:
         try:
@@ -129,6 +129,11 @@ class PinsSqlite:
                 if connection is not None:
                     connection.close()
             self._writer = self._reader = None
+
+
+@lru_cache(maxsize=1024)  # few combinations are in use, and reading them anew is a third of a `peek`
+def _anchors(text: str) -> tuple[tuple[Anchor, str, Trust], ...]:
+    return tuple((Anchor(anchor), str(place), Trust(trust)) for anchor, place, trust in json.loads(text))
 
 
 def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:

@@ -116,7 +116,7 @@ class RoutedSession(Session):
     def _begin_act(self) -> Engine:
         here = self._check()
         handle: StoreHandle = here.store(self._store)
-        act = handle.begin(sink=self._frozen[2] if self._frozen is not None else None)
+        act = handle.begin(sink=self._frozen[2] if self._frozen is not None else None, resumed=True)
         try:
             sink = handle.sink(act.sink)
             if not isinstance(sink, RowSink):

@@ -66,8 +66,10 @@ class StoreHandle:
             raise UnknownStore(f"store {self.name!r} has no sink {name!r}")
         return self._sinks[name]
 
-    def begin(self, *, operation: Operation | None = None, sink: str | None = None) -> Act:
+    def begin(self, *, operation: Operation | None = None, sink: str | None = None, resumed: bool = False) -> Act:
         """Start one act on the routed sink (or on `sink`) and record its intent.
+
+        `resumed` = `sink` is where this handle's user went before, not one that the app asked for by name.
 
         Raises: Refused, SubjectUnknown, UnknownStore, JournalFull, JournalFailed; then nothing was done.
         """
@@ -80,7 +82,8 @@ class StoreHandle:
             rules = verdict.rules or here.decision.rules
             message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
             raise here._refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
-        return here.begin(self.name, verdict.sink.name, operation=operation)
+        named = sink is not None and not resumed
+        return here.begin(self.name, verdict.sink.name, operation=operation, named=named)
 
     def session(self) -> AbstractAsyncContextManager[Any]:
         """A context manager giving a `sqlalchemy.ext.asyncio.AsyncSession` on this store.

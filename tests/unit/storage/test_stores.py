@@ -115,6 +115,11 @@ class World:
         finally:
             leave(token)
 
+    def stop(self, sink: str) -> None:
+        """An authority's order against one sink comes in."""
+        facts = self.facts.current()
+        self.facts.replace(dataclasses.replace(facts, stop_orders=(StopOrder("7", sink, 0),)))
+
     def entries(self, kind: str) -> list[Entry]:
         """The entries of one kind, in order."""
         return [entry for entry in map(parse_entry, self.journal.records) if entry.kind == kind]
@@ -190,13 +195,28 @@ async def test_observing_leaves_data_where_it_was(tmp_path: Path) -> None:
     assert await world.sg.get("a.jpg") == b"An"
 
 
-async def test_a_stop_order_before_the_act_moves_or_stops_it(world: World) -> None:
+async def test_a_stop_order_before_the_act_stops_it_where_only_that_sink_may_take_the_data(world: World) -> None:
     with world.request() as uploads:
-        facts = world.facts.current()
-        world.facts.replace(dataclasses.replace(facts, stop_orders=(StopOrder("7", "files-vn", 0),)))
+        world.stop("files-vn")
         with pytest.raises(Refused):
             await uploads.put("a.jpg", b"An")
     assert world.acts() == []
+
+
+async def test_a_stop_order_before_the_first_write_moves_it_where_another_sink_may_take_the_data(world: World) -> None:
+    with world.request(address=SINGAPORE, who="tan") as uploads:
+        world.stop("files-sg")
+        await uploads.put("t.jpg", b"Tan")
+    assert world.acts() == [("files-vn", "write", "committed")]
+
+
+async def test_intent_and_outcome_of_a_write_survive_a_power_cut_before_the_app_goes_on(world: World) -> None:
+    with world.request() as uploads:
+        await uploads.put("a.jpg", b"An")
+        assert world.journal.durable == len(world.journal.records)
+    with world.request("DELETE") as uploads:
+        await uploads.delete("a.jpg")
+        assert world.journal.durable == len(world.journal.records)
 
 
 async def test_a_read_activity_stores_and_removes_nothing(world: World) -> None:
