@@ -55,12 +55,12 @@ class Options:
 
 
 def run(options: Options) -> int:
-    """Run the demo; 0 if every claim held. Raises: FolderTaken, before anything is touched."""
+    """Run the demo; 0 if every claim held, 130 if a signal cut it short. Raises: FolderTaken, with nothing touched."""
     with _own_folder(options.folder) as folder:
         try:
             return asyncio.run(_main(options, folder))
-        except KeyboardInterrupt:
-            return 130
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            return 130  # ended by a signal before its end; nothing was left running
 
 
 async def _main(options: Options, folder: Path) -> int:
