@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+
+import anyio
+import anyio.to_thread
 
 from residency.adapters import policy_files, prometheus
 from residency.adapters.clock_system import SystemClock
@@ -24,6 +28,7 @@ from residency.adapters.pins_sqlite import PinsSqlite
 from residency.adapters.sequencer import Sequencer
 from residency.adapters.sink_files import FilesSink
 from residency.adapters.sink_memory import MemorySink
+from residency.enforcement.looplock import LoopLock
 from residency.enforcement.point import EnforcementPoint, Identifying
 from residency.enforcement.ports import Clock, Entropy, Pins, SinkPort
 from residency.enforcement.recorder import Recorder
@@ -53,10 +58,14 @@ def build(policy: str | Path | Policy, *, env: Mapping[str, str] | None = None) 
 
 
 class Residency:
-    """Everything one process runs for one deployment. `open` makes it work, `aclose` lets it go; both are idempotent.
+    """Everything one process runs for one deployment. `start` makes it work, `aclose` lets it go; both are idempotent,
+    and what was let go can be started again.
 
     A forked child finds its copy closed and opens its own: slots, threads and connections do not survive a fork.
     """
+
+    point: EnforcementPoint
+    """The pipeline; there from the first `open` on."""
 
     def __init__(
         self,
@@ -75,7 +84,11 @@ class Residency:
         self.entropy: Entropy = entropy or SystemEntropy()
         self.facts = FactsMemory(policy.facts)
         self.is_open = False
+        """Whether the pipeline is joined."""
+        self.is_ready = False
+        """Whether the sinks are started too, so that requests can be served."""
         self._lock = threading.Lock()
+        self._starting = LoopLock()
         self._stack = ExitStack()
         self._pins: Pins | None = None
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
@@ -103,23 +116,34 @@ class Residency:
     async def start(self) -> None:
         """Open, and start every sink, so that a sink that is away is known before the server serves.
 
-        Raises: as `open`, SinkUnavailable.
+        Raises: as `open`, SinkUnavailable; the next call tries again what is missing.
         """
-        self.open()
-        await self.stores.start()
+        if self.is_ready:
+            return
+        async with self._starting:  # of requests that come at once on a cold start one starts, the others wait
+            if not self.is_ready:
+                await anyio.to_thread.run_sync(self.open)
+                await self.stores.start()
+                self.is_ready = self.is_open
 
     async def aclose(self) -> None:
-        """Stop serving: integrate and publish what is recorded, release slot, threads and connections."""
+        """Stop serving: integrate and publish what is recorded, release slot, threads and connections.
+
+        A request that still runs finds its journal closed, and its acts are refused.
+        """
+        self.is_ready = False
         with self._lock:
             if not self.is_open:
                 return
             self.is_open = False
             stack, self._stack = self._stack, ExitStack()
             pins, self._pins = self._pins, None
-        await self.stores.aclose()
-        if pins is not None:
-            await pins.aclose()
-        stack.close()
+        # A server that is told to hurry cancels us; what is recorded is to be published all the same.
+        with anyio.CancelScope(shield=True):
+            await self.stores.aclose()
+            if pins is not None:
+                await pins.aclose()
+            await anyio.to_thread.run_sync(stack.close)
 
     def render_metrics(self) -> tuple[bytes, str]:
         """The metrics page and its content type. Takes milliseconds: call it off the event loop."""
@@ -154,6 +178,8 @@ class Residency:
             interval=deployment.audit.publish_every / 1_000_000,
         )
         subject_key = keys.secret("subjects")
+        recorder.system("start")
+        # Last of all that can fail: pins are closed with an await, which is not to be had here.
         self._pins = pins = self._open_pins()
         jwt = deployment.signals.identity.jwt
         claims = jwt.claims if jwt is not None else {}
@@ -177,7 +203,6 @@ class Residency:
             digest=lambda subject: subject_digest(subject_key, subject),
             trusted_peer=lambda host: trusted is not None and trusted.contains(host),
         )
-        recorder.system("start")
         sequencer.start()
         stack.callback(sequencer.stop)
         self._gauges(journal, sequencer)
@@ -267,10 +292,25 @@ _runtimes: weakref.WeakSet[Residency] = weakref.WeakSet()
 
 def _close_in_child() -> None:
     for runtime in list(_runtimes):
-        runtime.is_open = False
+        runtime.is_open = runtime.is_ready = False
         runtime._lock = threading.Lock()
+        runtime._starting = LoopLock()
         runtime._stack = ExitStack()
+        # Both hold the parent's pins file. SQLite takes locks by process and file, so a connection that came with the
+        # fork must be gone before this process opens the file itself.
         runtime._pins = None
+        runtime.__dict__.pop("point", None)
 
 
 os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _close_at_exit() -> None:
+    # A server without a lifespan tells nobody that it ends; what is recorded is published all the same.
+    for runtime in list(_runtimes):
+        if runtime.is_open:
+            runtime.is_open = runtime.is_ready = False
+            runtime._stack.close()
+
+
+atexit.register(_close_at_exit)

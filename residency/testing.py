@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import maxminddb
+from anyio.from_thread import BlockingPortal
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 from starlette.testclient import TestClient
@@ -42,6 +43,8 @@ from residency.policy.parsed import DeploymentDoc, JwtDoc, Secret
 from residency.signals.identity import ClaimMap
 
 __all__ = ["Kit", "Person", "Went", "person"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,13 @@ class Went:
 
 
 class Kit:
-    """An app under its own policy, with everything it writes below `folder`. A context manager."""
+    """An app under its own policy, with everything it writes below `folder`. A context manager.
 
-    def __init__(
-        self, app: ASGIApp, policy: str | Path, folder: Path, *, env: Mapping[str, str] | None = None
-    ) -> None:
+    Entering it runs the app's lifespan, leaving it ends that. All clients share the one event loop it runs in, as
+    under a server; entering a client does nothing more.
+    """
+
+    def __init__(self, app: ASGIApp, policy: str | Path, folder: Path, *, env: Mapping[str, str] | None = None) -> None:
         """Raises: PolicyError. `env` answers `${VAR}`; what it lacks is filled with places below `folder`."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,27 +114,32 @@ class Kit:
         self._deployment = self._moved(loaded.deployment)
         self.runtime = Residency(loaded, deployment=self._deployment)
         self._jwt = loaded.deployment.signals.identity.jwt
-        self.app = self._wrapped(app)
-        self._clients: list[TestClient] = []
+        self._given = app
+        self._stack = ExitStack()
+        self._server: TestClient | None = None
+        self.app: ASGIApp = app
 
     def __enter__(self) -> Self:
-        self.runtime.open()
+        with ExitStack() as stack:
+            self.app = self._wrapped(stack)
+            self._server = stack.enter_context(TestClient(self.app))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in self._clients:
-            client.close()
-        with TestClient(_Nothing()) as client, self._portal(client) as call:
-            call(self.runtime.aclose)
+        self._server = None
+        self._stack.close()
 
-    @staticmethod
-    @contextmanager
-    def _portal(client: TestClient) -> Iterator[Any]:
-        if client.portal is None:
-            raise UsageError("the test client is not running")
-        yield client.portal.call
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Call an async `function` in the event loop that the app runs in: set-up, such as creating tables."""
+        return self._portal().call(function, *args)
+
+    def _portal(self) -> BlockingPortal:
+        if self._server is None or self._server.portal is None:
+            raise UsageError("the kit is a context manager: enter it first")
+        return self._server.portal
 
     def client(self, who: Person, **options: Any) -> TestClient:
         """A test client that calls as `who`. Further options go to Starlette's TestClient."""
@@ -143,8 +153,9 @@ class Kit:
         if trusted.strategy == "rightmost_trusted_range":
             headers["x-forwarded-for"] = who.address
             peer = trusted.trusted[0].partition("/")[0]
-        client = TestClient(self.app, client=(peer, 50_000), headers=headers, **options)
-        self._clients.append(client)
+        client = _Client(self.app, client=(peer, 50_000), headers=headers, **options)
+        client.portal = self._portal()
+        self._stack.callback(client.close)
         return client
 
     def token(self, who: Person) -> str:
@@ -204,33 +215,40 @@ class Kit:
             signals=replace(deployment.signals, identity=identity, geoip=None),
             audit=replace(deployment.audit, folder=str(self.folder / "audit"), detail=detail),
             keys_folder=str(self.folder / "keys"),
-            pins=Secret("memory:"),
+            pins=Secret(f"sqlite:///{self.folder / 'pins.db'}"),
         )
 
     def _url(self, name: str, url: Secret) -> Secret:
         objects = url.reveal().partition(":")[0] in ("file", "memory")
-        return Secret("memory:" if objects else f"sqlite+aiosqlite:///{self.folder / name}.db")
+        return Secret(f"file://{self.folder / name}" if objects else f"sqlite+aiosqlite:///{self.folder / name}.db")
 
-    def _wrapped(self, app: ASGIApp) -> ASGIApp:
-        """`app` with the kit's runtime in place of its own; wrapped where it has no middleware of ours."""
-        stack = getattr(app, "user_middleware", [])
-        for index, item in enumerate(stack):
+    def _wrapped(self, stack: ExitStack) -> ASGIApp:
+        """The app with the kit's runtime in place of its own, until `stack` ends; wrapped where it has none of ours."""
+        app = self._given
+        middleware = getattr(app, "user_middleware", [])
+        for index, item in enumerate(middleware):
             if item.cls is ResidencyMiddleware:
-                stack[index] = type(item)(ResidencyMiddleware, policy=self.runtime)
-                app.middleware_stack = None  # type: ignore[attr-defined]  # Starlette builds it anew
+                stack.callback(_put, app, index, item)
+                _put(app, index, type(item)(ResidencyMiddleware, policy=self.runtime))
                 return app
         if isinstance(app, ResidencyMiddleware):
             app = app.app
         return ResidencyMiddleware(app, policy=self.runtime)
 
 
-class _Nothing:
-    """An app for a client that is only wanted for its event loop."""
+def _put(app: Any, index: int, middleware: Any) -> None:
+    app.user_middleware[index] = middleware
+    app.middleware_stack = None  # Starlette builds it anew
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
+
+class _Client(TestClient):
+    """A client of the kit's one app: the lifespan is the kit's."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        pass
 
 
 class _Anything(Mapping[str, str]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from residency.errors import ResidencyError, Unavailable
 __all__ = ["doctor"]
 
 _DATA_AGE_DAYS = 30
+_ROOM = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,10 @@ def doctor(
     policy: Annotated[Path, typer.Option("--policy", help="the deployment file", metavar="FILE")],
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:
-    """Look at a deployment as it would run here: policy, peer address, address data, sinks, folders.
+    """Look at a deployment as it would run here: policy, peer address, address data, sinks, folders, room on disk.
 
-    Exit 0 where nothing is bad, 1 otherwise.
+    Opens every sink as a server's start does, so a SQLite sink that is not there yet is made. Exit 0 where nothing is
+    bad, 1 otherwise.
 
     Example: residency doctor --policy policies/deployments/social-api.yaml
     """
@@ -70,13 +73,24 @@ def _examine(policy: Path) -> Iterator[_Finding]:
     if deployment.unclassified == "permit":
         yield _Finding("warn", "routes that no activity names are permitted", "set `unclassified: deny`")
     yield from anyio.run(_sinks, runtime)
-    for name, folder in (("audit", deployment.audit.folder), ("keys", deployment.keys_folder)):
-        place = runtime.path(folder)
-        nearest = next(p for p in (place, *place.absolute().parents) if p.exists())
-        if os.access(nearest, os.W_OK):
-            yield _Finding("ok", f"the {name} folder can be written")
-        else:
-            yield _Finding("bad", f"the {name} folder cannot be written", f"give this user write access to {nearest}")
+    details = [(f"detail ({place})", folder, True) for place, folder in deployment.audit.detail.items()]
+    for name, folder, journal in (
+        ("audit", deployment.audit.folder, True),
+        ("keys", deployment.keys_folder, False),
+        *details,
+    ):
+        yield from _folder(name, runtime.path(folder), journal)
+
+
+def _folder(name: str, place: Path, journal: bool) -> Iterator[_Finding]:
+    nearest = next(p for p in (place, *place.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        yield _Finding("bad", f"the {name} folder cannot be written", f"give this user write access to {nearest}")
+        return
+    yield _Finding("ok", f"the {name} folder can be written")
+    if journal and (free := shutil.disk_usage(nearest).free) < _ROOM:
+        mend = "each worker's journal takes 32 MiB and grows; a full disk refuses every request"
+        yield _Finding("warn", f"{free // 2**20} MiB are free for the {name} folder", mend)
 
 
 def _peer(runtime: Residency) -> Iterator[_Finding]:
@@ -91,7 +105,7 @@ def _peer(runtime: Residency) -> Iterator[_Finding]:
             )
         else:
             yield _Finding("ok", "client address: as the server's own proxy handling gives it")
-    elif allow is not None:
+    elif allow:
         yield _Finding(
             "bad",
             f"strategy `{strategy}` needs the socket's own peer, and FORWARDED_ALLOW_IPS lets the server rewrite it",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from residency.errors import PolicyError
 from residency.model.place import is_place
+from residency.policy.parser import parse_deployment
 
 __all__ = ["init"]
 
@@ -23,7 +27,7 @@ regions:
   vn: {{country: VN}}
   today: {{country: {country}}}
 sinks:
-  people-today: {{region: today, provider: {country}, keys: {country}, encrypted: true, url: "{url}"}}
+  people-today: {{region: today, provider: {country}, keys: {country}, encrypted: true, url: {url}}}
   people-vn: {{region: vn, provider: VN, keys: VN, encrypted: true, url: "sqlite+aiosqlite:///./residency-data/people-vn.db"}}
 # The first sink is where data lies today; people whose law asks for another go there.
 stores: {{people: [people-today, people-vn]}}
@@ -55,12 +59,23 @@ def init(
     if not is_place(country):
         typer.echo(f"residency init: {country!r} is no country code such as VN", err=True)
         raise typer.Exit(2)
+    text = _TEMPLATE.format(name=name, country=country, url=json.dumps(url))
+    try:
+        parse_deployment(text.encode(), str(file), os.environ)
+    except PolicyError as error:
+        typer.echo(f"residency init: {error}", err=True)
+        raise typer.Exit(2) from None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as out:
-            out.write(_TEMPLATE.format(name=name, country=country, url=url))
+            out.write(text)
     except FileExistsError:
         typer.echo(f"residency init: {file} is there already and stays as it is", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"wrote {file}\nnext: residency check {file}; residency explain --policy {file} "
-               '--route "POST /v1/people" --ip 113.160.0.1')
+    except OSError as error:
+        typer.echo(f"residency init: {file} cannot be written ({error.strerror})", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(
+        f"wrote {file}\nnext: residency check {file}; residency explain --policy {file} "
+        '--route "POST /v1/people" --ip 113.160.0.1'
+    )

@@ -21,14 +21,20 @@ from residency.errors import PolicyError, ResidencyError
 
 __all__ = ["status"]
 
+_TABLES = (
+    ("refused", "Refused", "reason"),
+    ("would_refuse", "Would have been refused in mode enforce", "reason"),
+    ("would_move", "Would have gone to another sink in mode enforce", "sinks"),
+)
+
 
 def status(
     policy: Annotated[Path, typer.Option("--policy", help="the deployment file", metavar="FILE")],
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """What this deployment decided, refused, or, in `mode: observe`, would have refused.
+    """What this deployment decided and refused; in `mode: observe`, what it would have refused or sent elsewhere.
 
-    Reads the published log (a running instance publishes within a second).
+    Reads the published log (a running instance publishes within a second). Exit 1 where the log does not verify.
 
     Example: residency status --policy policies/deployments/social-api.yaml
     """
@@ -54,11 +60,12 @@ def _summary(log: Path) -> dict[str, object]:
     files = LogFiles(log)
     key = files.read("log.vkey")
     if key is None:
-        return {"entries": 0, "open_intents": 0, "kinds": {}, "refused": [], "would_refuse": []}
+        return {"entries": 0, "open_intents": 0, "kinds": {}, "refused": [], "would_refuse": [], "would_move": []}
     checkpoint = read_checkpoint(files.read, parse_verifier_key(key.decode().strip()))
     kinds: Counter[str] = Counter()
     refused: Counter[tuple[str, str, str]] = Counter()
     would: Counter[tuple[str, str, str]] = Counter()
+    moved: Counter[tuple[str, str, str]] = Counter()
     pairs = Pairs()
     size = 0
     for index, data in enumerate(verify_entries(files.read, checkpoint)):
@@ -68,14 +75,20 @@ def _summary(log: Path) -> dict[str, object]:
         kinds[entry.kind] += 1
         if entry.kind == "refusal":
             refused[_what(entry)] += 1
-        elif entry.mode == "observe" and entry.effect not in (None, "permit") and entry.kind != "outcome":
-            would[_what(entry)] += 1
+        elif entry.mode == "observe" and entry.kind in ("decision", "intent") and entry.effect != "permit":
+            # An intent without a reason repeats what the request's own entry has said, or tells where it would go.
+            target = (entry.note or "").removeprefix("enforce:")
+            if entry.reason is not None:
+                would[_what(entry)] += 1
+            elif target:
+                moved[(entry.activity or "", f"{entry.sink} -> {target}", ", ".join(entry.rules))] += 1
     return {
         "entries": size,
         "open_intents": len(pairs.open),
         "kinds": dict(sorted(kinds.items())),
         "refused": _rows(refused),
         "would_refuse": _rows(would),
+        "would_move": _rows(moved, "sinks"),
     }
 
 
@@ -83,9 +96,9 @@ def _what(entry: Entry) -> tuple[str, str, str]:
     return entry.activity or "(no activity)", entry.reason or entry.effect or "", ", ".join(entry.rules)
 
 
-def _rows(counted: Counter[tuple[str, str, str]]) -> list[dict[str, object]]:
+def _rows(counted: Counter[tuple[str, str, str]], what: str = "reason") -> list[dict[str, object]]:
     return [
-        {"activity": activity, "reason": reason, "rules": rules, "count": count}
+        {"activity": activity, what: reason, "rules": rules, "count": count}
         for (activity, reason, rules), count in counted.most_common()
     ]
 
@@ -95,17 +108,17 @@ def _show(console: Console, report: dict[str, object], mode: str) -> None:
         f"[bold]{report['name']}[/] in mode [bold]{mode}[/], policy {str(report['policy'])[:12]}…, "
         f"{report['entries']} entries published, {report['open_intents']} open intents"
     )
-    for key, title in (("refused", "Refused"), ("would_refuse", "Would have been refused in mode enforce")):
+    for key, title, what in _TABLES:
         rows = report[key]
-        if not isinstance(rows, list) or (not rows and key == "would_refuse" and mode != "observe"):
+        if not isinstance(rows, list) or (not rows and key != "refused" and mode != "observe"):
             continue
         if not rows:
             console.print(f"{title}: nothing")
             continue
         table = Table(title=title, title_justify="left")
-        for column in ("activity", "reason", "rules"):
+        for column in ("activity", what, "rules"):
             table.add_column(column, overflow="fold")
         table.add_column("count", justify="right")
         for row in rows:
-            table.add_row(*(str(row[c]) for c in ("activity", "reason", "rules", "count")))
+            table.add_row(*(str(row[c]) for c in ("activity", what, "rules", "count")))
         console.print(table)

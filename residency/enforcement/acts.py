@@ -1,24 +1,38 @@
 """One request's decision and the acts done under it.
 
 An act is one unit of work on a sink. It leaves an intent before and an outcome after; in between it rereads the facts
-epoch and is decided again if that moved. Nothing here decides: the enforcement point does, each time it is asked.
+epoch and the subject's pin, and is decided again if they moved. Nothing here decides: the enforcement point does, each
+time it is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from residency.errors import Refused, SubjectUnknown, UnknownStore, UsageError
+from residency.enforcement.request import Refusal, subject_id
+from residency.errors import Refused, SubjectUnknown, Unavailable, UnknownStore, UsageError
 from residency.model import Activity, Decision, Effect, Operation, Pin, Reason, RuleRef, Signal, SinkVerdict, SubjectId
+from residency.signals.identity import Identity
 
 if TYPE_CHECKING:
     from residency.enforcement.point import EnforcementPoint
 
-__all__ = ["Act", "Current"]
+__all__ = ["Act", "Current", "Trail"]
 
 # Acts of these operations change data: their intent and outcome survive a power cut before the app goes on.
-_CHANGES = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
+_CHANGES: Final = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
+
+
+class Trail:
+    """What one request has left so far, shared by every `Current` made in it: a count of records, the last refusal."""
+
+    __slots__ = ("records", "refusal")
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.refusal: Refusal | None = None
 
 
 class Current:
@@ -26,20 +40,20 @@ class Current:
 
     __slots__ = (
         "_alias",
+        "_recorded",
+        "_start",
         "_stores",
         "activity",
-        "acts",
         "decision",
         "detail",
         "evidence",
         "params",
         "pin",
         "point",
-        "refusal",
-        "refused_rules",
         "signals",
         "subject",
         "subject_digest",
+        "trail",
     )
 
     def __init__(
@@ -51,6 +65,7 @@ class Current:
         signals: tuple[Signal, ...],
         evidence: frozenset[str],
         detail: dict[str, str | int | None],
+        trail: Trail | None = None,
     ) -> None:
         self.point = point
         self.activity = activity
@@ -60,11 +75,11 @@ class Current:
         self.signals = signals
         self.evidence = evidence
         self.detail = detail
+        self.trail = trail if trail is not None else Trail()
         self.pin: Pin | None = None
         self.decision: Decision  # set by the point before anybody sees this object
-        self.refusal: tuple[Reason, tuple[str, ...], str] | None = None
-        self.refused_rules: tuple[RuleRef, ...] = ()
-        self.acts = 0
+        self._recorded: Decision | None = None
+        self._start = (signals, evidence)
         self._alias: str | None = None
         self._stores: dict[str, Any] = {}
 
@@ -99,35 +114,80 @@ class Current:
         return handle
 
     async def identify(self, subject: str, claims: Mapping[str, object], *, verified: bool) -> None:
-        """Take in who the subject is and decide again. Raises: Refused, PinsUnavailable."""
-        await self.point.identify(self, SubjectId(subject), claims, verified=verified)
+        """Take in who the subject is and decide again. Raises: UsageError, Refused, PinsUnavailable, JournalFull."""
+        await self.point.identify(self, _given(subject), claims, verified=verified)
 
     async def about(self, subject: str) -> Current:
-        """A decision on another subject's data under the same activity. Raises: Refused, PinsUnavailable."""
-        return await self.point.about(self, SubjectId(subject))
+        """A decision on another subject's data under the same activity. Raises: as `identify`."""
+        return await self.point.about(self, _given(subject))
 
-    def begin(self, store: str, sink: str, *, operation: Operation | None = None) -> Act:
+    def become(self, subject: SubjectId, digest: str, pin: Pin | None, said: Identity) -> None:
+        """Take `subject` for the person this request is about, with what the app says of them.
+
+        What was proven of another subject before proves nothing of this one. Where the app alone says who the subject
+        is, the request's own signals speak of whoever it names; elsewhere they spoke of the one named first.
+        """
+        if self.subject is not None and self.subject != subject:
+            self.signals, self.evidence = self._start if self.activity.subject.kind == "app" else ((), frozenset())
+            self._alias = None  # two people under one alias would be linked for ever
+        self.subject = subject
+        self.subject_digest = digest
+        self.pin = pin
+        self.signals = tuple(dict.fromkeys((*self.signals, *said.signals)))
+        self.evidence = self.evidence | said.evidence
+        self.detail["account"] = subject.value
+
+    def begin(self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False) -> Act:
         """Start one act on `sink` of `store`: check it against the decision and record the intent.
 
-        Raises: UnknownStore, SubjectUnknown, Refused, JournalFull, JournalFailed; then nothing was done.
+        `named` = the app asked for this very sink, so no other would be used in its place.
+
+        Raises: UnknownStore, SubjectUnknown, Refused, PinsUnavailable, JournalFull, JournalFailed; then nothing was
+        done.
         """
         self._check_store(store)
         wanted = operation or self.operation
         if wanted in _CHANGES and self.operation not in _CHANGES:
             raise UsageError(f"activity {self.activity.name!r} is declared `{self.operation}` and may not change data")
-        if self.subject is None and self.activity.subject.kind != "none":
-            self._note(Reason.SUBJECT_UNKNOWN, (), f"store {store!r} was opened before the subject was known")
-            raise SubjectUnknown(
-                f"store {store!r} was opened before identify() said whose data it is "
-                f"(activity {self.activity.name!r} takes its subject from {self.activity.subject})"
-            )
-        self.point.refresh(self)
-        self._check_sink(sink)
-        recorder = self.point.recorder
+        point = self.point
+        unknown = self.subject is None and self.activity.subject.kind != "none"
+        if unknown:
+            self._subject_unknown(store)
+        point.refresh(self)
+        verdict = self._check_sink(sink)
+        recorder = point.recorder
         recorder.ready()
-        seq, entry = recorder.intent(self.decision, sink, wanted.value, self.alias, self.detail)
-        self.acts += 1
+        reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
+        seq, entry = recorder.intent(self.decision, sink, wanted.value, self.alias, self.detail, reason, note)
+        self.trail.records += 1
         return Act(self, entry, seq, sink, wanted)
+
+    def recorded(self) -> None:
+        """Note that the decision now in force stands in an entry of its own."""
+        self._recorded = self.decision
+        self.trail.records += 1
+
+    def refused(self, *, counted: bool = False) -> Refused:
+        """Record that the decision itself forbids the activity, and return the error to raise."""
+        reason = self.decision.reason or Reason.INTERNAL
+        return self._refuse(reason, "the decision forbids this activity", counted=counted)
+
+    def refuse_as(self, reason: str) -> Refusal:
+        """Record a refusal that was raised without a record, as routing does. Raises: JournalFull, JournalFailed."""
+        known = next((each for each in Reason if each.value == reason), Reason.INTERNAL)
+        self._refuse(known, "this act is not permitted now", rules=())
+        return self.trail.refusal or Refusal(known)
+
+    def _subject_unknown(self, store: str) -> None:
+        message = f"store {store!r} was opened before the subject was known"
+        if self.decision.mode == "observe":
+            self.point.metrics.refusal(Reason.SUBJECT_UNKNOWN, observed=True)
+            return
+        self._refuse(Reason.SUBJECT_UNKNOWN, message, rules=())
+        raise SubjectUnknown(
+            f"store {store!r} was opened before identify() said whose data it is "
+            f"(activity {self.activity.name!r} takes its subject from {self.activity.subject})"
+        )
 
     def _check_store(self, store: str) -> None:
         if self.activity.store != store:
@@ -135,24 +195,32 @@ class Current:
 
     def _check_sink(self, name: str) -> SinkVerdict:
         """The verdict on sink `name`; refuses, with a record, what the decision does not permit."""
-        verdict = self.decision.sink(name)
+        decision = self.decision
+        verdict = decision.sink(name)
         if verdict is None:
             raise UnknownStore(f"store {self.activity.store!r} has no sink {name!r}")
+        if decision.mode == "observe":
+            return verdict
         if verdict.effect is not Effect.PERMIT:
-            if self.decision.mode == "observe":
-                self.point.metrics.refusal(verdict.reason or Reason.INTERNAL, observed=True)
-            else:
-                rules = verdict.rules or self.decision.rules
-                reason = verdict.reason or Reason.INTERNAL
-                raise self._refuse(reason, f"sink {name!r} may not take this data", sink=name, rules=rules)
-        elif not self.decision.permitted:
-            raise self._refuse(self.decision.reason or Reason.INTERNAL, "the decision forbids this activity")
+            rules = verdict.rules or decision.rules
+            raise self._refuse(
+                verdict.reason or Reason.INTERNAL, f"sink {name!r} may not take this data", sink=name, rules=rules
+            )
+        if not decision.permitted:
+            raise self.refused()
         return verdict
 
-    def refused(self, *, counted: bool = False) -> Refused:
-        """Record that the decision itself forbids the activity, and return the error to raise."""
-        reason = self.decision.reason or Reason.INTERNAL
-        return self._refuse(reason, "the decision forbids this activity", counted=counted)
+    def _observed(self, verdict: SinkVerdict, named: bool) -> tuple[Reason | None, str | None]:
+        """(why this act would be refused, where it would go instead), had the deployment enforced."""
+        decision = self.decision
+        if decision.mode != "observe" or verdict.effect is Effect.PERMIT or decision is self._recorded:
+            return None, None
+        if decision.effect is Effect.PERMIT and not named:
+            return None, f"enforce:{decision.sinks[0].sink.name}"
+        reason = verdict.reason or Reason.INTERNAL
+        if decision.effect is Effect.PERMIT:
+            self.point.metrics.refusal(reason, observed=True)  # else the decision has been counted for what it is
+        return reason, None
 
     def _refuse(
         self,
@@ -164,27 +232,24 @@ class Current:
         counted: bool = False,
     ) -> Refused:
         cited = rules if rules is not None else self.decision.rules
-        self.point.recorder.refusal(self.decision, reason, self.alias, self.detail, sink, cited)
         if not counted:
             self.point.metrics.refusal(reason)
-        self.acts += 1  # a refusal is a record of its own: the request needs no further entry
+        seq, _ = self.point.recorder.refusal(self.decision, reason, self.alias, self.detail, sink, cited)
+        self.trail.refusal = Refusal(reason, cited, seq, message)
+        self.trail.records += 1  # a refusal is a record of its own: the request needs no further entry
         citations = tuple(dict.fromkeys(rule.citation for rule in cited))
-        self._note(reason, citations, message)
-        self.refused_rules = cited
         return Refused(reason.value, message, citations, tuple(rule.id for rule in cited))
-
-    def _note(self, reason: Reason, citations: tuple[str, ...], message: str) -> None:
-        self.refusal = (reason, citations, message)
 
 
 class Act:
     """One unit of work on one sink: confirm before its effect, tell the outcome after it."""
 
-    __slots__ = ("_current", "_outcome_seq", "_seq", "_told", "id", "operation", "sink")
+    __slots__ = ("_current", "_outcome_seq", "_pin", "_seq", "_told", "id", "operation", "sink")
 
     def __init__(self, current: Current, entry: str, seq: int, sink: str, operation: Operation) -> None:
         self._current = current
         self._seq = seq
+        self._pin = current.pin
         self._told = False
         self._outcome_seq: int | None = None
         self.id = entry
@@ -197,20 +262,34 @@ class Act:
         return self._current
 
     async def confirm(self) -> None:
-        """The last step before the effect: facts reread, pin set, intent durable.
+        """The last step before the effect: facts and pin reread, pin set, intent durable.
 
         Raises: Refused, PinsUnavailable, JournalFailed; then the act must not happen, and its outcome is `failed`.
         """
         here = self._current
         try:
             here.point.refresh(here)
-            here._check_sink(self.sink)
+            verdict = here._check_sink(self.sink)
             if self.operation in _CHANGES:
-                await here.point.pin_home(here, self.sink)
+                if here.pin is None and self.operation is not Operation.ERASE:
+                    await here.point.pin_home(here, verdict.sink)
+                self._check_home(verdict)
                 await here.point.recorder.durable(self._seq)
         except BaseException:
-            self.outcome("failed")
+            # Where not even this can be written the intent stays open, and the first error is the one to tell.
+            with suppress(Unavailable):
+                self.outcome("failed")
             raise
+
+    def _check_home(self, verdict: SinkVerdict) -> None:
+        """Refuse where the subject got another home since this sink was chosen: nobody would look for data here."""
+        here, before = self._current, self._pin
+        pin = here.pin
+        if pin is None or (before is not None and before.home == pin.home) or here.decision.mode == "observe":
+            return
+        if pin.home != verdict.sink.place:
+            message = "the subject was given another home at the same time; try again"
+            raise here._refuse(Reason.FACTS_MOVED, message, sink=self.sink, rules=())
 
     def outcome(self, how: str) -> None:
         """Record how the act ended: "committed", "failed", "rolled_back" or "unknown". The first word stands.
@@ -227,3 +306,10 @@ class Act:
         """Wait until the outcome survives a power cut, where the operation changes data. Raises: JournalFailed."""
         if self._outcome_seq is not None and self.operation in _CHANGES:
             await self._current.point.recorder.durable(self._outcome_seq)
+
+
+def _given(subject: str) -> SubjectId:
+    known = subject_id(subject)
+    if known is None:
+        raise UsageError("a subject's id is 1 to 512 characters of Unicode text")
+    return known

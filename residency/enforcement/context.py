@@ -18,27 +18,28 @@ if TYPE_CHECKING:
 
 __all__ = ["about", "current", "enter", "identify", "leave"]
 
-_current: ContextVar[Current] = ContextVar("residency_current")
+_current: ContextVar[Current | None] = ContextVar("residency_current", default=None)
 
 
 def current() -> Current:
     """The newest decision of the request this code runs in. Raises: NoDecision outside a decided request."""
-    try:
-        return _current.get()
-    except LookupError:
+    here = _current.get()
+    if here is None:
         raise NoDecision(
             "no request has been decided here: this code runs outside ResidencyMiddleware, on an exempt route, "
             "or in a thread that copied no context (use anyio.to_thread or asyncio.to_thread, not run_in_executor)"
-        ) from None
+        )
+    return here
 
 
 async def identify(subject: str, *, verified: bool = False, **claims: object) -> Current:
-    """Say whose data this request is about, once the app knows, and decide again.
+    """Say that the person this request is about is `subject`, once the app knows, and decide again.
 
-    `claims` are named as in the deployment's claim names' left side: citizenship, residence, verified_by, age,
-    consents. `verified=True` means the app itself checked them; else they count as declared.
+    `claims` are citizenship, residence, verified_by, age, consents. `verified=True` means the app itself checked them;
+    else they count as declared. Data of somebody else than the one who asks is for `about`.
 
-    Raises: NoDecision, Refused where the new decision forbids the activity, PinsUnavailable.
+    Raises: NoDecision, UsageError for an unknown claim or no id, Refused where the new decision forbids the activity,
+    PinsUnavailable; then, but for Refused, the decision is the one before.
     """
     here = current()
     await here.identify(subject, claims, verified=verified)
@@ -52,7 +53,7 @@ async def about(subject: str) -> AsyncIterator[Current]:
     Only the subject's own pin speaks: the caller's address and claims say nothing of someone else. A subject
     without a pin is silent on every anchor, so `presume:` decides.
 
-    Raises: NoDecision, Refused, PinsUnavailable.
+    Raises: NoDecision, UsageError where `subject` is no id, Refused, PinsUnavailable.
     """
     other = await current().about(subject)
     token = enter(other)
@@ -62,11 +63,11 @@ async def about(subject: str) -> AsyncIterator[Current]:
         leave(token)
 
 
-def enter(value: Current) -> Token[Current]:
-    """Make `value` what `current()` answers in this context, until `leave`."""
+def enter(value: Current | None) -> Token[Current | None]:
+    """Make `value` what `current()` answers in this context, until `leave`; None = nothing has been decided here."""
     return _current.set(value)
 
 
-def leave(token: Token[Current]) -> None:
+def leave(token: Token[Current | None]) -> None:
     """Undo `enter`, in the same context."""
     _current.reset(token)

@@ -2,7 +2,8 @@
 
 A plain request leaves one `decision` entry, a refusal one `refusal` entry, an act an `intent` before and an `outcome`
 after. Personal and statutory detail goes to the subject's country first, and the entry commits to it; a crash between
-the two leaves a detail that no entry mentions, never an entry whose detail is missing.
+the two leaves a detail that no entry mentions, never an entry whose detail is missing. The same holds of a power cut
+for all that waits for `durable`: details are made durable before the entries that commit to them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import anyio.to_thread
 
 from residency.audit.detail import commit, format_detail
 from residency.audit.entry import Entry, EntryTemplate, entry_id
+from residency.enforcement.looplock import LoopLock
 from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.model import Anchor, Decision, Effect, Finding, Reason, RuleRef
 
@@ -32,6 +34,9 @@ class DetailStore(Protocol):
 
     def ready(self, country: str) -> None:
         """Raise now if a detail might not find room in `country`."""
+
+    def sync(self, country: str, seq: int) -> None:
+        """Block until detail number `seq` of `country` survives a power cut. Raises JournalFailed."""
 
 
 def finding_words(finding: Finding) -> tuple[str, ...]:
@@ -67,6 +72,10 @@ class Recorder:
         self._lock = threading.Lock()
         self.open_intents = 0
         """Acts of this process whose outcome is not recorded yet."""
+        self._durable = 0  # entries below this number are known to survive a power cut
+        self._unsynced: dict[str, int] = {}  # country -> number of its newest detail that is not known to
+        # One waiter flushes for all that queue up behind it meanwhile, in one thread and not one each.
+        self._flushing = LoopLock()
         self._templates: dict[tuple[object, ...], EntryTemplate] = {}
         self._words: dict[Finding, tuple[str, ...]] = {}
 
@@ -78,10 +87,18 @@ class Recorder:
                 self._details.ready(country)
 
     def decision(
-        self, decision: Decision, subject: str | None, detail: Mapping[str, str | int | None], note: str | None = None
+        self,
+        decision: Decision,
+        subject: str | None,
+        detail: Mapping[str, str | int | None],
+        note: str | None = None,
+        reason: Reason | None = None,
     ) -> int:
-        """Record a plain request, or a decision made anew by `identify`; its sequence number."""
-        return self._write(decision, "decision", decision.reason, None, subject, detail, note)[0]
+        """Record a plain request, or a decision made anew by `identify`; its sequence number.
+
+        `reason` = why the request would be refused if the deployment enforced, where that is not the decision's own.
+        """
+        return self._write(decision, "decision", reason or decision.reason, None, subject, detail, note)[0]
 
     def refusal(
         self,
@@ -93,26 +110,31 @@ class Recorder:
         rules: tuple[RuleRef, ...] | None = None,
     ) -> tuple[int, str]:
         """Record that something was refused; (sequence number, entry id)."""
-        return self._write(decision, "refusal", reason, sink, subject, detail, None, rules)
+        return self._write(decision, "refusal", reason, sink, subject, detail, None, None, rules)
 
     def intent(
-        self, decision: Decision, sink: str, operation: str, subject: str | None, detail: Mapping[str, str | int | None]
+        self,
+        decision: Decision,
+        sink: str,
+        operation: str,
+        subject: str | None,
+        detail: Mapping[str, str | int | None],
+        reason: Reason | None = None,
+        note: str | None = None,
     ) -> tuple[int, str]:
-        """Record that an act on `sink` is about to happen; (sequence number, entry id)."""
-        written = self._write(decision, "intent", None, sink, subject, detail, operation)
-        with self._lock:
-            self.open_intents += 1
-        return written
+        """Record that an act on `sink` is about to happen; (sequence number, entry id).
+
+        `reason` and `note` tell what would have become of it if the deployment enforced.
+        """
+        return self._write(decision, "intent", reason, sink, subject, detail, note, operation)
 
     def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str) -> int:
         """Record how the act of intent `of` ended; its sequence number."""
-        template = self._template(decision, "outcome", None, sink, operation, None)
+        template = self._template(decision, "outcome", None, sink, None, operation, None)
         with self._lock:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)
-            seq = journal.append(
-                template.fill(id=entry, at=self._clock.now(), epoch=decision.epoch, act=act, of=of)
-            )
+            seq = journal.append(template.fill(id=entry, at=self._clock.now(), epoch=decision.epoch, act=act, of=of))
             self.open_intents -= 1
             return seq
 
@@ -120,8 +142,12 @@ class Recorder:
         """Record a request refused before it could be decided (an ambiguous path, a rewritten peer)."""
         return self._plain("refusal", "deny", activity, mode, reason.value, None)
 
+    def unread_request(self, mode: str, reason: Reason) -> int:
+        """Record a request that an observing deployment lets pass undecided, though enforcing would refuse it."""
+        return self._plain("decision", "deny", None, mode, reason.value, None)
+
     def exempt(self, activity: str, mode: str) -> int:
-        """Record a request to an exempt route."""
+        """Record a request to an exempt route, named `activity` as the deployment writes it."""
         return self._plain("decision", "permit", activity, mode, None, "exempt")
 
     def system(self, note: str) -> int:
@@ -130,7 +156,28 @@ class Recorder:
 
     async def durable(self, seq: int) -> None:
         """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
-        await anyio.to_thread.run_sync(self._journal.sync, seq)
+        if seq < self._durable:
+            return
+        async with self._flushing:
+            if seq >= self._durable:
+                await anyio.to_thread.run_sync(self._flush)
+
+    def _flush(self) -> None:
+        """Make all that is recorded by now durable, details first."""
+        with self._lock:
+            newest = self._journal.next_seq - 1
+            details, self._unsynced = self._unsynced, {}
+        try:
+            if self._details is not None:
+                for country, seq in details.items():
+                    self._details.sync(country, seq)
+            self._journal.sync(newest)
+        except BaseException:
+            with self._lock:
+                self._unsynced = details | self._unsynced  # of two numbers of one country the newer stands
+            raise
+        with self._lock:
+            self._durable = max(self._durable, newest + 1)
 
     def _write(
         self,
@@ -140,10 +187,11 @@ class Recorder:
         sink: str | None,
         subject: str | None,
         detail: Mapping[str, str | int | None],
-        extra: str | None,
+        note: str | None,
+        operation: str | None = None,
         rules: tuple[RuleRef, ...] | None = None,
     ) -> tuple[int, str]:
-        template = self._template(decision, kind, reason, sink, extra, rules)
+        template = self._template(decision, kind, reason, sink, note, operation, rules)
         evidence = tuple(sorted(decision.evidence))
         country = next((j for j in decision.jurisdictions if j in self._detail_countries), None)
         with self._lock:
@@ -153,7 +201,7 @@ class Recorder:
             if country is not None and self._details is not None:
                 private = format_detail(detail, self._entropy.token(16))
                 # A crash after this line leaves a detail that no entry mentions; retention removes it.
-                self._details.append(country, entry, private)
+                self._unsynced[country] = self._details.append(country, entry, private)
                 commitment = commit(private)
             seq = journal.append(
                 template.fill(
@@ -165,6 +213,8 @@ class Recorder:
                     evidence=evidence,
                 )
             )
+            if kind == "intent":
+                self.open_intents += 1
         return seq, entry
 
     def _template(
@@ -173,21 +223,21 @@ class Recorder:
         kind: str,
         reason: Reason | None,
         sink: str | None,
-        extra: str | None,
+        note: str | None,
+        operation: str | None,
         rules: tuple[RuleRef, ...] | None,
     ) -> EntryTemplate:
         # Decisions are memoised by the policy, so the same object comes back for the same case; holding it in the
-        # value keeps its id from being given to another.
-        key = (id(decision), kind, reason, sink, extra)
+        # value keeps its id from being given to another. Cited rules differ by their ids.
+        key = (id(decision), kind, reason, sink, note, operation, None if rules is None else tuple(r.id for r in rules))
         found = self._templates.get(key)
         if found is not None:
             return found
         verdict = decision.sink(sink) if sink is not None else None
         activity = decision.activity
-        acting = kind in ("intent", "outcome")
         effect = decision.effect if verdict is None else verdict.effect
-        if kind == "refusal":
-            effect = Effect.DENY if effect is Effect.PERMIT else effect
+        if reason is not None and effect is Effect.PERMIT:
+            effect = Effect.DENY
         cited = rules if rules is not None else decision.rules
         if verdict is not None and rules is None:
             cited = tuple(dict.fromkeys((*decision.rules, *verdict.rules)))
@@ -201,12 +251,12 @@ class Recorder:
             act="unknown" if kind == "outcome" else None,
             of=_PLACEHOLDER_ID if kind == "outcome" else None,
             activity=activity.name if activity is not None else None,
-            operation=extra if acting else (activity.operation.value if activity is not None else None),
+            operation=operation or (activity.operation.value if activity is not None else None),
             store=activity.store if activity is not None else None,
             sink=sink,
             region=verdict.sink.region if verdict is not None else None,
             reason=reason.value if reason is not None else None,
-            note=None if acting else extra,
+            note=note,
             jurisdictions=decision.jurisdictions,
             finding=self._finding(decision.finding),
             presumed=decision.presumed,

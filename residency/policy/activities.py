@@ -30,20 +30,20 @@ _NO_PARAMS: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a request is. Neither an activity nor exempt = a route that nobody named."""
+    """What a request is. `exempt` names the exempt route, as "GET /healthz"; neither = a route that nobody named."""
 
     activity: Activity | None
     params: Mapping[str, str] = field(default_factory=dict)
-    exempt: bool = False
+    exempt: str | None = None
 
 
 _NONE: Final = Match(None)
-_EXEMPT: Final = Match(None, exempt=True)
 
 
 @dataclass(slots=True)
 class _Route:
-    activity: Activity | None  # None = exempt
+    activity: Activity | None
+    exempt: Match | None
     names: tuple[str, ...]
 
 
@@ -114,8 +114,10 @@ class ActivityTable:
         for method, path in self.exempt:
             _insert(self._root, method, path, None)
 
-    def match(self, method: str, path: str, raw_path: bytes | None = None) -> Match:
+    def match(self, method: str, path: str, raw_path: bytes | None = None, *, lenient: bool = False) -> Match:
         """The activity of one request. `path` is decoded once, `raw_path` as it came, without the query.
+
+        `lenient` takes every path as it stands: for a deployment that only observes.
 
         Raises:
             PathError: where the path can be read in more than one way and no `paths: raw` activity takes it.
@@ -125,7 +127,7 @@ class ActivityTable:
         if known is not None:
             return known
         method = method.upper()
-        if ambiguous(path, raw_path):
+        if not lenient and ambiguous(path, raw_path):
             found = _find(self._raw, method, path)
             if found is None:
                 raise PathError("the request path can be read in more than one way")
@@ -133,7 +135,7 @@ class ActivityTable:
         match = _find(self._root, method, path)
         if match is None:
             return _NONE
-        if not match.params:
+        if not match.params and not lenient:
             if len(self._cache) >= _CACHE:
                 self._cache.clear()
             self._cache[key] = match
@@ -168,7 +170,8 @@ def _insert(root: _Node, method: str, path: str, activity: Activity | None) -> N
     where = node.here if where is None else where
     if method in where:
         raise ValueError(f"two routes take {method} {path}")
-    where[method] = _Route(activity, names)
+    exempt = Match(None, exempt=f"{method} {path}") if activity is None else None
+    where[method] = _Route(activity, exempt, names)
 
 
 def _find(root: _Node, method: str, path: str) -> Match | None:
@@ -209,6 +212,6 @@ def _by_method(routes: dict[str, _Route], method: str) -> _Route | None:
 
 
 def _matched(route: _Route, values: tuple[str, ...]) -> Match:
-    if route.activity is None:
-        return _EXEMPT
+    if route.exempt is not None:
+        return route.exempt
     return Match(route.activity, dict(zip(route.names, values, strict=True)) if route.names else _NO_PARAMS)

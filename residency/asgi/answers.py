@@ -1,0 +1,89 @@
+"""A refusal or an error in, what the client is sent out: a problem document, or a WebSocket's denial or close."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from residency.asgi.problems import problem, wants_vietnamese
+from residency.enforcement.request import Refusal
+from residency.errors import (
+    AddressDataUnavailable,
+    JournalFailed,
+    JournalFull,
+    KeysUnavailable,
+    PinsUnavailable,
+    Refused,
+    ResidencyError,
+    SinkUnavailable,
+    SubjectUnknown,
+    Unavailable,
+)
+from residency.model import Reason
+
+__all__ = ["mend", "ours", "refuse", "unavailable", "unready"]
+
+_POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
+_TRY_AGAIN_LATER: Final = 1013  # the IANA registry of close codes
+_REASONS: Final[dict[type[Unavailable], Reason]] = {
+    JournalFull: Reason.JOURNAL_FULL,
+    JournalFailed: Reason.JOURNAL_FAILED,
+    SinkUnavailable: Reason.SINK_UNAVAILABLE,
+    PinsUnavailable: Reason.PINS_UNAVAILABLE,
+    KeysUnavailable: Reason.KEYS_UNAVAILABLE,
+    AddressDataUnavailable: Reason.ADDRESS_DATA_UNAVAILABLE,
+}
+
+
+def ours(error: BaseException | None) -> Refused | SubjectUnknown | Unavailable | None:
+    """The error of ours that `error` is, or that a group of nothing else holds; None for an error of the app's."""
+    if isinstance(error, Refused | SubjectUnknown | Unavailable):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        found = [ours(each) for each in error.exceptions]
+        return found[0] if all(each is not None for each in found) else None
+    return None
+
+
+def unavailable(error: ResidencyError) -> Refusal:
+    """The refusal that a promise which cannot be kept now ends in."""
+    return Refusal(_REASONS.get(type(error), Reason.INTERNAL), message=str(error))  # type: ignore[arg-type]
+
+
+def unready(failure: Exception | None) -> Refusal:
+    """The refusal of a request where the set-up does not hold."""
+    reason = _REASONS.get(type(failure), Reason.SETUP)  # type: ignore[arg-type]
+    return Refusal(reason, message=mend(failure))
+
+
+def mend(failure: Exception | None) -> str:
+    """What to mend, for the operator. Of an error that is not ours only its kind: its text may hold anything."""
+    if isinstance(failure, ResidencyError):
+        return f"residency: {failure}"
+    return f"residency: the set-up failed with {type(failure).__name__}" if failure is not None else "not set up"
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, ran: bool = False, accepted: bool = False
+) -> None:
+    """Answer `refusal`: a problem document, or for a WebSocket a denial before accept where the server offers it.
+
+    `ran` = the app has run, so `websocket.connect` may have been received; `accepted` = the WebSocket is open.
+    """
+    reason = refusal.reason
+    status, headers, body = problem(
+        reason, refusal.rules, vietnamese=wants_vietnamese(scope["headers"]), detail=refusal.message
+    )
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        return
+    if not ran:
+        await receive()  # websocket.connect
+    if not accepted and "websocket.http.response" in scope.get("extensions", {}):
+        await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})
+    else:
+        code = _TRY_AGAIN_LATER if status == 503 else _POLICY_VIOLATION
+        await send({"type": "websocket.close", "code": code, "reason": reason.value})

@@ -1,0 +1,60 @@
+"""A server's lifespan scope in; the runtime started before the app and let go after it.
+
+A set-up that does not hold is answered `startup.failed`, so that no server serves without it. For an app that takes no
+lifespan and returns at once we stand in, since the runtime needs one. An app that raises tells the server that there is
+no lifespan; that word goes through, and the first request starts the runtime anew.
+"""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from residency.asgi.answers import mend
+from residency.bootstrap import Residency
+
+__all__ = ["serve_lifespan"]
+
+
+async def serve_lifespan(
+    app: ASGIApp, runtime: Residency | None, failure: Exception | None, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Serve one lifespan. `runtime` None = the set-up failed with `failure`."""
+    if runtime is not None:
+        try:
+            await runtime.start()
+        except Exception as error:  # noqa: BLE001 - a server takes what is raised here for "no lifespan", and serves
+            failure = error
+            await runtime.aclose()
+    if runtime is None or failure is not None:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.failed", "message": mend(failure)})
+        return
+    try:
+        await _with_app(app, scope, receive, send)
+    finally:
+        await runtime.aclose()
+
+
+async def _with_app(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    received = told = False
+
+    async def listen() -> Message:
+        nonlocal received
+        message = await receive()
+        received = True
+        return message
+
+    async def tell(message: Message) -> None:
+        nonlocal told
+        told = True
+        await send(message)
+
+    await app(scope, listen, tell)
+    if told:
+        return
+    if not received:
+        await receive()  # lifespan.startup
+    await send({"type": "lifespan.startup.complete"})
+    await receive()  # lifespan.shutdown
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,143 @@
+"""One request as the server gave it in; who asks, and whose data it is about, out.
+
+Everything here is a stranger's text. What cannot be read is nobody, and never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from residency.errors import TokenError
+from residency.model import Activity, Reason, RuleRef, SubjectId
+from residency.signals.identity import ClaimMap, Identity, bearer, identity, user_identity
+from residency.signals.inet import canonical
+
+__all__ = [
+    "Identifying",
+    "Refusal",
+    "Request",
+    "TokenVerifier",
+    "asker",
+    "from_this_machine",
+    "statutory_detail",
+    "subject_id",
+    "subject_of",
+]
+
+_FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the edge hands over of one request, all as the server gave it.
+
+    `method` is "WS" for a WebSocket and for nothing else. `path` is decoded once and relative to the framework's root;
+    `peer` is (host, port) of the socket or None.
+    """
+
+    method: str
+    path: str
+    raw_path: bytes | None
+    headers: Headers
+    peer: tuple[str, int] | None
+    user: object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that goes no further: why, the rules that say so, the entry's number, and a text without personal data.
+
+    `seq` is None where no entry could be written.
+    """
+
+    reason: Reason
+    rules: tuple[RuleRef, ...] = ()
+    seq: int | None = None
+    message: str = ""
+
+
+class TokenVerifier(Protocol):
+    """Verifies an identity token; raises TokenError."""
+
+    def verify(self, token: bytes) -> Mapping[str, object]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identifying:
+    """Where identity comes from: a token verifier, the names of claims, and whether `scope["user"]` is believed.
+
+    `user` is None (not looked at), "declared" or "verified".
+    """
+
+    verifier: TokenVerifier | None
+    names: ClaimMap
+    user: str | None = None
+
+
+def asker(request: Request, how: Identifying) -> Identity | None:
+    """Who asks: the verified token's claims, else `scope["user"]` where the deployment believes it, else None."""
+    if how.verifier is not None:
+        token = bearer(request.headers)
+        if token is not None:
+            try:
+                return identity(how.verifier.verify(token), how.names, verified=True, source="jwt")
+            except TokenError:
+                return None  # a token that does not verify is no signal, and nothing else may speak in its place
+    if how.user is not None and request.user is not None:
+        return user_identity(request.user, how.names, verified=how.user == "verified")
+    return None
+
+
+def subject_of(
+    activity: Activity, params: Mapping[str, str], caller: Identity | None, request: Request, *, gateway: bool
+) -> SubjectId | None:
+    """Whose data this request is about, as far as is known before the app runs.
+
+    `gateway` = the peer is a proxy of ours: only then may a header name the subject, for anybody can send one.
+    """
+    source = activity.subject
+    match source.kind:
+        case "jwt" | "user":
+            return subject_id(caller.subject.value) if caller is not None and caller.subject is not None else None
+        case "path":
+            return subject_id(params.get(source.name, ""))
+        case "header" if gateway:
+            wanted = source.name.lower().encode("latin-1")
+            values = [value for name, value in request.headers if name == wanted]
+            return subject_id(values[0].decode("latin-1").strip()) if len(values) == 1 else None
+        case _:
+            return None
+
+
+def subject_id(text: str) -> SubjectId | None:
+    """`text` as a subject's id; None where it is none: empty, over 512 characters, or no Unicode text."""
+    if not 0 < len(text) <= 512:
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and no digest can take
+        return None
+    return SubjectId(text)
+
+
+def from_this_machine(request: Request) -> bool:
+    """Whether the request comes from a program on this machine and was not passed on for somebody else."""
+    host = canonical(request.peer[0]) if request.peer is not None else None
+    loopback = host is not None and (host == "::1" or host.startswith("127."))
+    return loopback and not any(name in _FORWARDED for name, _ in request.headers)
+
+
+def statutory_detail(
+    subject: SubjectId | None, address: str | None, peer: tuple[str, int] | None, now: int
+) -> dict[str, str | int | None]:
+    """The statutory log fields known here (Decree 333/2026 art. 16.6, 20.3): account, address, source port, time."""
+    direct = peer is not None and peer[0] == address
+    return {
+        "account": subject.value if subject is not None else None,
+        "address": address,
+        "port": peer[1] if peer is not None and direct else None,
+        "at": now,
+    }
