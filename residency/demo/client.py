@@ -120,7 +120,8 @@ class Crowd:
                     if answers[-1].status is None:
                         break
         except InvalidStatus as refusal:
-            raise RuntimeError(f"the chat was refused with {refusal.response.status_code}") from None
+            if refusal.response.status_code != 502:  # 502: the proxy found no server
+                raise RuntimeError(f"the chat was refused with {refusal.response.status_code}") from None
         except (OSError, InvalidHandshake, TimeoutError, ConnectionClosed):
             pass  # cut off before or after its lines; those said without an answer stay unknown
         return answers
@@ -151,10 +152,11 @@ class Crowd:
         if response.status_code == 502:
             return answer  # the proxy found no server: nothing is known
         answer.status = response.status_code
-        answer.body = response.json()
+        kind = response.headers.get("content-type", "")
+        answer.body = response.json() if "json" in kind else {}
         if response.is_success:
             self.ledger.acknowledged(claim, answer.status, answer.body["id"], answer.receipt["alias"])
-        elif response.headers["content-type"] == "application/problem+json":
+        elif kind == "application/problem+json":
             rules = [rule["id"] for rule in answer.body.get("rules", ())]
             self.ledger.refused(claim, answer.status, answer.body["reason"], rules)
         else:

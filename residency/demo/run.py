@@ -183,6 +183,7 @@ def _summary(
         ("the deployment file", str(POLICY)),
         ("the app", str(POLICY.with_name("app.py"))),
         ("try", f"residency audit verify {folder / 'audit' / 'log'}"),
+        ("", f"DEMO_DATA={folder} residency explain --policy {POLICY} --route 'POST /v1/people' --ip 14.160.0.1"),
         ("", f"residency audit show {folder / 'audit' / 'log'} --last 10"),
         ("", f"python -IS {CHECKER} {folder}"),
     ]

@@ -195,8 +195,7 @@ class Scenes:
             if answer.status == 201:
                 await self.crowd.post(person)
             if answer.status == 201 and not stop.is_set():
-                with contextlib.suppress(RuntimeError):
-                    await self.crowd.chat(person, 3)
+                await self.crowd.chat(person, 3)
             if answer.status is None:
                 return
 

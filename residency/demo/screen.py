@@ -22,9 +22,9 @@ __all__ = ["Screen"]
 
 _SHOWN = 16  # rows of the live table
 _WIDE = 130  # columns of a terminal that has room for the whole table; below, its first two columns are left out
-_COLUMNS = (
-    ("log", "dim", 2), ("request", "", 5), ("who", "", 7), ("whose law", "cyan", 4),
-    ("where it went", "bold", 3), ("rule, article", "magenta", 9),
+_COLUMNS = (  # name, style, share of the room, or None and a width of its own
+    ("log", "dim", None, 11), ("request", "", 4, None), ("who", "", 5, None), ("whose law", "cyan", 4, None),
+    ("went to", "bold", None, 11), ("rule, article", "magenta", 8, None),
 )  # fmt: skip
 
 
@@ -56,7 +56,9 @@ class Screen:
         mark = {None: " ", True: "✓", False: "✗"}[good]
         if self.tty:
             style = {None: "", True: "green", False: "bold red"}[good]
-            self._console.print(Text(f" {mark} {text}", style=style))
+            line = Table.grid(padding=(0, 1, 0, 0))
+            line.add_row(f" {mark}", Text(text), style=style)
+            self._console.print(line)
         else:
             self._plain(f" {mark} {text}")
 
@@ -127,8 +129,8 @@ class Screen:
     def _table(self) -> Group:
         table = Table(expand=True, pad_edge=False, show_edge=False, header_style="bold")
         wide = self._console.width >= _WIDE
-        for name, style, ratio in _COLUMNS if wide else _COLUMNS[2:]:
-            table.add_column(name, style=style, ratio=ratio, no_wrap=True, overflow="ellipsis")
+        for name, style, ratio, width in _COLUMNS if wide else _COLUMNS[2:]:
+            table.add_column(name, style=style, ratio=ratio, width=width, no_wrap=True, overflow="ellipsis")
         for cells in self._rows:
             shown = cells if wide else cells[2:]
             table.add_row(*map(escape, shown), style="yellow" if cells[4].startswith("refused") else "")
