@@ -213,13 +213,16 @@ class Current:
     def _observed(self, verdict: SinkVerdict, named: bool) -> tuple[Reason | None, str | None]:
         """(why this act would be refused, where it would go instead), had the deployment enforced."""
         decision = self.decision
-        if decision.mode != "observe" or verdict.effect is Effect.PERMIT or decision is self._recorded:
+        if decision.mode != "observe" or verdict.effect is Effect.PERMIT:
             return None, None
-        if decision.effect is Effect.PERMIT and not named:
-            return None, f"enforce:{decision.sinks[0].sink.name}"
         reason = verdict.reason or Reason.INTERNAL
-        if decision.effect is Effect.PERMIT:
-            self.point.metrics.refusal(reason, observed=True)  # else the decision has been counted for what it is
+        if decision.effect is not Effect.PERMIT:  # counted when it was decided, and perhaps recorded for what it is
+            said = self._recorded
+            told = said is not None and (said.effect, said.reason) == (decision.effect, decision.reason)
+            return None if told else reason, None
+        if not named:
+            return None, f"enforce:{decision.sinks[0].sink.name}"
+        self.point.metrics.refusal(reason, observed=True)
         return reason, None
 
     def _refuse(

@@ -1,0 +1,283 @@
+"""Acts: an intent before, an outcome after, refused at the last moment if the facts or the home moved in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from residency.adapters.journal_memory import JournalMemory
+from residency.adapters.pins_memory import PinsMemory
+from residency.enforcement.acts import Current
+from residency.enforcement.context import about, current, identify
+from residency.errors import (
+    JournalFailed,
+    JournalFull,
+    PinsUnavailable,
+    Refused,
+    SubjectUnknown,
+    UnknownStore,
+    UsageError,
+)
+from residency.model import Operation, Pin, Reason
+from residency.observe import names
+
+pytestmark = pytest.mark.anyio
+HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
+Worlds = Callable[..., Any]
+
+
+def pin(world: Any, subject: str, home: str) -> Pin:
+    return Pin(world.point._digest(subject), home, (), "ab" * 16, "test", world.policy.digest, 0)
+
+
+async def test_an_act_leaves_an_intent_before_and_an_outcome_after(world: Any) -> None:
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        assert world.recorder.open_intents == 1
+        await act.confirm()
+        act.outcome("committed")
+        await act.settled()
+    assert world.kinds == ["intent", "outcome"]
+    assert world.acts() == [("vn", "committed")]
+    assert world.journal.durable == 2
+    assert world.recorder.open_intents == 0
+
+
+async def test_the_first_word_on_an_outcome_stands(world: Any) -> None:
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        act.outcome("rolled_back")
+        act.outcome("committed")
+    assert world.acts() == [("vn", "rolled_back")]
+    assert world.recorder.open_intents == 0
+
+
+async def test_a_first_write_remembers_the_home_and_an_erasure_does_not(world: Any) -> None:
+    with world.request("DELETE", who="an") as here:
+        await here.begin("people", "vn").confirm()
+        assert here.pin is None
+    with world.request(who="an") as here:
+        await here.begin("people", "vn").confirm()
+        assert here.pin is not None
+        assert (here.pin.home, here.alias) == ("VN", here.pin.alias)
+    assert len({entry.subject for entry in world.entries if entry.kind == "intent"}) == 2
+
+
+async def test_the_alias_of_the_first_intent_is_the_pins(world: Any) -> None:
+    with world.request(who="an") as here:
+        await here.begin("people", "vn").confirm()
+    with world.request("GET", who="an") as here:
+        here.begin("people", "vn")
+    assert len({entry.subject for entry in world.entries if entry.kind == "intent"}) == 1
+
+
+async def test_a_sink_that_may_not_take_the_data_is_refused_with_the_article_and_a_record(world: Any) -> None:
+    with world.request(who="an") as here:
+        with pytest.raises(Refused) as caught:
+            here.begin("people", "sg")
+        assert caught.value.citations == ("Test law art. 1",)
+        assert here.trail.refusal.reason is Reason.ONLY_IN_COUNTRY
+    assert [(entry.kind, entry.sink, entry.rules) for entry in world.entries] == [("refusal", "sg", ("test.home",))]
+    assert world.metrics.value(names.REFUSALS, "only_in_country") == 1
+
+
+async def test_a_store_before_the_subject_is_refused_with_a_record_that_names_nobody(world: Any) -> None:
+    with world.request("POST", "/sign-up") as here:
+        with pytest.raises(SubjectUnknown):
+            here.begin("people", "vn")
+        assert here.trail.refusal.reason is Reason.SUBJECT_UNKNOWN
+    assert [(entry.kind, entry.reason, entry.subject) for entry in world.entries] == [
+        ("refusal", "subject_unknown", None)
+    ]
+    assert world.metrics.value(names.REFUSALS, "subject_unknown") == 1
+
+
+async def test_stores_and_sinks_that_are_not_the_activitys_are_errors(world: Any) -> None:
+    with world.request(who="an") as here:
+        with pytest.raises(UnknownStore):
+            here.begin("other", "vn")
+        with pytest.raises(UnknownStore):
+            here.store("other")
+        with pytest.raises(UnknownStore):
+            here.begin("people", "x")
+    with world.request("GET", who="an") as here, pytest.raises(UsageError):
+        here.begin("people", "vn", operation=Operation.WRITE)
+
+
+async def test_a_stop_order_between_intent_and_effect_stops_the_effect(world: Any) -> None:
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        world.stop("vn")
+        with pytest.raises(Refused) as caught:
+            await act.confirm()
+    assert caught.value.reason in ("stop_order", "no_sink")
+    assert world.acts() == [("vn", "failed")]
+    assert "refusal" in world.kinds
+
+
+async def test_a_home_that_another_request_set_meanwhile_refuses_a_write_elsewhere(world: Any) -> None:
+    with world.request(who="tan", address=SINGAPORE) as here:
+        act = here.begin("people", "sg")
+        await world.pins.put(pin(world, "tan", "VN"))
+        with pytest.raises(Refused) as caught:
+            await act.confirm()
+        assert here.trail.refusal.reason is Reason.FACTS_MOVED
+    assert caught.value.reason == "facts_moved"
+    assert world.acts() == [("sg", "failed")]
+
+
+async def test_a_home_that_moved_is_seen_by_the_next_act_of_the_same_request(world: Any) -> None:
+    with world.request(who="tan", address=SINGAPORE) as here:
+        await here.begin("people", "sg").confirm()
+        await world.pins.put(replace(here.pin, home="VN", version=2))
+        act = here.begin("people", "sg")
+        assert here.pin.version == 2
+        await act.confirm()  # asked for by name and permitted: a copy, not a guess
+
+
+async def test_the_same_home_set_by_another_request_is_shared(world: Any) -> None:
+    with world.request(who="tan", address=SINGAPORE) as here:
+        act = here.begin("people", "sg")
+        theirs = pin(world, "tan", "SG")
+        await world.pins.put(theirs)
+        await act.confirm()
+        assert here.pin == theirs
+
+
+async def test_pins_that_cannot_be_read_refuse_the_act(make_world: Worlds) -> None:
+    pins = PinsMemory()
+    world = make_world(pins=pins)
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        pins._closed = True
+        with pytest.raises(PinsUnavailable):
+            await act.confirm()
+        with pytest.raises(PinsUnavailable):
+            here.begin("people", "vn")
+    assert world.acts() == [("vn", "failed")]
+
+
+async def test_an_outcome_that_cannot_be_written_leaves_the_intent_open_and_tells_the_first_error(world: Any) -> None:
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        world.journal.fail()
+        with pytest.raises(JournalFailed):
+            await act.confirm()
+        with pytest.raises(JournalFailed):
+            act.outcome("committed")
+    assert world.recorder.open_intents == 1
+    assert world.acts() == [("vn", None)]
+
+
+async def test_a_cancelled_confirmation_fails_the_act(make_world: Worlds) -> None:
+    class SlowPins(PinsMemory):
+        """Pins that take for ever to write."""
+
+        async def put(self, pin: Pin) -> None:
+            """Wait."""
+            await anyio.sleep_forever()
+
+    world = make_world(pins=SlowPins())
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        with anyio.move_on_after(0.01):
+            await act.confirm()
+    assert world.acts() == [("vn", "failed")]
+
+
+async def test_without_room_for_an_act_nothing_is_begun(make_world: Worlds) -> None:
+    journal = JournalMemory(capacity=70_000)
+    world = make_world(journal=journal)
+    here = world.admit(who="an")
+    assert isinstance(here, Current)
+    while journal._room > 65_000:
+        world.recorder.system("filler")
+    with pytest.raises(JournalFull):
+        here.begin("people", "vn")
+    assert world.acts() == []
+
+
+# -- about -----------------------------------------------------------------------------------------------------------
+
+
+async def test_about_judges_by_the_others_pin_alone_and_gives_the_own_decision_back(world: Any) -> None:
+    await world.pins.put(replace(pin(world, "tan", "SG"), anchors=()))
+    with world.request(who="an", address=HANOI) as here:
+        async with about("tan") as other:
+            assert current() is other
+            assert (other.signals, other.evidence, other.decision.jurisdictions) == ((), frozenset(), ())
+            assert other.detail["account"] == "tan"
+        assert current() is here
+        assert here.detail["account"] == "an"
+    assert [(entry.kind, entry.note) for entry in world.entries] == [("decision", "about")]
+
+
+async def test_a_refusal_inside_about_is_the_requests_refusal(make_world: Worlds) -> None:
+    world = make_world(replace=[("presume: {territory: not_covered}", "presume: {territory: covered}")])
+    with world.request("POST", "/posts") as here:
+        await identify("an", verified=True, verified_by="phone")
+        with pytest.raises(Refused):
+            async with about("binh"):
+                pytest.fail("nothing happens inside")
+        assert here.trail.refusal.reason is Reason.IDENTITY_MISSING
+    assert world.kinds == ["decision", "refusal"]
+
+
+# -- observe ---------------------------------------------------------------------------------------------------------
+
+
+async def test_observing_binds_nothing_and_notes_where_an_act_would_go(make_world: Worlds) -> None:
+    world = make_world(replace=[("mode: enforce", "mode: observe")])
+    with world.request(who="an") as here:
+        await here.begin("people", "sg").confirm()
+    intent = world.entries[0]
+    assert (intent.kind, intent.mode, intent.effect, intent.reason, intent.note) == (
+        "intent", "observe", "deny", None, "enforce:vn"
+    )  # fmt: skip
+    assert world.metrics.value(names.WOULD_REFUSE, "only_in_country") == 0
+
+
+async def test_observing_notes_where_an_act_would_go_after_identify_too(make_world: Worlds) -> None:
+    world = make_world(replace=[("mode: enforce", "mode: observe")])
+    with world.request("POST", "/sign-up") as here:
+        await identify("an")
+        await here.begin("people", "sg").confirm()
+    assert [(entry.kind, entry.effect, entry.note) for entry in world.entries] == [
+        ("decision", "permit", "identified"),
+        ("intent", "deny", "enforce:vn"),
+    ]
+
+
+async def test_observing_counts_a_sink_asked_for_by_name_as_one_refusal_to_come(make_world: Worlds) -> None:
+    world = make_world(replace=[("mode: enforce", "mode: observe")])
+    with world.request(who="an") as here:
+        await here.begin("people", "sg", named=True).confirm()
+    assert world.entries[0].reason == "only_in_country"
+    assert world.metrics.value(names.WOULD_REFUSE, "only_in_country") == 1
+    assert world.metrics.value(names.REFUSALS, "only_in_country") == 0
+
+
+async def test_observing_tells_of_a_denied_activity_once_however_many_acts_follow(make_world: Worlds) -> None:
+    world = make_world(replace=[("mode: enforce", "mode: observe")])
+    with world.request("POST", "/posts") as here:
+        await identify("an")
+        for _ in range(2):
+            await here.begin("people", "sg").confirm()
+    assert [(entry.kind, entry.effect, entry.reason) for entry in world.entries] == [
+        ("decision", "deny", "identity_missing"),
+        ("intent", "deny", None),
+        ("intent", "deny", None),
+    ]
+    assert world.metrics.value(names.WOULD_REFUSE, "identity_missing") == 1
+
+
+async def test_observing_lets_a_store_open_before_the_subject_is_known_and_notes_it(make_world: Worlds) -> None:
+    world = make_world(replace=[("mode: enforce", "mode: observe")])
+    with world.request("POST", "/sign-up") as here:
+        await here.begin("people", "sg").confirm()
+    assert [(entry.kind, entry.reason) for entry in world.entries] == [("intent", "subject_unknown")]
+    assert world.metrics.value(names.WOULD_REFUSE, "subject_unknown") == 1

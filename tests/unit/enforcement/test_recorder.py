@@ -1,0 +1,134 @@
+"""Entries: filled in right, detail before the entry that commits to it, durable together, intents counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from residency.adapters.detail_files import DetailFiles, open_detail
+from residency.adapters.journal_memory import JournalMemory
+from residency.audit.detail import commit, parse_detail
+from residency.audit.entry import parse_entry
+from residency.enforcement.recorder import finding_words
+from residency.errors import JournalFailed, JournalFull
+from residency.model import Anchor, AnchorFinding, Finding, Reason, RuleRef, Trust
+
+pytestmark = pytest.mark.anyio
+KEY = bytes(range(32))
+Worlds = Callable[..., Any]
+
+
+def details(journal: JournalMemory) -> DetailFiles:
+    return DetailFiles({"VN": journal}, lambda country: KEY, lambda size: bytes(size))
+
+
+async def test_personal_detail_rests_in_its_country_and_the_entry_commits_to_it(make_world: Worlds) -> None:
+    regional = JournalMemory()
+    world = make_world(details=details(regional))
+    world.admit("GET", "/plain", address="113.160.0.1")
+    entry = world.entries[0]
+    named, private = open_detail("VN", regional.records[0], KEY)
+    assert (named, entry.detail) == (entry.id, commit(private))
+    assert parse_detail(private)["address"] == "113.160.0.1"
+    assert b"113.160" not in world.journal.records[0]
+
+
+async def test_a_person_whom_no_law_of_a_detail_country_covers_leaves_no_detail(make_world: Worlds) -> None:
+    regional = JournalMemory()
+    world = make_world(details=details(regional))
+    world.admit("GET", "/plain", address="165.21.0.1")
+    assert (regional.records, world.entries[0].detail) == ([], None)
+
+
+async def test_what_is_durable_has_its_detail_durable_before_it(make_world: Worlds) -> None:
+    regional = JournalMemory()
+    world = make_world(details=details(regional))
+    world.admit("GET", "/plain")
+    await world.recorder.durable(0)
+    assert (regional.durable, world.journal.durable) == (1, 1)
+
+
+async def test_a_detail_that_cannot_be_made_durable_keeps_its_entry_from_being_so(make_world: Worlds) -> None:
+    regional = JournalMemory()
+    world = make_world(details=details(regional))
+    world.admit("GET", "/plain")
+    regional.fail()
+    for _ in range(2):
+        with pytest.raises(JournalFailed):
+            await world.recorder.durable(0)
+    assert world.journal.durable == 0
+
+
+async def test_a_full_detail_journal_refuses_before_the_entry(make_world: Worlds) -> None:
+    world = make_world(details=details(JournalMemory(capacity=10)))
+    with pytest.raises(JournalFull):
+        world.admit("GET", "/plain")
+    with pytest.raises(JournalFull):
+        world.recorder.ready()
+    assert world.entries == []
+
+
+async def test_many_who_wait_at_once_are_served_by_few_flushes(make_world: Worlds) -> None:
+    class Counting(JournalMemory):
+        """Counts how often it is synchronised."""
+
+        synced = 0
+
+        def sync(self, seq: int) -> None:
+            """As in memory."""
+            self.synced += 1
+            super().sync(seq)
+
+    journal = Counting()
+    world = make_world(journal=journal)
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(world.recorder.durable, world.recorder.system("entry"))
+    assert journal.durable == 50
+    assert journal.synced <= 2
+    await world.recorder.durable(0)
+    assert journal.synced <= 2
+
+
+async def test_refusals_of_one_decision_cite_each_its_own_rules(world: Any) -> None:
+    here = world.admit(who="an")
+    rules = [RuleRef(name, "VN", "Law", "art. 1", "", "low", "enforce") for name in ("a.b.1", "a.b.2")]
+    for rule in rules:
+        world.recorder.refusal(here.decision, Reason.NOT_HOME, None, {}, "sg", (rule,))
+    assert [entry.rules for entry in world.entries] == [("a.b.1",), ("a.b.2",)]
+
+
+async def test_an_intents_fields_tell_what_where_and_by_which_rules(world: Any) -> None:
+    here = world.admit(who="an")
+    world.recorder.intent(here.decision, "vn", "write", here.alias, here.detail)
+    intent = world.entries[0]
+    assert (intent.operation, intent.store, intent.sink, intent.region, intent.effect) == (
+        "write", "people", "vn", "vn-han", "permit"
+    )  # fmt: skip
+    assert intent.rules == ("test.home",)
+    assert intent.finding == ("territory:VN:established:network", "collection:VN:established:network")
+
+
+async def test_templates_are_bounded_and_stay_right_when_they_are_cleared(world: Any) -> None:
+    here = world.admit(who="an")
+    for number in range(5000):
+        decision = replace(here.decision, epoch=number)
+        world.recorder.decision(decision, None, {})
+    assert len(world.recorder._templates) <= 4096
+    assert [parse_entry(world.journal.records[at]).epoch for at in (0, 4999)] == [0, 4999]
+
+
+def test_a_finding_is_told_anchor_by_anchor_and_silence_is_left_out() -> None:
+    finding = Finding(
+        territory=AnchorFinding(frozenset({"VN"}), frozenset(), Trust.NETWORK),
+        citizenship=AnchorFinding(frozenset(), frozenset({"DE", "US"}), Trust.VERIFIED),
+    )
+    assert finding_words(finding) == (
+        f"{Anchor.TERRITORY}:VN:established:network",
+        f"{Anchor.CITIZENSHIP}:DE:contested:verified",
+        f"{Anchor.CITIZENSHIP}:US:contested:verified",
+    )
