@@ -23,6 +23,7 @@ from residency.bootstrap import build
 from residency.demo.client import Crowd
 from residency.demo.feed import Feed
 from residency.demo.ledger import Ledger
+from residency.demo.places import CHECKER, POLICY, SINKS, places
 from residency.demo.proxy import Proxy
 from residency.demo.scenes import Scenes
 from residency.demo.screen import Screen
@@ -33,8 +34,6 @@ from residency.integrations.sqlalchemy import create_all
 
 __all__ = ["FolderTaken", "Options", "run"]
 
-POLICY = Path(__file__).with_name("demo.yaml")
-CHECKER = Path(__file__).with_name("check_claims")
 MARKER = ".residency-demo"
 _QUIET = 1.5  # seconds without growth after which a log counts as published
 _PUBLISH_LIMIT = 20.0
@@ -97,10 +96,9 @@ async def _main(options: Options, folder: Path) -> int:
             finally:
                 await crowd.aclose()
                 addresses.close()
-            places = _places(folder)
             if options.once:
                 await server.stop()
-            ledger.write(places, {"people-vn": "VN", "people-sg": "SG"}, log)
+            ledger.write({sink: f"{sink}.sqlite" for sink in SINKS}, SINKS, log)
             screen.title(
                 "the independent check",
                 "a separate process with the standard library alone: it reads the databases and the log's bytes itself",
@@ -175,34 +173,7 @@ def _summary(
         f"{ledger.count('unknown')} cut off by the kill"
     )
     screen.say("every claim holds" if good else "NOT every claim holds: see above", good=good)
-    places = [
-        ("Vietnam's database", str(folder / "people-vn.sqlite")),
-        ("Singapore's database", str(folder / "people-sg.sqlite")),
-        ("the audit log", str(folder / "audit" / "log")),
-        ("what was claimed", str(folder / "claims.json")),
-        ("the deployment file", str(POLICY)),
-        ("the app", str(POLICY.with_name("app.py"))),
-        ("try", f"residency audit verify {folder / 'audit' / 'log'}"),
-        ("", f"DEMO_DATA={folder} residency explain --policy {POLICY} --route 'POST /v1/people' --ip 14.160.0.1"),
-        ("", f"residency audit show {folder / 'audit' / 'log'} --last 10"),
-        ("", f"python -IS {CHECKER} {folder}"),
-    ]
-    if not once:
-        person = '{"name":"You","email":"you@example.org"}'
-        places += [
-            ("open", f"http://127.0.0.1:{server.port}/docs"),
-            ("", f"http://127.0.0.1:{server.port}/metrics"),
-            (
-                "be somebody",
-                f"curl -s http://127.0.0.1:{proxy.port}/v1/people -H 'x-demo-source: 14.160.0.1' "
-                f"-H 'content-type: application/json' -d '{person}'",
-            ),
-        ]
-    screen.facts(places)
-
-
-def _places(folder: Path) -> dict[str, str]:
-    return {sink: f"{sink}.sqlite" for sink in ("people-vn", "people-sg") if folder.is_dir()}
+    screen.facts(places(folder, None if once else server.port, None if once else proxy.port))
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -16,6 +16,7 @@ from itertools import count
 from residency.demo.client import Answer, Crowd
 from residency.demo.feed import Feed
 from residency.demo.ledger import Ledger
+from residency.demo.places import SINKS
 from residency.demo.screen import Screen
 from residency.demo.server import Server
 from residency.demo.traffic import Addresses, Person, people, somebody
@@ -202,7 +203,7 @@ class Scenes:
     def _lost(self) -> list[int]:
         """Claims acknowledged whose row is in neither database: a first look, before the independent one."""
         there: set[str] = set()
-        for sink in ("people-vn", "people-sg"):
+        for sink in SINKS:
             path = self.ledger.folder / f"{sink}.sqlite"
             with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
                 for table in ("people", "posts", "messages"):
