@@ -95,7 +95,7 @@ def problem(
     }
     if rules:
         texts = [(rule.text_vi or rule.text if vietnamese else rule.text) for rule in rules]
-        document["detail"] = "; ".join(
+        document["detail"] = " ".join(
             f"{rule.citation}: {text}" if text else rule.citation for rule, text in zip(rules, texts, strict=True)
         )
         document["rules"] = [
