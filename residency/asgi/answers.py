@@ -61,7 +61,11 @@ def mend(failure: Exception | None) -> str:
     """What to mend, for the operator. Of an error that is not ours only its kind: its text may hold anything."""
     if isinstance(failure, ResidencyError):
         return f"residency: {failure}"
-    return f"residency: the set-up failed with {type(failure).__name__}" if failure is not None else "not set up"
+    return (
+        f"residency: the set-up failed with {type(failure).__name__}"
+        if failure is not None
+        else "residency: not set up"
+    )
 
 
 async def refuse(
