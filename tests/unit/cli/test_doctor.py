@@ -1,0 +1,102 @@
+"""`residency doctor`: what would go wrong in production, told before it does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from residency.cli.doctor import doctor
+
+POLICY = """
+residency: 1
+kind: deployment
+name: sick
+mode: enforce
+operator: {established_in: [VN]}
+laws: none
+regions: {vn-han: {country: VN}}
+sinks:
+  files: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://files"}
+stores: {uploads: [files]}
+signals: {client_address: {strategy: peer}}
+audit: {folder: ./audit, detail: {VN: ./detail}}
+keys: {folder: ./keys}
+"""
+app = typer.Typer()
+app.command()(doctor)
+
+
+@pytest.fixture
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A deployment in good health."""
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    file = tmp_path / "sick.yaml"
+    file.write_text(POLICY)
+    return file
+
+
+def run(policy: Path) -> tuple[int, dict[str, str]]:
+    """The exit code, and the level of each finding by its text."""
+    result = CliRunner().invoke(app, ["--policy", str(policy), "--json"])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    found = [json.loads(line) for line in result.output.splitlines()]
+    return result.exit_code, {each["what"]: each["level"] for each in found}
+
+
+def levels(found: dict[str, str], words: str) -> set[str]:
+    return {level for what, level in found.items() if words in what}
+
+
+def test_a_healthy_deployment_exits_0_and_says_so_in_words(policy: Path) -> None:
+    code, found = run(policy)
+    assert (code, "bad" in found.values()) == (0, False)
+    assert levels(found, "sink files (VN) takes writes") == {"ok"}
+    assert levels(found, "detail (VN)") == {"ok"}
+    shown = CliRunner().invoke(app, ["--policy", str(policy)]).output
+    assert "policy sick holds" in shown
+
+
+def test_a_policy_that_does_not_hold_is_bad(policy: Path) -> None:
+    policy.write_text(POLICY.replace("mode: enforce", "mode: perhaps"))
+    code, found = run(policy)
+    assert (code, set(found.values())) == (1, {"bad"})
+
+
+def test_a_server_that_may_rewrite_the_peer_is_bad_unless_its_word_is_taken(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
+    assert run(policy)[0] == 1
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")  # trusts nobody
+    assert run(policy)[0] == 0
+    policy.write_text(POLICY.replace("strategy: peer", "strategy: server"))
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
+    assert run(policy)[0] == 0
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    assert run(policy)[0] == 1
+
+
+def test_what_weakens_a_deployment_is_a_warning(policy: Path) -> None:
+    policy.write_text(POLICY + "dev: {assume: VN}\nunclassified: permit\n")
+    code, found = run(policy)
+    assert code == 0
+    assert levels(found, "dev.assume") == levels(found, "no activity names") == {"warn"}
+
+
+@pytest.mark.parametrize("name", ["audit", "keys", "detail"])
+def test_a_folder_that_cannot_be_written_is_bad(policy: Path, name: str) -> None:
+    (policy.parent / name).write_text("a file where a folder must be")
+    code, found = run(policy)
+    assert code == 1
+    assert levels(found, f"the {name}") == {"bad"}
+
+
+def test_a_sink_that_is_away_is_bad_by_its_name(policy: Path) -> None:
+    (policy.parent / "files").write_text("a file where a folder must be")
+    code, found = run(policy)
+    assert code == 1
+    assert levels(found, "'files'") == {"bad"}

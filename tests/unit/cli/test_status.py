@@ -1,0 +1,146 @@
+"""`residency status`: what a deployment refused, and what a dark launch would have refused or sent elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from residency import ResidencyMiddleware, current, identify
+from residency.cli.status import status
+
+HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
+POLICY = """
+residency: 1
+kind: deployment
+name: dark
+mode: observe
+operator: {established_in: [VN]}
+laws: [vn/*]
+regions: {vn-han: {country: VN}, sg: {country: SG}}
+sinks:
+  files-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "file://sg"}
+  files-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://vn"}
+stores: {uploads: [files-sg, files-vn]}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "sqlite:///pins.db"}
+activities:
+  - {route: "PUT /files/{who}", subject: app, data: [personal, account], operation: write, store: uploads}
+"""
+app = typer.Typer()
+app.command()(status)
+
+
+async def put(request: Request) -> PlainTextResponse:
+    """Stores a value; says who it is of unless it is nobody's."""
+    who = request.path_params["who"]
+    if who != "nobody":
+        await identify(who)
+    await current().store("uploads").put("a.txt", b"value", sink=request.query_params.get("sink"))
+    return PlainTextResponse("stored")
+
+
+def drive(policy: Path, calls: list[tuple[str, str]]) -> list[int]:
+    """The statuses of PUT calls from an address, under one life of the runtime."""
+    served = ResidencyMiddleware(
+        Starlette(routes=[Route("/files/{who}", put, methods=["PUT"]), Route("/else", put)]), policy=policy
+    )
+    codes = []
+    with TestClient(served) as host:
+        for address, url in calls:
+            client = TestClient(served, client=(address, 50_000))
+            client.portal = host.portal
+            codes.append(client.put(url).status_code)
+    return codes
+
+
+def run(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(args))
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def asked(policy: Path) -> dict[str, Any]:
+    code, output = run("--policy", str(policy), "--json")
+    assert code == 0
+    told: dict[str, Any] = json.loads(output)
+    return told
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A deployment that observes."""
+    file = tmp_path / "dark.yaml"
+    file.write_text(POLICY)
+    return file
+
+
+def test_before_the_first_start_there_is_nothing_to_tell(policy: Path) -> None:
+    assert asked(policy)["entries"] == 0
+    assert "Would have been refused in mode enforce: nothing" in run("--policy", str(policy))[1]
+
+
+def test_a_dark_launch_binds_nothing_and_tells_what_enforcing_would_do(policy: Path) -> None:
+    calls = [
+        (HANOI, "/files/an"),
+        (HANOI, "/files/an?sink=files-sg"),
+        (SINGAPORE, "/files/tan"),
+        (HANOI, "/files/nobody"),
+        (HANOI, "/files/a%2Fb"),
+        (HANOI, "/else"),
+    ]
+    # The last two: the router knows no such path, or no such method there; that is its own answer and not ours.
+    assert drive(policy, calls) == [200, 200, 200, 200, 404, 405]
+    written = {sink: [path for path in (policy.parent / sink).rglob("*") if path.is_file()] for sink in ("sg", "vn")}
+    assert written["sg"]  # where every person's data went before the middleware
+    assert not written["vn"]
+    told = asked(policy)
+    assert told["refused"] == []
+    assert {(row["activity"], row["reason"], row["count"]) for row in told["would_refuse"]} == {
+        ("PUT /files/{who}", "not_home", 1),
+        ("PUT /files/{who}", "subject_unknown", 1),
+        ("(no activity)", "path_ambiguous", 1),
+        ("(no activity)", "unclassified_route", 2),
+    }
+    assert [(row["sinks"], row["count"]) for row in told["would_move"]] == [("files-sg -> files-vn", 1)]
+    assert "vn.d333.19.2" in told["would_move"][0]["rules"]
+    assert told["open_intents"] == 0
+    shown = run("--policy", str(policy))[1]
+    for words in ("Would have been refused", "Would have gone to another sink", "not_home"):
+        assert words in shown
+
+
+def test_enforcing_tells_what_was_refused(policy: Path) -> None:
+    policy.write_text(POLICY.replace("mode: observe", "mode: enforce"))
+    calls = [(HANOI, "/files/an?sink=files-sg"), (HANOI, "/files/nobody"), (HANOI, "/files/an"), (HANOI, "/else")]
+    assert drive(policy, calls) == [451, 403, 200, 403]
+    told = asked(policy)
+    assert {row["reason"] for row in told["refused"]} == {"not_home", "subject_unknown", "unclassified_route"}
+    assert (told["would_refuse"], told["would_move"]) == ([], [])
+
+
+def test_a_log_that_does_not_verify_exits_1(policy: Path) -> None:
+    drive(policy, [(HANOI, "/files/an")])
+    tile = next((policy.parent / "audit" / "log" / "tile" / "entries").rglob("0*"))
+    file = tile if tile.is_file() else next(path for path in tile.rglob("*") if path.is_file())
+    data = bytearray(file.read_bytes())
+    data[40] ^= 1
+    file.write_bytes(data)
+    assert run("--policy", str(policy))[0] == 1
+
+
+def test_a_policy_that_does_not_hold_exits_1_with_the_line(policy: Path) -> None:
+    policy.write_text(POLICY.replace("mode: observe", "mode: perhaps"))
+    code, output = run("--policy", str(policy))
+    assert code == 1
+    assert "dark.yaml:5:7" in output

@@ -1,0 +1,210 @@
+"""The composition root: built without touching anything, opened once, closed whole, opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from residency.adapters.clock_manual import ManualClock
+from residency.adapters.policy_files import load
+from residency.audit.checkpoint import parse_verifier_key
+from residency.audit.entry import parse_entry
+from residency.audit.verify import read_checkpoint, verify_entries
+from residency.bootstrap import Residency, build
+from residency.enforcement.acts import Current
+from residency.enforcement.request import Request
+from residency.errors import AddressDataUnavailable, JournalFailed, KeysUnavailable, PinsUnavailable, PolicyError
+from residency.observe import names
+
+DEPLOYMENT = """
+residency: 1
+kind: deployment
+name: test
+mode: enforce
+operator: {established_in: [VN]}
+laws: none
+regions: {vn-han: {country: VN}}
+sinks:
+  objects: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://objects"}
+stores: {uploads: [objects]}
+audit: {folder: ./audit, detail: {VN: ./detail}}
+keys: {folder: ./keys}
+pins: {url: "sqlite:///pins.db"}
+activities:
+  - {route: "GET /plain", subject: none, data: [content]}
+"""
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Path:
+    """A deployment file of its own folder."""
+    file = tmp_path / "test.yaml"
+    file.write_text(DEPLOYMENT)
+    return file
+
+
+def entries(folder: Path) -> list[str | None]:
+    """The notes of all entries of the verified log."""
+
+    def read(path: str) -> bytes | None:
+        file = folder / "audit" / "log" / path
+        return file.read_bytes() if file.is_file() else None
+
+    key = read("log.vkey")
+    assert key is not None
+    checkpoint = read_checkpoint(read, parse_verifier_key(key.decode().strip()))
+    return [parse_entry(data).note for data in verify_entries(read, checkpoint)]
+
+
+def test_building_makes_no_file_and_no_thread(deployment: Path) -> None:
+    runtime = build(deployment, env={})
+    assert [path.name for path in deployment.parent.iterdir()] == ["test.yaml"]
+    assert not runtime.is_open
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("mode: enforce", "mode: maybe", PolicyError),
+        ("stores:", "signals: {geoip: ./none.mmdb}\nstores:", AddressDataUnavailable),
+        ("stores:", "signals: {identity: {jwt: {jwks: ./none.json}}}\nstores:", KeysUnavailable),
+    ],
+)
+def test_what_is_wrong_without_touching_anything_is_found_when_building(
+    deployment: Path, old: str, new: str, error: type[Exception]
+) -> None:
+    deployment.write_text(DEPLOYMENT.replace(old, new))
+    with pytest.raises(error):
+        build(deployment, env={})
+
+
+def test_everything_written_lies_below_the_deployment_files_folder(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = deployment.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    async def once() -> None:
+        runtime = build(deployment, env={})
+        await runtime.start()
+        await runtime.aclose()
+
+    asyncio.run(once())
+    assert {path.name for path in deployment.parent.iterdir()} >= {"audit", "detail", "keys", "objects", "pins.db"}
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_what_was_recorded_is_published_at_the_end_and_a_second_life_goes_on(deployment: Path) -> None:
+    async def lives() -> None:
+        runtime = build(deployment, env={})
+        for _ in range(2):
+            await runtime.start()
+            await runtime.start()
+            await runtime.aclose()
+            await runtime.aclose()
+
+    asyncio.run(lives())
+    assert entries(deployment.parent) == ["start", "start"]
+
+
+def test_threads_that_open_at_once_open_once(deployment: Path) -> None:
+    runtime = build(deployment, env={})
+    barrier = Barrier(8)
+
+    def go() -> None:
+        barrier.wait()
+        runtime.open()
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(go) for _ in range(8)]:
+            done.result()
+    asyncio.run(runtime.aclose())
+    assert entries(deployment.parent) == ["start"]
+
+
+@pytest.mark.parametrize(
+    ("blocked", "error"),
+    [("audit", JournalFailed), ("detail", JournalFailed), ("keys", KeysUnavailable), ("pins.db", PinsUnavailable)],
+)
+def test_an_opening_that_fails_leaves_nothing_open_and_succeeds_once_it_is_mended(
+    deployment: Path, blocked: str, error: type[Exception]
+) -> None:
+    runtime = build(deployment, env={})
+    place = deployment.parent / blocked
+    if blocked == "pins.db":
+        place.mkdir()
+    else:
+        place.write_text("a file where a folder must be")
+    for _ in range(2):
+        with pytest.raises(error):
+            runtime.open()
+        assert not runtime.is_open
+    if blocked == "pins.db":
+        place.rmdir()
+    else:
+        place.unlink()
+    runtime.open()
+    # Had a failed opening kept its slot, this one would have got another.
+    assert runtime.point.recorder._journal.slot == 0
+    asyncio.run(runtime.aclose())
+
+
+def test_the_clock_of_the_runtime_is_the_one_that_judges_everything(deployment: Path) -> None:
+    clock = ManualClock()
+    runtime = Residency(load(deployment, {}), clock=clock)
+    runtime.open()
+    here = runtime.point.admit(Request("GET", "/plain", b"/plain", (), ("127.0.0.1", 5)))
+    assert isinstance(here, Current)
+    assert here.detail["at"] == clock.now()
+    asyncio.run(runtime.aclose())
+
+
+def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
+    runtime = build(deployment, env={})
+
+    def gauges() -> dict[str, Any]:
+        return {family.spec.name: family.series for family in runtime.metrics.families()}
+
+    assert gauges()[names.OPEN_INTENTS] == ()
+    runtime.open()
+    assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)
+    assert gauges()[names.INFO][0][0] == (runtime.policy.digest, "test")
+    assert gauges()[names.ADDRESS_DATA_AGE][0][1] > 0
+    asyncio.run(runtime.aclose())
+    assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)
+    page, _ = runtime.render_metrics()
+    assert b"residency_scrape_errors_total{" not in page
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 and later: fork beside threads
+def test_a_forked_child_finds_its_copy_closed_and_the_parents_pins_gone(deployment: Path) -> None:
+    runtime = build(deployment, env={})
+    runtime.open()
+    answer, question = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # No assert: a failure must reach the parent, and nothing of the test run may go on in here.
+        told = b"no"
+        try:
+            if not runtime.is_open and not hasattr(runtime, "point"):
+                runtime.open()
+                told = str(runtime.point.recorder._journal.slot).encode()
+        finally:
+            os.write(question, told)
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(answer, 16) == b"1"
+    assert runtime.is_open
+    runtime.point.admit(Request("GET", "/plain", b"/plain", (), ("127.0.0.1", 5)))
+    asyncio.run(runtime.aclose())
+    with sqlite3.connect(deployment.parent / "pins.db") as pins:
+        assert pins.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    pins.close()
