@@ -177,7 +177,8 @@ def test_a_mode_for_an_unknown_rule_is_a_problem(policy: Policy) -> None:
 def test_a_deployment_may_turn_a_rule_to_observe_in_words(policy: Policy) -> None:
     decision = ask(compile_with(policy, modes={"vn.d333.16.2": "observe"}), "POST", "/v1/posts", VN)
     assert decision.permitted
-    assert [rule.id for rule in decision.observed] == ["vn.d333.16.2"]
+    assert "vn.d333.16.2" in [rule.id for rule in decision.observed]
+    assert "vn.d333.16.2" not in [rule.id for rule in decision.rules]
 
 
 def with_rules(policy: Policy, **overrides: frozenset[str]) -> Policy:
@@ -216,7 +217,7 @@ def test_an_override_that_cannot_be_meant_is_a_problem(
 
 
 def test_too_many_cells_are_a_problem_that_names_the_laws(policy: Policy) -> None:
-    base = policy.laws[2]
+    base = next(law for law in policy.laws if law.name == "vn/personal-data-91-2025")
     many = [
         replace(base, name=f"vn/l{n}", rules=tuple(replace(r, id=f"l{n}.{i}") for i, r in enumerate(base.rules)))
         for n in range(300)
