@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from residency.asgi.answers import mend
 from residency.bootstrap import Residency
+from residency.errors import ResidencyError, UsageError
 
 __all__ = ["serve_lifespan"]
 
@@ -18,7 +19,10 @@ __all__ = ["serve_lifespan"]
 async def serve_lifespan(
     app: ASGIApp, runtime: Residency | None, failure: Exception | None, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Serve one lifespan. `runtime` None = the set-up failed with `failure`."""
+    """Serve one lifespan. `runtime` None = the set-up failed with `failure`.
+
+    Raises: what kept the runtime from starting, once the server has been told; what the app raises.
+    """
     if runtime is not None:
         try:
             await runtime.start()
@@ -29,7 +33,8 @@ async def serve_lifespan(
         message = await receive()
         if message["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.failed", "message": mend(failure)})
-        return
+        # As frameworks do: a test client tells of a start that failed by what is raised here.
+        raise failure if isinstance(failure, ResidencyError) else UsageError(mend(failure))
     try:
         await _with_app(app, scope, receive, send)
     finally:

@@ -112,6 +112,8 @@ class EnforcementPoint:
         Where the returned Current's pin is not held locally its decision is not made yet: `settle` makes it.
         Raises: Unavailable where not even the refusal can be recorded, which the edge answers with 503.
         """
+        # 0. Room for a record, beyond what is kept for the outcomes of acts that are under way.
+        self.recorder.ready()
         # 1. What the route does. Nothing is folded: what routers could read two ways is refused.
         try:
             match = self.policy.activities.match(request.method, request.path, request.raw_path)
@@ -149,7 +151,7 @@ class EnforcementPoint:
         caller = asker(request, self.identifying)
         if activity is None:
             return self._unclassified(signals, caller)
-        gateway = request.peer is not None and self._trusted_peer(request.peer[0])
+        gateway = activity.subject.kind == "header" and request.peer is not None and self._trusted_peer(request.peer[0])
         subject = subject_of(activity, match.params, caller, request, gateway=gateway)
         evidence: frozenset[str] = frozenset()
         if not self._of_caller(activity, subject, caller):
@@ -182,7 +184,6 @@ class EnforcementPoint:
         """Bind the decision just made: record it, count it, refuse where it says so."""
         decision = here.decision
         if self._later(here):
-            self.recorder.ready()
             return here
         self.metrics.decided(decision)
         if not decision.permitted:
@@ -193,8 +194,6 @@ class EnforcementPoint:
             # No act can follow, so this is the request's one entry, recorded before the app answers.
             self.recorder.decision(decision, here.alias, here.detail)
             here.recorded()
-        else:
-            self.recorder.ready()
         return here
 
     def refuse_scope(self) -> None:

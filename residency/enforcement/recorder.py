@@ -193,7 +193,9 @@ class Recorder:
     ) -> tuple[int, str]:
         template = self._template(decision, kind, reason, sink, note, operation, rules)
         evidence = tuple(sorted(decision.evidence))
-        country = next((j for j in decision.jurisdictions if j in self._detail_countries), None)
+        country = None
+        if self._details is not None:
+            country = next((place for place in decision.jurisdictions if place in self._detail_countries), None)
         with self._lock:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from residency import Residency, ResidencyMiddleware, build
+from residency import PolicyError, Residency, ResidencyMiddleware, UsageError, build
+from residency.errors import JournalFailed
 
 pytestmark = pytest.mark.anyio
 Serve = Callable[..., Any]
@@ -32,7 +33,7 @@ async def drive(app: Any) -> tuple[list[str], BaseException | None, list[bool]]:
 
     try:
         await app({"type": "lifespan"}, receive, send)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what comes out is what the tests look at
         return sent, error, was_open
     return sent, None, was_open
 
@@ -87,16 +88,22 @@ async def test_a_bad_policy_fails_the_start_with_the_line_to_mend(tmp_path: Path
     file = tmp_path / "bad.yaml"
     file.write_text("residency: 1\nkind: deployment\n")
     sent, raised, _ = await drive(ResidencyMiddleware(polite, policy=file))
-    assert raised is None
+    assert isinstance(raised, PolicyError)
     assert sent[0].startswith("lifespan.startup.failed: residency: ")
     assert "bad.yaml:" in sent[0]
+
+
+async def test_a_start_that_fails_for_no_reason_of_ours_tells_only_its_kind() -> None:
+    sent, raised, _ = await drive(ResidencyMiddleware(polite, policy=object()))  # type: ignore[arg-type]
+    assert sent == ["lifespan.startup.failed: residency: the set-up failed with TypeError"]
+    assert isinstance(raised, UsageError)
 
 
 async def test_a_start_that_fails_leaves_nothing_open(serve: Serve) -> None:
     served = serve(polite)
     (served.folder / "audit").write_text("a file where a folder must be")
     sent, raised, _ = await drive(served.app)
-    assert (raised, served.runtime.is_open) == (None, False)
+    assert (isinstance(raised, JournalFailed), served.runtime.is_open) == (True, False)
     assert sent[0].startswith("lifespan.startup.failed: residency: ")
 
 
