@@ -85,7 +85,7 @@ def read_file(path: Path) -> bytes:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or "it cannot be read"
-        raise PolicyError((Problem(str(path), 0, 0, f"the policy file cannot be read: {reason}"),)) from None
+        raise PolicyError((Problem(str(path), 1, 1, f"the policy file cannot be read: {reason}"),)) from None
 
 
 def _laws(

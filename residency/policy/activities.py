@@ -21,6 +21,7 @@ __all__ = ["ActivityTable", "Match", "parse_template", "shape"]
 
 _CACHE: Final = 4096
 _PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
+_CONVERTED: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*):[a-z]+\}")
 # Decoded: controls, DEL and backslash. Raw: the same, and their encodings with that of the slash.
 _BAD: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 _BAD_RAW: Final = re.compile(rb"[\x00-\x1f\x7f\\]|%(?:2[fF]|5[cC]|[01][0-9a-fA-F]|7[fF])")
@@ -74,8 +75,12 @@ def parse_template(template: str) -> tuple[str, ...]:
         if "{" not in segment and "}" not in segment:
             if _BAD.search(segment) is not None or "?" in segment or "#" in segment or "%" in segment:
                 raise ValueError("write the path as the framework routes on it: decoded, without query")
+            if "*" in segment:
+                raise ValueError("`*` is no wildcard: write `{name}` for a segment, `{rest:path}` for all that follow")
             continue
         found = _PARAMETER.fullmatch(segment)
+        if found is None and (named := _CONVERTED.fullmatch(segment)) is not None:
+            raise ValueError(f"write `{{{named.group(1)}}}`: of a framework's converters only `:path` is known here")
         if found is None:
             raise ValueError("a parameter is a whole segment: `{name}`, or `{name:path}` at the end")
         if found.group(2) is not None and not last:

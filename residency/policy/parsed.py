@@ -68,7 +68,7 @@ class Source:
         """A Problem at `path`, or at the nearest thing above it that the file has."""
         while path and path not in self.values:
             path = path[:-1]
-        line, column = self.values.get(path, (0, 0))
+        line, column = self.values.get(path, (1, 1))
         return Problem(self.file, line, column, message)
 
 

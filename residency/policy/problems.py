@@ -38,7 +38,7 @@ def nearest(word: object, words: Collection[str]) -> str:
     if not isinstance(word, str):
         return ""
     folded = {w.casefold(): w for w in sorted(words)}
-    found = difflib.get_close_matches(word[:64].casefold(), folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word[:64].casefold(), folded, n=1, cutoff=0.65)
     return f"; did you mean `{folded[found[0]]}`?" if found else ""
 
 

@@ -113,9 +113,13 @@ def _addresses(doc: YamlDoc) -> Iterator[Problem]:
     for index, text in enumerate(trusted if isinstance(trusted, list) else []):
         if isinstance(text, str) and "${" not in text:
             try:
-                ipaddress.ip_network(text, strict=True)
+                network = ipaddress.ip_network(text, strict=True)
             except ValueError:
                 message = f"expected a range such as 10.0.0.0/8 without host bits, got `{text}`"
+                yield doc.problem((*base, "trusted", index), message)
+                continue
+            if network.prefixlen == 0:
+                message = f"`{text}` trusts everybody, so anybody could say any address: name your own proxies' ranges"
                 yield doc.problem((*base, "trusted", index), message)
 
 

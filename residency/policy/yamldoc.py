@@ -79,7 +79,7 @@ class _Open:
 def parse_yaml(data: bytes, file: str) -> YamlDoc:
     """Read one file's bytes. Never raises: whatever is wrong stands in `problems`."""
     if len(data) > MAX_BYTES:
-        return _failed(file, 0, 0, f"the file has {len(data)} bytes; a policy file has at most {MAX_BYTES}")
+        return _failed(file, 1, 1, f"the file has {len(data)} bytes; a policy file has at most {MAX_BYTES}")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -94,14 +94,16 @@ def parse_yaml(data: bytes, file: str) -> YamlDoc:
                 break
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-        reader.problems.append(Problem(file, line, column, f"this is not YAML: {error.problem or error.context}"))
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        tab = mark is not None and text[mark.index : mark.index + 1] == "\t"  # YAML's own words for it help nobody
+        what = "a tab stands here; indent with spaces" if tab else error.problem or error.context
+        reader.problems.append(Problem(file, line, column, f"this is not YAML: {what}"))
         reader.root = None
     except yaml.YAMLError:
-        reader.problems.append(Problem(file, 0, 0, "this is not YAML"))
+        reader.problems.append(Problem(file, 1, 1, "this is not YAML"))
         reader.root = None
     if not reader.values and not reader.problems:
-        reader.problems.append(Problem(file, 0, 0, "the file is empty: a policy file starts with `residency: 1`"))
+        reader.problems.append(Problem(file, 1, 1, "the file is empty: a policy file starts with `residency: 1`"))
     return YamlDoc(file, reader.root, reader.values, reader.keys, tuple(reader.problems))
 
 
@@ -120,7 +122,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
 
 def _place(event: yaml.Event) -> Mark:
     mark = event.start_mark
-    return (0, 0) if mark is None else (mark.line + 1, mark.column + 1)
+    return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
 
 
 class _Reader:
