@@ -124,6 +124,8 @@ class EnforcementPoint:
             self.recorder.unread_request(self._mode, Reason.PATH_AMBIGUOUS)
             self.metrics.refusal(Reason.PATH_AMBIGUOUS, observed=True)
             match = self.policy.activities.match(request.method, request.path, request.raw_path, lenient=True)
+            if match.activity is None:
+                return None  # one finding is enough: enforced, the request would have been refused once
         if match.exempt is not None:
             self.recorder.exempt(match.exempt, self._mode)
             self.metrics.exempt()

@@ -110,11 +110,12 @@ def test_a_dark_launch_binds_nothing_and_tells_what_enforcing_would_do(policy: P
         ("PUT /files/{who}", "not_home", 1),
         ("PUT /files/{who}", "subject_unknown", 1),
         ("(no activity)", "path_ambiguous", 1),
-        ("(no activity)", "unclassified_route", 2),
+        ("(no activity)", "unclassified_route", 1),
     }
     assert [(row["sinks"], row["count"]) for row in told["would_move"]] == [("files-sg -> files-vn", 1)]
     assert "vn.d333.19.2" in told["would_move"][0]["rules"]
     assert told["open_intents"] == 0
+    assert told["no_act"] == []
     shown = run("--policy", str(policy))[1]
     for words in ("Would have been refused", "Would have gone to another sink", "not_home"):
         assert words in shown
@@ -140,8 +141,20 @@ def test_a_log_that_does_not_verify_exits_1(policy: Path) -> None:
     assert run("--policy", str(policy))[0] == 1
 
 
-def test_a_policy_that_does_not_hold_exits_1_with_the_line(policy: Path) -> None:
+def test_a_route_that_opens_its_own_database_is_told(policy: Path) -> None:
+    async def own(request: Request) -> PlainTextResponse:
+        await identify("an")
+        return PlainTextResponse("written elsewhere")
+
+    served = ResidencyMiddleware(Starlette(routes=[Route("/files/{who}", own, methods=["PUT"])]), policy=policy)
+    with TestClient(served, client=(HANOI, 50_000)) as client:
+        assert client.put("/files/an").status_code == 200
+    assert asked(policy)["no_act"] == ["PUT /files/{who}"]
+    assert "never an act on the store" in run("--policy", str(policy))[1]
+
+
+def test_a_policy_that_does_not_hold_is_wrong_use_and_told_with_the_line(policy: Path) -> None:
     policy.write_text(POLICY.replace("mode: observe", "mode: perhaps"))
     code, output = run("--policy", str(policy))
-    assert code == 1
+    assert code == 2
     assert "dark.yaml:5:7" in output
