@@ -15,6 +15,7 @@ as "committed" however the app leaves it: what was read stays read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
@@ -30,14 +31,24 @@ from residency.enforcement.acts import Act, Current
 from residency.enforcement.context import current
 from residency.errors import UsageError
 from residency.storage.routing import CHANGES
-from residency.storage.stores import RowSink, StoreHandle
+from residency.storage.stores import SESSION, RowSink, StoreHandle
 
 if TYPE_CHECKING:
     from sqlalchemy.orm.session import _EntityBindKey, _SessionBind
 
 __all__ = ["RoutedSession", "open_session"]
 
-_GATE: Final = "residency.session"
+# Statements by which a transaction would end, or another database be reached, without the session's knowing.
+_AROUND: Final = re.compile(
+    r"""(?:^|;)(?:\s|--[^\n]*\n|/\*.*?\*/)*
+    (?:COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:\w+\s+)?TO\b)
+    |ATTACH|DETACH|VACUUM
+    |PRAGMA\s+(?:\w+\s*\.\s*)?(?:query_only|writable_schema|journal_mode|locking_mode|synchronous)
+    |SET\s+(?:TRANSACTION|SESSION\s+CHARACTERISTICS|(?:(?:LOCAL|SESSION)\s+)?(?:default_)?transaction_read_only)
+    )\b""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+_LITERAL: Final = re.compile(r"'(?:[^']|'')*'")
 _gated: WeakSet[Engine] = WeakSet()
 
 
@@ -201,7 +212,7 @@ def _after_begin(session: Session, transaction: SessionTransaction, connection: 
         if connection.engine is not session._engine:
             session._dead = True
             raise UsageError("a routed session takes no bind: its store decides")
-        connection.info[_GATE] = session
+        connection.info[SESSION] = session
         if session._reads:
             session._confirm()
 
@@ -238,19 +249,30 @@ def _gate(engine: Engine) -> None:
     """Let the connections of `engine` that a routed session uses commit through that session only."""
     if engine not in _gated:
         event.listen(engine, "commit", _commit_gate)
+        event.listen(engine, "before_cursor_execute", _statement_gate)
         event.listen(engine, "checkin", _checkin)
         _gated.add(engine)
 
 
 def _commit_gate(connection: Connection) -> None:
     # `(await session.connection()).commit()` would go past the session's hooks: data there, and "rolled_back" said.
-    session = connection.info.get(_GATE)
+    session = connection.info.get(SESSION)
     if isinstance(session, RoutedSession) and not session._sent and not session._reads:
         raise UsageError("a routed session's connection is committed by the session, not by itself")
 
 
+def _statement_gate(connection: Connection, cursor: object, statement: str, *more: object) -> None:
+    # A COMMIT spelled as a statement leaves data there and "rolled_back" said; ATTACH reaches another sink's file.
+    if SESSION not in connection.info:
+        return
+    if ";" in statement:  # which a text that somebody wrote may hold
+        statement = _LITERAL.sub("''", statement)
+    if _AROUND.search(statement) is not None:
+        raise UsageError("a routed session takes no statement that ends its transaction or reaches another database")
+
+
 def _checkin(connection: object, record: Any) -> None:
-    record.info.pop(_GATE, None)
+    record.info.pop(SESSION, None)
 
 
 event.listen(RoutedSession, "before_flush", _before_flush)

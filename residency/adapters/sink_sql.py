@@ -19,8 +19,10 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from residency.errors import ResidencyError, SinkUnavailable, UsageError
+from residency.enforcement.context import current
+from residency.errors import NoDecision, ResidencyError, SinkUnavailable, UsageError
 from residency.model import Region
+from residency.storage.stores import SESSION
 
 __all__ = ["SqlSink"]
 
@@ -111,8 +113,9 @@ class SqlSink:
     async def ping(self) -> None:
         """Raise SinkUnavailable unless the sink can take a write now."""
         try:
-            async with self.engine.begin() as connection:
-                # For SQLite `begin` is BEGIN IMMEDIATE, which takes the write lock; elsewhere a standby says so.
+            async with self.engine.connect() as connection:
+                # It is rolled back. For SQLite it begins with BEGIN IMMEDIATE, which takes the write lock; elsewhere a
+                # standby says so.
                 answer = await connection.execute(text("SELECT 1" if self._sqlite else "SHOW transaction_read_only"))
                 if not self._sqlite and answer.scalar_one() != "off":
                     raise SinkUnavailable(f"sink {self._name!r} takes no writes")
@@ -174,6 +177,8 @@ class SqlSink:
 
     def _attend(self, engine: Engine, read_only: bool) -> None:
         event.listen(engine, "handle_error", self._translate(read_only))
+        if not read_only:
+            event.listen(engine, "commit", _commit_by_a_session)
         if not self._sqlite:
             if read_only:
                 event.listen(engine, "begin", _read_only_transaction)
@@ -198,6 +203,17 @@ class SqlSink:
             return None
 
         return translate
+
+
+def _commit_by_a_session(connection: Connection) -> None:
+    # An engine that was kept, or taken out of a session, would write for one person what was decided for another.
+    if SESSION in connection.info:
+        return
+    try:
+        current()
+    except NoDecision:
+        return  # set-up, outside any request
+    raise UsageError("inside a request only a routed session commits: take one from current().store(…)")
 
 
 def _make_file(file: Path) -> None:

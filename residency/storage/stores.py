@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from residency.enforcement.acts import Act, Current
+from residency.enforcement.context import current
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import ResidencyError, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
 from residency.storage.keys import check_key
 from residency.storage.routing import CHANGES, choose
 
-__all__ = ["RowSink", "SessionFactory", "StoreHandle", "Stores"]
+__all__ = ["SESSION", "RowSink", "SessionFactory", "StoreHandle", "Stores"]
+
+SESSION: Final = "residency.session"
+"""Under this key a connection's info holds the routed session it works for; without it no request may commit."""
 
 SessionFactory = Callable[[str], AbstractAsyncContextManager[Any]]
 
@@ -71,9 +75,13 @@ class StoreHandle:
 
         `resumed` = `sink` is where this handle's user went before, not one that the app asked for by name.
 
-        Raises: Refused, SubjectUnknown, UnknownStore, JournalFull, JournalFailed; then nothing was done.
+        Raises: Refused, SubjectUnknown, UnknownStore, JournalFull, JournalFailed, NoDecision outside a request,
+        UsageError under another decision than the one this handle is of; then nothing was done.
         """
         here = self._current
+        if current() is not here:
+            # Kept from one request for the next, it would put one person's data where another's belongs.
+            raise UsageError(f"a handle of store {self.name!r} is of use in its own request only: ask current() anew")
         # Facts that moved since the last decision may move the route, so they are reread before it is taken.
         here.point.refresh(here)
         verdict = self.route(operation=operation, sink=sink)

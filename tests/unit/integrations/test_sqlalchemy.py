@@ -543,6 +543,67 @@ async def test_a_connection_taken_out_of_the_session_does_not_commit_past_it(wor
     assert world.acts() == [("people-vn", "rolled_back")]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COMMIT",
+        " /* so */ -- and so\n end transaction",
+        "rollback",
+        "BEGIN IMMEDIATE",
+        "SELECT 1; COMMIT",
+        "ATTACH DATABASE 'sg.db' AS elsewhere",
+        "VACUUM INTO 'sg.db'",
+        "SET TRANSACTION READ WRITE",
+        "SET LOCAL transaction_read_only = off",
+    ],
+)
+async def test_no_statement_ends_a_transaction_or_reaches_another_sink_behind_the_sessions_back(
+    world: World, statement: str
+) -> None:
+    with world.request():
+        async with Session() as session:
+            await session.execute(text("INSERT INTO person VALUES ('1', 'An; commit')"))
+            with pytest.raises(UsageError, match="ends its transaction or reaches another"):
+                await session.execute(text(statement))
+            await session.rollback()
+    assert world.names("vn") == world.names("sg") == []
+    assert world.acts() == [("people-vn", "rolled_back")]
+
+
+async def test_a_connection_that_reads_cannot_be_told_to_write(world: World) -> None:
+    with world.request("GET"):
+        async with Session() as session:
+            await session.scalar(select(func.count()).select_from(Person))
+            with pytest.raises(UsageError, match="takes no statement"):
+                await session.execute(text("PRAGMA query_only = OFF"))
+    assert world.names("vn") == []
+
+
+async def test_savepoints_of_the_sessions_own_are_none_of_those_statements(world: World) -> None:
+    with world.request():
+        async with Session.begin() as session:
+            async with session.begin_nested():
+                session.add(Person(name="An"))
+            nested = await session.begin_nested()
+            session.add(Person(name="Binh"))
+            await nested.rollback()
+    assert world.names("vn") == ["An"]
+
+
+async def test_an_engine_kept_from_another_request_commits_nothing_in_this_one(world: World) -> None:
+    with world.request(address=SINGAPORE, who="us"):
+        async with Session.begin() as session:
+            session.add(Person(name="Us"))
+            kept = (await session.connection()).engine
+    with world.request(who="an"):
+        for engine in (kept, world.sg.engine):
+            with pytest.raises(UsageError, match="only a routed session commits"):
+                async with engine.begin() as connection:
+                    await connection.execute(text("INSERT INTO person VALUES ('9', 'An')"))
+        await world.stores.ping()
+    assert world.names("sg") == ["Us"]
+
+
 async def test_the_handles_own_session_is_routed_alike(world: World) -> None:
     with world.request() as here:
         async with here.store("people").session() as session:

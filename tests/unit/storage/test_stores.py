@@ -24,7 +24,15 @@ from residency.enforcement.acts import Current
 from residency.enforcement.context import current, enter, leave
 from residency.enforcement.point import EnforcementPoint, Identifying, Request
 from residency.enforcement.recorder import Recorder
-from residency.errors import JournalFailed, Refused, ResidencyError, SinkUnavailable, UnknownStore, UsageError
+from residency.errors import (
+    JournalFailed,
+    NoDecision,
+    Refused,
+    ResidencyError,
+    SinkUnavailable,
+    UnknownStore,
+    UsageError,
+)
 from residency.model import Pin, Region, StopOrder
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
@@ -253,6 +261,17 @@ async def test_a_listing_that_is_left_early_is_one_act(world: World) -> None:
         assert await anext(listing) == "a"
         await listing.aclose()  # type: ignore[attr-defined]
     assert world.acts()[2:] == [("files-vn", "read", "committed")]
+
+
+async def test_a_handle_kept_from_one_request_is_of_no_use_to_the_next(world: World) -> None:
+    with world.request(address=SINGAPORE, who="us") as kept:
+        await kept.put("us/1", b"mine")
+    with pytest.raises(NoDecision):
+        await kept.put("an/1", b"hers")
+    with world.request(who="an"), pytest.raises(UsageError, match="its own request only"):
+        await kept.put("an/1", b"hers")
+    assert [key async for key in world.sg.keys("")] == ["us/1"]
+    assert len(world.acts()) == 1
 
 
 async def test_a_bad_key_begins_no_act(world: World) -> None:
