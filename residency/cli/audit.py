@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +41,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 @audit_app.command(epilog="Example: residency audit verify ./demo-data/log --key ./log.vkey")
 def verify(folder: Folder, key: Key = None, as_json: Json = False) -> None:
-    """Recompute the whole log: signature, tree, entries, intents and outcomes."""
+    """Recompute the whole log: signature, tree, entries, intents and outcomes.
+
+    Exit 0 = the log holds, 1 = it does not, 2 = wrong use.
+    """
     checkpoint: Checkpoint | None = None
     kinds: Counter[str] = Counter()
     pairs = Pairs()
@@ -87,7 +91,10 @@ def show(
     kind: Annotated[str | None, typer.Option("--kind", help=f"Only one of: {', '.join(sorted(KINDS))}.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the newest entries of a log, once the log has been checked."""
+    """Show the newest entries of a log, once the log has been checked.
+
+    Exit 0 = shown, 1 = the log does not hold, 2 = wrong use.
+    """
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"one of {', '.join(sorted(KINDS))}", param_hint="--kind")
     newest: deque[tuple[int, Entry]] = deque(maxlen=last)
@@ -103,24 +110,16 @@ def show(
         for index, entry in newest:
             print(json.dumps({"index": index, **_document(entry)}, ensure_ascii=False))
         return
-    table = Table("index", "time (UTC)", "kind", "effect", "activity", "sink", "rules", "reason")
-    for index, entry in newest:
-        table.add_row(
-            str(index),
-            _when(entry.at),
-            entry.kind + (f" ({entry.act})" if entry.act is not None else ""),
-            _cell(entry.effect),
-            _cell(entry.activity or entry.note),
-            _cell(entry.sink),
-            _cell(", ".join(entry.rules) or None),
-            _cell(entry.reason),
-        )
-    Console().print(table)
+    for line in _told(newest):
+        print(line)
 
 
 @audit_app.command("open", epilog="Example: residency audit open ./demo-data/log --json")
 def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None:
-    """List intents without an outcome, with their age: acts begun whose end the log does not know."""
+    """List intents without an outcome, with their age: acts begun whose end the log does not know.
+
+    Exit 0 = listed, 1 = the log does not hold, 2 = wrong use.
+    """
     pairs = Pairs()
     read = _reader(folder)
     try:
@@ -151,7 +150,10 @@ def prove(
     index: Annotated[int, typer.Argument(metavar="INDEX", help="The entry's number in the log, from 0.")],
     key: Key = None,
 ) -> None:
-    """Print one JSON document: an entry, its inclusion proof and the signed checkpoint it leads to."""
+    """Print one JSON document: an entry, its inclusion proof and the signed checkpoint it leads to.
+
+    Exit 0 = printed, 1 = the log does not hold, 2 = wrong use.
+    """
     read = _reader(folder)
     try:
         verifier = _key(folder, key)
@@ -201,7 +203,8 @@ def _key(folder: Path, key: Path | None) -> VerifierKey:
 def _entries(read: Read, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool) -> Iterator[Entry]:
     """Every entry, parsed and taken in by `pairs`; the log holds once this is exhausted."""
     raw: Iterable[bytes] = verify_entries(read, checkpoint)
-    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+    console = Console(stderr=True)  # where it is no terminal, rich would leave an empty line behind
+    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
         task = bar.add_task("recomputing the log", total=checkpoint.size)
         for index, data in enumerate(raw):
             try:
@@ -220,6 +223,25 @@ def _fail(message: str, as_json: bool, **more: object) -> NoReturn:
     else:
         Console(stderr=True).print(f"[bold red]Does not hold:[/] {escape(message)}")
     raise typer.Exit(1)
+
+
+def _told(entries: Iterable[tuple[int, Entry]]) -> Iterator[str]:
+    """The entries as lines, the day and the rules said only where they change: a table would be cut at 80 columns."""
+    day = ""
+    rules: tuple[str, ...] = ()
+    for index, entry in entries:
+        date, _, clock = _when(entry.at).partition(" ")
+        if date != day:
+            yield f"{date} (UTC)"
+            day = date
+        kind = entry.kind + (f" ({entry.act})" if entry.act is not None else "")
+        what = entry.activity or entry.note or ""
+        where = f" -> {entry.sink}" if entry.sink is not None else ""
+        why = f" [{entry.reason}]" if entry.reason is not None else ""
+        yield f"{index:>6}  {clock}  {kind:<19} {entry.effect or '':<6} {what}{where}{why}".rstrip()
+        if entry.rules and entry.rules != rules:
+            yield from textwrap.wrap(", ".join(entry.rules), 80, initial_indent=" " * 22, subsequent_indent=" " * 22)
+        rules = entry.rules
 
 
 def _document(entry: Entry) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from residency.jurisdiction.resolve import resolve
 from residency.model import Effect, Reason
 from residency.policy.compiler import Policy
 from residency.policy.explain import explain as tell
+from residency.policy.problems import nearest
 from residency.signals.country import CountryTable, network_signals
 from residency.signals.identity import ClaimMap, identity
 from residency.signals.inet import canonical
@@ -33,9 +34,7 @@ def explain(
     claim: Annotated[
         list[str] | None, typer.Option("--claim", help="A claim of a verified identity.", metavar="K=V")
     ] = None,
-    at: Annotated[
-        str | None, typer.Option("--at", help="The day, as 2026-09-01; else now.", metavar="DATE")
-    ] = None,
+    at: Annotated[str | None, typer.Option("--at", help="The day, as 2026-09-01; else now.", metavar="DATE")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Tell what would be decided for one request, and why; only rules in force at DATE are cited.
@@ -50,6 +49,8 @@ def explain(
     method, _, path = route.partition(" ")
     if not method or not path.startswith("/"):
         _wrong('--route is a method and a path, as in "POST /v1/people"')
+    if "?" in path or "#" in path:
+        _wrong("--route is a path without a query")
     try:
         loaded = load(policy)
     except PolicyError as error:
@@ -115,12 +116,16 @@ def _names(policy: Policy) -> ClaimMap:
 def _claims(pairs: list[str] | tuple[str, ...], policy: Policy) -> Mapping[str, object]:
     names = _names(policy)
     ours = {word: getattr(names, word) for word in ("citizenship", "residence", "verified_by", "age", "consents")}
+    known = sorted({*ours.values(), names.subject} - {*ours})
     claims: dict[str, object] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             _wrong("--claim is a name and a value, as in --claim citizenship=VN")
         name = ours.get(key, key)
+        if name not in known and name not in ours.values():
+            hint = nearest(key, [*ours, *known]) or f"; known: {', '.join([*ours, *known])}"
+            _wrong(f"--claim {key}: nothing reads such a claim{hint}")
         if name in (names.verified_by, names.consents):
             claims[name] = value.split(",")
         elif name == names.age and value.isascii() and value.isdecimal() and len(value) < 4:

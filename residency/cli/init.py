@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,7 +16,9 @@ from residency.policy.parser import parse_deployment
 
 __all__ = ["init"]
 
-_TEMPLATE = """\
+_URL: Final = "sqlite+aiosqlite:///./residency-data/people-today.db"
+_SQLITE: Final = re.compile(r"(sqlite(?:\+aiosqlite)?:///)([^/:?$][^?$]*)")
+_TEMPLATE: Final = """\
 residency: 1
 kind: deployment
 name: {name}
@@ -26,6 +29,7 @@ laws: [vn/*]
 regions:
   vn: {{country: VN}}
   today: {{country: {country}}}
+# Places with a dot in front start from this file's folder.
 sinks:
   people-today: {{region: today, provider: {country}, keys: {country}, encrypted: true, url: {url}}}
   people-vn: {{region: vn, provider: VN, keys: VN, encrypted: true, url: "sqlite+aiosqlite:///./residency-data/people-vn.db"}}
@@ -48,18 +52,18 @@ def init(
     file: Annotated[Path, typer.Argument(help="the deployment file to write")] = Path("residency.yaml"),
     name: Annotated[str, typer.Option(help="the deployment's name")] = "my-api",
     country: Annotated[str, typer.Option(help="where you are established and your data lies today")] = "VN",
-    url: Annotated[
-        str, typer.Option(help="the database your data lies in today")
-    ] = "sqlite+aiosqlite:///./residency-data/people-today.db",
+    url: Annotated[str, typer.Option(help="the database your data lies in today")] = _URL,
 ) -> None:
     """Write a deployment file to start from; it observes and binds nothing until you say so.
+
+    Exit 0 = written, 1 = a file is there already or cannot be written, 2 = wrong use.
 
     Example: residency init policies/deployments/my-api.yaml --name my-api --country SG
     """
     if not is_place(country):
         typer.echo(f"residency init: {country!r} is no country code such as VN", err=True)
         raise typer.Exit(2)
-    text = _TEMPLATE.format(name=name, country=country, url=json.dumps(url))
+    text = _TEMPLATE.format(name=name, country=country, url=json.dumps(_from_file(url, file)))
     try:
         parse_deployment(text.encode(), str(file), os.environ)
     except PolicyError as error:
@@ -75,7 +79,16 @@ def init(
     except OSError as error:
         typer.echo(f"residency init: {file} cannot be written ({error.strerror})", err=True)
         raise typer.Exit(1) from None
-    typer.echo(
-        f"wrote {file}\nnext: residency check {file}; residency explain --policy {file} "
-        '--route "POST /v1/people" --ip 113.160.0.1'
-    )
+    typer.echo(f"wrote {file}: put your own routes and places into it, then")
+    typer.echo(f"  residency check {file}")
+    typer.echo(f"  residency doctor --policy {file}")
+    typer.echo(f'  residency explain --policy {file} --route "POST /v1/people" --ip 113.160.0.1')
+    typer.echo("Keep residency-data/ out of version control: keys lie there.")
+
+
+def _from_file(url: str, file: Path) -> str:
+    """`url` with an SQLite path that starts here made to start from `file`'s folder, as the language reads it."""
+    found = _SQLITE.fullmatch(url)
+    if found is None or url == _URL:
+        return url
+    return f"{found[1]}{os.path.relpath(found[2], file.parent)}"

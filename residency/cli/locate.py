@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from residency.adapters.mmdb import MmdbCountries, embedded
 from residency.errors import AddressDataUnavailable
@@ -26,8 +28,8 @@ def locate(
 ) -> None:
     """The country that the address table gives for each address; "-" in text and null in JSON where it gives none.
 
-    Private, loopback and reserved addresses have none. Exit 0 = all were addresses, 1 = one was not or the table
-    cannot be read, 2 = wrong use.
+    Private, loopback and reserved addresses have none. Exit 0 = all were addresses, 1 = one was not, 2 = wrong
+    use, a table that cannot be read included.
 
     Example: residency locate --json 14.160.0.1 2001:ee0::1
     """
@@ -38,12 +40,21 @@ def locate(
         table = embedded() if db is None else MmdbCountries(db)
         if info:
             _print_info(table, as_json=as_json)
-        bad = sum(_print_country(text, table, as_json=as_json) for text in _each(addresses or ()))
+        with _progress() as bar:
+            asked = bar.track(_each(addresses or ()), total=None, description="located")
+            bad = sum(_print_country(text, table, as_json=as_json) for text in asked)
     except AddressDataUnavailable as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        typer.echo(f"residency locate: {error}", err=True)
+        raise typer.Exit(2) from None
     if bad:
         raise typer.Exit(1)
+
+
+def _progress() -> Progress:
+    """A counter on stderr, where somebody looks at it and does not see the lines themselves."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} addresses"), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=sys.stdout.isatty() or not console.is_terminal)
 
 
 def _each(addresses: Iterable[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from residency.adapters.policy_files import load
@@ -16,6 +17,8 @@ from residency.policy.compiler import Policy
 
 __all__ = ["routes"]
 
+_WIDEST = 10_000
+
 
 def routes(
     policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="F")] = None,
@@ -23,7 +26,7 @@ def routes(
 ) -> None:
     """List what each route does with data, whose it is and where it goes.
 
-    Exit 0 = listed, 1 = the policy does not hold, 2 = wrong use.
+    Exit 0 = listed, 2 = wrong use, a policy that does not hold included.
 
     Example: residency routes --policy policies/deployments/social-api.yaml
     """
@@ -34,23 +37,34 @@ def routes(
         loaded = load(policy)
     except PolicyError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(2) from None
     listed = _listed(loaded)
     if as_json:
         for row in listed:
             typer.echo(json.dumps(row, ensure_ascii=False))
         return
-    table = Table()
-    for name in ("method", "path", "subject", "operation", "data", "store", "sinks"):
-        table.add_column(name, no_wrap=name in ("method", "path"))  # a route that is cut short names another route
+    console, table = Console(), Table()
+    for name in ("route", "subject", "operation", "data", "store"):
+        table.add_column(name)
     for row in listed:
-        if row["exempt"]:
-            table.add_row(row["method"], row["path"], "exempt", "", "", "", "", style="dim")
-        else:
-            data, sinks = ", ".join(row["data"]), ", ".join(row["sinks"])
-            table.add_row(row["method"], row["path"], row["subject"], row["operation"], data, row["store"] or "", sinks)
-    Console().print(table)
+        table.add_row(*map(escape, _cells(row)), style="dim" if row["exempt"] else None)
+    if console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum <= console.width:
+        console.print(table)
+    else:  # a column that is cut short names another route
+        for row in listed:
+            route, subject, *rest = _cells(row)
+            typer.echo(route)
+            typer.echo("    " + "; ".join(filter(None, (f"subject {subject}" if rest[0] else subject, *rest))))
     typer.echo(f"a route that is not listed: {loaded.deployment.unclassified}")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """What is shown of a route, the route itself first."""
+    route = f"{row['method']} {row['path']}"
+    if row["exempt"]:
+        return [route, "exempt", "", "", ""]
+    store = f"{row['store']}: {', '.join(row['sinks'])}" if row["store"] is not None else ""
+    return [route, row["subject"], row["operation"], ", ".join(row["data"]), store]
 
 
 def _listed(policy: Policy) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,8 @@ def status(
 ) -> None:
     """What this deployment decided and refused; in `mode: observe`, what it would have refused or sent elsewhere.
 
-    Reads the published log (a running instance publishes within a second). Exit 1 where the log does not verify.
+    Reads the published log (a running instance publishes within a second). Exit 0 = told, 1 = the log does not
+    verify, 2 = wrong use, a policy that does not hold included.
 
     Example: residency status --policy policies/deployments/social-api.yaml
     """
@@ -42,10 +44,11 @@ def status(
     try:
         loaded = policy_files.load(policy)
         audit = Path(loaded.base) / loaded.deployment.audit.folder
-        summary = _summary(audit / "log")
+        stored = {activity.name for activity in loaded.deployment.activities if activity.store is not None}
+        summary = _summary(audit / "log", stored)
     except PolicyError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(2) from None
     except ResidencyError as error:
         typer.echo(f"residency status: {error}", err=True)
         raise typer.Exit(1) from None
@@ -56,23 +59,32 @@ def status(
         _show(console, report, loaded.deployment.mode)
 
 
-def _summary(log: Path) -> dict[str, object]:
+def _summary(log: Path, stored: Collection[str]) -> dict[str, object]:
+    """What the log holds. `stored` = the activities that name a store."""
     files = LogFiles(log)
     key = files.read("log.vkey")
     if key is None:
-        return {"entries": 0, "open_intents": 0, "kinds": {}, "refused": [], "would_refuse": [], "would_move": []}
+        nothing: dict[str, object] = {"entries": 0, "open_intents": 0, "kinds": {}}
+        return nothing | {"refused": [], "would_refuse": [], "would_move": [], "no_act": []}
     checkpoint = read_checkpoint(files.read, parse_verifier_key(key.decode().strip()))
     kinds: Counter[str] = Counter()
     refused: Counter[tuple[str, str, str]] = Counter()
     would: Counter[tuple[str, str, str]] = Counter()
     moved: Counter[tuple[str, str, str]] = Counter()
     pairs = Pairs()
+    idle: Counter[str] = Counter()
+    acted: set[str] = set()
     size = 0
     for index, data in enumerate(verify_entries(files.read, checkpoint)):
         entry = parse_entry(data)
         pairs.add(index, entry)
         size = index + 1
         kinds[entry.kind] += 1
+        if entry.activity is not None and entry.activity in stored:
+            if entry.kind == "intent":
+                acted.add(entry.activity)
+            elif entry.kind == "decision" and entry.effect == "permit":
+                idle[entry.activity] += 1
         if entry.kind == "refusal":
             refused[_what(entry)] += 1
         elif entry.mode == "observe" and entry.kind in ("decision", "intent") and entry.effect != "permit":
@@ -89,6 +101,7 @@ def _summary(log: Path) -> dict[str, object]:
         "refused": _rows(refused),
         "would_refuse": _rows(would),
         "would_move": _rows(moved, "sinks"),
+        "no_act": sorted(set(idle) - acted),
     }
 
 
@@ -122,3 +135,7 @@ def _show(console: Console, report: dict[str, object], mode: str) -> None:
         for row in rows:
             table.add_row(*(str(row[c]) for c in ("activity", what, "rules", "count")))
         console.print(table)
+    idle = report["no_act"]
+    if isinstance(idle, list) and idle:
+        console.print(f"Permitted, yet never an act on the store they name: {', '.join(idle)}.", highlight=False)
+        console.print("Where such a route opens a database of its own, nothing of that is seen, moved or recorded.")

@@ -178,12 +178,19 @@ def _lines(decision: Decision, signals: Sequence[Signal], route: str, at: str) -
             cited = "; ".join(r.citation for r in verdict.rules) if verdict.reason is not None else ""
             sink = verdict.sink
             yield f"  {sink.name} in {sink.place}: {_EFFECTS[verdict.effect]}{because}{' by ' if cited else ''}{cited}"
-    missing = dict.fromkeys([*decision.unmet, *(c for v in decision.sinks for c in v.unmet)])
-    if missing:
+    if decision.unmet:
         yield "What is missing"
-        for clause in missing:
-            yield f"  {' or '.join(sorted(clause)) if clause else 'nothing can satisfy this: it is forbidden'}"
+        yield from (f"  {_any_of(clause)}" for clause in decision.unmet)
+    # What a sink asks is not missing where the activity is permitted and another sink takes the data.
+    lacking = [(v.sink.name, clause) for v in decision.sinks for clause in v.unmet if clause not in decision.unmet]
+    if lacking:
+        yield "What another sink would need"
+        yield from (f"  {name}: {_any_of(clause)}" for name, clause in lacking)
     yield from _must(decision.duty)
+
+
+def _any_of(clause: frozenset[str]) -> str:
+    return " or ".join(sorted(clause)) if clause else "nothing can satisfy this: it is forbidden"
 
 
 def _cited(rules: Iterable[RuleRef]) -> Iterable[str]:
@@ -198,7 +205,7 @@ def _must(duty: Duty) -> Iterable[str]:
         *(f"a copy in {place}" for place in sorted(duty.copies)),
         *(f"first recorded in {place}" for place in sorted(duty.first_write)),
         *([f"rest only in {', '.join(sorted(duty.only)) or 'no place at all'}"] if duty.only is not None else []),
-        *(f"keep {_retention(r)}" for r in sorted(duty.retain)),
+        *(f"keep {_retention(r).replace('_', ' ')}" for r in sorted(duty.retain)),
         *([f"log {', '.join(sorted(duty.log))}"] if duty.log else []),
         *([f"label {', '.join(sorted(duty.label))}"] if duty.label else []),
     ]

@@ -140,3 +140,18 @@ def test_every_help_has_an_example(command: str) -> None:
     result = runner.invoke(audit_app, [command, "--help"])
     assert result.exit_code == 0
     assert "Example: residency audit" in result.output
+
+
+def test_entries_are_shown_in_full_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    intent = replace(INTENT, activity="POST /v1/people/export-to-singapore", rules=("vn.l116.25.3", "vn.d333.19.2"))
+    later = replace(intent, id="0.1", kind="outcome", act="committed", of="0.0", at=intent.at + 86_400_000_000)
+    log = write_log(tmp_path / "log", [format_entry(entry) for entry in (intent, later)])
+    lines = runner.invoke(audit_app, ["show", str(log)]).output.splitlines()
+    assert [line.split() for line in lines] == [
+        ["2026-11-18", "(UTC)"],
+        ["0", "11:06:40.000", "intent", "permit", "POST", "/v1/people/export-to-singapore", "->", "people-vn"],
+        ["vn.l116.25.3,", "vn.d333.19.2"],
+        ["2026-11-19", "(UTC)"],
+        "1 11:06:40.000 outcome (committed) permit POST /v1/people/export-to-singapore -> people-vn".split(),
+    ]

@@ -63,6 +63,8 @@ def test_a_route_nobody_named_and_an_ambiguous_path_are_refused_and_an_exempt_on
         ["--policy", POLICY, "--route", "GET /v1/posts", "--ip", "nonsense"],
         ["--policy", POLICY, "--route", "GET /v1/posts", "--at", "yesterday"],
         ["--policy", POLICY, "--route", "GET /v1/posts", "--claim", "citizenship"],
+        ["--policy", POLICY, "--route", "GET /v1/posts", "--claim", "citizen=VN"],
+        ["--policy", POLICY, "--route", "GET /v1/posts?author=1"],
         ["--policy", "no-such-file.yaml", "--route", "GET /v1/posts"],
     ],
 )  # fmt: skip
@@ -70,3 +72,16 @@ def test_wrong_use_exits_2_with_a_word_of_help(args: list[str]) -> None:
     code, output = run(*args)
     assert code == 2
     assert output.strip()
+
+
+def test_a_claim_that_nothing_reads_is_told_with_the_nearest_word() -> None:
+    output = run("--policy", POLICY, "--route", "GET /v1/posts", "--claim", "verified=phone")[1]
+    assert "did you mean `verified_by`?" in output
+
+
+def test_what_only_another_sink_would_need_is_not_missing() -> None:
+    code, output = run("--policy", POLICY, "--route", "POST /v1/people", "--ip", "5.9.0.1", "--claim", "citizenship=VN")
+    assert code == 0
+    assert "What is missing" not in output
+    assert "What another sink would need\n  people-sg: filing:vn.transfer_dossier" in output
+    assert "at_most" not in output

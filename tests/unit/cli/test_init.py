@@ -57,3 +57,12 @@ def test_an_answer_that_makes_no_policy_writes_nothing(tmp_path: Path, option: t
 def test_a_place_that_cannot_be_written_exits_1(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert run(str(tmp_path / "file" / "residency.yaml"))[0] == 1
+
+
+def test_a_database_named_from_here_is_found_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = run("policies/deep/residency.yaml", "--url", "sqlite+aiosqlite:///./data/app.db")
+    assert code == 0
+    assert "out of version control" in output
+    url = load(tmp_path / "policies/deep/residency.yaml", {}).deployment.sinks["people-today"].url.reveal()
+    assert url == "sqlite+aiosqlite:///../../data/app.db"

@@ -71,6 +71,13 @@ def test_a_database_that_cannot_be_read_is_said_and_does_not_hold(tmp_path: Path
     if content is not None:
         path.write_bytes(content)
     result = CliRunner().invoke(APP, ["--db", str(path), "14.160.0.1"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "own.mmdb" in result.stderr
     assert result.stdout == ""
+
+
+def test_progress_stays_out_of_what_a_program_reads() -> None:
+    result = CliRunner().invoke(APP, ["-"], input="14.160.0.1\n" * 5_000)
+    assert result.exit_code == 0
+    assert result.stdout == "14.160.0.1\tVN\n" * 5_000
+    assert result.stderr == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -36,6 +37,15 @@ def test_the_table_cuts_no_path_short() -> None:
     assert "a route that is not listed: deny" in output
 
 
-def test_no_policy_is_wrong_use_and_a_bad_one_does_not_hold() -> None:
+def test_nothing_is_cut_short_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in ("60", "80", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        output = run("--policy", POLICY)[1]
+        assert "…" not in output
+        for words in ("POST /v1/people", "path.id", "account, personal", "people: people-vn, people-sg"):
+            assert words in output
+
+
+def test_no_policy_and_one_that_does_not_hold_are_wrong_use() -> None:
     assert run()[0] == 2
-    assert run("--policy", "no-such-file.yaml")[0] == 1
+    assert run("--policy", "no-such-file.yaml")[0] == 2
