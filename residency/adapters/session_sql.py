@@ -56,9 +56,18 @@ class RoutedSession(Session):
     """A Session whose engine is the sink that the newest decision names, frozen at first use until it is closed."""
 
     def __init__(
-        self, bind: object = None, *, store: str, blocking: bool = False, binds: object = None, **kw: Any
+        self,
+        bind: object = None,
+        *,
+        store: str,
+        sink: str | None = None,
+        blocking: bool = False,
+        binds: object = None,
+        **kw: Any,
     ) -> None:
         """`store` as the deployment names it; `blocking` for use in a thread, without an event loop.
+
+        `sink` asks for one of the store's sinks by name: it is that one or a refusal, never another in its place.
 
         Raises: UsageError where a bind, binds or two-phase commit is asked for, which would go around the routing.
         """
@@ -66,6 +75,7 @@ class RoutedSession(Session):
             raise UsageError("a routed session takes no bind, no binds and no two-phase commit: its store decides")
         super().__init__(**kw)
         self._store = store
+        self._sink = sink
         self._blocking = blocking
         # Whose data this session holds: objects in its identity map come from there, so this outlives a commit.
         self._frozen: tuple[Current, str | None, str] | None = None
@@ -127,7 +137,8 @@ class RoutedSession(Session):
     def _begin_act(self) -> Engine:
         here = self._check()
         handle: StoreHandle = here.store(self._store)
-        act = handle.begin(sink=self._frozen[2] if self._frozen is not None else None, resumed=True)
+        before = self._frozen[2] if self._frozen is not None else self._sink
+        act = handle.begin(sink=before, resumed=self._sink is None)
         try:
             sink = handle.sink(act.sink)
             if not isinstance(sink, RowSink):

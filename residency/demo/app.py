@@ -19,9 +19,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from residency import ResidencyMiddleware, about, current, identify  # residency
+from residency import ResidencyMiddleware, about, identify  # residency
 from residency.demo.receipt import receipt
 from residency.demo.tables import Message, Person, Post
 from residency.integrations.sqlalchemy import async_sessionmaker, uuid7_key  # residency
@@ -32,6 +31,7 @@ POLICY = Path(__file__).with_name("demo.yaml")
 TOKEN_KEY = OctKey.import_key((Path(os.environ["DEMO_DATA"]) / "app-token.key").read_bytes())
 
 Session = async_sessionmaker("people")  # residency: was async_sessionmaker(create_async_engine(URL))
+Singapore = async_sessionmaker("people", sink="people-sg")  # residency: that sink or a refusal
 
 app = FastAPI(title="A small social API", summary="People, posts and chat, each stored where their law wants them.")
 app.add_middleware(ResidencyMiddleware, policy=POLICY)  # residency
@@ -136,13 +136,8 @@ async def read_post(id: str, author: str) -> dict[str, Any]:  # noqa: A002 - the
 @app.post("/v1/people/export-to-singapore", status_code=201)
 async def export_to_singapore(id: Annotated[str, Depends(account)], copy: NewPerson) -> dict[str, Any]:  # noqa: A002
     """Deliberately wrong: copies a profile to Singapore by name, whoever it is about."""
-    store = current().store("people")
-    act = store.begin(sink="people-sg")  # residency: refused here for whom the law keeps at home
-    await act.confirm()
-    async with AsyncSession(store.sink("people-sg").engine) as session, session.begin():
+    async with Singapore.begin() as session:  # residency: refused here for whom the law keeps at home
         await session.merge(Person(id=id, **copy.model_dump()))
-    act.outcome("committed")
-    await act.settled()
     return {"id": id, "receipt": receipt("people-sg")}
 
 

@@ -35,22 +35,26 @@ _keys = KeyMaker(SystemClock(), SystemEntropy())
 
 
 def async_sessionmaker(
-    store: str, *, expire_on_commit: bool = False, **kw: Any
+    store: str, *, sink: str | None = None, expire_on_commit: bool = False, **kw: Any
 ) -> sa_asyncio.async_sessionmaker[AsyncSession]:
     """SQLAlchemy's `async_sessionmaker`, with a store's name in the engine's place. `kw` go to each session.
+
+    `sink` asks for one of the store's sinks by name: it is that one or a refusal, never another in its place.
 
     Its sessions raise NoDecision outside a request, Refused where the decision forbids the act, UsageError where they
     are used for two subjects or change data in an activity declared `read`.
     """
     return sa_asyncio.async_sessionmaker(
-        expire_on_commit=expire_on_commit, sync_session_class=RoutedSession, store=store, **kw
+        expire_on_commit=expire_on_commit, sync_session_class=RoutedSession, store=store, sink=sink, **kw
     )
 
 
-def sessionmaker(store: str, *, expire_on_commit: bool = False, **kw: Any) -> sa_orm.sessionmaker[RoutedSession]:
-    """SQLAlchemy's `sessionmaker`, for sync endpoints that run in a thread pool. Errors as `async_sessionmaker`."""
+def sessionmaker(
+    store: str, *, sink: str | None = None, expire_on_commit: bool = False, **kw: Any
+) -> sa_orm.sessionmaker[RoutedSession]:
+    """SQLAlchemy's `sessionmaker`, for sync endpoints that run in a thread pool. All else as `async_sessionmaker`."""
     return sa_orm.sessionmaker(
-        class_=RoutedSession, expire_on_commit=expire_on_commit, store=store, blocking=True, **kw
+        class_=RoutedSession, expire_on_commit=expire_on_commit, store=store, sink=sink, blocking=True, **kw
     )
 
 
