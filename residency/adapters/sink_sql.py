@@ -178,13 +178,26 @@ class SqlSink:
     def _attend(self, engine: Engine, read_only: bool) -> None:
         event.listen(engine, "handle_error", self._translate(read_only))
         if not read_only:
-            event.listen(engine, "commit", _commit_by_a_session)
+            event.listen(engine, "commit", self._commit_by_an_act)
         if not self._sqlite:
             if read_only:
                 event.listen(engine, "begin", _read_only_transaction)
             return
         event.listen(engine, "connect", _set_up_read_only if read_only else _set_up)
         event.listen(engine, "begin", _begin if read_only else _begin_immediate)
+
+    def _commit_by_an_act(self, connection: Connection) -> None:
+        # An engine that was kept, or taken out of a session, would write for one person what was decided for another.
+        if SESSION in connection.info:
+            return  # the session knows its act
+        try:
+            acting = current().changes(self._name)
+        except NoDecision:
+            return  # set-up, outside any request
+        if not acting:
+            raise UsageError(
+                f"inside a request sink {self._name!r} is written by a routed session or a confirmed act, by nothing else"
+            )
 
     def _translate(self, read_only: bool) -> Any:
         """A listener that turns the driver's errors about the database into our own, which name the sink only."""
@@ -203,17 +216,6 @@ class SqlSink:
             return None
 
         return translate
-
-
-def _commit_by_a_session(connection: Connection) -> None:
-    # An engine that was kept, or taken out of a session, would write for one person what was decided for another.
-    if SESSION in connection.info:
-        return
-    try:
-        current()
-    except NoDecision:
-        return  # set-up, outside any request
-    raise UsageError("inside a request only a routed session commits: take one from current().store(…)")
 
 
 def _make_file(file: Path) -> None:

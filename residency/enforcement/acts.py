@@ -40,6 +40,7 @@ class Current:
 
     __slots__ = (
         "_alias",
+        "_changing",
         "_recorded",
         "_start",
         "_stores",
@@ -81,6 +82,7 @@ class Current:
         self._recorded: Decision | None = None
         self._start = (signals, evidence)
         self._alias: str | None = None
+        self._changing: list[str] = []
         self._stores: dict[str, Any] = {}
 
     @property
@@ -112,6 +114,10 @@ class Current:
             self._check_store(name)
             handle = self._stores[name] = self.point.stores.handle(self, name)
         return handle
+
+    def changes(self, sink: str) -> bool:
+        """Whether an act that changes data on `sink` is confirmed and has not told its outcome yet."""
+        return sink in self._changing
 
     async def identify(self, subject: str, claims: Mapping[str, object], *, verified: bool) -> None:
         """Take in who the subject is and decide again. Raises: UsageError, Refused, PinsUnavailable, JournalFull."""
@@ -247,13 +253,14 @@ class Current:
 class Act:
     """One unit of work on one sink: confirm before its effect, tell the outcome after it."""
 
-    __slots__ = ("_current", "_outcome_seq", "_pin", "_seq", "_told", "id", "operation", "sink")
+    __slots__ = ("_confirmed", "_current", "_outcome_seq", "_pin", "_seq", "_told", "id", "operation", "sink")
 
     def __init__(self, current: Current, entry: str, seq: int, sink: str, operation: Operation) -> None:
         self._current = current
         self._seq = seq
         self._pin = current.pin
         self._told = False
+        self._confirmed = False
         self._outcome_seq: int | None = None
         self.id = entry
         self.sink = sink
@@ -278,6 +285,9 @@ class Act:
                     await here.point.pin_home(here, verdict.sink)
                 self._check_home(verdict)
                 await here.point.recorder.durable(self._seq)
+                if not self._confirmed:
+                    self._confirmed = True
+                    here._changing.append(self.sink)
         except BaseException:
             # Where not even this can be written the intent stays open, and the first error is the one to tell.
             with suppress(Unavailable):
@@ -302,6 +312,9 @@ class Act:
         if self._told:
             return
         here = self._current
+        if self._confirmed:
+            self._confirmed = False
+            here._changing.remove(self.sink)
         self._outcome_seq = here.point.recorder.outcome(here.decision, self.sink, self.operation.value, self.id, how)
         self._told = True
 

@@ -597,11 +597,30 @@ async def test_an_engine_kept_from_another_request_commits_nothing_in_this_one(w
             kept = (await session.connection()).engine
     with world.request(who="an"):
         for engine in (kept, world.sg.engine):
-            with pytest.raises(UsageError, match="only a routed session commits"):
+            with pytest.raises(UsageError, match="by a routed session or a confirmed act"):
                 async with engine.begin() as connection:
                     await connection.execute(text("INSERT INTO person VALUES ('9', 'An')"))
         await world.stores.ping()
     assert world.names("sg") == ["Us"]
+
+
+async def test_an_act_by_hand_commits_to_its_own_sink_between_confirmation_and_outcome(world: World) -> None:
+    async def write(sink: SqlSink) -> None:
+        async with sink.engine.begin() as connection:
+            await connection.execute(text("INSERT OR REPLACE INTO person VALUES ('1', 'An')"))
+
+    with world.request() as here:
+        act = here.store("people").begin()
+        with pytest.raises(UsageError, match="confirmed act"):
+            await write(world.vn)
+        await act.confirm()
+        with pytest.raises(UsageError, match="confirmed act"):
+            await write(world.sg)
+        await write(world.vn)
+        act.outcome("committed")
+        with pytest.raises(UsageError, match="confirmed act"):
+            await write(world.vn)
+    assert (world.names("vn"), world.names("sg")) == (["An"], [])
 
 
 async def test_the_handles_own_session_is_routed_alike(world: World) -> None:
