@@ -218,6 +218,19 @@ async def test_a_covered_persons_row_goes_home_and_another_persons_to_the_first_
     assert world.acts() == [("people-vn", "committed"), ("people-sg", "committed")]
 
 
+async def test_a_sink_asked_for_by_name_is_that_one_or_a_refusal(world: World) -> None:
+    singapore = async_sessionmaker("people", sink="people-sg")
+    with world.request(), pytest.raises(Refused) as refused:
+        async with singapore.begin() as session:
+            session.add(Person(name="An"))
+    assert refused.value.rules == ("test.home",)
+    with world.request(who="tan", address=SINGAPORE):
+        async with singapore.begin() as session:
+            session.add(Person(name="Tan"))
+            await session.flush()
+    assert (world.acts(), world.names("sg")) == ([("people-sg", "committed")], ["Tan"])
+
+
 async def test_the_first_write_pins_the_home_and_later_requests_from_abroad_follow_it(world: World) -> None:
     with world.request() as here:
         async with Session.begin() as session:
@@ -597,7 +610,7 @@ async def test_an_engine_kept_from_another_request_commits_nothing_in_this_one(w
             kept = (await session.connection()).engine
     with world.request(who="an"):
         for engine in (kept, world.sg.engine):
-            with pytest.raises(UsageError, match="by a routed session or a confirmed act"):
+            with pytest.raises(UsageError, match="only a routed session or a confirmed act"):
                 async with engine.begin() as connection:
                     await connection.execute(text("INSERT INTO person VALUES ('9', 'An')"))
         await world.stores.ping()
