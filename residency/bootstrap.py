@@ -213,11 +213,13 @@ class Residency:
         metrics.info(names.INFO, lambda: (self.policy.digest, deployment.name))
         metrics.gauge(names.ADDRESS_DATA_AGE, lambda: self.clock.now() / 1e6 - self.countries.built_at)
 
-        def backlog() -> float | None:
-            done = sequencer.cursors.get(journal.slot)
-            return None if done is None or not sequencer.active else journal.next_seq - done
+        def backlog() -> float:
+            # From disk, for another process may be the one that sequences; read first, so that it is never below 0.
+            done = sequencer.stored_cursors().get(journal.slot, 0)
+            return journal.next_seq - done
 
         metrics.gauge(names.JOURNAL_BACKLOG, backlog)
+        metrics.gauge(names.SEQUENCER_FAILING, lambda: float(sequencer.problem is not None))
         metrics.gauge(names.LOG_SIZE, lambda: sequencer.published)
         metrics.gauge(names.OPEN_INTENTS, lambda: self.point.recorder.open_intents)
 

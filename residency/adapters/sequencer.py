@@ -8,6 +8,7 @@ says; this reads the journals, makes what it read durable, and carries the steps
 from __future__ import annotations
 
 import fcntl
+import logging
 import mmap
 import os
 import threading
@@ -40,6 +41,7 @@ from residency.errors import JournalCorrupt, ResidencyError, VerificationError
 
 __all__ = ["Sequencer", "Store"]
 
+_log = logging.getLogger("residency")
 _STANDBY_SECONDS: Final = 0.5
 _BATCH: Final = 8192  # entries per commit: bounds memory, and the work a crash repeats
 
@@ -154,13 +156,18 @@ class Sequencer:
             self._stopping.wait(idle)
 
     def _try_tick(self) -> None:
+        problem: str | None = None
         try:
             self.tick()
-            self.problem = None
         except ResidencyError as error:
-            self.problem = str(error)
+            problem = str(error)
         except OSError as error:
-            self.problem = f"the log cannot be written ({type(error).__name__}, errno {error.errno})"
+            problem = f"the log cannot be written ({type(error).__name__}, errno {error.errno})"
+        except Exception as error:  # noqa: BLE001 - a thread that ended would look like one that works
+            problem = f"the sequencer failed with {type(error).__name__}"
+        if problem is not None and problem != self.problem:  # not at every tick
+            _log.error("what is recorded cannot be published now: %s", problem)
+        self.problem = problem
 
     # --- the lock ------------------------------------------------------------------------------------------------
 

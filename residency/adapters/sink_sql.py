@@ -195,9 +195,7 @@ class SqlSink:
         except NoDecision:
             return  # set-up, outside any request
         if not acting:
-            raise UsageError(
-                f"inside a request sink {self._name!r} is written by a routed session or a confirmed act, by nothing else"
-            )
+            raise UsageError(f"inside a request only a routed session or a confirmed act writes to sink {self._name!r}")
 
     def _translate(self, read_only: bool) -> Any:
         """A listener that turns the driver's errors about the database into our own, which name the sink only."""

@@ -25,6 +25,7 @@ __all__ = [
     "PRESUMED",
     "REFUSALS",
     "SCRAPE_ERRORS",
+    "SEQUENCER_FAILING",
     "WOULD_REFUSE",
     "Kind",
     "MetricSpec",
@@ -58,6 +59,7 @@ EXEMPT: Final = "residency_exempt_total"
 OVERHEAD: Final = "residency_overhead_seconds"
 JOURNAL_BACKLOG: Final = "residency_journal_backlog_entries"
 OPEN_INTENTS: Final = "residency_open_intents"
+SEQUENCER_FAILING: Final = "residency_sequencer_failing"
 LOG_SIZE: Final = "residency_log_size"
 ADDRESS_DATA_AGE: Final = "residency_address_data_age_seconds"
 INFO: Final = "residency_policy_info"
@@ -94,7 +96,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         JOURNAL_BACKLOG,
         Kind.GAUGE,
-        "Entries recorded in the journals that no published checkpoint covers yet.",
+        "Entries in this process's journal that the log does not hold yet.",
+    ),
+    MetricSpec(
+        SEQUENCER_FAILING,
+        Kind.GAUGE,
+        "1 while this process's sequencer cannot publish what is recorded, 0 while it works or stands by.",
     ),
     MetricSpec(OPEN_INTENTS, Kind.GAUGE, "Acts of this process with an intent and no outcome yet."),
     MetricSpec(LOG_SIZE, Kind.GAUGE, "Entries under the newest published checkpoint."),

@@ -90,7 +90,13 @@ def full_page() -> bytes:
     metrics.add(names.SCRAPE_ERRORS, names.LOG_SIZE)
     metrics.refusal(Reason.NOT_HOME, observed=True)
     metrics.overhead(12)
-    for name in (names.JOURNAL_BACKLOG, names.OPEN_INTENTS, names.LOG_SIZE, names.ADDRESS_DATA_AGE):
+    for name in (
+        names.JOURNAL_BACKLOG,
+        names.SEQUENCER_FAILING,
+        names.OPEN_INTENTS,
+        names.LOG_SIZE,
+        names.ADDRESS_DATA_AGE,
+    ):
         metrics.gauge(name, lambda: 1)
     metrics.info(names.INFO, lambda: ("ab" * 32, "chat-api"))
     return render(metrics)[0]
@@ -150,8 +156,9 @@ def test_a_scrape_through_the_middleware_shows_what_was_decided_and_refused(prom
     assert shown["residency_overhead_seconds_count"] >= 3
     assert shown["residency_address_data_age_seconds"] > 0
     assert shown[f'residency_policy_info{{digest="{runtime.policy.digest}",name="scraped"}}'] == 1
-    for name in (names.OPEN_INTENTS, names.LOG_SIZE):
+    for name in (names.OPEN_INTENTS, names.LOG_SIZE, names.JOURNAL_BACKLOG):
         assert name in shown
+    assert shown[names.SEQUENCER_FAILING] == 0
 
 
 def test_every_alert_has_a_unit_test() -> None:

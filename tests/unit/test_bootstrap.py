@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -182,6 +183,32 @@ def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
     assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)
     page, _ = runtime.render_metrics()
     assert b"residency_scrape_errors_total{" not in page
+
+
+def test_each_process_reports_its_own_backlog_whichever_of_them_publishes(deployment: Path) -> None:
+    def gauge(runtime: Residency, name: str) -> float:
+        return next(family for family in runtime.metrics.families() if family.spec.name == name).series[0][1]
+
+    first, second = build(deployment, env={}), build(deployment, env={})
+    first.open()
+    second.open()
+    deadline = time.monotonic() + 20
+    while gauge(first, names.JOURNAL_BACKLOG) + gauge(second, names.JOURNAL_BACKLOG) > 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # What is in the way of the one that publishes is told by it, and its neighbour's entries wait too.
+    log = deployment.parent / "audit" / "log"
+    log.rename(log.with_name("away"))
+    log.write_text("a file where the folder should be")
+    second.point.recorder.system("waits")
+    while gauge(first, names.SEQUENCER_FAILING) + gauge(second, names.SEQUENCER_FAILING) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (gauge(first, names.JOURNAL_BACKLOG), gauge(second, names.JOURNAL_BACKLOG)) == (0, 1)
+    log.unlink()
+    log.with_name("away").rename(log)
+    asyncio.run(first.aclose())
+    asyncio.run(second.aclose())
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 and later: fork beside threads

@@ -235,3 +235,24 @@ def test_a_problem_is_told_and_goes_when_it_is_over(place: Place) -> None:
     sequencer._try_tick()
     assert sequencer.problem is None
     assert place.entries() == [b"one"]
+
+
+def test_a_mistake_of_our_own_is_told_and_does_not_end_the_thread(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.journal().append(b"one")
+    sequencer = place.sequencer()
+    write = place.log.write
+    place.log.write = _broken  # type: ignore[method-assign]
+    sequencer._try_tick()
+    sequencer._try_tick()
+    assert sequencer.problem == "the sequencer failed with ZeroDivisionError"
+    assert len(caplog.records) == 1
+    place.log.write = write  # type: ignore[method-assign]
+    sequencer._try_tick()
+    assert sequencer.problem is None
+    assert place.entries() == [b"one"]
+
+
+def _broken(path: str, data: bytes) -> None:
+    raise ZeroDivisionError
