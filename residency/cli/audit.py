@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from residency.audit.checkpoint import Checkpoint, VerifierKey, parse_verifier_key
+from residency.audit.checkpoint import Checkpoint, VerifierKey, format_verifier_key, parse_verifier_key
 from residency.audit.entry import KINDS, Entry, parse_entry
 from residency.audit.pairs import Pairs
 from residency.audit.sequencer import VKEY_PATH
@@ -191,13 +191,19 @@ def _reader(folder: Path) -> Read:
 def _key(folder: Path, key: Path | None) -> VerifierKey:
     path = folder / VKEY_PATH if key is None else key
     try:
-        return parse_verifier_key(path.read_text(encoding="utf-8"))
+        verifier = parse_verifier_key(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         if key is not None:
             raise typer.BadParameter("cannot be read", param_hint="--key") from None
         raise VerificationError(
             f"{VKEY_PATH} is missing from the log folder, or unreadable; give one with --key"
         ) from None
+    if key is not None:
+        # Who has no key of their own will take the folder's: one that differs is a finding even where the log holds.
+        beside = _reader(folder)(VKEY_PATH)
+        if beside is not None and beside.strip() != format_verifier_key(verifier).encode():
+            raise VerificationError(f"{VKEY_PATH} in the log folder is not the key that was given")
+    return verifier
 
 
 def _entries(read: Read, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool) -> Iterator[Entry]:

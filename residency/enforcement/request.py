@@ -134,7 +134,8 @@ def statutory_detail(
     subject: SubjectId | None, address: str | None, peer: tuple[str, int] | None, now: int
 ) -> dict[str, str | int | None]:
     """The statutory log fields known here (Decree 333/2026 art. 16.6, 20.3): account, address, source port, time."""
-    direct = peer is not None and peer[0] == address
+    # 0 is what a server writes that took the address from a header: no port, and not port 0.
+    direct = peer is not None and peer[0] == address and peer[1] != 0
     return {
         "account": subject.value if subject is not None else None,
         "address": address,

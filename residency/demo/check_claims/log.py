@@ -32,7 +32,10 @@ def read_checkpoint(log: Path) -> tuple[str, int, bytes]:
     key = unbase64(encoded)
     if key[:1] != b"\x01" or hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] != key_hash:
         raise Broken("log.vkey is not an Ed25519 key whose hash matches")
-    text, separator, signatures = (log / "checkpoint").read_bytes().decode().rpartition("\n\n")
+    note = (log / "checkpoint").read_bytes().decode()
+    if not note.endswith("\n"):
+        raise Broken("the checkpoint is cut short")
+    text, separator, signatures = note.rpartition("\n\n")
     text += "\n"
     signed = False
     for line in signatures.removesuffix("\n").split("\n"):
@@ -100,10 +103,11 @@ def check_tiles(log: Path, leaves: list[bytes]) -> int:
     while hashes:
         for number in range((len(hashes) + WIDTH - 1) // WIDTH):
             part = hashes[number * WIDTH : (number + 1) * WIDTH]
-            path = log / "tile" / str(level) / tile_name(number, len(part))
+            path, width = log / "tile" / str(level) / tile_name(number, len(part)), len(part)
             if not path.exists():
-                path = log / "tile" / str(level) / tile_name(number, WIDTH)
-            if path.read_bytes()[: len(part) * 32] != b"".join(part):
+                path, width = log / "tile" / str(level) / tile_name(number, WIDTH), WIDTH
+            data = path.read_bytes()
+            if len(data) != width * 32 or data[: len(part) * 32] != b"".join(part):
                 raise Broken(f"tile {level}/{tile_name(number, len(part))} is not over these entries")
             seen += 1
         full = len(hashes) // WIDTH

@@ -62,6 +62,18 @@ def test_a_key_given_apart_is_the_one_that_counts(log: Path, tmp_path: Path) -> 
     assert json.loads(result.stdout)["holds"] is False
 
 
+def test_another_key_in_the_folder_than_the_one_given_is_a_finding(log: Path, tmp_path: Path) -> None:
+    key = tmp_path / "given.vkey"
+    key.write_bytes((log / "log.vkey").read_bytes())
+    _, other = note_signer("log.example", Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
+    (log / "log.vkey").write_text(format_verifier_key(other))
+    result = runner.invoke(audit_app, ["verify", str(log), "--key", str(key), "--json"])
+    assert result.exit_code == 1
+    assert "not the key that was given" in json.loads(result.stdout)["problem"]
+    (log / "log.vkey").unlink()
+    assert runner.invoke(audit_app, ["verify", str(log), "--key", str(key)]).exit_code == 0
+
+
 def test_a_changed_byte_exits_1_and_is_named(log: Path) -> None:
     path = log / "tile/entries/000.p/4"
     path.write_bytes(path.read_bytes().replace(b"people-vn", b"people-sg", 1))

@@ -197,6 +197,17 @@ def test_a_flipped_byte_anywhere_in_the_log_is_seen(world: World) -> None:
     assert failing(folder) == set()
 
 
+def test_a_file_of_the_log_that_is_cut_or_goes_on_by_one_byte_is_seen(world: World) -> None:
+    folder = world.write()
+    for path in [path for path in (folder / "log").rglob("*") if path.is_file() and path.name != "log.vkey"]:
+        honest = path.read_bytes()
+        for tampered in (honest[:-1], honest + b"\0", honest + b"\n", b""):
+            path.write_bytes(tampered)
+            assert "log" in failing(folder), f"{path.name}: {len(tampered)} bytes"
+        path.write_bytes(honest)
+    assert failing(folder) == set()
+
+
 def test_a_log_cut_short_or_signed_by_another_key_is_seen(world: World) -> None:
     folder = world.write()
     shutil.copy(folder / "log" / "log.vkey", folder / "kept")
