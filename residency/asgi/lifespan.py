@@ -7,6 +7,8 @@ no lifespan; that word goes through, and the first request starts the runtime an
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from residency.asgi.answers import mend
@@ -14,6 +16,8 @@ from residency.bootstrap import Residency
 from residency.errors import ResidencyError, UsageError
 
 __all__ = ["serve_lifespan"]
+
+_ENDED: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
 
 async def serve_lifespan(
@@ -36,12 +40,12 @@ async def serve_lifespan(
         # As frameworks do: a test client tells of a start that failed by what is raised here.
         raise failure if isinstance(failure, ResidencyError) else UsageError(mend(failure))
     try:
-        await _with_app(app, scope, receive, send)
+        await _with_app(app, runtime, scope, receive, send)
     finally:
         await runtime.aclose()
 
 
-async def _with_app(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def _with_app(app: ASGIApp, runtime: Residency, scope: Scope, receive: Receive, send: Send) -> None:
     received = told = False
 
     async def listen() -> Message:
@@ -53,6 +57,9 @@ async def _with_app(app: ASGIApp, scope: Scope, receive: Receive, send: Send) ->
     async def tell(message: Message) -> None:
         nonlocal told
         told = True
+        if message["type"] in _ENDED:
+            # A server that is told so ends at once, and what is recorded would wait for the next start to be published.
+            await runtime.aclose()
         await send(message)
 
     await app(scope, listen, tell)
@@ -62,4 +69,4 @@ async def _with_app(app: ASGIApp, scope: Scope, receive: Receive, send: Send) ->
         await receive()  # lifespan.startup
     await send({"type": "lifespan.startup.complete"})
     await receive()  # lifespan.shutdown
-    await send({"type": "lifespan.shutdown.complete"})
+    await tell({"type": "lifespan.shutdown.complete"})
