@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -45,6 +46,8 @@ from residency.storage.stores import RowSink, Stores
 from residency.vault.subjects import subject_digest
 
 __all__ = ["Residency", "build"]
+
+_KEY_MARK: Final = "\0residency: which key the pins' subjects are digested with"
 
 
 def build(policy: str | Path | Policy, *, env: Mapping[str, str] | None = None) -> Residency:
@@ -180,7 +183,7 @@ class Residency:
         subject_key = keys.secret("subjects")
         recorder.system("start")
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
-        self._pins = pins = self._open_pins()
+        self._pins = pins = self._open_pins(subject_digest(subject_key, _KEY_MARK))
         jwt = deployment.signals.identity.jwt
         claims = jwt.claims if jwt is not None else {}
         trusted = _trusted(deployment)
@@ -223,11 +226,11 @@ class Residency:
         metrics.gauge(names.LOG_SIZE, lambda: sequencer.published)
         metrics.gauge(names.OPEN_INTENTS, lambda: self.point.recorder.open_intents)
 
-    def _open_pins(self) -> Pins:
+    def _open_pins(self, key_mark: str) -> Pins:
         url = self.deployment.pins.reveal()
         if url == "memory:":
             return PinsMemory()
-        return PinsSqlite(self.path(url.removeprefix("sqlite:///")))
+        return PinsSqlite(self.path(url.removeprefix("sqlite:///")), key_mark=key_mark)
 
     def _countries(self) -> MmdbCountries:
         geoip = self.deployment.signals.geoip

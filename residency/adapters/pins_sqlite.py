@@ -30,6 +30,11 @@ CREATE TABLE IF NOT EXISTS pin (
   set_by TEXT NOT NULL, policy TEXT NOT NULL, at INTEGER NOT NULL, version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID
 """
+_KEY_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS key_mark (one INTEGER PRIMARY KEY CHECK (one = 1), mark TEXT NOT NULL) STRICT
+"""
+_MARK: Final = "INSERT INTO key_mark VALUES (1, ?) ON CONFLICT (one) DO NOTHING"
+_REMARK: Final = "UPDATE key_mark SET mark = ? WHERE NOT EXISTS (SELECT 1 FROM pin)"
 _SELECT: Final = "SELECT subject, home, anchors, alias, set_by, policy, at, version FROM pin WHERE subject = ?"
 _INSERT: Final = "INSERT INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO NOTHING"
 _UPDATE: Final = """
@@ -44,8 +49,11 @@ class PinsSqlite:
 
     __slots__ = ("_path", "_peek_lock", "_reader", "_write_lock", "_writer")
 
-    def __init__(self, path: Path, *, busy_ms: int = 5000) -> None:
+    def __init__(self, path: Path, *, busy_ms: int = 5000, key_mark: str | None = None) -> None:
         """Open or create the file, readable by this user alone. `busy_ms` = wait for another process's write.
+
+        `key_mark` tells the key under which subjects are digested from any other, without telling the key: pins
+        written under another key would all be there and none be found, and each subject would get a home anew.
 
         Raises: PinsUnavailable.
         """
@@ -64,11 +72,21 @@ class PinsSqlite:
             self._writer.execute(_SCHEMA)
             # Refuses a file of the right shape but damaged content now, not at some subject's first request.
             self._writer.execute("SELECT count(*) FROM pin").fetchone()
+            if key_mark is not None:
+                self._writer.execute(_KEY_SCHEMA)
+                self._writer.execute(_MARK, (key_mark,))
+                self._writer.execute(_REMARK, (key_mark,))
+                (found,) = self._writer.execute("SELECT mark FROM key_mark").fetchone()
+                if found != key_mark:
+                    raise PinsUnavailable("the pins were written under another `subjects` key: bring that key back")
             self._reader = _connect(path, busy_ms)
             self._reader.execute("PRAGMA query_only = ON")
         except (sqlite3.Error, OSError) as error:
             self._close()
             raise PinsUnavailable("the pins file cannot be opened") from error
+        except PinsUnavailable:
+            self._close()
+            raise
 
     def peek(self, subject: str) -> tuple[Pin | None, bool]:
         """(newest committed pin, True). Raises: PinsUnavailable."""

@@ -22,6 +22,7 @@ from residency.bootstrap import Residency, build
 from residency.enforcement.acts import Current
 from residency.enforcement.request import Request
 from residency.errors import AddressDataUnavailable, JournalFailed, KeysUnavailable, PinsUnavailable, PolicyError
+from residency.model import Pin, SubjectId
 from residency.observe import names
 
 DEPLOYMENT = """
@@ -183,6 +184,26 @@ def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
     assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)
     page, _ = runtime.render_metrics()
     assert b"residency_scrape_errors_total{" not in page
+
+
+def test_a_lost_subjects_key_does_not_pass_for_subjects_without_a_home(deployment: Path) -> None:
+    runtime = build(deployment, env={})
+    runtime.open()
+    assert runtime._pins is not None
+    pin = Pin(runtime.point.digest(SubjectId("lan")), "VN", (), "ab" * 16, "first_write", "", 1)
+    asyncio.run(runtime._pins.put(pin))
+    asyncio.run(runtime.aclose())
+    key = deployment.parent / "keys" / "subjects.secret"
+    kept = key.read_bytes()
+    key.unlink()
+    with pytest.raises(PinsUnavailable, match="another `subjects` key"):
+        build(deployment, env={}).open()
+    key.write_bytes(kept)
+    again = build(deployment, env={})
+    again.open()
+    assert again._pins is not None
+    assert again._pins.peek(pin.subject) == (pin, True)
+    asyncio.run(again.aclose())
 
 
 def test_each_process_reports_its_own_backlog_whichever_of_them_publishes(deployment: Path) -> None:

@@ -123,3 +123,17 @@ async def test_a_writer_that_holds_the_lock_delays_no_peek_and_a_put_only_so_lon
         other.execute("ROLLBACK")
     await pins.put(dataclasses.replace(PIN, version=2))
     await pins.aclose()
+
+
+async def test_pins_written_under_another_subjects_key_are_refused_and_not_overlooked(tmp_path: Path) -> None:
+    path = tmp_path / "pins.db"
+    empty = PinsSqlite(path, key_mark="first")
+    await empty.aclose()
+    pins = PinsSqlite(path, key_mark="second")  # nobody is pinned yet, so nobody can be overlooked
+    await pins.put(PIN)
+    await pins.aclose()
+    with pytest.raises(PinsUnavailable, match="another `subjects` key"):
+        PinsSqlite(path, key_mark="first")
+    again = PinsSqlite(path, key_mark="second")
+    assert again.peek(PIN.subject) == (PIN, True)
+    await again.aclose()
