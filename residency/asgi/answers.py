@@ -20,9 +20,9 @@ from residency.errors import (
     SubjectUnknown,
     Unavailable,
 )
-from residency.model import Reason
+from residency.model import STATUS, Reason
 
-__all__ = ["mend", "ours", "refuse", "unavailable", "unready"]
+__all__ = ["mend", "ours", "refuse", "unavailable", "unready", "warning"]
 
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
 _TRY_AGAIN_LATER: Final = 1013  # the IANA registry of close codes
@@ -34,6 +34,20 @@ _REASONS: Final[dict[type[Unavailable], Reason]] = {
     KeysUnavailable: Reason.KEYS_UNAVAILABLE,
     AddressDataUnavailable: Reason.ADDRESS_DATA_UNAVAILABLE,
 }
+
+
+_WAYS_OUT: Final = {
+    Reason.PEER_REWRITTEN: "run uvicorn with --no-proxy-headers, or say `client_address: {strategy: server}`",
+    Reason.DEV_NOT_LOOPBACK: "take `dev:` out of the deployment file where others than this machine are served",
+}
+
+
+def warning(refusal: Refusal) -> str | None:
+    """What the server's log says of a refusal that is neither the law's nor the caller's doing; None for those."""
+    if STATUS[refusal.reason] != 503:
+        return None
+    told = ": ".join(filter(None, (refusal.message, _WAYS_OUT.get(refusal.reason))))
+    return f"requests are refused ({refusal.reason.value}){': ' if told else ''}{told}"
 
 
 def ours(error: BaseException | None) -> Refused | SubjectUnknown | Unavailable | None:

@@ -16,7 +16,7 @@ from typing import Final
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from residency.asgi.answers import mend, ours, refuse, unavailable, unready
+from residency.asgi.answers import mend, ours, refuse, unavailable, unready, warning
 from residency.asgi.lifespan import serve_lifespan
 from residency.bootstrap import Residency, build
 from residency.enforcement.acts import Current
@@ -30,6 +30,7 @@ __all__ = ["ResidencyMiddleware"]
 _log = logging.getLogger("residency")
 # "WS" names WebSockets in routes; an HTTP request whose method is spelled so must not pass for one.
 _NOT_A_WEBSOCKET: Final = "HTTP-WS"
+_WARNINGS: Final = 64  # different ones remembered, so that the same one is not logged again and again
 
 
 class ResidencyMiddleware:
@@ -44,6 +45,7 @@ class ResidencyMiddleware:
         self.failure: Exception | None = None
         self.runtime: Residency | None = None
         self._told = ""
+        self._warned: set[str] = set()
         try:
             self.runtime = policy if isinstance(policy, Residency) else build(policy)
         except Exception as error:  # noqa: BLE001 - frameworks build us lazily, inside a server that goes on serving
@@ -114,7 +116,16 @@ class ResidencyMiddleware:
             finally:
                 leave(token)
         else:
+            self._warn(admitted)
             await refuse(scope, receive, send, admitted)
+
+    def _warn(self, refusal: Refusal) -> None:
+        text = warning(refusal)
+        if text is not None and text not in self._warned:  # not once for every request
+            if len(self._warned) >= _WARNINGS:
+                self._warned.clear()
+            self._warned.add(text)
+            _log.error("%s", text)
 
     async def _serve(self, here: Current, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request whose acts may still be refused: a refusal that the app lets through becomes a problem."""
@@ -152,6 +163,7 @@ class ResidencyMiddleware:
         if closed or (cause is None and (started or trail.refusal is None)):
             return
         refusal = await _refusal(here, cause)
+        self._warn(refusal)
         await refuse(scope, receive, send, refusal, ran=True, accepted=started)
         if raised is not None and ours(raised) is None:
             raise raised  # an error of the app's own that came on top: the server's log must have it

@@ -565,3 +565,19 @@ async def test_counters_add_up_over_every_way_a_request_can_end(serve: Serve) ->
     assert metrics.value(names.REFUSALS, "unclassified_route") == 1
     assert metrics.value(names.REFUSALS, "path_ambiguous") == 1
     assert min(metrics.cells) >= 0
+
+
+async def test_a_refusal_of_our_own_making_is_logged_once_with_the_way_out_and_the_laws_is_not(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    served, address = serve(hello), "113.160.0.1"
+    forwarded = [(b"x-forwarded-for", address.encode())]
+    with caplog.at_level(logging.ERROR, "residency"):
+        for _ in range(3):
+            # Port 0 and the header's address: what uvicorn makes of a peer on loopback.
+            assert (await served.call(client=(address, 0), headers=forwarded)).status == 503
+        assert (await served.call(path="/nobody/named/this")).status == 403
+    (record,) = caplog.records
+    assert "peer_rewritten" in record.getMessage()
+    assert "--no-proxy-headers" in record.getMessage()
+    assert address not in record.getMessage()
