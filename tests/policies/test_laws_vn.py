@@ -12,7 +12,7 @@ from residency.model import Anchor, AnchorFinding, Decision, Finding, Presume, R
 from residency.policy.build import instant
 from residency.policy.compiler import Policy, compile_policy
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 HOUR = 3_600_000_000
 
 
@@ -179,4 +179,4 @@ def test_no_rule_of_low_confidence_binds_and_every_rule_speaks_vietnamese(domest
         assert law.title_vi
         for rule in law.rules:
             assert rule.confidence != "low" or rule.mode != "enforce", rule.id
-            assert rule.text_vi and rule.text and rule.article, rule.id
+            assert all((rule.text_vi, rule.text, rule.article)), rule.id
