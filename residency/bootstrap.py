@@ -6,8 +6,8 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +33,7 @@ from residency.enforcement.looplock import LoopLock
 from residency.enforcement.point import EnforcementPoint, Identifying
 from residency.enforcement.ports import Clock, Entropy, Pins, SinkPort
 from residency.enforcement.recorder import Recorder
-from residency.errors import PolicyError
+from residency.errors import PolicyError, Unavailable
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
@@ -95,9 +95,12 @@ class Residency:
         self._stack = ExitStack()
         self._pins: Pins | None = None
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
-        self.countries = self._countries()
+        self._check_pins()
+        with self._at("signals", "geoip"):
+            self.countries = self._countries()
         self.strategy = _strategy(self.deployment)
-        self.verifier = self._verifier()
+        with self._at("signals", "identity", "jwt", "jwks"):
+            self.verifier = self._verifier()
         self.stores = self._stores()
         _runtimes.add(self)
 
@@ -226,6 +229,20 @@ class Residency:
         metrics.gauge(names.LOG_SIZE, lambda: sequencer.published)
         metrics.gauge(names.OPEN_INTENTS, lambda: self.point.recorder.open_intents)
 
+    @contextmanager
+    def _at(self, *where: str) -> Iterator[None]:
+        """What cannot be had inside is told with the line of the deployment file that asks for it."""
+        try:
+            yield
+        except Unavailable as error:
+            raise type(error)(str(self.deployment.source.problem(where, str(error)))) from error
+
+    def _check_pins(self) -> None:
+        url = self.deployment.pins.reveal()
+        if url != "memory:" and not url.startswith("sqlite:///"):
+            what = "pins.url: expected sqlite:///PATH, or memory: for tests"
+            raise PolicyError((self.deployment.source.problem(("pins", "url"), what),))
+
     def _open_pins(self, key_mark: str) -> Pins:
         url = self.deployment.pins.reveal()
         if url == "memory:":
@@ -262,7 +279,8 @@ class Residency:
             where = ("sinks", sink.sink.name, "url")
             what = "a database needs the extra `sql`: pip install 'residency[sql]'"
             raise PolicyError((self.deployment.source.problem(where, what),)) from error
-        return SqlSink(sink.sink.name, region, url, base=Path(self.policy.base))
+        with self._at("sinks", sink.sink.name, "url"):
+            return SqlSink(sink.sink.name, region, url, base=Path(self.policy.base))
 
     def _stores(self) -> Stores:
         sinks = {name: self._sink(sink) for name, sink in self.deployment.sinks.items()}

@@ -32,6 +32,7 @@ _BLOCKING: Final = {
     "postgresql+asyncpg": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+_EXPECTED: Final = ", ".join(f"{driver}://…" for driver in _BLOCKING) + ", file://… or memory:"
 _BUSY_MS: Final = 5000
 # Primary result codes of SQLite that speak of the file or its locks, not of the statement (sqlite.org/rescode.html).
 _AWAY: Final = frozenset(
@@ -69,11 +70,11 @@ class SqlSink:
         try:
             self._url = make_url(url)
         except (ArgumentError, ValueError):
-            raise SinkUnavailable(f"sink {name!r} has a URL that cannot be read") from None
+            raise SinkUnavailable(f"sink {name!r} has a URL that cannot be read: expected {_EXPECTED}") from None
         if self._url.drivername == "sqlite":
             self._url = self._url.set(drivername="sqlite+aiosqlite")
         if self._url.drivername not in _BLOCKING:
-            raise SinkUnavailable(f"sink {name!r} has a URL whose driver is not one of {', '.join(_BLOCKING)}")
+            raise SinkUnavailable(f"sink {name!r} has a URL whose driver is not known here: expected {_EXPECTED}")
         if self._sqlite and self._url.database in (None, "", ":memory:"):
             raise SinkUnavailable(f"sink {name!r} is an in-memory database, which rests nowhere: give it a file")
         if self._sqlite and base is not None:
@@ -155,10 +156,14 @@ class SqlSink:
                 try:
                     engine = create_async_engine(self._url, hide_parameters=True)
                 except (ImportError, NoSuchModuleError):
-                    raise SinkUnavailable(f"sink {self._name!r} needs a driver that is not installed") from None
+                    raise self._lacks(self._url.drivername) from None
                 self._attend(engine.sync_engine, read_only)
                 self._asynchronous[read_only] = engine
             return engine
+
+    def _lacks(self, drivername: str) -> SinkUnavailable:
+        driver = drivername.partition("+")[2]
+        return SinkUnavailable(f"sink {self._name!r} needs a driver that is not installed: pip install {driver}")
 
     def _blocking_engine(self, read_only: bool) -> Engine:
         self._own()
@@ -170,7 +175,7 @@ class SqlSink:
                         self._url.set(drivername=_BLOCKING[self._url.drivername]), hide_parameters=True
                     )
                 except (ImportError, NoSuchModuleError):
-                    raise SinkUnavailable(f"sink {self._name!r} needs a driver that is not installed") from None
+                    raise self._lacks(_BLOCKING[self._url.drivername]) from None
                 self._attend(engine, read_only)
                 self._blocking[read_only] = engine
             return engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ __all__ = ["doctor"]
 
 _DATA_AGE_DAYS = 30
 _ROOM = 256 * 2**20
+_LOCAL = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|file:(?://)?)([^?]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,15 @@ def _examine(policy: Path) -> Iterator[_Finding]:
     try:
         runtime = build(policy)
     except ResidencyError as error:
-        yield _Finding("bad", str(error), "mend the line named and run `residency check`")
+        yield _Finding("bad", str(error), "mend the line named and ask again")
         return
     deployment = runtime.policy.deployment
     yield _Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")
     yield from _peer(runtime)
     age = (runtime.clock.now() / 1e6 - runtime.countries.built_at) / 86_400
     if age > _DATA_AGE_DAYS:
-        yield _Finding("warn", f"the address data is {age:.0f} days old", "name a newer mmdb in signals.geoip")
+        mend = "name a newer country mmdb in signals.geoip (ip-location-db, DB-IP, MaxMind), or a newer release of ours"
+        yield _Finding("warn", f"the address data is {age:.0f} days old", mend)
     else:
         yield _Finding("ok", f"the address data is {age:.0f} days old")
     if deployment.assume is not None:
@@ -118,14 +121,26 @@ def _peer(runtime: Residency) -> Iterator[_Finding]:
         )
 
 
+def _is_new(runtime: Residency, sink: str) -> bool:
+    """Whether the sink is an SQLite file or a folder that is not there yet."""
+    found = _LOCAL.match(runtime.deployment.sinks[sink].url.reveal())
+    return found is not None and not runtime.path(found[1]).exists()
+
+
 async def _sinks(runtime: Residency) -> list[_Finding]:
     found = []
     for store in runtime.stores.names:
         for sink in runtime.stores.sinks_of(store):
+            new = _is_new(runtime, sink.name)
             try:
                 await sink.start()
                 await sink.ping()
                 found.append(_Finding("ok", f"sink {sink.name} ({sink.region.place}) takes writes"))
+                if new:
+                    mend = (
+                        "if your data lies there already, mend its url: a path starts from the deployment file's folder"
+                    )
+                    found.append(_Finding("warn", f"sink {sink.name} was not there and has been made, empty", mend))
             except Unavailable as error:
                 found.append(_Finding("bad", str(error), f"look at the url of sink {sink.name}"))
             finally:

@@ -21,7 +21,14 @@ from residency.audit.verify import read_checkpoint, verify_entries
 from residency.bootstrap import Residency, build
 from residency.enforcement.acts import Current
 from residency.enforcement.request import Request
-from residency.errors import AddressDataUnavailable, JournalFailed, KeysUnavailable, PinsUnavailable, PolicyError
+from residency.errors import (
+    AddressDataUnavailable,
+    JournalFailed,
+    KeysUnavailable,
+    PinsUnavailable,
+    PolicyError,
+    SinkUnavailable,
+)
 from residency.model import Pin, SubjectId
 from residency.observe import names
 
@@ -256,3 +263,27 @@ def test_a_forked_child_finds_its_copy_closed_and_the_parents_pins_gone(deployme
     with sqlite3.connect(deployment.parent / "pins.db") as pins:
         assert pins.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     pins.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ('"file://objects"', '"postgresql://u:hush@h/db"', SinkUnavailable),
+        ('"file://objects"', '"people.db?hush"', SinkUnavailable),
+        ('"sqlite:///pins.db"', '"redis://:hush@h"', PolicyError),
+        ("pins:", "signals: {geoip: none.mmdb}\npins:", AddressDataUnavailable),
+        ("pins:", "signals: {identity: {jwt: {jwks: none.json}}}\npins:", KeysUnavailable),
+    ],
+)
+def test_a_place_that_cannot_be_is_told_with_its_line_and_without_its_url(
+    deployment: Path, old: str, new: str, error: type[Exception]
+) -> None:
+    text = DEPLOYMENT.replace(old, new)
+    deployment.write_text(text)
+    line = next(
+        n for n, (was, now) in enumerate(zip(DEPLOYMENT.splitlines(), text.splitlines(), strict=False), 1) if was != now
+    )
+    with pytest.raises(error) as raised:
+        build(deployment, env={})
+    assert f"test.yaml:{line}:" in str(raised.value)
+    assert "hush" not in str(raised.value)

@@ -100,3 +100,10 @@ def test_a_sink_that_is_away_is_bad_by_its_name(policy: Path) -> None:
     code, found = run(policy)
     assert code == 1
     assert levels(found, "'files'") == {"bad"}
+
+
+def test_a_sink_that_was_not_there_is_told_once_since_it_may_be_a_wrong_path(policy: Path) -> None:
+    code, found = run(policy)
+    assert code == 0
+    assert found["sink files was not there and has been made, empty"] == "warn"
+    assert "sink files was not there and has been made, empty" not in run(policy)[1]
