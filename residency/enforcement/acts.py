@@ -9,11 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from residency.enforcement.request import Refusal, subject_id
 from residency.errors import Refused, SubjectUnknown, Unavailable, UnknownStore, UsageError
-from residency.model import Activity, Decision, Effect, Operation, Pin, Reason, RuleRef, Signal, SinkVerdict, SubjectId
+from residency.model import (
+    Activity,
+    Decision,
+    Effect,
+    Operation,
+    Pin,
+    Reason,
+    RuleRef,
+    Signal,
+    SinkVerdict,
+    SubjectId,
+    Trust,
+)
 from residency.signals.identity import Identity
 
 if TYPE_CHECKING:
@@ -40,6 +53,7 @@ class Current:
 
     __slots__ = (
         "_alias",
+        "_caller",
         "_changing",
         "_recorded",
         "_start",
@@ -67,6 +81,8 @@ class Current:
         evidence: frozenset[str],
         detail: dict[str, str | int | None],
         trail: Trail | None = None,
+        *,
+        caller: SubjectId | None = None,
     ) -> None:
         self.point = point
         self.activity = activity
@@ -81,6 +97,7 @@ class Current:
         self.decision: Decision  # set by the point before anybody sees this object
         self._recorded: Decision | None = None
         self._start = (signals, evidence)
+        self._caller = caller
         self._alias: str | None = None
         self._changing: list[str] = []
         self._stores: dict[str, Any] = {}
@@ -131,10 +148,16 @@ class Current:
         """Take `subject` for the person this request is about, with what the app says of them.
 
         What was proven of another subject before proves nothing of this one. Where the app alone says who the subject
-        is, the request's own signals speak of whoever it names; elsewhere they spoke of the one named first.
+        is, the request's own signals speak of whoever it names; elsewhere they spoke of the one named first. What a
+        token proves of its own subject is of somebody else no more than declared: dropped, it would no longer speak for
+        a law that covers; verified, it would outweigh what is known of the person.
         """
-        if self.subject is not None and self.subject != subject:
-            self.signals, self.evidence = self._start if self.activity.subject.kind == "app" else ((), frozenset())
+        if self.subject != subject:
+            begun = self.subject is None or self.activity.subject.kind == "app"
+            self.signals, self.evidence = self._start if begun else ((), frozenset())
+            if self._caller != subject:
+                self.signals = tuple(replace(s, trust=min(s.trust, Trust.DECLARED)) for s in self.signals)
+                self.evidence = frozenset()
             self._alias = None  # two people under one alias would be linked for ever
         self.subject = subject
         self.subject_digest = digest

@@ -36,7 +36,8 @@ async def identify(subject: str, *, verified: bool = False, **claims: object) ->
     """Say that the person this request is about is `subject`, once the app knows, and decide again.
 
     `claims` are citizenship, residence, verified_by, age, consents. `verified=True` means the app itself checked them;
-    else they count as declared. Data of somebody else than the one who asks is for `about`.
+    else they count as declared. So do those of a token that names another subject than this one, and nothing it proves
+    (a phone, an age) is proven of this one: say it here. Data of somebody else than the one who asks is for `about`.
 
     Raises: NoDecision, UsageError for an unknown claim or no id, Refused where the new decision forbids the activity,
     PinsUnavailable; then, but for Refused, the decision is the one before.

@@ -162,7 +162,8 @@ class EnforcementPoint:
             signals = (*signals, *caller.signals)
             evidence = caller.evidence
         detail = statutory_detail(subject, client.address, request.peer, self.clock.now())
-        here = Current(self, activity, match.params, subject, signals, evidence, detail)
+        asking = caller.subject if caller is not None else None
+        here = Current(self, activity, match.params, subject, signals, evidence, detail, caller=asking)
         # 4. The remembered home.
         if here.subject_digest is not None:
             pin, known = self.pins.peek(here.subject_digest)

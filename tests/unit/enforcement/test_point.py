@@ -13,7 +13,7 @@ from residency.enforcement.acts import Current
 from residency.enforcement.context import current, identify
 from residency.enforcement.point import Refusal, Request
 from residency.errors import AddressDataUnavailable, JournalFull, PinsUnavailable, Refused, UsageError
-from residency.model import Effect, Pin, Reason
+from residency.model import Effect, Pin, Reason, Trust
 from residency.observe import names
 from residency.signals.address import RightmostTrustedRange, Server
 from residency.signals.inet import Ranges
@@ -287,6 +287,36 @@ async def test_another_person_than_the_token_names_is_judged_without_the_callers
     with world.request("POST", "/people", who="an", address=HANOI) as here:
         await identify("binh")
         assert here.signals == ()
+
+
+class Proven:
+    """A logged-in user whose claims the app has verified."""
+
+    is_authenticated = True
+
+    def __init__(self, identity: str, **claims: object) -> None:
+        self.identity = identity
+        self.claims = claims
+
+
+async def test_what_a_token_proves_of_the_caller_outweighs_nothing_of_the_person_named(world: Any) -> None:
+    clerk = Proven("clerk", nationality="US", country="US", identity_verified_by="phone")
+    with world.request("POST", "/friends", address=SINGAPORE, user=clerk) as here:
+        with pytest.raises(Refused):
+            await identify("an", citizenship="VN")  # declared beside declared: contested, so covered
+        assert here.evidence == frozenset()
+    with world.request("POST", "/posts", address=SINGAPORE, user=clerk) as here:
+        await identify("clerk", citizenship="VN")
+        assert {signal.trust.name for signal in here.signals if signal.source == "user"} == {"VERIFIED"}
+        assert here.evidence == frozenset({"identity:phone"})
+
+
+async def test_what_a_token_says_for_a_law_still_speaks_of_the_person_named(world: Any) -> None:
+    user = Proven("idp|7", nationality="VN")
+    with world.request("POST", "/sign-up", address=SINGAPORE, user=user) as here:
+        await identify("an")
+        citizenship = here.decision.finding.citizenship
+        assert (citizenship.established, citizenship.trust) == (frozenset({"VN"}), Trust.DECLARED)
 
 
 async def test_a_claim_under_a_wrong_name_is_an_error_and_not_lost(world: Any) -> None:
