@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,10 @@ def test_a_scrape_through_the_middleware_shows_what_was_decided_and_refused(prom
     client = TestClient(ResidencyMiddleware(app, policy=runtime))
     assert [client.get(path).status_code for path in ("/", "/", "/nowhere", "/healthz")] == [200, 200, 403, 200]
     answer = client.get("/metrics")
+    until = time.monotonic() + 30
+    while f"\n{names.LOG_SIZE} " not in answer.text and time.monotonic() < until:
+        time.sleep(0.05)  # the sequencer publishes from a thread of its own
+        answer = client.get("/metrics")
     asyncio.run(runtime.aclose())
 
     assert answer.headers["content-type"].startswith("text/plain; version=")
