@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from residency.adapters.policy_files import load
-from residency.errors import PolicyError
+from residency.cli.app_routes import app_routes, load_app
+from residency.errors import PolicyError, UsageError
 from residency.policy.compiler import Policy
 
 __all__ = ["routes"]
@@ -22,13 +23,18 @@ _WIDEST = 10_000
 
 def routes(
     policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="F")] = None,
+    app: Annotated[
+        str | None,
+        typer.Option("--app", help="Your app: list its routes that the policy does not name.", metavar="M:A"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a route.")] = False,
 ) -> None:
-    """List what each route does with data, whose it is and where it goes.
+    """List what each route does with data, whose it is and where it goes; with --app, which routes nobody named.
 
-    Exit 0 = listed, 2 = wrong use, a policy that does not hold included.
+    Exit 0 = listed, 1 = --app has routes that the policy does not name, 2 = wrong use, a policy that does not hold
+    included.
 
-    Example: residency routes --policy policies/deployments/social-api.yaml
+    Example: residency routes --policy residency.yaml --app shop.main:app
     """
     if policy is None:
         typer.echo("residency routes: --policy F is needed", err=True)
@@ -38,6 +44,9 @@ def routes(
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
+    if app is not None:
+        _compare(loaded, app, as_json=as_json)
+        return
     listed = _listed(loaded)
     if as_json:
         for row in listed:
@@ -56,6 +65,32 @@ def routes(
             typer.echo(route)
             typer.echo("    " + "; ".join(filter(None, (f"subject {subject}" if rest[0] else subject, *rest))))
     typer.echo(f"a route that is not listed: {loaded.deployment.unclassified}")
+
+
+def _compare(policy: Policy, target: str, *, as_json: bool) -> None:
+    """Print the app's routes that no activity names, as lines for the deployment file."""
+    try:
+        known = app_routes(load_app(target))
+    except UsageError as error:
+        typer.echo(f"residency routes: {error}", err=True)
+        raise typer.Exit(2) from None
+    metrics = policy.deployment.metrics
+    nobodys = [(m, p) for m, p in known if p != metrics and not _named(policy, m, p)]
+    for method, path in nobodys:
+        row = {"method": method, "path": path, "named": False}
+        line = f'  - {{route: "{method} {path}", subject: app, data: [personal]}}'
+        typer.echo(json.dumps(row, ensure_ascii=False) if as_json else line)
+    if nobodys:
+        typer.echo(f"{len(nobodys)} of {len(known)} routes are not named: say of each what it does", err=True)
+        raise typer.Exit(1)
+    if not as_json:
+        typer.echo(f"all {len(known)} routes of {target} are named")
+
+
+def _named(policy: Policy, method: str, path: str) -> bool:
+    """Whether requests on the app's route, a template itself, are an activity's or exempt."""
+    found = policy.activities.match(method, path, lenient=True)
+    return found.activity is not None or found.exempt is not None
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

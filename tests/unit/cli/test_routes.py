@@ -49,3 +49,23 @@ def test_nothing_is_cut_short_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPat
 def test_no_policy_and_one_that_does_not_hold_are_wrong_use() -> None:
     assert run()[0] == 2
     assert run("--policy", "no-such-file.yaml")[0] == 2
+
+
+def test_routes_of_an_app_that_nobody_named_are_lines_for_the_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "api_of_a_test.py").write_text(
+        "from starlette.applications import Starlette\n"
+        "from starlette.routing import Route\n"
+        "async def any_(request): ...\n"
+        "named = [Route('/v1/people', any_, methods=['POST']), Route('/v1/people/{person_id}', any_)]\n"
+        "app = Starlette(routes=[*named, Route('/healthz', any_), Route('/secrets/{id:int}', any_, methods=['PUT'])])\n"
+        "good = Starlette(routes=named)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    code, output = run("--policy", POLICY, "--app", "api_of_a_test:app")
+    assert code == 1
+    assert output.splitlines()[0] == '  - {route: "PUT /secrets/{id}", subject: app, data: [personal]}'
+    assert "1 of 4 routes" in output
+    assert run("--policy", POLICY, "--app", "api_of_a_test:good")[0] == 0
+    assert run("--policy", POLICY, "--app", "api_of_a_test")[0] == 2
