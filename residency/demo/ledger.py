@@ -101,6 +101,7 @@ class Ledger:
         }
         path = self.folder / "claims.json"
         temporary = path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)  # it names people and where they were
         temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
         temporary.replace(path)
         return path

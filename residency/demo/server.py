@@ -51,6 +51,7 @@ class Server:
 
     async def start(self) -> None:
         """Start, and wait until /healthz answers. Raises: ServerFailed."""
+        self.log.touch(mode=0o600)  # uvicorn's access log names addresses, and ids in paths
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once; the wait below is not blocking
                 self.command,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import ipaddress
 import json
 import re
 import shutil
@@ -11,8 +14,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -86,6 +91,46 @@ def test_claims_cover_every_country_and_both_ways_of_talking(played: tuple[Path,
     assert {"sign_up", "post", "chat", "read", "export", "unverified_post"} <= kinds
     assert claims["kill"] is not None
     assert all(scene["kept"] for scene in claims["scenes"])
+
+
+def _spelled(value: str) -> set[bytes]:
+    """A value as it might hide in a file: text of two widths, hex, base64 at each offset, a URL, packed, hashed."""
+    plain = value.encode()
+    found = {plain, value.lower().encode(), value.encode("utf-16-le"), plain.hex().encode(), quote(value).encode()}
+    found |= {
+        json.dumps(value)[1:-1].encode(),
+        hashlib.sha256(plain).digest(),
+        hashlib.sha256(plain).hexdigest().encode(),
+    }
+    found |= {base64.b64encode(b"x" * lead + plain)[skip:-4] for lead, skip in ((0, 0), (1, 2), (2, 3))}
+    with contextlib.suppress(ValueError):
+        found |= {uuid.UUID(value).bytes, uuid.UUID(value).hex.encode()}
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(value)
+        found |= {address.exploded.encode()} | ({address.packed} if address.version == 6 else set())
+    return {each for each in found if len(each) > 6}
+
+
+def test_no_person_is_in_journals_pins_keys_or_sealed_detail_and_no_such_file_is_open_to_others(
+    played: tuple[Path, object],
+) -> None:
+    folder = played[0]
+    of_the_demo = {"claims.json", "server.log"}  # the demo's own notes, and what uvicorn itself logs
+    people = json.loads((folder / "claims.json").read_text())["people"].values()
+    hunted = {
+        each
+        for person in people
+        for what in ("id", "name", "email", "source")
+        if person[what] is not None
+        for each in _spelled(person[what])
+    }
+    published = folder / "audit" / "log"
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        if published not in path.parents and path.stat().st_size and path.name != "sequencer.json":
+            assert path.stat().st_mode & 0o077 == 0, path
+        if path.name not in of_the_demo and not path.name.startswith("people-"):
+            data = path.read_bytes().rstrip(b"\0")
+            assert not [each for each in hunted if each in data], path
 
 
 def test_the_audit_command_agrees_with_the_checker(played: tuple[Path, object]) -> None:
