@@ -135,6 +135,9 @@ def _show(console: Console, report: dict[str, object], mode: str) -> None:
         for row in rows:
             table.add_row(*(str(row[c]) for c in ("activity", what, "rules", "count")))
         console.print(table)
+    if report["would_move"]:
+        typer.echo("Who wrote while this observed is at home where their data lies now. Until it")
+        typer.echo("is moved, or the filing asked for is registered, enforcing refuses them.")
     idle = report["no_act"]
     if isinstance(idle, list) and idle:
         console.print(f"Permitted, yet never an act on the store they name: {', '.join(idle)}.", highlight=False)

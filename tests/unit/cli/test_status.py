@@ -117,7 +117,7 @@ def test_a_dark_launch_binds_nothing_and_tells_what_enforcing_would_do(policy: P
     assert told["open_intents"] == 0
     assert told["no_act"] == []
     shown = run("--policy", str(policy))[1]
-    for words in ("Would have been refused", "Would have gone to another sink", "not_home"):
+    for words in ("Would have been refused", "Would have gone to another sink", "not_home", "enforcing refuses them"):
         assert words in shown
 
 
