@@ -109,7 +109,6 @@ class Duty:
         object.__setattr__(self, "conflicts", _conflicts(self))
 
 
-
 def join(a: Duty, b: Duty) -> Duty:
     """One duty that asks all that `a` and `b` ask."""
     only = b.only if a.only is None else a.only if b.only is None else meet(a.only, b.only)
