@@ -12,6 +12,7 @@ import typer
 
 from residency.adapters.policy_files import load, read_file
 from residency.errors import PolicyError
+from residency.model.data import expand
 from residency.policy.documents import DOCUMENTS, json_schema
 from residency.policy.explain import foreseen_conflicts
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
@@ -90,10 +91,23 @@ def _summary(file: Path) -> tuple[str, list[str]]:
             policy = load(file)
             rules = sum(len(law.rules) for law in policy.laws)
             activities = len(document.activities)
-            notes = list(foreseen_conflicts(policy, time.time_ns() // 1000))
-            if not document.laws:
-                notes.append("`laws: none`: nothing is decided by law here")
+            notes = [*_doubts(document), *foreseen_conflicts(policy, time.time_ns() // 1000)]
             return (
                 f"deployment {document.name}, mode {document.mode}, {activities} activities, "
                 f"{len(policy.laws)} laws with {rules} rules, digest {policy.digest[:16]}"
             ), notes
+
+
+def _doubts(document: DeploymentDoc) -> list[str]:
+    """What holds and is yet likely not meant."""
+    notes = []
+    if not document.laws:
+        notes.append("`laws: none`: nothing is decided by law here")
+    if document.mode == "enforce" and document.pins.reveal() == "memory:":
+        notes.append("`pins: memory:`: where each person's data lies is forgotten at every restart")
+    notes += [
+        f"activity `{activity.name}`: `subject: none` with personal data: the caller's address decides whose law it is"
+        for activity in document.activities
+        if activity.subject.kind == "none" and "personal" in expand(activity.data)
+    ]
+    return notes

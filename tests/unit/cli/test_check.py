@@ -52,3 +52,16 @@ def test_no_file_is_wrong_use_and_a_missing_file_does_not_hold() -> None:
 def test_schemas_are_written(tmp_path: Path) -> None:
     assert run("--write-schema", tmp_path / "schema")[0] == 0
     assert sorted(p.name for p in (tmp_path / "schema").iterdir()) == ["deployment.json", "law.json", "register.json"]
+
+
+def test_what_holds_and_is_likely_not_meant_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "d.yaml"
+    file.write_text(
+        "residency: 1\nkind: deployment\nname: doubtful\nmode: enforce\noperator: {established_in: VN}\n"
+        'laws: [vn/*]\npins: {url: "memory:"}\n'
+        'activities:\n  - {route: "GET /people", subject: none, data: [health]}\n'
+    )
+    code, output = run(file)
+    assert code == 0
+    assert "note: `pins: memory:`" in output
+    assert "note: activity `GET /people`: `subject: none` with personal data" in output
