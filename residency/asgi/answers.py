@@ -14,6 +14,7 @@ from residency.errors import (
     JournalFull,
     KeysUnavailable,
     PinsUnavailable,
+    PolicyError,
     Refused,
     ResidencyError,
     SinkUnavailable,
@@ -68,6 +69,10 @@ def unavailable(error: ResidencyError) -> Refusal:
 def unready(failure: Exception | None) -> Refusal:
     """The refusal of a request where the set-up does not hold."""
     reason = _REASONS.get(type(failure), Reason.SETUP)  # type: ignore[arg-type]
+    if isinstance(failure, PolicyError):
+        # A client may see the line to mend, not where on this machine the file lies.
+        told = (f"{p.file.rpartition('/')[2]}:{p.line}:{p.column}: {p.message}" for p in failure.problems)
+        return Refusal(reason, message="residency: " + "\n".join(told))
     return Refusal(reason, message=mend(failure))
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 APP = '''
 """An app that answers anything, so that every refusal is the middleware's."""
@@ -135,8 +137,6 @@ def uvicorn(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 def test_what_a_client_may_write_as_a_target_never_passes_for_the_route(
     uvicorn: Callable[..., Server], http: str
 ) -> None:
-    if http == "httptools":
-        pytest.importorskip("httptools")
     server = uvicorn(PEER, "--http", http).ready()
     assert server.get()[0] == 200
     refused = {400, 403}  # ours, or the server's own 400 for what it cannot parse
@@ -205,12 +205,10 @@ def test_without_a_lifespan_what_was_recorded_is_published_when_the_process_ends
 
 
 def test_a_websocket_is_served_or_denied_with_a_problem_document(uvicorn: Callable[..., Server]) -> None:
-    connect = pytest.importorskip("websockets.sync.client").connect
-    denied = pytest.importorskip("websockets.exceptions").InvalidStatus
     server = uvicorn().ready()
     with connect(f"ws://127.0.0.1:{server.port}/chat") as open_socket:
         assert open_socket.recv() == "hello"
-    with pytest.raises(denied) as caught, connect(f"ws://127.0.0.1:{server.port}/nothing"):
+    with pytest.raises(InvalidStatus) as caught, connect(f"ws://127.0.0.1:{server.port}/nothing"):
         pytest.fail("nothing is accepted")
     assert caught.value.response.status_code == 403
     assert json.loads(caught.value.response.body)["reason"] == "unclassified_route"

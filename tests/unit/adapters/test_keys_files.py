@@ -12,11 +12,12 @@ from residency.adapters.keys_files import KeysFiles
 from residency.errors import KeysUnavailable
 
 
-def test_a_new_key_is_0600_in_a_0700_folder_with_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_new_key_is_0600_in_a_0700_folder_that_version_control_leaves_alone(tmp_path: Path) -> None:
     KeysFiles(tmp_path / "keys", create=True).secret("pins")
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "keys/pins.secret").stat().st_mode) == 0o600
-    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["pins.secret"]
+    assert {path.name for path in (tmp_path / "keys").iterdir()} == {".gitignore", "pins.secret"}
+    assert (tmp_path / "keys/.gitignore").read_text() == "*\n"
 
 
 def test_a_key_outlives_the_store_that_made_it(tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ def test_what_is_unavailable_has_its_own_reason(error: ResidencyError, reason: R
 
 
 def test_a_set_up_tells_what_to_mend_and_of_a_strangers_error_only_its_kind() -> None:
-    policy = PolicyError((Problem("a.yaml", 3, 4, "unknown key"),))
+    policy = PolicyError((Problem("/home/somebody/a.yaml", 3, 4, "unknown key"),))
     assert (unready(policy).reason, unready(policy).message) == (Reason.SETUP, "residency: a.yaml:3:4: unknown key")
+    assert mend(policy) == "residency: /home/somebody/a.yaml:3:4: unknown key"
     assert unready(JournalFull("full")).reason is Reason.JOURNAL_FULL
     assert mend(OSError("/home/somebody/secret")) == "residency: the set-up failed with OSError"
     assert mend(None) == "residency: not set up"
