@@ -27,7 +27,7 @@ __all__ = ["mend", "ours", "refuse", "unavailable", "unready", "warning"]
 
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
 _TRY_AGAIN_LATER: Final = 1013  # the IANA registry of close codes
-_REASONS: Final[dict[type[Unavailable], Reason]] = {
+_REASONS: Final[dict[type[object], Reason]] = {
     JournalFull: Reason.JOURNAL_FULL,
     JournalFailed: Reason.JOURNAL_FAILED,
     SinkUnavailable: Reason.SINK_UNAVAILABLE,
@@ -63,12 +63,12 @@ def ours(error: BaseException | None) -> Refused | SubjectUnknown | Unavailable 
 
 def unavailable(error: ResidencyError) -> Refusal:
     """The refusal that a promise which cannot be kept now ends in."""
-    return Refusal(_REASONS.get(type(error), Reason.INTERNAL), message=str(error))  # type: ignore[arg-type]
+    return Refusal(_REASONS.get(type(error), Reason.INTERNAL), message=str(error))
 
 
 def unready(failure: Exception | None) -> Refusal:
     """The refusal of a request where the set-up does not hold."""
-    reason = _REASONS.get(type(failure), Reason.SETUP)  # type: ignore[arg-type]
+    reason = _REASONS.get(type(failure), Reason.SETUP)
     if isinstance(failure, PolicyError):
         # A client may see the line to mend, not where on this machine the file lies.
         told = (f"{p.file.rpartition('/')[2]}:{p.line}:{p.column}: {p.message}" for p in failure.problems)
