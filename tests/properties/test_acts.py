@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,56 +11,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from residency.adapters import policy_files
-from residency.adapters.clock_manual import ManualClock
-from residency.adapters.entropy_seeded import UnsafeSeededEntropy
-from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.mmdb import embedded
-from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.sink_memory import MemorySink
-from residency.audit.entry import Entry, parse_entry
+from residency.audit.entry import parse_entry
 from residency.enforcement.acts import Act, Current
-from residency.enforcement.point import EnforcementPoint, Identifying, Refusal, Request
-from residency.enforcement.recorder import Recorder
+from residency.enforcement.point import Identifying, Refusal, Request
 from residency.errors import ResidencyError
-from residency.model import Region, StopOrder
-from residency.observe.cells import Metrics
-from residency.observe.meter import DecisionMeter
 from residency.policy.compiler import Policy
-from residency.signals.address import Peer
 from residency.signals.identity import ClaimMap
-from residency.storage import Stores
+from tests.world import HANOI, HOME, SG, SINGAPORE, VERIFIED, VN, Deployed, load_policy, write_deployment
 
-LAW = """
-residency: 1
-kind: law
-jurisdiction: VN
-instrument: Test law
-in_force: {from: 2026-01-01}
-checked: {date: 2026-11-21, confidence: low, source: "a test"}
-rules:
-  - id: test.home
-    article: art. 1
-    text: Personal data stays in Vietnam.
-    applies: {anchor: territory, data: [personal]}
-    duty: {only: [VN]}
-  - id: test.verified
-    article: art. 2
-    text: Who publishes is verified.
-    applies: {anchor: territory, data: [content], operation: post}
-    duty: {require: [["identity:phone"]]}
-"""
 DEPLOYMENT = """
-residency: 1
-kind: deployment
-name: test
-mode: MODE
-operator: {established_in: [VN]}
-laws: [vn/test]
-laws_from: [laws]
-presume: {territory: not_covered}
-regions: {vn-han: {country: VN}, sg: {country: SG}}
 sinks:
   sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
   vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
@@ -76,16 +37,13 @@ activities:
 
 def _policy(mode: str) -> Policy:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "laws" / "vn").mkdir(parents=True)
-        (folder / "laws" / "vn" / "test.yaml").write_text(LAW)
-        (folder / "test.yaml").write_text(DEPLOYMENT.replace("MODE", mode))
-        return policy_files.load(folder / "test.yaml", {})
+        replace = [("mode: enforce", f"mode: {mode}")]
+        return load_policy(write_deployment(Path(name), DEPLOYMENT, (HOME, VERIFIED), replace))
 
 
 POLICIES = {mode: _policy(mode) for mode in ("enforce", "observe")}
 COUNTRIES = embedded()
-ADDRESSES = {"VN": "113.160.0.1", "SG": "165.21.0.1"}
+ADDRESSES = {"VN": HANOI, "SG": SINGAPORE}
 SUBJECTS = st.sampled_from(["an", "binh", "tan"])
 ROUTES = st.sampled_from(["POST /people", "GET /people", "POST /posts", "GET /healthz", "GET /else", "GET /a//b"])
 CLAIMS = st.sampled_from([None, "VN", "SG", "??"])
@@ -99,19 +57,13 @@ class Acts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        policy = POLICIES[self.mode]
-        sinks = {"sg": MemorySink("sg", Region("sg", "SG")), "vn": MemorySink("vn", Region("vn-han", "VN"))}
-        self.journal = JournalMemory(headroom=100_000, capacity=400_000)
-        self.facts = FactsMemory(policy.facts)
-        self.metrics = Metrics()
-        clock, entropy = ManualClock(), UnsafeSeededEntropy()
-        self.recorder = Recorder(self.journal, clock, entropy, policy.digest)
-        self.point = EnforcementPoint(
-            policy=policy, strategy=Peer(), countries=COUNTRIES, identifying=Identifying(None, ClaimMap()),
-            pins=PinsMemory(), facts=self.facts, recorder=self.recorder,
-            stores=Stores(sinks, policy.deployment.stores), metrics=DecisionMeter(self.metrics), clock=clock,
-            entropy=entropy, digest=lambda subject: f"{sum(subject.encode()):064x}", trusted_peer=lambda host: False,
-        )  # fmt: skip
+        self.world = Deployed(
+            POLICIES[self.mode],
+            [MemorySink("sg", SG), MemorySink("vn", VN)],
+            identifying=Identifying(None, ClaimMap()),
+            countries=COUNTRIES,
+            journal=JournalMemory(headroom=100_000, capacity=400_000),
+        )
         self.loop = asyncio.new_event_loop()
         self.requests: list[Current] = []
         self.acts: list[Act] = []
@@ -122,11 +74,6 @@ class Acts(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let the loop go."""
         self.loop.close()
-
-    @property
-    def entries(self) -> list[Entry]:
-        """Every entry so far."""
-        return [parse_entry(record) for record in self.journal.records]
 
     def attempt(self, work: Any) -> bool:
         """Whether the coroutine went through; an error of ours is an answer, any other fails the run."""
@@ -140,16 +87,16 @@ class Acts(RuleBasedStateMachine):
     def request(self, route: str, country: str) -> None:
         """A request comes in."""
         method, path = route.split()
-        before = len(self.journal.records)
+        before = len(self.world.journal.records)
         try:
-            answer = self.point.admit(Request(method, path, path.encode(), (), (ADDRESSES[country], 5)))
+            answer = self.world.point.admit(Request(method, path, path.encode(), (), (ADDRESSES[country], 5)))
         except ResidencyError:
-            assert len(self.journal.records) == before
+            assert len(self.world.journal.records) == before
             return
         if isinstance(answer, Current):
             self.requests.append(answer)
         else:
-            assert len(self.journal.records) == before + 1
+            assert len(self.world.journal.records) == before + 1
             assert isinstance(answer, Refusal) or route in ("GET /healthz", "GET /else", "GET /a//b")
 
     @precondition(lambda self: self.requests)
@@ -168,13 +115,13 @@ class Acts(RuleBasedStateMachine):
     def begin(self, data: st.DataObject, sink: str, named: bool) -> None:
         """The app opens the store."""
         here = data.draw(st.sampled_from(self.requests))
-        before = len(self.journal.records)
+        before = len(self.world.journal.records)
         try:
             act = here.begin("people", sink, named=named)
         except ResidencyError:
-            assert all(parse_entry(record).kind == "refusal" for record in self.journal.records[before:])
+            assert all(parse_entry(record).kind == "refusal" for record in self.world.journal.records[before:])
             return
-        assert parse_entry(self.journal.records[-1]).kind == "intent"
+        assert parse_entry(self.world.journal.records[-1]).kind == "intent"
         self.acts.append(act)
 
     @precondition(lambda self: self.acts)
@@ -182,7 +129,7 @@ class Acts(RuleBasedStateMachine):
     def confirm(self, data: st.DataObject) -> None:
         """The act is about to take effect."""
         act = data.draw(st.sampled_from(self.acts))
-        told = {entry.of for entry in self.entries if entry.kind == "outcome"}
+        told = {entry.of for entry in self.world.entries if entry.kind == "outcome"}
         if act.id in told or not self.attempt(act.confirm()):
             return
         self.confirmed.add(act.id)
@@ -192,10 +139,10 @@ class Acts(RuleBasedStateMachine):
         if self.mode == "enforce":
             assert verdict.effect.word == "permit"
             assert here.decision.permitted
-            assert not self.facts.current().stopped(0) & {act.sink}
+            assert not self.world.facts.current().stopped(0) & {act.sink}
             assert here.subject is not None
         if act.operation.value != "read":
-            assert self.journal.durable > int(act.id.split(".")[1])
+            assert self.world.journal.durable > int(act.id.split(".")[1])
 
     @precondition(lambda self: self.acts)
     @rule(data=st.data(), how=st.sampled_from(["committed", "rolled_back", "failed", "unknown"]))
@@ -205,13 +152,12 @@ class Acts(RuleBasedStateMachine):
         try:
             act.outcome(how if act.id in self.confirmed else "rolled_back")
         except ResidencyError:
-            assert not self.works or self.journal._room < 2_000
+            assert not self.works or self.world.journal._room < 2_000
 
     @rule(sink=st.sampled_from(["sg", "vn", None]))
     def order(self, sink: str | None) -> None:
         """An authority's order comes in, or is lifted."""
-        orders = (StopOrder("7", sink, 0),) if sink is not None else ()
-        self.facts.replace(dataclasses.replace(self.facts.current(), stop_orders=orders))
+        self.world.stop(*([sink] if sink is not None else []))
 
     @precondition(lambda self: self.requests)
     @rule(data=st.data())
@@ -219,43 +165,45 @@ class Acts(RuleBasedStateMachine):
         """A request ends."""
         here = data.draw(st.sampled_from(self.requests))
         self.requests.remove(here)
-        before = len(self.journal.records)
+        before = len(self.world.journal.records)
         try:
-            self.point.close(here)
+            self.world.point.close(here)
         except ResidencyError:
             return
-        assert here.trail.records > 0 or len(self.journal.records) == before + 1
+        assert here.trail.records > 0 or len(self.world.journal.records) == before + 1
 
     @precondition(lambda self: self.works and len(self.acts) > 3)
     @rule()
     def fail(self) -> None:
         """The journal's disk fails, for good."""
-        self.journal.fail()
+        self.world.journal.fail()
         self.works = False
 
     @invariant()
     def every_outcome_belongs_to_one_intent_before_it(self) -> None:
         """And what is counted as open is what has none."""
         open_intents: set[str] = set()
-        for entry in self.entries:
+        for entry in self.world.entries:
             if entry.kind == "intent":
                 open_intents.add(entry.id)
             elif entry.kind == "outcome":
                 assert entry.of in open_intents
                 open_intents.discard(str(entry.of))
-        assert self.recorder.open_intents == len(open_intents)
+        assert self.world.recorder.open_intents == len(open_intents)
 
     @invariant()
     def counters_never_fall_below_zero(self) -> None:
         """Nor does the gauge."""
-        assert min(self.metrics.cells) >= 0
-        assert self.recorder.open_intents >= 0
+        assert min(self.world.metrics.cells) >= 0
+        assert self.world.recorder.open_intents >= 0
 
     @invariant()
     def nothing_binds_in_observe(self) -> None:
         """The only refusals are those that hold in both modes."""
         if self.mode == "observe":
-            assert [entry for entry in self.entries if entry.kind == "refusal" and entry.reason != "facts_moved"] == []
+            assert [
+                entry for entry in self.world.entries if entry.kind == "refusal" and entry.reason != "facts_moved"
+            ] == []
 
     @invariant()
     def one_alias_never_stands_for_two_people(self) -> None:

@@ -16,38 +16,9 @@ from starlette.types import ASGIApp, Message
 from residency import Residency, ResidencyMiddleware, build
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
+from tests.world import HANOI, HOME, NEVER, write_deployment
 
-HANOI = "113.160.0.1"
-LAW = """
-residency: 1
-kind: law
-jurisdiction: VN
-instrument: Test law
-in_force: {from: 2026-01-01}
-checked: {date: 2026-11-21, confidence: low, source: "a test"}
-rules:
-  - id: test.home
-    article: art. 1
-    text: Personal data stays in Vietnam.
-    text_vi: Dữ liệu cá nhân ở lại Việt Nam.
-    applies: {anchor: territory, data: [personal]}
-    duty: {only: [VN]}
-  - id: test.never
-    article: art. 3
-    text: Nobody records this.
-    applies: {anchor: citizenship, data: [relationship]}
-    duty: {effect: deny}
-"""
 DEPLOYMENT = """
-residency: 1
-kind: deployment
-name: test
-mode: enforce
-operator: {established_in: [VN]}
-laws: [vn/test]
-laws_from: [laws]
-presume: {territory: not_covered}
-regions: {vn-han: {country: VN}, sg: {country: SG}}
 sinks:
   sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
   vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
@@ -100,15 +71,8 @@ class Served:
     """One app under the middleware, with its runtime and the entries it wrote."""
 
     def __init__(self, app: ASGIApp, folder: Path, replace: Sequence[tuple[str, str]] = ()) -> None:
-        text = DEPLOYMENT
-        for old, new in replace:
-            assert old in text
-            text = text.replace(old, new)
-        (folder / "laws" / "vn").mkdir(parents=True)
-        (folder / "laws" / "vn" / "test.yaml").write_text(LAW)
         self.folder = folder
-        self.file = folder / "test.yaml"
-        self.file.write_text(text)
+        self.file = write_deployment(folder, DEPLOYMENT, (HOME, NEVER), replace)
         self.runtime: Residency = build(self.file, env={})
         self.app = ResidencyMiddleware(app, policy=self.runtime)
 

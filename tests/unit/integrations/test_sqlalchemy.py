@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
@@ -17,21 +16,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.authentication import SimpleUser
 
-from residency.adapters import policy_files
-from residency.adapters.clock_manual import ManualClock
-from residency.adapters.entropy_seeded import UnsafeSeededEntropy
-from residency.adapters.facts_memory import FactsMemory
-from residency.adapters.journal_memory import JournalMemory
-from residency.adapters.mmdb import embedded
-from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.session_sql import open_session
 from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_sql import SqlSink
-from residency.audit.entry import Entry, parse_entry
 from residency.enforcement.acts import Current
-from residency.enforcement.context import enter, identify, leave
-from residency.enforcement.point import EnforcementPoint, Identifying, Request
-from residency.enforcement.recorder import Recorder
+from residency.enforcement.context import identify
+from residency.enforcement.point import Request
 from residency.errors import (
     JournalFailed,
     NoDecision,
@@ -42,40 +32,11 @@ from residency.errors import (
     UsageError,
 )
 from residency.integrations.sqlalchemy import async_sessionmaker, create_all, sessionmaker, uuid7_key
-from residency.model import Region, StopOrder
-from residency.observe.cells import Metrics
-from residency.observe.meter import DecisionMeter
-from residency.signals.address import Peer
-from residency.signals.identity import ClaimMap
-from residency.storage import Stores
+from tests.world import HANOI, SG, SINGAPORE, VN, Deployed, handling, load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio
-HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
 
-LAW = """
-residency: 1
-kind: law
-jurisdiction: VN
-instrument: Test law
-in_force: {from: 2026-01-01}
-checked: {date: 2026-11-21, confidence: low, source: "a test"}
-rules:
-  - id: test.home
-    article: art. 1
-    text: Personal data stays in Vietnam.
-    applies: {anchor: territory, data: [personal]}
-    duty: {only: [VN]}
-"""
 DEPLOYMENT = """
-residency: 1
-kind: deployment
-name: test
-mode: enforce
-operator: {established_in: [VN]}
-laws: [vn/test]
-laws_from: [laws]
-presume: {territory: not_covered}
-regions: {vn-han: {country: VN}, sg: {country: SG}}
 sinks:
   people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
   people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}
@@ -118,41 +79,17 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class World:
-    """One deployment: sinks on disk, an enforcement point, and the entries it wrote."""
+class World(Deployed):
+    """One deployment with SQL sinks on disk, and the acts on them."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "laws" / "vn").mkdir(parents=True)
-        (folder / "laws" / "vn" / "test.yaml").write_text(LAW)
-        (folder / "test.yaml").write_text(DEPLOYMENT)
         self.folder = folder
-        policy = policy_files.load(folder / "test.yaml", {})
-        self.vn = SqlSink("people-vn", Region("vn-han", "VN"), "sqlite:///vn.db", base=folder)
-        self.sg = SqlSink("people-sg", Region("sg", "SG"), "sqlite:///sg.db", base=folder)
-        objects = MemorySink("objects", Region("vn-han", "VN"))
-        self.stores = Stores(
-            {"people-vn": self.vn, "people-sg": self.sg, "objects": objects},
-            policy.deployment.stores,
-            sessions=open_session,
-        )
-        self.journal = JournalMemory()
-        self.facts = FactsMemory(policy.facts)
-        self.pins = PinsMemory()
-        clock, entropy = ManualClock(), UnsafeSeededEntropy()
-        self.point = EnforcementPoint(
-            policy=policy,
-            strategy=Peer(),
-            countries=embedded(),
-            identifying=Identifying(None, ClaimMap(subject="sub"), "declared"),
-            pins=self.pins,
-            facts=self.facts,
-            recorder=Recorder(self.journal, clock, entropy, policy.digest),
-            stores=self.stores,
-            metrics=DecisionMeter(Metrics()),
-            clock=clock,
-            entropy=entropy,
-            digest=lambda subject: f"{sum(subject.encode()):064x}",
-            trusted_peer=lambda host: False,
+        self.vn = SqlSink("people-vn", VN, "sqlite:///vn.db", base=folder)
+        self.sg = SqlSink("people-sg", SG, "sqlite:///sg.db", base=folder)
+        super().__init__(
+            load_policy(write_deployment(folder, DEPLOYMENT)),
+            [self.vn, self.sg, MemorySink("objects", VN)],
+            open_session=open_session,
         )
 
     def admit(self, method: str, path: str, address: str, who: str) -> Current:
@@ -167,12 +104,8 @@ class World:
         self, method: str = "POST", path: str = "/people", address: str = HANOI, who: str = "an"
     ) -> Iterator[Current]:
         """Code inside runs as a handler of this request."""
-        here = self.admit(method, path, address, who)
-        token = enter(here)
-        try:
+        with handling(self.admit(method, path, address, who)) as here:
             yield here
-        finally:
-            leave(token)
 
     def names(self, sink: str) -> list[str]:
         """The committed names in one sink's database, read without the code under test."""
@@ -181,14 +114,7 @@ class World:
 
     def acts(self) -> list[tuple[str, str | None]]:
         """(sink, outcome) of every intent, None where it stands open."""
-        entries: list[Entry] = [parse_entry(record) for record in self.journal.records]
-        outcomes = {entry.of: entry.act for entry in entries if entry.kind == "outcome"}
-        return [(str(entry.sink), outcomes.get(entry.id)) for entry in entries if entry.kind == "intent"]
-
-    def stop(self, sink: str) -> None:
-        """An authority's order against one sink comes in."""
-        facts = self.facts.current()
-        self.facts.replace(dataclasses.replace(facts, stop_orders=(StopOrder("7", sink, 0),)))
+        return [(str(entry.sink), word) for entry, word in self.intents]
 
 
 @pytest.fixture

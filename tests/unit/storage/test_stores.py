@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,20 +9,11 @@ from pathlib import Path
 import pytest
 from starlette.authentication import SimpleUser
 
-from residency.adapters import policy_files
-from residency.adapters.clock_manual import ManualClock
-from residency.adapters.entropy_seeded import UnsafeSeededEntropy
-from residency.adapters.facts_memory import FactsMemory
-from residency.adapters.journal_memory import JournalMemory
-from residency.adapters.mmdb import embedded
-from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.sink_files import FilesSink
 from residency.adapters.sink_memory import MemorySink
-from residency.audit.entry import Entry, parse_entry
-from residency.enforcement.acts import Current
-from residency.enforcement.context import current, enter, leave
-from residency.enforcement.point import EnforcementPoint, Identifying, Request
-from residency.enforcement.recorder import Recorder
+from residency.audit.entry import Entry
+from residency.enforcement.context import current
+from residency.enforcement.point import Request
 from residency.errors import (
     JournalFailed,
     NoDecision,
@@ -33,41 +23,13 @@ from residency.errors import (
     UnknownStore,
     UsageError,
 )
-from residency.model import Pin, Region, StopOrder
-from residency.observe.cells import Metrics
-from residency.observe.meter import DecisionMeter
-from residency.signals.address import Peer
-from residency.signals.identity import ClaimMap
+from residency.model import Pin
 from residency.storage import StoreHandle, Stores
+from tests.world import HANOI, SG, SINGAPORE, VN, Deployed, handling, load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio
-HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
-VN, SG = Region("vn-han", "VN"), Region("sg", "SG")
 
-LAW = """
-residency: 1
-kind: law
-jurisdiction: VN
-instrument: Test law
-in_force: {from: 2026-01-01}
-checked: {date: 2026-11-21, confidence: low, source: "a test"}
-rules:
-  - id: test.home
-    article: art. 1
-    text: Personal data stays in Vietnam.
-    applies: {anchor: territory, data: [personal]}
-    duty: {only: [VN]}
-"""
 DEPLOYMENT = """
-residency: 1
-kind: deployment
-name: test
-mode: MODE
-operator: {established_in: [VN]}
-laws: [vn/test]
-laws_from: [laws]
-presume: {territory: not_covered}
-regions: {vn-han: {country: VN}, sg: {country: SG}}
 sinks:
   files-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
   files-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://vn"}
@@ -79,63 +41,31 @@ activities:
 """
 
 
-class World:
-    """One deployment with two object sinks, and the entries it wrote."""
+class World(Deployed):
+    """One deployment with two object sinks, and the acts on them."""
 
     def __init__(self, folder: Path, mode: str = "enforce") -> None:
-        (folder / "laws" / "vn").mkdir(parents=True)
-        (folder / "laws" / "vn" / "test.yaml").write_text(LAW)
-        (folder / "test.yaml").write_text(DEPLOYMENT.replace("MODE", mode))
-        policy = policy_files.load(folder / "test.yaml", {})
         self.vn = FilesSink("files-vn", VN, folder / "vn")
         self.sg = MemorySink("files-sg", SG)
-        self.stores = Stores({"files-sg": self.sg, "files-vn": self.vn}, policy.deployment.stores)
-        self.journal = JournalMemory()
-        self.facts = FactsMemory(policy.facts)
-        self.pins = PinsMemory()
-        clock, entropy = ManualClock(), UnsafeSeededEntropy()
-        self.point = EnforcementPoint(
-            policy=policy,
-            strategy=Peer(),
-            countries=embedded(),
-            identifying=Identifying(None, ClaimMap(subject="sub"), "declared"),
-            pins=self.pins,
-            facts=self.facts,
-            recorder=Recorder(self.journal, clock, entropy, policy.digest),
-            stores=self.stores,
-            metrics=DecisionMeter(Metrics()),
-            clock=clock,
-            entropy=entropy,
-            digest=lambda subject: f"{sum(subject.encode()):064x}",
-            trusted_peer=lambda host: False,
-        )
+        file = write_deployment(folder, DEPLOYMENT, replace=[("mode: enforce", f"mode: {mode}")])
+        super().__init__(load_policy(file), [self.sg, self.vn])
 
     @contextmanager
     def request(self, method: str = "POST", address: str = HANOI, who: str = "an") -> Iterator[StoreHandle]:
         """Code inside runs as a handler of this request."""
         here = self.point.admit(Request(method, "/uploads", b"/uploads", (), (address, 50_000), SimpleUser(who)))
-        assert isinstance(here, Current)
-        token = enter(here)
-        try:
+        with handling(here):
             handle = current().store("uploads")
             assert isinstance(handle, StoreHandle)
             yield handle
-        finally:
-            leave(token)
 
-    def stop(self, sink: str) -> None:
-        """An authority's order against one sink comes in."""
-        facts = self.facts.current()
-        self.facts.replace(dataclasses.replace(facts, stop_orders=(StopOrder("7", sink, 0),)))
-
-    def entries(self, kind: str) -> list[Entry]:
-        """The entries of one kind, in order."""
-        return [entry for entry in map(parse_entry, self.journal.records) if entry.kind == kind]
+    def refusals(self) -> list[Entry]:
+        """The entries of refusals, in order."""
+        return [entry for entry in self.entries if entry.kind == "refusal"]
 
     def acts(self) -> list[tuple[str | None, str | None, str | None]]:
         """(sink, operation, outcome) of every intent, None where it stands open."""
-        outcomes = {entry.of: entry.act for entry in self.entries("outcome")}
-        return [(entry.sink, entry.operation, outcomes.get(entry.id)) for entry in self.entries("intent")]
+        return [(entry.sink, entry.operation, word) for entry, word in self.intents]
 
 
 @pytest.fixture
@@ -182,7 +112,7 @@ async def test_the_sink_abroad_asked_for_by_name_is_refused_with_the_article_and
     assert caught.value.citations == ("Test law art. 1",)
     assert await world.sg.get("a.jpg") is None
     assert world.acts() == []
-    assert [entry.sink for entry in world.entries("refusal")] == ["files-sg"]
+    assert [entry.sink for entry in world.refusals()] == ["files-sg"]
 
 
 async def test_a_write_that_only_another_place_permits_is_refused_and_recorded(world: World) -> None:
@@ -192,7 +122,7 @@ async def test_a_write_that_only_another_place_permits_is_refused_and_recorded(w
         await uploads.put("a.jpg", b"An")
     assert caught.value.reason == "not_home"
     assert world.acts() == []
-    assert [(entry.sink, entry.reason) for entry in world.entries("refusal")] == [("files-sg", "not_home")]
+    assert [(entry.sink, entry.reason) for entry in world.refusals()] == [("files-sg", "not_home")]
 
 
 async def test_observing_leaves_data_where_it_was(tmp_path: Path) -> None:
