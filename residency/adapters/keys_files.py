@@ -77,8 +77,10 @@ class KeysFiles:
     def _make(self, path: Path) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Keys that sign the log must not end up in version control with the code beside them.
-        with suppress(FileExistsError), (self._folder / ".gitignore").open("x", encoding="ascii") as ignore:
-            ignore.write("*\n")
+        with suppress(FileExistsError):
+            ignore = os.open(self._folder / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.write(ignore, b"*\n")
+            os.close(ignore)
         temporary = path.with_name(f".{path.name}.{self._token(8).hex()}.tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

@@ -18,6 +18,7 @@ def test_a_new_key_is_0600_in_a_0700_folder_that_version_control_leaves_alone(tm
     assert stat.S_IMODE((tmp_path / "keys/pins.secret").stat().st_mode) == 0o600
     assert {path.name for path in (tmp_path / "keys").iterdir()} == {".gitignore", "pins.secret"}
     assert (tmp_path / "keys/.gitignore").read_text() == "*\n"
+    assert stat.S_IMODE((tmp_path / "keys/.gitignore").stat().st_mode) == 0o600
 
 
 def test_a_key_outlives_the_store_that_made_it(tmp_path: Path) -> None:
