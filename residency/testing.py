@@ -39,6 +39,7 @@ from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency
 from residency.errors import UsageError
+from residency.model.place import COUNTRIES
 from residency.policy.parsed import DeploymentDoc, JwtDoc, Secret
 from residency.signals.identity import ClaimMap
 
@@ -277,6 +278,8 @@ class _Anything(Mapping[str, str]):
 @cache
 def address_in(country: str) -> str:
     """The first public address of the embedded table's first IPv4 network in `country`. Raises: UsageError."""
+    if country not in COUNTRIES:
+        raise UsageError(f"{country!r} is no country code such as VN")
     with maxminddb.open_database(EMBEDDED) as reader:
         for network, record in reader:
             if country_of(record) == country and network.version == 4 and network.num_addresses > 2:
