@@ -199,12 +199,12 @@ class Current:
     def refused(self, *, counted: bool = False) -> Refused:
         """Record that the decision itself forbids the activity, and return the error to raise."""
         reason = self.decision.reason or Reason.INTERNAL
-        return self._refuse(reason, "the decision forbids this activity", counted=counted)
+        return self.refuse(reason, "the decision forbids this activity", counted=counted)
 
     def refuse_as(self, reason: str) -> Refusal:
         """Record a refusal that was raised without a record, as routing does. Raises: JournalFull, JournalFailed."""
         known = next((each for each in Reason if each.value == reason), Reason.INTERNAL)
-        self._refuse(known, "this act is not permitted now", rules=())
+        self.refuse(known, "this act is not permitted now", rules=())
         return self.trail.refusal or Refusal(known)
 
     def _subject_unknown(self, store: str) -> None:
@@ -212,7 +212,7 @@ class Current:
         if self.decision.mode == "observe":
             self.point.metrics.refusal(Reason.SUBJECT_UNKNOWN, observed=True)
             return
-        self._refuse(Reason.SUBJECT_UNKNOWN, message, rules=())
+        self.refuse(Reason.SUBJECT_UNKNOWN, message, rules=())
         raise SubjectUnknown(
             f"store {store!r} was opened before identify() said whose data it is "
             f"(activity {self.activity.name!r} takes its subject from {self.activity.subject})"
@@ -232,7 +232,7 @@ class Current:
             return verdict
         if verdict.effect is not Effect.PERMIT:
             rules = verdict.rules or decision.rules
-            raise self._refuse(
+            raise self.refuse(
                 verdict.reason or Reason.INTERNAL, f"sink {name!r} may not take this data", sink=name, rules=rules
             )
         if not decision.permitted:
@@ -254,7 +254,7 @@ class Current:
         self.point.metrics.refusal(reason, observed=True)
         return reason, None
 
-    def _refuse(
+    def refuse(
         self,
         reason: Reason,
         message: str,
@@ -263,6 +263,11 @@ class Current:
         rules: tuple[RuleRef, ...] | None = None,
         counted: bool = False,
     ) -> Refused:
+        """Record that something under this decision was refused, and return the error to raise.
+
+        `message` is without personal data; `rules` None = those that decided; `counted` = the metrics have it already.
+        Raises: JournalFull, JournalFailed.
+        """
         cited = rules if rules is not None else self.decision.rules
         if not counted:
             self.point.metrics.refusal(reason)
@@ -325,7 +330,7 @@ class Act:
             return
         if pin.home != verdict.sink.place:
             message = "the subject was given another home at the same time; try again"
-            raise here._refuse(Reason.FACTS_MOVED, message, sink=self.sink, rules=())
+            raise here.refuse(Reason.FACTS_MOVED, message, sink=self.sink, rules=())
 
     def outcome(self, how: str) -> None:
         """Record how the act ended: "committed", "failed", "rolled_back" or "unknown". The first word stands.

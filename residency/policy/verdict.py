@@ -88,7 +88,7 @@ def judge(
         if duty.only is not None and not any(within(sink.place, o) for o in duty.only):
             return refused(Reason.ONLY_IN_COUNTRY, lambda d: d.only is not None)
         home = duty.copies | duty.first_write
-        # Copies to several countries come with the copying of issue 5: until then no sink is home to two.
+        # One write reaches one sink, so where two countries want a copy each no sink is home: refused, not half kept.
         if operation in _WRITES and not all(within(sink.place, h) for h in home):
             return refused(Reason.NOT_HOME, lambda d: bool(d.copies) or bool(d.first_write))
     filings = [c for c in unmet if all(token.startswith("filing:") for token in c)]

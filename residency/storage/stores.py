@@ -89,7 +89,7 @@ class StoreHandle:
             # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
             rules = verdict.rules or here.decision.rules
             message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
-            raise here._refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
+            raise here.refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
         named = sink is not None and not resumed
         return here.begin(self.name, verdict.sink.name, operation=operation, named=named)
 
