@@ -238,19 +238,19 @@ class Residency:
             raise type(error)(str(self.deployment.source.problem(where, str(error)))) from error
 
     def _check_pins(self) -> None:
-        url = self.deployment.pins.reveal()
+        url = self.deployment.pins.url.reveal()
         if url != "memory:" and not url.startswith("sqlite:///"):
             what = "pins.url: expected sqlite:///PATH, or memory: for tests"
             raise PolicyError((self.deployment.source.problem(("pins", "url"), what),))
 
     def _open_pins(self, key_mark: str) -> Pins:
-        url = self.deployment.pins.reveal()
+        url = self.deployment.pins.url.reveal()
         if url == "memory:":
             return PinsMemory()
         return PinsSqlite(self.path(url.removeprefix("sqlite:///")), key_mark=key_mark)
 
     def _countries(self) -> MmdbCountries:
-        geoip = self.deployment.signals.geoip
+        geoip = self.deployment.signals.geoip.database
         return embedded() if geoip is None else MmdbCountries(self.path(geoip))
 
     def _verifier(self) -> JwtVerifier | None:

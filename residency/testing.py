@@ -40,7 +40,8 @@ from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency
 from residency.errors import UsageError
 from residency.model.place import COUNTRIES
-from residency.policy.parsed import DeploymentDoc, JwtDoc, Secret
+from residency.policy.parsed import DeploymentDoc
+from residency.policy.parsed_signals import GeoipDoc, JwtDoc, PinsDoc, Secret
 from residency.signals.identity import ClaimMap
 
 __all__ = ["Kit", "Person", "Went", "person"]
@@ -213,10 +214,10 @@ class Kit:
         return replace(
             deployment,
             sinks=sinks,
-            signals=replace(deployment.signals, identity=identity, geoip=None),
+            signals=replace(deployment.signals, identity=identity, geoip=GeoipDoc()),
             audit=replace(deployment.audit, folder=str(self.folder / "audit"), detail=detail),
             keys_folder=str(self.folder / "keys"),
-            pins=Secret(f"sqlite:///{self.folder / 'pins.db'}"),
+            pins=PinsDoc(Secret(f"sqlite:///{self.folder / 'pins.db'}")),
         )
 
     def _url(self, name: str, url: Secret) -> Secret:

@@ -103,7 +103,7 @@ def _doubts(document: DeploymentDoc) -> list[str]:
     notes = []
     if not document.laws:
         notes.append("`laws: none`: nothing is decided by law here")
-    if document.mode == "enforce" and document.pins.reveal() == "memory:":
+    if document.mode == "enforce" and document.pins.url.reveal() == "memory:":
         notes.append("`pins: memory:`: where each person's data lies is forgotten at every restart")
     notes += [
         f"activity `{activity.name}`: `subject: none` with personal data: the caller's address decides whose law it is"

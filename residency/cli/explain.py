@@ -136,5 +136,5 @@ def _claims(pairs: list[str] | tuple[str, ...], policy: Policy) -> Mapping[str, 
 
 
 def _table(policy: Policy) -> CountryTable:
-    own = policy.deployment.signals.geoip
+    own = policy.deployment.signals.geoip.database
     return embedded() if own is None else MmdbCountries(Path(policy.base) / own)

@@ -26,30 +26,26 @@ from residency.model import (
 )
 from residency.model.place import normal
 from residency.policy import documents as files
+from residency.policy.build_signals import microseconds, pins, signals
 from residency.policy.parsed import (
     AuditDoc,
-    ClientAddressDoc,
     DeploymentDoc,
-    IdentityDoc,
-    JwtDoc,
     LawDoc,
     OperatorTest,
     RegisterDoc,
     RuleDoc,
-    Secret,
-    SignalsDoc,
     SinkDoc,
     SinkTest,
     Source,
     Span,
 )
+from residency.policy.parsed_signals import Secret
 from residency.policy.words import DATE
 
 __all__ = ["deployment", "instant", "law", "parse_date", "register"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_INTERVALS: Final = {"ms": 1_000, "s": 1_000_000, "min": 60_000_000}
 _OPERATIONS: Final = {
     "GET": Operation.READ,
     "HEAD": Operation.READ,
@@ -208,10 +204,10 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
         http={a.name: file.http for a, file in zip(activities, model.activities, strict=True) if file.http is not None},
         unclassified=model.unclassified,
         modes=dict(model.modes),
-        signals=_signals(model.signals),
+        signals=signals(model.signals),
         audit=_audit(model),
         keys_folder=model.keys.folder if model.keys is not None else "./residency-data/keys",
-        pins=Secret(model.pins.url if model.pins is not None else "sqlite:///./residency-data/pins.db"),
+        pins=pins(model.pins),
         metrics=model.metrics,
         assume=None if model.dev is None else model.dev.assume,
         source=source,
@@ -252,38 +248,12 @@ def _presume(presume: files.Presume) -> tuple[tuple[Anchor, Presume], ...]:
     )
 
 
-def _signals(signals: files.Signals) -> SignalsDoc:
-    address, identity = signals.client_address, signals.identity
-    jwt = None if identity is None else identity.jwt
-    return SignalsDoc(
-        client_address=ClientAddressDoc()
-        if address is None
-        else ClientAddressDoc(address.strategy, tuple(address.trusted)),
-        geoip=signals.geoip,
-        identity=IdentityDoc(
-            jwt=None
-            if jwt is None
-            else JwtDoc(
-                jwt.jwks,
-                jwt.subject,
-                jwt.issuer,
-                jwt.audience,
-                tuple(jwt.algorithms),
-                {name: claim for name, claim in jwt.claims.model_dump().items() if claim is not None},
-            ),
-            user=None if identity is None else identity.user,
-            header=None if identity is None else identity.header,
-        ),
-    )
-
-
 def _audit(model: files.DeploymentFile) -> AuditDoc:
-    amount, unit = model.audit.publish_every.split(" ")
     return AuditDoc(
         folder=model.audit.folder,
         origin=model.audit.origin or model.name,
         detail=dict(model.audit.detail),
-        publish_every=int(amount) * _INTERVALS[unit],
+        publish_every=microseconds(model.audit.publish_every),
     )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from residency.policy.documents_signals import Pins, Signals, Strict
 from residency.policy.words import (
     ONE_OR_MANY,
-    Algorithm,
     Anchors,
     Categories,
     Category,
@@ -38,12 +38,6 @@ from residency.policy.words import (
 )
 
 __all__ = ["DOCUMENTS", "DeploymentFile", "LawFile", "RegisterFile", "Strict", "json_schema"]
-
-
-class Strict(BaseModel):
-    """Unknown keys and types other than the written ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Span(Strict):
@@ -189,53 +183,6 @@ class Presume(Strict):
     collection: Literal["covered", "not_covered", "as_residence", "as_territory"] | None = None
 
 
-class ClientAddress(Strict):
-    """How the client address is found."""
-
-    strategy: Literal["peer", "server", "rightmost_trusted_range"]
-    trusted: list[Plain] = Field(default_factory=list)
-
-
-class Claims(Strict):
-    """Names of the claims that carry each fact."""
-
-    citizenship: Plain | None = None
-    residence: Plain | None = None
-    verified_by: Plain | None = None
-    age: Plain | None = None
-    consents: Plain | None = None
-
-
-class Jwt(Strict):
-    """How identity tokens are verified."""
-
-    jwks: Plain
-    subject: Plain = "sub"
-    issuer: Plain | None = None
-    audience: Plain | None = None
-    algorithms: Annotated[
-        list[Algorithm],
-        Field(min_length=1),
-    ] = Field(default_factory=lambda: list[Algorithm](["ES256"]))
-    claims: Claims = Field(default_factory=Claims)
-
-
-class Identity(Strict):
-    """Where identity comes from."""
-
-    jwt: Jwt | None = None
-    user: Literal["declared", "verified"] | None = None
-    header: Plain | None = None
-
-
-class Signals(Strict):
-    """What is observed, and how far it is trusted."""
-
-    client_address: ClientAddress | None = None
-    geoip: Plain | None = None
-    identity: Identity | None = None
-
-
 class ActivityFile(Strict):
     """What one route does."""
 
@@ -265,12 +212,6 @@ class Folder(Strict):
     """A folder, relative to this file."""
 
     folder: Plain
-
-
-class Pins(Strict):
-    """Where remembered homes lie."""
-
-    url: Plain
 
 
 class Dev(Strict):

@@ -10,51 +10,20 @@ from dataclasses import dataclass, field
 
 from residency.errors import Problem
 from residency.model import Activity, Anchor, Duty, Filing, Operation, Operator, Presume, Region, Sink, StopOrder
+from residency.policy.parsed_signals import PinsDoc, Secret, SignalsDoc
 
 __all__ = [
     "AuditDoc",
-    "ClientAddressDoc",
     "DeploymentDoc",
-    "IdentityDoc",
-    "JwtDoc",
     "LawDoc",
     "OperatorTest",
     "RegisterDoc",
     "RuleDoc",
-    "Secret",
-    "SignalsDoc",
     "SinkDoc",
     "SinkTest",
     "Source",
     "Span",
 ]
-
-
-class Secret:
-    """A value that never prints itself: an expanded URL or password. `reveal()` is for the adapter that connects."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The value itself; keep it out of messages."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "…"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return format("…", spec)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,44 +120,6 @@ class SinkDoc:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientAddressDoc:
-    """`strategy` is `peer`, `server` or `rightmost_trusted_range`; `trusted` are CIDR ranges as written."""
-
-    strategy: str = "peer"
-    trusted: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class JwtDoc:
-    """How tokens are verified. `claims`: citizenship, residence, verified_by, age, consents to a claim's name."""
-
-    jwks: str
-    subject: str = "sub"
-    issuer: str | None = None
-    audience: str | None = None
-    algorithms: tuple[str, ...] = ("ES256",)
-    claims: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class IdentityDoc:
-    """Where identity comes from: verified tokens, `scope["user"]` (`declared` or `verified`), a gateway's header."""
-
-    jwt: JwtDoc | None = None
-    user: str | None = None
-    header: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SignalsDoc:
-    """`geoip` is the operator's own address database (a path as written), None for the embedded table."""
-
-    client_address: ClientAddressDoc = ClientAddressDoc()
-    geoip: str | None = None
-    identity: IdentityDoc = IdentityDoc()
-
-
-@dataclass(frozen=True, slots=True)
 class AuditDoc:
     """`folder` and the folders of `detail` (by place) are paths as written; `publish_every` is in microseconds."""
 
@@ -217,10 +148,10 @@ class DeploymentDoc:
     http: Mapping[str, str] = field(default_factory=dict)
     unclassified: str = "deny"
     modes: Mapping[str, str] = field(default_factory=dict)
-    signals: SignalsDoc = SignalsDoc()
+    signals: SignalsDoc = field(default_factory=SignalsDoc)
     audit: AuditDoc = AuditDoc()
     keys_folder: str = "./residency-data/keys"
-    pins: Secret = field(default_factory=lambda: Secret("sqlite:///./residency-data/pins.db"))
+    pins: PinsDoc = field(default_factory=lambda: PinsDoc(Secret("sqlite:///./residency-data/pins.db")))
     metrics: str | None = None
     assume: str | None = None  # dev: {assume: VN}
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))

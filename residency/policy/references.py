@@ -102,14 +102,33 @@ def _names(doc: YamlDoc) -> Iterator[Problem]:
             yield doc.problem((*activity, "subject"), f"subject `{subject}` needs signals.identity.jwt")
 
 
+_FORWARDING = ("rightmost_trusted_count", "rightmost_trusted_range", "unsafe_leftmost_non_private")
+
+
 def _addresses(doc: YamlDoc) -> Iterator[Problem]:
     base: Path = ("signals", "client_address")
-    trusted = at(doc.value, (*base, "trusted"))
-    strategy = at(doc.value, (*base, "strategy"))
-    if strategy == "rightmost_trusted_range" and trusted in (None, []):
-        yield doc.problem(base, "rightmost_trusted_range needs `trusted`: the ranges that your own proxies have")
-    elif strategy in ("peer", "server") and trusted not in (None, []):
-        yield doc.problem((*base, "trusted"), f"strategy `{strategy}` reads no forwarding header: leave `trusted` out")
+    given = at(doc.value, base)
+    if not isinstance(given, dict):
+        return
+    trusted, strategy, header = given.get("trusted"), given.get("strategy"), given.get("header")
+    has_proxies = trusted not in (None, []) or given.get("unix") is True
+    if strategy in ("rightmost_trusted_range", "single_header") and not has_proxies:
+        yield doc.problem(base, f"{strategy} needs `trusted`: the ranges that your own proxies have")
+    elif strategy in ("peer", "server"):
+        for key in ("trusted", "header", "count", "unix"):
+            if given.get(key) not in (None, [], False):
+                message = f"strategy `{strategy}` reads no forwarding header: leave `{key}` out"
+                yield doc.problem((*base, key), message)
+    if strategy == "single_header" and header is None:
+        yield doc.problem(base, "single_header needs `header`: the one that your proxy sets, such as cf-connecting-ip")
+    elif strategy == "single_header" and header in ("x-forwarded-for", "forwarded"):
+        yield doc.problem((*base, "header"), f"`{header}` is a list: use rightmost_trusted_range")
+    elif strategy in _FORWARDING and isinstance(header, str) and header not in ("x-forwarded-for", "forwarded"):
+        yield doc.problem((*base, "header"), f"expected x-forwarded-for or forwarded, got `{header}`")
+    if strategy == "rightmost_trusted_count" and given.get("count") is None:
+        yield doc.problem(base, "rightmost_trusted_count needs `count`: how many of your own proxies stand in a row")
+    elif strategy not in ("rightmost_trusted_count", "peer", "server") and given.get("count") is not None:
+        yield doc.problem((*base, "count"), "`count` is for rightmost_trusted_count")
     for index, text in enumerate(trusted if isinstance(trusted, list) else []):
         if isinstance(text, str) and "${" not in text:
             try:

@@ -22,6 +22,7 @@ __all__ = [
     "ROUTE",
     "SUBJECT",
     "TOKEN",
+    "WAIT",
     "Algorithm",
     "Anchors",
     "Categories",
@@ -30,6 +31,7 @@ __all__ = [
     "Date",
     "Duration",
     "Event",
+    "HeaderName",
     "Interval",
     "Mode",
     "Name",
@@ -42,15 +44,19 @@ __all__ = [
     "Route",
     "RuleId",
     "ServiceLine",
+    "Share",
     "Subject",
+    "Target",
     "Token",
     "UrlPath",
+    "Wait",
     "Words",
 ]
 
 ROUTE: Final = re.compile(r"([A-Z]+) (/\S*)")
 DURATION: Final = re.compile(r"([1-9][0-9]{0,4}) (days?|months?|years?)")
 INTERVAL: Final = re.compile(r"([1-9][0-9]{0,5}) (ms|s|min)")
+WAIT: Final = re.compile(r"([1-9][0-9]{0,5}) (ms|s|min|h|days?)")
 DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 OFFSET: Final = re.compile(r"[+-][01][0-9]:[0-5][0-9]")
 TOKEN: Final = re.compile(r"(identity|filing|age|consent|basis|contract|portal):[a-z0-9][a-z0-9_.:-]*")
@@ -130,6 +136,12 @@ Offset: Any = _text(OFFSET, 'a fixed offset such as "+07:00"')
 Route: Any = _text(ROUTE, 'a method and a path such as "POST /v1/people/{id}"')
 Duration: Any = _text(DURATION, "a duration such as 24 months, 90 days or 3 years")
 Interval: Any = _text(INTERVAL, "an interval such as 1 s or 500 ms")
+Wait: Any = _text(WAIT, "a time such as 10 s, 10 min, 24 h or 30 days")
+Share: Any = _text(re.compile(r"(?:100|[1-9]?[0-9])%"), "a share such as 10%")
+HeaderName: Any = _text(re.compile(r"[a-z0-9-]{1,64}"), "a header's name in lower case, such as x-forwarded-for")
+Target: Any = _text(
+    re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*"), "an async callable such as myapp.identity:who"
+)
 Token: Any = _text(TOKEN, "a token such as identity:phone, filing:vn.transfer_dossier or age:at_least_16")
 RuleId: Any = _text(RULE_ID, "a rule id such as vn.d333.19.2")
 Subject: Any = _text(SUBJECT, "where the subject comes from: app, none, user, jwt.sub, path.id or header.X-User")
