@@ -10,7 +10,7 @@ from residency.model.finding import SILENT, Anchor, AnchorFinding, Finding, Pres
 from residency.model.place import within
 from residency.model.subject import Pin
 
-__all__ = ["presumption", "resolve"]
+__all__ = ["nested", "presumption", "resolve"]
 
 Presumption = tuple[tuple[Anchor, Presume], ...]
 
@@ -39,7 +39,9 @@ def resolve(signals: Iterable[Signal], pin: Pin | None, presume: Presumption) ->
             # What could not speak when it was seen does not speak because it was remembered.
             if trust < SPEAKS[anchor]:
                 continue
-            if anchor in BESIDE:
+            if trust is Trust.HINT:
+                spoken.setdefault(anchor, []).append((Trust.HINT, place))
+            elif anchor in BESIDE:
                 remembered.setdefault(anchor, set()).add(place)
             else:
                 spoken.setdefault(anchor, []).append((Trust.PINNED, place))
@@ -59,17 +61,18 @@ def resolve(signals: Iterable[Signal], pin: Pin | None, presume: Presumption) ->
 
 
 def _ranked(spoken: Iterable[tuple[Trust, str]]) -> AnchorFinding:
-    """The highest trust speaks: places that lie within one another are established, others are contested."""
+    """The highest trust speaks: places that lie within one another are established, others are contested, and so is
+    what hints alone name."""
     top = max((trust for trust, _ in spoken), default=None)
     if top is None:
         return SILENT
     places = frozenset(place for trust, place in spoken if trust is top)
-    if _nested(places):
+    if top is not Trust.HINT and nested(places):
         return AnchorFinding(established=places, trust=top)
     return AnchorFinding(contested=places, trust=top)
 
 
-def _nested(places: frozenset[str]) -> bool:
+def nested(places: frozenset[str]) -> bool:
     """Whether of any two places one lies within the other ("CA" and "CA-QC" agree, "CA" and "US" do not)."""
     return len(places) == 1 or all(within(a, b) or within(b, a) for a in places for b in places)
 

@@ -37,11 +37,11 @@ from residency.policy.parsed import (
     OperatorTest,
     RegisterDoc,
     RuleDoc,
-    Secret,
     SinkDoc,
     SinkTest,
     Span,
 )
+from residency.policy.parsed_signals import Secret
 from residency.policy.reference import reference_decide
 
 T = TypeVar("T")

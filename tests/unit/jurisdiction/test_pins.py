@@ -1,11 +1,13 @@
-"""A pin remembers what covered, moves only by an operator's act, and its version only grows."""
+"""A pin remembers what covered, moves only on stronger signals or by an operator, and its version only grows."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from residency.errors import StaleVersion
-from residency.jurisdiction.pins import first_pin, may_move, moved, remember
+from residency.jurisdiction.pins import first_pin, may_move, moved, strengthened
 from residency.jurisdiction.resolve import presumption, resolve
 from residency.model.finding import Anchor, Signal, Trust
 
@@ -38,16 +40,36 @@ def test_what_is_remembered_covers_alone_what_the_signals_covered() -> None:
             assert again.covered(place, anchor) or not FINDING.covered(place, anchor)
 
 
-def test_an_operator_moves_it_to_the_next_version_under_the_same_alias() -> None:
-    now = resolve([Signal(Anchor.RESIDENCE, "SG", Trust.VERIFIED, "jwt")], None, presumption(()))
-    after = moved(PIN, "SG", now, operator="op", policy="p2", at=2_000)
+def test_an_operator_moves_the_home_to_the_next_version_under_the_same_alias() -> None:
+    after = moved(PIN, "SG", operator="operator", policy="p2", at=2_000)
     assert (after.version, after.home, after.alias, after.subject) == (2, "SG", PIN.alias, PIN.subject)
-    assert (after.set_by, after.policy, after.at, after.anchors) == ("op", "p2", 2_000, remember(now))
+    assert (after.set_by, after.policy, after.at, after.anchors) == ("operator", "p2", 2_000, PIN.anchors)
+
+
+def test_a_verified_signal_moves_what_was_remembered_on_less() -> None:
+    old = replace(PIN, anchors=((Anchor.TERRITORY, "VN", Trust.NETWORK), (Anchor.RESIDENCE, "VN", Trust.DECLARED)))
+    said = [Signal(Anchor.RESIDENCE, "LA", Trust.VERIFIED, "jwt"), Signal(Anchor.TERRITORY, "LA", Trust.VERIFIED, "x")]
+    after = strengthened(old, said, policy="p2", at=2_000)
+    assert after is not None
+    assert after.anchors == ((Anchor.TERRITORY, "VN", Trust.NETWORK), (Anchor.RESIDENCE, "LA", Trust.VERIFIED))
+    assert (after.home, after.alias, after.version, after.set_by) == ("VN", PIN.alias, 2, "stronger_signal")
+    assert strengthened(after, said, policy="p3", at=3_000) is None
+
+
+@pytest.mark.parametrize("trust", [trust for trust in Trust if trust is not Trust.VERIFIED])
+@pytest.mark.parametrize("kept", [(), ((Anchor.RESIDENCE, "VN", Trust.NETWORK),)])
+def test_nothing_less_than_verified_moves_a_pin(trust: Trust, kept: tuple[tuple[Anchor, str, Trust], ...]) -> None:
+    said = [Signal(anchor, "US", trust, "test") for anchor in Anchor]
+    assert strengthened(replace(PIN, anchors=kept), said, policy="p2", at=2_000) is None
+
+
+def test_what_was_verified_once_is_not_moved_by_what_is_verified_later() -> None:
+    assert strengthened(PIN, [Signal(Anchor.CITIZENSHIP, "US", Trust.VERIFIED, "jwt")], policy="p", at=2_000) is None
 
 
 def test_it_does_not_move_to_before_it_was_set() -> None:
     with pytest.raises(StaleVersion):
-        moved(PIN, "SG", FINDING, operator="op", policy="p2", at=999)
+        moved(PIN, "SG", operator="op", policy="p2", at=999)
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,20 @@ def test_neither_network_nor_hint_speaks_for_citizenship(trust: Trust) -> None:
     assert resolve((), pinned((Anchor.CITIZENSHIP, "VN", trust)), DEFAULT).citizenship == SILENT
 
 
-@pytest.mark.parametrize("anchor", Anchor)
-def test_hints_alone_leave_an_anchor_to_its_presumption(anchor: Anchor) -> None:
-    finding = resolve([signal(anchor, "US", Trust.HINT)], None, DEFAULT)
-    assert finding.anchor(anchor) == SILENT
-    assert finding.covered_how("VN", anchor) == (True, True)
+@pytest.mark.parametrize("anchor", [Anchor.TERRITORY, Anchor.COLLECTION, Anchor.RESIDENCE])
+def test_a_hint_covers_its_own_place_and_leaves_all_others_to_their_presumption(anchor: Anchor) -> None:
+    nobody = presumption(((Anchor.TERRITORY, Presume.NOT_COVERED),))
+    for said, pin in (((signal(anchor, "US", Trust.HINT),), None), ((), pinned((anchor, "US", Trust.HINT)))):
+        finding = resolve(said, pin, nobody)
+        assert finding.state("US", anchor) is State.UNDETERMINED
+        assert finding.covered_how("US", anchor) == (True, False)
+        assert finding.covered_how("VN", anchor) == (False, True)
+        assert resolve(said, pin, DEFAULT).covered_how("VN", anchor) == (True, True)
+
+
+def test_a_hint_says_nothing_beside_a_signal_of_more_trust() -> None:
+    said = [signal(Anchor.TERRITORY, "US", Trust.NETWORK), signal(Anchor.TERRITORY, "VN", Trust.HINT)]
+    assert resolve(said, None, DEFAULT).territory == settled("US", trust=Trust.NETWORK)
 
 
 @pytest.mark.parametrize("anchor", [Anchor.TERRITORY, Anchor.COLLECTION])
