@@ -10,7 +10,8 @@ import pytest
 
 from residency.errors import AddressError
 from residency.model.reason import Reason
-from residency.signals.address import MAX_HEADER, MAX_HOPS, ClientAddress, Peer, RightmostTrustedRange, Server, Strategy
+from residency.signals.address import ClientAddress, Peer, RightmostTrustedRange, Server, Strategy
+from residency.signals.forwarded import MAX_HEADER, MAX_HOPS
 from residency.signals.inet import Ranges
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "addresses" / "walks.json").read_text("utf-8"))
@@ -100,7 +101,7 @@ def test_caches_stay_bounded_under_random_headers_and_peers() -> None:
         assert strategy.client((own, 1), []).address == own
         assert peers.client((own, 1), []).address == own
         assert server.client((own + "x" * 200, 1), []).address is None
-    assert len(strategy._walks) <= 8192
-    assert len(strategy._peers) <= 8192
+    assert len(strategy._answers) <= 8192
+    assert len(strategy._door.seen) <= 8192
     assert len(peers._seen) <= 8192
     assert not server._seen

@@ -1,0 +1,93 @@
+"""The socket's peer in, the client's address out: what every strategy answers with, and the two that read no header."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Protocol
+
+from residency.model.reason import Reason
+from residency.signals.forwarded import FORWARDED, X_FORWARDED_FOR, rewritten
+from residency.signals.inet import MAX_HOP, canonical
+
+__all__ = ["KEPT", "ClientAddress", "Headers", "Peer", "Server", "SocketPeer", "Strategy"]
+
+KEPT: Final = 8192
+"""Answers that one cache holds at most; a full one is cleared."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+SocketPeer = tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """The client's canonical address, None where it is undetermined; the strategy that said so; what was wrong."""
+
+    address: str | None
+    strategy: str
+    problem: Reason | None = None
+
+
+class Strategy(Protocol):
+    """One way to tell the client's address. Deterministic, never raises on what a client sent.
+
+    `warning` is what an operator has to be told at the start, None where there is nothing to warn of.
+    """
+
+    name: ClassVar[str]
+    warning: ClassVar[str | None]
+
+    def client(self, peer: SocketPeer, headers: Headers) -> ClientAddress:
+        """The client of one request; `peer` is the scope's (host, port), None for a unix socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The socket's peer and nothing else. Right where no proxy stands before the server."""
+
+    name: ClassVar[str] = "peer"
+    warning: ClassVar[str | None] = None
+    _seen: dict[str, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def client(self, peer: SocketPeer, headers: Headers) -> ClientAddress:
+        """The peer, None for a unix socket; PEER_REWRITTEN where the server has put a header's address there."""
+        if peer is None:
+            return ClientAddress(None, self.name)
+        host, port = peer
+        moved = port == 0
+        for name, value in headers:
+            if name == X_FORWARDED_FOR or name == FORWARDED:  # noqa: SIM109 - `in` costs a quarter more
+                moved = moved or rewritten(host, port, value)
+        if moved:
+            return ClientAddress(None, self.name, Reason.PEER_REWRITTEN)
+        return _remember(self._seen, host, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the server says the peer is, rewritten or not.
+
+    Safe only where the server's own proxy handling trusts nobody but our proxies: with uvicorn's
+    `--forwarded-allow-ips '*'` the leftmost address, which any client writes, becomes the peer.
+    """
+
+    name: ClassVar[str] = "server"
+    warning: ClassVar[str | None] = None
+    _seen: dict[str, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def client(self, peer: SocketPeer, headers: Headers) -> ClientAddress:
+        """The scope's client as it stands, None for a unix socket or a host that is no address."""
+        if peer is None:
+            return ClientAddress(None, self.name)
+        return _remember(self._seen, peer[0], self.name)
+
+
+def _remember(seen: dict[str, ClientAddress], host: str, strategy: str) -> ClientAddress:
+    known = seen.get(host)
+    if known is None:
+        known = ClientAddress(canonical(host), strategy)
+        if len(host) <= MAX_HOP:  # a server may have taken the host from a header
+            if len(seen) >= KEPT:
+                seen.clear()
+            seen[host] = known
+    return known
