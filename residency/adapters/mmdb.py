@@ -1,4 +1,4 @@
-"""Country databases: the path of an mmdb file in, a country table out.
+"""mmdb files: a whole file's bytes in, a layer of the address table out; or a path in, one address's country out.
 
 Reads the shapes in use: `country.iso_code` (GeoLite2, GeoIP2 Country, City and Enterprise, DB-IP), else
 `registered_country.iso_code`, else a bare `country_code` or `country` text (ip-location-db and others).
@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sys
+from array import array
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import compress, islice
+from operator import ne
 from pathlib import Path
 from typing import Final
 
 import maxminddb
+from maxminddb.decoder import Decoder
 
 from residency.errors import AddressDataUnavailable
 from residency.model.place import COUNTRIES
+from residency.signals.table_layers import ALIASED, Intervals, Layer
 
-__all__ = ["EMBEDDED", "MmdbCountries", "country_of", "embedded"]
+__all__ = ["EMBEDDED", "MmdbCountries", "MmdbHead", "country_of", "embedded", "read_head", "read_layer"]
 
 _CACHE: Final = 65_536
 _CHECKED: Final = 256  # records read at open, from the start of the tree and spread over IPv4
@@ -141,3 +148,184 @@ def country_of(record: object) -> str | None:
         if isinstance(value, str):
             return value if value in COUNTRIES else None
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class MmdbHead:
+    """What a file says of itself: type, when it was built (seconds since the epoch, UTC), and the tree's measures."""
+
+    type: str
+    built_at: int
+    ip_version: int
+    nodes: int
+    record_bits: int
+
+
+_MARKER: Final = b"\xab\xcd\xefMaxMind.com"
+_METADATA_AT_MOST: Final = 128 * 1024
+_SEPARATOR: Final = 16
+_ALIAS: Final = 0xFFFFFFFF  # no node's and no record's number: no file is that large
+_SHARED: Final = (
+    4  # how often, on the average, a node may be reached: files share subtrees, bombs share them without end
+)
+
+
+def read_head(data: bytes) -> MmdbHead:
+    """What the file `data` says of itself. Raises AddressDataUnavailable."""
+    at = data.rfind(_MARKER, max(0, len(data) - _METADATA_AT_MOST))
+    if at < 0:
+        raise AddressDataUnavailable("the file has no mmdb metadata at its end")
+    at += len(_MARKER)
+    try:
+        metadata, _ = Decoder(data, at).decode(at)
+        if not isinstance(metadata, dict):
+            raise TypeError
+        head = MmdbHead(
+            str(metadata["database_type"]),
+            int(metadata["build_epoch"]),  # type: ignore[arg-type]
+            int(metadata["ip_version"]),  # type: ignore[arg-type]
+            int(metadata["node_count"]),  # type: ignore[arg-type]
+            int(metadata["record_size"]),  # type: ignore[arg-type]
+        )
+    except _BAD as error:
+        raise AddressDataUnavailable("the file's mmdb metadata cannot be read") from error
+    if head.record_bits not in (24, 28, 32) or head.ip_version not in (4, 6) or head.nodes < 1:
+        raise AddressDataUnavailable("the file's mmdb metadata describe no tree that is known here")
+    if head.nodes * head.record_bits // 4 + _SEPARATOR > at:
+        raise AddressDataUnavailable("the file is shorter than its mmdb tree")
+    return head
+
+
+class _Values(dict[int, int]):
+    """The index, in `words`, of what a tree's pointer leads to; each record is decoded once."""
+
+    def __init__(self, data: bytes, head: MmdbHead, value_of: Callable[[object], str | None]) -> None:
+        self.empty = head.nodes
+        self[self.empty] = 0
+        self.words: dict[str | None, int] = {None: 0}
+        tree = head.nodes * head.record_bits // 4
+        self._decode = Decoder(data, tree + _SEPARATOR).decode
+        self._first = head.nodes + _SEPARATOR  # pointers below it lead nowhere
+        self._offset = tree - head.nodes
+        self._end = data.rfind(_MARKER)
+        self._value_of = value_of
+
+    def __missing__(self, pointer: int) -> int:
+        at = pointer + self._offset
+        if pointer < self._first or at >= self._end:
+            raise ValueError
+        record, _ = self._decode(at)
+        word = self._value_of(record)
+        self[pointer] = index = self.words.setdefault(word, len(self.words))
+        return index
+
+
+def read_layer(data: bytes, value_of: Callable[[object], str | None]) -> Layer:
+    """All that the mmdb file `data` says: the word that `value_of` makes of each record (None: nothing).
+
+    Every leaf is visited and each distinct record decoded once. Parts of the tree that lead to its IPv4 part are
+    aliases. Raises AddressDataUnavailable for a file that is torn or refers to itself.
+    """
+    head = read_head(data)
+    values = _Values(data, head, value_of)
+    try:
+        left, right = _records(data, head)
+        if head.ip_version == 4:
+            v4, networks = _intervals(*_leaves(left, right, 0, 32), values)
+            return Layer(tuple(values.words), v4, networks=networks)
+        root = 0
+        for _ in range(96):
+            root = left[root] if root < head.nodes else root
+        starts, pointers = _leaves(left, right, root, 32)
+        v4, networks = _intervals(starts, pointers, values)
+        if root >= head.nodes:  # all of IPv4 is one leaf, and IPv6 has it as it is
+            v6, more = _intervals(*_leaves(left, right, 0, 128), values)
+            return Layer(tuple(values.words), v4, v6, networks=more)
+        for marks in (left, right):
+            _mark(marks, root)
+        starts, pointers = _leaves(left, right, 0, 128)
+        values[_ALIAS] = ALIASED
+        aliases = tuple(
+            (start, 129 - (end - start).bit_length())
+            for start, end, pointer in zip(starts, [*starts[1:], 1 << 128], pointers, strict=True)
+            if pointer == _ALIAS
+        )
+        v6, more = _intervals(starts, pointers, values)
+    except _BAD as error:
+        raise AddressDataUnavailable("the file's mmdb tree or records cannot be read") from error
+    return Layer(tuple(values.words), v4, v6, aliases, networks + more - len(aliases))
+
+
+def _records(data: bytes, head: MmdbHead) -> tuple[array[int], array[int]]:
+    """Left and right records of all nodes, unpacked by strided copies: no loop over a million nodes."""
+    size = head.record_bits // 4
+    tree = data[: head.nodes * size]
+    # Places of a record's bytes in its node, the lowest first.
+    bytes_of = {24: ((2, 1, 0), (5, 4, 3)), 28: ((2, 1, 0), (6, 5, 4)), 32: ((3, 2, 1, 0), (7, 6, 5, 4))}
+    sides = []
+    for side, places in enumerate(bytes_of[head.record_bits]):
+        flat = bytearray(4 * head.nodes)
+        for to, place in enumerate(places):
+            flat[to::4] = tree[place::size]
+        if head.record_bits == 28:  # the middle byte has both records' highest bits
+            flat[3::4] = tree[3::7].translate(bytes((i & 15 if side else i >> 4) for i in range(256)))
+        records = array("I")
+        records.frombytes(flat)
+        if sys.byteorder != "little":
+            records.byteswap()
+        sides.append(records)
+    return sides[0], sides[1]
+
+
+def _mark(records: array[int], root: int) -> None:
+    """Put _ALIAS wherever a record leads to `root`."""
+    at = -1
+    with suppress(ValueError):
+        while True:
+            at = records.index(root, at + 1)
+            records[at] = _ALIAS
+
+
+def _leaves(left: array[int], right: array[int], root: int, bits: int) -> tuple[list[int], list[int]]:
+    """First address and pointer of each leaf below `root`, in the order of addresses.
+
+    Raises: ValueError for a tree deeper than `bits` or one that shares its nodes without end.
+    """
+    nodes = len(left)
+    starts: list[int] = []
+    pointers: list[int] = []
+    if root >= nodes:
+        return [0], [root]
+    later: list[tuple[int, int, int]] = []  # right sides still to be visited
+    node, size, start = root, 1 << bits, 0
+    for _ in range(nodes * _SHARED):
+        size >>= 1
+        below = left[node]
+        beside = right[node]
+        if below < nodes:
+            if size <= 1:
+                break
+            later.append((beside, size, start + size))
+            node = below
+            continue
+        starts.append(start)
+        pointers.append(below)
+        start += size
+        while beside >= nodes:
+            starts.append(start)
+            pointers.append(beside)
+            if not later:
+                return starts, pointers
+            beside, size, start = later.pop()
+        if size <= 1:
+            break
+        node = beside
+    raise ValueError
+
+
+def _intervals(starts: list[int], pointers: list[int], values: _Values) -> tuple[Intervals, int]:
+    """Leaves as intervals of values, equal neighbours as one; and how many leaves have a record."""
+    indexes = list(map(values.__getitem__, pointers))
+    first = [True, *map(ne, indexes, indexes[1:])]
+    intervals = Intervals(list(compress(starts, first)), list(compress(indexes, first)))
+    return intervals, len(pointers) - pointers.count(values.empty)
