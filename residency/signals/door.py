@@ -76,49 +76,69 @@ class FromList(ABC):
     warning: ClassVar[str | None] = None
     _list: Listed = field(init=False, repr=False, compare=False)
     _door: Door = field(init=False, repr=False, compare=False)
-    _answers: dict[bytes, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # By the joined header. Apart, so that the common case is one probe: a header without a colon names no port, and so
+    # cannot be what a server took the peer from.
+    _plain: dict[bytes, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ported: dict[bytes, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # What each request needs, within one reach.
+    _wanted: bytes = field(init=False, repr=False, compare=False)
+    _other: bytes = field(init=False, repr=False, compare=False)
+    _seen: dict[str, ClientAddress | None] = field(init=False, repr=False, compare=False)
 
     def set_up(self, header: str, trusted: Ranges, unix: bool) -> None:
         """Called once, by the constructor. Raises AddressError for a header that is no list."""
-        object.__setattr__(self, "_list", _listed(header))
-        object.__setattr__(self, "_door", Door(self.name, trusted, unix))
+        listed, door = _listed(header), Door(self.name, trusted, unix)
+        for name, value in (
+            ("_list", listed),
+            ("_door", door),
+            ("_wanted", listed.name),
+            ("_other", listed.other),
+            ("_seen", door.seen),
+        ):
+            object.__setattr__(self, name, value)
 
     def client(self, peer: SocketPeer, headers: Headers) -> ClientAddress:
         """The client of one request; the address is None where the walk ends at something unreadable or nowhere."""
-        # 1. All lines of the header, in order. ASGI names are lower case.
-        how, door = self._list, self._door
-        wanted, other = how.name, how.other
-        value: bytes | None = None
-        beside: bytes | None = None
+        # All lines of the header, in order. ASGI names are lower case.
+        wanted, other = self._wanted, self._other
+        value = beside = None
         for name, line in headers:
             if name == wanted:
-                value = line if value is None else how.joint.join((value, line))
+                value = line if value is None else self._list.joint.join((value, line))
             elif name == other:
                 beside = line if beside is None else b",".join((beside, line))
-        # 2. The peer must be the socket's own, and one of our proxies: else it is the client, whatever headers say.
+        if value is not None and beside is None and peer is not None:
+            host, port = peer
+            if port != 0 and host in self._seen and self._seen[host] is None:
+                known = self._plain.get(value)
+                if known is not None:
+                    return known
+        return self._tell(peer, value, beside)
+
+    def _tell(self, peer: SocketPeer, value: bytes | None, beside: bytes | None) -> ClientAddress:
+        door = self._door
+        ported = value is not None and b":" in value
+        # 1. The peer must be the socket's own, and one of our proxies: else it is the client, whatever headers say.
         if peer is None:
             if not door.unix:
                 return door.unknown
         else:
             host, port = peer
-            if (
-                port == 0
-                or (value is not None and b":" in value and rewritten(host, port, value))
-                or (beside is not None and rewritten(host, port, beside))
-            ):
+            if port == 0 or (ported and rewritten(host, port, value)) or rewritten(host, port, beside):
                 return door.refused
             direct = door.seen[host] if host in door.seen else door.meet(host)
             if direct is not None:
                 return direct
-        # 3. A proxy that forwards nobody: its own request, or one that adds no header. Not a guess.
+        # 2. A proxy that forwards nobody: its own request, or one that adds no header. Not a guess.
         if value is None:
             return door.unknown
-        # 4. The walk, once per distinct header.
-        known = self._answers.get(value)
+        # 3. The walk, once per distinct header.
+        kept = self._ported if ported else self._plain
+        known = kept.get(value)
         if known is not None:
             return known
         address = self._walk(value)
-        return keep(self._answers, value, door.unknown if address is None else ClientAddress(address, self.name))
+        return keep(kept, value, door.unknown if address is None else ClientAddress(address, self.name))
 
     @abstractmethod
     def _walk(self, value: bytes) -> str | None:

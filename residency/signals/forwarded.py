@@ -99,6 +99,9 @@ def read_element(element: bytes) -> tuple[str, bytes] | None:
     None for what RFC 7239 does not allow (a parameter named twice, IPv6 without brackets), an element without `for`,
     obfuscated names and `unknown`. Missing quotes are forgiven: nothing else could be meant. Never raises.
     """
+    bare = element.strip(b" \t\n")
+    if bare[:4].lower() == b"for=" and b";" not in bare and b'"' not in bare and b"%" not in bare:
+        return _read_node(bare[4:])  # the common shape; what is no token in it is no address either
     node: bytes | None = None
     names: set[bytes] = set()
     at, end = 0, len(element)

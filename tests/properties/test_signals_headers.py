@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from residency.model.finding import Trust
-from residency.signals.address import Peer, RightmostTrustedRange, Server
+from residency.signals.address import (
+    Peer,
+    RightmostTrustedCount,
+    RightmostTrustedRange,
+    Server,
+    SingleHeader,
+    Strategy,
+    UnsafeLeftmostNonPrivate,
+)
+from residency.signals.forwarded import read_element, rewritten
 from residency.signals.identity import ClaimMap, bearer, identity
 from residency.signals.inet import Ranges, canonical, is_public, parse_hop
 
@@ -29,40 +40,120 @@ elements = st.one_of(
     st.sampled_from([b"", b"unknown", b"_x", b"1.2.3", b"010.1.1.1", b"[", b"]", b"[::1", b"::1%", b"fe80::1%eth0"]),
     st.binary(max_size=60),
 )
+nodes = st.one_of(
+    elements.map(lambda e: b"for=" + e),
+    elements.map(lambda e: b'For="' + e + b'";proto=https'),
+    addresses.map(lambda a: (f'for="[{a}]:1"' if ":" in a else f"for={a}").encode()),
+)
 headers = st.lists(
-    st.lists(elements, max_size=8).map(b",".join).map(lambda v: (b"x-forwarded-for", v)), min_size=0, max_size=3
+    st.one_of(
+        st.tuples(st.just(b"x-forwarded-for"), st.lists(elements, max_size=8).map(b",".join)),
+        st.tuples(st.just(b"forwarded"), st.lists(st.one_of(nodes, elements), max_size=6).map(b",".join)),
+        st.tuples(st.just(b"x-real-ip"), elements),
+        st.tuples(st.sampled_from([b"x-forwarded-for", b"forwarded", b"x-real-ip", b"host"]), st.binary(max_size=60)),
+    ),
+    max_size=3,
 )
 peers = st.one_of(st.none(), st.tuples(st.one_of(addresses, st.text(max_size=40)), st.integers(0, 65535)))
 
 
-@given(peers, headers)
-def test_a_client_is_none_or_canonical_and_never_one_of_our_proxies(
-    peer: tuple[str, int] | None, lines: list[tuple[bytes, bytes]]
-) -> None:
-    for strategy in (RightmostTrustedRange(TRUSTED), RightmostTrustedRange(TRUSTED, unix=True), Peer(), Server()):
-        found = strategy.client(peer, lines)
-        assert found.strategy == strategy.name
-        assert found.address is None or canonical(found.address) == found.address
-        assert found.address is None or found.problem is None
-        if isinstance(strategy, RightmostTrustedRange) and found.address is not None:
-            assert not TRUSTED.contains(found.address)
-        assert strategy.client(peer, lines) == found
-
-
-@given(
-    st.lists(addresses.filter(lambda a: not TRUSTED.contains(a)), min_size=1, max_size=1),
-    st.lists(st.binary(max_size=90)),
+STRATEGIES = (
+    Peer,
+    Server,
+    lambda: SingleHeader("x-real-ip", TRUSTED),
+    lambda: RightmostTrustedCount(2),
+    lambda: RightmostTrustedCount(1, TRUSTED, unix=True),
+    lambda: RightmostTrustedCount(2, TRUSTED, "forwarded"),
+    lambda: RightmostTrustedRange(TRUSTED),
+    lambda: RightmostTrustedRange(TRUSTED, unix=True),
+    lambda: RightmostTrustedRange(TRUSTED, header="forwarded"),
+    UnsafeLeftmostNonPrivate,
+    lambda: UnsafeLeftmostNonPrivate("forwarded"),
 )
-@example(["14.160.0.1"], [b"x" * 9000, b"," * 9000])
-def test_what_a_client_writes_left_of_its_own_address_changes_nothing(own: list[str], forged: list[bytes]) -> None:
-    plain = RightmostTrustedRange(TRUSTED).client(PROXY, [(b"x-forwarded-for", own[0].encode())])
-    line = b",".join([*forged, own[0].encode(), b"10.3.3.3"])
-    assert plain.address == canonical(own[0])
-    # A forged element that equals the proxy's own host and port could only name the proxy a rewritten peer.
-    if b"10.0.0.1:4000" not in line:
-        assert RightmostTrustedRange(TRUSTED).client(PROXY, [(b"x-forwarded-for", line)]) == plain
-        apart = [(b"x-forwarded-for", part) for part in (*forged, own[0].encode() + b", 10.3.3.3")]
-        assert RightmostTrustedRange(TRUSTED).client(PROXY, apart) == plain
+
+
+@given(st.sampled_from(STRATEGIES), peers, headers)
+def test_a_client_is_none_or_canonical_and_never_one_of_our_proxies(
+    made: Callable[[], Strategy], peer: tuple[str, int] | None, lines: list[tuple[bytes, bytes]]
+) -> None:
+    strategy = made()
+    found = strategy.client(peer, lines)
+    assert found.strategy == strategy.name
+    assert found.address is None or canonical(found.address) == found.address
+    assert found.address is None or found.problem is None
+    if found.address is not None and getattr(strategy, "trusted", None):
+        assert not TRUSTED.contains(found.address)
+    assert strategy.client(peer, lines) == found == made().client(peer, lines)
+
+
+@given(st.sampled_from(STRATEGIES[2:9]), addresses, st.integers(1, 65535), headers)
+def test_a_peer_that_is_no_proxy_of_ours_gets_its_own_address_or_none(
+    made: Callable[[], Strategy], host: str, port: int, lines: list[tuple[bytes, bytes]]
+) -> None:
+    strategy = made()
+    if getattr(strategy, "trusted", None) and not TRUSTED.contains(host):
+        assert strategy.client((host, port), lines).address in (None, canonical(host))
+
+
+@st.composite
+def rfc_elements(draw: st.DrawFn, address: str) -> bytes:
+    """One well-formed element of a Forwarded header whose `for` is `address`: what a proxy of ours may write."""
+    node = f"[{address}]" if ":" in address else address
+    node += draw(st.sampled_from(["", ":4711", ":_p"]))
+    quoted = ":" in node or draw(st.booleans())
+    pairs = [draw(st.sampled_from(["for", "For", "FOR"])).encode() + b"=" + (f'"{node}"' if quoted else node).encode()]
+    for name in draw(st.lists(st.sampled_from([b"by", b"host", b"ext", b"e2"]), unique=True)):
+        # A proxy that escapes what has to be: any text may stand there, commas, quotes and whole elements too.
+        text = draw(st.text(st.sampled_from('",;=\\ for=8.8.8.8\t\xe9'))).encode("latin-1")
+        pairs.append(name + b'="' + re.sub(rb'(["\\])', rb"\\\1", text) + b'"')
+    return draw(st.sampled_from([b"", b" ", b"\t"])) + b";".join(draw(st.permutations(pairs)))
+
+
+@given(addresses.flatmap(lambda a: st.tuples(st.just(a), rfc_elements(a))))
+def test_a_well_formed_forwarded_element_is_its_address(case: tuple[str, bytes]) -> None:
+    found = read_element(case[1])
+    assert found is not None
+    assert found[0] == canonical(case[0])
+
+
+hostile = st.one_of(
+    st.binary(max_size=60),
+    st.text(st.sampled_from('",;=\\ \nfor=8.8.8.8[]:')).map(lambda t: t.encode("latin-1")),
+)
+
+
+@given(st.data(), addresses.filter(lambda a: not TRUSTED.contains(a)), st.lists(hostile), st.booleans())
+def test_what_a_client_writes_left_of_its_own_address_changes_nothing(
+    data: st.DataObject, own: str, forged: list[bytes], rfc: bool
+) -> None:
+    header = "forwarded" if rfc else "x-forwarded-for"
+    known = [data.draw(rfc_elements(a)) if rfc else a.encode() for a in (own, "10.3.3.3", "10.4.4.4")]
+    left = b",".join(forged)
+    lines = (
+        [b",".join([left, *known])],
+        [left, *known],
+        [left, b",".join(known)],
+        [b",".join([left, known[0]]), b",".join(known[1:])],
+        [*forged, b",".join(known[:2]), known[2]],
+    )
+    range_, count = RightmostTrustedRange(TRUSTED, header=header), RightmostTrustedCount(3, TRUSTED, header)
+    for each in lines:
+        sent = [(header.encode(), line) for line in each]
+        # A forged element that equals the proxy's own host and port could only name the proxy a rewritten peer.
+        if not any(rewritten(*PROXY, line) for line in each):
+            assert range_.client(PROXY, sent).address == canonical(own)
+            assert count.client(PROXY, sent).address == canonical(own)
+
+
+@example(b"x" * 9000)
+@example(b"," * 9000)
+@example(b'"' * 9000)
+@example(b'x="' + b"\\" * 9000)
+@given(st.binary(max_size=200))
+def test_an_oversized_left_side_changes_nothing_either(left: bytes) -> None:
+    for header, own in (("x-forwarded-for", b"14.160.0.1, 10.3.3.3"), ("forwarded", b'for="14.160.0.1",for=10.3.3.3')):
+        strategy = RightmostTrustedRange(TRUSTED, header=header)
+        assert strategy.client(PROXY, [(header.encode(), left * 40 + b"," + own)]).address == "14.160.0.1"
 
 
 @given(st.one_of(elements, st.binary()))

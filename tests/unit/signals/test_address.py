@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,22 @@ import pytest
 
 from residency.errors import AddressError
 from residency.model.reason import Reason
-from residency.signals.address import ClientAddress, Peer, RightmostTrustedRange, Server, Strategy
+from residency.signals.address import (
+    ClientAddress,
+    Peer,
+    RightmostTrustedCount,
+    RightmostTrustedRange,
+    Server,
+    SingleHeader,
+    Strategy,
+    UnsafeLeftmostNonPrivate,
+    strategy_named,
+)
 from residency.signals.forwarded import MAX_HEADER, MAX_HOPS
 from residency.signals.inet import Ranges
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "addresses" / "walks.json").read_text("utf-8"))
+STRATEGIES = json.loads((Path(__file__).parents[2] / "vectors" / "addresses" / "strategies.json").read_text("utf-8"))
 TRUSTED = Ranges(VECTORS["trusted"])
 PROXY = ("10.0.0.1", 4000)
 
@@ -33,6 +45,58 @@ def test_the_walk_ends_where_it_must(case: dict[str, Any]) -> None:
     assert strategy.client(peer, forwarded(*case["lines"])) == expected
     # A repeat answers from the cache, and the same.
     assert strategy.client(peer, forwarded(*case["lines"])) == expected
+
+
+@pytest.mark.parametrize("case", STRATEGIES["cases"], ids=lambda case: case["name"])
+def test_each_strategy_answers_as_its_vector_says(case: dict[str, Any]) -> None:
+    named = dict(case["strategy"])
+    if "trusted" in named:
+        named["trusted"] = Ranges(named["trusted"])
+    strategy = strategy_named(named.pop("name"), **named)
+    peer = None if case["peer"] is None else (case["peer"][0], case["peer"][1])
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in case["headers"]]
+    problem = Reason(case["problem"]) if "problem" in case else None
+    expected = ClientAddress(case["address"], strategy.name, problem)
+    assert strategy.client(peer, headers) == expected
+    assert strategy.client(peer, headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"name": "leftmost"}, "no strategy"),
+        ({"name": "single_header", "trusted": TRUSTED}, "needs a header's name"),
+        ({"name": "single_header", "header": "CF-Connecting-IP", "trusted": TRUSTED}, "in lower case"),
+        ({"name": "single_header", "header": "x-forwarded-for", "trusted": TRUSTED}, "is a list"),
+        ({"name": "single_header", "header": "forwarded", "trusted": TRUSTED}, "is a list"),
+        ({"name": "single_header", "header": "x-real-ip"}, "at least one trusted range"),
+        ({"name": "rightmost_trusted_range"}, "at least one trusted range"),
+        (
+            {"name": "rightmost_trusted_range", "trusted": TRUSTED, "header": "x-real-ip"},
+            "x-forwarded-for or forwarded",
+        ),
+        ({"name": "rightmost_trusted_count", "trusted": TRUSTED}, "count from 1 to 16"),
+        ({"name": "rightmost_trusted_count", "count": 17}, "count from 1 to 16"),
+        ({"name": "rightmost_trusted_count", "count": 1, "header": "X-Forwarded-For"}, "x-forwarded-for or forwarded"),
+        ({"name": "unsafe_leftmost_non_private", "header": "via"}, "x-forwarded-for or forwarded"),
+    ],
+)
+def test_a_strategy_without_what_it_needs_is_refused(named: dict[str, Any], message: str) -> None:
+    with pytest.raises(AddressError, match=message):
+        strategy_named(**named)
+
+
+def test_only_the_unsafe_strategy_warns() -> None:
+    safe = (Peer, Server, SingleHeader, RightmostTrustedCount, RightmostTrustedRange)
+    assert [strategy.warning for strategy in safe] == [None] * 5
+    assert "anybody can choose" in str(UnsafeLeftmostNonPrivate.warning)
+
+
+def test_strategies_are_equal_by_what_was_configured_and_not_by_what_they_saw() -> None:
+    one, other = RightmostTrustedRange(TRUSTED), RightmostTrustedRange(TRUSTED)
+    one.client(PROXY, forwarded("14.160.0.1"))
+    assert one == other
+    assert RightmostTrustedCount(1) != RightmostTrustedCount(2)
 
 
 def test_a_unix_peer_is_a_proxy_where_the_deployment_says_so() -> None:
@@ -94,14 +158,39 @@ def test_server_believes_the_scope(peer: tuple[str, int] | None, address: str | 
 
 
 def test_caches_stay_bounded_under_random_headers_and_peers() -> None:
-    strategy, peers, server = RightmostTrustedRange(TRUSTED), Peer(), Server()
+    walk, peers, server = RightmostTrustedRange(TRUSTED), Peer(), Server()
+    count, single = RightmostTrustedCount(1), SingleHeader("x-real-ip", TRUSTED)
+    most = 0
     for n in range(20_000):
         own = f"14.{n >> 16}.{n >> 8 & 255}.{n & 255}"
-        assert strategy.client(PROXY, [(b"x-forwarded-for", own.encode())]).address == own
-        assert strategy.client((own, 1), []).address == own
+        hop = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+        assert walk.client(PROXY, forwarded(f"{own}, {hop}")).address == own
+        assert walk.client(PROXY, forwarded(f"{own}:5, {hop}")).address == own
+        assert walk.client((own, 1), []).address == own
+        assert count.client(PROXY, forwarded(own)).address == own
+        assert single.client(PROXY, [(b"x-real-ip", own.encode())]).address == own
         assert peers.client((own, 1), []).address == own
         assert server.client((own + "x" * 200, 1), []).address is None
-    assert len(strategy._answers) <= 8192
-    assert len(strategy._door.seen) <= 8192
-    assert len(peers._seen) <= 8192
+        caches: tuple[Sized, ...] = (
+            walk._plain,
+            walk._ported,
+            walk._seen,
+            walk._ours,
+            count._plain,
+            single._answers,
+            peers._seen,
+        )
+        most = max(most, *(len(cache) for cache in caches))
+    assert most <= 8192
+    assert len(walk._ours) <= 1024
     assert not server._seen
+
+
+def test_no_long_key_is_kept() -> None:
+    walk, single = RightmostTrustedRange(TRUSTED), SingleHeader("x-real-ip", TRUSTED)
+    assert walk.client(PROXY, forwarded("8.8.8.8," * 100 + "14.160.0.1")).address == "14.160.0.1"
+    assert single.client(PROXY, [(b"x-real-ip", b" " * 600)]).address is None
+    assert walk.client(("x" * 600, 1), []).address is None
+    assert not walk._plain
+    assert not single._answers
+    assert walk._seen.keys() == {"10.0.0.1"}

@@ -38,6 +38,10 @@ def test_what_is_no_address_is_none(text: str) -> None:
         ("2001:db8::/32", "2001:db9::", False),
         ("::ffff:10.0.0.0/104", "10.1.2.3", True),
         ("10.0.0.0/8", "::ffff:10.1.2.3", True),
+        ("10.0.0.0/8", "64:ff9b::10.1.2.3", True),
+        ("64:ff9b::a00:0/104", "10.1.2.3", True),
+        ("64:ff9b:1::/48", "64:ff9b:1::10.1.2.3", True),
+        ("10.0.0.0/8", "64:ff9b:1::10.1.2.3", False),
         ("10.0.0.0/8", "no address", False),
     ],
 )
@@ -61,6 +65,7 @@ def test_a_network_contains_its_addresses_and_no_others(text: str, address: str,
         "fe80::1%eth0",
         "::/129",
         "::ffff:0:0/90",
+        "64:ff9b::/95",
         "10.0.0.0/²",
     ],
 )
@@ -68,6 +73,14 @@ def test_a_network_that_is_not_strict_is_refused_by_its_text(text: str) -> None:
     with pytest.raises(AddressError, match="`") as caught:
         Ranges(["10.0.0.0/8", text])
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["00.0.0.1", "01.2.3.4", "1.2.3.04", "1.2.3.4 5", "+1.2.3.4", "1.2.3.4\n", "1.2.3.4\x0b"]
+)
+def test_an_ipv4_address_has_one_spelling_only(text: str) -> None:
+    assert canonical(text) is None
+    assert parse_hop(text.encode()) is None
 
 
 def test_no_network_is_falsy_and_contains_nothing() -> None:
