@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.authentication import SimpleUser, UnauthenticatedUser
 
+from residency.errors import TokenError
 from residency.model.finding import Anchor, Signal, Trust
 from residency.model.subject import SubjectId
-from residency.signals.identity import ClaimMap, bearer, identity, user_identity
+from residency.signals.identity import (
+    NOBODY,
+    OWN_NAMES,
+    OWN_WORDS,
+    ClaimMap,
+    Identity,
+    bearer,
+    identity,
+    joined,
+    session_identity,
+    token_in,
+    user_identity,
+)
 
 NAMES = ClaimMap()
 FULL: dict[str, object] = {
@@ -30,6 +45,7 @@ def test_verified_claims_are_verified_signals_and_evidence() -> None:
     assert said.evidence == {
         "identity:phone",
         "identity:eid",
+        "age:at_least_7",
         "age:at_least_16",
         "consent:marketing-2026",
         "consent:ai.training:v2",
@@ -53,7 +69,13 @@ def test_claims_are_found_under_the_names_of_the_deployment() -> None:
     said = identity(claims, names, verified=True, source="jwt")
     assert said.subject == SubjectId("u")
     assert [signal.place for signal in said.signals] == ["VN", "LA"]
-    assert said.evidence == {"identity:national_id", "age:at_least_16", "age:at_least_18", "consent:c1"}
+    assert said.evidence == {
+        "identity:national_id",
+        "age:at_least_7",
+        "age:at_least_16",
+        "age:at_least_18",
+        "consent:c1",
+    }
 
 
 @pytest.mark.parametrize(
@@ -114,7 +136,7 @@ def test_the_user_not_its_claims_names_the_subject() -> None:
 
 
 @pytest.mark.parametrize("user", [None, object(), UnauthenticatedUser(), "u-1", {"is_authenticated": True}])
-def test_nobody_is_nobody(user: object) -> None:
+def test_a_user_who_is_not_authenticated_is_nobody(user: object) -> None:
     assert user_identity(user, NAMES) is None
 
 
@@ -153,3 +175,193 @@ def test_the_bearer_token_is_found(scheme: bytes) -> None:
 )
 def test_no_bearer_token_or_two_are_none(headers: list[tuple[bytes, bytes]]) -> None:
     assert bearer(headers) is None
+
+
+# -- phone and SIM ---------------------------------------------------------------------------------------------------
+
+ALL = ClaimMap(phone="phone_number", sim="sim", guardian="guardian")
+
+
+@pytest.mark.parametrize(("verified", "trust"), [(True, Trust.DECLARED), (False, Trust.HINT)])
+def test_a_phone_speaks_of_residence_one_step_below_its_verification(verified: bool, trust: Trust) -> None:
+    said = identity({"phone_number": "+84 91 234 56 78"}, ALL, verified=verified, source="jwt")
+    assert said.signals == (Signal(Anchor.RESIDENCE, "VN", trust, "jwt.phone"),)
+
+
+def test_a_phone_that_its_issuer_did_not_verify_is_a_hint_in_a_signed_token_too() -> None:
+    claims = {"phone_number": "+84912345678", "phone_number_verified": False}
+    (signal,) = identity(claims, ALL, verified=True, source="jwt").signals
+    assert signal.trust is Trust.HINT
+
+
+@pytest.mark.parametrize(("verified", "trust"), [(True, Trust.NETWORK), (False, Trust.HINT)])
+def test_a_sim_speaks_of_territory_and_never_louder_than_the_network(verified: bool, trust: Trust) -> None:
+    said = identity({"sim": "452-04"}, ALL, verified=verified, source="jwt")
+    assert said.signals == (Signal(Anchor.TERRITORY, "VN", trust, "jwt.sim"),)
+
+
+def test_phone_sim_and_guardian_are_read_only_where_the_deployment_names_them() -> None:
+    claims: dict[str, object] = {"phone": "+84", "phone_number": "+84", "sim": "452", "guardian": True}
+    assert identity(claims, NAMES, verified=True, source="jwt") == Identity(None, (), frozenset())
+
+
+def test_nothing_of_a_number_but_its_country_is_kept() -> None:
+    said = identity({"phone_number": "+84912345678"}, ALL, verified=True, source="jwt")
+    assert "12345" not in repr(said)
+
+
+# -- age, guardian ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "least"),
+    [
+        (0, 0),
+        (6, 0),
+        (7, 7),
+        (15, 7),
+        (16, 16),
+        (17, 16),
+        (18, 18),
+        (150, 18),
+        ("under_7", 0),
+        ("7_15", 7),
+        ("16_17", 16),
+        ("adult", 18),
+    ],
+)
+def test_an_age_or_a_band_is_evidence_of_each_age_it_reaches(value: object, least: int) -> None:
+    expected = {f"age:at_least_{age}" for age in (7, 16, 18) if age <= least}
+    assert identity({"age": value}, NAMES, verified=True, source="jwt").evidence == expected
+
+
+@pytest.mark.parametrize("value", ["Adult", "ADULT ", "18_99", "-1", ["adult"], {"adult": True}])
+def test_an_unknown_band_is_no_evidence(value: object) -> None:
+    assert identity({"age": value}, NAMES, verified=True, source="jwt").evidence == frozenset()
+
+
+@pytest.mark.parametrize("value", [True, "parent-7", 7, "form 12/2026"])
+def test_a_verified_guardian_is_evidence(value: object) -> None:
+    assert identity({"guardian": value}, ALL, verified=True, source="jwt").evidence == {"consent:guardian"}
+    assert identity({"guardian": value}, ALL, verified=False, source="jwt").evidence == frozenset()
+
+
+@pytest.mark.parametrize("value", [False, None, 0, "", " ", "false", "No", "NULL", "không", "0", [], ["x"], {}, 1.5])
+def test_a_guardian_claim_that_says_no_or_nothing_is_no_evidence(value: object) -> None:
+    assert identity({"guardian": value}, ALL, verified=True, source="jwt").evidence == frozenset()
+
+
+def test_a_consent_of_the_guardians_name_is_not_the_guardians() -> None:
+    said = identity({"consents": ["guardian", "c1"]}, ALL, verified=True, source="jwt")
+    assert said.evidence == {"consent:c1"}
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------
+
+KEYS = ClaimMap(subject="user_id", citizenship="citizenship")
+
+
+def test_a_session_says_what_its_keys_hold_as_far_as_the_deployment_trusts_it() -> None:
+    session = {"user_id": 7, "citizenship": "VN", "age": 20}
+    declared, verified = (session_identity(session, KEYS, verified=v) for v in (False, True))
+    assert declared == Identity(
+        SubjectId("7"), (Signal(Anchor.CITIZENSHIP, "VN", Trust.DECLARED, "session"),), frozenset()
+    )
+    assert verified is not None
+    assert verified.signals == (Signal(Anchor.CITIZENSHIP, "VN", Trust.VERIFIED, "session"),)
+    assert "age:at_least_18" in verified.evidence
+
+
+@pytest.mark.parametrize("session", [None, {}, {"cart": [1]}, [], "user_id", object(), {"user_id": None}])
+def test_a_session_that_holds_nothing_of_ours_is_nobody(session: object) -> None:
+    assert session_identity(session, KEYS, verified=True) is None
+
+
+def test_a_visitor_without_an_account_can_declare() -> None:
+    said = session_identity({"citizenship": "VN"}, KEYS, verified=False)
+    assert said is not None
+    assert (said.subject, len(said.signals)) == (None, 1)
+
+
+# -- two sources -----------------------------------------------------------------------------------------------------
+
+VN = Signal(Anchor.CITIZENSHIP, "VN", Trust.VERIFIED, "jwt")
+US = Signal(Anchor.CITIZENSHIP, "US", Trust.DECLARED, "callable")
+TOKEN = Identity(SubjectId("idp|7"), (VN,), frozenset({"identity:phone"}))
+
+
+def test_what_the_app_says_of_the_same_person_stands_beside_what_the_token_says() -> None:
+    said = Identity(TOKEN.subject, (US,), frozenset({"age:at_least_18"}))
+    both = Identity(TOKEN.subject, (VN, US), frozenset({"identity:phone", "age:at_least_18"}))
+    assert joined(TOKEN, said) == both
+    assert joined(TOKEN, Identity(None, (US,), frozenset({"age:at_least_18"}))) == both
+
+
+def test_what_was_proven_of_another_subject_is_declared_and_its_evidence_gone() -> None:
+    both = joined(TOKEN, Identity(SubjectId("an"), (US,), frozenset()))
+    assert both is not None
+    assert both.subject == SubjectId("an")
+    assert both.signals == (Signal(Anchor.CITIZENSHIP, "VN", Trust.DECLARED, "jwt"), US)
+    assert both.evidence == frozenset()
+
+
+def test_whichever_is_silent_leaves_the_other_and_a_bad_token_stays_nobody() -> None:
+    assert joined(None, TOKEN) is TOKEN
+    assert joined(TOKEN, None) is TOKEN
+    assert joined(None, None) is None
+    assert joined(NOBODY, TOKEN) is NOBODY
+
+
+# -- headers ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_gateways_header_carries_the_token_bare() -> None:
+    name = b"cf-access-jwt-assertion"
+    assert token_in([(b"host", b"x"), (name, b" a.b.c ")], name) == b"a.b.c"
+    assert token_in([(b"authorization", b"Bearer x.y.z")], name) is None
+    assert token_in([(name, b"  ")], name) is None
+
+
+def test_authorization_carries_it_after_bearer() -> None:
+    assert token_in([(b"authorization", b"Bearer a.b.c")]) == b"a.b.c"
+    assert token_in([(b"authorization", b"a.b.c")]) is None
+
+
+@pytest.mark.parametrize("name", [b"authorization", b"x-goog-iap-jwt-assertion"])
+def test_a_token_header_that_is_there_twice_is_an_error(name: bytes) -> None:
+    with pytest.raises(TokenError, match="more than one") as caught:
+        token_in([(name, b"Bearer a.b.c"), (name, b"Bearer a.b.c")], name)
+    assert "a.b.c" not in str(caught.value)
+
+
+# -- anything --------------------------------------------------------------------------------------------------------
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["VN", "+84912345678", "452-04", "adult", "eid", "guardian", "c1", "\ud800", "+"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(OWN_WORDS | {"subject", "phone_verified"})), values),
+    st.booleans(),
+    st.booleans(),
+)
+def test_no_claims_raise_and_none_say_more_than_their_source_may(
+    claims: dict[str, object], verified: bool, session: bool
+) -> None:
+    said = identity(claims, OWN_NAMES, verified=verified, source="x")
+    if session:
+        said = session_identity(claims, OWN_NAMES, verified=verified) or NOBODY
+    most = {Anchor.TERRITORY: Trust.NETWORK, Anchor.COLLECTION: Trust.HINT}
+    for signal in said.signals:
+        assert signal.trust <= (Trust.VERIFIED if verified else Trust.DECLARED)
+        assert signal.trust <= most.get(signal.anchor, Trust.VERIFIED)
+        assert not signal.source.endswith(".phone") or signal.trust <= (Trust.DECLARED if verified else Trust.HINT)
+    assert verified or not said.evidence
