@@ -54,6 +54,10 @@ _TITLES: Final[dict[Reason, tuple[str, str]]] = {
         "It is not known whose data this is",
         "Chưa xác định được dữ liệu này là của ai",
     ),
+    Reason.IDENTITY_UNAVAILABLE: (
+        "Who asks cannot be established now",
+        "Hiện không thể xác định người gửi yêu cầu",
+    ),
     Reason.FACTS_MOVED: ("The facts changed in between; try again", "Dữ kiện đã thay đổi; vui lòng thử lại"),
 }
 _UNAVAILABLE: Final = (

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from residency.errors import TokenError
+from residency.errors import KeysUnavailable, TokenError
 from residency.model import Activity, Reason, RuleRef, SubjectId
-from residency.signals.identity import ClaimMap, Identity, bearer, identity, user_identity
+from residency.signals.identity import (
+    NOBODY,
+    ClaimMap,
+    Identity,
+    identity,
+    session_identity,
+    token_in,
+    user_identity,
+)
 from residency.signals.inet import canonical
 
 __all__ = [
@@ -35,7 +43,8 @@ class Request:
     """What the edge hands over of one request, all as the server gave it.
 
     `method` is "WS" for a WebSocket and for nothing else. `path` is decoded once and relative to the framework's root;
-    `peer` is (host, port) of the socket or None.
+    `peer` is (host, port) of the socket or None. `user` and `session` are what other middleware put into the scope
+    before ours; `scope` is all of it, for a callable of the app's.
     """
 
     method: str
@@ -44,6 +53,8 @@ class Request:
     headers: Headers
     peer: tuple[str, int] | None
     user: object | None = None
+    session: object | None = None
+    scope: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +71,46 @@ class Refusal:
 
 
 class TokenVerifier(Protocol):
-    """Verifies an identity token; raises TokenError."""
+    """Verifies an identity token."""
 
-    def verify(self, token: bytes) -> Mapping[str, object]: ...
+    def verify(self, token: bytes) -> Mapping[str, object]:
+        """The token's claims. Raises: TokenError; KeysUnavailable where there are no keys to verify it by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identifying:
-    """Where identity comes from: a token verifier, the names of claims, and whether `scope["user"]` is believed.
+    """Where identity comes from: a token verifier and the header that carries the token, the names of claims, and
+    whether `scope["user"]` and `scope["session"]` are believed.
 
-    `user` is None (not looked at), "declared" or "verified".
+    `user` and `session_trust` are None (not looked at), "declared" or "verified"; `session` names the session's keys.
     """
 
     verifier: TokenVerifier | None
     names: ClaimMap
     user: str | None = None
+    header: bytes = b"authorization"
+    session: ClaimMap | None = None
+    session_trust: str | None = None
 
 
 def asker(request: Request, how: Identifying) -> Identity | None:
-    """Who asks: the verified token's claims, else `scope["user"]` where the deployment believes it, else None."""
+    """Who asks, by the first that speaks of: the token, `scope["user"]`, `scope["session"]`. None = none of them does.
+
+    A token that does not verify is no signal, and nothing else may speak in its place: NOBODY.
+    """
     if how.verifier is not None:
-        token = bearer(request.headers)
-        if token is not None:
-            try:
+        try:
+            token = token_in(request.headers, how.header)
+            if token is not None:
                 return identity(how.verifier.verify(token), how.names, verified=True, source="jwt")
-            except TokenError:
-                return None  # a token that does not verify is no signal, and nothing else may speak in its place
+        except (TokenError, KeysUnavailable):
+            return NOBODY
+    found: Identity | None = None
     if how.user is not None and request.user is not None:
-        return user_identity(request.user, how.names, verified=how.user == "verified")
-    return None
+        found = user_identity(request.user, how.names, verified=how.user == "verified")
+    if found is None and how.session is not None and how.session_trust is not None and request.session is not None:
+        found = session_identity(request.session, how.session, verified=how.session_trust == "verified")
+    return found
 
 
 def subject_of(

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     PINS_UNAVAILABLE = "pins_unavailable"
     KEYS_UNAVAILABLE = "keys_unavailable"
     ADDRESS_DATA_UNAVAILABLE = "address_data_unavailable"
+    IDENTITY_UNAVAILABLE = "identity_unavailable"
     FACTS_MOVED = "facts_moved"
     INTERNAL = "internal"
 
@@ -65,6 +66,7 @@ STATUS: Final[dict[Reason, int]] = {
     Reason.PINS_UNAVAILABLE: 503,
     Reason.KEYS_UNAVAILABLE: 503,
     Reason.ADDRESS_DATA_UNAVAILABLE: 503,
+    Reason.IDENTITY_UNAVAILABLE: 503,
     Reason.FACTS_MOVED: 503,
     Reason.INTERNAL: 503,
 }
