@@ -180,7 +180,7 @@ class Jwks(Generic[K]):
             elif state == "failing":
                 _log.warning("%s; the keys read before stay in force for a while", self.problem)
             else:
-                _log.error("%s; no token verifies until it can be read", self.problem)
+                _log.error("%s; requests with a token are refused until it can be read", self.problem)
         return state
 
 

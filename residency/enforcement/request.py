@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from residency.errors import KeysUnavailable, TokenError
+from residency.errors import TokenError
 from residency.model import Activity, Reason, RuleRef, SubjectId
 from residency.signals.identity import (
     NOBODY,
@@ -44,7 +44,7 @@ class Request:
 
     `method` is "WS" for a WebSocket and for nothing else. `path` is decoded once and relative to the framework's root;
     `peer` is (host, port) of the socket or None. `user` and `session` are what other middleware put into the scope
-    before ours; `scope` is all of it, for a callable of the app's.
+    before ours.
     """
 
     method: str
@@ -54,7 +54,6 @@ class Request:
     peer: tuple[str, int] | None
     user: object | None = None
     session: object | None = None
-    scope: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +96,15 @@ def asker(request: Request, how: Identifying) -> Identity | None:
     """Who asks, by the first that speaks of: the token, `scope["user"]`, `scope["session"]`. None = none of them does.
 
     A token that does not verify is no signal, and nothing else may speak in its place: NOBODY.
+
+    Raises: KeysUnavailable where a token cannot be judged now. It may be good, and is not to pass for none.
     """
     if how.verifier is not None:
         try:
             token = token_in(request.headers, how.header)
             if token is not None:
                 return identity(how.verifier.verify(token), how.names, verified=True, source="jwt")
-        except (TokenError, KeysUnavailable):
+        except TokenError:
             return NOBODY
     found: Identity | None = None
     if how.user is not None and request.user is not None:

@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Mapping
 
-from residency.enforcement.request import statutory_detail
+import pytest
+from starlette.authentication import SimpleUser
+
+from residency.enforcement.request import Identifying, Request, asker, statutory_detail
+from residency.errors import KeysUnavailable, TokenError
 from residency.model import SubjectId
+from residency.model.finding import Anchor, Signal, Trust
+from residency.signals.identity import NOBODY, ClaimMap
+
+GATEWAY = b"cf-access-jwt-assertion"
+
+
+class Tokens:
+    """Takes the token `good` and no other; has no keys at all where told so."""
+
+    def __init__(self, *, keys: bool = True) -> None:
+        self.keys = keys
+
+    def verify(self, token: bytes) -> Mapping[str, object]:
+        """The claims of `good`."""
+        if not self.keys:
+            raise KeysUnavailable("too old")
+        if token != b"good":
+            raise TokenError("no")
+        return {"sub": "from-token", "nationality": "VN"}
+
+
+def asked(
+    *headers: tuple[bytes, bytes],
+    user: str | None = None,
+    session: object = None,
+    header: bytes = b"authorization",
+    keys: bool = True,
+) -> str | None:
+    """Who asks, by the subject's id; "nobody" where a token does not hold."""
+    how = Identifying(
+        Tokens(keys=keys), ClaimMap(), "declared", header, ClaimMap(subject="user_id"), session_trust="declared"
+    )
+    found = asker(
+        Request("GET", "/", b"/", headers, None, SimpleUser(user) if user is not None else None, session), how
+    )
+    if found is NOBODY:
+        return "nobody"
+    return None if found is None or found.subject is None else found.subject.value
 
 
 @pytest.mark.parametrize(
@@ -20,3 +62,42 @@ from residency.model import SubjectId
 def test_the_source_port_is_the_persons_own_or_unknown(peer: tuple[str, int] | None, port: int | None) -> None:
     detail = statutory_detail(SubjectId("an"), "113.160.0.1", peer, 7)
     assert detail == {"account": "an", "address": "113.160.0.1", "port": port, "at": 7}
+
+
+def test_the_token_speaks_before_the_user_and_the_user_before_the_session() -> None:
+    token, session = (b"authorization", b"Bearer good"), {"user_id": "from-session"}
+    assert asked(token, user="from-user", session=session) == "from-token"
+    assert asked(user="from-user", session=session) == "from-user"
+    assert asked(session=session) == "from-session"
+    assert asked() is None
+
+
+def test_a_token_that_does_not_verify_lets_nothing_else_speak_in_its_place() -> None:
+    assert asked((b"authorization", b"Bearer bad"), user="from-user", session={"user_id": "x"}) == "nobody"
+
+
+def test_two_token_headers_are_nobody_whatever_they_carry() -> None:
+    token = (b"authorization", b"Bearer good")
+    assert asked(token, token, user="from-user") == "nobody"
+    assert asked((GATEWAY, b"good"), (GATEWAY, b"good"), header=GATEWAY, user="from-user") == "nobody"
+
+
+def test_a_gateways_header_is_read_where_named_and_authorization_is_then_not() -> None:
+    assert asked((GATEWAY, b"good"), header=GATEWAY) == "from-token"
+    assert asked((b"authorization", b"Bearer good"), header=GATEWAY) is None
+    assert asked((GATEWAY, b"good")) is None
+
+
+def test_a_token_that_cannot_be_judged_does_not_pass_for_none() -> None:
+    with pytest.raises(KeysUnavailable):
+        asked((b"authorization", b"Bearer good"), keys=False)
+    assert asked(user="from-user", keys=False) == "from-user"
+
+
+def test_a_session_is_looked_at_only_where_the_deployment_says_so() -> None:
+    request = Request("GET", "/", b"/", (), None, None, {"sub": "s", "user_id": "s", "nationality": "VN"})
+    assert asker(request, Identifying(None, ClaimMap())) is None
+    named = Identifying(None, ClaimMap(), session=ClaimMap(subject="user_id"), session_trust="verified")
+    found = asker(request, named)
+    assert found is not None
+    assert found.signals == (Signal(Anchor.CITIZENSHIP, "VN", Trust.VERIFIED, "session"),)
