@@ -5,11 +5,13 @@ of them, and a lookup answers one's index, 0 for nothing known. The bytes are re
 one mapped file. Layout, little-endian: MAGIC, length of the head (8 bytes), the head (JSON, padded with spaces), then
 sections, each at a multiple of ALIGN. Cells are one byte, or two where there are too many rows for one.
 
-- IPv4: `v4_blocks` gives for the top 16 bits the place of a block of 256 `v4_cells`, one cell per /24; equal blocks are
-  kept once. Where a /24 is not all alike its cell is the mark MIXED, and `v4_starts` is bisected, between the bounds
-  that `v4_bounds` has for the top 16 bits.
-- IPv6: likewise `v6_blocks` for the top 16 bits gives a block of 257 `v6_bounds`, between which `v6_starts`, top halves
-  of addresses, is bisected. Where a /64 is not all alike its cell is MIXED, and `low_*` has low halves, likewise.
+- IPv4: `v4_blocks` has for the top 16 bits the place of a block of 256 `v4_cells`, one cell per /24; equal blocks are
+  kept once. Where a /24 is not all alike its cell is the mark MIXED, and `v4_starts`, the low 16 bits of the intervals
+  in such /24s, is bisected between the bounds that `v4_bounds` has for the top 16 bits.
+- IPv6: `v6_tops` has for the top 16 bits the place of a node of 256 `v6_nodes`, one for each next byte. A node's number
+  n is a row; or beyond the rows a bucket: `v6_starts`, the top halves of addresses, is bisected between v6_bounds[n]
+  and v6_bounds[n + 1] (n less the rows); or from DEEP on the place of a deeper node. Where a /64 is
+  not all alike its cell is MIXED, and `low_starts` is bisected likewise by the low half.
 - The mark ALIASED stands for IPv6 addresses that are answered as the IPv4 address within them (the head's `aliases`).
 """
 
@@ -22,15 +24,36 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
+from struct import Struct
 from typing import Any, Final, Literal
 
 from residency.errors import AddressDataUnavailable
 
-__all__ = ["ALIGN", "FORMAT", "MAGIC", "AddressTable", "CachedLookup", "Row", "Sections"]
+__all__ = [
+    "ALIASED_CELL",
+    "ALIGN",
+    "DEEP",
+    "FORMAT",
+    "FORMATS",
+    "MAGIC",
+    "MIXED",
+    "AddressTable",
+    "CachedLookup",
+    "Row",
+]
 
 FORMAT: Final = 1
 MAGIC: Final = b"residency table" + bytes([FORMAT])
 ALIGN: Final = 64
+MIXED: Final = {1: 0xFE, 2: 0xFFFE}
+ALIASED_CELL: Final = {1: 0xFF, 2: 0xFFFF}
+"""The two marks by the width of a cell in bytes; rows are below them."""
+DEEP: Final = 1 << 24
+"""Numbers in IPv6 nodes from here on are deeper nodes."""
+
+_HALVES: Final = Struct(">HH").unpack
+_TOP_HALF: Final = Struct(">Q8x").unpack
+_LOW_HALF: Final = Struct(">8xQ").unpack
 
 Buffer = Any  # bytes, or whatever memoryview takes and stays as it is: an mmap above all
 
@@ -65,7 +88,7 @@ class AddressTable:
             self.meta = head["meta"]
             self.rows = tuple(Row(*row) for row in head["rows"])
             aliases = tuple((int(prefix, 16), length) for prefix, length in head["aliases"])
-            self.lookup = _lookup(sections, aliases)
+            self.lookup = _lookup(sections, len(self.rows), aliases)
         except (KeyError, TypeError, ValueError) as error:
             raise AddressDataUnavailable("an address table's head is not in a form that is known here") from error
         if not self.rows or self.rows[0] != Row(None):
@@ -102,7 +125,8 @@ class Sections:
     v4_bounds: memoryview
     v4_starts: memoryview
     v4_values: memoryview
-    v6_blocks: memoryview
+    v6_tops: memoryview
+    v6_nodes: memoryview
     v6_bounds: memoryview
     v6_starts: memoryview
     v6_values: memoryview
@@ -118,9 +142,10 @@ FORMATS: Final[dict[str, _Format | None]] = {
     "v4_blocks": "I",
     "v4_cells": None,  # cells: as wide as the head says
     "v4_bounds": "I",
-    "v4_starts": "I",
+    "v4_starts": "H",
     "v4_values": None,
-    "v6_blocks": "I",
+    "v6_tops": "I",
+    "v6_nodes": "I",
     "v6_bounds": "I",
     "v6_starts": "Q",
     "v6_values": None,
@@ -165,53 +190,66 @@ def _opened(view: memoryview, check: bool) -> tuple[dict[str, Any], Sections]:
     return head, Sections(**sections)
 
 
-def _lookup(table: Sections, aliases: tuple[tuple[int, int], ...]) -> Callable[[str], int]:
-    """The lookup over `table`: a closure, since each attribute that a method would read costs what an index costs."""
+def _lookup(table: Sections, rows: int, aliases: tuple[tuple[int, int], ...]) -> Callable[[str], int]:
+    """The lookup over `table`: one flat closure, since a call or an attribute costs as much as the lookup itself."""
     v4_blocks, v4_cells, v4_bounds = table.v4_blocks, table.v4_cells, table.v4_bounds
     v4_starts, v4_values = table.v4_starts, table.v4_values
-    v6_blocks, v6_bounds = table.v6_blocks, table.v6_bounds
+    v6_tops, v6_nodes, v6_bounds = table.v6_tops, table.v6_nodes, table.v6_bounds
     v6_starts, v6_values = table.v6_starts, table.v6_values
-    low_keys, low_bounds, low_starts, low_values = (
-        table.low_keys,
-        table.low_bounds,
-        table.low_starts,
-        table.low_values,
-    )
-    top = 255 if table.v4_cells.format == "B" else 65_535
-    aliased, mixed = top, top - 1
-    number = int.from_bytes
-    prefixes = tuple((128 - length, prefix >> (128 - length), 96 - length) for prefix, length in aliases)
-
-    def four(n: int) -> int:
-        cell: int = v4_cells[v4_blocks[n >> 16] + (n >> 8 & 255)]
-        if cell == mixed:
-            at = n >> 16
-            cell = v4_values[bisect_right(v4_starts, n, v4_bounds[at], v4_bounds[at + 1]) - 1]
-        return cell
-
-    def six(packed: bytes) -> int:
-        n = number(packed[:8])
-        at = v6_blocks[n >> 48] + (n >> 40 & 255)
-        cell: int = v6_values[bisect_right(v6_starts, n, v6_bounds[at], v6_bounds[at + 1]) - 1]
-        if cell < mixed:
-            return cell
-        if cell == mixed:
-            at = bisect_right(low_keys, n) - 1
-            low = number(packed[8:])
-            cell = low_values[bisect_right(low_starts, low, low_bounds[at], low_bounds[at + 1]) - 1]
-        if cell == aliased:
-            whole = number(packed)
-            for shift, prefix, inner in prefixes:
-                if whole >> shift == prefix:
-                    return four(whole >> inner & 0xFFFFFFFF)
-        return cell
+    mixed = MIXED[v4_cells.itemsize]
+    deep = DEEP
+    halves, top_half = _HALVES, _TOP_HALF
+    marked = _marked(table, aliases)
 
     def lookup(text: str) -> int:
         try:
             if ":" in text:
-                return six(inet_pton(AF_INET6, text))
-            return four(number(inet_pton(AF_INET, text)))
+                packed = inet_pton(AF_INET6, text)
+                (high,) = top_half(packed)
+                cell: int = v6_nodes[v6_tops[high >> 48] + packed[2]]
+                at = 3
+                while cell >= deep:
+                    cell = v6_nodes[cell - deep + packed[at]]
+                    at += 1
+                if cell >= rows:
+                    cell -= rows
+                    cell = v6_values[bisect_right(v6_starts, high, v6_bounds[cell], v6_bounds[cell + 1]) - 1]
+                    if cell >= mixed:
+                        return marked(packed, cell)
+                return cell
+            high, low = halves(inet_pton(AF_INET, text))
+            cell = v4_cells[v4_blocks[high] + (low >> 8)]
+            if cell == mixed:
+                return v4_values[bisect_right(v4_starts, low, v4_bounds[high], v4_bounds[high + 1]) - 1]
+            return cell
         except (OSError, ValueError):  # ValueError: an embedded NUL, a surrogate
             return 0
 
     return lookup
+
+
+def _marked(table: Sections, aliases: tuple[tuple[int, int], ...]) -> Callable[[bytes, int], int]:
+    """What an IPv6 address's cell is that is MIXED or ALIASED."""
+    keys, bounds, starts, values = table.low_keys, table.low_bounds, table.low_starts, table.low_values
+    mixed = MIXED[table.v4_cells.itemsize]
+    prefixes = tuple((128 - length, prefix >> (128 - length), 96 - length) for prefix, length in aliases)
+
+    def marked(packed: bytes, cell: int) -> int:
+        if cell == mixed:
+            (high,), (low,) = _TOP_HALF(packed), _LOW_HALF(packed)
+            at = bisect_right(keys, high) - 1
+            cell = values[bisect_right(starts, low, bounds[at], bounds[at + 1]) - 1]
+            if cell < mixed:
+                return cell
+        whole = int.from_bytes(packed)
+        for shift, prefix, inner in prefixes:
+            if whole >> shift == prefix:
+                high, low = whole >> inner + 16 & 0xFFFF, whole >> inner & 0xFFFF
+                cell = table.v4_cells[table.v4_blocks[high] + (low >> 8)]
+                if cell == mixed:
+                    first, last = table.v4_bounds[high], table.v4_bounds[high + 1]
+                    cell = table.v4_values[bisect_right(table.v4_starts, low, first, last) - 1]
+                return cell
+        return 0
+
+    return marked
