@@ -1,4 +1,4 @@
-"""In: a folder and a flavour. Out: real Redis or Valkey servers, sentinels, clusters and a stalling proxy on free ports.
+"""In: a folder and a flavour. Out: real Redis or Valkey servers, sentinels, clusters, stalling proxies on free ports.
 
 Everything started here ends with the `Servers` it was started by, whether paused, dead or alive.
 """
@@ -252,15 +252,15 @@ class Servers:
         for number, node in enumerate(nodes):
             if number < primaries:
                 low, high = 16_384 * number // primaries, 16_384 * (number + 1) // primaries - 1
-                node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", low, high)
-                node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+                _plain(node.client, "CLUSTER", "ADDSLOTSRANGE", low, high)
+                _plain(node.client, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             if number:
-                first.execute_command("CLUSTER", "MEET", HOST, node.port)
+                _plain(first, "CLUSTER", "MEET", HOST, node.port)
         for node in nodes:
             eventually(lambda node=node: known(node) == len(nodes), what="the nodes to meet")  # type: ignore[misc]
         for number, node in enumerate(nodes[primaries:]):
-            mine = str(nodes[number].client.execute_command("CLUSTER", "MYID"), "ascii")
-            node.client.execute_command("CLUSTER", "REPLICATE", mine)
+            mine = str(_plain(nodes[number].client, "CLUSTER", "MYID"), "ascii")
+            _plain(node.client, "CLUSTER", "REPLICATE", mine)
             eventually(lambda node=node: b"master_link_status:up" in _raw(node), what="the replica")  # type: ignore[misc]
         for node in nodes:
             eventually(
@@ -302,7 +302,7 @@ def _cluster_info(node: Server) -> bytes:
     return bytes(_plain(node.client, "CLUSTER", "INFO"))
 
 
-def _plain(client: Any, *command: str) -> Any:
+def _plain(client: Any, *command: str | int) -> Any:
     """The answer as the server gave it, over RESP2, without the client's own reshaping."""
     connection = client.connection_pool.get_connection()
     try:

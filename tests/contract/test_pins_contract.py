@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 
 from residency.adapters.pins_memory import PinsMemory
+from residency.adapters.pins_redis import PinsRedis
 from residency.adapters.pins_sqlite import PinsSqlite
 from residency.enforcement.ports import Pins
 from residency.errors import PinsUnavailable, StaleVersion
 from residency.model import Anchor, Pin, Trust
+from tests.conftest import find_redis
+from tests.servers import Server, Servers
 
 pytestmark = pytest.mark.anyio
 PIN = Pin(
@@ -28,10 +31,42 @@ PIN = Pin(
 Make = Callable[[], Pins]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Server]]]:
+    """One server of each flavour, and a cluster, for all tests of this module; each started when first asked for."""
+    programs = {flavour: find_redis(flavour) for flavour in ("redis", "valkey")}
+    with Servers(tmp_path_factory.mktemp("servers"), programs) as servers:
+        found: dict[str, list[Server]] = {}
+
+        def start(what: str) -> list[Server]:
+            if what not in found:
+                found[what] = servers.cluster() if what == "cluster" else [servers.single(what)]
+            return found[what]
+
+        yield start
+
+
+REDIS = [
+    pytest.param("redis", marks=pytest.mark.needs("redis")),
+    pytest.param("valkey", marks=pytest.mark.needs("valkey")),
+    pytest.param("cluster", marks=pytest.mark.needs("redis")),
+]
+
+
+@pytest.fixture(params=["memory", "sqlite", *REDIS])
+def make(request: pytest.FixtureRequest, tmp_path: Path, started: Callable[[str], list[Server]]) -> Make:
     """A factory of an empty adapter."""
-    return PinsMemory if request.param == "memory" else lambda: PinsSqlite(tmp_path / "pins.db")
+    match request.param:
+        case "memory":
+            return PinsMemory
+        case "sqlite":
+            return lambda: PinsSqlite(tmp_path / "pins.db")
+        case what:
+            servers = started(what)
+            for server in servers:
+                server.client.flushall()
+            kind = "redis+cluster" if what == "cluster" else "redis"
+            return lambda: PinsRedis(servers[0].url.replace("redis", kind))
 
 
 async def test_a_subject_without_a_pin_is_known_to_have_none_or_is_asked_for(make: Make) -> None:

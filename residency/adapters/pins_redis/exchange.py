@@ -1,0 +1,150 @@
+"""Commands in, answers out, over one connection of redis-py's; and a handful of such connections kept for the next one.
+
+redis-py does connecting, TLS, authentication and the protocol. Its clients and pools are not used: they retry, follow
+redirections and reconnect by themselves, and whether a connection still leads to the server whose changes are tracked
+has to be known here.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from redis.connection import Connection
+from redis.exceptions import ConnectionError as ServerGone
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from residency.adapters.pins_redis.scripts import Script
+
+__all__ = ["FAILURES", "Pool", "ServerGone", "Wire", "Words", "fields"]
+
+FAILURES: Final = (RedisError, OSError, ValueError)
+"""What redis-py raises when a server or the way to it fails; ValueError where what arrives is not its protocol."""
+Words = tuple[str | bytes | int, ...]
+"""One command."""
+
+
+class Wire:
+    """A connection of redis-py's that speaks RESP3, not open yet. Each method raises one of FAILURES."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Any = connection  # its methods carry no types
+
+    def open(self, told: Callable[[list[Any]], object] | None = None) -> None:
+        """Connect and authenticate. `told` gets each push; it must not raise, for redis-py forgets what it raises."""
+        self._connection.connect()
+        if told is not None:
+            self._connection._parser.set_invalidation_push_handler(told)
+            self._connection._parser.set_pubsub_push_handler(told)
+
+    def close(self) -> None:
+        """Disconnect; idempotent."""
+        self._connection.disconnect()
+
+    def ask(self, *command: str | bytes | int) -> Any:
+        """The answer to one command; pushes that come before it are told."""
+        self._connection.send_command(*command)
+        return self._connection.read_response()
+
+    def ask_all(self, commands: Sequence[Words]) -> list[Any]:
+        """The answers to commands sent at once; an error of the server stands in its answer's place."""
+        self._connection.send_packed_command(self._connection.pack_commands(commands))
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(self._connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+    def run(self, script: Script, key: bytes, arguments: Iterable[str | bytes | int], *then: Words) -> list[Any]:
+        """The script's answer and those to `then`, which follow on the same connection."""
+        rest = (1, key, *arguments)
+        answers = self.ask_all([("EVALSHA", script.sha, *rest), *then])
+        if isinstance(answers[0], NoScriptError):
+            answers = self.ask_all([("EVAL", script.text, *rest), *then])
+        if isinstance(answers[0], ResponseError):
+            raise answers[0]
+        return answers
+
+    def readable(self) -> bool:
+        """Whether something was said that is not read yet."""
+        return bool(self._connection.can_read(0))
+
+    def read(self) -> object:
+        """What `told` answered to the next push, or an answer that nobody asked for."""
+        return self._connection.read_response(push_request=True)
+
+    @property
+    def socket(self) -> socket.socket:
+        """What `select` waits for."""
+        found = self._connection._sock
+        if not isinstance(found, socket.socket):
+            raise ServerGone("not connected")
+        return found
+
+
+def fields(info: bytes) -> dict[str, str]:
+    """What INFO and CLUSTER INFO say, by name."""
+    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+class Pool:
+    """Open connections that were used and work; as many as were needed at once."""
+
+    __slots__ = ("_closed", "_idle", "_lock", "_make")
+
+    def __init__(self, make: Callable[[], Wire]) -> None:
+        """`make` answers an open one."""
+        self._make = make
+        self._idle: list[Wire] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def wire(self) -> Iterator[Wire]:
+        """A connection for one exchange. What fails in between other than the server's own error ends it."""
+        wire = self._take()
+        try:
+            yield wire
+        except ResponseError:
+            self._give_back(wire)
+            raise
+        except BaseException:
+            wire.close()
+            raise
+        self._give_back(wire)
+
+    def close(self) -> None:
+        """Let all go; those in use go when they are given back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for wire in idle:
+            wire.close()
+
+    def _take(self) -> Wire:
+        while True:
+            with self._lock:
+                wire = self._idle.pop() if self._idle else None
+            if wire is None:
+                return self._make()
+            try:
+                if not wire.readable():  # nothing is owed to us, and the server has not hung up
+                    return wire
+            except FAILURES:
+                pass
+            wire.close()
+
+    def _give_back(self, wire: Wire) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(wire)
+                return
+        wire.close()
