@@ -14,23 +14,22 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from residency import wiring
 from residency.adapters import policy_files, prometheus
 from residency.adapters.clock_system import SystemClock
 from residency.adapters.detail_files import DetailFiles
 from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_files import JournalFiles
-from residency.adapters.jwt import JwtVerifier
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
-from residency.adapters.mmdb import MmdbCountries, embedded
 from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.pins_sqlite import PinsSqlite
 from residency.adapters.sequencer import Sequencer
 from residency.adapters.sink_files import FilesSink
 from residency.adapters.sink_memory import MemorySink
 from residency.enforcement.looplock import LoopLock
-from residency.enforcement.point import EnforcementPoint, Identifying
+from residency.enforcement.point import EnforcementPoint
 from residency.enforcement.ports import Clock, Entropy, Pins, SinkPort
 from residency.enforcement.recorder import Recorder
 from residency.errors import PolicyError, Unavailable
@@ -39,9 +38,6 @@ from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
 from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc, SinkDoc
-from residency.signals.address import Peer, RightmostTrustedRange, Server, Strategy
-from residency.signals.identity import ClaimMap
-from residency.signals.inet import Ranges
 from residency.storage.stores import RowSink, Stores
 from residency.vault.subjects import subject_digest
 
@@ -96,11 +92,14 @@ class Residency:
         self._pins: Pins | None = None
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
         self._check_pins()
+        self.strategy = wiring.strategy_of(self.deployment.signals.client_address)
+        self.network = wiring.address_data(self.deployment, self.path, self.clock.now)
         with self._at("signals", "geoip"):
-            self.countries = self._countries()
-        self.strategy = _strategy(self.deployment)
+            self.network.open()
+        jwt = self.deployment.signals.identity.jwt
         with self._at("signals", "identity", "jwt", "jwks"):
-            self.verifier = self._verifier()
+            self.identity_keys = None if jwt is None else wiring.identity_keys(jwt, self.path, self.clock.monotonic)
+        self._who = wiring.who(self.deployment)
         self.stores = self._stores()
         _runtimes.add(self)
 
@@ -187,18 +186,19 @@ class Residency:
         recorder.system("start")
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
         self._pins = pins = self._open_pins(subject_digest(subject_key, _KEY_MARK))
-        jwt = deployment.signals.identity.jwt
-        claims = jwt.claims if jwt is not None else {}
-        trusted = _trusted(deployment)
+        trusted = wiring.trusted_ranges(deployment.signals.client_address)
+        with self._at("signals", "geoip"):
+            self.network.start()
+        stack.callback(self.network.close)
+        if self.identity_keys is not None:
+            with self._at("signals", "identity", "jwt", "jwks"):
+                self.identity_keys.start()
+            stack.callback(self.identity_keys.stop)
         self.point = EnforcementPoint(
             policy=self.policy,
             strategy=self.strategy,
-            countries=self.countries,
-            identifying=Identifying(
-                self.verifier,
-                ClaimMap(subject=jwt.subject if jwt is not None else "sub", **claims),
-                deployment.signals.identity.user,
-            ),
+            network=self.network,
+            identifying=wiring.identifying(deployment, self.identity_keys, self.clock),
             pins=pins,
             facts=self.facts,
             recorder=recorder,
@@ -208,6 +208,7 @@ class Residency:
             entropy=self.entropy,
             digest=lambda subject: subject_digest(subject_key, subject),
             trusted_peer=lambda host: trusted is not None and trusted.contains(host),
+            who=self._who,
         )
         sequencer.start()
         stack.callback(sequencer.stop)
@@ -217,7 +218,13 @@ class Residency:
         deployment = self.deployment
         metrics = self.metrics
         metrics.info(names.INFO, lambda: (self.policy.digest, deployment.name))
-        metrics.gauge(names.ADDRESS_DATA_AGE, lambda: self.clock.now() / 1e6 - self.countries.built_at)
+        network, keys = self.network, self.identity_keys
+        metrics.gauge(names.ADDRESS_DATA_AGE, network.age_seconds)
+        metrics.gauge(names.ADDRESS_DATA_VN, lambda: float(network.meta["vn_addresses"]["ipv4"]))
+        metrics.info(names.ADDRESS_DATA_INFO, lambda: (str(network.meta["source"]), str(network.meta["sha256"])))
+        metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: network.outcomes)
+        if keys is not None:
+            metrics.gauge(names.IDENTITY_KEYS_AGE, lambda: keys.age)
 
         def backlog() -> float:
             # From disk, for another process may be the one that sequences; read first, so that it is never below 0.
@@ -249,22 +256,6 @@ class Residency:
             return PinsMemory()
         return PinsSqlite(self.path(url.removeprefix("sqlite:///")), key_mark=key_mark)
 
-    def _countries(self) -> MmdbCountries:
-        geoip = self.deployment.signals.geoip.database
-        return embedded() if geoip is None else MmdbCountries(self.path(geoip))
-
-    def _verifier(self) -> JwtVerifier | None:
-        jwt = self.deployment.signals.identity.jwt
-        if jwt is None:
-            return None
-        return JwtVerifier(
-            self.path(jwt.jwks),
-            algorithms=jwt.algorithms,
-            issuer=jwt.issuer,
-            audience=jwt.audience,
-            now=self.clock.now,
-        )
-
     def _sink(self, sink: SinkDoc) -> SinkPort:
         url = sink.url.reveal()
         region = self.deployment.regions[sink.sink.region]
@@ -289,25 +280,6 @@ class Residency:
         from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
 
         return Stores(sinks, self.deployment.stores, sessions=open_session)
-
-
-def _strategy(deployment: DeploymentDoc) -> Strategy:
-    match deployment.signals.client_address.strategy:
-        case "server":
-            return Server()
-        case "rightmost_trusted_range":
-            return RightmostTrustedRange(_ranges(deployment))
-        case _:
-            return Peer()
-
-
-def _ranges(deployment: DeploymentDoc) -> Ranges:
-    return Ranges(deployment.signals.client_address.trusted)
-
-
-def _trusted(deployment: DeploymentDoc) -> Ranges | None:
-    trusted = deployment.signals.client_address.trusted
-    return _ranges(deployment) if trusted else None
 
 
 _runtimes: weakref.WeakSet[Residency] = weakref.WeakSet()

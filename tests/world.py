@@ -23,12 +23,12 @@ from residency.enforcement.context import enter, leave
 from residency.enforcement.point import EnforcementPoint, Identifying
 from residency.enforcement.ports import SinkPort
 from residency.enforcement.recorder import DetailStore, Recorder
-from residency.model import Region, StopOrder
+from residency.model import Region, Signal, StopOrder
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
 from residency.policy.compiler import Policy
 from residency.signals.address import Peer, Strategy
-from residency.signals.country import CountryTable
+from residency.signals.country import CountryTable, NetworkSource, network_signals
 from residency.signals.identity import ClaimMap
 from residency.storage import Stores
 from residency.storage.stores import SessionFactory
@@ -114,6 +114,17 @@ def handling(here: object) -> Iterator[Current]:
         leave(token)
 
 
+class Located:
+    """The network's word by a bare country table, every address of it ordinary and the table always fresh."""
+
+    def __init__(self, table: CountryTable) -> None:
+        self._table = table
+
+    def signals(self, address: str | None) -> tuple[Signal, ...]:
+        """As `NetworkSource` says."""
+        return network_signals(address, self._table)
+
+
 class Deployed:
     """One enforcement point, all that it stands on, and the entries it wrote."""
 
@@ -124,7 +135,7 @@ class Deployed:
         *,
         identifying: Identifying = Identifying(None, ClaimMap(), "declared"),  # noqa: B008 - frozen
         strategy: Strategy | None = None,
-        countries: CountryTable | None = None,
+        network: NetworkSource | None = None,
         pins: PinsMemory | None = None,
         journal: JournalMemory | None = None,
         details: DetailStore | None = None,
@@ -144,7 +155,7 @@ class Deployed:
         self.point = EnforcementPoint(
             policy=policy,
             strategy=strategy if strategy is not None else Peer(),
-            countries=countries if countries is not None else embedded(),
+            network=network if network is not None else Located(embedded()),
             identifying=identifying,
             pins=self.pins,
             facts=self.facts,

@@ -7,14 +7,21 @@ that it opens nowhere else and for no other entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
 
+from residency.audit.detail import parse_detail
 from residency.audit.entry import parse_entry_id
-from residency.errors import JournalCorrupt, JournalFailed, UsageError
+from residency.audit.journal import RECORDS_AT, scan
+from residency.errors import IntegrityError, JournalCorrupt, JournalFailed, UsageError
+from residency.jurisdiction.pinned import parse_pin
+from residency.model import Pin
 from residency.vault.seal import NONCE_BYTES, seal, unseal
 
-__all__ = ["DetailFiles", "open_detail"]
+__all__ = ["DetailFiles", "open_detail", "recent_pins"]
+
+_LAG: Final = 3_600_000_000
 
 
 class _Journal(Protocol):
@@ -77,6 +84,43 @@ def open_detail(country: str, record: bytes, key: bytes) -> tuple[str, bytes]:
     entry_id = record[1 : 1 + record[0]].decode()
     parse_entry_id(entry_id)
     return entry_id, unseal(key, record[1 + record[0] :], _context(country, entry_id))
+
+
+def recent_pins(journal: Path, country: str, key: bytes, since: int) -> dict[str, Pin]:
+    """The newest pin of each subject that a country's detail tells of since `since` (microseconds, UTC), by subject.
+
+    `journal` is the folder of the country's journal, whose slots may be in use. What does not open is passed over: it
+    is of another key, or half written. Takes time: not for an event loop. Raises: JournalFailed.
+    """
+    found: dict[str, Pin] = {}
+    try:
+        for slot in sorted(journal.glob("*/")):
+            for segment in _since(sorted(slot.glob("*.seg")), since):
+                for record in scan(segment.read_bytes(), RECORDS_AT, None).records:
+                    pin = _pin(country, bytes(record.payload), key)
+                    if pin is None or pin.at < since:
+                        continue
+                    known = found.get(pin.subject)
+                    if known is None or known.version < pin.version:
+                        found[pin.subject] = pin
+    except OSError as error:
+        raise JournalFailed("the detail journal cannot be read") from error
+    return found
+
+
+def _since(segments: Sequence[Path], since: int) -> Iterator[Path]:
+    for index, segment in enumerate(segments):
+        # A mapped file's own time may lag behind what is in it, so the newest segment is always read.
+        if index == len(segments) - 1 or segment.stat().st_mtime * 1e6 >= since - _LAG:
+            yield segment
+
+
+def _pin(country: str, record: bytes, key: bytes) -> Pin | None:
+    try:
+        fields = parse_detail(open_detail(country, record, key)[1])
+        return parse_pin(str(fields["pin"])) if "pin" in fields else None
+    except (IntegrityError, ValueError):
+        return None
 
 
 def _context(country: str, entry_id: str) -> bytes:

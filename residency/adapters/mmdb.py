@@ -26,12 +26,14 @@ from residency.errors import AddressDataUnavailable
 from residency.model.place import COUNTRIES
 from residency.signals.table_layers import ALIASED, Intervals, Layer
 
-__all__ = ["EMBEDDED", "MmdbCountries", "MmdbHead", "country_of", "embedded", "read_head", "read_layer"]
+__all__ = ["EMBEDDED", "EMBEDDED_TABLE", "MmdbCountries", "MmdbHead", "country_of", "embedded", "read_head", "read_layer"]
 
 _CACHE: Final = 65_536
 _CHECKED: Final = 256  # records read at open, from the start of the tree and spread over IPv4
 EMBEDDED: Final = Path(__file__).resolve().parent.parent / "data" / "country" / "iptoasn-country.mmdb"
 """The table that ships with this package; SOURCE.json beside it says whence, of when, and under which licence."""
+EMBEDDED_TABLE: Final = EMBEDDED.with_suffix(".table")
+"""The same, compiled: what serves."""
 _BAD: Final = (OSError, ValueError, RuntimeError, TypeError, KeyError, IndexError, EOFError)
 """What maxminddb raises on a file that is not what it must be: InvalidDatabaseError is a RuntimeError, text that is
 not UTF-8 a ValueError, and its pure-Python reader lets struct and index errors through."""

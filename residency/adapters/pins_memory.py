@@ -25,6 +25,10 @@ class PinsMemory:
         self._open()
         return self._pins.get(subject), True
 
+    def is_stale(self) -> bool:
+        """Never: what `peek` answers is the store itself."""
+        return False
+
     async def get(self, subject: str) -> Pin | None:
         """The newest pin of `subject`. Raises: PinsUnavailable once closed."""
         self._open()

@@ -93,6 +93,10 @@ class PinsSqlite:
         with self._peek_lock:
             return self._guard(lambda: self._select(self._reader, subject)), True
 
+    def is_stale(self) -> bool:
+        """Never: what `peek` answers is the store itself."""
+        return False
+
     async def get(self, subject: str) -> Pin | None:
         """The newest pin of `subject`. Raises: PinsUnavailable."""
         return await anyio.to_thread.run_sync(self._get, subject)

@@ -21,6 +21,7 @@ from residency.asgi.lifespan import serve_lifespan
 from residency.bootstrap import Residency, build
 from residency.enforcement.acts import Current
 from residency.enforcement.context import enter, leave
+from residency.enforcement.point import Unasked
 from residency.enforcement.request import Refusal, Request
 from residency.errors import Refused, ResidencyError, SubjectUnknown, Unavailable, UsageError
 from residency.model import Reason
@@ -95,9 +96,13 @@ class ResidencyMiddleware:
                 return
             if len(method) == 2 and method.upper() == "WS":
                 method = _NOT_A_WEBSOCKET
-        request = Request(method, path, scope.get("raw_path"), scope["headers"], scope.get("client"), scope.get("user"))
+        get = scope.get
+        peer = get("client")
+        request = Request(method, path, get("raw_path"), scope["headers"], peer, get("user"), get("session"))
         try:
             admitted = point.admit(request)
+            if isinstance(admitted, Unasked):
+                admitted = await point.ask(admitted, scope)
             if isinstance(admitted, Current) and not admitted.decided:
                 admitted = await point.settle(admitted)
             if isinstance(admitted, Refusal) and admitted.seq is not None:

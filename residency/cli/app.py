@@ -14,6 +14,7 @@ from residency.cli.doctor import doctor
 from residency.cli.explain import explain
 from residency.cli.init import init
 from residency.cli.locate import locate
+from residency.cli.pin import app as pin_app
 from residency.cli.routes import routes
 from residency.cli.status import status
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 for command in (demo, init, check, explain, locate, routes, status, doctor):
     app.command(command.__name__)(command)
 app.add_typer(audit_app, name="audit")
+app.add_typer(pin_app, name="pin")
 
 
 def _version(value: bool) -> None:

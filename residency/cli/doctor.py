@@ -15,6 +15,7 @@ import anyio
 import typer
 from rich.console import Console
 
+from residency.asgi.server_settings import rewriting
 from residency.bootstrap import Residency, build
 from residency.errors import ResidencyError, Unavailable
 
@@ -65,7 +66,7 @@ def _examine(policy: Path) -> Iterator[_Finding]:
     deployment = runtime.policy.deployment
     yield _Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")
     yield from _peer(runtime)
-    age = (runtime.clock.now() / 1e6 - runtime.countries.built_at) / 86_400
+    age = runtime.network.age_seconds() / 86_400
     if age > _DATA_AGE_DAYS:
         mend = "name a newer country mmdb in signals.geoip (ip-location-db, DB-IP, MaxMind), or a newer release of ours"
         yield _Finding("warn", f"the address data is {age:.0f} days old", mend)
@@ -97,28 +98,17 @@ def _folder(name: str, place: Path, journal: bool) -> Iterator[_Finding]:
 
 
 def _peer(runtime: Residency) -> Iterator[_Finding]:
-    strategy = runtime.policy.deployment.signals.client_address.strategy
-    allow = os.environ.get("FORWARDED_ALLOW_IPS")
-    if strategy == "server":
-        if allow is not None and "*" in allow:
-            yield _Finding(
-                "bad",
-                "strategy `server` with FORWARDED_ALLOW_IPS='*': any client can forge its address",
-                "list your proxies in FORWARDED_ALLOW_IPS, or use rightmost_trusted_range",
-            )
-        else:
-            yield _Finding("ok", "client address: as the server's own proxy handling gives it")
-    elif allow:
-        yield _Finding(
-            "bad",
-            f"strategy `{strategy}` needs the socket's own peer, and FORWARDED_ALLOW_IPS lets the server rewrite it",
-            "unset FORWARDED_ALLOW_IPS and run uvicorn with --no-proxy-headers, or say `strategy: server`",
-        )
+    # The server's own options are not to be seen from here; its start looks at them again.
+    strategy = runtime.strategy
+    problem = rewriting(strategy.name, os.environ, ())
+    if problem is not None:
+        yield _Finding("bad", problem.what, problem.mend)
+    elif strategy.warning is not None:
+        yield _Finding("warn", strategy.warning)
+    elif strategy.name == "server":
+        yield _Finding("ok", "client address: as the server's own proxy handling gives it")
     else:
-        yield _Finding(
-            "ok",
-            f"client address: strategy {strategy} (behind a loopback proxy uvicorn also needs --no-proxy-headers)",
-        )
+        yield _Finding("ok", f"client address: strategy {strategy.name}")
 
 
 def _is_new(runtime: Residency, sink: str) -> bool:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
 
-from residency.adapters.mmdb import MmdbCountries, embedded
+from residency.adapters.clock_system import SystemClock
 from residency.adapters.policy_files import load
-from residency.errors import AddressDataUnavailable, PathError, PolicyError
+from residency.errors import AddressDataUnavailable, PathError, PolicyError, Refused, UnknownStore
 from residency.jurisdiction.resolve import resolve
-from residency.model import Effect, Reason
+from residency.model import Anchor, Decision, Effect, Pin, Reason, Signal, Trust
+from residency.model.place import is_place
 from residency.policy.compiler import Policy
 from residency.policy.explain import explain as tell
 from residency.policy.problems import nearest
-from residency.signals.country import CountryTable, network_signals
-from residency.signals.identity import ClaimMap, identity
+from residency.signals.identity import OWN_WORDS, ClaimMap, identity
 from residency.signals.inet import canonical
+from residency.signals.peer import ClientAddress
+from residency.storage.routing import choose
+from residency.wiring import address_data, claim_map, strategy_of
 
 __all__ = ["explain"]
 
@@ -31,16 +35,27 @@ def explain(
     policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="F")] = None,
     route: Annotated[str | None, typer.Option("--route", help='Method and path: "POST /v1/people".')] = None,
     ip: Annotated[str | None, typer.Option("--ip", help="The client's address.", metavar="A")] = None,
+    peer: Annotated[
+        str | None, typer.Option("--peer", help="Instead of --ip: who connects, as the server sees it.", metavar="A")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", help='With --peer: "X-Forwarded-For: 203.0.113.7".', metavar="H")
+    ] = None,
     claim: Annotated[
         list[str] | None, typer.Option("--claim", help="A claim of a verified identity.", metavar="K=V")
+    ] = None,
+    declared: Annotated[bool, typer.Option("--declared", help="The claims are not verified.")] = False,
+    pin: Annotated[
+        str | None,
+        typer.Option("--pin", help="The subject's remembered home: VN, or VN,citizenship=VN.", metavar="P"),
     ] = None,
     at: Annotated[str | None, typer.Option("--at", help="The day, as 2026-09-01; else now.", metavar="DATE")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Tell what would be decided for one request, and why; only rules in force at DATE are cited.
 
-    Claims count as verified: by our words (citizenship, residence, verified_by, age, consents) or by the token's.
-    Exit 0 = permitted, 1 = refused, 2 = wrong use, a policy that does not hold included.
+    Claims are named by our words (citizenship, residence, phone, sim, verified_by, age, guardian, consents) or as the
+    token names them. Exit 0 = permitted, 1 = refused, 2 = wrong use, a policy that does not hold included.
 
     Example: residency explain --policy policies/deployments/social-api.yaml --route "POST /v1/people" --ip 14.160.0.1
     """
@@ -58,9 +73,8 @@ def explain(
         raise typer.Exit(2) from None
     now, shown = _instant(at)
     claims = _claims(claim or (), loaded)
-    address = None
-    if ip is not None and (address := canonical(ip)) is None:
-        _wrong("--ip is not an address")
+    client = _client(loaded, ip, peer, header or ())
+    remembered = None if pin is None else _pin(pin)
     try:
         match = loaded.activities.match(method, path)
     except PathError as error:
@@ -72,22 +86,88 @@ def explain(
     if match.exempt:
         typer.echo(json.dumps({"route": route, "effect": "permit", "exempt": True}) if as_json else f"{route}: exempt")
         return
-    names = _names(loaded)
-    who = identity(claims, names, verified=True, source="claim")
+    said = identity(claims, _names(loaded), verified=not declared, source="claim")
     try:
-        signals = (*network_signals(address, _table(loaded)), *who.signals)
+        network, kind = _network(loaded, client.address, now if at is not None else None)
     except AddressDataUnavailable as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    finding = resolve(signals, None, loaded.deployment.presume)
-    decision = loaded.decide(match.activity, finding, who.evidence, loaded.facts, now)
-    told = tell(decision, signals, route=route, at=shown)
+    signals = (*network, *said.signals)
+    finding = resolve(signals, remembered, loaded.deployment.presume)
+    decision = loaded.decide(match.activity, finding, said.evidence, loaded.facts, now)
+    seen = {
+        "address": client.address,
+        "strategy": client.strategy,
+        "network": kind,
+        "problem": None if client.problem is None else client.problem.value,
+    }
+    told = tell(decision, signals, pin=remembered, client=seen, route=route, at=shown)
+    goes = _goes(loaded, decision, remembered)
     if as_json:
-        typer.echo(json.dumps(told.data, ensure_ascii=False))
+        typer.echo(json.dumps({**told.data, "goes_to": goes}, ensure_ascii=False))
     else:
         typer.echo("\n".join(told.lines))
+        if goes is not None and remembered is not None:
+            typer.echo(f"The subject's pin sends this to {goes}")
     if decision.effect is not Effect.PERMIT:
         raise typer.Exit(1)
+
+
+def _client(policy: Policy, ip: str | None, peer: str | None, headers: Sequence[str]) -> ClientAddress:
+    """The client's address: as given, or as the deployment's strategy finds it."""
+    strategy = strategy_of(policy.deployment.signals.client_address)
+    if peer is None:
+        if headers:
+            _wrong("--header goes with --peer: who connects, as the server sees it")
+        if ip is not None and canonical(ip) is None:
+            _wrong("--ip is not an address")
+        return ClientAddress(None if ip is None else canonical(ip), strategy.name)
+    if ip is not None:
+        _wrong("--ip says the client's address, --peer has it found: give one of them")
+    if peer != "unix" and canonical(peer) is None:
+        _wrong("--peer is not an address, and not `unix`")
+    lines = []
+    for text in headers:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            _wrong('--header is a name and a value, as in "X-Forwarded-For: 203.0.113.7"')
+        lines.append((name.strip().lower().encode("latin-1", "replace"), value.strip().encode("latin-1", "replace")))
+    return strategy.client(None if peer == "unix" else (peer, 50_000), lines)
+
+
+def _pin(text: str) -> Pin:
+    """An imagined pin: `VN` = home and territory; further `anchor=PLACE` are remembered too, as verified."""
+    home, *more = text.split(",")
+    if not is_place(home):
+        _wrong("--pin begins with the home's place, as in VN or VN,citizenship=VN")
+    anchors = [(Anchor.TERRITORY, home, Trust.NETWORK)]
+    for each in more:
+        name, _, place = each.partition("=")
+        if name not in list(Anchor) or not is_place(place):
+            _wrong(f"--pin remembers {', '.join(Anchor)}, as in VN,citizenship=VN")
+        anchors.append((Anchor(name), place, Trust.VERIFIED))
+    return Pin("imagined", home, tuple(anchors), "00", "first_write", "", 0)
+
+
+def _network(policy: Policy, address: str | None, at: int | None) -> tuple[tuple[Signal, ...], str | None]:
+    """What the network says of an address, and the network's class."""
+    base = Path(policy.base)
+    data = address_data(policy.deployment, base.joinpath, SystemClock().now if at is None else lambda: at)
+    data.open()
+    data.look()
+    table = data.table
+    return data.signals(address), None if address is None else table.rows[table.lookup(address)].network
+
+
+def _goes(policy: Policy, decision: Decision, pin: Pin | None) -> str | None:
+    """The sink that the first act would use; None where none would be."""
+    if decision.activity is None or decision.activity.store is None or not decision.sinks:
+        return None
+    try:
+        verdict = choose(decision, pin, None, order=policy.deployment.stores[decision.activity.store])
+    except (Refused, UnknownStore):
+        return None
+    return verdict.sink.name if verdict.effect is Effect.PERMIT else None
 
 
 def _wrong(message: str) -> NoReturn:
@@ -109,13 +189,14 @@ def _instant(at: str | None) -> tuple[int, str]:
 
 
 def _names(policy: Policy) -> ClaimMap:
-    jwt = policy.deployment.signals.identity.jwt
-    return ClaimMap() if jwt is None else ClaimMap(subject=jwt.subject, **jwt.claims)
+    """The deployment's names of claims; what its tokens do not carry goes by our own word, as `identify` takes it."""
+    names = claim_map(policy.deployment.signals.identity.jwt)
+    return replace(names, **{word: word for word in OWN_WORDS if getattr(names, word) is None})
 
 
 def _claims(pairs: list[str] | tuple[str, ...], policy: Policy) -> Mapping[str, object]:
     names = _names(policy)
-    ours = {word: getattr(names, word) for word in ("citizenship", "residence", "verified_by", "age", "consents")}
+    ours = {word: getattr(names, word) for word in sorted(OWN_WORDS)}
     known = sorted({*ours.values(), names.subject} - {*ours})
     claims: dict[str, object] = {}
     for pair in pairs:
@@ -133,8 +214,3 @@ def _claims(pairs: list[str] | tuple[str, ...], policy: Policy) -> Mapping[str, 
         else:
             claims[name] = value
     return claims
-
-
-def _table(policy: Policy) -> CountryTable:
-    own = policy.deployment.signals.geoip.database
-    return embedded() if own is None else MmdbCountries(Path(policy.base) / own)

@@ -62,6 +62,7 @@ class Current:
         "decision",
         "detail",
         "evidence",
+        "note",
         "params",
         "pin",
         "point",
@@ -94,6 +95,7 @@ class Current:
         self.detail = detail
         self.trail = trail if trail is not None else Trail()
         self.pin: Pin | None = None
+        self.note: str | None = None  # what every entry about this decision is to say besides
         self.decision: Decision  # set by the point before anybody sees this object
         self._recorded: Decision | None = None
         self._start = (signals, evidence)
@@ -118,7 +120,7 @@ class Current:
         if self.pin is not None:
             return self.pin.alias
         if self._alias is None and self.subject is not None:
-            self._alias = self.point.new_alias()
+            self._alias = self.point.homes.new_alias()
         return self._alias
 
     def store(self, name: str) -> Any:
@@ -187,7 +189,9 @@ class Current:
         recorder = point.recorder
         recorder.ready()
         reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
-        seq, entry = recorder.intent(self.decision, sink, wanted.value, self.alias, self.detail, reason, note)
+        seq, entry = recorder.intent(
+            self.decision, sink, wanted.value, self.alias, self.detail, reason, note or self.note
+        )
         self.trail.records += 1
         return Act(self, entry, seq, sink, wanted)
 
@@ -271,7 +275,7 @@ class Current:
         cited = rules if rules is not None else self.decision.rules
         if not counted:
             self.point.metrics.refusal(reason)
-        seq, _ = self.point.recorder.refusal(self.decision, reason, self.alias, self.detail, sink, cited)
+        seq, _ = self.point.recorder.refusal(self.decision, reason, self.alias, self.detail, sink, cited, self.note)
         self.trail.refusal = Refusal(reason, cited, seq, message)
         self.trail.records += 1  # a refusal is a record of its own: the request needs no further entry
         citations = tuple(dict.fromkeys(rule.citation for rule in cited))
@@ -281,12 +285,24 @@ class Current:
 class Act:
     """One unit of work on one sink: confirm before its effect, tell the outcome after it."""
 
-    __slots__ = ("_confirmed", "_current", "_outcome_seq", "_pin", "_seq", "_told", "id", "operation", "sink")
+    __slots__ = (
+        "_confirmed",
+        "_current",
+        "_outcome_seq",
+        "_pin",
+        "_pinned",
+        "_seq",
+        "_told",
+        "id",
+        "operation",
+        "sink",
+    )
 
     def __init__(self, current: Current, entry: str, seq: int, sink: str, operation: Operation) -> None:
         self._current = current
         self._seq = seq
         self._pin = current.pin
+        self._pinned: Pin | None = None
         self._told = False
         self._confirmed = False
         self._outcome_seq: int | None = None
@@ -309,8 +325,8 @@ class Act:
             here.point.refresh(here)
             verdict = here._check_sink(self.sink)
             if self.operation in _CHANGES:
-                if here.pin is None and self.operation is not Operation.ERASE:
-                    await here.point.pin_home(here, verdict.sink)
+                if self.operation is not Operation.ERASE:
+                    await self._remember(verdict)
                 self._check_home(verdict)
                 await here.point.recorder.durable(self._seq)
                 if not self._confirmed:
@@ -321,6 +337,14 @@ class Act:
             with suppress(Unavailable):
                 self.outcome("failed")
             raise
+
+    async def _remember(self, verdict: SinkVerdict) -> None:
+        """Set the subject's first pin, or let stronger signals move what it remembers."""
+        here = self._current
+        if here.pin is None:
+            self._pinned = await here.point.homes.pin_home(here, verdict.sink) or self._pinned
+        elif await here.point.homes.strengthen(here):
+            here.point.metrics.contradicted()
 
     def _check_home(self, verdict: SinkVerdict) -> None:
         """Refuse where the subject got another home since this sink was chosen: nobody would look for data here."""
@@ -343,7 +367,9 @@ class Act:
         if self._confirmed:
             self._confirmed = False
             here._changing.remove(self.sink)
-        self._outcome_seq = here.point.recorder.outcome(here.decision, self.sink, self.operation.value, self.id, how)
+        self._outcome_seq = here.point.recorder.outcome(
+            here.decision, self.sink, self.operation.value, self.id, how, self._pinned
+        )
         self._told = True
 
     async def settled(self) -> None:

@@ -8,9 +8,12 @@ A stage never calls the next; this module calls each in turn. Everything of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from residency.enforcement.acts import Current
+from residency.enforcement.asking import Who, ask
+from residency.enforcement.homes import Homes
 from residency.enforcement.ports import Clock, Entropy, Facts, Pins
 from residency.enforcement.recorder import Recorder
 from residency.enforcement.request import (
@@ -23,25 +26,36 @@ from residency.enforcement.request import (
     statutory_detail,
     subject_of,
 )
-from residency.errors import AddressDataUnavailable, PathError, PinsUnavailable, StaleVersion, UsageError
-from residency.jurisdiction.pins import first_pin
+from residency.errors import (
+    AddressDataUnavailable,
+    KeysUnavailable,
+    PathError,
+    PinsUnavailable,
+    Unavailable,
+    UsageError,
+)
 from residency.jurisdiction.resolve import resolve
-from residency.model import Activity, Anchor, Decision, Finding, Pin, Presume, Reason, Signal, Sink, SubjectId, Trust
+from residency.model import Activity, Anchor, Decision, Finding, Presume, Reason, Signal, SubjectId, Trust
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
 from residency.signals.address import Strategy
-from residency.signals.country import CountryTable, network_signals
-from residency.signals.identity import ClaimMap, Identity, identity
+from residency.signals.country import NetworkSource
+from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity, joined
 
-__all__ = ["EnforcementPoint", "Identifying", "Meter", "Refusal", "Request", "StoreFactory", "TokenVerifier"]
+__all__ = [
+    "STALE_PIN",
+    "EnforcementPoint",
+    "Identifying",
+    "Meter",
+    "Refusal",
+    "Request",
+    "StoreFactory",
+    "TokenVerifier",
+]
 
+STALE_PIN: Final = "stale_pin"
+"""The note of an entry whose pin came from a copy while its store was not heard of."""
 _BOUND: Final = 65_536
-# The app's keywords for `identify` are our own words, whatever a token's claims are called.
-_OWN_NAMES: Final = ClaimMap(
-    subject="subject", citizenship="citizenship", residence="residence", verified_by="verified_by"
-)
-_OWN_WORDS: Final = frozenset({"citizenship", "residence", "verified_by", "age", "consents"})
-
 Remembered = tuple[tuple[Anchor, str, Trust], ...]
 
 
@@ -57,7 +71,18 @@ class Meter(Protocol):
     def decided(self, decision: Decision) -> None: ...
     def refusal(self, reason: Reason, *, observed: bool = False) -> None: ...
     def exempt(self) -> None: ...
+    def contradicted(self) -> None: ...
+    def unsafe_address(self) -> None: ...
+    def stale_pin(self) -> None: ...
     def overhead(self, microseconds: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """A request that is decided once the app has said who asks."""
+
+    match: Match
+    request: Request
 
 
 class EnforcementPoint:
@@ -68,7 +93,7 @@ class EnforcementPoint:
         *,
         policy: Policy,
         strategy: Strategy,
-        countries: CountryTable,
+        network: NetworkSource,
         identifying: Identifying,
         pins: Pins,
         facts: Facts,
@@ -79,20 +104,21 @@ class EnforcementPoint:
         entropy: Entropy,
         digest: Callable[[str], str],
         trusted_peer: Callable[[str], bool],
+        who: Who | None = None,
     ) -> None:
         self.policy = policy
         self.strategy = strategy
-        self.countries = countries
+        self.network = network
         self.identifying = identifying
-        self.pins = pins
+        self.homes = Homes(pins, recorder, clock, entropy, policy.digest)
         self.facts = facts
         self.recorder = recorder
         self.stores = stores
         self.metrics = metrics
         self.clock = clock
-        self._entropy = entropy
         self._digest = digest
         self._trusted_peer = trusted_peer
+        self._who = who
         self._presume: tuple[tuple[Anchor, Presume], ...] = policy.deployment.presume
         self._mode: str = policy.deployment.mode
         assume = policy.deployment.assume
@@ -101,15 +127,16 @@ class EnforcementPoint:
             self._assumed = tuple(
                 Signal(anchor, assume, Trust.DECLARED, "dev.assume") for anchor in (Anchor.TERRITORY, Anchor.COLLECTION)
             )
-        self._network: dict[str, tuple[Signal, ...]] = {}
+        self._unsafe = strategy.name.startswith("unsafe_")
         self._findings: dict[tuple[tuple[Signal, ...], Remembered | None], Finding] = {}
 
     # -- one request -------------------------------------------------------------------------------------------
 
-    def admit(self, request: Request) -> Current | Refusal | None:
+    def admit(self, request: Request) -> Current | Refusal | Unasked | None:
         """Decide one request as far as that needs no waiting. None = let pass undecided, already recorded.
 
-        Where the returned Current's pin is not held locally its decision is not made yet: `settle` makes it.
+        Where the returned Current's pin is not held locally its decision is not made yet: `settle` makes it. Where the
+        app is to say first who asks, `ask` goes on from what is returned.
         Raises: Unavailable where not even the refusal can be recorded, which the edge answers with 503.
         """
         # 0. Room for a record, beyond what is kept for the outcomes of acts that are under way.
@@ -130,27 +157,49 @@ class EnforcementPoint:
             self.recorder.exempt(match.exempt, self._mode)
             self.metrics.exempt()
             return None
+        if self._who is not None:
+            return Unasked(match, request)
+        return self._admitted(match, request, None)
+
+    async def ask(self, unasked: Unasked, scope: Mapping[str, Any]) -> Current | Refusal | None:
+        """Let the app say who asks, then go on as `admit`. Raises: as `admit`."""
+        said = None
         try:
-            return self._admit(match, request)
+            if self._who is not None:
+                said = await ask(self._who, scope)
+        except Unavailable as error:
+            return self._refuse_early(unasked.match.activity, Reason.IDENTITY_UNAVAILABLE, str(error))
+        return self._admitted(unasked.match, unasked.request, said)
+
+    def _admitted(self, match: Match, request: Request, said: Identity | None) -> Current | Refusal | None:
+        try:
+            return self._admit(match, request, said)
         except AddressDataUnavailable as error:
             return self._refuse_early(match.activity, Reason.ADDRESS_DATA_UNAVAILABLE, str(error))
         except PinsUnavailable as error:
             return self._refuse_early(match.activity, Reason.PINS_UNAVAILABLE, str(error))
+        except KeysUnavailable as error:
+            # Not a token that does not hold, but one that cannot be judged now: with it might go a law that covers.
+            return self._refuse_early(match.activity, Reason.KEYS_UNAVAILABLE, str(error))
 
-    def _admit(self, match: Match, request: Request) -> Current | Refusal | None:
+    def _admit(self, match: Match, request: Request, said: Identity | None) -> Current | Refusal | None:
         activity = match.activity
         # 2. Where the request came from.
         client = self.strategy.client(request.peer, request.headers)
         if client.problem is not None:
             return self._refuse_early(activity, client.problem, "the server rewrote the peer address")
+        if self._unsafe:
+            self.metrics.unsafe_address()
         if self._assumed is None:
-            signals = self._network_signals(client.address)
+            signals = self.network.signals(client.address)
         elif from_this_machine(request):
             signals = self._assumed
         else:
             return self._refuse_early(activity, Reason.DEV_NOT_LOOPBACK, "dev.assume is for loopback only")
         # 3. Who asks, and whose data it is.
         caller = asker(request, self.identifying)
+        if said is not None:
+            caller = joined(caller, said)
         if activity is None:
             return self._unclassified(signals, caller)
         gateway = activity.subject.kind == "header" and request.peer is not None and self._trusted_peer(request.peer[0])
@@ -166,10 +215,13 @@ class EnforcementPoint:
         here = Current(self, activity, match.params, subject, signals, evidence, detail, caller=asking)
         # 4. The remembered home.
         if here.subject_digest is not None:
-            pin, known = self.pins.peek(here.subject_digest)
+            pin, known = self.homes.peek(here.subject_digest)
             if not known:
                 return here
             here.pin = pin
+            if pin is not None and self.homes.is_stale():
+                here.note = STALE_PIN
+                self.metrics.stale_pin()
         # 5. Finding, decision, record.
         self._decide(here)
         return self._conclude(here)
@@ -177,7 +229,7 @@ class EnforcementPoint:
     async def settle(self, here: Current) -> Current | Refusal | None:
         """Finish an admission whose pin had to be fetched. Raises: as `admit`."""
         try:
-            here.pin = await self._pin(here.subject_digest)
+            here.pin = await self.homes.fetch(here.subject_digest)
         except PinsUnavailable as error:
             return self._refuse_early(here.activity, Reason.PINS_UNAVAILABLE, str(error))
         self._decide(here)
@@ -191,11 +243,11 @@ class EnforcementPoint:
         self.metrics.decided(decision)
         if not decision.permitted:
             reason = decision.reason or Reason.INTERNAL
-            seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail)
+            seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, note=here.note)
             return Refusal(reason, decision.rules, seq)
         if here.activity.store is None:
             # No act can follow, so this is the request's one entry, recorded before the app answers.
-            self.recorder.decision(decision, here.alias, here.detail)
+            self.recorder.decision(decision, here.alias, here.detail, here.note)
             here.recorded()
         return here
 
@@ -206,7 +258,7 @@ class EnforcementPoint:
     def close(self, here: Current) -> None:
         """The end of a request: it leaves one entry if it left none. Raises: JournalFull, JournalFailed."""
         if here.trail.records == 0:
-            self.recorder.decision(here.decision, here.alias, here.detail)
+            self.recorder.decision(here.decision, here.alias, here.detail, here.note)
 
     # -- inside a request --------------------------------------------------------------------------------------
 
@@ -214,14 +266,14 @@ class EnforcementPoint:
         self, here: Current, subject: SubjectId, claims: Mapping[str, object], *, verified: bool
     ) -> None:
         """Decide `here` again for `subject`. Raises: UsageError, Refused, PinsUnavailable, JournalFull."""
-        unknown = sorted(set(claims) - _OWN_WORDS)
+        unknown = sorted(set(claims) - OWN_WORDS)
         if unknown:
             # A claim under a wrong name would be lost, and with it perhaps the law that covers the person.
-            raise UsageError(f"identify() knows no claim {unknown[0]!r}; claims: {', '.join(sorted(_OWN_WORDS))}")
-        said = identity(claims, _OWN_NAMES, verified=verified, source="app")
+            raise UsageError(f"identify() knows no claim {unknown[0]!r}; claims: {', '.join(sorted(OWN_WORDS))}")
+        said = identity(claims, OWN_NAMES, verified=verified, source="app")
         digest = self.digest(subject)
         # Fetched before anything changes: a subject whose pin cannot be read must not pass for one without a pin.
-        here.become(subject, digest, await self._pin(digest), said)
+        here.become(subject, digest, await self.homes.fetch(digest), said)
         self._decide(here)
         self.metrics.decided(here.decision)
         if not here.decision.permitted:
@@ -233,7 +285,7 @@ class EnforcementPoint:
         """A Current for another subject under the same activity, judged by that subject's pin alone."""
         detail = {**here.detail, "account": subject.value}
         other = Current(self, here.activity, here.params, subject, (), frozenset(), detail, here.trail)
-        other.pin = await self._pin(other.subject_digest)
+        other.pin = await self.homes.fetch(other.subject_digest)
         self._decide(other)
         self.metrics.decided(other.decision)
         if not other.decision.permitted:
@@ -248,52 +300,16 @@ class EnforcementPoint:
         Costs a local read of the pin, and a memo lookup where nothing moved. Raises: PinsUnavailable.
         """
         if here.subject_digest is not None:
-            pin, known = self.pins.peek(here.subject_digest)
+            pin, known = self.homes.peek(here.subject_digest)
             if known:
                 here.pin = pin
         self._decide(here)
-
-    async def pin_home(self, here: Current, sink: Sink) -> None:
-        """Remember where the subject's data lies, at its first write to `sink`.
-
-        Where another request did so in between, theirs stands. Raises: PinsUnavailable.
-        """
-        digest = here.subject_digest
-        if digest is None:
-            return
-        pin = first_pin(
-            subject=digest,
-            home=sink.place,
-            finding=here.decision.finding,
-            alias=here.alias or self.new_alias(),
-            set_by="first_write",
-            policy=self.policy.digest,
-            at=self.clock.now(),
-        )
-        try:
-            await self.pins.put(pin)
-        except StaleVersion:
-            theirs = await self.pins.get(digest)
-            if theirs is None:
-                raise PinsUnavailable("the subject's pin was set and forgotten at the same time") from None
-            pin = theirs
-        here.pin = pin
 
     def digest(self, subject: SubjectId) -> str:
         """The keyed digest (hex) under which a subject is known to pins."""
         return self._digest(subject.value)
 
-    def new_alias(self) -> str:
-        """A random stand-in for a subject, 16 bytes in hex."""
-        return self._entropy.token(16).hex()
-
     # -- steps -------------------------------------------------------------------------------------------------
-
-    async def _pin(self, digest: str | None) -> Pin | None:
-        if digest is None:
-            return None
-        pin, known = self.pins.peek(digest)
-        return pin if known else await self.pins.get(digest)
 
     def _decide(self, here: Current) -> None:
         # Of a pin only the anchors speak; keyed by them alone, subjects share findings.
@@ -320,16 +336,6 @@ class EnforcementPoint:
         if activity.subject.kind in ("path", "header"):
             return subject is not None and caller is not None and caller.subject == subject
         return True
-
-    def _network_signals(self, address: str | None) -> tuple[Signal, ...]:
-        if address is None:
-            return ()
-        signals = self._network.get(address)
-        if signals is None:
-            if len(self._network) >= _BOUND:
-                self._network.clear()
-            signals = self._network[address] = network_signals(address, self.countries)
-        return signals
 
     def _unclassified(self, signals: tuple[Signal, ...], caller: Identity | None) -> Refusal | None:
         said = (*signals, *(caller.signals if caller is not None else ()))

@@ -68,6 +68,9 @@ class Pins(Protocol):
     def peek(self, subject: str) -> tuple[Pin | None, bool]:
         """(pin, known) without waiting. Raises PinsUnavailable."""
 
+    def is_stale(self) -> bool:
+        """Whether `peek` answers from a copy while the store behind it is not heard of."""
+
     async def get(self, subject: str) -> Pin | None:
         """The newest pin of `subject`. Raises PinsUnavailable."""
 

@@ -18,7 +18,8 @@ from residency.audit.detail import commit, format_detail
 from residency.audit.entry import Entry, EntryTemplate, entry_id
 from residency.enforcement.looplock import LoopLock
 from residency.enforcement.ports import Clock, Entropy, Journal
-from residency.model import Anchor, Decision, Effect, Finding, Reason, RuleRef
+from residency.jurisdiction.pinned import format_pin
+from residency.model import Anchor, Decision, Effect, Finding, Pin, Reason, RuleRef
 
 __all__ = ["DetailStore", "Recorder", "finding_words"]
 
@@ -108,9 +109,10 @@ class Recorder:
         detail: Mapping[str, str | int | None],
         sink: str | None = None,
         rules: tuple[RuleRef, ...] | None = None,
+        note: str | None = None,
     ) -> tuple[int, str]:
         """Record that something was refused; (sequence number, entry id)."""
-        return self._write(decision, "refusal", reason, sink, subject, detail, None, None, rules)
+        return self._write(decision, "refusal", reason, sink, subject, detail, note, None, rules)
 
     def intent(
         self,
@@ -128,15 +130,74 @@ class Recorder:
         """
         return self._write(decision, "intent", reason, sink, subject, detail, note, operation)
 
-    def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str) -> int:
-        """Record how the act of intent `of` ended; its sequence number."""
+    def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str, pin: Pin | None = None) -> int:
+        """Record how the act of intent `of` ended; its sequence number. `pin` = the first pin, set by the act."""
         template = self._template(decision, "outcome", None, sink, None, operation, None)
+        return self._outcome(template, decision.epoch, of, act, pin, decision.jurisdictions)
+
+    def pin_intent(self, pin: Pin, why: str) -> tuple[int, str]:
+        """Record that `pin` is about to replace its forerunner; (sequence number, entry id)."""
+        template = self._changed("intent", pin.home, why)
+        with self._lock:
+            entry = entry_id(self._journal.slot, self._journal.next_seq)
+            seq = self._journal.append(template.fill(id=entry, at=self._clock.now(), epoch=0, subject=pin.alias))
+            self.open_intents += 1
+        return seq, entry
+
+    def pin_outcome(self, of: str, act: str, pin: Pin | None) -> int:
+        """Record how the change of intent `of` ended; `pin` is what stands now, None where it does not."""
+        home = pin.home if pin is not None else None
+        return self._outcome(self._changed("outcome", home, None), 0, of, act, pin, ())
+
+    def _changed(self, kind: str, home: str | None, note: str | None) -> EntryTemplate:
+        """The constant part of an entry about a pin that changes, which no request's decision is behind."""
+        of = ("unknown", _PLACEHOLDER_ID) if kind == "outcome" else (None, None)
+        return EntryTemplate(
+            Entry(
+                id=_PLACEHOLDER_ID,
+                kind=kind,
+                at=0,
+                effect="permit",
+                policy=self._policy,
+                act=of[0],
+                of=of[1],
+                operation="pin",
+                region=home,
+                note=note,
+            )
+        )
+
+    def _outcome(
+        self,
+        template: EntryTemplate,
+        epoch: int,
+        of: str,
+        act: str,
+        pin: Pin | None,
+        covering: tuple[str, ...],
+    ) -> int:
         with self._lock:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)
-            seq = journal.append(template.fill(id=entry, at=self._clock.now(), epoch=decision.epoch, act=act, of=of))
+            commitment = None
+            if pin is not None and self._details is not None:
+                # Where nothing covers the subject any country will do: a pin is a digest and codes.
+                places = (*covering, pin.home, *sorted(self._detail_countries))
+                country = next((place for place in places if place in self._detail_countries), None)
+                if country is not None:
+                    commitment = self._detail(self._details, country, entry, {"pin": format_pin(pin)})
+            seq = journal.append(
+                template.fill(id=entry, at=self._clock.now(), epoch=epoch, act=act, of=of, detail=commitment)
+            )
             self.open_intents -= 1
             return seq
+
+    def _detail(self, details: DetailStore, country: str, entry: str, fields: Mapping[str, str | int | None]) -> str:
+        """Keep detail in `country` and answer what commits to it. The lock is held."""
+        private = format_detail(fields, self._entropy.token(16))
+        # A crash after this line leaves a detail that no entry mentions; retention removes it.
+        self._unsynced[country] = details.append(country, entry, private)
+        return commit(private)
 
     def refused_request(self, activity: str | None, mode: str, reason: Reason) -> int:
         """Record a request refused before it could be decided (an ambiguous path, a rewritten peer)."""
@@ -201,10 +262,7 @@ class Recorder:
             entry = entry_id(journal.slot, journal.next_seq)
             commitment = None
             if country is not None and self._details is not None:
-                private = format_detail(detail, self._entropy.token(16))
-                # A crash after this line leaves a detail that no entry mentions; retention removes it.
-                self._unsynced[country] = self._details.append(country, entry, private)
-                commitment = commit(private)
+                commitment = self._detail(self._details, country, entry, detail)
             seq = journal.append(
                 template.fill(
                     id=entry,

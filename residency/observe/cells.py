@@ -6,7 +6,7 @@ about 30 ns, where a metrics library's `labels().inc()` costs over a microsecond
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,7 @@ _NO_STORE: Final = "none"
 
 Gauge = Callable[[], float | None]
 InfoReader = Callable[[], tuple[str, ...]]
+CountReader = Callable[[], Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,14 @@ class Metrics:
     read from any thread, and reads a copy.
     """
 
-    __slots__ = ("_gauges", "_index", "_infos", "_overhead", "cells")
+    __slots__ = ("_counts", "_gauges", "_index", "_infos", "_overhead", "cells")
 
     def __init__(self) -> None:
         self.cells: list[int] = []
         self._index: dict[tuple[str, tuple[str, ...]], int] = {}
         self._gauges: dict[tuple[str, tuple[str, ...]], Gauge] = {}
         self._infos: dict[str, InfoReader] = {}
+        self._counts: dict[str, CountReader] = {}
         self._overhead = self._grow(BUCKETS + 2)
         # A series that exists from the start at 0 lets rate() and alerts see its first increment.
         for reason in Reason:
@@ -67,6 +69,9 @@ class Metrics:
         for basis in ("signal", "presumption"):
             self.cell(names.DECIDED, basis)
         self.cell(names.EXEMPT)
+        self.cell(names.UNSAFE_ADDRESS)
+        self.cell(names.PINS_STALE)
+        self.cell(names.PIN_EVENTS, "contradicted")
 
     def _grow(self, count: int) -> int:
         start = len(self.cells)
@@ -151,6 +156,14 @@ class Metrics:
             raise UsageError(f"no gauge is called {name}")
         self._infos[name] = read
 
+    def counts(self, name: str, read: CountReader) -> None:
+        """Let `read` answer a counter's series at every scrape, by its one label: for who counts in plain ints.
+
+        Raises: UsageError for a name that is no counter of ours with one label.
+        """
+        self._check(name, Kind.COUNTER, ("",))
+        self._counts[name] = read
+
     def value(self, name: str, *labels: str) -> int:
         """A counter's present value, 0 where nothing was counted. Raises: UsageError as `cell` does."""
         self._check(name, Kind.COUNTER, labels)
@@ -169,7 +182,9 @@ class Metrics:
             elif spec.kind is Kind.GAUGE:
                 yield Family(spec, gauges[spec.name])
             else:
-                yield Family(spec, tuple((labels, float(cells[i])) for (name, labels), i in index if name == spec.name))
+                own = tuple((labels, float(cells[i])) for (name, labels), i in index if name == spec.name)
+                read = self._counts.get(spec.name, dict)
+                yield Family(spec, own + tuple(((label,), float(count)) for label, count in read().items()))
 
     def _histogram(self, cells: Sequence[int]) -> HistogramSeries:
         start = self._overhead

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from residency.model import Decision, Reason
+from residency.observe import names
 from residency.observe.cells import Metrics
 
 __all__ = ["DecisionMeter"]
@@ -39,3 +40,15 @@ class DecisionMeter:
     def exempt(self) -> None:
         """Count one request on an exempt route."""
         self.metrics.exempt()
+
+    def contradicted(self) -> None:
+        """Count one act whose verified signals contradict what is remembered as verified: an operator should look."""
+        self.metrics.add(names.PIN_EVENTS, "contradicted")
+
+    def unsafe_address(self) -> None:
+        """Count one request whose client address any client could have forged."""
+        self.metrics.add(names.UNSAFE_ADDRESS)
+
+    def stale_pin(self) -> None:
+        """Count one request whose pin came from a copy of a store that is not heard of."""
+        self.metrics.add(names.PINS_STALE)

@@ -12,20 +12,30 @@ from typing import Final
 
 __all__ = [
     "ADDRESS_DATA_AGE",
+    "ADDRESS_DATA_EVENTS",
+    "ADDRESS_DATA_INFO",
+    "ADDRESS_DATA_VN",
     "BY_NAME",
     "DECIDED",
     "DECISIONS",
     "EXEMPT",
+    "IDENTITY_KEYS_AGE",
     "INFO",
     "JOURNAL_BACKLOG",
     "LOG_SIZE",
     "METRICS",
     "OPEN_INTENTS",
     "OVERHEAD",
+    "PINS_HEARD",
+    "PINS_LOCAL",
+    "PINS_PRIMARIES",
+    "PINS_STALE",
+    "PIN_EVENTS",
     "PRESUMED",
     "REFUSALS",
     "SCRAPE_ERRORS",
     "SEQUENCER_FAILING",
+    "UNSAFE_ADDRESS",
     "WOULD_REFUSE",
     "Kind",
     "MetricSpec",
@@ -62,6 +72,16 @@ OPEN_INTENTS: Final = "residency_open_intents"
 SEQUENCER_FAILING: Final = "residency_sequencer_failing"
 LOG_SIZE: Final = "residency_log_size"
 ADDRESS_DATA_AGE: Final = "residency_address_data_age_seconds"
+ADDRESS_DATA_EVENTS: Final = "residency_address_data_events_total"
+ADDRESS_DATA_INFO: Final = "residency_address_data_info"
+ADDRESS_DATA_VN: Final = "residency_address_data_vn_addresses"
+UNSAFE_ADDRESS: Final = "residency_unsafe_client_address_total"
+IDENTITY_KEYS_AGE: Final = "residency_identity_keys_age_seconds"
+PIN_EVENTS: Final = "residency_pin_events_total"
+PINS_STALE: Final = "residency_pins_stale_total"
+PINS_HEARD: Final = "residency_pins_last_heard_seconds"
+PINS_LOCAL: Final = "residency_pins_local_entries"
+PINS_PRIMARIES: Final = "residency_pins_primaries"
 INFO: Final = "residency_policy_info"
 SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
 
@@ -106,6 +126,34 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(OPEN_INTENTS, Kind.GAUGE, "Acts of this process with an intent and no outcome yet."),
     MetricSpec(LOG_SIZE, Kind.GAUGE, "Entries under the newest published checkpoint."),
     MetricSpec(ADDRESS_DATA_AGE, Kind.GAUGE, "Age of the address-to-country data since its build."),
+    MetricSpec(
+        ADDRESS_DATA_EVENTS,
+        Kind.COUNTER,
+        "New address data seen on disk, by what became of it: taken, or why the old data stays.",
+        ("event",),
+    ),
+    MetricSpec(
+        ADDRESS_DATA_INFO, Kind.GAUGE, "Always 1; names the address data in force and its sha256.", ("source", "sha256")
+    ),
+    MetricSpec(ADDRESS_DATA_VN, Kind.GAUGE, "IPv4 addresses that the data in force places in Vietnam."),
+    MetricSpec(
+        UNSAFE_ADDRESS,
+        Kind.COUNTER,
+        "Requests whose client address any client could have forged (strategy unsafe_leftmost_non_private).",
+    ),
+    MetricSpec(IDENTITY_KEYS_AGE, Kind.GAUGE, "Time since the keys that verify identity tokens were last read."),
+    MetricSpec(
+        PIN_EVENTS,
+        Kind.COUNTER,
+        "What happened to pins and to this process's copy of them, by event.",
+        ("event",),
+    ),
+    MetricSpec(
+        PINS_STALE, Kind.COUNTER, "Requests whose pin came from the local copy while the store was not heard of."
+    ),
+    MetricSpec(PINS_HEARD, Kind.GAUGE, "Time since every primary of the pins' store was last heard of."),
+    MetricSpec(PINS_LOCAL, Kind.GAUGE, "Pins in this process's local copy."),
+    MetricSpec(PINS_PRIMARIES, Kind.GAUGE, "Primaries of the pins' store whose invalidations this process receives."),
     MetricSpec(INFO, Kind.GAUGE, "Always 1; names the policy in force and its digest.", ("digest", "name")),
     MetricSpec(
         SCRAPE_ERRORS,

@@ -17,15 +17,17 @@ from residency.policy.parsed_signals import (
     SignalsDoc,
 )
 
-__all__ = ["microseconds", "pins", "signals"]
+__all__ = ["MAX_AGE", "microseconds", "pins", "signals"]
 
-_UNITS: Final = {"ms": 1_000, "s": 10**6, "min": 60 * 10**6, "h": 3_600 * 10**6, "day": 86_400 * 10**6}
+MAX_AGE: Final = 30 * 86_400_000_000
+"""How old an operator's own address data may be where the file does not say, in microseconds."""
+_UNITS: Final = {"ms": 1_000, "s": 10**6, "min": 60 * 10**6, "h": 3_600 * 10**6, "day": 86_400 * 10**6, "days": 86_400 * 10**6}
 
 
 def microseconds(text: str) -> int:
     """A `Wait` or `Interval` such as "30 days" in microseconds."""
     amount, unit = text.split(" ")
-    return int(amount) * _UNITS[unit.removesuffix("s") or unit]
+    return int(amount) * _UNITS[unit]
 
 
 def pins(file: files.Pins | None) -> PinsDoc:
@@ -54,12 +56,19 @@ def _geoip(file: files.Geoip | None) -> GeoipDoc:
     return GeoipDoc(
         database=file.database,
         second=file.second,
-        max_age=microseconds(file.max_age),
+        max_age=_max_age(file),
         stale=file.stale,
         max_change=int(file.max_change.removesuffix("%")) / 100,
         check_every=microseconds(file.check_every),
         tables=file.tables,
     )
+
+
+def _max_age(file: files.Geoip) -> int | None:
+    if file.max_age is not None:
+        return microseconds(file.max_age)
+    # The table that ships is older than that on most days of its life: its age is told, and is the operator's to limit.
+    return None if file.database is None else MAX_AGE
 
 
 def _networks(file: files.Networks | None) -> NetworksDoc:

@@ -40,7 +40,7 @@ class Geoip(Strict):
 
     database: Plain | None = None
     second: Plain | None = None
-    max_age: Wait = "30 days"
+    max_age: Wait | None = None
     stale: Literal["hint", "refuse"] = "hint"
     max_change: Share = "10%"
     check_every: Wait = "30 s"

@@ -6,10 +6,11 @@ as lines for people.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from residency.jurisdiction.account import Heard, account
 from residency.model import (
     Anchor,
     AnchorFinding,
@@ -17,6 +18,7 @@ from residency.model import (
     Duty,
     Effect,
     Finding,
+    Pin,
     Retention,
     RuleRef,
     Signal,
@@ -37,8 +39,18 @@ class Explanation:
     lines: tuple[str, ...]
 
 
-def explain(decision: Decision, signals: Sequence[Signal] = (), *, route: str = "", at: str = "") -> Explanation:
-    """Tell a decision. `signals` led to its finding; `route` and `at` are shown as given."""
+def explain(
+    decision: Decision,
+    signals: Sequence[Signal] = (),
+    *,
+    pin: Pin | None = None,
+    client: Mapping[str, str | None] | None = None,
+    route: str = "",
+    at: str = "",
+) -> Explanation:
+    """Tell a decision. `signals` and `pin` led to its finding; `client` (address, strategy, network, problem), `route`
+    and `at` are shown as given."""
+    heard = account(signals, pin)
     data = {
         "route": route,
         "at": at,
@@ -46,7 +58,11 @@ def explain(decision: Decision, signals: Sequence[Signal] = (), *, route: str = 
         "effect": decision.effect.word,
         "reason": None if decision.reason is None else decision.reason.value,
         "mode": decision.mode,
+        "client": None if client is None else dict(client),
         "signals": [_signal(s) for s in signals],
+        "heard": [{**_signal(h.signal), "voice": h.voice.value, "because": h.because} for h in heard],
+        "pin": None if pin is None else {"home": pin.home, "set_by": pin.set_by, "version": pin.version},
+        "anchors": {anchor.value: _found(decision.finding, anchor) for anchor in Anchor},
         "jurisdictions": [
             {"place": place, "anchors": _anchors(decision.finding, place)} for place in decision.jurisdictions
         ],
@@ -58,7 +74,7 @@ def explain(decision: Decision, signals: Sequence[Signal] = (), *, route: str = 
         "duty": _duty(decision.duty),
         "policy": decision.policy,
     }
-    return Explanation(data, tuple(_lines(decision, signals, route, at)))
+    return Explanation(data, tuple(_lines(decision, heard, pin, client, route, at)))
 
 
 def foreseen_conflicts(policy: Policy, now: int) -> tuple[str, ...]:
@@ -85,6 +101,16 @@ def _signal(signal: Signal) -> dict[str, str]:
         "place": signal.place,
         "trust": signal.trust.name.lower(),
         "source": signal.source,
+    }
+
+
+def _found(finding: Finding, anchor: Anchor) -> dict[str, Any]:
+    found = finding.anchor(anchor)
+    return {
+        "established": sorted(found.established),
+        "contested": sorted(found.contested),
+        "trust": None if found.trust is None else found.trust.name.lower(),
+        "presume": dict(finding.presume)[anchor].value,
     }
 
 
@@ -144,7 +170,14 @@ def _retention(retention: Retention) -> str:
     return f"{retention.category} {retention.bound.value} {' '.join(parts)} from {retention.start}"
 
 
-def _lines(decision: Decision, signals: Sequence[Signal], route: str, at: str) -> Iterable[str]:
+def _lines(
+    decision: Decision,
+    heard: Sequence[Heard],
+    pin: Pin | None,
+    client: Mapping[str, str | None] | None,
+    route: str,
+    at: str,
+) -> Iterable[str]:
     name = route or (decision.activity.name if decision.activity is not None else "the request")
     why = "" if decision.reason is None else f" ({decision.reason.value})"
     yield f"{name}: {_EFFECTS[decision.effect]}{why}" + (f", at {at}" if at else "")
@@ -153,10 +186,20 @@ def _lines(decision: Decision, signals: Sequence[Signal], route: str, at: str) -
     if decision.activity is None:
         yield "  No activity names this route."
     yield "What we saw"
-    for signal in signals:
-        yield f"  {signal.anchor.value}: {signal.place} ({signal.trust.name.lower()}, by {signal.source})"
-    if not signals:
+    if client is not None:
+        network = f", a {client['network']} network" if client.get("network") else ""
+        yield f"  client address: {client.get('address') or 'undetermined'} (strategy {client['strategy']}{network})"
+    if pin is not None:
+        yield f"  pin: home {pin.home}, set by {pin.set_by}, version {pin.version}"
+    yield from (f"  {_said(h)}" for h in heard if not h.discarded)
+    if all(h.discarded for h in heard):
         yield "  No signal speaks; presumptions decide."
+    if any(h.discarded for h in heard):
+        yield "What was discarded, and why"
+        yield from (f"  {_said(h)}" for h in heard if h.discarded)
+    yield "Anchors"
+    for anchor in Anchor:
+        yield f"  {anchor.value}: {_state(decision.finding, anchor)}"
     yield "Whose law, and why"
     for place in decision.jurisdictions:
         anchors = ", ".join(
@@ -187,6 +230,21 @@ def _lines(decision: Decision, signals: Sequence[Signal], route: str, at: str) -
         yield "What another sink would need"
         yield from (f"  {name}: {_any_of(clause)}" for name, clause in lacking)
     yield from _must(decision.duty)
+
+
+def _said(heard: Heard) -> str:
+    signal = heard.signal
+    return f"{signal.anchor}: {signal.place} ({signal.trust.name.lower()}, by {signal.source}): {heard.because}"
+
+
+def _state(finding: Finding, anchor: Anchor) -> str:
+    found = finding.anchor(anchor)
+    if found.silent:
+        return f"silent, presumed {dict(finding.presume)[anchor].value.replace('_', ' ')}"
+    told = [f"{', '.join(sorted(found.established))} established"] if found.established else []
+    told += [f"{', '.join(sorted(found.contested))} undetermined"] if found.contested else []
+    trust = "" if found.trust is None else f" ({found.trust.name.lower()})"
+    return "; ".join(told) + trust
 
 
 def _any_of(clause: frozenset[str]) -> str:

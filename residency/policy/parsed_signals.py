@@ -59,13 +59,13 @@ class ClientAddressDoc:
 
 @dataclass(frozen=True, slots=True)
 class GeoipDoc:
-    """`database` is a path as written, None for the embedded table; `second` must agree with it; beyond `max_age` the
-    network's signals are hints, or requests are refused (`stale`); a new file whose count of Vietnamese addresses moved
-    by more than `max_change` is not taken; `tables` is the folder of compiled tables."""
+    """`database` is a path as written, None for the embedded table; `second` must agree with it; beyond `max_age` (None:
+    never) the network's signals are hints, or requests are refused (`stale`); a new file whose count of Vietnamese
+    addresses moved by more than `max_change` is not taken; `tables` is the folder of compiled tables."""
 
     database: str | None = None
     second: str | None = None
-    max_age: int = 30 * 86_400_000_000
+    max_age: int | None = None
     stale: str = "hint"
     max_change: float = 0.10
     check_every: int = 30_000_000

@@ -20,7 +20,7 @@ from residency.enforcement.point import Identifying, Refusal, Request
 from residency.errors import ResidencyError
 from residency.policy.compiler import Policy
 from residency.signals.identity import ClaimMap
-from tests.world import HANOI, HOME, SG, SINGAPORE, VERIFIED, VN, Deployed, load_policy, write_deployment
+from tests.world import HANOI, HOME, SG, SINGAPORE, VERIFIED, VN, Deployed, Located, load_policy, write_deployment
 
 DEPLOYMENT = """
 sinks:
@@ -42,7 +42,7 @@ def _policy(mode: str) -> Policy:
 
 
 POLICIES = {mode: _policy(mode) for mode in ("enforce", "observe")}
-COUNTRIES = embedded()
+NETWORK = Located(embedded())
 ADDRESSES = {"VN": HANOI, "SG": SINGAPORE}
 SUBJECTS = st.sampled_from(["an", "binh", "tan"])
 ROUTES = st.sampled_from(["POST /people", "GET /people", "POST /posts", "GET /healthz", "GET /else", "GET /a//b"])
@@ -61,7 +61,7 @@ class Acts(RuleBasedStateMachine):
             POLICIES[self.mode],
             [MemorySink("sg", SG), MemorySink("vn", VN)],
             identifying=Identifying(None, ClaimMap()),
-            countries=COUNTRIES,
+            network=NETWORK,
             journal=JournalMemory(headroom=100_000, capacity=400_000),
         )
         self.loop = asyncio.new_event_loop()

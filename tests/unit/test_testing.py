@@ -180,7 +180,7 @@ def test_set_up_runs_in_the_apps_own_loop(policy: Path, tmp_path: Path) -> None:
 
 def test_a_token_says_what_the_person_says_under_the_deployments_names(policy: Path, tmp_path: Path) -> None:
     with Kit(app(policy), policy, tmp_path / "kit") as kit:
-        verifier = kit.runtime.verifier
+        verifier = kit.runtime.point.identifying.verifier
         assert verifier is not None
         claims = verifier.verify(kit.token(person("DE", subject="an", citizenship="VN", age=20, verified=["eid"])))
         assert {name: claims[name] for name in ("sub", "nat", "age", "identity_verified_by", "iss", "aud")} == {

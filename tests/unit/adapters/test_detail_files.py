@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from residency.adapters.detail_files import DetailFiles, open_detail
+from residency.adapters.detail_files import DetailFiles, open_detail, recent_pins
+from residency.adapters.journal_files import JournalFiles
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.keys_memory import KeysMemory
 from residency.audit.detail import format_detail
 from residency.errors import JournalCorrupt, JournalFailed, SealError, UsageError
+from residency.jurisdiction.pinned import format_pin
+from residency.model import Anchor, Pin, Trust
 
+PIN = Pin("d1", "VN", ((Anchor.TERRITORY, "VN", Trust.NETWORK),), "a1", "first_write", "p", 1_000)
 KEYS = KeysMemory()
 DETAIL = format_detail({"ip": "203.0.113.7"}, bytes(16))
 
@@ -58,3 +64,20 @@ def test_closing_closes_every_journal() -> None:
     build(journal).close()
     with pytest.raises(JournalFailed):
         journal.append(b"x")
+
+
+def test_the_newest_pins_of_late_come_back_from_journals_in_use_and_let_go(tmp_path: Path) -> None:
+    key = KEYS.secret("detail-vn")
+    first, second = JournalFiles(tmp_path).open(), JournalFiles(tmp_path).open()
+    one, two = (DetailFiles({"VN": journal}, lambda country: key, os.urandom) for journal in (first, second))
+    moved, old = replace(PIN, home="SG", version=2, at=3_000), replace(PIN, subject="d2", at=10)
+    for number, (details, pin) in enumerate([(two, moved), (one, PIN), (one, old)]):
+        details.append("VN", f"0.{number}", format_detail({"pin": format_pin(pin)}, bytes(16)))
+    one.append("VN", "0.3", DETAIL)
+    one.append("VN", "0.4", format_detail({"pin": "no pin"}, bytes(16)))
+    second.close()
+    assert recent_pins(tmp_path, "VN", key, 1_000) == {"d1": moved}
+    assert recent_pins(tmp_path, "VN", key, 0) == {"d1": moved, "d2": old}
+    assert recent_pins(tmp_path, "VN", bytes(32), 0) == {}  # another key opens nothing
+    assert recent_pins(tmp_path / "no such journal", "VN", key, 0) == {}
+    first.close()

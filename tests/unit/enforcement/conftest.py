@@ -24,7 +24,7 @@ sinks:
   sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
   vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
 stores: {people: [sg, vn]}
-signals: {identity: {jwt: {jwks: jwks.json}, user: verified, header: x-user}}
+signals: {identity: {jwt: {jwks: jwks.json}, user: verified}}
 exempt: [GET /healthz, "GET /docs/{page:path}"]
 activities:
   - {route: "POST /people", subject: user, data: [personal], store: people}

@@ -17,6 +17,7 @@ from residency.model import Effect, Pin, Reason, Trust
 from residency.observe import names
 from residency.signals.address import RightmostTrustedRange, Server
 from residency.signals.inet import Ranges
+from tests.world import Located
 
 pytestmark = pytest.mark.anyio
 HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
@@ -110,7 +111,7 @@ def test_a_server_that_is_trusted_in_words_may_rewrite_the_peer(make_world: Worl
 
 
 def test_address_data_that_fails_at_a_lookup_refuses_with_a_record(make_world: Worlds) -> None:
-    world = make_world(countries=NoCountries())
+    world = make_world(network=Located(NoCountries()))
     assert world.refused("GET", "/plain") == "address_data_unavailable"
     assert [entry.reason for entry in world.entries] == ["address_data_unavailable"]
 

@@ -1,0 +1,147 @@
+"""`residency pin`: a subject's remembered home, shown, or moved by an operator's act. The subject comes on stdin."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, TypeVar
+
+import anyio
+import typer
+
+from residency.bootstrap import Residency, build
+from residency.enforcement.request import subject_id
+from residency.errors import ResidencyError, StaleVersion
+from residency.model import Pin, SubjectId
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="A subject's remembered home: show it, or move it by an operator's act.",
+    rich_markup_mode=None,
+)
+
+_REASON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:#/-]{2,79}")
+
+Policy = Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="F")]
+T = TypeVar("T")
+Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+
+
+@app.command()
+def show(policy: Policy, as_json: Json = False) -> None:
+    """Show the home of the subject whose id is read from stdin, so that no id stands in a shell's history.
+
+    Exit 0 = there is a pin, 1 = there is none, 2 = wrong use.
+
+    Example: echo user-42 | residency pin show --policy policies/deployments/social-api.yaml
+    """
+    subject = _subject()
+
+    async def work(runtime: Residency) -> Pin | None:
+        return await runtime.point.homes.fetch(runtime.point.digest(subject))
+
+    pin = _with(policy, work)
+    if pin is None:
+        typer.echo("null" if as_json else "no pin: this subject has no remembered home")
+        raise typer.Exit(1)
+    _print(pin, as_json=as_json)
+
+
+@app.command()
+def move(
+    policy: Policy,
+    to: Annotated[str, typer.Option("--to", help="The new home: the place of a region.", metavar="VN")],
+    reason: Annotated[str, typer.Option("--reason", help="A ticket or a short reason; no names: it is kept for ever.")],
+    data_is_there: Annotated[
+        bool, typer.Option("--data-is-there", help="The subject's data already lies at the new home.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Move the home of the subject whose id is read from stdin: an audited act, with a reason.
+
+    From then on the subject's data is read and written at the new home only, so move the data first and say so with
+    --data-is-there. Exit 0 = moved, 1 = there is no pin or it was changed meanwhile, 2 = wrong use.
+
+    Example: echo user-42 | residency pin move --policy F --to VN --reason "ticket 1234" --data-is-there
+    """
+    if not _REASON.fullmatch(reason):
+        _wrong('--reason is 3 to 80 letters, digits, spaces and . _ : # / -, such as "ticket 1234"')
+    if not data_is_there:
+        _wrong("a home that moves before its data answers empty: move the data, then add --data-is-there")
+    subject = _subject()
+
+    async def work(runtime: Residency) -> Pin:
+        places = sorted({region.place for region in runtime.policy.deployment.regions.values()})
+        if to not in places:
+            _wrong(f"no region of this deployment lies in {to!r}; places: {', '.join(places) or 'none'}")
+        return await runtime.point.homes.move(runtime.point.digest(subject), to, reason)
+
+    try:
+        pin = _with(policy, work)
+    except StaleVersion as error:
+        typer.echo(f"residency pin: {error}", err=True)
+        raise typer.Exit(1) from None
+    _print(pin, as_json=as_json)
+
+
+def _with(policy: Path, work: Callable[[Residency], Awaitable[T]]) -> T:
+    """Run `work` on the opened runtime of a deployment; what cannot be had is told, and exits 2."""
+
+    async def run() -> T:
+        runtime = build(policy)
+        await anyio.to_thread.run_sync(runtime.open)
+        try:
+            return await work(runtime)
+        finally:
+            await runtime.aclose()
+
+    try:
+        return anyio.run(run)
+    except StaleVersion:
+        raise
+    except ResidencyError as error:
+        typer.echo(f"residency pin: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _subject() -> SubjectId:
+    if sys.stdin.isatty():
+        typer.echo("subject id: ", err=True, nl=False)
+    subject = subject_id(sys.stdin.readline().rstrip("\r\n"))
+    if subject is None:
+        _wrong("stdin holds no subject id: its first line is the id as your app knows it")
+    return subject
+
+
+def _print(pin: Pin, *, as_json: bool) -> None:
+    at = datetime.fromtimestamp(pin.at / 1e6, UTC).isoformat(timespec="seconds")
+    anchors = [
+        {"anchor": anchor.value, "place": place, "trust": trust.name.lower()} for anchor, place, trust in pin.anchors
+    ]
+    told = {
+        "home": pin.home,
+        "version": pin.version,
+        "set_by": pin.set_by,
+        "at": at,
+        "policy": pin.policy,
+        "alias": pin.alias,
+        "remembers": anchors,
+    }
+    if as_json:
+        typer.echo(json.dumps(told))
+        return
+    typer.echo(f"home {pin.home}, version {pin.version}, set by {pin.set_by} at {at}")
+    typer.echo(f"in the log as {pin.alias}, under policy {pin.policy[:16]}")
+    for each in anchors:
+        typer.echo(f"  remembers {each['anchor']}: {each['place']} ({each['trust']})")
+
+
+def _wrong(message: str) -> NoReturn:
+    typer.echo(f"residency pin: {message}", err=True)
+    raise typer.Exit(2)

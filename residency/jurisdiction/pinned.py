@@ -1,0 +1,41 @@
+"""A pin as one line of JSON, and back: what shared stores of pins and the audit detail hold of it."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Final
+
+from residency.model.finding import Anchor, Trust
+from residency.model.subject import Pin
+
+__all__ = ["format_pin", "parse_pin"]
+
+_FIELDS: Final = ("subject", "home", "alias", "set_by", "policy", "at", "version")
+
+
+def format_pin(pin: Pin) -> str:
+    """`pin` as one line of ASCII: a JSON object with sorted keys."""
+    document: dict[str, object] = {name: getattr(pin, name) for name in _FIELDS}
+    document["anchors"] = [[anchor.value, place, trust.value] for anchor, place, trust in pin.anchors]
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def parse_pin(text: str | bytes) -> Pin:
+    """The pin that `format_pin` wrote. Raises: ValueError for anything else."""
+    document = json.loads(text)
+    if not isinstance(document, dict) or set(document) != {*_FIELDS, "anchors"}:
+        raise ValueError("not a pin")
+    for name in _FIELDS:
+        if type(document[name]) is not (int if name in ("at", "version") else str):
+            raise ValueError("not a pin")
+    anchors = document.pop("anchors")
+    return Pin(**document, anchors=_anchors(json.dumps(anchors)))
+
+
+@lru_cache(maxsize=1024)  # few combinations are in use, and subjects share them
+def _anchors(text: str) -> tuple[tuple[Anchor, str, Trust], ...]:
+    listed = json.loads(text)
+    if not isinstance(listed, list) or not all(isinstance(each, list) and len(each) == 3 for each in listed):
+        raise ValueError("not a pin")
+    return tuple((Anchor(anchor), str(place), Trust(trust)) for anchor, place, trust in listed)

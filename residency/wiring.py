@@ -1,0 +1,125 @@
+"""What a deployment names of signals in; the strategy, tables, verifiers and callables that serve it, not started, out.
+
+Part of the composition root, apart from `bootstrap` because the commands need these without a runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from residency.adapters import mmdb
+from residency.adapters.address_data import AddressData
+from residency.adapters.address_tables import AddressTables, PackagedTable, Sources
+from residency.adapters.jwks import Jwks, is_url, jwks_file, jwks_url
+from residency.adapters.jwt import JwtVerifier, PublicKey, parse_jwks
+from residency.enforcement.asking import Who, load_callable
+from residency.enforcement.ports import Clock
+from residency.enforcement.request import Identifying
+from residency.errors import PolicyError, Problem, UsageError
+from residency.policy.parsed import DeploymentDoc
+from residency.policy.parsed_signals import ClientAddressDoc, JwtDoc
+from residency.signals.address import strategy_named
+from residency.signals.identity import ClaimMap
+from residency.signals.inet import Ranges
+from residency.signals.peer import Strategy
+
+__all__ = [
+    "address_data",
+    "claim_map",
+    "identifying",
+    "identity_keys",
+    "problem_at",
+    "strategy_of",
+    "trusted_ranges",
+    "who",
+]
+
+_NO_AGE: Final = 2**62
+Keys = Jwks[tuple[PublicKey, ...]]
+PathOf = Callable[[str], Path]
+
+
+def problem_at(deployment: DeploymentDoc, where: tuple[str, ...], error: Exception) -> Problem:
+    """What went wrong, told with the line of the deployment file that asks for it."""
+    return deployment.source.problem(where, str(error))
+
+
+def strategy_of(doc: ClientAddressDoc) -> Strategy:
+    """How the client's address is found."""
+    trusted = Ranges(doc.trusted) if doc.trusted else None
+    return strategy_named(doc.strategy, header=doc.header, trusted=trusted, count=doc.count, unix=doc.unix)
+
+
+def trusted_ranges(doc: ClientAddressDoc) -> Ranges | None:
+    """The ranges of our own proxies; None where there are none."""
+    return Ranges(doc.trusted) if doc.trusted else None
+
+
+def address_data(deployment: DeploymentDoc, path_of: PathOf, now: Callable[[], int]) -> AddressData[Any]:
+    """What the network says of addresses: not open and not watched yet."""
+    geoip, networks = deployment.signals.geoip, deployment.signals.networks
+    own = geoip.database is not None or geoip.second is not None or networks.lists or networks.anonymous_ip
+    if own:
+        sources = Sources(
+            database=mmdb.EMBEDDED if geoip.database is None else path_of(geoip.database),
+            second=None if geoip.second is None else path_of(geoip.second),
+            lists=tuple(path_of(path) for path in networks.lists),
+            anonymous_ip=None if networks.anonymous_ip is None else path_of(networks.anonymous_ip),
+            asn=None if networks.asn is None else path_of(networks.asn),
+        )
+        tables: Any = AddressTables(sources, path_of(geoip.tables), mmdb)
+    else:
+        tables = PackagedTable(mmdb.EMBEDDED_TABLE)
+    return AddressData(
+        tables,
+        now=now,
+        max_age=_NO_AGE if geoip.max_age is None else geoip.max_age,
+        stale=geoip.stale,
+        max_change=geoip.max_change,
+        check_every=geoip.check_every,
+    )
+
+
+def identity_keys(doc: JwtDoc, path_of: PathOf, monotonic: Callable[[], int]) -> Keys:
+    """Where the keys of identity tokens come from: a file, read now; or a URL, fetched when started.
+
+    Raises: KeysUnavailable.
+    """
+    if is_url(doc.jwks):
+        return jwks_url(doc.jwks, parse_jwks, monotonic=monotonic, refresh=doc.refresh, stale_for=doc.stale_for)
+    return jwks_file(path_of(doc.jwks), parse_jwks, monotonic=monotonic, stale_for=doc.stale_for)
+
+
+def claim_map(doc: JwtDoc | None) -> ClaimMap:
+    """Which claims of a token carry what."""
+    return ClaimMap() if doc is None else ClaimMap(subject=doc.subject, **doc.claims)
+
+
+def identifying(deployment: DeploymentDoc, keys: Keys | None, clock: Clock) -> Identifying:
+    """Where identity comes from in each request."""
+    doc = deployment.signals.identity
+    jwt, session = doc.jwt, doc.session
+    verifier = None
+    if jwt is not None and keys is not None:
+        verifier = JwtVerifier(keys, algorithms=jwt.algorithms, issuer=jwt.issuer, audience=jwt.audience, now=clock.now)
+    return Identifying(
+        verifier,
+        claim_map(jwt),
+        doc.user,
+        header=b"authorization" if jwt is None else jwt.header.encode(),
+        session=None if session is None else ClaimMap(subject=session.subject, **session.claims),
+        session_trust=None if session is None else session.trust,
+    )
+
+
+def who(deployment: DeploymentDoc) -> Who | None:
+    """The app's own callable that knows who asks. Raises: PolicyError where it cannot be had."""
+    target = deployment.signals.identity.callable
+    if target is None:
+        return None
+    try:
+        return load_callable(target)
+    except UsageError as error:
+        raise PolicyError((problem_at(deployment, ("signals", "identity", "callable"), error),)) from error

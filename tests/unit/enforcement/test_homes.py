@@ -1,0 +1,141 @@
+"""Each way in which a pin is set or moved leaves a record, and the record holds what a lost store needs back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from residency.adapters.detail_files import DetailFiles, open_detail
+from residency.adapters.entropy_seeded import UnsafeSeededEntropy
+from residency.adapters.journal_memory import JournalMemory
+from residency.adapters.pins_memory import PinsMemory
+from residency.audit.detail import commit, parse_detail
+from residency.errors import PinsUnavailable, StaleVersion
+from residency.jurisdiction.pinned import parse_pin
+from residency.model import Anchor, Pin, Trust
+from residency.observe import names
+
+pytestmark = pytest.mark.anyio
+KEY = bytes(32)
+Worlds = Callable[..., Any]
+
+
+class StalePins(PinsMemory):
+    """Pins whose store is not heard of."""
+
+    def is_stale(self) -> bool:
+        """So it is."""
+        return True
+
+
+class LosesWrites(PinsMemory):
+    """Pins that take first versions and then answer no more."""
+
+    async def put(self, pin: Pin) -> None:
+        """Raises: PinsUnavailable for any version but the first."""
+        if pin.version > 1:
+            raise PinsUnavailable("the pins' store did not answer")
+        await super().put(pin)
+
+
+def details(journal: JournalMemory) -> DetailFiles:
+    return DetailFiles({"VN": journal}, lambda country: KEY, UnsafeSeededEntropy().token)
+
+
+def pins_told(journal: JournalMemory) -> dict[str, Pin]:
+    """By the sha256 of its detail, every pin that the regional detail tells of."""
+    found = {}
+    for record in journal.records:
+        _, detail = open_detail("VN", record, KEY)
+        fields = parse_detail(detail)
+        if "pin" in fields:
+            found[commit(detail)] = parse_pin(str(fields["pin"]))
+    return found
+
+
+async def write(world: Any, **claims: object) -> Pin:
+    """One write by `an`, who says these verified claims; the pin there is then."""
+    with world.request(who="an") as here:
+        if claims:
+            await here.identify("an", claims, verified=True)
+        act = here.begin("people", "vn")
+        await act.confirm()
+        act.outcome("committed")
+    pin = await world.pins.get(world.point.digest(here.subject))
+    assert pin is not None
+    return pin
+
+
+async def test_the_outcome_of_a_first_write_commits_to_the_pin_it_set(make_world: Worlds) -> None:
+    regional = JournalMemory()
+    world = make_world(details=details(regional))
+    pin = await write(world)
+    await write(world)
+    told = pins_told(regional)
+    outcomes = [entry for entry in world.entries if entry.kind == "outcome"]
+    assert [told.get(entry.detail or "") for entry in outcomes] == [pin, None]
+
+
+async def test_a_verified_claim_moves_what_a_pin_remembers_as_an_act_of_its_own(make_world: Worlds) -> None:
+    regional = JournalMemory()
+    world = make_world(details=details(regional))
+    first = await write(world)
+    pin = await write(world, citizenship="VN")
+    assert (pin.version, pin.home, pin.alias, pin.set_by) == (2, first.home, first.alias, "stronger_signal")
+    assert (Anchor.CITIZENSHIP, "VN", Trust.VERIFIED) in pin.anchors
+    assert (Anchor.TERRITORY, "VN", Trust.NETWORK) in pin.anchors
+    (move,) = [(entry, word) for entry, word in world.intents if entry.operation == "pin"]
+    assert (move[0].note, move[0].subject, move[0].region, move[1]) == ("stronger_signal", pin.alias, "VN", "committed")
+    assert pins_told(regional)[next(e.detail for e in world.entries if e.of == move[0].id)] == pin
+    assert world.recorder.open_intents == 0
+
+
+async def test_verified_claims_that_contradict_are_counted_and_move_nothing(world: Any) -> None:
+    await write(world, citizenship="VN")
+    pin = await write(world, citizenship="US")
+    assert pin.version == 1
+    assert world.metrics.value(names.PIN_EVENTS, "contradicted") == 1
+
+
+async def test_a_move_whose_store_does_not_answer_ends_unknown_and_the_write_does_not_happen(
+    make_world: Worlds,
+) -> None:
+    world = make_world(pins=LosesWrites())
+    await write(world)
+    with pytest.raises(PinsUnavailable):
+        await write(world, citizenship="VN")
+    assert [word for entry, word in world.intents if entry.operation == "pin"] == ["unknown"]
+    assert world.acts()[-2:] == [("vn", "failed"), (None, "unknown")]
+
+
+async def test_an_operator_moves_a_home_with_a_reason_and_under_the_same_alias(world: Any) -> None:
+    first = await write(world)
+    pin = await world.point.homes.move(first.subject, "SG", "ticket 7")
+    assert pin == dataclasses.replace(
+        first, home="SG", version=2, set_by="operator", at=pin.at, policy=world.policy.digest
+    )
+    assert await world.pins.get(first.subject) == pin
+    (intent, word) = world.intents[-1]
+    assert (intent.operation, intent.region, intent.subject, intent.note) == (
+        "pin", "SG", first.alias, "operator: ticket 7",
+    )  # fmt: skip
+    assert word == "committed"
+
+
+async def test_there_is_no_moving_a_pin_that_is_not_there(world: Any) -> None:
+    with pytest.raises(StaleVersion):
+        await world.point.homes.move("0" * 64, "VN", "ticket 7")
+    assert world.entries == []
+
+
+async def test_a_pin_from_a_copy_whose_store_is_away_is_counted_and_said_in_the_entry(make_world: Worlds) -> None:
+    world = make_world(pins=StalePins())
+    await write(world)
+    assert world.metrics.value(names.PINS_STALE) == 0  # there was no pin to be stale
+    with world.request("GET", "/people", who="an"):
+        pass
+    assert world.entries[-1].note == "stale_pin"
+    assert world.metrics.value(names.PINS_STALE) == 1
