@@ -54,7 +54,9 @@ headers = st.lists(
     ),
     max_size=3,
 )
-peers = st.one_of(st.none(), st.tuples(st.one_of(addresses, st.text(max_size=40)), st.integers(0, 65535)))
+peers = st.one_of(
+    st.none(), st.just(PROXY), st.tuples(st.one_of(addresses, st.text(max_size=40)), st.integers(0, 65535))
+)
 
 
 STRATEGIES = (

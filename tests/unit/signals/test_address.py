@@ -146,6 +146,17 @@ def test_a_rewritten_peer_is_a_problem(strategy: Strategy, peer: tuple[str, int]
     assert found == ClientAddress(None, strategy.name, Reason.PEER_REWRITTEN)
 
 
+def test_a_rewritten_peer_is_a_problem_on_a_known_header_too() -> None:
+    for value in ("14.160.0.1", "14.160.0.1, 10.0.0.1:77", "[2001:ee0::1]:5"):
+        for strategy in (RightmostTrustedRange(TRUSTED), RightmostTrustedCount(1), UnsafeLeftmostNonPrivate()):
+            strategy.client(PROXY, forwarded(value))
+            assert strategy.client(("10.0.0.1", 0), forwarded(value)).problem is Reason.PEER_REWRITTEN
+            moved = strategy.client(("10.0.0.1", 77), forwarded(value)).problem
+            assert (moved is Reason.PEER_REWRITTEN) is ("10.0.0.1:77" in value)
+            beside = [*forwarded(value), (b"forwarded", b'for="10.0.0.1:4000"')]
+            assert strategy.client(PROXY, beside).problem is Reason.PEER_REWRITTEN
+
+
 def test_a_port_that_another_element_ends_with_is_no_rewriting() -> None:
     assert Peer().client(("4.160.0.1", 77), forwarded("14.160.0.1:77")).problem is None
 
