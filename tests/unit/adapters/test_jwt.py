@@ -9,18 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from residency.adapters.jwt import MAX_TOKEN, JwtVerifier
+from residency.adapters.jwt import MAX_TOKEN, FixedKeys, JwtVerifier, PublicKey, parse_jwks
 from residency.errors import KeysUnavailable, TokenError, UsageError
 
 NOW = 1_800_000_000
 KEY = ECKey.generate_key("P-256", {"kid": "k1"})
 OTHER = ECKey.generate_key("P-256", {"kid": "k2"})
 STRANGER = ECKey.generate_key("P-256", {"kid": "k1"})
+
+
+def b64(data: bytes) -> str:
+    """Bytes as JOSE writes them."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+WEAK = {"kty": "RSA", "e": "AQAB", "n": b64((2**1024 - 105).to_bytes(128, "big"))}
 
 
 class Clock:
@@ -51,8 +60,7 @@ def signed(claims: dict[str, Any] | None = None, key: Any = KEY, **header: Any) 
 
 
 def raw(header: object, payload: object, signature: bytes = b"") -> str:
-    parts = [json.dumps(header).encode(), json.dumps(payload).encode(), signature]
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+    return ".".join(map(b64, (json.dumps(header).encode(), json.dumps(payload).encode(), signature)))
 
 
 def refused(verifier: JwtVerifier, token: str | bytes, why: str | None = None) -> None:
@@ -86,7 +94,7 @@ def test_alg_none_is_refused(jwks: Path) -> None:
 def test_a_public_key_used_as_a_shared_secret_is_refused(jwks: Path) -> None:
     head, body, _ = raw({"alg": "HS256", "kid": "k1"}, {"sub": "u-2", "exp": NOW + 600}).split(".")
     mac = hmac.digest(KEY.as_pem(private=False), f"{head}.{body}".encode(), "sha256")
-    forged = f"{head}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+    forged = f"{head}.{body}.{b64(mac)}"
     refused(JwtVerifier(jwks, now=Clock()), forged, "algorithm")
 
 
@@ -229,6 +237,136 @@ def test_other_public_key_algorithms_verify_where_named_and_only_there(
     refused(JwtVerifier(path, now=Clock()), token, "algorithm")
 
 
+# RFC 7515 appendix A: the keys and the signatures of A.2 (RS256) and A.3 (ES256) over the same claims.
+JOE = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+RFC_RSA = {
+    "kty": "RSA",
+    "e": "AQAB",
+    "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yR"
+    "T-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXB"
+    "dQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9ia"
+    "GNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
+}
+RFC_RS256 = (
+    f"eyJhbGciOiJSUzI1NiJ9.{JOE}."
+    "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dn"
+    "ZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC"
+    "-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"
+)
+RFC_EC = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+}
+RFC_ES256 = (
+    f"eyJhbGciOiJFUzI1NiJ9.{JOE}.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+)
+# RFC 8037 appendix A: the key of A.1 and A.2. Its signature of A.4 is over a text that is no claims, so ours is made by
+# another library; Ed25519 is deterministic.
+RFC_OKP = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+RFC_SEED = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
+RFC_TEXT = b64(b'{"alg":"EdDSA"}') + "." + JOE
+RFC_EDDSA = f"{RFC_TEXT}.{b64(Ed25519PrivateKey.from_private_bytes(RFC_SEED).sign(RFC_TEXT.encode()))}"
+
+
+@pytest.mark.parametrize(
+    ("key", "token", "algorithm"),
+    [(RFC_RSA, RFC_RS256, "RS256"), (RFC_EC, RFC_ES256, "ES256"), (RFC_OKP, RFC_EDDSA, "EdDSA")],
+    ids=["RS256", "ES256", "EdDSA"],
+)
+def test_the_vectors_of_the_rfcs_verify_and_one_changed_bit_does_not(
+    key: dict[str, str], token: str, algorithm: str
+) -> None:
+    source = FixedKeys(parse_jwks(json.dumps({"keys": [key]}).encode(), "a set"))
+    clock = Clock(1_300_819_379)
+    verifier = JwtVerifier(source, now=clock, algorithms=("RS256", "ES256", "EdDSA"))
+    assert verifier.verify(token)["iss"] == "joe"
+    text, _, signature = token.rpartition(".")
+    changed = bytearray(base64.urlsafe_b64decode(signature + "=="))
+    changed[7] ^= 1
+    refused(verifier, f"{text}.{b64(bytes(changed))}", "does not verify")
+    refused(JwtVerifier(source, now=clock, algorithms=(*({"RS256", "ES256", "EdDSA"} - {algorithm}),)), token, "algo")
+
+
+def test_a_key_verifies_by_its_own_algorithm_alone() -> None:
+    rsa = RSAKey.generate_key(2048, {"kid": "r", "alg": "RS256"})
+    free = RSAKey.import_key(
+        rsa.as_pem(private=True), {"kid": "r"}
+    )  # the same key, of which nobody says what it is for
+    source = FixedKeys(parse_jwks(public(rsa).encode(), "a set"))
+    verifier = JwtVerifier(source, now=Clock(), algorithms=("RS256", "PS256", "ES256"))
+    verifier.verify(signed(key=rsa, alg="RS256"))
+    refused(verifier, signed(key=free, alg="PS256"), "does not verify")
+    refused(verifier, raw({"alg": "ES256", "kid": "r"}, {"sub": "u", "exp": NOW + 9}, b"0" * 64), "does not verify")
+
+
+def test_two_keys_under_one_kid_verify_nothing() -> None:
+    both = FixedKeys(parse_jwks(public(KEY, STRANGER).encode(), "a set"))
+    for key in (KEY, STRANGER):
+        refused(JwtVerifier(both, now=Clock()), signed(key=key), "no key")
+
+
+def test_a_header_that_nobody_registered_is_ignored_unless_it_is_critical(jwks: Path) -> None:
+    registry = jws.JWSRegistry(algorithms=["ES256"], strict_check_header=False)
+    claims = {"sub": "u-1", "exp": NOW + 9}
+    head = {"alg": "ES256", "kid": "k1", "signer": "arn:x", "client": "c"}
+    assert JwtVerifier(jwks, now=Clock()).verify(jwt.encode(head, claims, KEY, registry=registry))["sub"] == "u-1"
+    critical = jws.serialize_compact({"alg": "ES256", "kid": "k1"}, json.dumps(claims), KEY).split(".")
+    refused(JwtVerifier(jwks, now=Clock()), raw({**head, "crit": ["signer"]}, claims, critical[2].encode()))
+
+
+class Rotating:
+    """A source whose keys the test changes, and which counts how often it was woken."""
+
+    def __init__(self, *keys: Any) -> None:
+        self.woken = 0
+        self.now: tuple[PublicKey, ...] | None = keys
+
+    def keys(self) -> tuple[PublicKey, ...]:
+        """The keys of now."""
+        if self.now is None:
+            raise KeysUnavailable("too old")
+        return self.now
+
+    def wake(self) -> None:
+        """Count."""
+        self.woken += 1
+
+
+def test_a_withdrawn_key_takes_the_tokens_it_verified_along() -> None:
+    source = Rotating(KEY, OTHER)
+    verifier = JwtVerifier(source, now=Clock())
+    old, new = signed(), signed(key=OTHER)
+    for token in (old, new, old):
+        verifier.verify(token)
+    source.now = (OTHER,)
+    refused(verifier, old, "no key")
+    verifier.verify(new)
+
+
+def test_a_token_of_an_unknown_key_wakes_the_source_and_others_do_not() -> None:
+    source = Rotating(KEY, OTHER)
+    verifier = JwtVerifier(source, now=Clock())
+    verifier.verify(signed())
+    refused(verifier, signed(key=STRANGER))
+    refused(verifier, signed(kid=None))
+    refused(verifier, "a.b.c")
+    assert source.woken == 0
+    refused(verifier, signed(kid="k3"))
+    assert source.woken == 1
+
+
+def test_without_keys_no_token_verifies_and_none_is_called_bad() -> None:
+    source = Rotating(KEY)
+    verifier = JwtVerifier(source, now=Clock())
+    token = signed()
+    verifier.verify(token)
+    source.now = None
+    with pytest.raises(KeysUnavailable, match="too old"):
+        verifier.verify(token)
+
+
 @pytest.mark.parametrize("algorithms", [(), ("none",), ("HS256",), ("ES256", "HS256"), ("es256",)])
 def test_an_algorithm_that_no_public_key_verifies_cannot_be_asked_for(jwks: Path, algorithms: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
@@ -246,8 +384,14 @@ def test_an_algorithm_that_no_public_key_verifies_cannot_be_asked_for(jwks: Path
         ('{"keys": [{"kty": "EC", "crv": "P-256"}]}', "cannot be read"),
         ('{"keys": []}', "holds no key"),
         ('{"keys": [{"kty": "ML-DSA"}]}', "holds no key"),
+        ('{"keys": [{"kty": "OKP", "crv": "X25519", "x": "AA"}]}', "holds no key"),
+        ('{"keys": [{"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}]}', "holds no key"),
+        (json.dumps({"keys": [KEY.as_dict(private=False) | {"use": "enc"}]}), "holds no key"),
+        (json.dumps({"keys": [KEY.as_dict(private=False) | {"key_ops": ["encrypt"]}]}), "holds no key"),
         (json.dumps({"keys": [KEY.as_dict(private=True)]}), "private key"),
+        (json.dumps({"keys": [{"kty": "ML-DSA", "d": "AA"}, KEY.as_dict(private=False)]}), "private key"),
         (json.dumps({"keys": [{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQ"}]}), "shared secret"),
+        (json.dumps({"keys": [WEAK, KEY.as_dict(private=False)]}), "less than 2048 bits"),
     ],
 )
 def test_a_bad_key_file_is_refused_at_once_by_its_name(tmp_path: Path, text: str, why: str) -> None:
