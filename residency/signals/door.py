@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from residency.errors import AddressError
 from residency.model.reason import Reason
-from residency.signals.forwarded import LISTS, Listed, rewritten
+from residency.signals.forwarded import LISTS, Listed, names_port, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, canonical
 from residency.signals.peer import KEPT, ClientAddress, Headers, SocketPeer
 
@@ -76,8 +76,8 @@ class FromList(ABC):
     warning: ClassVar[str | None] = None
     _list: Listed = field(init=False, repr=False, compare=False)
     _door: Door = field(init=False, repr=False, compare=False)
-    # By the joined header. Apart, so that the common case is one probe: a header without a colon names no port, and so
-    # cannot be what a server took the peer from.
+    # By the joined header. Apart, so that the common case is one probe: a header that names no port cannot be what a
+    # server took the peer from.
     _plain: dict[bytes, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
     _ported: dict[bytes, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
     # What each request needs, within one reach.
@@ -117,14 +117,18 @@ class FromList(ABC):
 
     def _tell(self, peer: SocketPeer, value: bytes | None, beside: bytes | None) -> ClientAddress:
         door = self._door
-        ported = value is not None and b":" in value
+        ported = value is not None and names_port(value)
         # 1. The peer must be the socket's own, and one of our proxies: else it is the client, whatever headers say.
         if peer is None:
             if not door.unix:
                 return door.unknown
         else:
             host, port = peer
-            if port == 0 or (ported and rewritten(host, port, value)) or rewritten(host, port, beside):
+            if (
+                port == 0
+                or (value is not None and ported and rewritten(host, port, value))
+                or (beside is not None and rewritten(host, port, beside))
+            ):
                 return door.refused
             direct = door.seen[host] if host in door.seen else door.meet(host)
             if direct is not None:

@@ -17,7 +17,17 @@ from typing import Final
 
 from residency.signals.inet import MAX_HOP, read_hop
 
-__all__ = ["FORWARDED", "LISTS", "MAX_HEADER", "MAX_HOPS", "X_FORWARDED_FOR", "Listed", "read_element", "rewritten"]
+__all__ = [
+    "FORWARDED",
+    "LISTS",
+    "MAX_HEADER",
+    "MAX_HOPS",
+    "X_FORWARDED_FOR",
+    "Listed",
+    "names_port",
+    "read_element",
+    "rewritten",
+]
 
 MAX_HOPS: Final = 64
 """Elements that are read of one header at most, counted from its right end."""
@@ -38,6 +48,7 @@ _PAIR: Final = re.compile(
     (?: ; | \Z )""",
     re.VERBOSE,
 )
+_PARTS: Final = re.compile(rb"[,;]")
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _HIDDEN_PORT: Final = re.compile(rb":_[0-9A-Za-z._-]+\Z")
 
@@ -147,21 +158,28 @@ LISTS: Final = {
 """The two headers to which proxies append."""
 
 
-def rewritten(host: str, port: int, header: bytes | None) -> bool:
+def names_port(header: bytes) -> bool:
+    """Whether any element of either list may name a port, so that a server could have taken the peer from it."""
+    return b":" in header and (b"]:" in header or any(part.count(b":") == 1 for part in _PARTS.split(header)))
+
+
+def rewritten(host: str, port: int, header: bytes) -> bool:
     """Whether a server put (`host`, `port`) into the peer's place out of `header`, either of the two lists: the very
     host and port stand there as one element. Newer servers keep a forwarded port; port 0, which no socket has, is what
     the others write and the caller's to ask."""
-    if header is None or b":" not in header or host.encode("latin-1", "replace") not in header:
+    if b":" not in header or host.encode("latin-1", "replace") not in header:
         return False
     # As servers read it, not as it should be written: int() takes " 080" too.
-    for element in re.split(r"[,;]", header.decode("latin-1")):
+    for part in _PARTS.split(header):
+        element = part.decode("latin-1")
         name, equals, value = element.partition("=")
         text = (value if equals and name.strip().lower() == "for" else element).strip().strip('"')
         if text.startswith("["):
-            written, _, digits = text[1:].partition("]")
-            digits = digits.removeprefix(":")
+            written, _, digits = text[1:].partition("]:")
+        elif text.count(":") == 1:
+            written, _, digits = text.partition(":")
         else:
-            written, _, digits = text.rpartition(":")
+            continue
         if written == host:
             try:
                 if int(digits) == port:

@@ -19,7 +19,7 @@ from residency.signals.address import (
     Strategy,
     UnsafeLeftmostNonPrivate,
 )
-from residency.signals.forwarded import read_element, rewritten
+from residency.signals.forwarded import names_port, read_element, rewritten
 from residency.signals.identity import ClaimMap, bearer, identity
 from residency.signals.inet import Ranges, canonical, is_public, parse_hop
 
@@ -156,6 +156,17 @@ def test_an_oversized_left_side_changes_nothing_either(left: bytes) -> None:
     for header, own in (("x-forwarded-for", b"14.160.0.1, 10.3.3.3"), ("forwarded", b'for="14.160.0.1",for=10.3.3.3')):
         strategy = RightmostTrustedRange(TRUSTED, header=header)
         assert strategy.client(PROXY, [(header.encode(), left * 40 + b"," + own)]).address == "14.160.0.1"
+
+
+@given(st.tuples(addresses, st.integers(1, 65535)), st.binary(max_size=20), st.binary(max_size=20), st.booleans())
+def test_a_header_that_names_no_port_is_nowhere_a_peer_came_from(
+    peer: tuple[str, int], left: bytes, right: bytes, rfc: bool
+) -> None:
+    own = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+    own = f'for="{own}"' if rfc else own
+    for header in (left, left + own.encode() + right, left + b"," + own.encode() + b";" + right):
+        assert names_port(header) or not rewritten(*peer, header)
+    assert rewritten(*peer, left + b"," + own.encode() + b"," + right)
 
 
 @given(st.one_of(elements, st.binary()))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from residency.signals.forwarded import LISTS, MAX_HEADER, MAX_HOPS, read_element, rewritten
+from residency.signals.forwarded import LISTS, MAX_HEADER, MAX_HOPS, names_port, read_element, rewritten
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "addresses" / "forwarded.json").read_text("utf-8"))
 CUT = LISTS["forwarded"].from_right
@@ -69,10 +69,18 @@ def test_hostile_headers_end_without_an_address(value: bytes) -> None:
         ("2001:ee0::1", 77, b'for=_a, for="[2001:ee0::1]:77";by=_b', True),
         ("14.160.0.1", 77, b'by="14.160.0.1:77";for=8.8.8.8', False),
         ("\ud800", 77, b"?:77", False),
-        ("14.160.0.1", 77, None, False),
+        ("2001:ee0::1", 77, b"2001:ee0::1:77", False),
+        ("2001:ee0::1", 77, b"[2001:ee0::1]77", False),
+        ("14.160.0.1", 77, b"", False),
     ],
 )
 def test_the_host_and_port_of_an_element_are_a_rewritten_peer(
-    host: str, port: int, header: bytes | None, answer: bool
+    host: str, port: int, header: bytes, answer: bool
 ) -> None:
     assert rewritten(host, port, header) is answer
+    assert names_port(header) or not answer
+
+
+@pytest.mark.parametrize("value", [b"", b"14.160.0.1", b"2001:ee0::1, 10.0.0.1", b'for="[2001:ee0::1]";proto=https'])
+def test_an_address_without_a_port_names_none(value: bytes) -> None:
+    assert not names_port(value)
