@@ -1,18 +1,19 @@
 """The address table: the bytes that `table_build` made in, a small int for an address out.
 
 Theory. A *row* is what can be said of an address (country, network class, country by a second database); there are few
-of them, and a lookup answers one's index, 0 for nothing known. The bytes are read where they lie, so that workers share
-one mapped file. Layout, little-endian: MAGIC, length of the head (8 bytes), the head (JSON, padded with spaces), then
-sections, each at a multiple of ALIGN. Cells are one byte, or two where there are too many rows for one.
+of them, and a lookup answers one's number, 0 for nothing known. The bytes are read where they lie: workers share one
+mapped file. Layout, little-endian: MAGIC, length of the head (8 bytes), the head (JSON, padded with spaces), then
+sections, each at a multiple of ALIGN; the head has each one's place, length and the type of its integers.
 
 - IPv4: `v4_blocks` has for the top 16 bits the place of a block of 256 `v4_cells`, one cell per /24; equal blocks are
-  kept once. Where a /24 is not all alike its cell is the mark MIXED, and `v4_starts`, the low 16 bits of the intervals
-  in such /24s, is bisected between the bounds that `v4_bounds` has for the top 16 bits.
-- IPv6: `v6_tops` has for the top 16 bits the place of a node of 256 `v6_nodes`, one for each next byte. A node's number
-  n is a row; or beyond the rows a bucket: `v6_starts`, the top halves of addresses, is bisected between v6_bounds[n]
-  and v6_bounds[n + 1] (n less the rows); or from DEEP on the place of a deeper node. Where a /64 is
-  not all alike its cell is MIXED, and `low_starts` is bisected likewise by the low half.
-- The mark ALIASED stands for IPv6 addresses that are answered as the IPv4 address within them (the head's `aliases`).
+  kept once. Where a /24 is not all alike its cell is the mark `rows`. Then `v4_mixed` (one block for each top 16 bits
+  that has such a /24, its place in `v4_mixed_blocks`) numbers the /24, `v4_parts` has the places of its 16 /28s, and
+  `v4_ends` a cell for each address; equal /28s are kept once.
+- IPv6: `v6_tops` has for the top 16 bits the place of a node of 256 `v6_nodes`, one for each next byte. A number n in
+  a node is a row; or, from `rows` on, n less it is the place of a deeper node; or, from BUCKET on, n less it is
+  (first << 8 | count - 1) of the `v6_starts`, top halves of addresses, between which to bisect. Where a /64 is not all
+  alike its cell is the mark `rows`, and `low_starts` is bisected likewise by the low half.
+- The mark `rows + 1` stands for IPv6 that is answered as the IPv4 address within it (the head's `aliases`).
 """
 
 from __future__ import annotations
@@ -22,36 +23,22 @@ import json
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_pton
+from dataclasses import dataclass, fields
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from residency.errors import AddressDataUnavailable
 
-__all__ = [
-    "ALIASED_CELL",
-    "ALIGN",
-    "DEEP",
-    "FORMAT",
-    "FORMATS",
-    "MAGIC",
-    "MIXED",
-    "AddressTable",
-    "CachedLookup",
-    "Row",
-]
+__all__ = ["ALIGN", "BUCKET", "FORMAT", "MAGIC", "SECTIONS", "AddressTable", "CachedLookup", "Row"]
 
 FORMAT: Final = 1
 MAGIC: Final = b"residency table" + bytes([FORMAT])
 ALIGN: Final = 64
-MIXED: Final = {1: 0xFE, 2: 0xFFFE}
-ALIASED_CELL: Final = {1: 0xFF, 2: 0xFFFF}
-"""The two marks by the width of a cell in bytes; rows are below them."""
-DEEP: Final = 1 << 24
-"""Numbers in IPv6 nodes from here on are deeper nodes."""
+BUCKET: Final = 1 << 24
+"""Numbers in IPv6 nodes from here on are buckets."""
 
-_HALVES: Final = Struct(">HH").unpack
+_FOUR: Final = Struct(">HBB").unpack
 _TOP_HALF: Final = Struct(">Q8x").unpack
 _LOW_HALF: Final = Struct(">8xQ").unpack
 
@@ -117,17 +104,17 @@ class CachedLookup(dict[str, int]):
 
 
 @dataclass(frozen=True, slots=True)
-class Sections:
+class _Sections:
     """The arrays that a lookup reads."""
 
     v4_blocks: memoryview
     v4_cells: memoryview
-    v4_bounds: memoryview
-    v4_starts: memoryview
-    v4_values: memoryview
+    v4_mixed_blocks: memoryview
+    v4_mixed: memoryview
+    v4_parts: memoryview
+    v4_ends: memoryview
     v6_tops: memoryview
     v6_nodes: memoryview
-    v6_bounds: memoryview
     v6_starts: memoryview
     v6_values: memoryview
     low_keys: memoryview
@@ -136,27 +123,12 @@ class Sections:
     low_values: memoryview
 
 
-_Format = Literal["B", "H", "I", "Q"]
-
-FORMATS: Final[dict[str, _Format | None]] = {
-    "v4_blocks": "I",
-    "v4_cells": None,  # cells: as wide as the head says
-    "v4_bounds": "I",
-    "v4_starts": "H",
-    "v4_values": None,
-    "v6_tops": "I",
-    "v6_nodes": "I",
-    "v6_bounds": "I",
-    "v6_starts": "Q",
-    "v6_values": None,
-    "low_keys": "Q",
-    "low_bounds": "I",
-    "low_starts": "Q",
-    "low_values": None,
-}
+SECTIONS: Final = tuple(field.name for field in fields(_Sections))
+_Kind = Literal["B", "H", "I", "Q"]
+_KINDS: Final[tuple[_Kind, ...]] = get_args(_Kind)
 
 
-def _opened(view: memoryview, check: bool) -> tuple[dict[str, Any], Sections]:
+def _opened(view: memoryview, check: bool) -> tuple[dict[str, Any], _Sections]:
     """The head and the sections. Raises AddressDataUnavailable."""
     if sys.byteorder != "little":
         raise AddressDataUnavailable("address tables are little-endian, and this machine is not")
@@ -176,30 +148,29 @@ def _opened(view: memoryview, check: bool) -> tuple[dict[str, Any], Sections]:
         if check and hashlib.sha256(view[body:]).hexdigest() != digest:
             raise AddressDataUnavailable("this address table's checksum does not match")
         # 3. The sections lie in it.
-        cells: _Format = "B" if head["cell"] == 1 else "H"
         sections = {}
-        for name, format_ in FORMATS.items():
-            start, size = head["sections"][name]
+        for name in SECTIONS:
+            start, size, kind = head["sections"][name]
             if not 0 <= start <= start + size <= length:
                 raise AddressDataUnavailable("an address table's section lies outside it")
-            # An empty view cannot be cast.
-            part = view[body + start : body + start + size] if size else memoryview(bytes(8))[:0]
-            sections[name] = part.cast(cells if format_ is None else format_) if size else part
+            part = view[body + start : body + start + size]
+            sections[name] = part.cast(_KINDS[_KINDS.index(kind)]) if size else part  # an empty view cannot be cast
     except (KeyError, TypeError, ValueError) as error:
         raise AddressDataUnavailable("an address table's head cannot be read") from error
-    return head, Sections(**sections)
+    return head, _Sections(**sections)
 
 
-def _lookup(table: Sections, rows: int, aliases: tuple[tuple[int, int], ...]) -> Callable[[str], int]:
-    """The lookup over `table`: one flat closure, since a call or an attribute costs as much as the lookup itself."""
-    v4_blocks, v4_cells, v4_bounds = table.v4_blocks, table.v4_cells, table.v4_bounds
-    v4_starts, v4_values = table.v4_starts, table.v4_values
-    v6_tops, v6_nodes, v6_bounds = table.v6_tops, table.v6_nodes, table.v6_bounds
-    v6_starts, v6_values = table.v6_starts, table.v6_values
-    mixed = MIXED[v4_cells.itemsize]
-    deep = DEEP
-    halves, top_half = _HALVES, _TOP_HALF
-    marked = _marked(table, aliases)
+def _lookup(table: _Sections, rows: int, aliases: tuple[tuple[int, int], ...]) -> Callable[[str], int]:
+    """The lookup over `table`: one flat closure, since a call or an attribute costs as much as a step of it."""
+    v4_blocks, v4_cells = table.v4_blocks, table.v4_cells
+    v4_mixed_blocks, v4_mixed, v4_parts, v4_ends = (
+        table.v4_mixed_blocks,
+        table.v4_mixed,
+        table.v4_parts,
+        table.v4_ends,
+    )
+    v6_tops, v6_nodes, v6_starts, v6_values = table.v6_tops, table.v6_nodes, table.v6_starts, table.v6_values
+    bucket, top_half, four = BUCKET, _TOP_HALF, _FOUR
 
     def lookup(text: str) -> int:
         try:
@@ -207,49 +178,42 @@ def _lookup(table: Sections, rows: int, aliases: tuple[tuple[int, int], ...]) ->
                 packed = inet_pton(AF_INET6, text)
                 (high,) = top_half(packed)
                 cell: int = v6_nodes[v6_tops[high >> 48] + packed[2]]
+                if cell < rows:
+                    return cell
                 at = 3
-                while cell >= deep:
-                    cell = v6_nodes[cell - deep + packed[at]]
+                while cell < bucket:
+                    cell = v6_nodes[cell - rows + packed[at]]
+                    if cell < rows:
+                        return cell
                     at += 1
-                if cell >= rows:
-                    cell -= rows
-                    cell = v6_values[bisect_right(v6_starts, high, v6_bounds[cell], v6_bounds[cell + 1]) - 1]
-                    if cell >= mixed:
-                        return marked(packed, cell)
+                cell -= bucket
+                at = cell >> 8
+                cell = v6_values[bisect_right(v6_starts, high, at, at + (cell & 255) + 1) - 1]
+                return cell if cell < rows else marked(packed, cell)
+            high, third, fourth = four(inet_pton(AF_INET, text))
+            cell = v4_cells[v4_blocks[high] + third]
+            if cell < rows:
                 return cell
-            high, low = halves(inet_pton(AF_INET, text))
-            cell = v4_cells[v4_blocks[high] + (low >> 8)]
-            if cell == mixed:
-                return v4_values[bisect_right(v4_starts, low, v4_bounds[high], v4_bounds[high + 1]) - 1]
+            at = v4_mixed[v4_mixed_blocks[high] + third] << 4
+            cell = v4_ends[(v4_parts[at + (fourth >> 4)] << 4) + (fourth & 15)]
             return cell
         except (OSError, ValueError):  # ValueError: an embedded NUL, a surrogate
             return 0
 
-    return lookup
-
-
-def _marked(table: Sections, aliases: tuple[tuple[int, int], ...]) -> Callable[[bytes, int], int]:
-    """What an IPv6 address's cell is that is MIXED or ALIASED."""
     keys, bounds, starts, values = table.low_keys, table.low_bounds, table.low_starts, table.low_values
-    mixed = MIXED[table.v4_cells.itemsize]
     prefixes = tuple((128 - length, prefix >> (128 - length), 96 - length) for prefix, length in aliases)
 
     def marked(packed: bytes, cell: int) -> int:
-        if cell == mixed:
+        if cell == rows:
             (high,), (low,) = _TOP_HALF(packed), _LOW_HALF(packed)
             at = bisect_right(keys, high) - 1
             cell = values[bisect_right(starts, low, bounds[at], bounds[at + 1]) - 1]
-            if cell < mixed:
+            if cell < rows:
                 return cell
         whole = int.from_bytes(packed)
         for shift, prefix, inner in prefixes:
             if whole >> shift == prefix:
-                high, low = whole >> inner + 16 & 0xFFFF, whole >> inner & 0xFFFF
-                cell = table.v4_cells[table.v4_blocks[high] + (low >> 8)]
-                if cell == mixed:
-                    first, last = table.v4_bounds[high], table.v4_bounds[high + 1]
-                    cell = table.v4_values[bisect_right(table.v4_starts, low, first, last) - 1]
-                return cell
+                return lookup(inet_ntop(AF_INET, (whole >> inner & 0xFFFFFFFF).to_bytes(4)))
         return 0
 
-    return marked
+    return lookup

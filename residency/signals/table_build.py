@@ -13,11 +13,11 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Final
 
 from residency.errors import AddressDataUnavailable
-from residency.signals.table import ALIASED_CELL, ALIGN, DEEP, FORMAT, FORMATS, MAGIC, MIXED, Row
+from residency.signals.table import ALIGN, BUCKET, FORMAT, MAGIC, SECTIONS, Row
 from residency.signals.table_layers import ALIASED, SPECIAL, Alias, Intervals, Layer, Overlaid, layer_of, overlay
 
 __all__ = ["ALIASED", "SPECIAL", "Alias", "Intervals", "Layer", "Overlaid", "build", "count_in", "layer_of", "overlay"]
@@ -25,7 +25,7 @@ __all__ = ["ALIASED", "SPECIAL", "Alias", "Intervals", "Layer", "Overlaid", "bui
 _V4: Final = 1 << 32
 _V6: Final = 1 << 128
 _LOW: Final = (1 << 64) - 1
-_BUCKET: Final = 64  # entries that are bisected at most; a smaller number means more nodes, each 1 KB
+_BISECTED: Final = 64  # entries in a bucket at most; fewer means more nodes, of 1 KB each
 
 
 def build(
@@ -37,22 +37,20 @@ def build(
     """
     if sys.byteorder != "little":
         raise AddressDataUnavailable("address tables are little-endian, and this machine is not")
-    width = 1 if len(rows) <= 254 else 2
     if len(rows) > 65_534:
         raise AddressDataUnavailable("the sources tell more kinds of addresses apart than a table holds")
-    sections = _pack_v4(v4, width) | _pack_v6(v6, width, len(rows))
-    places: dict[str, tuple[int, int]] = {}
+    sections = _pack_v4(v4, len(rows)) | _pack_v6(v6, len(rows))
+    places: dict[str, tuple[int, int, str]] = {}
     body = bytearray()
-    for name in FORMATS:
+    for name in SECTIONS:
         data = sections[name].tobytes()
-        places[name] = (len(body), len(data))
+        places[name] = (len(body), len(data), sections[name].typecode)
         body += data + bytes(-len(data) % ALIGN)
     four, six = count_in("VN", v4, v6, rows)
     head = {
         "meta": {**meta, "format": FORMAT, "vn_addresses": {"ipv4": four, "ipv6_64": six}},
         "rows": [list(asdict(row).values()) for row in rows],
         "aliases": [[f"{prefix:x}", length] for prefix, length in sorted(aliases)],
-        "cell": width,
         "sections": places,
         "body": [len(body), hashlib.sha256(body).hexdigest()],
     }
@@ -72,60 +70,74 @@ def count_in(country: str, v4: Intervals, v6: Intervals, rows: Sequence[Row]) ->
     return counts[0], counts[1] >> 64
 
 
-def _pack_v4(intervals: Intervals, width: int) -> dict[str, array[int]]:
+def _kind(largest: int) -> str:
+    """The smallest unsigned array type that holds `largest`."""
+    return "B" if largest < 1 << 8 else "H" if largest < 1 << 16 else "I"
+
+
+def _pack_v4(intervals: Intervals, rows: int) -> dict[str, array[int]]:
     starts, values = intervals.starts, intervals.values
-    kind = "B" if width == 1 else "H"
-    # 1. One cell for each /24, written run by run; a run's ragged ends are overwritten by the mark below.
+    kind = _kind(rows + 1)
+    width = array(kind).itemsize
+    # 1. One cell for each /24, written run by run; the marks below overwrite a run's ragged ends.
     cells = bytearray()
     for start, end, value in zip(starts, chain(starts[1:], (_V4,)), values, strict=True):
         if runs := (end >> 8) - (start >> 8):
             cells += value.to_bytes(width, "little") * runs
-    # 2. Each /24 in which an interval begins: its own start, then theirs.
-    mark = MIXED[width].to_bytes(width, "little")
-    inner_starts, inner_values = array("H"), array(kind)
-    counts = array("I", bytes(4 * 65_536))  # per top 16 bits
-    last = -1
-    before = 0
-    for start, value in zip(starts, values, strict=True):
-        if start & 255:
-            block = start >> 8
-            if block != last:
-                last = block
-                cells[block * width : (block + 1) * width] = mark
-                inner_starts.append(block << 8 & 0xFFFF)
-                inner_values.append(before)
-                counts[start >> 16] += 1
-            inner_starts.append(start & 0xFFFF)
-            inner_values.append(value)
-            counts[start >> 16] += 1
-        before = value
+    # 2. Each /24 in which an interval begins, address by address, as 16 parts.
+    mark = rows.to_bytes(width, "little")
+    tops: dict[int, array[int]] = {}  # top 16 bits -> the number of each /24, 0 where it is all alike
+    parts = array("I")
+    known: dict[bytes, int] = {}
+    sixteen = 16 * width
+    ragged = [at for at, start in enumerate(starts) if start & 255]
+    at = 0
+    while at < len(ragged):
+        block = starts[ragged[at]] >> 8
+        inside = bytearray()
+        before = ragged[at] - 1
+        while at < len(ragged) and starts[ragged[at]] >> 8 == block:
+            upto = starts[ragged[at]] & 255
+            inside += values[before].to_bytes(width, "little") * (upto - len(inside) // width)
+            before = ragged[at]
+            at += 1
+        inside += values[before].to_bytes(width, "little") * (256 - len(inside) // width)
+        cells[block * width : (block + 1) * width] = mark
+        if block >> 8 not in tops:
+            tops[block >> 8] = array("I", bytes(1024))
+        tops[block >> 8][block & 255] = len(parts) >> 4
+        parts.extend(
+            known.setdefault(bytes(inside[i : i + sixteen]), len(known)) for i in range(0, len(inside), sixteen)
+        )
+    mixed_blocks = array("I", bytes(4 << 16))
+    for place, top in enumerate(tops):
+        mixed_blocks[top] = place << 8
     # 3. Blocks of 256 cells, equal ones once.
     size = 256 * width
-    known: dict[bytes, int] = {}
-    blocks = array("I")
-    for at in range(0, len(cells), size):
-        blocks.append(known.setdefault(bytes(cells[at : at + size]), len(known)) * 256)
-    bounds = array("I", accumulate(counts, initial=0))
-    flat = array(kind)
-    flat.frombytes(b"".join(known))
+    whole: dict[bytes, int] = {}
+    blocks = array(
+        "I", (whole.setdefault(bytes(cells[i : i + size]), len(whole)) << 8 for i in range(0, len(cells), size))
+    )
     return {
         "v4_blocks": blocks,
-        "v4_cells": flat,
-        "v4_bounds": bounds,
-        "v4_starts": inner_starts,
-        "v4_values": inner_values,
+        "v4_cells": array(kind, b"".join(whole)),
+        "v4_mixed_blocks": mixed_blocks,
+        "v4_mixed": array(_kind(len(parts) >> 4), chain.from_iterable(tops.values())),
+        "v4_parts": array(_kind(len(known)), parts),
+        "v4_ends": array(kind, b"".join(known)),
     }
 
 
-def _pack_v6(intervals: Intervals, width: int, rows: int) -> dict[str, array[int]]:
-    kind = "B" if width == 1 else "H"
+def _pack_v6(intervals: Intervals, rows: int) -> dict[str, array[int]]:
+    kind = _kind(rows + 1)
+    mixed, aliased = rows, rows + 1
     starts, values = array("Q"), array(kind)
     keys, low_bounds, low_starts, low_values = array("Q"), array("I"), array("Q"), array(kind)
     # One entry per top half, MIXED where an interval begins within it, with a second level of low halves.
     last = -1  # the newest mixed top half
     before = 0
     for start, value in zip(intervals.starts, intervals.values, strict=True):
-        cell = ALIASED_CELL[width] if value == ALIASED else value
+        cell = aliased if value == ALIASED else value
         high, low = start >> 64, start & _LOW
         if last >= 0 and starts[-1] == last and high > last and (low or high > last + 1):
             starts.append(last + 1)  # the mixed /64 is over, and what its last interval has goes on
@@ -136,10 +148,10 @@ def _pack_v6(intervals: Intervals, width: int, rows: int) -> dict[str, array[int
         else:
             if high != last:
                 if starts[-1] == high:
-                    values[-1] = MIXED[width]
+                    values[-1] = mixed
                 else:
                     starts.append(high)
-                    values.append(MIXED[width])
+                    values.append(mixed)
                 keys.append(high)
                 low_bounds.append(len(low_starts))
                 low_starts.append(0)
@@ -152,11 +164,10 @@ def _pack_v6(intervals: Intervals, width: int, rows: int) -> dict[str, array[int
         starts.append(last + 1)
         values.append(before)
     low_bounds.append(len(low_starts))
-    tops, nodes, bounds = _Nodes(starts, values, rows).packed()
+    tops, nodes = _Nodes(starts, values, rows).packed()
     return {
         "v6_tops": tops,
         "v6_nodes": nodes,
-        "v6_bounds": bounds,
         "v6_starts": starts,
         "v6_values": values,
         "low_keys": keys,
@@ -171,23 +182,20 @@ class _Nodes:
 
     def __init__(self, starts: array[int], values: array[int], rows: int) -> None:
         self._starts, self._values, self._rows = starts, values, rows
-        self._mixed = MIXED[values.itemsize]
-        self._bounds: dict[tuple[int, int], int] = {}
         self._known: dict[bytes, int] = {}
 
-    def packed(self) -> tuple[array[int], array[int], array[int]]:
-        """(tops, nodes, bounds). Raises AddressDataUnavailable where their numbers would run into one another."""
-        tops, nodes, bounds = array("I"), array("I"), array("I")
+    def packed(self) -> tuple[array[int], array[int]]:
+        """(tops, nodes). Raises AddressDataUnavailable where their numbers would run into one another."""
+        tops, nodes = array("I"), array("I")
         at = 0
         for top in range(1 << 16):
             upto = bisect_left(self._starts, top + 1 << 48, at)
             tops.append(self._node(at, upto, top, 40))
             at = upto
         nodes.frombytes(b"".join(self._known))
-        bounds.extend(chain.from_iterable(self._bounds))
-        if self._rows + len(bounds) >= DEEP or len(nodes) >= 1 << 30:
+        if self._rows + len(nodes) >= BUCKET or len(self._starts) >= 1 << 23:
             raise AddressDataUnavailable("the sources list more IPv6 networks than a table holds")
-        return tops, nodes, bounds
+        return tops, nodes
 
     def _node(self, at: int, end: int, prefix: int, shift: int) -> int:
         """The place of a node over entries at..end, all below `prefix`; `shift` is how many bits its bytes leave."""
@@ -201,10 +209,10 @@ class _Nodes:
             upto = bisect_left(starts, below + 1 << shift, at, end)
             if upto - at == 1 and starts[at] == below << shift:
                 cells.append(self._alike(at))
-            elif upto - at <= _BUCKET:
+            elif upto - at <= _BISECTED:
                 cells.append(self._bucket(at, upto))
             else:
-                cells.append(DEEP + self._node(at, upto, below, shift - 8))
+                cells.append(self._rows + self._node(at, upto, below, shift - 8))
             at = upto
         if gap := 256 - len(cells):
             cells.extend([self._alike(end - 1)] * gap)
@@ -212,7 +220,7 @@ class _Nodes:
 
     def _alike(self, at: int) -> int:
         value = self._values[at]
-        return value if value < self._mixed else self._bucket(at, at + 1)
+        return value if value < self._rows else self._bucket(at, at + 1)
 
     def _bucket(self, at: int, upto: int) -> int:
-        return self._rows + 2 * self._bounds.setdefault((at, upto), len(self._bounds))
+        return BUCKET + (at << 8 | upto - at - 1)
