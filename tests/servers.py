@@ -58,21 +58,25 @@ class Server:
         self.folder, self.argv, self.port = folder, argv, port
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = Redis(HOST, port, socket_timeout=5, socket_connect_timeout=2)
+        self.client = Redis(HOST, port, socket_timeout=5, socket_connect_timeout=2, protocol=3)
 
     @property
     def url(self) -> str:
         """`redis://` URL of this server."""
         return f"redis://{HOST}:{self.port}"
 
-    def start(self) -> Server:
-        """Start and wait until it answers."""
+    def start(self, *, wait: bool = True) -> Server:
+        """Start, and `wait` until it answers a PING, which one with a password does not."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.argv, cwd=self.folder, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        eventually(self.client.ping, what=f"server on {self.port}")
+        eventually(self.client.ping if wait else self._listens, what=f"server on {self.port}")
         return self
+
+    def _listens(self) -> bool:
+        with socket.create_connection((HOST, self.port)):
+            return True
 
     def kill(self) -> None:
         """SIGKILL, and wait."""
@@ -212,16 +216,15 @@ class Servers:
         self._proxies.append(Proxy(server.port))
         return self._proxies[-1]
 
-    def single(self, flavour: str = "redis", *options: str, port: int | None = None) -> Server:
+    def single(self, flavour: str = "redis", *options: str, wait: bool = True) -> Server:
         """One server without persistence, so that restarted it is empty unless `options` say otherwise."""
-        port = port or free_port()
-        folder = self._new_folder()
+        port, folder = free_port(), self._new_folder()
         argv = [
             *("--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", "", "--daemonize", "no"),
             *("--repl-diskless-sync-delay", "0"),
             *options,
         ]
-        return self._start(flavour, argv, port, folder)
+        return self._start(flavour, argv, port, folder, wait=wait)
 
     def sentinels(self, primary: Server, flavour: str = "redis", *, number: int = 3) -> list[Server]:
         """Sentinels that watch `primary` as service `pins` and fail over after half a second."""
@@ -274,19 +277,19 @@ class Servers:
         folder.mkdir()
         return folder
 
-    def _start(self, flavour: str, argv: list[str], port: int, folder: Path) -> Server:
+    def _start(self, flavour: str, argv: list[str], port: int, folder: Path, *, wait: bool = True) -> Server:
         program = self._programs.get(flavour)
         if program is None:
             raise AssertionError(f"mark this test needs({flavour!r})")
         environment = {**os.environ, "LD_LIBRARY_PATH": str(program.parent / "lib")}
         server = Server(folder, [str(program), *argv], port, environment)
         self._servers.append(server)
-        return server.start()
+        return server.start(wait=wait)
 
 
 def _state(client: Any) -> dict[bytes, bytes]:
-    said = _plain(client, "SENTINEL", "MASTER", "pins")
-    return dict(zip(said[::2], said[1::2], strict=True))
+    found: dict[bytes, bytes] = _plain(client, "SENTINEL", "MASTER", "pins")
+    return found
 
 
 def known(node: Server) -> int:
@@ -303,7 +306,7 @@ def _cluster_info(node: Server) -> bytes:
 
 
 def _plain(client: Any, *command: str | int) -> Any:
-    """The answer as the server gave it, over RESP2, without the client's own reshaping."""
+    """The answer as the server gave it, without the client's own reshaping."""
     connection = client.connection_pool.get_connection()
     try:
         connection.send_command(*command)

@@ -210,8 +210,9 @@ class Primaries:
             for node, primary in after.items():
                 if node not in before:
                     primary.start()
-        self.mirror.clear()
-        for primary in after.values():
+        if before:
+            self.mirror.clear()
+        for primary in before.values():
             primary.nudge()
         for primary in gone:
             primary.stop()
