@@ -107,9 +107,11 @@ class FromList(ABC):
                 value = line if value is None else self._list.joint.join((value, line))
             elif name == other:
                 beside = line if beside is None else b",".join((beside, line))
+        # The common case: a known proxy, a known header.
         if value is not None and beside is None and peer is not None:
             host, port = peer
-            if port != 0 and host in self._seen and self._seen[host] is None:
+            seen = self._seen
+            if port != 0 and host in seen and seen[host] is None:
                 known = self._plain.get(value)
                 if known is not None:
                     return known
