@@ -64,13 +64,14 @@ class Wire:
 
     def run(self, script: Script, key: bytes, arguments: Iterable[str | bytes | int], *then: Words) -> list[Any]:
         """The script's answer and those to `then`, which follow on the same connection."""
-        rest = (1, key, *arguments)
-        answers = self.ask_all([("EVALSHA", script.sha, *rest), *then])
+        answers = self.ask_all([("EVALSHA", script.sha, 1, key, *arguments), *then])
         if isinstance(answers[0], NoScriptError):
-            answers = self.ask_all([("EVAL", script.text, *rest), *then])
-        if isinstance(answers[0], ResponseError):
-            raise answers[0]
-        return answers
+            return self.run_whole(script, key, arguments, *then)
+        return _first_whole(answers)
+
+    def run_whole(self, script: Script, key: bytes, arguments: Iterable[str | bytes | int], *then: Words) -> list[Any]:
+        """As `run`, in one command whether the server knows the script or not."""
+        return _first_whole(self.ask_all([("EVAL", script.text, 1, key, *arguments), *then]))
 
     def readable(self) -> bool:
         """Whether something was said that is not read yet."""
@@ -87,6 +88,12 @@ class Wire:
         if not isinstance(found, socket.socket):
             raise ServerGone("not connected")
         return found
+
+
+def _first_whole(answers: list[Any]) -> list[Any]:
+    if isinstance(answers[0], ResponseError):
+        raise answers[0]
+    return answers
 
 
 def fields(info: bytes) -> dict[str, str]:

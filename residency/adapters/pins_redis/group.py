@@ -89,6 +89,10 @@ class Primaries:
         """The primaries there are now."""
         return list(self._primaries.values())
 
+    def at(self, node: Node) -> Primary | None:
+        """The primary at `node`, if it is one."""
+        return self._primaries.get(node)
+
     def owner(self, key: bytes) -> Primary:
         """Who holds `key`. Raises: PinsUnavailable where nobody may be asked."""
         if self.closed:

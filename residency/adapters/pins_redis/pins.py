@@ -163,7 +163,7 @@ class PinsRedis:
             return pin
 
         # What a cluster hands over just now is asked for where it goes to, and not held.
-        return self._directed(key, ask, read)
+        return self._directed(key, ask, lambda wire, then: read(wire))
 
     def _put(self, pin: Pin) -> None:
         stored = format_pin(pin)
@@ -190,7 +190,8 @@ class PinsRedis:
         # fails or not, an answer read in between may be the old one.
         self._mirror.drop(subject)
         try:
-            answers = self._directed(key, change, lambda wire: wire.run(script, key, arguments))
+            # ASKING is good for one command.
+            answers = self._directed(key, change, lambda wire, then: wire.run_whole(script, key, arguments, *then))
         finally:
             self._mirror.drop(subject)
         if answers[0] == 0:
@@ -202,8 +203,11 @@ class PinsRedis:
             raise PinsUnavailable("no replica confirmed the pin in time")
         return True
 
-    def _directed(self, key: bytes, work: Callable[[Primary], _T], handed: Callable[[Wire], _T]) -> _T:
-        """What `work` answers at the primary that holds `key`; `handed` at one that is just taking it over."""
+    def _directed(self, key: bytes, work: Callable[[Primary], _T], handed: Callable[[Wire, list[Words]], _T]) -> _T:
+        """What `work` answers at the primary that holds `key`; `handed` at one that is just taking it over.
+
+        `handed` gets what to send after a write.
+        """
         end = time.monotonic() + 2 * self._settings.timeout
         while True:
             primary = self._group.owner(key)
@@ -229,12 +233,13 @@ class PinsRedis:
                 raise PinsUnavailable("the cluster does not settle where the pin lies")
             time.sleep(0.02)
 
-    def _hand(self, node: Node, work: Callable[[Wire], _T]) -> _T:
+    def _hand(self, node: Node, work: Callable[[Wire, list[Words]], _T]) -> _T:
+        primary = self._group.at(node)
         wire = self._settings.place.wire(node, self._settings.timeout)
         try:
             wire.open()
             wire.ask("ASKING")
-            return work(wire)
+            return work(wire, [] if primary is None else primary.waiting())
         finally:
             wire.close()
 
