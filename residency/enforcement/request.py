@@ -6,7 +6,7 @@ Everything here is a stranger's text. What cannot be read is nobody, and never a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from residency.errors import TokenError
@@ -34,6 +34,7 @@ __all__ = [
     "subject_of",
 ]
 
+_BOUND: Final = 4096
 _FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -90,6 +91,8 @@ class Identifying:
     header: bytes = b"authorization"
     session: ClaimMap | None = None
     session_trust: str | None = None
+    read: dict[int, tuple[Mapping[str, object], Identity]] = field(default_factory=dict, compare=False, repr=False)
+    """What claims said, by the mapping itself: a verifier that remembers a token answers the same one again."""
 
 
 def asker(request: Request, how: Identifying) -> Identity | None:
@@ -103,7 +106,7 @@ def asker(request: Request, how: Identifying) -> Identity | None:
         try:
             token = token_in(request.headers, how.header)
             if token is not None:
-                return identity(how.verifier.verify(token), how.names, verified=True, source="jwt")
+                return _read(how.verifier.verify(token), how)
         except TokenError:
             return NOBODY
     found: Identity | None = None
@@ -112,6 +115,16 @@ def asker(request: Request, how: Identifying) -> Identity | None:
     if found is None and how.session is not None and how.session_trust is not None and request.session is not None:
         found = session_identity(request.session, how.session, verified=how.session_trust == "verified")
     return found
+
+
+def _read(claims: Mapping[str, object], how: Identifying) -> Identity:
+    """What a verified token's `claims` say; for a mapping that was seen before, one probe."""
+    known = how.read.get(id(claims))
+    if known is None or known[0] is not claims:
+        if len(how.read) >= _BOUND:
+            how.read.clear()
+        known = how.read[id(claims)] = (claims, identity(claims, how.names, verified=True, source="jwt"))
+    return known[1]
 
 
 def subject_of(

@@ -11,7 +11,7 @@ from residency.enforcement.request import Identifying, Request, asker, statutory
 from residency.errors import KeysUnavailable, TokenError
 from residency.model import SubjectId
 from residency.model.finding import Anchor, Signal, Trust
-from residency.signals.identity import NOBODY, ClaimMap
+from residency.signals.identity import NOBODY, ClaimMap, Identity
 
 GATEWAY = b"cf-access-jwt-assertion"
 
@@ -92,6 +92,35 @@ def test_a_token_that_cannot_be_judged_does_not_pass_for_none() -> None:
     with pytest.raises(KeysUnavailable):
         asked((b"authorization", b"Bearer good"), keys=False)
     assert asked(user="from-user", keys=False) == "from-user"
+
+
+class Remembering:
+    """Answers each token's claims with the same mapping, until told to forget."""
+
+    def __init__(self) -> None:
+        self.claims: dict[bytes, Mapping[str, object]] = {}
+
+    def verify(self, token: bytes) -> Mapping[str, object]:
+        """Claims of whoever the token names."""
+        return self.claims.setdefault(token, {"sub": token.decode()})
+
+
+def test_claims_are_read_once_and_never_taken_for_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("residency.enforcement.request._BOUND", 8)
+    verifier = Remembering()
+    how = Identifying(verifier, ClaimMap())
+
+    def who(name: str) -> Identity:
+        headers = ((b"authorization", f"Bearer {name}".encode()),)
+        found = asker(Request("GET", "/", b"/", headers, None), how)
+        assert found is not None
+        return found
+
+    assert who("an") is who("an")
+    for number in range(100):
+        assert who(f"u{number}").subject == SubjectId(f"u{number}")
+        verifier.claims.clear()  # so that another mapping may come to lie where an old one lay
+        assert len(how.read) <= 8
 
 
 def test_a_session_is_looked_at_only_where_the_deployment_says_so() -> None:
