@@ -66,8 +66,9 @@ class Tables(Protocol[C]):
     def in_force(self) -> AddressTable | None:
         """The table that was last in force on this machine, if any."""
 
-    def prepare(self, content: C, allow: Allow) -> AddressTable | None:
+    def prepare(self, content: C, allow: Allow, *, apart: bool = False) -> AddressTable | None:
         """The table of `content`, in force if it is already or if `allow(its meta, the meta in force)`, else None.
+        `apart`: a server serves, and must not be kept waiting.
 
         Raises AddressDataUnavailable for what does not parse whole.
         """
@@ -266,7 +267,7 @@ class AddressData(Generic[C]):
             if content.digest == self._refused:
                 self._judged = stamp  # touched, and the same as before
                 return
-            table = self._tables.prepare(content, allow)
+            table = self._tables.prepare(content, allow, apart=self._thread is not None)
         except AddressDataUnavailable as error:
             outcome, why = "torn" if content is not None else "unreadable", str(error)
         if table is not None:

@@ -10,21 +10,29 @@ What is mapped is our own. In the tables' folder lie
 
 A crash leaves a `.tmp` at most, which the next writer removes. A folder that cannot be written costs one compilation
 per process and a warning, nothing else.
+
+To compile takes seconds of pure Python. At a start nothing else waits; while a server serves it is done `apart`, in a
+process of its own that gets the sources on its stdin and answers with the table, so that no request waits for it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib
+import json
 import logging
 import mmap
 import os
 import stat
-from collections.abc import Callable, Hashable, Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Final, cast
 
 from residency.errors import AddressDataUnavailable
 from residency.signals.table import AddressTable
@@ -34,6 +42,8 @@ __all__ = ["AddressTables", "Allow", "Content", "PackagedTable", "Sources", "ope
 
 _log = logging.getLogger("residency")
 _KEPT: Final = 2  # compiled tables that are kept beside those in force
+_APART: Final = 300.0  # seconds that a process may take to compile
+_REFUSED: Final = 3  # its exit code where the sources cannot be used
 
 Allow = Callable[[Mapping[str, object], Mapping[str, object] | None], bool]
 """Asked, before a table comes into force, with its `meta` and the `meta` of the one that is, None where none is."""
@@ -91,9 +101,9 @@ class AddressTables:
         name = self._named()
         return None if name is None else _prepared(self._folder / name)
 
-    def prepare(self, content: Content, allow: Allow) -> AddressTable | None:
-        """The table of `content`, compiled where it is not prepared, and from now on in force; None where it is not yet
-        and `allow` says no: then nothing changes.
+    def prepare(self, content: Content, allow: Allow, *, apart: bool = False) -> AddressTable | None:
+        """The table of `content`, compiled (`apart` or here) where it is not prepared, and from now on in force; None
+        where it is not yet and `allow` says no: then nothing changes.
 
         Raises: AddressDataUnavailable for a source that does not parse whole.
         """
@@ -111,7 +121,7 @@ class AddressTables:
                     return table
                 # 3. Compiled in memory, and judged before anybody sees it.
                 if table is None:
-                    data = compiled(content.files, self._mmdb)
+                    data = self._compiled(content, apart)
                     table = AddressTable(data)
                 old = self.in_force()
                 if not allow(table.meta, old.meta if old is not None else None):
@@ -127,9 +137,17 @@ class AddressTables:
         except OSError as error:
             self._warn(error)
         if table is None:
-            table = AddressTable(compiled(content.files, self._mmdb))
+            table = AddressTable(self._compiled(content, apart))
         old = old or self.in_force()
         return table if allow(table.meta, old.meta if old is not None else None) else None
+
+    def _compiled(self, content: Content, apart: bool) -> bytes:
+        if apart and isinstance(self._mmdb, ModuleType) and sys.executable:
+            try:
+                return _compiled_apart(content.files, self._mmdb.__name__)
+            except OSError as error:  # no process to be had: better a slow moment than old data
+                _log.warning("address data is compiled in this process, which may delay requests: %s", error)
+        return compiled(content.files, self._mmdb)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -190,7 +208,7 @@ class PackagedTable:
         """None: a release is taken as it comes."""
         return None
 
-    def prepare(self, content: Content, allow: Allow) -> AddressTable | None:
+    def prepare(self, content: Content, allow: Allow, *, apart: bool = False) -> AddressTable | None:
         """The table. Raises AddressDataUnavailable where the installation is damaged."""
         try:
             table = _map(self._path)
@@ -209,6 +227,38 @@ def open_table(sources: Sources, folder: Path, mmdb: Mmdb) -> AddressTable:
     if table is None:
         raise AddressDataUnavailable("the address data was not taken")
     return table
+
+
+def _compiled_apart(files: Sequence[SourceFile], mmdb: str) -> bytes:
+    """As `compiled`, in a process of its own; `mmdb` is the adapter module's name.
+
+    Raises: AddressDataUnavailable as `compiled`; OSError where no process can be had, or it ends without an answer.
+    """
+    command = [sys.executable, "-m", __name__, mmdb]
+    head = json.dumps([(file.role, file.name, len(file.data)) for file in files]).encode()
+    told = b"\n".join((head, b"".join(file.data for file in files)))
+    try:
+        # A session of its own: a Ctrl-C at the terminal is the server's to answer, which may still want the table.
+        done = subprocess.run(command, input=told, capture_output=True, timeout=_APART, start_new_session=True)  # noqa: S603
+    except subprocess.SubprocessError as error:
+        raise OSError("the compiling process did not end in time") from error
+    if done.returncode == _REFUSED:
+        raise AddressDataUnavailable(done.stdout.decode())
+    if done.returncode != 0:
+        raise OSError(f"the compiling process ended with {done.returncode}")
+    return done.stdout
+
+
+def _main() -> int:
+    """What the process of `_compiled_apart` does: sources on stdin, the table or the reason why not on stdout."""
+    read = sys.stdin.buffer
+    files = [SourceFile(role, name, read.read(size)) for role, name, size in json.loads(read.readline())]
+    try:
+        sys.stdout.buffer.write(compiled(files, cast("Mmdb", importlib.import_module(sys.argv[1]))))
+    except AddressDataUnavailable as error:
+        sys.stdout.buffer.write(str(error).encode())
+        return _REFUSED
+    return 0
 
 
 def _stamp(path: Path) -> Hashable:
@@ -263,3 +313,7 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,6 +201,38 @@ def test_equal_sources_are_compiled_once_and_then_mapped(database: Path, folder:
     maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(prepared) in line]
     assert maps
     assert {line[1] for line in maps} == {"r--s"}  # read-only and shared, not copied
+
+
+def test_compiled_apart_the_table_is_the_same_and_so_is_what_is_refused(database: Path, folder: Path) -> None:
+    here = open_table(Sources(database), folder, mmdb)
+    (prepared,) = folder.glob("*.table")
+    whole = prepared.read_bytes()
+    for path in folder.iterdir():
+        path.unlink()
+    tables = AddressTables(Sources(database), folder, mmdb)
+    there = tables.prepare(tables.read(), allowed, apart=True)
+    assert there is not None
+    assert there.meta == here.meta
+    assert prepared.read_bytes() == whole
+    database.write_bytes(database.read_bytes()[:-40])
+    with pytest.raises(AddressDataUnavailable, match=r"`own\.mmdb` is damaged, or no mmdb file"):
+        tables.prepare(tables.read(), allowed, apart=True)
+
+
+def test_where_no_process_can_be_had_the_table_is_compiled_here(
+    database: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = AddressTables(Sources(database), folder, mmdb)
+    for executable in ("/none/python", "/bin/false", ""):
+        monkeypatch.setattr(sys, "executable", executable)
+        table = tables.prepare(tables.read(), allowed, apart=True)
+        assert table is not None
+        assert table.country(HANOI) == "VN"
+        for path in folder.iterdir():
+            path.unlink()
+    assert [record.message.partition(": ")[0] for record in caplog.records] == [
+        "address data is compiled in this process, which may delay requests"
+    ] * 2
 
 
 def test_a_rewritten_source_changes_nothing_in_a_table_that_is_open(database: Path, folder: Path) -> None:
