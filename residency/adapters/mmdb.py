@@ -11,7 +11,6 @@ import json
 import sys
 from array import array
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress, islice
@@ -24,9 +23,18 @@ from maxminddb.decoder import Decoder
 
 from residency.errors import AddressDataUnavailable
 from residency.model.place import COUNTRIES
-from residency.signals.table_layers import ALIASED, Intervals, Layer
+from residency.signals.table_layers import ALIASED, Alias, Intervals, Layer
 
-__all__ = ["EMBEDDED", "EMBEDDED_TABLE", "MmdbCountries", "MmdbHead", "country_of", "embedded", "read_head", "read_layer"]
+__all__ = [
+    "EMBEDDED",
+    "EMBEDDED_TABLE",
+    "MmdbCountries",
+    "MmdbHead",
+    "country_of",
+    "embedded",
+    "read_head",
+    "read_layer",
+]
 
 _CACHE: Final = 65_536
 _CHECKED: Final = 256  # records read at open, from the start of the tree and spread over IPv4
@@ -232,6 +240,8 @@ def read_layer(data: bytes, value_of: Callable[[object], str | None]) -> Layer:
     values = _Values(data, head, value_of)
     try:
         left, right = _records(data, head)
+        if head.record_bits == 32 and (_ALIAS in left or _ALIAS in right):
+            raise ValueError
         if head.ip_version == 4:
             v4, networks = _intervals(*_leaves(left, right, 0, 32), values)
             return Layer(tuple(values.words), v4, networks=networks)
@@ -247,11 +257,7 @@ def read_layer(data: bytes, value_of: Callable[[object], str | None]) -> Layer:
             _mark(marks, root)
         starts, pointers = _leaves(left, right, 0, 128)
         values[_ALIAS] = ALIASED
-        aliases = tuple(
-            (start, 129 - (end - start).bit_length())
-            for start, end, pointer in zip(starts, [*starts[1:], 1 << 128], pointers, strict=True)
-            if pointer == _ALIAS
-        )
+        aliases = _aliases(starts, pointers)
         v6, more = _intervals(starts, pointers, values)
     except _BAD as error:
         raise AddressDataUnavailable("the file's mmdb tree or records cannot be read") from error
@@ -281,11 +287,13 @@ def _records(data: bytes, head: MmdbHead) -> tuple[array[int], array[int]]:
 
 def _mark(records: array[int], root: int) -> None:
     """Put _ALIAS wherever a record leads to `root`."""
-    at = -1
-    with suppress(ValueError):
-        while True:
-            at = records.index(root, at + 1)
-            records[at] = _ALIAS
+    width = records.itemsize
+    flat, sought = records.tobytes(), root.to_bytes(width, sys.byteorder)
+    at = flat.find(sought)
+    while at >= 0:
+        if at % width == 0:
+            records[at // width] = _ALIAS
+        at = flat.find(sought, at + 1)
 
 
 def _leaves(left: array[int], right: array[int], root: int, bits: int) -> tuple[list[int], list[int]]:
@@ -323,6 +331,17 @@ def _leaves(left: array[int], right: array[int], root: int, bits: int) -> tuple[
             break
         node = beside
     raise ValueError
+
+
+def _aliases(starts: list[int], pointers: list[int]) -> tuple[Alias, ...]:
+    """(first address, prefix length) of each leaf that stands for the IPv4 part."""
+    found: list[Alias] = []
+    at = -1
+    for _ in range(pointers.count(_ALIAS)):
+        at = pointers.index(_ALIAS, at + 1)
+        end = starts[at + 1] if at + 1 < len(starts) else 1 << 128
+        found.append((starts[at], 129 - (end - starts[at]).bit_length()))
+    return tuple(found)
 
 
 def _intervals(starts: list[int], pointers: list[int], values: _Values) -> tuple[Intervals, int]:

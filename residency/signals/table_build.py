@@ -13,7 +13,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain
+from itertools import chain, groupby
+from struct import Struct
 from typing import Final
 
 from residency.errors import AddressDataUnavailable
@@ -64,10 +65,18 @@ def count_in(country: str, v4: Intervals, v6: Intervals, rows: Sequence[Row]) ->
     inside = {index for index, row in enumerate(rows) if row.country == country}
     counts = []
     for intervals, end in ((v4, _V4), (v6, _V6)):
-        ends = chain(intervals.starts[1:], (end,))
-        rows_ = zip(intervals.starts, ends, intervals.values, strict=True)
-        counts.append(sum(upto - start for start, upto, value in rows_ if value in inside))
+        starts, last = intervals.starts, len(intervals.starts) - 1
+        within = [at for at, value in enumerate(intervals.values) if value in inside]
+        counts.append(sum((starts[at + 1] if at < last else end) - starts[at] for at in within))
     return counts[0], counts[1] >> 64
+
+
+class _Numbered(dict[bytes, int]):
+    """Each distinct key's number, in the order in which they are first asked for."""
+
+    def __missing__(self, key: bytes) -> int:
+        self[key] = number = len(self)
+        return number
 
 
 def _kind(largest: int) -> str:
@@ -79,50 +88,45 @@ def _pack_v4(intervals: Intervals, rows: int) -> dict[str, array[int]]:
     starts, values = intervals.starts, intervals.values
     kind = _kind(rows + 1)
     width = array(kind).itemsize
+    cell = [value.to_bytes(width, "little") for value in range(rows + 1)]
     # 1. One cell for each /24, written run by run; the marks below overwrite a run's ragged ends.
     cells = bytearray()
-    for start, end, value in zip(starts, chain(starts[1:], (_V4,)), values, strict=True):
-        if runs := (end >> 8) - (start >> 8):
-            cells += value.to_bytes(width, "little") * runs
-    # 2. Each /24 in which an interval begins, address by address, as 16 parts.
-    mark = rows.to_bytes(width, "little")
-    tops: dict[int, array[int]] = {}  # top 16 bits -> the number of each /24, 0 where it is all alike
-    parts = array("I")
-    known: dict[bytes, int] = {}
-    sixteen = 16 * width
-    ragged = [at for at, start in enumerate(starts) if start & 255]
     at = 0
-    while at < len(ragged):
-        block = starts[ragged[at]] >> 8
+    for end, value in zip(chain(starts[1:], (_V4,)), values, strict=True):
+        upto = end >> 8
+        if upto > at:
+            cells += cell[value] * (upto - at)
+            at = upto
+    # 2. Each /24 in which an interval begins, address by address, as 16 parts.
+    numbers: dict[int, array[int]] = {}  # top 16 bits -> the number of each mixed /24
+    parts = array("I")
+    known = _Numbered()
+    sixteen = Struct(f"{16 * width}s" * 16).unpack
+    for block, ragged in groupby((at for at, start in enumerate(starts) if start & 255), lambda at: starts[at] >> 8):
         inside = bytearray()
-        before = ragged[at] - 1
-        while at < len(ragged) and starts[ragged[at]] >> 8 == block:
-            upto = starts[ragged[at]] & 255
-            inside += values[before].to_bytes(width, "little") * (upto - len(inside) // width)
-            before = ragged[at]
-            at += 1
-        inside += values[before].to_bytes(width, "little") * (256 - len(inside) // width)
-        cells[block * width : (block + 1) * width] = mark
-        if block >> 8 not in tops:
-            tops[block >> 8] = array("I", bytes(1024))
-        tops[block >> 8][block & 255] = len(parts) >> 4
-        parts.extend(
-            known.setdefault(bytes(inside[i : i + sixteen]), len(known)) for i in range(0, len(inside), sixteen)
-        )
+        filled = before = 0
+        for at in ragged:
+            upto = starts[at] & 255
+            inside += cell[values[at - 1]] * (upto - filled)
+            filled, before = upto, at
+        inside += cell[values[before]] * (256 - filled)
+        cells[block * width : (block + 1) * width] = cell[rows]
+        if block >> 8 not in numbers:
+            numbers[block >> 8] = array("I", bytes(1024))
+        numbers[block >> 8][block & 255] = len(parts) >> 4
+        parts.extend(map(known.__getitem__, sixteen(inside)))
     mixed_blocks = array("I", bytes(4 << 16))
-    for place, top in enumerate(tops):
+    for place, top in enumerate(numbers):
         mixed_blocks[top] = place << 8
     # 3. Blocks of 256 cells, equal ones once.
+    whole = _Numbered()
     size = 256 * width
-    whole: dict[bytes, int] = {}
-    blocks = array(
-        "I", (whole.setdefault(bytes(cells[i : i + size]), len(whole)) << 8 for i in range(0, len(cells), size))
-    )
+    blocks = array("I", (whole[bytes(cells[at : at + size])] << 8 for at in range(0, len(cells), size)))
     return {
         "v4_blocks": blocks,
         "v4_cells": array(kind, b"".join(whole)),
         "v4_mixed_blocks": mixed_blocks,
-        "v4_mixed": array(_kind(len(parts) >> 4), chain.from_iterable(tops.values())),
+        "v4_mixed": array(_kind(len(parts) >> 4), chain.from_iterable(numbers.values())),
         "v4_parts": array(_kind(len(known)), parts),
         "v4_ends": array(kind, b"".join(known)),
     }
@@ -131,38 +135,31 @@ def _pack_v4(intervals: Intervals, rows: int) -> dict[str, array[int]]:
 def _pack_v6(intervals: Intervals, rows: int) -> dict[str, array[int]]:
     kind = _kind(rows + 1)
     mixed, aliased = rows, rows + 1
+    cells = [aliased if value == ALIASED else value for value in intervals.values]
+    highs = [start >> 64 for start in intervals.starts]
     starts, values = array("Q"), array(kind)
     keys, low_bounds, low_starts, low_values = array("Q"), array("I"), array("Q"), array(kind)
     # One entry per top half, MIXED where an interval begins within it, with a second level of low halves.
-    last = -1  # the newest mixed top half
-    before = 0
-    for start, value in zip(intervals.starts, intervals.values, strict=True):
-        cell = aliased if value == ALIASED else value
-        high, low = start >> 64, start & _LOW
-        if last >= 0 and starts[-1] == last and high > last and (low or high > last + 1):
-            starts.append(last + 1)  # the mixed /64 is over, and what its last interval has goes on
-            values.append(before)
-        if low == 0:
-            starts.append(high)
-            values.append(cell)
-        else:
-            if high != last:
-                if starts[-1] == high:
-                    values[-1] = mixed
-                else:
-                    starts.append(high)
-                    values.append(mixed)
-                keys.append(high)
-                low_bounds.append(len(low_starts))
-                low_starts.append(0)
-                low_values.append(before)
-                last = high
-            low_starts.append(low)
-            low_values.append(cell)
-        before = cell
-    if starts[-1] == last and last < _LOW:
-        starts.append(last + 1)
-        values.append(before)
+    at = 0  # the first interval that is not yet taken
+    inside = (at for at, start in enumerate(intervals.starts) if start & _LOW)
+    for high, group in groupby(inside, highs.__getitem__):
+        ragged = list(group)
+        whole = ragged[0] - 1 if highs[ragged[0] - 1] == high else ragged[0]
+        starts.extend(highs[at:whole])
+        values.extend(cells[at:whole])
+        at = ragged[-1] + 1
+        starts.append(high)
+        values.append(mixed)
+        keys.append(high)
+        low_bounds.append(len(low_starts))
+        low_starts.append(0)
+        low_starts.extend(intervals.starts[i] & _LOW for i in ragged)
+        low_values.extend(cells[ragged[0] - 1 : at])
+        if (highs[at] if at < len(highs) else _LOW + 1) > high + 1:
+            starts.append(high + 1)  # what the last interval has goes on
+            values.append(cells[at - 1])
+    starts.extend(highs[at:])
+    values.extend(cells[at:])
     low_bounds.append(len(low_starts))
     tops, nodes = _Nodes(starts, values, rows).packed()
     return {
@@ -182,16 +179,20 @@ class _Nodes:
 
     def __init__(self, starts: array[int], values: array[int], rows: int) -> None:
         self._starts, self._values, self._rows = starts, values, rows
-        self._known: dict[bytes, int] = {}
+        self._known = _Numbered()
 
     def packed(self) -> tuple[array[int], array[int]]:
         """(tops, nodes). Raises AddressDataUnavailable where their numbers would run into one another."""
         tops, nodes = array("I"), array("I")
         at = 0
-        for top in range(1 << 16):
+        for top in sorted({start >> 48 for start in self._starts}):
+            if gap := top - len(tops):
+                tops.extend([self._node(at, at, 0, 40)] * gap)
             upto = bisect_left(self._starts, top + 1 << 48, at)
             tops.append(self._node(at, upto, top, 40))
             at = upto
+        if gap := (1 << 16) - len(tops):
+            tops.extend([self._node(at, at, 0, 40)] * gap)
         nodes.frombytes(b"".join(self._known))
         if self._rows + len(nodes) >= BUCKET or len(self._starts) >= 1 << 23:
             raise AddressDataUnavailable("the sources list more IPv6 networks than a table holds")
@@ -216,7 +217,7 @@ class _Nodes:
             at = upto
         if gap := 256 - len(cells):
             cells.extend([self._alike(end - 1)] * gap)
-        return self._known.setdefault(cells.tobytes(), len(self._known)) * 256
+        return self._known[cells.tobytes()] * 256
 
     def _alike(self, at: int) -> int:
         value = self._values[at]
