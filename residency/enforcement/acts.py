@@ -28,6 +28,7 @@ from residency.model import (
     Trust,
 )
 from residency.signals.identity import Identity
+from residency.signals.peer import ClientAddress
 
 if TYPE_CHECKING:
     from residency.enforcement.point import EnforcementPoint
@@ -59,6 +60,7 @@ class Current:
         "_start",
         "_stores",
         "activity",
+        "client",
         "decision",
         "detail",
         "evidence",
@@ -95,6 +97,7 @@ class Current:
         self.detail = detail
         self.trail = trail if trail is not None else Trail()
         self.pin: Pin | None = None
+        self.client: ClientAddress | None = None
         self.note: str | None = None  # what every entry about this decision is to say besides
         self.decision: Decision  # set by the point before anybody sees this object
         self._recorded: Decision | None = None

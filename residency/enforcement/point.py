@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from residency.enforcement.acts import Current
 from residency.enforcement.asking import Who, ask
 from residency.enforcement.homes import Homes
+from residency.enforcement.perception import Perception, Seen
 from residency.enforcement.ports import Clock, Entropy, Facts, Pins
 from residency.enforcement.recorder import Recorder
 from residency.enforcement.request import (
@@ -21,10 +22,7 @@ from residency.enforcement.request import (
     Refusal,
     Request,
     TokenVerifier,
-    asker,
-    from_this_machine,
     statutory_detail,
-    subject_of,
 )
 from residency.errors import (
     AddressDataUnavailable,
@@ -34,13 +32,12 @@ from residency.errors import (
     Unavailable,
     UsageError,
 )
-from residency.jurisdiction.resolve import resolve
-from residency.model import Activity, Anchor, Decision, Finding, Presume, Reason, Signal, SubjectId, Trust
+from residency.model import Activity, Decision, Reason, SubjectId
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
-from residency.signals.address import Strategy
 from residency.signals.country import NetworkSource
-from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity, joined
+from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity
+from residency.signals.peer import Strategy
 
 __all__ = [
     "STALE_PIN",
@@ -55,8 +52,10 @@ __all__ = [
 
 STALE_PIN: Final = "stale_pin"
 """The note of an entry whose pin came from a copy while its store was not heard of."""
-_BOUND: Final = 65_536
-Remembered = tuple[tuple[Anchor, str, Trust], ...]
+_PROBLEMS: Final = {
+    Reason.PEER_REWRITTEN: "the server rewrote the peer address",
+    Reason.DEV_NOT_LOOPBACK: "dev.assume is for loopback only",
+}
 
 
 class StoreFactory(Protocol):
@@ -107,8 +106,6 @@ class EnforcementPoint:
         who: Who | None = None,
     ) -> None:
         self.policy = policy
-        self.strategy = strategy
-        self.network = network
         self.identifying = identifying
         self.homes = Homes(pins, recorder, clock, entropy, policy.digest)
         self.facts = facts
@@ -117,18 +114,19 @@ class EnforcementPoint:
         self.metrics = metrics
         self.clock = clock
         self._digest = digest
-        self._trusted_peer = trusted_peer
         self._who = who
-        self._presume: tuple[tuple[Anchor, Presume], ...] = policy.deployment.presume
-        self._mode: str = policy.deployment.mode
-        assume = policy.deployment.assume
-        self._assumed: tuple[Signal, ...] | None = None
-        if assume is not None:
-            self._assumed = tuple(
-                Signal(anchor, assume, Trust.DECLARED, "dev.assume") for anchor in (Anchor.TERRITORY, Anchor.COLLECTION)
-            )
+        self.perception = Perception(
+            strategy=strategy,
+            network=network,
+            identifying=identifying,
+            pins=pins,
+            digest=digest,
+            trusted_peer=trusted_peer,
+            presume=policy.deployment.presume,
+            assume=policy.deployment.assume,
+        )
         self._unsafe = strategy.name.startswith("unsafe_")
-        self._findings: dict[tuple[tuple[Signal, ...], Remembered | None], Finding] = {}
+        self._mode: str = policy.deployment.mode
 
     # -- one request -------------------------------------------------------------------------------------------
 
@@ -183,46 +181,26 @@ class EnforcementPoint:
             return self._refuse_early(match.activity, Reason.KEYS_UNAVAILABLE, str(error))
 
     def _admit(self, match: Match, request: Request, said: Identity | None) -> Current | Refusal | None:
+        seen = self.perception.perceive(match, request, said)
         activity = match.activity
-        # 2. Where the request came from.
-        client = self.strategy.client(request.peer, request.headers)
-        if client.problem is not None:
-            return self._refuse_early(activity, client.problem, "the server rewrote the peer address")
+        if seen.problem is not None:
+            return self._refuse_early(activity, seen.problem, _PROBLEMS[seen.problem])
         if self._unsafe:
             self.metrics.unsafe_address()
-        if self._assumed is None:
-            signals = self.network.signals(client.address)
-        elif from_this_machine(request):
-            signals = self._assumed
-        else:
-            return self._refuse_early(activity, Reason.DEV_NOT_LOOPBACK, "dev.assume is for loopback only")
-        # 3. Who asks, and whose data it is.
-        caller = asker(request, self.identifying)
-        if said is not None:
-            caller = joined(caller, said)
         if activity is None:
-            return self._unclassified(signals, caller)
-        gateway = activity.subject.kind == "header" and request.peer is not None and self._trusted_peer(request.peer[0])
-        subject = subject_of(activity, match.params, caller, request, gateway=gateway)
-        evidence: frozenset[str] = frozenset()
-        if not self._of_caller(activity, subject, caller):
-            signals = ()  # the caller's address and claims say nothing of somebody else
-        elif caller is not None:
-            signals = (*signals, *caller.signals)
-            evidence = caller.evidence
-        detail = statutory_detail(subject, client.address, request.peer, self.clock.now())
+            return self._unclassified(seen)
+        client, caller, subject = seen.client, seen.caller, seen.subject
+        detail = statutory_detail(subject, client, request.peer, self.clock.now())
         asking = caller.subject if caller is not None else None
-        here = Current(self, activity, match.params, subject, signals, evidence, detail, caller=asking)
-        # 4. The remembered home.
-        if here.subject_digest is not None:
-            pin, known = self.homes.peek(here.subject_digest)
-            if not known:
-                return here
-            here.pin = pin
-            if pin is not None and self.homes.is_stale():
+        here = Current(self, activity, match.params, subject, seen.signals, seen.evidence, detail, caller=asking)
+        here.client = client
+        if not seen.known:
+            return here
+        if seen.pin is not None:
+            here.pin = seen.pin
+            if self.homes.is_stale():
                 here.note = STALE_PIN
                 self.metrics.stale_pin()
-        # 5. Finding, decision, record.
         self._decide(here)
         return self._conclude(here)
 
@@ -312,14 +290,7 @@ class EnforcementPoint:
     # -- steps -------------------------------------------------------------------------------------------------
 
     def _decide(self, here: Current) -> None:
-        # Of a pin only the anchors speak; keyed by them alone, subjects share findings.
-        remembered = here.pin.anchors if here.pin is not None else None
-        key = (here.signals, remembered)
-        finding = self._findings.get(key)
-        if finding is None:
-            if len(self._findings) >= _BOUND:
-                self._findings.clear()
-            finding = self._findings[key] = resolve(here.signals, here.pin, self._presume)
+        finding = self.perception.finding(here.signals, here.pin)
         here.decision = self.policy.decide(
             here.activity, finding, here.evidence, self.facts.current(), self.clock.now()
         )
@@ -331,15 +302,8 @@ class EnforcementPoint:
         """
         return here.activity.subject.kind == "app" and here.subject is None and here.activity.store is not None
 
-    def _of_caller(self, activity: Activity, subject: SubjectId | None, caller: Identity | None) -> bool:
-        """Whether the person this request is about is the one who sends it (DESIGN section 3: Subject and Caller)."""
-        if activity.subject.kind in ("path", "header"):
-            return subject is not None and caller is not None and caller.subject == subject
-        return True
-
-    def _unclassified(self, signals: tuple[Signal, ...], caller: Identity | None) -> Refusal | None:
-        said = (*signals, *(caller.signals if caller is not None else ()))
-        finding = resolve(said, None, self._presume)
+    def _unclassified(self, seen: Seen) -> Refusal | None:
+        finding = self.perception.finding(seen.signals, None)
         decision = self.policy.decide(None, finding, frozenset(), self.facts.current(), self.clock.now())
         self.metrics.decided(decision)
         if not decision.permitted:

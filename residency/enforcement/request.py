@@ -21,6 +21,7 @@ from residency.signals.identity import (
     user_identity,
 )
 from residency.signals.inet import canonical
+from residency.signals.peer import ClientAddress
 
 __all__ = [
     "Identifying",
@@ -98,7 +99,8 @@ class Identifying:
 def asker(request: Request, how: Identifying) -> Identity | None:
     """Who asks, by the first that speaks of: the token, `scope["user"]`, `scope["session"]`. None = none of them does.
 
-    A token that does not verify is no signal, and nothing else may speak in its place: NOBODY.
+    A token that does not verify is no signal, and nothing else may speak in its place: NOBODY. Raises: KeysUnavailable
+    where no token can be judged, which is not the token's fault: with it might go what speaks for a law that covers.
 
     Raises: KeysUnavailable where a token cannot be judged now. It may be good, and is not to pass for none.
     """
@@ -167,14 +169,17 @@ def from_this_machine(request: Request) -> bool:
 
 
 def statutory_detail(
-    subject: SubjectId | None, address: str | None, peer: tuple[str, int] | None, now: int
+    subject: SubjectId | None, client: ClientAddress, peer: tuple[str, int] | None, now: int
 ) -> dict[str, str | int | None]:
-    """The statutory log fields known here (Decree 333/2026 art. 16.6, 20.3): account, address, source port, time."""
+    """The statutory log fields known here (Decree 333/2026 art. 16.6, 20.3): account, address, source port, time; and
+    by which strategy the address was found."""
+    address = client.address
     # 0 is what a server writes that took the address from a header: no port, and not port 0.
     direct = peer is not None and peer[0] == address and peer[1] != 0
     return {
         "account": subject.value if subject is not None else None,
         "address": address,
+        "strategy": client.strategy,
         "port": peer[1] if peer is not None and direct else None,
         "at": now,
     }

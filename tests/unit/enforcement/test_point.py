@@ -351,7 +351,7 @@ async def test_a_subject_whose_pin_cannot_be_read_does_not_pass_for_one_without_
 def test_distinct_addresses_share_findings_of_their_country(world: Any) -> None:
     for last in range(1, 20):
         world.admit("GET", "/plain", address=f"113.160.0.{last}")
-    assert len(world.point._findings) == 1
+    assert len(world.point.perception._findings) == 1
 
 
 def test_a_moved_stop_order_is_seen_by_the_next_request(world: Any) -> None:

@@ -12,6 +12,7 @@ from residency.errors import KeysUnavailable, TokenError
 from residency.model import SubjectId
 from residency.model.finding import Anchor, Signal, Trust
 from residency.signals.identity import NOBODY, ClaimMap, Identity
+from residency.signals.peer import ClientAddress
 
 GATEWAY = b"cf-access-jwt-assertion"
 
@@ -60,8 +61,10 @@ def asked(
     ],
 )
 def test_the_source_port_is_the_persons_own_or_unknown(peer: tuple[str, int] | None, port: int | None) -> None:
-    detail = statutory_detail(SubjectId("an"), "113.160.0.1", peer, 7)
-    assert detail == {"account": "an", "address": "113.160.0.1", "port": port, "at": 7}
+    detail = statutory_detail(SubjectId("an"), ClientAddress("113.160.0.1", "peer"), peer, 7)
+    assert detail == {
+        "account": "an", "address": "113.160.0.1", "strategy": "peer", "port": port, "at": 7,
+    }  # fmt: skip
 
 
 def test_the_token_speaks_before_the_user_and_the_user_before_the_session() -> None:

@@ -1,0 +1,139 @@
+"""The first half of the pipeline: one request's headers in, what is seen of the person and the finding out.
+
+    client address -> network signals -> who asks, whose data -> the remembered home -> finding
+
+Every step is a look at what lies in this process: nothing waits, nothing is written. What came before is one probe of
+a bounded cache; what never came is computed anew, at a bounded cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from residency.enforcement.ports import Pins
+from residency.enforcement.request import Identifying, Request, asker, from_this_machine, subject_of
+from residency.jurisdiction.resolve import Presumption, resolve
+from residency.model import Anchor, Finding, Pin, Reason, Signal, SubjectId, Trust
+from residency.policy.activities import Match
+from residency.signals.country import NetworkSource
+from residency.signals.identity import Identity, joined
+from residency.signals.peer import ClientAddress, Strategy
+
+__all__ = ["Perception", "Seen"]
+
+_BOUND: Final = 65_536
+_NOTHING: Final = frozenset[str]()
+
+Remembered = tuple[tuple[Anchor, str, Trust], ...]
+
+
+class Seen(NamedTuple):
+    """One request from its headers to the finding. `finding` is None where the pin must be fetched first (not `known`)
+    or where there is a `problem`."""
+
+    client: ClientAddress
+    problem: Reason | None
+    caller: Identity | None
+    subject: SubjectId | None
+    digest: str | None
+    signals: tuple[Signal, ...]
+    evidence: frozenset[str]
+    pin: Pin | None
+    known: bool
+    finding: Finding | None
+
+
+class Perception:
+    """What of a request can be told before any policy is asked. `digest` makes of a subject's id what pins know."""
+
+    def __init__(
+        self,
+        *,
+        strategy: Strategy,
+        network: NetworkSource,
+        identifying: Identifying,
+        pins: Pins,
+        digest: Callable[[str], str],
+        trusted_peer: Callable[[str], bool],
+        presume: Presumption,
+        assume: str | None,
+    ) -> None:
+        self.strategy = strategy
+        self.network = network
+        self._identifying = identifying
+        self._peek = pins.peek
+        self._digest = digest
+        self._trusted_peer = trusted_peer
+        self._presume = presume
+        self._assumed: tuple[Signal, ...] | None = None
+        if assume is not None:
+            self._assumed = tuple(
+                Signal(anchor, assume, Trust.DECLARED, "dev.assume") for anchor in (Anchor.TERRITORY, Anchor.COLLECTION)
+            )
+        self._findings: dict[tuple[tuple[Signal, ...], Remembered | None], Finding] = {}
+        self._held: dict[int, tuple[tuple[Signal, ...], Finding]] = {}
+
+    def perceive(self, match: Match, request: Request, said: Identity | None = None) -> Seen:
+        """The first half, from headers to finding: pure but for a look at pins held here.
+
+        Raises: AddressDataUnavailable, PinsUnavailable, KeysUnavailable.
+        """
+        # 2. Where the request came from.
+        client = self.strategy.client(request.peer, request.headers)
+        if client.problem is not None:
+            return Seen(client, client.problem, None, None, None, (), _NOTHING, None, True, None)
+        if self._assumed is None:
+            signals = self.network.signals(client.address)
+        elif from_this_machine(request):
+            signals = self._assumed
+        else:
+            return Seen(client, Reason.DEV_NOT_LOOPBACK, None, None, None, (), _NOTHING, None, True, None)
+        # 3. Who asks, and whose data it is.
+        caller = asker(request, self._identifying)
+        if said is not None:
+            caller = joined(caller, said)
+        activity, subject, evidence = match.activity, None, _NOTHING
+        of_caller = True
+        if activity is not None:
+            kind = activity.subject.kind
+            if kind != "none" and kind != "app":
+                gateway = kind == "header" and request.peer is not None and self._trusted_peer(request.peer[0])
+                subject = subject_of(activity, match.params, caller, request, gateway=gateway)
+                # Subject and caller may be two (DESIGN section 3).
+                if kind == "path" or kind == "header":
+                    of_caller = subject is not None and caller is not None and caller.subject == subject
+        if not of_caller:
+            signals = ()  # the caller's address and claims say nothing of somebody else
+        elif caller is not None:
+            signals = (*signals, *caller.signals)
+            evidence = caller.evidence
+        # 4. The remembered home.
+        digest = pin = None
+        known = True
+        if subject is not None:
+            digest = self._digest(subject.value)
+            pin, known = self._peek(digest)
+        # 5. The finding.
+        finding = self.finding(signals, pin) if known else None
+        return Seen(client, None, caller, subject, digest, signals, evidence, pin, known, finding)
+
+    def finding(self, signals: tuple[Signal, ...], pin: Pin | None) -> Finding:
+        """The finding of these signals and this pin; the same object for as long as it is remembered."""
+        if pin is None:
+            # The network says the same of all addresses of a kind with the very same tuple: no need to hash it.
+            held = self._held.get(id(signals))
+            if held is not None and held[0] is signals:
+                return held[1]
+        # Of a pin only the anchors speak; keyed by them alone, subjects share findings.
+        key = (signals, None if pin is None else pin.anchors)
+        finding = self._findings.get(key)
+        if finding is None:
+            if len(self._findings) >= _BOUND:
+                self._findings.clear()
+            finding = self._findings[key] = resolve(signals, pin, self._presume)
+        if pin is None:
+            if len(self._held) >= _BOUND:
+                self._held.clear()
+            self._held[id(signals)] = (signals, finding)  # held, so that its id stays its own
+        return finding
