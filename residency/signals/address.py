@@ -17,7 +17,7 @@ from typing import ClassVar, Final
 
 from residency.errors import AddressError
 from residency.signals.door import Door, FromList, keep
-from residency.signals.forwarded import FORWARDED, LISTS, X_FORWARDED_FOR, rewritten
+from residency.signals.forwarded import FORWARDED, LISTS, MAX_HEADER, MAX_HOPS, X_FORWARDED_FOR, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, is_public, read_hop
 from residency.signals.peer import ClientAddress, Headers, Peer, Server, SocketPeer, Strategy
 
@@ -61,19 +61,36 @@ class RightmostTrustedRange(FromList):
 
     def _walk(self, value: bytes) -> str | None:
         ours, how = self._ours, self._list
-        for element in how.from_right(value):
-            if element in ours:  # our own proxies are few, and write themselves the same way each time
-                continue
-            found = how.read(element)
-            if found is None:
+        if how.name == FORWARDED or len(value) > MAX_HEADER:
+            for element in how.from_right(value):
+                if element not in ours and ((found := self._stranger(element)) is None or found):
+                    return found
+            return None
+        # The same in place: a new client behind known proxies is read without cutting the list apart.
+        end = len(value)
+        for _ in range(MAX_HOPS):
+            at = value.rfind(b",", 0, end)
+            element = value[at + 1 : end]
+            if element not in ours and ((found := self._stranger(element)) is None or found):
+                return found
+            if at < 0:
                 return None
-            if not self.trusted.contains_packed(found[1]):
-                return found[0]
-            if len(element) <= MAX_HOP:
-                if len(ours) >= _KEPT_HOPS:
-                    ours.clear()
-                ours[element] = True
+            end = at
         return None
+
+    def _stranger(self, element: bytes) -> str | None:
+        """The address of one element, None where it is unreadable, "" where it is one of our proxies."""
+        found = self._list.read(element)
+        if found is None:
+            return None
+        if not self.trusted.contains_packed(found[1]):
+            return found[0]
+        # Our own proxies are few, and write themselves the same way each time.
+        if len(element) <= MAX_HOP:
+            if len(self._ours) >= _KEPT_HOPS:
+                self._ours.clear()
+            self._ours[element] = True
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,10 @@ class RightmostTrustedCount(FromList):
             return None
         address, packed = "", b""
         for element in elements[: self.count]:
+            # Where it is said which addresses our proxies have, nobody else may stand between them and us: a client
+            # that reaches the second of them directly would count for one, and what it wrote for the client.
+            if packed and self.trusted and not self.trusted.contains_packed(packed):
+                return None
             found = self._list.read(element)
             if found is None:
                 return None

@@ -19,6 +19,7 @@ from residency.signals.peer import KEPT, ClientAddress, Headers, SocketPeer
 
 __all__ = ["Door", "FromList", "keep"]
 
+_tuple: Final = tuple.__new__  # a third of what a named tuple's own constructor costs
 _KEPT_KEY: Final = 512  # a longer header is walked each time: it is no common case, and would let a client fill memory
 
 
@@ -144,7 +145,9 @@ class FromList(ABC):
         if known is not None:
             return known
         address = self._walk(value)
-        return keep(kept, value, door.unknown if address is None else ClientAddress(address, self.name))
+        if address is None:
+            return keep(kept, value, door.unknown)
+        return keep(kept, value, _tuple(ClientAddress, (address, self.name, None)))
 
     @abstractmethod
     def _walk(self, value: bytes) -> str | None:

@@ -49,6 +49,7 @@ _PAIR: Final = re.compile(
     re.VERBOSE,
 )
 _PARTS: Final = re.compile(rb"[,;]")
+_PORT: Final = re.compile(rb"\]:|(?:\A|[,;])[^,;:]*+:[^,;:]*+(?:[,;]|\Z)")  # in brackets, or the only colon of a part
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _HIDDEN_PORT: Final = re.compile(rb":_[0-9A-Za-z._-]+\Z")
 
@@ -160,7 +161,7 @@ LISTS: Final = {
 
 def names_port(header: bytes) -> bool:
     """Whether any element of either list may name a port, so that a server could have taken the peer from it."""
-    return b":" in header and (b"]:" in header or any(part.count(b":") == 1 for part in _PARTS.split(header)))
+    return b":" in header and _PORT.search(header) is not None
 
 
 def rewritten(host: str, port: int, header: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from residency.model.reason import Reason
 from residency.signals.forwarded import FORWARDED, X_FORWARDED_FOR, rewritten
@@ -19,8 +19,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 SocketPeer = tuple[str, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAddress:
+class ClientAddress(NamedTuple):
     """The client's canonical address, None where it is undetermined; the strategy that said so; what was wrong."""
 
     address: str | None
