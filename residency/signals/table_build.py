@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, groupby
-from struct import Struct
+from struct import Struct, iter_unpack
 from typing import Final
 
 from residency.errors import AddressDataUnavailable
@@ -71,12 +71,15 @@ def count_in(country: str, v4: Intervals, v6: Intervals, rows: Sequence[Row]) ->
     return counts[0], counts[1] >> 64
 
 
-class _Numbered(dict[bytes, int]):
-    """Each distinct key's number, in the order in which they are first asked for."""
+class _Places(dict[bytes, int]):
+    """Where each distinct key lies, in the order in which they are first asked for, if one takes `size`."""
+
+    def __init__(self, size: int = 1) -> None:
+        self._size = size
 
     def __missing__(self, key: bytes) -> int:
-        self[key] = number = len(self)
-        return number
+        self[key] = place = len(self) * self._size
+        return place
 
 
 def _kind(largest: int) -> str:
@@ -100,7 +103,7 @@ def _pack_v4(intervals: Intervals, rows: int) -> dict[str, array[int]]:
     # 2. Each /24 in which an interval begins, address by address, as 16 parts.
     numbers: dict[int, array[int]] = {}  # top 16 bits -> the number of each mixed /24
     parts = array("I")
-    known = _Numbered()
+    known = _Places()
     sixteen = Struct(f"{16 * width}s" * 16).unpack
     for block, ragged in groupby((at for at, start in enumerate(starts) if start & 255), lambda at: starts[at] >> 8):
         inside = bytearray()
@@ -119,9 +122,8 @@ def _pack_v4(intervals: Intervals, rows: int) -> dict[str, array[int]]:
     for place, top in enumerate(numbers):
         mixed_blocks[top] = place << 8
     # 3. Blocks of 256 cells, equal ones once.
-    whole = _Numbered()
-    size = 256 * width
-    blocks = array("I", (whole[bytes(cells[at : at + size])] << 8 for at in range(0, len(cells), size)))
+    whole = _Places(256)
+    blocks = array("I", map(whole.__getitem__, chain.from_iterable(iter_unpack(f"{256 * width}s", cells))))
     return {
         "v4_blocks": blocks,
         "v4_cells": array(kind, b"".join(whole)),
@@ -179,7 +181,7 @@ class _Nodes:
 
     def __init__(self, starts: array[int], values: array[int], rows: int) -> None:
         self._starts, self._values, self._rows = starts, values, rows
-        self._known = _Numbered()
+        self._known = _Places(256)
 
     def packed(self) -> tuple[array[int], array[int]]:
         """(tops, nodes). Raises AddressDataUnavailable where their numbers would run into one another."""
@@ -217,7 +219,7 @@ class _Nodes:
             at = upto
         if gap := 256 - len(cells):
             cells.extend([self._alike(end - 1)] * gap)
-        return self._known[cells.tobytes()] * 256
+        return self._known[cells.tobytes()]
 
     def _alike(self, at: int) -> int:
         value = self._values[at]
