@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -292,24 +293,27 @@ def test_a_replica_that_does_not_confirm_fails_the_write_which_is_there_all_the_
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [(("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "evict"), (("--requirepass", "x"), "reached")],
+    [
+        (("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "evict"),
+        (("--requirepass", "x"), "refuses our user"),
+    ],
 )
 def test_a_server_that_cannot_be_relied_on_is_refused_at_the_start(
     redis_servers: Servers, opened: Open, options: tuple[str, ...], says: str
 ) -> None:
     server = redis_servers.single("redis", *options, wait=False)
-    assert bounded(lambda: refuses(lambda: opened(server.url), says))
+    assert bounded(lambda: refuses(lambda: opened(server.url, timeout=0.2), says))
 
 
 def test_a_replica_is_refused_at_the_start(redis_servers: Servers, opened: Open) -> None:
     server = redis_servers.single()
     replica = redis_servers.single("redis", "--replicaof", "127.0.0.1", str(server.port))
-    assert bounded(lambda: refuses(lambda: opened(replica.url), "reached"))
+    assert bounded(lambda: refuses(lambda: opened(replica.url, timeout=0.2), "is a replica"))
 
 
 def test_nobody_there_is_told_at_the_start_without_the_url(opened: Open) -> None:
     with pytest.raises(PinsUnavailable) as caught:
-        opened(f"redis://user:secret@127.0.0.1:{free_port()}")
+        opened(f"redis://user:secret@127.0.0.1:{free_port()}", timeout=0.2)
     assert "secret" not in str(caught.value)
     assert "127" not in str(caught.value)
 
@@ -327,6 +331,20 @@ def test_passwords_and_users_of_the_url_are_used(redis_servers: Servers, opened:
     pins = opened(f"redis://:s%3Ac%2Fret@127.0.0.1:{server.port}/3")
     run(pins.put, PIN)
     assert run(pins.get, S) == PIN
+
+
+def test_a_user_that_may_do_only_what_pins_need_is_enough(redis_servers: Servers, opened: Open) -> None:
+    server = redis_servers.single()
+    rights = "~residency:pin:* -@all +hello +ping +info +get +set +eval +evalsha +wait +client|tracking"
+    server.client.execute_command("ACL", "SETUSER", "pins", "on", ">pw", *rights.split())  # type: ignore[no-untyped-call]
+    url = f"redis://pins:pw@127.0.0.1:{server.port}"
+    ours, theirs = opened(url), opened(url)
+    run(ours.put, PIN)
+    assert held(theirs) == PIN
+    run(ours.put, NEXT)
+    eventually(lambda: theirs.peek(S) != (PIN, True))
+    run(ours.forget, S, 2)
+    assert run(theirs.get, S) is None
 
 
 def test_a_forked_child_lets_its_copy_go_without_waiting_and_the_parent_goes_on(
@@ -353,69 +371,123 @@ async def _left(pins: PinsRedis) -> bool:
     return refuses(lambda: pins.peek(S))
 
 
+class Load:
+    """One process writes, all read, while `disturb` runs; `wrong` tells who saw a version go back."""
+
+    SUBJECTS = tuple(f"{number:064x}" for number in range(4))
+
+    def __init__(self, instances: list[PinsRedis]) -> None:
+        self.instances = instances
+        self.acknowledged = dict.fromkeys(self.SUBJECTS, 0)
+        self.wrong: list[str] = []
+        self._over = threading.Event()
+
+    def run(self, disturb: Callable[[], None]) -> None:
+        with ThreadPoolExecutor(len(self.instances) + 1) as threads:
+            jobs = [threads.submit(anyio.run, self._read, pins) for pins in self.instances]
+            jobs.append(threads.submit(anyio.run, self._write, self.instances[0]))
+            try:
+                disturb()
+            finally:
+                self._over.set()
+            for job in jobs:
+                job.result(timeout=10)
+        assert self.wrong == []
+        assert min(self.acknowledged.values()) > 1
+        for pins in self.instances:
+            eventually(lambda pins=pins: not pins.is_stale())  # type: ignore[misc]
+            for subject, version in self.acknowledged.items():
+                eventually(
+                    lambda pins=pins, subject=subject, version=version: _version(pins, subject) >= version,  # type: ignore[misc]
+                    what="the last version",
+                )
+
+    async def _write(self, pins: PinsRedis) -> None:
+        while not self._over.is_set():
+            for subject in self.SUBJECTS:
+                try:
+                    with anyio.fail_after(5):
+                        found = await pins.get(subject)
+                        version = 1 if found is None else found.version + 1
+                        await pins.put(dataclasses.replace(PIN, subject=subject, version=version))
+                except (StaleVersion, PinsUnavailable):
+                    await anyio.sleep(0.001)
+                    continue
+                self.acknowledged[subject] = version
+                seen, known = pins.peek(subject) if not pins.is_stale() else (None, False)
+                if known and (seen is None or seen.version < version):
+                    self.wrong.append(f"own write {version}, then {seen}")
+
+    async def _read(self, pins: PinsRedis) -> None:
+        last = dict.fromkeys(self.SUBJECTS, 0)
+        while not self._over.is_set():
+            for subject in self.SUBJECTS:
+                try:
+                    found, known = pins.peek(subject)
+                    if not known:
+                        with anyio.fail_after(5):
+                            found = await pins.get(subject)
+                except PinsUnavailable:
+                    await anyio.sleep(0.001)
+                    continue
+                version = 0 if found is None else found.version
+                if version < last[subject]:
+                    self.wrong.append(f"{last[subject]} seen, then {version}")
+                last[subject] = version
+            await anyio.sleep(0.0005)
+
+
 def test_under_load_no_process_sees_a_version_go_back_and_all_end_with_the_last(
     redis_servers: Servers, opened: Open
 ) -> None:
     server = redis_servers.single()
     proxy = redis_servers.proxy(server)
-    instances = [opened(server.url), opened(proxy.url, stale_for=30_000_000), opened(server.url)]
-    subjects = [f"{number:064x}" for number in range(4)]
-    acknowledged = dict.fromkeys(subjects, 0)
-    over = threading.Event()
-    wrong: list[str] = []
+    load = Load([opened(server.url), opened(proxy.url, stale_for=30_000_000), opened(server.url)])
 
-    async def write(pins: PinsRedis) -> None:
-        while not over.is_set():
-            for subject in subjects:
-                try:
-                    found = await pins.get(subject)
-                    version = 1 if found is None else found.version + 1
-                    await pins.put(dataclasses.replace(PIN, subject=subject, version=version))
-                except (StaleVersion, PinsUnavailable):
-                    continue
-                acknowledged[subject] = max(acknowledged[subject], version)
-                seen, known = pins.peek(subject)
-                if known and (seen is None or seen.version < version):
-                    wrong.append(f"own write {version}, then {seen}")
-
-    async def read(pins: PinsRedis) -> None:
-        last = dict.fromkeys(subjects, 0)
-        while not over.is_set():
-            for subject in subjects:
-                try:
-                    found, known = pins.peek(subject)
-                    if not known:
-                        found = await pins.get(subject)
-                except PinsUnavailable:
-                    continue
-                version = 0 if found is None else found.version
-                if version < last[subject]:
-                    wrong.append(f"{last[subject]} seen, then {version}")
-                last[subject] = version
-            await anyio.sleep(0.0005)
-
-    with ThreadPoolExecutor(4) as threads:
-        jobs = [
-            threads.submit(anyio.run, write, instances[0]),
-            *(threads.submit(anyio.run, read, pins) for pins in instances),
-        ]
+    def disturb() -> None:
         for _ in range(3):
             time.sleep(0.5)
             proxy.cut()
-        over.set()
-        for job in jobs:
-            job.result(timeout=10)
-    assert wrong == []
-    assert min(acknowledged.values()) > 1
-    for pins in instances:
-        eventually(lambda pins=pins: not pins.is_stale())  # type: ignore[misc]
-        for subject in subjects:
-            eventually(
-                lambda pins=pins, subject=subject: _version(pins, subject) == acknowledged[subject],  # type: ignore[misc]
-                what="the last version",
-            )
-    assert instances[1].counters.reconnects == 3
-    assert instances[0].counters.reconnects == 0
+
+    load.run(disturb)
+    assert load.instances[1].counters.reconnects == 3
+    assert load.instances[0].counters.reconnects == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flavour", ["redis", pytest.param("valkey", marks=pytest.mark.needs("valkey"))])
+def test_whatever_happens_for_half_a_minute_the_same_holds(redis_servers: Servers, opened: Open, flavour: str) -> None:
+    server = redis_servers.single(flavour, "--appendonly", "yes", "--appendfsync", "always")
+    proxy = redis_servers.proxy(server)
+    load = Load([opened(server.url), opened(proxy.url), opened(server.url, local=3), opened(proxy.url)])
+    chance = random.Random(11)
+
+    def disturb() -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            time.sleep(chance.uniform(0.1, 0.6))
+            match chance.choice(["cut", "stall", "pause", "kill", "scripts", "clients"]):
+                case "cut":
+                    proxy.cut()
+                case "stall":
+                    proxy.stalled.set()
+                    time.sleep(chance.uniform(0.1, 2))
+                    proxy.stalled.clear()
+                case "pause":
+                    server.pause()
+                    time.sleep(chance.uniform(0.1, 2))
+                    server.resume()
+                case "kill":
+                    server.kill()
+                    time.sleep(chance.uniform(0, 1))
+                    server.start()
+                case "scripts":
+                    server.client.script_flush()
+                case _:
+                    server.client.client_kill_filter(_type="normal", skipme=True)
+
+    load.run(disturb)
+    assert all(pins.counters.distrusted == 0 for pins in load.instances)
 
 
 def _version(pins: PinsRedis, subject: str) -> int:

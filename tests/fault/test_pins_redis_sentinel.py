@@ -20,7 +20,7 @@ from tests.servers import Servers, eventually
 
 pytestmark = pytest.mark.needs("redis")
 PIN = Pin("5" * 64, "VN", (), "a1" * 16, "write", "0" * 64, 1_800_000_000_000_000)
-FLAVOURS = ["redis", pytest.param("valkey", marks=pytest.mark.needs("valkey"))]
+FLAVOURS = ["redis", pytest.param("valkey", marks=[pytest.mark.needs("valkey"), pytest.mark.slow])]
 
 
 def numbered(number: int, version: int = 1) -> Pin:
@@ -149,6 +149,7 @@ def test_a_forgotten_pin_is_not_put_back_by_a_process_that_did_not_hear_of_it(
     later = dataclasses.replace(PIN, alias="b2" * 16, at=PIN.at + 1)
     anyio.run(other.put, later)
     again = opened(server.url, recent=lambda: [dataclasses.replace(PIN, version=7)])
+    assert (again.counters.replayed, again.counters.conflicts) == (0, 1)
     assert get(again, PIN.subject) == later, "an older life of the subject, whatever its version, is not the newer pin"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from redis.connection import Connection
+from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError as ServerGone
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
@@ -32,7 +32,7 @@ class Wire:
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: AbstractConnection) -> None:
         self._connection: Any = connection  # its methods carry no types
 
     def open(self, told: Callable[[list[Any]], object] | None = None) -> None:

@@ -63,11 +63,10 @@ class Primaries:
         end = time.monotonic() + 2 * self._settings.timeout + 1
         with self._changed:
             while not self._all_well():
-                for told in self._troubles.values():
-                    if told is not None and told[1]:
-                        raise told[0]
-                if not self._changed.wait(end - time.monotonic()):
-                    raise PinsUnavailable(AWAY)
+                told = [trouble for trouble in self._troubles.values() if trouble is not None]
+                if any(lasting for _, lasting in told) or time.monotonic() >= end:
+                    raise max(told, key=lambda trouble: trouble[1], default=(PinsUnavailable(AWAY), False))[0]
+                self._changed.wait(max(0.0, end - time.monotonic()))
 
     def close(self) -> None:
         """End all threads and connections; idempotent. Takes two timeouts at most."""
@@ -157,7 +156,13 @@ class Primaries:
 
         def put_back(wire: Wire) -> None:
             for key, stored, gone in changes:
-                self.counters.count("replayed", wire.run(REPLAY, key, (stored, self.replay_ms if gone else 0))[0])
+                match wire.run(REPLAY, key, (stored, self.replay_ms if gone else 0))[0]:
+                    case 1:
+                        self.counters.count("replayed")
+                    case 2:
+                        self.counters.count("conflicts")
+                    case _:
+                        pass  # known there
 
         if changes:
             primary.exchange(put_back)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -20,7 +20,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainErr
 from residency.adapters.pins_redis.exchange import FAILURES, Wire, Words
 from residency.adapters.pins_redis.group import AWAY, CLOSED, Primaries
 from residency.adapters.pins_redis.marks import Marks
-from residency.adapters.pins_redis.mirror import Counters, Mirror
+from residency.adapters.pins_redis.mirror import Counters, Mirror, Peek
 from residency.adapters.pins_redis.primary import Primary, Settings
 from residency.adapters.pins_redis.recent import Recent
 from residency.adapters.pins_redis.scripts import FORGET, PUT, Script, format_pin, parse_pin
@@ -36,14 +36,10 @@ _THREADS: Final = 16
 _limiter: Final[RunVar[CapacityLimiter]] = RunVar("residency_pins_redis_limiter")
 
 
-class _Peek(Protocol):
-    def __call__(self, subject: str) -> tuple[Pin | None, bool]: ...
-
-
 class PinsRedis:
     """The `Pins` port over Redis or Valkey: one server, behind Sentinel, or a Cluster. Open it anew after a fork."""
 
-    peek: _Peek
+    peek: Peek
     """From the local copy, else (None, False). Raises PinsUnavailable beyond `stale_for`, and once closed.
 
     The mirror's own method: a frame in between would cost every request as much again.
@@ -117,7 +113,6 @@ class PinsRedis:
             # The parent's threads are not here, and may have held any lock when they were left behind.
             self._group.closed = True
             self._mirror.leave(CLOSED)
-            self.peek = self._mirror.peek
             return
         await anyio.to_thread.run_sync(self._group.close)
 
@@ -155,6 +150,9 @@ class PinsRedis:
         def ask(primary: Primary) -> Pin | None:
             ticket = self._mirror.begin(subject, primary.current())
             try:
+                # Begun after the copy was emptied, and under the lease from before: nothing would ever renew that.
+                if primary.lease is not ticket.lease:
+                    raise PinsUnavailable(AWAY)
                 pin = primary.exchange(read)
             except BaseException:
                 self._mirror.abandon(ticket)

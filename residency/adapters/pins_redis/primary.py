@@ -10,7 +10,7 @@ Where the order of steps matters it is numbered in `_attach`.
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import threading
 import time
@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from redis.exceptions import ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from residency.adapters.pins_redis.exchange import FAILURES, Pool, ServerGone, Wire, Words, fields
 from residency.adapters.pins_redis.marks import Marks
@@ -34,6 +34,9 @@ _TOLD: Final = object()
 """What a push reads as, beside answers."""
 _SLOWEST: Final = 1.0
 """Seconds between two attempts to connect, at most."""
+_REPLICA: Final = "the pins' server is a replica"
+_AWAY: Final = "the pins' server cannot be reached"
+_DENIED: Final = "the pins' server refuses our user, our password or a command that pins need"
 Identity = tuple[str, str]
 """A server process's id and the id of the history it serves; the latter changes whenever a replica is promoted."""
 
@@ -90,6 +93,10 @@ class Primary:
         self._ended = False
         self._broken = False
         self._wake, self._waker = socket.socketpair()
+        self._wake.setblocking(False)
+        # Not `select`, which knows no file descriptors beyond 1023.
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="residency-pins", daemon=True)
 
     def start(self) -> None:
@@ -106,6 +113,7 @@ class Primary:
         """Wait for the thread, which may be waiting for the server: two timeouts at most."""
         self._thread.join()
         self._pool.close()
+        self._selector.close()
         self._wake.close()
         self._waker.close()
 
@@ -118,7 +126,7 @@ class Primary:
         """The lease under which an answer may be asked for. Raises: PinsUnavailable at once where there is none."""
         lease = self.lease
         if lease is None or time.monotonic() > lease.until:
-            raise PinsUnavailable("the pins' server cannot be reached")
+            raise PinsUnavailable(_AWAY)
         return lease
 
     def exchange(self, work: Callable[[Wire], _T]) -> _T:
@@ -153,15 +161,14 @@ class Primary:
                 self._attach(wire)
                 pause = 0.05
                 self._listen(wire)
-            except FAILURES:
-                self._group.judged(self, PinsUnavailable("the pins' server cannot be reached"))
+            except FAILURES as error:
+                self._group.judged(self, PinsUnavailable(_why(error)))
             except PinsUnavailable as trouble:
                 self._group.judged(self, trouble, lasting=True)
             finally:
                 self._detach(wire)
             if not self._ended:
-                select.select([self._wake], [], [], pause)
-                self._awake()
+                self._wait(pause)
                 pause = min(2 * pause, _SLOWEST)
 
     def _attach(self, wire: Wire) -> None:
@@ -173,7 +180,7 @@ class Primary:
         # (2) Which server this is, and whether it keeps what it is given.
         said = fields(wire.ask("INFO"))
         if said.get("role") != "master":
-            raise ServerGone("not a primary")
+            raise ServerGone(_REPLICA)
         if said.get("maxmemory_policy", "").startswith("allkeys"):
             raise PinsUnavailable("the pins' server may evict pins: set its maxmemory-policy to noeviction")
         identity = (said.get("run_id", ""), said.get("master_replid", ""))
@@ -201,28 +208,30 @@ class Primary:
         wire.close()
 
     def _listen(self, wire: Wire) -> None:
-        lease = self.lease
-        beat = time.monotonic() + self._settings.beat
-        while lease is not None and not self._ended:
-            while wire.readable():
-                if wire.read() is not _TOLD:
-                    raise ServerGone("an answer to nothing")
-                if self._broken:
-                    raise ServerGone("a change that cannot be read")
-            if time.monotonic() >= beat:
-                beat = time.monotonic() + self._settings.beat
-                self._beat(wire, lease)
-                self._group.judged(self, None)
-                continue
-            ready, _, _ = select.select([wire.socket, self._wake], [], [], max(0.0, beat - time.monotonic()))
-            if self._wake in ready:
-                self._awake()
-                beat = 0.0
+        lease, due = self.lease, time.monotonic() + self._settings.beat
+        ears = wire.socket
+        self._selector.register(ears, selectors.EVENT_READ)
+        try:
+            while lease is not None and not self._ended:
+                while wire.readable():
+                    if wire.read() is not _TOLD or self._broken:
+                        raise ServerGone("neither an answer nor a change that can be read")
+                if time.monotonic() >= due:
+                    due = time.monotonic() + self._settings.beat
+                    self._beat(wire, lease)
+                    self._group.judged(self, None)
+                elif self._wait(due - time.monotonic()):
+                    due = 0.0
+        finally:
+            self._selector.unregister(ears)
 
-    def _awake(self) -> None:
-        ready, _, _ = select.select([self._wake], [], [], 0)
-        if ready:
+    def _wait(self, seconds: float) -> bool:
+        """Until something is said, or somebody nudges: then True."""
+        if all(key.fileobj is not self._wake for key, _ in self._selector.select(max(0.0, seconds))):
+            return False
+        with suppress(BlockingIOError):
             self._wake.recv(4096)
+        return True
 
     def _told(self, message: list[Any]) -> object:
         changed = message[1] if len(message) == 2 and message[0] == b"invalidate" else ()
@@ -249,7 +258,7 @@ class Primary:
                 raise answer
         said = fields(answers[0])
         if said.get("role") != "master" or self._identity is None or said.get("master_replid") != self._identity[1]:
-            raise ServerGone("no longer the primary that it was")
+            raise ServerGone(_REPLICA if said.get("role") != "master" else "another history")
         for mark, found in zip(marks, answers[1:], strict=False):
             self._group.marks.check(mark, found)
         if cluster and fields(answers[-3]).get("cluster_state") != "ok":
@@ -261,3 +270,10 @@ class Primary:
             return
         lease.until = confirmed + self._settings.stale_for
         lease.fresh = confirmed + 2 * self._settings.beat + 0.5
+
+
+def _why(error: Exception) -> str:
+    """What may be told of a failure: never what the library says, for that names hosts."""
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return _DENIED
+    return _REPLICA if str(error) == _REPLICA else _AWAY

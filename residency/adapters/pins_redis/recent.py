@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from residency.adapters.pins_redis.scripts import format_pin
+from residency.errors import PinsUnavailable, ResidencyError
 from residency.model import Pin
 
 __all__ = ["Recent"]
@@ -50,13 +51,20 @@ class Recent:
         self._note([(pin.subject, format_pin(pin)) for pin in pins], gone=False, own=False)
 
     def changes(self) -> list[tuple[str, bytes, bool]]:
-        """(subject, stored form, whether it is a tombstone), those of the audit log first."""
+        """(subject, stored form, whether it is a tombstone), those of the audit log first.
+
+        Raises: PinsUnavailable where the audit log does not tell.
+        """
         oldest = self._clock() - self._within
         with self._lock:
             kept = [
                 (subject, stored, gone) for (subject, _), (at, stored, gone) in self._changes.items() if at >= oldest
             ]
-        return [(pin.subject, format_pin(pin), False) for pin in self._told()] + kept
+        try:
+            told = [(pin.subject, format_pin(pin), False) for pin in self._told()]
+        except (ResidencyError, OSError) as error:
+            raise PinsUnavailable("the audit log does not tell which pins are recent") from error
+        return told + kept
 
     def _note(self, changes: Iterable[tuple[str, bytes]], *, gone: bool, own: bool) -> None:
         # What was read and what was written stand beside each other: which is the newer one, the server says.

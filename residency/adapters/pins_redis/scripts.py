@@ -63,7 +63,7 @@ if stored then
     if there.version > ours.version then return 0 end
     if there.version == ours.version and (there.gone or not ours.gone) then return 0 end
   elseif tonumber(there.at) >= tonumber(ours.at) then
-    return 0
+    return there.gone and 0 or 2
   end
 end
 if ARGV[2] == '0' then
@@ -73,7 +73,9 @@ else
 end
 return 1
 """)
-"""KEYS pin; ARGV stored form of a pin or tombstone, milliseconds it stays or 0 for ever. 1 where it was put back."""
+"""KEYS pin; ARGV stored form of a pin or tombstone, milliseconds it stays or 0 for ever.
+
+1 where it was put back, 0 where it was known, 2 where the subject has got another home since."""
 
 
 def format_pin(pin: Pin) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from redis import connection as redis_connection
 from redis._parsers import _RESP3Parser
-from redis.connection import Connection
+from redis.connection import AbstractConnection, Connection
 from redis.exceptions import RedisError
 
 from residency.adapters.pins_redis.exchange import Wire
@@ -39,7 +39,7 @@ class Place:
     kind: Kind
     nodes: tuple[Node, ...]
     service: str
-    connection: type[Connection] = field(repr=False)
+    connection: type[AbstractConnection] = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
     sentinel_options: Mapping[str, Any] = field(repr=False)
 
@@ -106,7 +106,7 @@ def parse_redis_url(url: str) -> Place:
 
 
 def _place(kind: Kind, nodes: tuple[Node, ...], service: str, parsed: dict[str, Any]) -> Place:
-    connection: type[Connection] = parsed.pop("connection_class", Connection)
+    connection: type[AbstractConnection] = parsed.pop("connection_class", Connection)
     own = {name: parsed.pop(name) for name in _OURS if name in parsed}
     shared = {name: value for name, value in parsed.items() if name.startswith(("ssl_", "socket_"))}
     to_sentinel = {**shared, **{name.removeprefix("sentinel_"): value for name, value in own.items()}}
