@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import logging
+import math
 import os
 import threading
 import weakref
@@ -17,7 +19,7 @@ import anyio.to_thread
 from residency import wiring
 from residency.adapters import policy_files, prometheus
 from residency.adapters.clock_system import SystemClock
-from residency.adapters.detail_files import DetailFiles
+from residency.adapters.detail_files import DetailFiles, recent_pins
 from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_files import JournalFiles
@@ -33,6 +35,7 @@ from residency.enforcement.point import EnforcementPoint
 from residency.enforcement.ports import Clock, Entropy, Pins, SinkPort
 from residency.enforcement.recorder import Recorder
 from residency.errors import PolicyError, Unavailable
+from residency.model import Pin
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
@@ -43,6 +46,9 @@ from residency.vault.subjects import subject_digest
 
 __all__ = ["Residency", "build"]
 
+_log = logging.getLogger("residency")
+_REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
+_PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
 _KEY_MARK: Final = "\0residency: which key the pins' subjects are digested with"
 
 
@@ -91,7 +97,7 @@ class Residency:
         self._stack = ExitStack()
         self._pins: Pins | None = None
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
-        self._check_pins()
+        wiring.check_pins(self.deployment)
         self.strategy = wiring.strategy_of(self.deployment.signals.client_address)
         self.network = wiring.address_data(self.deployment, self.path, self.clock.now)
         with self._at("signals", "geoip"):
@@ -184,8 +190,11 @@ class Residency:
         )
         subject_key = keys.secret("subjects")
         recorder.system("start")
+        if self.strategy.warning is not None:
+            _log.warning("%s", self.strategy.warning)
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
-        self._pins = pins = self._open_pins(subject_digest(subject_key, _KEY_MARK))
+        with self._at("pins", "url"):
+            self._pins = pins = self._open_pins(subject_digest(subject_key, _KEY_MARK), keys)
         trusted = wiring.trusted_ranges(deployment.signals.client_address)
         with self._at("signals", "geoip"):
             self.network.start()
@@ -244,17 +253,32 @@ class Residency:
         except Unavailable as error:
             raise type(error)(str(self.deployment.source.problem(where, str(error)))) from error
 
-    def _check_pins(self) -> None:
-        url = self.deployment.pins.url.reveal()
-        if url != "memory:" and not url.startswith("sqlite:///"):
-            what = "pins.url: expected sqlite:///PATH, or memory: for tests"
-            raise PolicyError((self.deployment.source.problem(("pins", "url"), what),))
-
-    def _open_pins(self, key_mark: str) -> Pins:
-        url = self.deployment.pins.url.reveal()
+    def _open_pins(self, key_mark: str, keys: KeysFiles) -> Pins:
+        """Where the deployment says that pins lie. Raises: PinsUnavailable."""
+        doc = self.deployment.pins
+        url = doc.url.reveal()
         if url == "memory:":
             return PinsMemory()
-        return PinsSqlite(self.path(url.removeprefix("sqlite:///")), key_mark=key_mark)
+        if url.startswith("sqlite:///"):
+            return PinsSqlite(self.path(url.removeprefix("sqlite:///")), key_mark=key_mark)
+        # Its library takes a tenth of a second to import.
+        from residency.adapters.pins_redis import PinsRedis
+        from residency.adapters.pins_redis.mirror import Counters
+
+        def recent() -> Iterator[Pin]:
+            since = self.clock.now() - _REPLAY
+            for country, folder in self.deployment.audit.detail.items():
+                key = keys.secret(f"detail-{country.lower()}")
+                yield from recent_pins(self.path(folder) / "journal", country, key, since).values()
+
+        pins = PinsRedis(
+            url, stale_for=doc.stale_for, local=doc.local, key_mark=key_mark, recent=recent, replay=_REPLAY
+        )
+        events = [name for name in Counters.__slots__ if not name.startswith("_")]
+        self.metrics.counts(names.PIN_EVENTS, lambda: {name: getattr(pins.counters, name) for name in events})
+        for name, gauge in _PIN_GAUGES.items():
+            self.metrics.gauge(name, lambda gauge=gauge: _finite(pins.gauges()[gauge]))  # type: ignore[misc]
+        return pins
 
     def _sink(self, sink: SinkDoc) -> SinkPort:
         url = sink.url.reveal()
@@ -280,6 +304,10 @@ class Residency:
         from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
 
         return Stores(sinks, self.deployment.stores, sessions=open_session)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 _runtimes: weakref.WeakSet[Residency] = weakref.WeakSet()

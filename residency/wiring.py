@@ -57,6 +57,23 @@ def trusted_ranges(doc: ClientAddressDoc) -> Ranges | None:
     return Ranges(doc.trusted) if doc.trusted else None
 
 
+def check_pins(deployment: DeploymentDoc) -> None:
+    """Raises: PolicyError where the deployment's `pins.url` is none that pins can lie behind."""
+    url = deployment.pins.url.reveal()
+    if url == "memory:" or url.startswith("sqlite:///"):
+        return
+    problem = "pins.url: expected sqlite:///PATH, redis://HOST and its kind, or memory: for tests"
+    if url.partition(":")[0].partition("+")[0] in ("redis", "rediss", "valkey", "valkeys"):
+        from residency.adapters.pins_redis import parse_redis_url
+
+        try:
+            parse_redis_url(url)
+            return
+        except ValueError as error:
+            problem = f"pins.url: {error}"
+    raise PolicyError((deployment.source.problem(("pins", "url"), problem),))
+
+
 def address_data(deployment: DeploymentDoc, path_of: PathOf, now: Callable[[], int]) -> AddressData[Any]:
     """What the network says of addresses: not open and not watched yet."""
     geoip, networks = deployment.signals.geoip, deployment.signals.networks

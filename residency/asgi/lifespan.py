@@ -12,12 +12,25 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from residency.asgi.answers import mend
+from residency.asgi.server_settings import check_server
 from residency.bootstrap import Residency
-from residency.errors import ResidencyError, UsageError
+from residency.errors import PolicyError, ResidencyError, UsageError
 
-__all__ = ["serve_lifespan"]
+__all__ = ["serve_lifespan", "start"]
 
 _ENDED: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
+
+
+async def start(runtime: Residency) -> None:
+    """Start `runtime` on the server that runs this call, if that leaves the peer as the strategy needs it.
+
+    Raises: PolicyError where it does not; as `Residency.start`.
+    """
+    problem = check_server(runtime.strategy.name)
+    if problem is not None:
+        where = ("signals", "client_address", "strategy")
+        raise PolicyError((runtime.deployment.source.problem(where, problem),))
+    await runtime.start()
 
 
 async def serve_lifespan(
@@ -29,7 +42,7 @@ async def serve_lifespan(
     """
     if runtime is not None:
         try:
-            await runtime.start()
+            await start(runtime)
         except Exception as error:  # noqa: BLE001 - a server takes what is raised here for "no lifespan", and serves
             failure = error
             await runtime.aclose()

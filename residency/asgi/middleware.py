@@ -17,7 +17,7 @@ import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from residency.asgi.answers import mend, ours, refuse, unavailable, unready, warning
-from residency.asgi.lifespan import serve_lifespan
+from residency.asgi.lifespan import serve_lifespan, start
 from residency.bootstrap import Residency, build
 from residency.enforcement.acts import Current
 from residency.enforcement.context import enter, leave
@@ -68,7 +68,7 @@ class ResidencyMiddleware:
             if not runtime.is_ready:
                 # No lifespan (or a fork) came before this request: start now, once, whoever gets here first.
                 try:
-                    await runtime.start()
+                    await start(runtime)
                 except Exception as error:  # noqa: BLE001 - whatever it was, the promise cannot be kept now
                     self._fail(error)
                     await refuse(scope, receive, send, unready(error))

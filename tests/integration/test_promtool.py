@@ -97,8 +97,16 @@ def full_page() -> bytes:
         names.OPEN_INTENTS,
         names.LOG_SIZE,
         names.ADDRESS_DATA_AGE,
+        names.ADDRESS_DATA_VN,
+        names.IDENTITY_KEYS_AGE,
+        names.PINS_HEARD,
+        names.PINS_LOCAL,
+        names.PINS_PRIMARIES,
     ):
         metrics.gauge(name, lambda: 1)
+    metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: {"taken": 1, "torn": 0})
+    metrics.counts(names.PIN_EVENTS, lambda: {"misses": 2})
+    metrics.info(names.ADDRESS_DATA_INFO, lambda: ("own.mmdb", "cd" * 32))
     metrics.info(names.INFO, lambda: ("ab" * 32, "chat-api"))
     return render(metrics)[0]
 
