@@ -2,8 +2,8 @@
 
 Theory. A *row* is what can be said of an address (country, network class, country by a second database); there are few
 of them, and a lookup answers one's number, 0 for nothing known. The bytes are read where they lie: workers share one
-mapped file. Layout, little-endian: MAGIC, length of the head (8 bytes), the head (JSON, padded with spaces), then
-sections, each at a multiple of ALIGN; the head has each one's place, length and the type of its integers.
+mapped file. Layout, little-endian: HEADER, the head (JSON, padded with spaces), then the sections, each at a
+multiple of ALIGN; the head has each one's place, length and the type of its integers.
 
 - IPv4: `v4_blocks` has for the top 16 bits the place of a block of 256 `v4_cells`, one cell per /24; equal blocks are
   kept once. Where a /24 is not all alike its cell is the mark `rows`. Then `v4_mixed` (one block for each top 16 bits
@@ -26,15 +26,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
+from struct import error as StructError  # noqa: N812
 from typing import Any, Final, Literal, get_args
 
 from residency.errors import AddressDataUnavailable
 
-__all__ = ["ALIGN", "BUCKET", "FORMAT", "MAGIC", "SECTIONS", "AddressTable", "CachedLookup", "Row"]
+__all__ = ["ALIGN", "BUCKET", "FORMAT", "HEADER", "MAGIC", "SECTIONS", "AddressTable", "CachedLookup", "Row"]
 
 FORMAT: Final = 1
 MAGIC: Final = b"residency table" + bytes([FORMAT])
 ALIGN: Final = 64
+HEADER: Final = Struct("<16sQQ32s")
+"""MAGIC, length of the head, length of the sections, SHA-256 of both."""
 BUCKET: Final = 1 << 24
 """Numbers in IPv6 nodes from here on are buckets."""
 
@@ -57,7 +60,7 @@ class Row:
 class AddressTable:
     """The table in `buffer`, which must not change. Raises AddressDataUnavailable for what is no whole table.
 
-    `check` reads all of it and compares its SHA-256; without it only lengths are looked at.
+    `check` reads all of it and compares its SHA-256; without it only the head is looked at.
     """
 
     __slots__ = ("_countries", "lookup", "meta", "rows")
@@ -72,7 +75,7 @@ class AddressTable:
     def __init__(self, buffer: Buffer, *, check: bool = True) -> None:
         head, sections = _opened(memoryview(buffer), check)
         try:
-            self.meta = head["meta"]
+            self.meta = dict(head["meta"])
             self.rows = tuple(Row(*row) for row in head["rows"])
             aliases = tuple((int(prefix, 16), length) for prefix, length in head["aliases"])
             self.lookup = _lookup(sections, len(self.rows), aliases)
@@ -137,17 +140,19 @@ def _opened(view: memoryview, check: bool) -> tuple[dict[str, Any], _Sections]:
         raise AddressDataUnavailable("this is not an address table")
     if view[: len(MAGIC)] != MAGIC:
         raise AddressDataUnavailable("this address table is of another format: compile it again")
-    # 2. The head is whole, and the body is as long as the head says, and has its checksum.
-    begin = len(MAGIC) + 8
-    body = begin + int.from_bytes(view[len(MAGIC) : begin], "little")
+    # 2. It is as long as it says, and has its checksum.
     try:
-        head = json.loads(bytes(view[begin:body]))
-        length, digest = head["body"]
-        if body % ALIGN or len(view) != body + length:
-            raise AddressDataUnavailable("this address table is cut short or too long")
-        if check and hashlib.sha256(view[body:]).hexdigest() != digest:
-            raise AddressDataUnavailable("this address table's checksum does not match")
-        # 3. The sections lie in it.
+        _, size, length, digest = HEADER.unpack_from(view)
+    except StructError as error:
+        raise AddressDataUnavailable("this address table is cut short") from error
+    body = HEADER.size + size
+    if len(view) != body + length:
+        raise AddressDataUnavailable("this address table is cut short or too long")
+    if check and hashlib.sha256(view[HEADER.size :]).digest() != digest:
+        raise AddressDataUnavailable("this address table's checksum does not match")
+    # 3. Its head makes sense, and the sections lie in the body.
+    try:
+        head = json.loads(bytes(view[HEADER.size : body]))
         sections = {}
         for name in SECTIONS:
             start, size, kind = head["sections"][name]

@@ -18,7 +18,7 @@ from struct import Struct, iter_unpack
 from typing import Final
 
 from residency.errors import AddressDataUnavailable
-from residency.signals.table import ALIGN, BUCKET, FORMAT, MAGIC, SECTIONS, Row
+from residency.signals.table import ALIGN, BUCKET, FORMAT, HEADER, MAGIC, SECTIONS, Row
 from residency.signals.table_layers import ALIASED, SPECIAL, Alias, Intervals, Layer, Overlaid, layer_of, overlay
 
 __all__ = ["ALIASED", "SPECIAL", "Alias", "Intervals", "Layer", "Overlaid", "build", "count_in", "layer_of", "overlay"]
@@ -53,11 +53,12 @@ def build(
         "rows": [list(asdict(row).values()) for row in rows],
         "aliases": [[f"{prefix:x}", length] for prefix, length in sorted(aliases)],
         "sections": places,
-        "body": [len(body), hashlib.sha256(body).hexdigest()],
     }
     text = json.dumps(head, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-    text += b" " * (-(len(MAGIC) + 8 + len(text)) % ALIGN)
-    return MAGIC + len(text).to_bytes(8, "little") + text + bytes(body)
+    text += b" " * (-(HEADER.size + len(text)) % ALIGN)
+    digest = hashlib.sha256(text)
+    digest.update(body)
+    return b"".join((HEADER.pack(MAGIC, len(text), len(body), digest.digest()), text, body))
 
 
 def count_in(country: str, v4: Intervals, v6: Intervals, rows: Sequence[Row]) -> tuple[int, int]:

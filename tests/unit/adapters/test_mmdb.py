@@ -1,83 +1,31 @@
-"""A country database answers in every known shape, and a damaged one is refused: at open, or at the lookup it fails."""
+"""A country database answers in every known shape, read whole or looked up; a damaged one is refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+import random
+from ipaddress import ip_address, ip_network
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from residency.adapters.mmdb import EMBEDDED, MmdbCountries, country_of, embedded
+from residency.adapters import mmdb as adapter
+from residency.adapters.mmdb import (
+    EMBEDDED,
+    EMBEDDED_TABLE,
+    MmdbCountries,
+    country_of,
+    embedded,
+    read_head,
+    read_layer,
+)
 from residency.errors import AddressDataUnavailable
-
-Value = str | int | Mapping[str, "Value"] | Sequence["Value"]
-METADATA = b"\xab\xcd\xefMaxMind.com"
-
-
-def encoded(value: Value) -> bytes:
-    """One value of the MaxMind DB format 2.0, data section."""
-    match value:
-        case str():
-            raw = value.encode()
-            assert len(raw) < 285
-            return (bytes([0x40 | len(raw)]) if len(raw) < 29 else bytes([0x5D, len(raw) - 29])) + raw
-        case int():
-            raw = value.to_bytes((value.bit_length() + 7) // 8)
-            return bytes([len(raw), 2]) + raw  # extended type 9: uint64
-        case Mapping():
-            return bytes([0xE0 | len(value)]) + b"".join(encoded(k) + encoded(v) for k, v in value.items())
-        case _:
-            return bytes([len(value), 4]) + b"".join(map(encoded, value))  # extended type 11: array
-
-
-def uint16(value: int) -> bytes:
-    """An unsigned 16-bit integer of the same format."""
-    return bytes([0xA2]) + value.to_bytes(2)
-
-
-def mmdb(networks: Mapping[str, Value], *, ip_version: int = 6) -> bytes:
-    """A small mmdb file that holds one record per network."""
-    data = b""
-    nodes: list[list[int | None]] = [[None, None]]  # None = empty, negative = ~offset of a record
-    for text, record in networks.items():
-        network = ip_network(text)
-        bits = f"{int(network.network_address):0{network.max_prefixlen}b}"[: network.prefixlen]
-        if network.version == 4 and ip_version == 6:
-            bits = "0" * 96 + bits
-        at = 0
-        for bit in map(int, bits[:-1]):
-            child = nodes[at][bit]
-            if child is None:
-                nodes.append([None, None])
-                child = nodes[at][bit] = len(nodes) - 1
-            at = child
-        nodes[at][int(bits[-1])] = ~len(data)
-        data += encoded(record)
-    count = len(nodes)
-    tree = b"".join(
-        (count if side is None else side if side >= 0 else count + 16 + ~side).to_bytes(4)
-        for node in nodes
-        for side in node
-    )
-    metadata = bytes([0xE9]) + b"".join(  # a map of nine; readers insist on the width of each integer
-        encoded(name) + value
-        for name, value in {
-            "binary_format_major_version": uint16(2),
-            "binary_format_minor_version": uint16(0),
-            "build_epoch": encoded(1_780_000_000),
-            "database_type": encoded("Test"),
-            "description": encoded({"en": "made by a test"}),
-            "ip_version": uint16(ip_version),
-            "languages": encoded([]),
-            "node_count": bytes([0xC4]) + count.to_bytes(4),
-            "record_size": uint16(32),
-        }.items()
-    )
-    return tree + bytes(16) + data + METADATA + metadata
-
+from residency.signals.table_layers import ALIASED, Intervals
+from residency.signals.table_sources import SourceFile, compiled
+from tests.mmdb_files import BUILT, METADATA, Value, encoded, mmdb
+from tests.mmdb_trees import tree
 
 MAXMIND: dict[str, Value] = {
     "continent": {"code": "AS", "names": {"en": "Asia"}},
@@ -218,7 +166,7 @@ def test_a_file_of_ones_own_leaves_unknown_what_it_does_not_say(file: Path) -> N
     assert told["bundled"] is False
     assert told["licence"] is None
     assert told["networks"] is None
-    assert table.built_at == 1_780_000_000
+    assert table.built_at == BUILT
     table.close()
 
 
@@ -226,3 +174,127 @@ def test_an_embedded_file_that_is_not_the_described_one_is_refused(file: Path) -
     file.write_bytes(mmdb({"14.160.0.0/11": {"country_code": "VN"}}))
     with pytest.raises(AddressDataUnavailable, match=r"SOURCE\.json"):
         MmdbCountries(file, source={"sha256": "0" * 64})
+
+
+# --- a file read whole
+
+
+LEAN: dict[str, Value] = {"1.0.0.0/24": {"country_code": "AU"}, "14.160.0.0/11": {"country_code": "VN"}}
+
+
+def test_a_file_says_what_it_is() -> None:
+    head = read_head(mmdb(LEAN))
+    assert (head.type, head.built_at, head.ip_version, head.record_bits) == ("Test", BUILT, 6, 32)
+    assert read_head(EMBEDDED.read_bytes()).type == "country ipvAll"
+
+
+def test_a_layer_has_each_word_once_and_neighbours_that_differ() -> None:
+    layer = read_layer(
+        mmdb({**LEAN, "14.192.0.0/11": {"country": {"iso_code": "VN"}}, "2001:ee0::/32": "x"}), country_of
+    )
+    assert set(layer.words) == {None, "AU", "VN"}
+    assert layer.networks == 4
+    assert [(str(ip_address(start)), layer.words[value]) for start, value in zip(*parts(layer.v4), strict=True)][
+        1:
+    ] == [
+        ("1.0.0.0", "AU"),
+        ("1.0.1.0", None),
+        ("14.160.0.0", "VN"),
+        ("14.224.0.0", None),
+    ]
+    for family in (layer.v4, layer.v6):
+        assert all(one < two for one, two in pairwise(family.starts))
+        assert all(one != two for one, two in pairwise(family.values))
+
+
+def parts(intervals: Intervals) -> tuple[list[int], list[int]]:
+    return list(intervals.starts), list(intervals.values)
+
+
+def test_each_distinct_record_is_decoded_once() -> None:
+    seen: list[object] = []
+
+    def value_of(record: object) -> str | None:
+        seen.append(record)
+        return country_of(record)
+
+    networks = {ip_network(f"14.{n}.0.0/16"): {"country_code": "VN" if n % 2 else "TH"} for n in range(256)}
+    layer = read_layer(tree(networks), value_of)
+    assert len(seen) == 2
+    assert layer.networks == 256
+
+
+def test_what_leads_to_the_ipv4_part_is_an_alias_and_is_not_written_out() -> None:
+    networks = {ip_network(f"14.{n}.0.0/16"): {"country_code": "VN" if n % 2 else "TH"} for n in range(256)}
+    layer = read_layer(tree(networks, aliases=("2002::/16", "::ffff:0:0/96")), country_of)
+    assert layer.aliases == ((0, 96), (0xFFFF << 32, 96), (0x2002 << 112, 16))
+    assert list(layer.v6.values).count(ALIASED) == 3
+    assert len(layer.v6.starts) < 10
+    assert layer.networks == 256
+
+
+@pytest.mark.parametrize("networks", [{}, {"0.0.0.0/0": {"country_code": "VN"}}, {"::/1": {"country_code": "VN"}}])
+def test_a_file_whose_ipv4_is_all_alike_has_no_alias(networks: dict[str, Value]) -> None:
+    layer = read_layer(tree({ip_network(net): record for net, record in networks.items()}), country_of)
+    assert layer.aliases == ()
+    assert [layer.words[value] for value in layer.v4.values] == ["VN" if networks else None]
+
+
+def refused_whole(data: bytes) -> None:
+    with pytest.raises(AddressDataUnavailable):
+        read_layer(data, country_of)
+
+
+def test_a_torn_file_is_refused_wherever_it_is_torn() -> None:
+    whole = EMBEDDED.read_bytes()
+    start = whole.rindex(METADATA)
+    for share in (0.0, 0.01, 0.3, 0.6, 0.9, 0.999):
+        cut = int(len(whole) * share)
+        refused_whole(whole[:cut])
+        refused_whole(whole[: min(cut, start - 1)] + whole[start:])  # with its metadata, as a bad copy might have
+    refused_whole(whole[: len(whole) // 2] + bytes(len(whole) // 2 - 300) + whole[start - 300 :])
+    refused_whole(whole[: len(whole) // 3] + b"\xff" * (len(whole) // 3) + whole[2 * len(whole) // 3 :])
+
+
+def test_garbage_gives_a_layer_or_is_refused_and_ends() -> None:
+    chance = random.Random(5)
+    whole = tree(
+        {ip_network(f"14.{n}.0.0/16"): {"country_code": "VN"} for n in range(0, 256, 3)}, aliases=("2002::/16",)
+    )
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 6)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            layer = read_layer(bytes(data), country_of)
+        except AddressDataUnavailable:
+            continue
+        assert layer.v4.starts[0] == layer.v6.starts[0] == 0
+
+
+def test_a_tree_that_leads_back_into_itself_is_refused() -> None:
+    whole = bytearray(mmdb({"14.160.0.0/11": {"country_code": "VN"}}, ip_version=4))
+    whole[0:4] = bytes(4)  # the root's left side is the root
+    refused_whole(bytes(whole))
+    six = bytearray(mmdb({"14.160.0.0/11": {"country_code": "VN"}}))
+    six[0:4] = bytes(4)
+    refused_whole(bytes(six))
+
+
+def test_a_tree_that_shares_its_nodes_without_end_is_refused_in_time() -> None:
+    whole = bytearray(mmdb({"0.0.0.0/32": {"country_code": "VN"}}, ip_version=4))
+    for node in range(31):  # both sides of each lead on to the next: 2^31 leaves
+        whole[8 * node + 4 : 8 * node + 8] = whole[8 * node : 8 * node + 4]
+    refused_whole(bytes(whole))
+
+
+def test_a_pointer_into_the_separator_or_past_the_data_is_refused() -> None:
+    for pointer in (33, 32 + 15, 32 + 16 + 10_000, 0xFFFFFFFF):
+        whole = bytearray(mmdb({"0.0.0.0/32": {"country_code": "VN"}}, ip_version=4))
+        whole[4:8] = pointer.to_bytes(4)  # the root's right side; the tree has 32 nodes
+        refused_whole(bytes(whole))
+
+
+def test_the_shipped_table_is_what_the_shipped_file_compiles_to() -> None:
+    source = SourceFile("database", EMBEDDED.name, EMBEDDED.read_bytes())
+    assert compiled([source], adapter) == EMBEDDED_TABLE.read_bytes()
