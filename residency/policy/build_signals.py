@@ -19,17 +19,10 @@ from residency.policy.parsed_signals import (
 
 __all__ = ["MAX_AGE", "microseconds", "pins", "signals"]
 
-MAX_AGE: Final = 30 * 86_400_000_000
-"""How old an operator's own address data may be where the file does not say, in microseconds."""
 _DAY: Final = 86_400_000_000
+MAX_AGE: Final = 30 * _DAY
+"""How old an operator's own address data may be where the file does not say, in microseconds."""
 _UNITS: Final = {"ms": 1_000, "s": 10**6, "min": 60 * 10**6, "h": 3_600 * 10**6, "day": _DAY, "days": _DAY}
-    "ms": 1_000,
-    "s": 10**6,
-    "min": 60 * 10**6,
-    "h": 3_600 * 10**6,
-    "day": 86_400 * 10**6,
-    "days": 86_400 * 10**6,
-}
 
 
 def microseconds(text: str) -> int:

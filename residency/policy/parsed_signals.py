@@ -60,8 +60,8 @@ class ClientAddressDoc:
 @dataclass(frozen=True, slots=True)
 class GeoipDoc:
     """`database` is a path as written, None for the embedded table; `second` must agree with it; beyond `max_age`
-    (None: never) the network's signals are hints, or requests are refused (`stale`); a new file whose count of Vietnamese
-    addresses moved by more than `max_change` is not taken; `tables` is the folder of compiled tables.
+    (None: never) the network's signals are hints, or requests are refused (`stale`); a new file whose count of
+    Vietnamese addresses moved by more than `max_change` is not taken; `tables` is the folder of compiled tables.
     """
 
     database: str | None = None
