@@ -188,7 +188,7 @@ def test_a_server_that_rewrites_the_peer_a_strategy_needs_never_begins_to_serve(
     server = Server(tmp_path / "bad", strategy, option)
     assert server.process.wait(60) != 0
     assert "deployment.yaml:9:" in server.log.read_text()
-    assert "X-Forwarded-For" in server.log.read_text()
+    assert "strategy: server" in server.log.read_text() or "FORWARDED_ALLOW_IPS" in server.log.read_text()
 
 
 def test_a_bad_policy_under_uvicorn_never_begins_to_serve_and_names_the_line(tmp_path: Path) -> None:
