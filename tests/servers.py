@@ -123,6 +123,11 @@ class Proxy:
         """`redis://` URL through this proxy."""
         return f"redis://{HOST}:{self.port}"
 
+    def stall(self) -> None:
+        """Let nothing more through, from now on, until `stalled` is cleared."""
+        self.stalled.set()
+        time.sleep(0.05)  # it may just be about to pass on something
+
     def cut(self) -> None:
         """Close every connection."""
         with self._lock:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import random
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from residency.adapters.pins_redis import PinsRedis
 from residency.errors import PinsUnavailable, StaleVersion
@@ -147,7 +154,7 @@ def test_away_the_copy_serves_for_stale_for_says_so_and_then_refuses(
         case "pause":
             server.pause()
         case _:
-            proxy.stalled.set()
+            proxy.stall()
     eventually(pins.is_stale, what="it to be noticed")
     assert pins.peek(S) == (PIN, True), "within stale_for the copy serves"
     eventually(lambda: refuses(lambda: pins.peek(S), "stale_for"), within=3, what="the end of stale_for")
@@ -181,7 +188,7 @@ def test_what_changed_while_we_were_cut_off_is_never_answered_from_the_old_copy_
     ours, theirs = opened(proxy.url, stale_for=30_000_000), opened(server.url)
     run(theirs.put, PIN)
     assert held(ours) == PIN
-    proxy.stalled.set()
+    proxy.stall()
     run(theirs.put, NEXT)
     assert ours.peek(S) == (PIN, True), "the stated residue: nobody told us, and stale_for is not over"
     proxy.refusing.set()
@@ -235,9 +242,14 @@ def test_emptied_while_we_listen_it_is_not_believed_either(redis_servers: Server
     pins = opened(server.url)
     run(pins.put, PIN)
     assert held(pins) == PIN
+    keys = ["residency:pin:key_mark", "residency:pin:" + S]
+    kept = {key: server.client.get(key) or b"" for key in keys}
     server.client.flushall()
     eventually(lambda: refuses(lambda: pins.peek(S)), what="the loss to be noticed")
     assert pins.counters.clears == 2, "a null invalidation empties the copy"
+    server.client.mset(kept)
+    eventually(lambda: not refuses(lambda: run(pins.get, S)), what="restored data to be served")
+    assert run(pins.get, S) == PIN
 
 
 def test_a_server_restarted_with_its_data_is_asked_anew(redis_servers: Servers, opened: Open) -> None:
@@ -331,6 +343,49 @@ def test_passwords_and_users_of_the_url_are_used(redis_servers: Servers, opened:
     pins = opened(f"redis://:s%3Ac%2Fret@127.0.0.1:{server.port}/3")
     run(pins.put, PIN)
     assert run(pins.get, S) == PIN
+
+
+def test_over_tls_a_change_is_pushed_as_well(redis_servers: Servers, opened: Open, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    port = free_port()
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate))
+    redis_servers.single("redis", "--tls-port", str(port), *files, "--tls-auth-clients", "no")
+    url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}&ssl_check_hostname=no"
+    ours, theirs = opened(url), opened(url)
+    for number in range(1, 200):
+        run(theirs.put, dataclasses.replace(PIN, version=number))
+    eventually(lambda: ours.counters.invalidations >= 199, what="the pushes")
+    assert held(ours) == dataclasses.replace(PIN, version=199)
+    assert ours.counters.reconnects == 0
+    assert refuses(lambda: opened(f"rediss://127.0.0.1:{port}", timeout=0.2)), "a certificate nobody vouches for"
+
+
+def test_over_a_unix_socket_as_well(redis_servers: Servers, opened: Open) -> None:
+    with tempfile.TemporaryDirectory() as name:  # a socket's path is short
+        redis_servers.single("redis", "--unixsocket", f"{name}/s")
+        ours, theirs = opened(f"unix://{name}/s"), opened(f"unix://{name}/s")
+        run(theirs.put, PIN)
+        assert held(ours) == PIN
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "certificate.pem", folder / "key.pem"
 
 
 def test_a_user_that_may_do_only_what_pins_need_is_enough(redis_servers: Servers, opened: Open) -> None:
@@ -470,7 +525,7 @@ def test_whatever_happens_for_half_a_minute_the_same_holds(redis_servers: Server
                 case "cut":
                     proxy.cut()
                 case "stall":
-                    proxy.stalled.set()
+                    proxy.stall()
                     time.sleep(chance.uniform(0.1, 2))
                     proxy.stalled.clear()
                 case "pause":
