@@ -62,7 +62,11 @@ def located(table: Rows, *asked: Block, as_json: bool = False, to: Callable[[Slo
     return written
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=40)), st.integers(1, 50), st.booleans())
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40)),
+    st.integers(1, 50),
+    st.booleans(),
+)
 def test_lines_are_the_same_however_they_come_in_pieces(lines: list[str], step: int, ended: bool) -> None:
     text = "\n".join(lines) + ("\n" if ended else "")
     asked = [line for found, _ in blocks(Pipe(text.encode(), step)) for line in found]
