@@ -99,9 +99,8 @@ class Residency:
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
         wiring.check_pins(self.deployment)
         self.strategy = wiring.strategy_of(self.deployment.signals.client_address)
-        self.network = wiring.address_data(self.deployment, self.path, self.clock.now)
         with self._at("signals", "geoip"):
-            self.network.open()
+            self.network = wiring.address_data(self.deployment, self.path, self.clock.now)
         jwt = self.deployment.signals.identity.jwt
         with self._at("signals", "identity", "jwt", "jwks"):
             self.identity_keys = None if jwt is None else wiring.identity_keys(jwt, self.path, self.clock.monotonic)

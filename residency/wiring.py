@@ -5,6 +5,7 @@ Part of the composition root, apart from `bootstrap` because the commands need t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from residency.adapters.jwt import JwtVerifier, PublicKey, parse_jwks
 from residency.enforcement.asking import Who, load_callable
 from residency.enforcement.ports import Clock
 from residency.enforcement.request import Identifying
-from residency.errors import PolicyError, Problem, UsageError
+from residency.errors import AddressDataUnavailable, PolicyError, Problem, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.policy.parsed_signals import ClientAddressDoc, JwtDoc
 from residency.signals.address import strategy_named
@@ -75,20 +76,19 @@ def check_pins(deployment: DeploymentDoc) -> None:
 
 
 def address_data(deployment: DeploymentDoc, path_of: PathOf, now: Callable[[], int]) -> AddressData[Any]:
-    """What the network says of addresses: not open and not watched yet."""
-    geoip, networks = deployment.signals.geoip, deployment.signals.networks
-    own = geoip.database is not None or geoip.second is not None or networks.lists or networks.anonymous_ip
-    if own:
-        sources = Sources(
-            database=mmdb.EMBEDDED if geoip.database is None else path_of(geoip.database),
-            second=None if geoip.second is None else path_of(geoip.second),
-            lists=tuple(path_of(path) for path in networks.lists),
-            anonymous_ip=None if networks.anonymous_ip is None else path_of(networks.anonymous_ip),
-            asn=None if networks.asn is None else path_of(networks.asn),
-        )
-        tables: Any = AddressTables(sources, path_of(geoip.tables), mmdb)
+    """What the network says of addresses: not open and not watched yet.
+
+    Raises: AddressDataUnavailable for a source that cannot be read; what is in it shows when it is opened.
+    """
+    geoip = deployment.signals.geoip
+    sources = _sources(deployment, path_of)
+    if sources is None:
+        tables: Any = PackagedTable(mmdb.EMBEDDED_TABLE)
     else:
-        tables = PackagedTable(mmdb.EMBEDDED_TABLE)
+        for role, path in sources.files():
+            if not os.access(path, os.R_OK):
+                raise AddressDataUnavailable(f"address data ({role}) `{path.name}` cannot be read")
+        tables = AddressTables(sources, path_of(geoip.tables), mmdb)
     return AddressData(
         tables,
         now=now,
@@ -96,6 +96,22 @@ def address_data(deployment: DeploymentDoc, path_of: PathOf, now: Callable[[], i
         stale=geoip.stale,
         max_change=geoip.max_change,
         check_every=geoip.check_every,
+    )
+
+
+def _sources(deployment: DeploymentDoc, path_of: PathOf) -> Sources | None:
+    """The files that a table is to be made of; None where the one that ships, as it is, does."""
+    geoip, networks = deployment.signals.geoip, deployment.signals.networks
+    named = (geoip.database, geoip.second, networks.anonymous_ip, networks.asn)
+    if named == (None,) * len(named) and not networks.lists:
+        return None
+    database, second, anonymous_ip, asn = (None if name is None else path_of(name) for name in named)
+    return Sources(
+        database=mmdb.EMBEDDED if database is None else database,
+        second=second,
+        lists=tuple(path_of(path) for path in networks.lists),
+        anonymous_ip=anonymous_ip,
+        asn=asn,
     )
 
 

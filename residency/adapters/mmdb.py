@@ -34,6 +34,7 @@ __all__ = [
     "embedded",
     "read_head",
     "read_layer",
+    "records",
 ]
 
 _CACHE: Final = 65_536
@@ -239,7 +240,7 @@ def read_layer(data: bytes, value_of: Callable[[object], str | None]) -> Layer:
     head = read_head(data)
     values = _Values(data, head, value_of)
     try:
-        left, right = _records(data, head)
+        left, right = records(data, head)
         if head.record_bits == 32 and (_ALIAS in left or _ALIAS in right):
             raise ValueError
         if head.ip_version == 4:
@@ -264,7 +265,7 @@ def read_layer(data: bytes, value_of: Callable[[object], str | None]) -> Layer:
     return Layer(tuple(values.words), v4, v6, aliases, networks + more - len(aliases))
 
 
-def _records(data: bytes, head: MmdbHead) -> tuple[array[int], array[int]]:
+def records(data: bytes, head: MmdbHead) -> tuple[array[int], array[int]]:
     """Left and right records of all nodes, unpacked by strided copies: no loop over a million nodes."""
     size = head.record_bits // 4
     tree = data[: head.nodes * size]

@@ -93,16 +93,17 @@ class Identifying:
     session: ClaimMap | None = None
     session_trust: str | None = None
     read: dict[int, tuple[Mapping[str, object], Identity]] = field(default_factory=dict, compare=False, repr=False)
-    """What claims said, by the mapping itself: a verifier that remembers a token answers the same one again."""
+    """What claims said, by the mapping's `id`, which is nobody else's while it lies here. A verifier that remembers a
+    token answers the same mapping again."""
 
 
 def asker(request: Request, how: Identifying) -> Identity | None:
     """Who asks, by the first that speaks of: the token, `scope["user"]`, `scope["session"]`. None = none of them does.
 
-    A token that does not verify is no signal, and nothing else may speak in its place: NOBODY. Raises: KeysUnavailable
-    where no token can be judged, which is not the token's fault: with it might go what speaks for a law that covers.
+    A token that does not verify is no signal, and nothing else may speak in its place: NOBODY.
 
-    Raises: KeysUnavailable where a token cannot be judged now. It may be good, and is not to pass for none.
+    Raises: KeysUnavailable where no token can be judged, which is not the token's fault: taken for none, with it might
+    go what speaks for a law that covers.
     """
     if how.verifier is not None:
         try:
@@ -122,7 +123,7 @@ def asker(request: Request, how: Identifying) -> Identity | None:
 def _read(claims: Mapping[str, object], how: Identifying) -> Identity:
     """What a verified token's `claims` say; for a mapping that was seen before, one probe."""
     known = how.read.get(id(claims))
-    if known is None or known[0] is not claims:
+    if known is None:
         if len(how.read) >= _BOUND:
             how.read.clear()
         known = how.read[id(claims)] = (claims, identity(claims, how.names, verified=True, source="jwt"))
