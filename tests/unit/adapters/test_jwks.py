@@ -20,8 +20,8 @@ HOUR = 3_600 * SECOND
 
 
 def parse(data: bytes, what: str) -> tuple[str, ...]:
-    """Keys are words here; `!` is what does not parse."""
-    if b"!" in data:
+    """Keys are words here; `!`, and nothing at all, is what does not parse."""
+    if not data or b"!" in data:
         raise KeysUnavailable(f"{what} cannot be read as a set of keys")
     return tuple(data.decode().split())
 

@@ -277,6 +277,11 @@ def test_a_session_that_holds_nothing_of_ours_is_nobody(session: object) -> None
     assert session_identity(session, KEYS, verified=True) is None
 
 
+@pytest.mark.parametrize("value", [True, 2**127, -(2**9999), "", "x" * 513, "\ud800", 1.5, ["u"], {"id": 1}])
+def test_what_is_no_id_in_a_session_is_no_subject(value: object) -> None:
+    assert session_identity({"user_id": value}, KEYS, verified=True) is None
+
+
 def test_a_visitor_without_an_account_can_declare() -> None:
     said = session_identity({"citizenship": "VN"}, KEYS, verified=False)
     assert said is not None
