@@ -277,3 +277,19 @@ def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
     os.close(reader)
     assert process.returncode == 0
     assert b"200,000 lines, 2.2 MB of 2.2 MB" in shown
+
+
+def test_nothing_is_drawn_into_the_answers_on_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("14.160.0.1\n" * 3)
+    reader, writer = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "--file", str(path)], stdout=writer, stderr=writer, env={**os.environ, "TERM": "xterm"}
+    ) as process:
+        os.close(writer)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(reader, 65_536):
+                shown += piece
+    os.close(reader)
+    assert shown == b"14.160.0.1\tVN\r\n" * 3
