@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -53,7 +52,7 @@ class KeySource(Protocol):
 
 
 class FixedKeys:
-    """A `KeySource` whose keys never change."""
+    """A `KeySource` whose keys never change: of tests, and of who reads a key set once."""
 
     def __init__(self, keys: tuple[PublicKey, ...]) -> None:
         self._keys = keys
@@ -83,16 +82,17 @@ class _Registry(JWSRegistry):
 
 
 class JwtVerifier:
-    """Verifies compact JWTs against the keys of `source`, or of a JWKS file that is read once.
+    """Verifies compact JWTs against the keys of `source`, asked anew for each token.
 
     `now` answers microseconds since the epoch, UTC; `leeway` is in seconds. `require_exp=False` takes tokens that
-    never expire. Safe from any thread. Raises KeysUnavailable for a file that is missing or holds no usable public key,
-    UsageError for an algorithm that no public key verifies.
+    never expire. Safe from any thread.
+
+    Raises: UsageError for an algorithm that no public key verifies.
     """
 
     def __init__(
         self,
-        source: KeySource | Path,
+        source: KeySource,
         *,
         now: Callable[[], int],
         algorithms: Sequence[str] = ("ES256",),
@@ -103,7 +103,7 @@ class JwtVerifier:
     ) -> None:
         if not algorithms or not ALGORITHMS.issuperset(algorithms):
             raise UsageError(f"JWT algorithms are one or more of {', '.join(sorted(ALGORITHMS))}")
-        self._source = _once(source) if isinstance(source, Path) else source
+        self._source = source
         self._algorithms = tuple(algorithms)
         self._registry = _Registry(algorithms)
         self._issuer = issuer
@@ -235,12 +235,3 @@ def _key(listed: dict[str, Any]) -> PublicKey:
         raise TypeError
     key.ensure_kid()  # a key without one is known by its thumbprint
     return key
-
-
-def _once(path: Path) -> FixedKeys:
-    what = f"JWKS file `{path.name}`"
-    try:
-        data = path.read_bytes()
-    except OSError:
-        raise KeysUnavailable(f"{what} cannot be read") from None
-    return FixedKeys(parse_jwks(data, what))
