@@ -402,6 +402,7 @@ def test_a_user_that_may_do_only_what_pins_need_is_enough(redis_servers: Servers
     assert run(theirs.get, S) is None
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_child_lets_its_copy_go_without_waiting_and_the_parent_goes_on(
     redis_servers: Servers, opened: Open
 ) -> None:
