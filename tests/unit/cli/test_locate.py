@@ -285,7 +285,7 @@ def test_nothing_is_drawn_into_the_answers_on_a_terminal(tmp_path: Path) -> None
     reader, writer = pty.openpty()
     with subprocess.Popen(
         [*COMMAND, "--file", str(path)], stdout=writer, stderr=writer, env={**os.environ, "TERM": "xterm"}
-    ) as process:
+    ):
         os.close(writer)
         shown = b""
         with contextlib.suppress(OSError):
