@@ -278,11 +278,11 @@ def records(data: bytes, head: MmdbHead) -> tuple[array[int], array[int]]:
             flat[to::4] = tree[place::size]
         if head.record_bits == 28:  # the middle byte has both records' highest bits
             flat[3::4] = tree[3::7].translate(bytes((i & 15 if side else i >> 4) for i in range(256)))
-        records = array("I")
-        records.frombytes(flat)
+        unpacked = array("I")
+        unpacked.frombytes(flat)
         if sys.byteorder != "little":
-            records.byteswap()
-        sides.append(records)
+            unpacked.byteswap()
+        sides.append(unpacked)
     return sides[0], sides[1]
 
 

@@ -10,9 +10,10 @@ multiple of ALIGN; the head has each one's place, length and the type of its int
   that has such a /24, its place in `v4_mixed_blocks`) numbers the /24, `v4_parts` has the places of its 16 /28s, and
   `v4_ends` a cell for each address; equal /28s are kept once.
 - IPv6: `v6_tops` has for the top 16 bits the place of a node of 256 `v6_nodes`, one for each next byte. A number n in
-  a node is a row; or, from `rows` on, n less it is the place of a deeper node; or, from BUCKET on, n less it is
-  (first << 8 | count - 1) of the `v6_starts`, top halves of addresses, between which to bisect. Where a /64 is not all
-  alike its cell is the mark `rows`, and `low_starts` is bisected likewise by the low half.
+  a node is a row; or, from `rows` on, the place of a deeper node; or, from BUCKET on, n less it is
+  (first << 8 | count) of the `v6_starts`, top halves of addresses, between which to bisect; how many of all are not
+  greater is the place in `v6_values`. Where a /64 is not all alike its cell is the mark `rows`, and `low_starts` is
+  bisected likewise by the low half, within the bounds of its top half in `low_keys`.
 - The mark `rows + 1` stands for IPv6 that is answered as the IPv4 address within it (the head's `aliases`).
 """
 
@@ -185,15 +186,18 @@ def _lookup(table: _Sections, rows: int, aliases: tuple[tuple[int, int], ...]) -
                 cell: int = v6_nodes[v6_tops[high >> 48] + packed[2]]
                 if cell < rows:
                     return cell
-                at = 3
-                while cell < bucket:
-                    cell = v6_nodes[cell - rows + packed[at]]
+                if cell < bucket:
+                    cell = v6_nodes[cell + packed[3]]
                     if cell < rows:
                         return cell
-                    at += 1
-                cell -= bucket
-                at = cell >> 8
-                cell = v6_values[bisect_right(v6_starts, high, at, at + (cell & 255) + 1) - 1]
+                    at = 4
+                    while cell < bucket:
+                        cell = v6_nodes[cell + packed[at]]
+                        if cell < rows:
+                            return cell
+                        at += 1
+                at = cell - bucket >> 8
+                cell = v6_values[bisect_right(v6_starts, high, at, at + (cell & 255))]
                 return cell if cell < rows else marked(packed, cell)
             high, third, fourth = four(inet_pton(AF_INET, text))
             cell = v4_cells[v4_blocks[high] + third]

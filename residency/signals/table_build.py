@@ -26,7 +26,7 @@ __all__ = ["ALIASED", "SPECIAL", "Alias", "Intervals", "Layer", "Overlaid", "bui
 _V4: Final = 1 << 32
 _V6: Final = 1 << 128
 _LOW: Final = (1 << 64) - 1
-_BISECTED: Final = 64  # entries in a bucket at most; fewer means more nodes, of 1 KB each
+_BISECTED: Final = 32  # entries in a bucket at most; fewer means more nodes, of 1 KB each
 
 
 def build(
@@ -73,13 +73,13 @@ def count_in(country: str, v4: Intervals, v6: Intervals, rows: Sequence[Row]) ->
 
 
 class _Places(dict[bytes, int]):
-    """Where each distinct key lies, in the order in which they are first asked for, if one takes `size`."""
+    """Where each distinct key lies if one takes `size`, in the order of first asking, from `first` on."""
 
-    def __init__(self, size: int = 1) -> None:
-        self._size = size
+    def __init__(self, size: int = 1, first: int = 0) -> None:
+        self._size, self._first = size, first
 
     def __missing__(self, key: bytes) -> int:
-        self[key] = place = len(self) * self._size
+        self[key] = place = self._first + len(self) * self._size
         return place
 
 
@@ -169,7 +169,7 @@ def _pack_v6(intervals: Intervals, rows: int) -> dict[str, array[int]]:
         "v6_tops": tops,
         "v6_nodes": nodes,
         "v6_starts": starts,
-        "v6_values": values,
+        "v6_values": array(kind, [0]) + values,
         "low_keys": keys,
         "low_bounds": low_bounds,
         "low_starts": low_starts,
@@ -182,7 +182,7 @@ class _Nodes:
 
     def __init__(self, starts: array[int], values: array[int], rows: int) -> None:
         self._starts, self._values, self._rows = starts, values, rows
-        self._known = _Places(256)
+        self._known = _Places(256, rows)  # no place looks like a row
 
     def packed(self) -> tuple[array[int], array[int]]:
         """(tops, nodes). Raises AddressDataUnavailable where their numbers would run into one another."""
@@ -196,8 +196,8 @@ class _Nodes:
             at = upto
         if gap := (1 << 16) - len(tops):
             tops.extend([self._node(at, at, 0, 40)] * gap)
-        nodes.frombytes(b"".join(self._known))
-        if self._rows + len(nodes) >= BUCKET or len(self._starts) >= 1 << 23:
+        nodes.frombytes(bytes(4 * self._rows) + b"".join(self._known))
+        if len(nodes) >= BUCKET or len(self._starts) >= 1 << 23:
             raise AddressDataUnavailable("the sources list more IPv6 networks than a table holds")
         return tops, nodes
 
@@ -216,7 +216,7 @@ class _Nodes:
             elif upto - at <= _BISECTED:
                 cells.append(self._bucket(at, upto))
             else:
-                cells.append(self._rows + self._node(at, upto, below, shift - 8))
+                cells.append(self._node(at, upto, below, shift - 8))
             at = upto
         if gap := 256 - len(cells):
             cells.extend([self._alike(end - 1)] * gap)
@@ -227,4 +227,4 @@ class _Nodes:
         return value if value < self._rows else self._bucket(at, at + 1)
 
     def _bucket(self, at: int, upto: int) -> int:
-        return BUCKET + (at << 8 | upto - at - 1)
+        return BUCKET + (at << 8 | upto - at)
