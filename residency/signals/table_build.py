@@ -26,7 +26,7 @@ __all__ = ["ALIASED", "SPECIAL", "Alias", "Intervals", "Layer", "Overlaid", "bui
 _V4: Final = 1 << 32
 _V6: Final = 1 << 128
 _LOW: Final = (1 << 64) - 1
-_BISECTED: Final = 32  # entries in a bucket at most; fewer means more nodes, of 1 KB each
+_BISECTED: Final = 64  # entries in a bucket at most; fewer means more nodes, of 1 KB each
 
 
 def build(
@@ -128,7 +128,7 @@ def _pack_v4(intervals: Intervals, rows: int) -> dict[str, array[int]]:
     return {
         "v4_blocks": blocks,
         "v4_cells": array(kind, b"".join(whole)),
-        "v4_mixed_blocks": mixed_blocks,
+        "v4_mixed_blocks": array(_kind(len(numbers) << 8), mixed_blocks),
         "v4_mixed": array(_kind(len(parts) >> 4), chain.from_iterable(numbers.values())),
         "v4_parts": array(_kind(len(known)), parts),
         "v4_ends": array(kind, b"".join(known)),
