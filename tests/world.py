@@ -15,7 +15,7 @@ from residency.adapters.clock_manual import ManualClock
 from residency.adapters.entropy_seeded import UnsafeSeededEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_memory import JournalMemory
-from residency.adapters.mmdb import embedded
+from residency.adapters.mmdb import embedded_table
 from residency.adapters.pins_memory import PinsMemory
 from residency.audit.entry import Entry, parse_entry
 from residency.enforcement.acts import Current
@@ -155,7 +155,7 @@ class Deployed:
         self.point = EnforcementPoint(
             policy=policy,
             strategy=strategy if strategy is not None else Peer(),
-            network=network if network is not None else Located(embedded()),
+            network=network if network is not None else Located(embedded_table()),
             identifying=identifying,
             pins=self.pins,
             facts=self.facts,

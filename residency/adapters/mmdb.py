@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
+import struct
 import sys
 from array import array
 from collections.abc import Callable, Mapping
@@ -23,6 +25,7 @@ from maxminddb.decoder import Decoder
 
 from residency.errors import AddressDataUnavailable
 from residency.model.place import COUNTRIES
+from residency.signals.table import AddressTable
 from residency.signals.table_layers import ALIASED, Alias, Intervals, Layer
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "MmdbHead",
     "country_of",
     "embedded",
+    "embedded_table",
     "read_head",
     "read_layer",
     "records",
@@ -43,7 +47,7 @@ EMBEDDED: Final = Path(__file__).resolve().parent.parent / "data" / "country" / 
 """The table that ships with this package; SOURCE.json beside it says whence, of when, and under which licence."""
 EMBEDDED_TABLE: Final = EMBEDDED.with_suffix(".table")
 """The same, compiled: what serves."""
-_BAD: Final = (OSError, ValueError, RuntimeError, TypeError, KeyError, IndexError, EOFError)
+_BAD: Final = (OSError, ValueError, RuntimeError, TypeError, KeyError, IndexError, EOFError, struct.error)
 """What maxminddb raises on a file that is not what it must be: InvalidDatabaseError is a RuntimeError, text that is
 not UTF-8 a ValueError, and its pure-Python reader lets struct and index errors through."""
 
@@ -140,6 +144,15 @@ def embedded() -> MmdbCountries:
     except _BAD as error:
         raise AddressDataUnavailable("the embedded country data's SOURCE.json cannot be read") from error
     return MmdbCountries(EMBEDDED, source=source)
+
+
+def embedded_table() -> AddressTable:
+    """What ships, compiled, mapped from its file. Raises AddressDataUnavailable."""
+    try:
+        with EMBEDDED_TABLE.open("rb") as file:
+            return AddressTable(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        raise AddressDataUnavailable("the embedded address table cannot be read") from error
 
 
 def _text(value: object) -> str | None:

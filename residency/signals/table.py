@@ -64,7 +64,7 @@ class AddressTable:
     `check` reads all of it and compares its SHA-256; without it only the head is looked at.
     """
 
-    __slots__ = ("_countries", "lookup", "meta", "rows")
+    __slots__ = ("_countries", "_sections", "lookup", "meta", "rows")
 
     rows: tuple[Row, ...]
     """Rows by their index; the first is Row(None)."""
@@ -85,10 +85,25 @@ class AddressTable:
         if not self.rows or self.rows[0] != Row(None):
             raise AddressDataUnavailable("an address table's first row is not the unknown one")
         self._countries = tuple(row.country for row in self.rows)
+        self._sections = sections
 
     def country(self, address: str) -> str | None:
         """The ISO 3166-1 code of `address`; None = unknown, unannounced or no address."""
         return self._countries[self.lookup(address)]
+
+    def somewhere_in(self, country: str) -> str | None:
+        """An address in `country`, always the same: in the first /24 that lies there whole, on an ordinary network.
+
+        None where there is none. Takes a while: for tests and examples.
+        """
+        rows = {at for at, row in enumerate(self.rows) if row.country == country and row.network is None}
+        blocks, cells = self._sections.v4_blocks.tolist(), self._sections.v4_cells
+        holding = {block for block in set(blocks) if not rows.isdisjoint(cells[block : block + 256])}
+        for high, block in enumerate(blocks):
+            if block in holding:
+                third = next(at for at in range(256) if cells[block + at] in rows)
+                return f"{high >> 8}.{high & 255}.{third}.1"
+        return None
 
 
 class CachedLookup(dict[str, int]):

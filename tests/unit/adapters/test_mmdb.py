@@ -298,3 +298,16 @@ def test_a_pointer_into_the_separator_or_past_the_data_is_refused() -> None:
 def test_the_shipped_table_is_what_the_shipped_file_compiles_to() -> None:
     source = SourceFile("database", EMBEDDED.name, EMBEDDED.read_bytes())
     assert compiled([source], adapter) == EMBEDDED_TABLE.read_bytes()
+
+
+def test_the_shipped_table_opens_mapped_and_names_a_place_in_almost_every_country(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = adapter.embedded_table()
+    for country in ("VN", "LA", "DE", "US", "SG", "CN", "TV", "VA"):
+        address = table.somewhere_in(country)
+        assert address is not None
+        assert table.country(address) == embedded().country(address) == country
+    monkeypatch.setattr(adapter, "EMBEDDED_TABLE", tmp_path / "missing.table")
+    with pytest.raises(AddressDataUnavailable, match="embedded address table cannot be read"):
+        adapter.embedded_table()

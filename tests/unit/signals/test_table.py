@@ -185,3 +185,10 @@ def test_the_cache_answers_as_the_table_and_is_bounded(table: AddressTable) -> N
         assert cached[address] == table.lookup(address)
         assert len(cached) <= 3
     assert asked == ["14.160.0.1", "8.8.8.8", "9.9.9.9", "1.1.1.1", "14.160.0.1"]
+
+
+def test_somewhere_in_a_country_is_an_address_there_or_none(table: AddressTable) -> None:
+    assert table.somewhere_in("VN") == "14.160.0.1"
+    assert table.somewhere_in("US") == "8.8.8.1"
+    assert table.somewhere_in("LA") is None  # only parts of a /24, and IPv6
+    assert table.somewhere_in("XX") is None
