@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from array import array
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +17,12 @@ from residency.adapters.mmdb import (
     EMBEDDED,
     EMBEDDED_TABLE,
     MmdbCountries,
+    MmdbHead,
     country_of,
     embedded,
     read_head,
     read_layer,
+    records,
 )
 from residency.errors import AddressDataUnavailable
 from residency.signals.table_layers import ALIASED, Intervals
@@ -311,3 +314,23 @@ def test_the_shipped_table_opens_mapped_and_names_a_place_in_almost_every_countr
     monkeypatch.setattr(adapter, "EMBEDDED_TABLE", tmp_path / "missing.table")
     with pytest.raises(AddressDataUnavailable, match="embedded address table cannot be read"):
         adapter.embedded_table()
+
+
+@pytest.mark.parametrize(
+    ("bits", "node"),
+    [
+        (24, bytes.fromhex("123456 9abcde")),
+        (28, bytes.fromhex("123456 f3 9abcde")),
+        (32, bytes.fromhex("12345678 9abcdef0")),
+    ],
+)
+def test_records_of_every_width_are_unpacked_whole(bits: int, node: bytes) -> None:
+    left, right = records(node * 2, MmdbHead("Test", BUILT, 6, 2, bits))
+    whole = {24: (0x123456, 0x9ABCDE), 28: (0xF123456, 0x39ABCDE), 32: (0x12345678, 0x9ABCDEF0)}[bits]
+    assert (list(left), list(right)) == ([whole[0]] * 2, [whole[1]] * 2)
+
+
+def test_only_records_that_lead_to_the_ipv4_part_are_aliases_not_such_as_hold_its_bytes() -> None:
+    sides = array("I", [0x0100, 0, 1, 0x01000000, 0x010000, 1])
+    adapter._mark(sides, 1)
+    assert list(sides) == [0x0100, 0, 0xFFFFFFFF, 0x01000000, 0x010000, 0xFFFFFFFF]

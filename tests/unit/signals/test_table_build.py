@@ -95,3 +95,16 @@ def test_a_big_endian_machine_is_told_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "byteorder", "big")
     with pytest.raises(AddressDataUnavailable, match="little-endian"):
         build(Intervals(), Intervals(), ROWS, {})
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 200])
+def test_what_the_last_part_of_a_slash_64_has_goes_on_to_the_next_start(gap: int) -> None:
+    base = 0x2001_0EE0 << 96
+    following = base + (gap << 64)
+    for first in (base, base + 4):
+        v6 = Intervals([0, first, base + 9, following], [0, 1, 2, 1])
+        table = AddressTable(build(Intervals(), v6, ROWS, {}))
+        for address, value in ((first - 1, 0), (first, 1), (base + 8, 1), (base + 9, 2), (following - 1, 2)):
+            assert table.lookup(str(IPv6Address(address))) == value
+        assert table.lookup(str(IPv6Address(following))) == 1
+        assert table.lookup(str(IPv6Address(base + (1 << 64)))) == (2 if gap > 1 else 1)
