@@ -133,7 +133,7 @@ def _loading(name: str, folder: Path) -> dict[str, Any]:
     return told
 
 
-def measure(*, database: Path = EMBEDDED, rounds: int = 40, batch: int = 400, seed: int = 7) -> dict[str, Any]:
+def measure(*, database: Path = EMBEDDED, rounds: int = 20, batch: int = 2_000, seed: int = 7) -> dict[str, Any]:
     """Measure everything; answers plain values: nanoseconds, kilobytes, seconds, ratios."""
     data = database.read_bytes()
     with tempfile.TemporaryDirectory(prefix="residency-bench-") as name:

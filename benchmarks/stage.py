@@ -72,8 +72,15 @@ async def _send(_: Any) -> None:
 def _address(chance: random.Random) -> bytes:
     """Any public address, one in ten of them IPv6."""
     if chance.random() < 0.1:
-        return b"2001:%x:%x::%x" % (chance.randrange(0x200, 0x4000), chance.randrange(65536), chance.randrange(1, 65536))
-    return b"%d.%d.%d.%d" % (chance.choice((1, 8, 14, 27, 58, 103, 113, 171, 203)), *(chance.randrange(1, 255) for _ in "abc"))
+        return b"2001:%x:%x::%x" % (
+            chance.randrange(0x200, 0x4000),
+            chance.randrange(65536),
+            chance.randrange(1, 65536),
+        )
+    return b"%d.%d.%d.%d" % (
+        chance.choice((1, 8, 14, 27, 58, 103, 113, 171, 203)),
+        *(chance.randrange(1, 255) for _ in "abc"),
+    )
 
 
 def _request(address: bytes, user: bytes | None) -> Request:

@@ -63,6 +63,7 @@ class Perception:
         self.strategy = strategy
         self.network = network
         self._identifying = identifying
+        self._asks = identifying != Identifying(None, identifying.names, header=identifying.header)
         self._peek = pins.peek
         self._digest = digest
         self._trusted_peer = trusted_peer
@@ -73,7 +74,9 @@ class Perception:
                 Signal(anchor, assume, Trust.DECLARED, "dev.assume") for anchor in (Anchor.TERRITORY, Anchor.COLLECTION)
             )
         self._findings: dict[tuple[tuple[Signal, ...], Remembered | None], Finding] = {}
-        self._held: dict[int, tuple[tuple[Signal, ...], Finding]] = {}
+        self._digests: dict[str, str] = {}
+        self._peers: dict[str, bool] = {}
+        self._held: dict[tuple[int, int], tuple[tuple[Signal, ...], Remembered | None, Finding]] = {}
 
     def perceive(self, match: Match, request: Request, said: Identity | None = None) -> Seen:
         """The first half, from headers to finding: pure but for a look at pins held here.
@@ -91,7 +94,7 @@ class Perception:
         else:
             return Seen(client, Reason.DEV_NOT_LOOPBACK, None, None, None, (), _NOTHING, None, True, None)
         # 3. Who asks, and whose data it is.
-        caller = asker(request, self._identifying)
+        caller = asker(request, self._identifying) if self._asks else None
         if said is not None:
             caller = joined(caller, said)
         activity, subject, evidence = match.activity, None, _NOTHING
@@ -99,7 +102,7 @@ class Perception:
         if activity is not None:
             kind = activity.subject.kind
             if kind != "none" and kind != "app":
-                gateway = kind == "header" and request.peer is not None and self._trusted_peer(request.peer[0])
+                gateway = kind == "header" and request.peer is not None and self._is_ours(request.peer[0])
                 subject = subject_of(activity, match.params, caller, request, gateway=gateway)
                 # Subject and caller may be two (DESIGN section 3).
                 if kind == "path" or kind == "header":
@@ -113,29 +116,44 @@ class Perception:
         digest = pin = None
         known = True
         if subject is not None:
-            digest = self._digest(subject.value)
+            digest = self.digest(subject.value)
             pin, known = self._peek(digest)
         # 5. The finding.
         finding = self.finding(signals, pin) if known else None
         # A named tuple's own constructor is a third of this function's cost.
         return _tuple(Seen, (client, None, caller, subject, digest, signals, evidence, pin, known, finding))
 
+    def digest(self, subject: str) -> str:
+        """The keyed digest (hex) under which a subject's id is known to pins."""
+        digest = self._digests.get(subject)
+        if digest is None:
+            if len(self._digests) >= _BOUND:
+                self._digests.clear()
+            digest = self._digests[subject] = self._digest(subject)
+        return digest
+
+    def _is_ours(self, host: str) -> bool:
+        known = self._peers.get(host)
+        if known is None:
+            if len(self._peers) >= _BOUND:
+                self._peers.clear()
+            known = self._peers[host] = self._trusted_peer(host)
+        return known
+
     def finding(self, signals: tuple[Signal, ...], pin: Pin | None) -> Finding:
         """The finding of these signals and this pin; the same object for as long as it is remembered."""
-        if pin is None:
-            # The network says the same of all addresses of a kind with the very same tuple: no need to hash it.
-            held = self._held.get(id(signals))
-            if held is not None and held[0] is signals:
-                return held[1]
-        # Of a pin only the anchors speak; keyed by them alone, subjects share findings.
-        key = (signals, None if pin is None else pin.anchors)
-        finding = self._findings.get(key)
+        # Of a pin only the anchors speak, and subjects share them. The network says the same of all addresses of a kind
+        # with the very same tuple, and so do stores of pins: most are known by their identity, without hashing them.
+        anchors = None if pin is None else pin.anchors
+        held = self._held.get((id(signals), id(anchors)))
+        if held is not None and held[0] is signals and held[1] is anchors:
+            return held[2]
+        finding = self._findings.get((signals, anchors))
         if finding is None:
             if len(self._findings) >= _BOUND:
                 self._findings.clear()
-            finding = self._findings[key] = resolve(signals, pin, self._presume)
-        if pin is None:
-            if len(self._held) >= _BOUND:
-                self._held.clear()
-            self._held[id(signals)] = (signals, finding)  # held, so that its id stays its own
+            finding = self._findings[signals, anchors] = resolve(signals, pin, self._presume)
+        if len(self._held) >= _BOUND:
+            self._held.clear()
+        self._held[id(signals), id(anchors)] = (signals, anchors, finding)  # held, so that their ids stay their own
         return finding

@@ -113,7 +113,6 @@ class EnforcementPoint:
         self.stores = stores
         self.metrics = metrics
         self.clock = clock
-        self._digest = digest
         self._who = who
         self.perception = Perception(
             strategy=strategy,
@@ -285,7 +284,7 @@ class EnforcementPoint:
 
     def digest(self, subject: SubjectId) -> str:
         """The keyed digest (hex) under which a subject is known to pins."""
-        return self._digest(subject.value)
+        return self.perception.digest(subject.value)
 
     # -- steps -------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from residency.errors import AddressError
-from residency.signals.door import Door, FromList, keep
-from residency.signals.forwarded import FORWARDED, LISTS, MAX_HEADER, MAX_HOPS, X_FORWARDED_FOR, rewritten
+from residency.signals.door import KEPT_KEY, Door, FromList, keep
+from residency.signals.forwarded import FORWARDED, LISTS, X_FORWARDED_FOR, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, is_public, read_hop
 from residency.signals.peer import ClientAddress, Headers, Peer, Server, SocketPeer, Strategy
 
@@ -53,6 +53,7 @@ class RightmostTrustedRange(FromList):
     unix: bool = False
     header: str = "x-forwarded-for"
     _ours: dict[bytes, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _rows: dict[bytes, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.trusted and not self.unix:
@@ -60,37 +61,35 @@ class RightmostTrustedRange(FromList):
         self.set_up(self.header, self.trusted, self.unix)
 
     def _walk(self, value: bytes) -> str | None:
-        ours, how = self._ours, self._list
-        if how.name == FORWARDED or len(value) > MAX_HEADER:
-            for element in how.from_right(value):
-                if element not in ours and ((found := self._stranger(element)) is None or found):
-                    return found
-            return None
-        # The same in place: a new client behind known proxies is read without cutting the list apart.
-        end = len(value)
-        for _ in range(MAX_HOPS):
-            at = value.rfind(b",", 0, end)
-            element = value[at + 1 : end]
-            if element not in ours and ((found := self._stranger(element)) is None or found):
-                return found
-            if at < 0:
+        # The common case: one element of a client's, then a row of our proxies that was walked before.
+        rows = self._rows
+        first = value.find(b",")
+        if value[first:] in rows:
+            found = read_hop(value[:first])
+            if found is None:
                 return None
-            end = at
+            if not self.trusted.contains_packed(found[1]):
+                return found[0]
+        ours, how = self._ours, self._list
+        elements = how.from_right(value)
+        for number, element in enumerate(elements, 1):
+            if element in ours:  # our own proxies are few, and write themselves the same way each time
+                continue
+            found = how.read(element)
+            if found is None:
+                return None
+            if not self.trusted.contains_packed(found[1]):
+                # In Forwarded a comma may stand in a string, so rows are of the plain list alone.
+                if number == value.count(b",") + 1 > 1 and how.name == X_FORWARDED_FOR and len(value) <= KEPT_KEY:
+                    if len(rows) >= _KEPT_HOPS:
+                        rows.clear()
+                    rows[value[first:]] = True
+                return found[0]
+            if len(element) <= MAX_HOP:
+                if len(ours) >= _KEPT_HOPS:
+                    ours.clear()
+                ours[element] = True
         return None
-
-    def _stranger(self, element: bytes) -> str | None:
-        """The address of one element, None where it is unreadable, "" where it is one of our proxies."""
-        found = self._list.read(element)
-        if found is None:
-            return None
-        if not self.trusted.contains_packed(found[1]):
-            return found[0]
-        # Our own proxies are few, and write themselves the same way each time.
-        if len(element) <= MAX_HOP:
-            if len(self._ours) >= _KEPT_HOPS:
-                self._ours.clear()
-            self._ours[element] = True
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

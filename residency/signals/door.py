@@ -13,19 +13,20 @@ from typing import ClassVar, Final
 
 from residency.errors import AddressError
 from residency.model.reason import Reason
-from residency.signals.forwarded import LISTS, Listed, names_port, rewritten
+from residency.signals.forwarded import LISTS, X_FORWARDED_FOR, Listed, names_port, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, canonical
 from residency.signals.peer import KEPT, ClientAddress, Headers, SocketPeer
 
-__all__ = ["Door", "FromList", "keep"]
+__all__ = ["KEPT_KEY", "Door", "FromList", "keep"]
 
 _tuple: Final = tuple.__new__  # a third of what a named tuple's own constructor costs
-_KEPT_KEY: Final = 512  # a longer header is walked each time: it is no common case, and would let a client fill memory
+_UNSEEN: Final = ClientAddress("", "")
+KEPT_KEY: Final = 512  # a longer header is walked each time: it is no common case, and would let a client fill memory
 
 
 def keep(cache: dict[bytes, ClientAddress], key: bytes, value: ClientAddress) -> ClientAddress:
     """`value`, remembered under `key` where that is short enough."""
-    if len(key) <= _KEPT_KEY:
+    if len(key) <= KEPT_KEY:
         if len(cache) >= KEPT:
             cache.clear()
         cache[key] = value
@@ -83,7 +84,7 @@ class FromList(ABC):
     _ported: dict[bytes, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
     # What each request needs, within one reach.
     _wanted: bytes = field(init=False, repr=False, compare=False)
-    _other: bytes = field(init=False, repr=False, compare=False)
+    _quick: bool = field(init=False, repr=False, compare=False)
     _seen: dict[str, ClientAddress | None] = field(init=False, repr=False, compare=False)
 
     def set_up(self, header: str, trusted: Ranges, unix: bool) -> None:
@@ -93,7 +94,7 @@ class FromList(ABC):
             ("_list", listed),
             ("_door", door),
             ("_wanted", listed.name),
-            ("_other", listed.other),
+            ("_quick", listed.name == X_FORWARDED_FOR),
             ("_seen", door.seen),
         ):
             object.__setattr__(self, name, value)
@@ -101,24 +102,21 @@ class FromList(ABC):
     def client(self, peer: SocketPeer, headers: Headers) -> ClientAddress:
         """The client of one request; the address is None where the walk ends at something unreadable or nowhere."""
         # All lines of the header, in order. ASGI names are lower case.
-        wanted, other = self._wanted, self._other
-        value = beside = None
+        wanted = self._wanted
+        value = None
         for name, line in headers:
             if name == wanted:
                 value = line if value is None else self._list.joint.join((value, line))
-            elif name == other:
-                beside = line if beside is None else b",".join((beside, line))
         # The common case: a known proxy, a known header.
-        if value is not None and beside is None and peer is not None:
+        if value is not None and peer is not None and self._quick:
             host, port = peer
-            seen = self._seen
-            if port != 0 and host in seen and seen[host] is None:
+            if port != 0 and self._seen.get(host, _UNSEEN) is None:
                 known = self._plain.get(value)
                 if known is not None:
                     return known
-        return self._tell(peer, value, beside)
+        return self._tell(peer, value, headers)
 
-    def _tell(self, peer: SocketPeer, value: bytes | None, beside: bytes | None) -> ClientAddress:
+    def _tell(self, peer: SocketPeer, value: bytes | None, headers: Headers) -> ClientAddress:
         door = self._door
         ported = value is not None and names_port(value)
         # 1. The peer must be the socket's own, and one of our proxies: else it is the client, whatever headers say.
@@ -127,13 +125,14 @@ class FromList(ABC):
                 return door.unknown
         else:
             host, port = peer
+            direct = door.seen[host] if host in door.seen else door.meet(host)
             if (
                 port == 0
                 or (value is not None and ported and rewritten(host, port, value))
-                or (beside is not None and rewritten(host, port, beside))
+                # Servers that take a peer of ours from Forwarded leave port 0: then only the list that is read counts.
+                or ((direct is not None or not self._quick) and self._is_beside(host, port, headers))
             ):
                 return door.refused
-            direct = door.seen[host] if host in door.seen else door.meet(host)
             if direct is not None:
                 return direct
         # 2. A proxy that forwards nobody: its own request, or one that adds no header. Not a guess.
@@ -142,12 +141,17 @@ class FromList(ABC):
         # 3. The walk, once per distinct header.
         kept = self._ported if ported else self._plain
         known = kept.get(value)
-        if known is not None:
-            return known
-        address = self._walk(value)
-        if address is None:
-            return keep(kept, value, door.unknown)
-        return keep(kept, value, _tuple(ClientAddress, (address, self.name, None)))
+        if known is None:
+            address = self._walk(value)
+            known = door.unknown if address is None else _tuple(ClientAddress, (address, self.name, None))
+            keep(kept, value, known)
+        return known
+
+    def _is_beside(self, host: str, port: int, headers: Headers) -> bool:
+        """Whether the peer stands in the list that is not read here."""
+        other = self._list.other
+        lines = [line for name, line in headers if name == other]
+        return bool(lines) and rewritten(host, port, b",".join(lines))
 
     @abstractmethod
     def _walk(self, value: bytes) -> str | None:

@@ -49,7 +49,6 @@ _PAIR: Final = re.compile(
     re.VERBOSE,
 )
 _PARTS: Final = re.compile(rb"[,;]")
-_PORT: Final = re.compile(rb"\]:|(?:\A|[,;])[^,;:]*+:[^,;:]*+(?:[,;]|\Z)")  # in brackets, or the only colon of a part
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _HIDDEN_PORT: Final = re.compile(rb":_[0-9A-Za-z._-]+\Z")
 
@@ -161,7 +160,15 @@ LISTS: Final = {
 
 def names_port(header: bytes) -> bool:
     """Whether any element of either list may name a port, so that a server could have taken the peer from it."""
-    return b":" in header and _PORT.search(header) is not None
+    if b":" not in header:
+        return False
+    if b"]:" in header:
+        return True
+    # A loop over few parts: a pattern would be tried at each byte of an IPv6 address.
+    for part in _PARTS.split(header) if b";" in header else header.split(b","):  # noqa: SIM110
+        if part.count(b":") == 1:
+            return True
+    return False
 
 
 def rewritten(host: str, port: int, header: bytes) -> bool:

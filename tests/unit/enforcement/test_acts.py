@@ -31,7 +31,7 @@ Worlds = Callable[..., Any]
 
 
 def pin(world: Any, subject: str, home: str) -> Pin:
-    return Pin(world.point._digest(subject), home, (), "ab" * 16, "test", world.policy.digest, 0)
+    return Pin(world.point.perception.digest(subject), home, (), "ab" * 16, "test", world.policy.digest, 0)
 
 
 async def test_an_act_leaves_an_intent_before_and_an_outcome_after(world: Any) -> None:

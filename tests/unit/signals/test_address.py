@@ -153,8 +153,13 @@ def test_a_rewritten_peer_is_a_problem_on_a_known_header_too() -> None:
             assert strategy.client(("10.0.0.1", 0), forwarded(value)).problem is Reason.PEER_REWRITTEN
             moved = strategy.client(("10.0.0.1", 77), forwarded(value)).problem
             assert (moved is Reason.PEER_REWRITTEN) is ("10.0.0.1:77" in value)
-            beside = [*forwarded(value), (b"forwarded", b'for="10.0.0.1:4000"')]
-            assert strategy.client(PROXY, beside).problem is Reason.PEER_REWRITTEN
+    # Whichever list is read, X-Forwarded-For is the one that servers take a peer with its port from.
+    reading = RightmostTrustedRange(TRUSTED, header="forwarded")
+    lines = [(b"forwarded", b"for=14.160.0.1")]
+    for _ in range(2):
+        assert reading.client(PROXY, lines).address == "14.160.0.1"
+        beside = [*lines, *forwarded("10.0.0.1:4000")]
+        assert reading.client(PROXY, beside).problem is Reason.PEER_REWRITTEN
 
 
 def test_a_port_that_another_element_ends_with_is_no_rewriting() -> None:
