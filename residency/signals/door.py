@@ -114,6 +114,8 @@ class FromList(ABC):
                 known = self._plain.get(value)
                 if known is not None:
                     return known
+                if b":" not in value:
+                    return self._learn(self._plain, value)
         return self._tell(peer, value, headers)
 
     def _tell(self, peer: SocketPeer, value: bytes | None, headers: Headers) -> ClientAddress:
@@ -141,11 +143,12 @@ class FromList(ABC):
         # 3. The walk, once per distinct header.
         kept = self._ported if ported else self._plain
         known = kept.get(value)
-        if known is None:
-            address = self._walk(value)
-            known = door.unknown if address is None else _tuple(ClientAddress, (address, self.name, None))
-            keep(kept, value, known)
-        return known
+        return self._learn(kept, value) if known is None else known
+
+    def _learn(self, kept: dict[bytes, ClientAddress], value: bytes) -> ClientAddress:
+        address = self._walk(value)
+        found = self._door.unknown if address is None else _tuple(ClientAddress, (address, self.name, None))
+        return keep(kept, value, found)
 
     def _is_beside(self, host: str, port: int, headers: Headers) -> bool:
         """Whether the peer stands in the list that is not read here."""
