@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
+BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -34,8 +35,9 @@ check: $(DEV_STAMP)  ## lint, format, types, import layers
 	@echo "==> import layers"
 	@$(BIN)/lint-imports
 
-bench: $(DEV_STAMP)  ## what the middleware costs beside a bare app and two no-op middlewares
-	@$(BIN)/python -m benchmarks.middleware $(BENCH_ARGS)
+bench: $(BENCH_STAMP)  ## what each part costs beside its peers (some minutes); BENCH_ARGS="stage --quick"
+	@scripts/test-tiers $(BIN)/python
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 deep: $(DEV_STAMP)  ## long property and fault runs
 	@scripts/test-tiers $(BIN)/python
@@ -57,3 +59,8 @@ $(DEV_STAMP): pyproject.toml | $(BIN)/python
 	@echo "==> installing residency with its development tools into $(VENV) (a minute or two the first time)"
 	@$(PIP) install --editable '.[dev]'
 	@touch $@ $(DEMO_STAMP)
+
+$(BENCH_STAMP): $(DEV_STAMP)
+	@echo "==> installing the peers that are measured beside us into $(VENV) (some are built by a C compiler)"
+	@$(PIP) install --editable '.[bench]'
+	@touch $@

@@ -1,0 +1,45 @@
+"""Every benchmark, one after the other: addresses, strategy, pins, stage, middleware. What cannot run here is said.
+
+    python -m benchmarks [NAME…] [--quick]
+
+Each compares its variants within one run of its own; compare figures within one table only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from typing import Final
+
+NAMES: Final = {
+    "addresses": "the country of an address, beside seven other ways",
+    "strategy": "the client's address, beside the package forwarded",
+    "pins": "a subject's pin, beside a question to Redis",
+    "stage": "from headers to finding, beside a bare Starlette request",
+    "middleware": "the whole middleware, in process and under uvicorn",
+}
+
+
+def main() -> None:
+    """Run what is asked for; exit 1 where one did not run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="few short rounds, to see that all of it works")
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark is called {unknown[0]}; there are {', '.join(NAMES)}")
+    failed = []
+    for number, name in enumerate(options.names or NAMES, 1):
+        print(f"==> {number}/{len(options.names or NAMES)} {name}: {NAMES[name]}", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if options.quick else [])]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"NOT RUN to its end: {', '.join(failed)} (above is why; peers come with pip install -e '.[bench]')")
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
