@@ -89,8 +89,9 @@ def open_detail(country: str, record: bytes, key: bytes) -> tuple[str, bytes]:
 def recent_pins(journal: Path, country: str, key: bytes, since: int) -> dict[str, Pin]:
     """The newest pin of each subject that a country's detail tells of since `since` (microseconds, UTC), by subject.
 
-    `journal` is the folder of the country's journal, whose slots may be in use. What does not open is passed over: it
-    is of another key, or half written. Takes time: not for an event loop. Raises: JournalFailed.
+    Within one life of a subject (one alias) the higher version is the newer, between lives the later. `journal`
+    is the folder of the country's journal, whose slots may be in use. What does not open is passed over: it is of
+    another key, or half written. Takes time: not for an event loop. Raises: JournalFailed.
     """
     found: dict[str, Pin] = {}
     try:
@@ -101,11 +102,15 @@ def recent_pins(journal: Path, country: str, key: bytes, since: int) -> dict[str
                     if pin is None or pin.at < since:
                         continue
                     known = found.get(pin.subject)
-                    if known is None or known.version < pin.version:
+                    if known is None or _newer(pin, known):
                         found[pin.subject] = pin
     except OSError as error:
         raise JournalFailed("the detail journal cannot be read") from error
     return found
+
+
+def _newer(pin: Pin, known: Pin) -> bool:
+    return pin.version > known.version if pin.alias == known.alias else pin.at > known.at
 
 
 def _since(segments: Sequence[Path], since: int) -> Iterator[Path]:

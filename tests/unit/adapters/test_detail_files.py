@@ -81,3 +81,14 @@ def test_the_newest_pins_of_late_come_back_from_journals_in_use_and_let_go(tmp_p
     assert recent_pins(tmp_path, "VN", bytes(32), 0) == {}  # another key opens nothing
     assert recent_pins(tmp_path / "no such journal", "VN", key, 0) == {}
     first.close()
+
+
+def test_a_subject_that_was_forgotten_and_came_back_has_the_pin_of_its_newer_life(tmp_path: Path) -> None:
+    key = KEYS.secret("detail-vn")
+    journal = JournalFiles(tmp_path).open()
+    details = DetailFiles({"VN": journal}, lambda country: key, os.urandom)
+    forgotten, back = replace(PIN, version=3, at=2_000), replace(PIN, alias="e9" * 16, at=3_000)
+    for number, pin in enumerate([forgotten, back]):
+        details.append("VN", f"0.{number}", format_detail({"pin": format_pin(pin)}, bytes(16)))
+    journal.close()
+    assert recent_pins(tmp_path, "VN", key, 0) == {"d1": back}
