@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line."""
-    from residency.cli.app import app
+    from residency.cli.app import app_for
 
-    app()
+    app_for(sys.argv[1:])()

@@ -1,37 +1,55 @@
-"""All commands joined: nothing in, the typer application out."""
+"""The commands joined: the arguments in, the typer application that serves them out.
+
+A command's module is imported when it is asked for: all of them together take most of a second, which every `locate` in
+a script would wait for.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 
 import residency
-from residency.cli.audit import audit_app
-from residency.cli.check import check
-from residency.cli.demo import demo
-from residency.cli.doctor import doctor
-from residency.cli.explain import explain
-from residency.cli.init import init
-from residency.cli.locate import locate
-from residency.cli.pin import app as pin_app
-from residency.cli.routes import routes
-from residency.cli.status import status
 
-__all__ = ["app"]
+__all__ = ["COMMANDS", "app_for"]
 
-app = typer.Typer(
-    name="residency",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Data residency for Python ASGI APIs: whose law covers a person, where their data may rest, and proof of it.",
-)
-for command in (demo, init, check, explain, locate, routes, status, doctor):
-    app.command(command.__name__)(command)
-app.add_typer(audit_app, name="audit")
-app.add_typer(pin_app, name="pin")
+COMMANDS: Final = {
+    "demo": "demo",
+    "init": "init",
+    "check": "check",
+    "explain": "explain",
+    "locate": "locate",
+    "routes": "routes",
+    "status": "status",
+    "doctor": "doctor",
+    "audit": "audit_app",
+    "pin": "pin_app",
+}
+"""By name, what its module `residency.cli.<name>` calls it: a function, or an application of several commands."""
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The application with the one command that `arguments` ask for, or with all, to tell what there is."""
+    app = typer.Typer(
+        name="residency",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Data residency for Python ASGI APIs: whose law covers a person, where data may rest, and proof of it.",
+    )
+    asked = arguments[0] if arguments else ""
+    for name in [asked] if asked in COMMANDS else COMMANDS:
+        command = getattr(import_module(f"residency.cli.{name}"), COMMANDS[name])
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    app.callback()(_root)
+    return app
 
 
 def _version(value: bool) -> None:
@@ -40,7 +58,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")

@@ -18,9 +18,9 @@ from residency.enforcement.request import subject_id
 from residency.errors import ResidencyError, StaleVersion
 from residency.model import Pin, SubjectId
 
-__all__ = ["app"]
+__all__ = ["pin_app"]
 
-app = typer.Typer(
+pin_app = typer.Typer(
     no_args_is_help=True,
     help="A subject's remembered home: show it, or move it by an operator's act.",
     rich_markup_mode=None,
@@ -33,7 +33,7 @@ T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
-@app.command()
+@pin_app.command()
 def show(policy: Policy, as_json: Json = False) -> None:
     """Show the home of the subject whose id is read from stdin, so that no id stands in a shell's history.
 
@@ -53,7 +53,7 @@ def show(policy: Policy, as_json: Json = False) -> None:
     _print(pin, as_json=as_json)
 
 
-@app.command()
+@pin_app.command()
 def move(
     policy: Policy,
     to: Annotated[str, typer.Option("--to", help="The new home: the place of a region.", metavar="VN")],

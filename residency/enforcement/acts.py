@@ -325,12 +325,12 @@ class Act:
         """
         here = self._current
         try:
-            here.point.refresh(here)
+            await here.point.renew(here)
             verdict = here._check_sink(self.sink)
+            if self.operation in _CHANGES and self.operation is not Operation.ERASE:
+                await self._remember(verdict)
+            self._check_home(verdict)
             if self.operation in _CHANGES:
-                if self.operation is not Operation.ERASE:
-                    await self._remember(verdict)
-                self._check_home(verdict)
                 await here.point.recorder.durable(self._seq)
                 if not self._confirmed:
                     self._confirmed = True
@@ -350,7 +350,8 @@ class Act:
             here.point.metrics.contradicted()
 
     def _check_home(self, verdict: SinkVerdict) -> None:
-        """Refuse where the subject got another home since this sink was chosen: nobody would look for data here."""
+        """Refuse where the subject got another home since this sink was chosen: nobody would look for data here, and
+        what is not found here may be there."""
         here, before = self._current, self._pin
         pin = here.pin
         if pin is None or (before is not None and before.home == pin.home) or here.decision.mode == "observe":

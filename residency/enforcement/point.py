@@ -32,7 +32,7 @@ from residency.errors import (
     Unavailable,
     UsageError,
 )
-from residency.model import Activity, Decision, Reason, SubjectId
+from residency.model import Activity, Decision, Pin, Reason, SubjectId
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
 from residency.signals.country import NetworkSource
@@ -195,18 +195,14 @@ class EnforcementPoint:
         here.client = client
         if not seen.known:
             return here
-        if seen.pin is not None:
-            here.pin = seen.pin
-            if self.homes.is_stale():
-                here.note = STALE_PIN
-                self.metrics.stale_pin()
+        self._remember(here, seen.pin)
         self._decide(here)
         return self._conclude(here)
 
     async def settle(self, here: Current) -> Current | Refusal | None:
         """Finish an admission whose pin had to be fetched. Raises: as `admit`."""
         try:
-            here.pin = await self.homes.fetch(here.subject_digest)
+            self._remember(here, await self.homes.fetch(here.subject_digest))
         except PinsUnavailable as error:
             return self._refuse_early(here.activity, Reason.PINS_UNAVAILABLE, str(error))
         self._decide(here)
@@ -250,24 +246,26 @@ class EnforcementPoint:
         said = identity(claims, OWN_NAMES, verified=verified, source="app")
         digest = self.digest(subject)
         # Fetched before anything changes: a subject whose pin cannot be read must not pass for one without a pin.
-        here.become(subject, digest, await self.homes.fetch(digest), said)
+        pin = await self.homes.fetch(digest)
+        here.become(subject, digest, pin, said)
+        self._remember(here, pin)
         self._decide(here)
         self.metrics.decided(here.decision)
         if not here.decision.permitted:
             raise here.refused(counted=True)
-        self.recorder.decision(here.decision, here.alias, here.detail, note="identified")
+        self.recorder.decision(here.decision, here.alias, here.detail, note=here.note or "identified")
         here.recorded()
 
     async def about(self, here: Current, subject: SubjectId) -> Current:
         """A Current for another subject under the same activity, judged by that subject's pin alone."""
         detail = {**here.detail, "account": subject.value}
         other = Current(self, here.activity, here.params, subject, (), frozenset(), detail, here.trail)
-        other.pin = await self.homes.fetch(other.subject_digest)
+        self._remember(other, await self.homes.fetch(other.subject_digest))
         self._decide(other)
         self.metrics.decided(other.decision)
         if not other.decision.permitted:
             raise other.refused(counted=True)
-        self.recorder.decision(other.decision, other.alias, other.detail, note="about")
+        self.recorder.decision(other.decision, other.alias, other.detail, note=other.note or "about")
         other.recorded()
         return other
 
@@ -279,7 +277,16 @@ class EnforcementPoint:
         if here.subject_digest is not None:
             pin, known = self.homes.peek(here.subject_digest)
             if known:
-                here.pin = pin
+                self._remember(here, pin)
+        self._decide(here)
+
+    async def renew(self, here: Current) -> None:
+        """As `refresh`, and a pin that is not held here is asked for: it may be missing because it was just changed.
+
+        Raises: PinsUnavailable.
+        """
+        if here.subject_digest is not None:
+            self._remember(here, await self.homes.fetch(here.subject_digest))
         self._decide(here)
 
     def digest(self, subject: SubjectId) -> str:
@@ -287,6 +294,14 @@ class EnforcementPoint:
         return self.perception.digest(subject.value)
 
     # -- steps -------------------------------------------------------------------------------------------------
+
+    def _remember(self, here: Current, pin: Pin | None) -> None:
+        """Take in the pin as it is read now, and say so where it came from a copy whose store is not heard of."""
+        here.pin = pin
+        stale = pin is not None and self.homes.is_stale()
+        if stale and here.note is None:
+            self.metrics.stale_pin()
+        here.note = STALE_PIN if stale else None
 
     def _decide(self, here: Current) -> None:
         finding = self.perception.finding(here.signals, here.pin)

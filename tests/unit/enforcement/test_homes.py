@@ -13,9 +13,9 @@ from residency.adapters.entropy_seeded import UnsafeSeededEntropy
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.pins_memory import PinsMemory
 from residency.audit.detail import commit, parse_detail
-from residency.errors import PinsUnavailable, StaleVersion
+from residency.errors import PinsUnavailable, Refused, StaleVersion
 from residency.jurisdiction.pinned import parse_pin
-from residency.model import Anchor, Pin, Trust
+from residency.model import Anchor, Operation, Pin, Trust
 from residency.observe import names
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +29,20 @@ class StalePins(PinsMemory):
     def is_stale(self) -> bool:
         """So it is."""
         return True
+
+
+class LetGo(PinsMemory):
+    """Pins of which this process holds nothing once `gone`: the store has just said that they changed."""
+
+    __slots__ = ("gone",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone = False
+
+    def peek(self, subject: str) -> tuple[Pin | None, bool]:
+        """(None, False) once they are gone."""
+        return (None, False) if self.gone else super().peek(subject)
 
 
 class LosesWrites(PinsMemory):
@@ -139,3 +153,36 @@ async def test_a_pin_from_a_copy_whose_store_is_away_is_counted_and_said_in_the_
         pass
     assert world.entries[-1].note == "stale_pin"
     assert world.metrics.value(names.PINS_STALE) == 1
+
+
+@pytest.mark.parametrize(("method", "operation"), [("GET", Operation.READ), ("POST", Operation.WRITE)])
+async def test_an_act_reads_a_home_that_was_moved_and_let_go_of_while_its_request_ran(
+    make_world: Worlds, method: str, operation: Operation
+) -> None:
+    pins = LetGo()
+    world = make_world(pins=pins)
+    pin = await write(world)
+    with world.request(method, "/people", who="an") as here:
+        # By another instance: the push that tells of it empties the copy here and says no more than that.
+        await pins.put(dataclasses.replace(pin, home="SG", version=2))
+        pins.gone = True
+        act = here.begin("people", "vn", operation=operation)
+        with pytest.raises(Refused, match="another home"):
+            await act.confirm()
+    assert here.pin.version == 2
+    assert world.acts()[-1] == ("vn", "failed")
+
+
+async def test_a_stale_pin_is_said_wherever_a_pin_is_taken_in(make_world: Worlds) -> None:
+    world = make_world(pins=StalePins())
+    await write(world)
+    with world.request("POST", "/sign-up") as here:
+        await here.identify("an", {}, verified=False)
+        assert world.entries[-1].note == "stale_pin"
+        here.begin("people", "vn").outcome("failed")
+        assert world.intents[-1][0].note == "stale_pin"
+        await here.about("an")
+        assert world.entries[-1].note == "stale_pin"
+        await here.identify("binh", {}, verified=False)
+        assert world.entries[-1].note == "identified"  # of whom there is no pin to be stale
+    assert world.metrics.value(names.PINS_STALE) == 2

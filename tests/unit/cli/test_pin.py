@@ -1,0 +1,105 @@
+"""`residency pin`: the home is shown without an id, and moves once, with a reason, when its data is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anyio
+import pytest
+from typer.testing import CliRunner
+
+from residency.audit.entry import Entry, parse_entry
+from residency.audit.journal import RECORDS_AT, scan
+from residency.bootstrap import build
+from residency.cli.pin import pin_app
+from residency.model import Anchor, Pin, SubjectId, Trust
+from tests.world import write_deployment
+
+DEPLOYMENT = """
+sinks:
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+stores: {people: [sg, vn]}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "sqlite:///./pins.db"}
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+"""
+MOVE = ("--to", "VN", "--reason", "ticket 1234", "--data-is-there")
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A deployment in which `an` has a home in Singapore."""
+    file = write_deployment(tmp_path, DEPLOYMENT)
+
+    async def pin() -> None:
+        runtime = build(file)
+        runtime.open()
+        digest = runtime.point.digest(SubjectId("an"))
+        anchors = ((Anchor.TERRITORY, "SG", Trust.NETWORK),)
+        await runtime.point.homes.pins.put(Pin(digest, "SG", anchors, "ab" * 16, "first_write", "0" * 64, 1))
+        await runtime.aclose()
+
+    anyio.run(pin)
+    return file
+
+
+def run(policy: Path, *args: str, subject: str = "an") -> tuple[int, str]:
+    result = CliRunner().invoke(pin_app, [args[0], "--policy", str(policy), *args[1:]], input=f"{subject}\n")
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def entries(policy: Path) -> list[Entry]:
+    found = []
+    for segment in sorted((policy.parent / "audit" / "journal").glob("*/*.seg")):
+        found += [parse_entry(bytes(r.payload)) for r in scan(segment.read_bytes(), RECORDS_AT, None).records]
+    return found
+
+
+def test_a_pin_is_shown_without_the_subjects_id_or_digest(policy: Path) -> None:
+    code, output = run(policy, "show", "--json")
+    assert code == 0
+    told = json.loads(output)
+    assert (told["home"], told["version"], told["set_by"]) == ("SG", 1, "first_write")
+    assert told["remembers"] == [{"anchor": "territory", "place": "SG", "trust": "network"}]
+    assert "subject" not in told
+    assert "home SG, version 1" in run(policy, "show")[1]
+
+
+def test_a_subject_without_a_pin_exits_1(policy: Path) -> None:
+    assert run(policy, "show", subject="binh")[0] == 1
+    assert run(policy, "move", *MOVE, subject="binh")[0] == 1
+
+
+def test_an_operators_move_is_an_act_with_its_reason_in_the_log(policy: Path) -> None:
+    assert run(policy, "move", *MOVE)[0] == 0
+    code, output = run(policy, "show", "--json")
+    assert code == 0
+    assert (json.loads(output)["home"], json.loads(output)["version"]) == ("VN", 2)
+    (intent,) = [entry for entry in entries(policy) if entry.operation == "pin" and entry.kind == "intent"]
+    assert (intent.note, intent.region) == ("operator: ticket 1234", "VN")
+    assert [entry.act for entry in entries(policy) if entry.of == intent.id] == ["committed"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--to", "VN", "--reason", "ticket 1234"),
+        ("--to", "VN", "--reason", "x", "--data-is-there"),
+        ("--to", "VN", "--reason", "an@example.org", "--data-is-there"),
+        ("--to", "DE", "--reason", "ticket 1234", "--data-is-there"),
+    ],
+    ids=["before the data", "no reason", "a reason with a person in it", "a place of no region"],
+)
+def test_a_move_that_is_not_meant_so_moves_nothing(policy: Path, args: tuple[str, ...]) -> None:
+    assert run(policy, "move", *args)[0] == 2
+    assert json.loads(run(policy, "show", "--json")[1])["version"] == 1
+
+
+def test_no_subject_and_no_policy_are_wrong_use(policy: Path) -> None:
+    assert run(policy, "show", subject="")[0] == 2
+    assert run(policy.with_name("none.yaml"), "show")[0] == 2
