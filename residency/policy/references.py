@@ -6,15 +6,15 @@ wrong type here is pydantic's to report and is passed over.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 
-from residency.errors import Problem
+from residency.errors import AddressError, Problem
 from residency.policy.activities import parse_template, shape
 from residency.policy.build import parse_date
 from residency.policy.problems import at, nearest
 from residency.policy.words import ROUTE
 from residency.policy.yamldoc import Path, Value, YamlDoc
+from residency.signals.inet import Ranges
 
 __all__ = ["METHODS", "deployment_references", "law_references", "register_references"]
 
@@ -102,6 +102,13 @@ def _names(doc: YamlDoc) -> Iterator[Problem]:
             yield doc.problem((*activity, "subject"), f"subject `{subject}` needs signals.identity.jwt")
 
 
+_USELESS = {
+    "peer": ("trusted", "header", "count", "unix"),
+    "server": ("trusted", "header", "count", "unix"),
+    "single_header": ("count",),
+    "rightmost_trusted_range": ("count",),
+    "unsafe_leftmost_non_private": ("trusted", "count", "unix"),
+}
 _FORWARDING = ("rightmost_trusted_count", "rightmost_trusted_range", "unsafe_leftmost_non_private")
 
 
@@ -114,11 +121,9 @@ def _addresses(doc: YamlDoc) -> Iterator[Problem]:
     has_proxies = trusted not in (None, []) or given.get("unix") is True
     if strategy in ("rightmost_trusted_range", "single_header") and not has_proxies:
         yield doc.problem(base, f"{strategy} needs `trusted`: the ranges that your own proxies have")
-    elif strategy in ("peer", "server"):
-        for key in ("trusted", "header", "count", "unix"):
-            if given.get(key) not in (None, [], False):
-                message = f"strategy `{strategy}` reads no forwarding header: leave `{key}` out"
-                yield doc.problem((*base, key), message)
+    for key in _USELESS.get(strategy if isinstance(strategy, str) else "", ()):
+        if given.get(key) not in (None, [], False):
+            yield doc.problem((*base, key), f"strategy `{strategy}` does not use `{key}`: leave it out")
     if strategy == "single_header" and header is None:
         yield doc.problem(base, "single_header needs `header`: the one that your proxy sets, such as cf-connecting-ip")
     elif strategy == "single_header" and header in ("x-forwarded-for", "forwarded"):
@@ -127,17 +132,14 @@ def _addresses(doc: YamlDoc) -> Iterator[Problem]:
         yield doc.problem((*base, "header"), f"expected x-forwarded-for or forwarded, got `{header}`")
     if strategy == "rightmost_trusted_count" and given.get("count") is None:
         yield doc.problem(base, "rightmost_trusted_count needs `count`: how many of your own proxies stand in a row")
-    elif strategy not in ("rightmost_trusted_count", "peer", "server") and given.get("count") is not None:
-        yield doc.problem((*base, "count"), "`count` is for rightmost_trusted_count")
     for index, text in enumerate(trusted if isinstance(trusted, list) else []):
         if isinstance(text, str) and "${" not in text:
             try:
-                network = ipaddress.ip_network(text, strict=True)
-            except ValueError:
-                message = f"expected a range such as 10.0.0.0/8 without host bits, got `{text}`"
-                yield doc.problem((*base, "trusted", index), message)
+                Ranges((text,))
+            except AddressError as error:
+                yield doc.problem((*base, "trusted", index), f"expected a range such as 10.0.0.0/8: {error}")
                 continue
-            if network.prefixlen == 0:
+            if text.endswith("/0"):
                 message = f"`{text}` trusts everybody, so anybody could say any address: name your own proxies' ranges"
                 yield doc.problem((*base, "trusted", index), message)
 
