@@ -299,6 +299,8 @@ class AddressData(Generic[C]):
         if old is not None:
             self.outcomes["taken"] += 1
             _log.info("address data: `%s`, built %s, is in force", table.meta["source"], date_text(self.built_at))
+        if self._is_stale:
+            self._say_stale()
 
     def _weigh(self) -> None:
         """Let age have its effect."""
@@ -308,8 +310,11 @@ class AddressData(Generic[C]):
                 self._is_stale = not self._is_stale
                 self._answers = self._answering(table)
                 if self._is_stale:
-                    what = "is refused" if self._stale_is == "refuse" else "gives hints only"
-                    _log.warning("address data: what was built %s is too old, and %s", date_text(self.built_at), what)
+                    self._say_stale()
+
+    def _say_stale(self) -> None:
+        what = "is refused" if self._stale_is == "refuse" else "gives hints only"
+        _log.warning("address data: what was built %s is too old, and %s", date_text(self.built_at), what)
 
     def _too_old(self, table: AddressTable) -> bool:
         age = self._now() - _built_at(table.meta) * _SECOND

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from residency.asgi.server_settings import rewriting
 from residency.bootstrap import Residency, build
-from residency.errors import ResidencyError, Unavailable
+from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable
 
 __all__ = ["doctor"]
 
@@ -37,7 +37,7 @@ def doctor(
     policy: Annotated[Path, typer.Option("--policy", help="the deployment file", metavar="FILE")],
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:
-    """Look at a deployment as it would run here: policy, peer address, address data, sinks, folders, room on disk.
+    """Look at a deployment as it would run here: policy, peer, address data, identity keys, sinks, folders, disk.
 
     Opens every sink as a server's start does, so a SQLite sink that is not there yet is made. Exit 0 where nothing is
     bad, 1 otherwise.
@@ -51,9 +51,11 @@ def doctor(
         if as_json:
             typer.echo(json.dumps({"level": finding.level, "what": finding.what, "mend": finding.mend}))
         else:
-            console.print(f"{marks[finding.level]} {finding.what}", highlight=False)
+            # What others wrote is no markup: 'residency[http]' is to be read whole, and not folded into a log's lines.
+            console.print(marks[finding.level], end=" ")
+            console.print(finding.what, markup=False, highlight=False, soft_wrap=True)
             if finding.mend:
-                console.print(f"     mend: {finding.mend}", highlight=False)
+                console.print(f"     mend: {finding.mend}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1 if any(f.level == "bad" for f in found) else 0)
 
 
@@ -66,12 +68,8 @@ def _examine(policy: Path) -> Iterator[_Finding]:
     deployment = runtime.policy.deployment
     yield _Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")
     yield from _peer(runtime)
-    age = runtime.network.age_seconds() / 86_400
-    if age > _DATA_AGE_DAYS:
-        mend = "name a newer country mmdb in signals.geoip (ip-location-db, DB-IP, MaxMind), or a newer release of ours"
-        yield _Finding("warn", f"the address data is {age:.0f} days old", mend)
-    else:
-        yield _Finding("ok", f"the address data is {age:.0f} days old")
+    yield from _addresses(runtime)
+    yield from _identity(runtime)
     if deployment.assume is not None:
         yield _Finding("warn", f"dev.assume is {deployment.assume}: only loopback is served", "remove `dev:`")
     if deployment.unclassified == "permit":
@@ -84,6 +82,41 @@ def _examine(policy: Path) -> Iterator[_Finding]:
         *details,
     ):
         yield from _folder(name, runtime.path(folder), journal)
+
+
+def _addresses(runtime: Residency) -> Iterator[_Finding]:
+    network = runtime.network
+    try:
+        age = network.age_seconds() / 86_400
+    except AddressDataUnavailable as error:
+        yield _Finding("bad", f"address data: {error}", "bring that file back whole; none is in force from before")
+        return
+    mend = "name a newer country mmdb in signals.geoip (ip-location-db, DB-IP, MaxMind), or a newer release of ours"
+    if network.is_stale:
+        effect = "it is refused" if runtime.deployment.signals.geoip.stale == "refuse" else "it gives hints only"
+        yield _Finding("warn", f"the address data is {age:.0f} days old, beyond geoip.max_age: {effect}", mend)
+    elif age > _DATA_AGE_DAYS:
+        yield _Finding("warn", f"the address data is {age:.0f} days old", mend)
+    else:
+        yield _Finding("ok", f"the address data is {age:.0f} days old")
+    for outcome, times in network.outcomes.items():
+        if times and outcome != "taken":
+            what = f"the address data on disk is not taken ({outcome}); what was in force stays"
+            yield _Finding("warn", what, "the line on stderr names the file; docs/how-to/address-data.md has the rules")
+
+
+def _identity(runtime: Residency) -> Iterator[_Finding]:
+    keys = runtime.identity_keys
+    if keys is None:
+        return
+    try:
+        keys.start()
+    except KeysUnavailable as error:
+        yield _Finding("bad", f"identity keys: {error}", "look at signals.identity.jwt.jwks")
+    else:
+        yield _Finding("ok", "the identity keys can be read")
+    finally:
+        keys.stop()
 
 
 def _folder(name: str, place: Path, journal: bool) -> Iterator[_Finding]:

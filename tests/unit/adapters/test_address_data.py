@@ -224,6 +224,13 @@ def torn() -> dict[str, bytes]:
     }
 
 
+def test_data_that_is_too_old_when_it_is_opened_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.clock.advance(30 * DAY)
+    world.data().open()
+    (record,) = caplog.records
+    assert (record.levelname, "is too old, and gives hints only" in record.message) == ("WARNING", True)
+
+
 @pytest.mark.parametrize("name", torn())
 def test_a_torn_write_stays_out_and_is_told_once(world: World, caplog: pytest.LogCaptureFixture, name: str) -> None:
     data = world.data()

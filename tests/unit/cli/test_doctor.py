@@ -107,3 +107,45 @@ def test_a_sink_that_was_not_there_is_told_once_since_it_may_be_a_wrong_path(pol
     assert code == 0
     assert found["sink files was not there and has been made, empty"] == "warn"
     assert "sink files was not there and has been made, empty" not in run(policy)[1]
+
+
+def test_address_data_that_cannot_be_opened_is_bad_and_names_file_and_line(policy: Path) -> None:
+    (policy.parent / "own.txt").write_text("203.0.113.0/24 relay\n203.0.114.0/24 rellay\n")
+    policy.write_text(POLICY.replace("signals: {", "signals: {networks: {lists: [own.txt]}, "))
+    code, found = run(policy)
+    assert (code, levels(found, "own.txt:2: ")) == (1, {"bad"})
+    assert levels(found, "keys folder") == {"ok"}
+
+
+def test_address_data_on_disk_that_is_not_taken_is_a_warning(policy: Path) -> None:
+    listed = policy.parent / "own.txt"
+    listed.write_text("203.0.113.0/24 relay\n")
+    policy.write_text(POLICY.replace("signals: {", "signals: {networks: {lists: [own.txt]}, "))
+    run(policy)
+    listed.write_text("203.0.113.0/24 rellay\n")
+    code, found = run(policy)
+    assert (code, levels(found, "is not taken (torn)")) == (0, {"warn"})
+
+
+def test_address_data_beyond_its_age_says_what_follows(policy: Path) -> None:
+    policy.write_text(POLICY.replace("signals: {", "signals: {geoip: {max_age: 1 s, stale: refuse}, "))
+    assert levels(run(policy)[1], "beyond geoip.max_age: it is refused") == {"warn"}
+
+
+def test_identity_keys_are_read(policy: Path) -> None:
+    policy.write_text(POLICY.replace("signals: {", "signals: {identity: {jwt: {jwks: keys.json, audience: a}}, "))
+    keys = policy.parent / "keys.json"
+    key = {"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    keys.write_text(json.dumps({"keys": [key]}))
+    assert levels(run(policy)[1], "identity keys can be read") == {"ok"}
+    policy.write_text(policy.read_text().replace("keys.json", '"http://127.0.0.1:9/keys.json"'))  # nobody is there
+    code, found = run(policy)
+    assert (code, levels(found, "identity keys: ")) == (1, {"bad"})
+
+
+def test_words_in_brackets_are_shown_and_no_line_is_folded(policy: Path) -> None:
+    word = "[red]" + "x" * 80
+    policy.write_text(f"{POLICY}\n'{word}': 1\n")
+    shown = CliRunner().invoke(app, ["--policy", str(policy)]).output.splitlines()
+    assert word in shown[0]
+    assert shown[1].startswith("     mend: ")
