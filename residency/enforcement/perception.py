@@ -23,6 +23,9 @@ from residency.signals.peer import ClientAddress, Strategy
 __all__ = ["Perception", "Seen"]
 
 _BOUND: Final = 65_536
+# What is larger is computed anew: it is no common case, and would let a client fill memory.
+_KEPT_PLACES: Final = 16  # of signals and pin
+_KEPT_TEXT: Final = 128  # characters
 _tuple: Final = tuple.__new__
 _NOTHING: Final = frozenset[str]()
 
@@ -129,7 +132,9 @@ class Perception:
         if digest is None:
             if len(self._digests) >= _BOUND:
                 self._digests.clear()
-            digest = self._digests[subject] = self._digest(subject)
+            digest = self._digest(subject)
+            if len(subject) <= _KEPT_TEXT:
+                self._digests[subject] = digest
         return digest
 
     def _is_ours(self, host: str) -> bool:
@@ -137,7 +142,9 @@ class Perception:
         if known is None:
             if len(self._peers) >= _BOUND:
                 self._peers.clear()
-            known = self._peers[host] = self._trusted_peer(host)
+            known = self._trusted_peer(host)
+            if len(host) <= _KEPT_TEXT:  # a server may have taken it from a header
+                self._peers[host] = known
         return known
 
     def finding(self, signals: tuple[Signal, ...], pin: Pin | None) -> Finding:
@@ -148,6 +155,8 @@ class Perception:
         held = self._held.get((id(signals), id(anchors)))
         if held is not None and held[0] is signals and held[1] is anchors:
             return held[2]
+        if len(signals) + (0 if anchors is None else len(anchors)) > _KEPT_PLACES:
+            return resolve(signals, pin, self._presume)
         finding = self._findings.get((signals, anchors))
         if finding is None:
             if len(self._findings) >= _BOUND:
