@@ -40,7 +40,7 @@ from residency.bootstrap import Residency
 from residency.errors import UsageError
 from residency.model.place import COUNTRIES
 from residency.policy.parsed import DeploymentDoc
-from residency.policy.parsed_signals import GeoipDoc, JwtDoc, PinsDoc, Secret
+from residency.policy.parsed_signals import ClientAddressDoc, GeoipDoc, JwtDoc, PinsDoc, Secret
 from residency.signals.identity import ClaimMap
 
 __all__ = ["Kit", "Person", "Went", "person"]
@@ -148,12 +148,10 @@ class Kit:
         if who.subject is not None:
             if self._jwt is None:
                 raise UsageError("a person with a subject needs `signals.identity.jwt` in the deployment")
-            headers["authorization"] = f"Bearer {self.token(who)}"
-        peer = who.address
-        trusted = self._deployment.signals.client_address
-        if trusted.strategy == "rightmost_trusted_range":
-            headers["x-forwarded-for"] = who.address
-            peer = trusted.trusted[0].partition("/")[0]
+            bearer = "Bearer " if self._jwt.header == "authorization" else ""
+            headers[self._jwt.header] = bearer + self.token(who)
+        forwarded, peer = _passed_on(who.address, self._deployment.signals.client_address)
+        headers |= forwarded
         client = _Client(self.app, client=(peer, 50_000), headers=headers, **options)
         client.portal = self._portal()
         self._stack.callback(client.close)
@@ -209,11 +207,13 @@ class Kit:
         identity = deployment.signals.identity
         if identity.jwt is not None:
             identity = replace(identity, jwt=replace(identity.jwt, jwks=str(self._jwks), algorithms=("ES256",)))
+        # What lies in networks of a class stays so; the table of it is the kit's own.
+        geoip = GeoipDoc(tables=str(self.folder / "address"))
         detail = {place: str(self.folder / "detail" / place) for place in deployment.audit.detail}
         return replace(
             deployment,
             sinks=sinks,
-            signals=replace(deployment.signals, identity=identity, geoip=GeoipDoc()),
+            signals=replace(deployment.signals, identity=identity, geoip=geoip),
             audit=replace(deployment.audit, folder=str(self.folder / "audit"), detail=detail),
             keys_folder=str(self.folder / "keys"),
             pins=PinsDoc(Secret(f"sqlite:///{self.folder / 'pins.db'}")),
@@ -235,6 +235,21 @@ class Kit:
         if isinstance(app, ResidencyMiddleware):
             app = app.app
         return ResidencyMiddleware(app, policy=self.runtime)
+
+
+def _passed_on(address: str, doc: ClientAddressDoc) -> tuple[dict[str, str], str]:
+    """The headers and the peer of a request from `address`, as the deployment's proxies would pass it on."""
+    if doc.strategy in ("peer", "server"):
+        return {}, address
+    if not doc.trusted and doc.unix:
+        raise UsageError(
+            "a proxy on a unix socket cannot be acted: give `trusted` ranges too, or test with another file"
+        )
+    proxy = doc.trusted[0].partition("/")[0] if doc.trusted else "127.0.0.1"
+    hops = [address, *[proxy] * ((doc.count or 1) - 1)]
+    if doc.header == "forwarded":
+        hops = [f'for="[{hop}]"' if ":" in hop else f"for={hop}" for hop in hops]
+    return {doc.header or "x-forwarded-for": ", ".join(hops)}, proxy
 
 
 def _put(app: Any, index: int, middleware: Any) -> None:

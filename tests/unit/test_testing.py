@@ -144,10 +144,28 @@ def test_the_apps_lifespan_runs_once_for_all_clients_and_its_own_middleware_come
     assert served.user_middleware[0].kwargs == {"policy": policy}
 
 
-def test_a_forwarding_proxy_of_the_deployment_is_acted_too(policy: Path, tmp_path: Path) -> None:
-    policy.write_text(POLICY.replace("CLIENT", PROXIED))
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        PROXIED,
+        "{strategy: rightmost_trusted_range, header: forwarded, trusted: [10.0.0.0/8]}",
+        "{strategy: rightmost_trusted_count, count: 3}",
+        "{strategy: rightmost_trusted_count, count: 2, header: forwarded, trusted: [10.0.0.0/8]}",
+        "{strategy: single_header, header: cf-connecting-ip, trusted: [10.0.0.0/8]}",
+        "{strategy: server}",
+        "{strategy: unsafe_leftmost_non_private}",
+    ],
+)
+def test_the_proxies_of_a_deployment_are_acted_too(policy: Path, tmp_path: Path, strategy: str) -> None:
+    policy.write_text(POLICY.replace("CLIENT", strategy))
     with Kit(app(policy), policy, tmp_path / "kit") as kit:
         assert kit.client(person("VN", subject="lan")).put("/files").json() == {"sink": "files-vn"}
+
+
+def test_a_gateways_own_header_carries_the_token(policy: Path, tmp_path: Path) -> None:
+    policy.write_text(POLICY.replace("CLIENT", PEER).replace("issuer: us,", "issuer: us, header: x-assertion,"))
+    with Kit(app(policy), policy, tmp_path / "kit") as kit:
+        assert kit.client(person("SG", subject="lan", citizenship="VN")).put("/files").status_code == 200
 
 
 def test_an_app_without_the_middleware_is_wrapped_and_a_wrapped_one_is_wrapped_anew(
