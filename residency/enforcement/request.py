@@ -12,13 +12,13 @@ from typing import Final, Protocol
 from residency.errors import TokenError
 from residency.model import Activity, Reason, RuleRef, SubjectId
 from residency.signals.identity import (
-    NOBODY,
     ClaimMap,
     Identity,
     identity,
     session_identity,
     token_in,
     user_identity,
+    voided,
 )
 from residency.signals.inet import canonical
 from residency.signals.peer import ClientAddress
@@ -100,24 +100,26 @@ class Identifying:
 def asker(request: Request, how: Identifying) -> Identity | None:
     """Who asks, by the first that speaks of: the token, `scope["user"]`, `scope["session"]`. None = none of them does.
 
-    A token that does not verify is no signal, and nothing else may speak in its place: NOBODY.
+    A token that does not verify is no signal, and nothing else may say in its place who asks: what the others say then
+    counts for where the person belongs, and for nothing else.
 
     Raises: KeysUnavailable where no token can be judged, which is not the token's fault: taken for none, with it might
     go what speaks for a law that covers.
     """
+    void = False
     if how.verifier is not None:
         try:
             token = token_in(request.headers, how.header)
             if token is not None:
                 return _read(how.verifier.verify(token), how)
         except TokenError:
-            return NOBODY
+            void = True
     found: Identity | None = None
     if how.user is not None and request.user is not None:
         found = user_identity(request.user, how.names, verified=how.user == "verified")
     if found is None and how.session is not None and how.session_trust is not None and request.session is not None:
         found = session_identity(request.session, how.session, verified=how.session_trust == "verified")
-    return found
+    return voided(found) if void else found
 
 
 def _read(claims: Mapping[str, object], how: Identifying) -> Identity:

@@ -44,6 +44,7 @@ __all__ = [
     "session_identity",
     "token_in",
     "user_identity",
+    "voided",
 ]
 
 IDENTITY_KINDS: Final = frozenset({"phone", "national_id", "eid"})
@@ -86,16 +87,25 @@ class Identity:
     """Who, as far as is known; what that says of where they belong; which clauses it helps to meet.
 
     Evidence is spelled `identity:phone`, `identity:national_id`, `identity:eid`, `age:at_least_7`, `age:at_least_16`,
-    `age:at_least_18`, `consent:guardian`, `consent:<id>`.
+    `age:at_least_18`, `consent:guardian`, `consent:<id>`. `void` = of somebody who showed a token that does not hold:
+    nothing else may say in its place who that is, or prove anything of them.
     """
 
     subject: SubjectId | None
     signals: tuple[Signal, ...]
     evidence: frozenset[str]
+    void: bool = False
 
 
-NOBODY: Final = Identity(None, (), frozenset())
-"""Somebody showed a token that does not hold: nobody is known, and nothing else may speak in the token's place."""
+_SILENT: Final = Identity(None, (), frozenset())
+NOBODY: Final = Identity(None, (), frozenset(), void=True)
+"""Somebody showed a token that does not hold, and nothing else says where they belong."""
+
+
+def voided(said: Identity | None) -> Identity:
+    """What is left of what others `said` where a token does not hold: where the person belongs, for whoever sends a
+    forged token must not take from a law what it would have had without it."""
+    return NOBODY if said is None or not said.signals else Identity(None, said.signals, frozenset(), void=True)
 
 
 def _texts(value: object) -> list[str]:
@@ -219,7 +229,7 @@ def session_identity(session: object, names: ClaimMap, *, verified: bool) -> Ide
         return None
     said = identity(session, names, verified=verified, source="session")
     said = replace(said, subject=_subject(_id(session.get(names.subject))))
-    return None if said == NOBODY else said
+    return None if said == _SILENT else said
 
 
 def joined(caller: Identity | None, said: Identity | None) -> Identity | None:
@@ -230,8 +240,8 @@ def joined(caller: Identity | None, said: Identity | None) -> Identity | None:
     """
     if caller is None or said is None:
         return said if caller is None else caller
-    if caller is NOBODY:
-        return NOBODY
+    if caller.void:
+        return voided(replace(caller, signals=tuple(dict.fromkeys((*caller.signals, *said.signals)))))
     signals, evidence = caller.signals, caller.evidence
     if None not in (caller.subject, said.subject) and caller.subject != said.subject:
         signals = tuple(replace(signal, trust=min(signal.trust, Trust.DECLARED)) for signal in signals)

@@ -79,6 +79,15 @@ def test_a_token_that_does_not_verify_lets_nothing_else_speak_in_its_place() -> 
     assert asked((b"authorization", b"Bearer bad"), user="from-user", session={"user_id": "x"}) == "nobody"
 
 
+def test_a_forged_token_takes_nothing_from_the_law_that_others_speak_for() -> None:
+    how = Identifying(Tokens(), ClaimMap(), session=ClaimMap(subject="user_id", age="age"), session_trust="verified")
+    session = {"user_id": "an", "nationality": "VN", "age": 30}
+    vn = (Signal(Anchor.CITIZENSHIP, "VN", Trust.VERIFIED, "session"),)
+    for headers in (((b"authorization", b"Bearer bad"),), ((b"authorization", b"Bearer good"),) * 2):
+        found = asker(Request("GET", "/", b"/", headers, None, None, session), how)
+        assert found == Identity(None, vn, frozenset(), void=True)
+
+
 def test_two_token_headers_are_nobody_whatever_they_carry() -> None:
     token = (b"authorization", b"Bearer good")
     assert asked(token, token, user="from-user") == "nobody"

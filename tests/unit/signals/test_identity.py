@@ -22,6 +22,7 @@ from residency.signals.identity import (
     session_identity,
     token_in,
     user_identity,
+    voided,
 )
 
 NAMES = ClaimMap()
@@ -314,7 +315,13 @@ def test_whichever_is_silent_leaves_the_other_and_a_bad_token_stays_nobody() -> 
     assert joined(None, TOKEN) is TOKEN
     assert joined(TOKEN, None) is TOKEN
     assert joined(None, None) is None
-    assert joined(NOBODY, TOKEN) is NOBODY
+    assert joined(NOBODY, Identity(SubjectId("an"), (), frozenset({"age:at_least_18"}))) is NOBODY
+    assert joined(NOBODY, None) is NOBODY
+
+
+def test_beside_a_bad_token_the_app_still_says_where_the_person_belongs_and_nothing_else() -> None:
+    both = joined(voided(TOKEN), Identity(SubjectId("an"), (US,), frozenset({"age:at_least_18"})))
+    assert both == Identity(None, (*TOKEN.signals, US), frozenset(), void=True)
 
 
 # -- headers ---------------------------------------------------------------------------------------------------------
