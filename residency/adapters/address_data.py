@@ -313,8 +313,9 @@ class AddressData(Generic[C]):
                     self._say_stale()
 
     def _say_stale(self) -> None:
+        why = "too old" if self._now() > self.built_at * _SECOND else "dated in the future"
         what = "is refused" if self._stale_is == "refuse" else "gives hints only"
-        _log.warning("address data: what was built %s is too old, and %s", date_text(self.built_at), what)
+        _log.warning("address data: what was built %s is %s, and %s", date_text(self.built_at), why, what)
 
     def _too_old(self, table: AddressTable) -> bool:
         age = self._now() - _built_at(table.meta) * _SECOND

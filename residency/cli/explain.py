@@ -150,10 +150,12 @@ def _pin(text: str) -> Pin:
 
 
 def _network(policy: Policy, address: str | None, at: int | None) -> tuple[tuple[Signal, ...], str | None]:
-    """What the network says of an address, and the network's class."""
-    base = Path(policy.base)
-    data = address_data(policy.deployment, base.joinpath, SystemClock().now if at is None else lambda: at)
+    """What the network says of an address, and the network's class, by the data that is here: as old as it was on that
+    day, and new on a day before it was built."""
+    moment = now = SystemClock().now()
+    data = address_data(policy.deployment, Path(policy.base).joinpath, lambda: moment)
     data.open()
+    moment = now if at is None else max(at, data.built_at * 1_000_000)
     data.look()
     table = data.table
     return data.signals(address), None if address is None else table.rows[table.lookup(address)].network

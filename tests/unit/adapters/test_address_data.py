@@ -405,10 +405,13 @@ def test_data_too_old_is_refused_where_the_deployment_says_so_but_nobodys_addres
     assert said(data, HANOI) == [("VN", "address")]
 
 
-def test_no_age_can_be_told_of_data_from_the_future_so_it_counts_as_old(world: World) -> None:
+def test_no_age_can_be_told_of_data_from_the_future_so_it_counts_as_old(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.clock.set_wall((BUILT - 3 * 86_400) * 1_000_000)
     data = world.data()
     assert said(data, HANOI) == [("VN", "address (stale)")]
+    assert "is dated in the future, and gives hints only" in caplog.text
     world.clock.advance(2 * DAY)
     data.look()
     assert said(data, HANOI) == [("VN", "address")]

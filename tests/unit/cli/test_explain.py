@@ -50,6 +50,13 @@ def test_only_rules_in_force_on_the_day_are_cited() -> None:
     assert "333/2026" not in output
 
 
+def test_the_data_that_is_here_answers_for_days_before_it_was_built() -> None:
+    told = ask("--route", "POST /v1/people", "--ip", VIETNAM, "--at", "2026-05-01")[1]
+    heard = told["heard"]
+    assert isinstance(heard, list)
+    assert {(each["source"], each["trust"]) for each in heard} == {("address", "network")}
+
+
 def test_a_route_nobody_named_and_an_ambiguous_path_are_refused_and_an_exempt_one_is_not() -> None:
     assert ask("--route", "GET /nope")[1]["reason"] == "unclassified_route"
     assert ask("--route", "GET /v1/../people")[1]["reason"] == "path_ambiguous"
