@@ -87,6 +87,7 @@ def explain(
         typer.echo(json.dumps({"route": route, "effect": "permit", "exempt": True}) if as_json else f"{route}: exempt")
         return
     said = identity(claims, _names(loaded), verified=not declared, source="claim")
+    _tell_mute(claims, _names(loaded), verified=not declared)
     try:
         network, kind = _network(loaded, client.address, now if at is not None else None)
     except AddressDataUnavailable as error:
@@ -161,6 +162,14 @@ def _network(policy: Policy, address: str | None, at: int | None) -> tuple[tuple
     return data.signals(address), None if address is None else table.rows[table.lookup(address)].network
 
 
+def _tell_mute(claims: Mapping[str, object], names: ClaimMap, *, verified: bool) -> None:
+    """Tell on stderr of claims that say nothing: in a request they are no error, at a command line likely one."""
+    for name, value in claims.items():
+        said = identity({name: value}, names, verified=verified, source="claim")
+        if name != names.subject and not said.signals and not said.evidence:
+            typer.echo(f"residency explain: --claim {name} as given is neither signal nor evidence", err=True)
+
+
 def _goes(policy: Policy, decision: Decision, pin: Pin | None) -> str | None:
     """The sink that the first act would use; None where none would be."""
     if decision.activity is None or decision.activity.store is None or not decision.sinks:
@@ -209,7 +218,9 @@ def _claims(pairs: list[str] | tuple[str, ...], policy: Policy) -> Mapping[str, 
         if name not in known and name not in ours.values():
             hint = nearest(key, [*ours, *known]) or f"; known: {', '.join([*ours, *known])}"
             _wrong(f"--claim {key}: nothing reads such a claim{hint}")
-        if name in (names.verified_by, names.consents):
+        if name in (names.verified_by, names.consents) or (
+            name in (names.citizenship, names.residence) and "," in value
+        ):
             claims[name] = value.split(",")
         elif name == names.age and value.isascii() and value.isdecimal() and len(value) < 4:
             claims[name] = int(value)

@@ -57,6 +57,16 @@ def test_the_data_that_is_here_answers_for_days_before_it_was_built() -> None:
     assert {(each["source"], each["trust"]) for each in heard} == {("address", "network")}
 
 
+def test_two_nationalities_are_two_signals_and_a_word_that_is_no_code_is_told() -> None:
+    told = ask("--route", "POST /v1/people", "--ip", VIETNAM, "--claim", "citizenship=VN,LA")[1]
+    heard = told["heard"]
+    assert isinstance(heard, list)
+    assert {each["place"] for each in heard if each["anchor"] == "citizenship"} == {"VN", "LA"}
+    route = ("--policy", POLICY, "--route", "POST /v1/people", "--ip", VIETNAM)
+    assert "neither signal nor evidence" in run(*route, "--claim", "residence=Vietnam")[1]
+    assert "neither signal nor evidence" not in run(*route, "--claim", "residence=VN", "--claim", "age=20")[1]
+
+
 def test_a_route_nobody_named_and_an_ambiguous_path_are_refused_and_an_exempt_one_is_not() -> None:
     assert ask("--route", "GET /nope")[1]["reason"] == "unclassified_route"
     assert ask("--route", "GET /v1/../people")[1]["reason"] == "path_ambiguous"
