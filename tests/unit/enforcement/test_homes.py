@@ -55,6 +55,21 @@ class LosesWrites(PinsMemory):
         await super().put(pin)
 
 
+class WatchesJournal(PinsMemory):
+    """Pins that note, whenever one is moved, how many entries survive a power cut."""
+
+    def __init__(self, journal: JournalMemory) -> None:
+        super().__init__()
+        self.journal = journal
+        self.durable: list[int] = []
+
+    async def put(self, pin: Pin) -> None:
+        """As any."""
+        if pin.version > 1:
+            self.durable.append(self.journal.durable)
+        await super().put(pin)
+
+
 def details(journal: JournalMemory) -> DetailFiles:
     return DetailFiles({"VN": journal}, lambda country: KEY, UnsafeSeededEntropy().token)
 
@@ -137,6 +152,21 @@ async def test_an_operator_moves_a_home_with_a_reason_and_under_the_same_alias(w
         "pin", "SG", first.alias, "operator: ticket 7",
     )  # fmt: skip
     assert word == "committed"
+
+
+async def test_the_intent_of_a_move_survives_a_power_cut_before_it_and_the_outcome_after(make_world: Worlds) -> None:
+    journal = JournalMemory()
+    pins = WatchesJournal(journal)
+    world = make_world(journal=journal, pins=pins)
+    first = await write(world)
+    intent = len(world.entries)
+    await world.point.homes.move(first.subject, "SG", "ticket 7")
+    assert [(entry.kind, entry.operation) for entry in world.entries[intent:]] == [
+        ("intent", "pin"),
+        ("outcome", "pin"),
+    ]
+    assert pins.durable == [intent + 1]
+    assert journal.durable == intent + 2
 
 
 async def test_there_is_no_moving_a_pin_that_is_not_there(world: Any) -> None:

@@ -53,7 +53,15 @@ def test_a_verified_signal_moves_what_was_remembered_on_less() -> None:
     assert after is not None
     assert after.anchors == ((Anchor.TERRITORY, "VN", Trust.NETWORK), (Anchor.RESIDENCE, "LA", Trust.VERIFIED))
     assert (after.home, after.alias, after.version, after.set_by) == ("VN", PIN.alias, 2, "stronger_signal")
+    assert (after.policy, after.at) == ("p2", 2_000)
     assert strengthened(after, said, policy="p3", at=3_000) is None
+
+
+def test_a_clock_that_stepped_back_makes_no_pin_older_than_its_forerunner() -> None:
+    said = [Signal(Anchor.RESIDENCE, "LA", Trust.VERIFIED, "jwt")]
+    after = strengthened(PIN, said, policy="p2", at=999)
+    assert after is not None
+    assert (after.version, after.at) == (2, PIN.at)
 
 
 @pytest.mark.parametrize("trust", [trust for trust in Trust if trust is not Trust.VERIFIED])
