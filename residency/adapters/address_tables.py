@@ -9,7 +9,7 @@ What is mapped is our own. In the tables' folder lie
                              start at once one compiles, the others wait and map what it wrote
 
 A crash leaves a `.tmp` at most, which the next writer removes. A folder that cannot be written costs one compilation
-per process and a warning, nothing else.
+per process and a warning, nothing else; so does one that others may write to than who could rewrite the sources.
 
 To compile takes seconds of pure Python. At a start nothing else waits; while a server serves it is done `apart`, in a
 process of its own that gets the sources on its stdin and answers with the table, so that no request waits for it.
@@ -17,6 +17,7 @@ process of its own that gets the sources on its stdin and answers with the table
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import importlib
@@ -28,7 +29,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +45,7 @@ _log = logging.getLogger("residency")
 _KEPT: Final = 2  # compiled tables that are kept beside those in force
 _APART: Final = 300.0  # seconds that a process may take to compile
 _REFUSED: Final = 3  # its exit code where the sources cannot be used
+_LARGEST: Final = 1 << 32  # bytes; an mmdb cannot point further
 
 Allow = Callable[[Mapping[str, object], Mapping[str, object] | None], bool]
 """Asked, before a table comes into force, with its `meta` and the `meta` of the one that is, None where none is."""
@@ -109,7 +111,7 @@ class AddressTables:
         """
         path = self._folder / f"{content.digest}.table"
         # 1. Prepared and in force: nothing to judge and nothing to write, so a folder that is read-only will do.
-        table = _prepared(path)
+        table = _prepared(path) if self._is_ours() else None
         if table is not None and self._named() == path.name:
             return table
         data = old = None
@@ -151,7 +153,9 @@ class AddressTables:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not self._is_ours():
+            raise PermissionError(errno.EPERM, "others may write to it")
         fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -161,7 +165,21 @@ class AddressTables:
             fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
+    def _is_ours(self) -> bool:
+        """Whether nobody may write to the folder but this user, root, and who owns a source and so decides anyway."""
+        owners = {0, os.geteuid()}
+        for _, path in self.sources.files():
+            with suppress(OSError):
+                owners.add(path.stat().st_uid)
+        try:
+            told = self._folder.stat()
+        except OSError:
+            return False
+        return told.st_uid in owners and not told.st_mode & stat.S_IWOTH
+
     def _named(self) -> str | None:
+        if not self._is_ours():
+            return None
         try:
             name = self._current.read_text("ascii")
         except (OSError, ValueError):
@@ -277,6 +295,8 @@ def _whole(path: Path) -> bytes:
             raise AddressDataUnavailable(f"`{path.name}` is no file")
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
+            if before.st_size > _LARGEST:
+                raise AddressDataUnavailable(f"`{path.name}` is larger than an mmdb can be")
             data = file.read()
             after = os.fstat(file.fileno())
     except OSError as error:

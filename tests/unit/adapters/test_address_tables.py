@@ -290,6 +290,39 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_and_still_answers(
 # -- what is in force ------------------------------------------------------------------------------------------
 
 
+def test_a_folder_that_anybody_may_write_to_is_not_believed(
+    database: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = AddressTables(Sources(database), folder, mmdb)
+    assert tables.prepare(tables.read(), allowed) is not None
+    assert tables.in_force() is not None
+    folder.chmod(0o777)
+    before = sorted(path.name for path in folder.iterdir())
+    with caplog.at_level(logging.WARNING):
+        assert tables.in_force() is None
+        assert tables.prepare(tables.read(), lambda new, old: old is None) is not None
+    assert "others may write to it" in caplog.text
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_believed_only_where_the_sources_are_that_users_too(
+    database: Path, folder: Path
+) -> None:
+    tables = AddressTables(Sources(database), folder, mmdb)
+    tables.prepare(tables.read(), allowed)
+    os.chown(folder, 12_345, 12_345)
+    assert tables.in_force() is None
+    os.chown(database, 12_345, 12_345)
+    assert tables.in_force() is not None
+
+
+def test_a_source_that_is_larger_than_any_mmdb_is_not_read(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "huge.mmdb").touch()
+    os.truncate(tmp_path / "huge.mmdb", 2**32 + 1)
+    refused(Sources(tmp_path / "huge.mmdb"), folder, "`huge.mmdb` is larger than an mmdb can be")
+
+
 def test_what_is_not_allowed_leaves_no_trace_and_the_old_in_force(database: Path, folder: Path) -> None:
     tables = AddressTables(Sources(database), folder, mmdb)
     assert tables.in_force() is None
