@@ -87,7 +87,10 @@ class Homes:
             await self._change(new, "stronger_signal")
             here.pin = new
         except StaleVersion:
-            here.pin = await self.pins.get(new.subject)  # another request was first, and nothing hangs on who was
+            theirs = await self.pins.get(new.subject)
+            if theirs is None:  # without a home nobody would find what is about to be written
+                raise PinsUnavailable("the subject's pin was forgotten at the same time") from None
+            here.pin = theirs  # another request was first, and nothing hangs on who was
         return False
 
     async def move(self, subject: str, home: str, reason: str) -> Pin:

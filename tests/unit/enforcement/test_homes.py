@@ -31,6 +31,16 @@ class StalePins(PinsMemory):
         return True
 
 
+class ForgetsAtTheSameTime(PinsMemory):
+    """Pins of which another process forgets one whenever its second version is about to be put."""
+
+    async def put(self, pin: Pin) -> None:
+        """Raises: StaleVersion for any version but the first."""
+        if pin.version > 1:
+            await self.forget(pin.subject, pin.version - 1)
+        await super().put(pin)
+
+
 class LetGo(PinsMemory):
     """Pins of which this process holds nothing once `gone`: the store has just said that they changed."""
 
@@ -138,6 +148,14 @@ async def test_a_move_whose_store_does_not_answer_ends_unknown_and_the_write_doe
         await write(world, citizenship="VN")
     assert [word for entry, word in world.intents if entry.operation == "pin"] == ["unknown"]
     assert world.acts()[-2:] == [("vn", "failed"), (None, "unknown")]
+
+
+async def test_a_write_whose_subject_is_forgotten_at_the_same_time_does_not_happen(make_world: Worlds) -> None:
+    world = make_world(pins=ForgetsAtTheSameTime())
+    await write(world)
+    with pytest.raises(PinsUnavailable, match="forgotten"):
+        await write(world, citizenship="VN")
+    assert world.acts()[-2:] == [("vn", "failed"), (None, "failed")]
 
 
 async def test_an_operator_moves_a_home_with_a_reason_and_under_the_same_alias(world: Any) -> None:
