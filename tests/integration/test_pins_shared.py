@@ -23,6 +23,7 @@ from residency.adapters.detail_files import open_detail
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import commit, parse_detail
 from residency.audit.journal import RECORDS_AT, scan
+from residency.errors import PinsUnavailable
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Anchor, Pin, SubjectId, Trust
 from residency.observe import names
@@ -199,6 +200,21 @@ def test_a_home_set_or_moved_by_one_instance_is_the_others_home_and_every_move_i
     assert one.digest("an").encode() not in everything
     assert b'"an"' not in everything
     assert len(stored(server, one.digest("an"))) == 1
+
+
+def test_an_instance_whose_subjects_have_other_digests_does_not_start(
+    redis_servers: Servers, fleet: Fleet, tmp_path: Path
+) -> None:
+    server = redis_servers.single()
+    one = fleet("one", server.url)
+    one.ask("an", address=HANOI, put="xin chào")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "jwks.json").rename(tmp_path / "elsewhere" / "jwks.json")
+    stranger = Instance(tmp_path / "elsewhere" / "two", server.url)
+    with pytest.raises(PinsUnavailable, match=r"test\.yaml:\d+:\d+: .*another `subjects` key"):
+        stranger.runtime.open()
+    assert not stranger.runtime.is_open
+    assert one.ask("an") == {"note": "xin chào", "home": ["VN", 1]}
 
 
 def test_while_redis_stands_still_the_copy_serves_says_so_and_then_refuses(
