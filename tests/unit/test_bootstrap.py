@@ -176,6 +176,22 @@ def test_the_clock_of_the_runtime_is_the_one_that_judges_everything(deployment: 
     asyncio.run(runtime.aclose())
 
 
+def test_a_strategy_that_anybody_can_forge_is_warned_of_at_the_start_and_each_use_is_counted(
+    deployment: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    strategy = "signals: {client_address: {strategy: unsafe_leftmost_non_private}}\n"
+    deployment.write_text(DEPLOYMENT.replace("stores:", strategy + "stores:"))
+    runtime = build(deployment, env={})
+    runtime.open()
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert "unsafe_leftmost_non_private" in warning
+    for _ in range(2):
+        headers = ((b"x-forwarded-for", b"113.160.0.1"),)
+        runtime.point.admit(Request("GET", "/plain", b"/plain", headers, ("9.9.9.9", 5)))
+    assert runtime.metrics.value(names.UNSAFE_ADDRESS) == 2
+    asyncio.run(runtime.aclose())
+
+
 def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
     runtime = build(deployment, env={})
 
