@@ -14,6 +14,7 @@ from typing import Final
 
 from residency.errors import PinsUnavailable
 from residency.model import Anchor, Pin, Trust
+from residency.model.place import is_place
 
 __all__ = ["FORGET", "PUT", "REPLAY", "Script", "format_pin", "format_tombstone", "parse_pin"]
 
@@ -110,8 +111,8 @@ def parse_pin(subject: str, stored: bytes | None) -> Pin | None:
             return None
         return Pin(
             subject=subject,
-            home=_text(pin["home"]),
-            anchors=tuple((Anchor(anchor), _text(place), Trust(trust)) for anchor, place, trust in pin["anchors"]),
+            home=_place(pin["home"]),
+            anchors=tuple((Anchor(anchor), _place(place), Trust(trust)) for anchor, place, trust in pin["anchors"]),
             alias=_text(pin["alias"]),
             set_by=_text(pin["set_by"]),
             policy=_text(pin["policy"]),
@@ -123,8 +124,16 @@ def parse_pin(subject: str, stored: bytes | None) -> Pin | None:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
+    # Printable: operators read it on a terminal.
+    if not isinstance(value, str) or not value.isprintable():
         raise TypeError("not a text")
+    return value
+
+
+def _place(value: object) -> str:
+    # A place that is none would be covered by no law.
+    if not isinstance(value, str) or not is_place(value):
+        raise TypeError("not a place")
     return value
 
 

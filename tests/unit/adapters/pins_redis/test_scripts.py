@@ -10,15 +10,14 @@ from residency.adapters.pins_redis.scripts import format_pin, parse_pin
 from residency.errors import PinsUnavailable
 from residency.model import Anchor, Pin, Trust
 
+PLACES = st.sampled_from(["VN", "US", "CA-QC", "EU"])
 PINS = st.builds(
     Pin,
     subject=st.just("5" * 64),
-    home=st.text(max_size=8),
-    anchors=st.lists(st.tuples(st.sampled_from(Anchor), st.text(max_size=4), st.sampled_from(Trust)), max_size=4).map(
-        tuple
-    ),
+    home=PLACES,
+    anchors=st.lists(st.tuples(st.sampled_from(Anchor), PLACES, st.sampled_from(Trust)), max_size=4).map(tuple),
     alias=st.text("0123456789abcdef", min_size=1, max_size=32),
-    set_by=st.text(max_size=20),
+    set_by=st.text(st.characters(exclude_categories=("C", "Z")), max_size=20),
     policy=st.text("0123456789abcdef", max_size=64),
     at=st.integers(0, 2**53),
     version=st.integers(1, 2**40),
@@ -48,6 +47,9 @@ def test_nothing_and_a_tombstone_are_no_pin() -> None:
         b'{"home":"VN","anchors":[],"alias":"a","set_by":"w","policy":"0","at":1,"version":true}',
         b'{"home":1,"anchors":[],"alias":"a","set_by":"w","policy":"0","at":1,"version":1}',
         b'{"home":"VN","anchors":[["birth","VN",2]],"alias":"a","set_by":"w","policy":"0","at":1,"version":1}',
+        b'{"home":"VN","anchors":[["territory","vn",2]],"alias":"a","set_by":"w","policy":"0","at":1,"version":1}',
+        b'{"home":"Nowhere","anchors":[],"alias":"a","set_by":"w","policy":"0","at":1,"version":1}',
+        b'{"home":"VN","anchors":[],"alias":"a","set_by":"\\u001b[2J","policy":"0","at":1,"version":1}',
         b'{"home":"VN","anchors":[["territory","VN",9]],"alias":"a","set_by":"w","policy":"0","at":1,"version":1}',
         b"[" * 5000,
     ],
