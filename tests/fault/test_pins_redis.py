@@ -164,6 +164,28 @@ def test_away_the_copy_serves_for_stale_for_says_so_and_then_refuses(
     assert pins.gauges()["connected"] == 0 or fault != "kill"
 
 
+def test_how_long_the_copy_serves_is_counted_from_when_a_ping_was_sent_however_late_its_answer(
+    redis_servers: Servers, opened: Open
+) -> None:
+    proxy = redis_servers.proxy(redis_servers.single())
+    pins = opened(proxy.url, timeout=5)
+    (primary,) = pins._group.all()
+    lease = primary.lease
+    assert lease is not None
+
+    def answered_late() -> bool:
+        before = primary.heard
+        proxy.stall()
+        time.sleep(0.5)  # more than a beat
+        passed = time.monotonic()
+        proxy.stalled.clear()
+        eventually(lambda: primary.heard > before, what="the answer")
+        return primary.heard < passed and lease.until - 1.5 < passed
+
+    eventually(answered_late, what="a PING under way while nothing passes")
+    assert primary.lease is lease
+
+
 def test_a_command_that_is_under_way_when_the_server_stops_ends_within_its_timeout(
     redis_servers: Servers, opened: Open
 ) -> None:

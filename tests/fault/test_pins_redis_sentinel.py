@@ -163,6 +163,11 @@ def test_a_primary_that_most_sentinels_do_not_name_is_not_served_from_beyond_sta
         sentinel.pause()
     # The primary answers every PING, but it may have been replaced on the other side of a partition.
     eventually(lambda: _refused(pins), what="the end of stale_for", within=10)
+    # Nor now and then, whenever the one that is left is heard of.
+    ends = time.monotonic() + 2
+    while time.monotonic() < ends:
+        assert _refused(pins)
+        time.sleep(0.02)
     for sentinel in guarded.sentinels[:2]:
         sentinel.resume()
     eventually(lambda: get_or_none(pins) == PIN, what="service", within=10)
