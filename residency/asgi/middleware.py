@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Final
 
 import anyio.to_thread
@@ -31,7 +31,8 @@ __all__ = ["ResidencyMiddleware"]
 _log = logging.getLogger("residency")
 # "WS" names WebSockets in routes; an HTTP request whose method is spelled so must not pass for one.
 _NOT_A_WEBSOCKET: Final = "HTTP-WS"
-_WARNINGS: Final = 64  # different ones remembered, so that the same one is not logged again and again
+_WARNINGS: Final = 64  # different ones remembered, so that the same one is not logged again and again …
+_AGAIN: Final = 60.0  # seconds … but once in so long: the next outage is told too
 
 
 class ResidencyMiddleware:
@@ -46,7 +47,7 @@ class ResidencyMiddleware:
         self.failure: Exception | None = None
         self.runtime: Residency | None = None
         self._told = ""
-        self._warned: set[str] = set()
+        self._warned: dict[str, float] = {}
         try:
             self.runtime = policy if isinstance(policy, Residency) else build(policy)
         except Exception as error:  # noqa: BLE001 - frameworks build us lazily, inside a server that goes on serving
@@ -126,10 +127,10 @@ class ResidencyMiddleware:
 
     def _warn(self, refusal: Refusal) -> None:
         text = warning(refusal)
-        if text is not None and text not in self._warned:  # not once for every request
+        if text is not None and monotonic() - self._warned.get(text, -_AGAIN) >= _AGAIN:  # not for every request
             if len(self._warned) >= _WARNINGS:
                 self._warned.clear()
-            self._warned.add(text)
+            self._warned[text] = monotonic()
             _log.error("%s", text)
 
     async def _serve(self, here: Current, scope: Scope, receive: Receive, send: Send) -> None:

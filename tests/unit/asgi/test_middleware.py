@@ -581,3 +581,15 @@ async def test_a_refusal_of_our_own_making_is_logged_once_with_the_way_out_and_t
     assert "peer_rewritten" in record.getMessage()
     assert "--no-proxy-headers" in record.getMessage()
     assert address not in record.getMessage()
+
+
+async def test_the_next_outage_is_logged_again(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [5.0]  # seconds since the machine started, less than lie between two warnings
+    monkeypatch.setattr("residency.asgi.middleware.monotonic", lambda: now[0])
+    served, client, forwarded = serve(hello), ("113.160.0.1", 0), [(b"x-forwarded-for", b"113.160.0.1")]
+    with caplog.at_level(logging.ERROR, "residency"):
+        for now[0] in (5.0, 30.0, 64.0, 66.0, 67.0):
+            await served.call(client=client, headers=forwarded)
+    assert len(caplog.records) == 2
