@@ -2,7 +2,7 @@
 
     python -m benchmarks.pins [--json] [--quick] [--url redis://…]
 
-Without `--url` a server of its own is started (`make tiers` fetches one). Medians of interleaved rounds, in one process
+Without `--url` a server of its own is started (`scripts/test-tiers` fetches one). Medians of interleaved rounds, in one process
 on one machine: compare within one run only. The bar is a look-up at least 200 times as fast as a `redis.asyncio` GET.
 """
 
