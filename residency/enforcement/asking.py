@@ -61,7 +61,12 @@ async def ask(who: Who, scope: Mapping[str, Any], *, deadline: float = DEADLINE)
             raise Unavailable(f"identity.callable failed with {_kind(error)}") from None
     if limit.cancelled_caught:
         raise Unavailable(f"identity.callable did not answer within {deadline:g} s")
-    return None if answer is None else _read(answer)
+    try:
+        return None if answer is None else _read(answer)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a mapping that looks things up when it is read
+        raise Unavailable(f"identity.callable answered what failed with {_kind(error)}") from None
 
 
 def _read(answer: object) -> Identity:

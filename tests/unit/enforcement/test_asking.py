@@ -178,3 +178,17 @@ def test_what_is_no_async_callable_is_refused_at_start_by_its_name(module: str, 
 def test_a_module_that_is_missing_or_fails_is_told() -> None:
     with pytest.raises(UsageError, match=r"no_such_module_of_ours:who.*ModuleNotFoundError"):
         load_callable("no_such_module_of_ours:who")
+
+
+class Lazy(dict[str, object]):
+    """A row that is read from a database which is not there any more."""
+
+    def get(self, key: str, default: object = None) -> object:
+        """Raises: LookupError, with what nobody may see in it."""
+        raise LookupError("0912345678")
+
+
+async def test_an_answer_that_fails_when_it_is_read_is_refused_without_its_text() -> None:
+    with pytest.raises(Unavailable, match="LookupError at test_asking.py") as caught:
+        await answer(Lazy(subject="an"))
+    assert "0912345678" not in str(caught.value)
