@@ -189,6 +189,6 @@ class Lazy(dict[str, object]):
 
 
 async def test_an_answer_that_fails_when_it_is_read_is_refused_without_its_text() -> None:
-    with pytest.raises(Unavailable, match="LookupError at test_asking.py") as caught:
+    with pytest.raises(Unavailable, match=r"LookupError at test_asking\.py") as caught:
         await answer(Lazy(subject="an"))
     assert "0912345678" not in str(caught.value)
