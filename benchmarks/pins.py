@@ -2,8 +2,9 @@
 
     python -m benchmarks.pins [--json] [--quick] [--url redis://…]
 
-Without `--url` a server of its own is started (`scripts/test-tiers` fetches one). Medians of interleaved rounds, in one process
-on one machine: compare within one run only. The bar is a look-up at least 200 times as fast as a `redis.asyncio` GET.
+Without `--url` a server of its own is started (`scripts/test-tiers` fetches one). Medians of interleaved rounds, in one
+process on one machine: compare within one run only. The bar is a look-up at least 200 times as fast as a
+`redis.asyncio` GET.
 """
 
 from __future__ import annotations
