@@ -89,7 +89,9 @@ def _read(answer: object) -> Identity:
 
 
 def _kind(error: BaseException) -> str:
-    """An error's kind and the line it came from. Its text may hold anything."""
+    """An error's kind and the line it came from, or the module that is not there. Its text may hold anything."""
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        return f"there is no module `{error.name}`"
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
