@@ -173,6 +173,21 @@ def test_a_primary_that_most_sentinels_do_not_name_is_not_served_from_beyond_sta
     eventually(lambda: get_or_none(pins) == PIN, what="service", within=10)
 
 
+def test_a_sentinel_that_hangs_costs_no_service_while_most_of_them_answer(
+    redis_servers: Servers, opened: Callable[..., PinsRedis]
+) -> None:
+    guarded = Guarded(redis_servers, "redis")
+    pins = opened(guarded.url, timeout=1.0)
+    anyio.run(pins.put, PIN)
+    guarded.sentinels[0].pause()
+    time.sleep(3.5)  # it was waited for once by now
+    ends = time.monotonic() + 2
+    while time.monotonic() < ends:
+        assert get(pins, PIN.subject) == PIN
+        assert not pins.is_stale()
+        time.sleep(0.02)
+
+
 def _refused(pins: PinsRedis) -> bool:
     try:
         get(pins, PIN.subject)

@@ -48,6 +48,7 @@ class Primaries:
         self._identities: set[Identity] = set()
         self._troubles: dict[Primary, tuple[PinsUnavailable, bool] | None] = {}
         self._look = threading.Event()
+        self._silent: set[Node] = set()  # sentinels that did not answer lately
         self._watcher: threading.Thread | None = None
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class Primaries:
             shares: Mapping[Any, tuple[Range, ...]] | None = None
             try:
                 if place.kind == "sentinel":
-                    shares = sentinel_shares(place, timeout)
+                    shares = sentinel_shares(place, timeout, self._silent)
                 else:
                     shares = cluster_shares(place, [node for node in self._shares if node is not None], timeout)
             except FAILURES:

@@ -23,23 +23,29 @@ Shares = dict[Node, tuple[Range, ...]]
 _ALL: Final = ((0, 16_383),)
 
 
-def sentinel_shares(place: Place, timeout: float) -> Shares:
-    """The primary that most sentinels name, with all there is. Raises: ConnectionError where they do not agree."""
+def sentinel_shares(place: Place, timeout: float, silent: set[Node]) -> Shares:
+    """The primary that most sentinels name, with all there is. Raises: ConnectionError where they do not agree.
+
+    `silent` = those that did not answer lately, kept up here. They are asked last, and only where the others do not
+    settle it: each costs a whole timeout, and what is served is not to wait for one dead machine.
+    """
     named: Counter[Node] = Counter()
-    for node in place.nodes:
+    for node in sorted(place.nodes, key=silent.__contains__):
         wire = place.sentinel(node, timeout)
         try:
             wire.open()
             found = wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", place.service)
-            if found is not None:
-                named[found[0].decode(), int(found[1])] += 1
         except FAILURES:
+            silent.add(node)
             continue
         finally:
             wire.close()
-    for node, votes in named.most_common(1):
-        if 2 * votes > len(place.nodes):
-            return {node: _ALL}
+        silent.discard(node)
+        if found is not None:
+            primary = found[0].decode(), int(found[1])
+            named[primary] += 1
+            if 2 * named[primary] > len(place.nodes):
+                return {primary: _ALL}
     raise ServerGone("no primary is named by most sentinels")
 
 
