@@ -271,7 +271,13 @@ class Residency:
                 yield from recent_pins(self.path(folder) / "journal", country, key, since).values()
 
         pins = PinsRedis(
-            url, prefix=f"residency:{self.deployment.name}:pin:", stale_for=doc.stale_for, local=doc.local, key_mark=key_mark, recent=recent, replay=_REPLAY
+            url,
+            prefix=f"residency:{self.deployment.name}:pin:",
+            stale_for=doc.stale_for,
+            local=doc.local,
+            key_mark=key_mark,
+            recent=recent,
+            replay=_REPLAY,
         )
         events = [name for name in Counters.__slots__ if not name.startswith("_")]
         self.metrics.counts(names.PIN_EVENTS, lambda: {name: getattr(pins.counters, name) for name in events})

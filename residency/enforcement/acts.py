@@ -113,6 +113,11 @@ class Current:
         return hasattr(self, "decision")
 
     @property
+    def of_unknown_caller(self) -> bool:
+        """Whether the subject was named by the request itself, and who makes it is not known."""
+        return self.activity.subject.kind in ("path", "header") and self._caller is None
+
+    @property
     def operation(self) -> Operation:
         """What the activity does with data."""
         return self.activity.operation

@@ -9,6 +9,7 @@ a bounded cache; what never came is computed anew, at a bounded cost.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from residency.enforcement.ports import Pins
@@ -78,6 +79,7 @@ class Perception:
             )
         self._findings: dict[tuple[tuple[Signal, ...], Remembered | None], Finding] = {}
         self._digests: dict[str, str] = {}
+        self._hints: dict[int, tuple[tuple[Signal, ...], tuple[Signal, ...]]] = {}
         self._peers: dict[str, bool] = {}
         self._held: dict[tuple[int, int], tuple[tuple[Signal, ...], Remembered | None, Finding]] = {}
 
@@ -101,7 +103,7 @@ class Perception:
         if said is not None:
             caller = joined(caller, said)
         activity, subject, evidence = match.activity, None, _NOTHING
-        of_caller = True
+        another = unknown = False
         if activity is not None:
             kind = activity.subject.kind
             if kind != "none" and kind != "app":
@@ -109,8 +111,9 @@ class Perception:
                 subject = subject_of(activity, match.params, caller, request, gateway=gateway)
                 # Subject and caller may be two (DESIGN section 3).
                 if kind == "path" or kind == "header":
-                    of_caller = subject is not None and caller is not None and caller.subject == subject
-        if not of_caller:
+                    asking = None if caller is None else caller.subject
+                    unknown, another = asking is None, asking is not None and asking != subject
+        if another:
             signals = ()  # the caller's address and claims say nothing of somebody else
         elif caller is not None:
             signals = (*signals, *caller.signals)
@@ -121,10 +124,30 @@ class Perception:
         if subject is not None:
             digest = self.digest(subject.value)
             pin, known = self._peek(digest)
+        if unknown:
+            signals, evidence = self.of_unknown(signals, pin), _NOTHING
         # 5. The finding.
         finding = self.finding(signals, pin) if known else None
         # A named tuple's own constructor is a third of this function's cost.
         return _tuple(Seen, (client, None, caller, subject, digest, signals, evidence, pin, known, finding))
+
+    def of_unknown(self, signals: tuple[Signal, ...], pin: Pin | None) -> tuple[Signal, ...]:
+        """What an unknown caller's signals say of the subject, who may be the caller or not.
+
+        Of a subject with a pin, nothing: the pin speaks. Of one without, hints: dropped, a law could be shaken off by
+        leaving a token out; whole, a stranger's address would exclude the subject's law. The same tuple answers the
+        same tuple, so that its finding is known too.
+        """
+        if pin is not None:
+            return ()
+        held = self._hints.get(id(signals))
+        if held is not None and held[0] is signals:
+            return held[1]
+        hinted = tuple(replace(signal, trust=Trust.HINT) for signal in signals)
+        if len(self._hints) >= _BOUND:
+            self._hints.clear()
+        self._hints[id(signals)] = (signals, hinted)  # held, so that its id stays its own
+        return hinted
 
     def digest(self, subject: str) -> str:
         """The keyed digest (hex) under which a subject's id is known to pins."""

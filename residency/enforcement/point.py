@@ -205,6 +205,8 @@ class EnforcementPoint:
             self._remember(here, await self.homes.fetch(here.subject_digest))
         except PinsUnavailable as error:
             return self._refuse_early(here.activity, Reason.PINS_UNAVAILABLE, str(error))
+        if here.of_unknown_caller:
+            here.signals = self.perception.of_unknown(here.signals, here.pin)
         self._decide(here)
         return self._conclude(here)
 

@@ -52,10 +52,10 @@ class Request:
     method: str
     path: str
     raw_path: bytes | None
-    headers: Headers
+    headers: Headers = field(repr=False)
     peer: tuple[str, int] | None
-    user: object | None = None
-    session: object | None = None
+    user: object | None = field(default=None, repr=False)
+    session: object | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ def account(signals: Iterable[Signal], pin: Pin | None) -> tuple[Heard, ...]:
     beside: list[Signal] = []
     if pin is not None:
         for anchor, place, trust in pin.anchors:
-            held = trust if trust < SPEAKS[anchor] or trust is Trust.HINT else Trust.PINNED
+            weak = trust < SPEAKS[anchor] or trust is Trust.HINT
+            held = trust if weak or (trust is Trust.DECLARED and anchor not in BESIDE) else Trust.PINNED
             signal = Signal(anchor, place, held, "pin")
             (beside if anchor in BESIDE and held is Trust.PINNED else said).append(signal)
     told: list[Heard] = []

@@ -14,6 +14,9 @@
 4. Hints alone leave the places they name contested, so that their laws cover, and exclude nobody: every other place
    is presumed as without them. So a hint can only add coverage (ADR 0006).
 
+A pin ranks as `pinned`, but for what a person only declared: remembered, that stays `declared`, so that a later word of
+theirs contests it and both laws cover.
+
 A person uses a service in two countries over time, and both laws stay: so a pin stands beside what is seen today for
 territory and collection. One has a citizenship and a residence at a time: so there it is ranked.
 """

@@ -44,7 +44,9 @@ def resolve(signals: Iterable[Signal], pin: Pin | None, presume: Presumption) ->
             elif anchor in BESIDE:
                 remembered.setdefault(anchor, set()).add(place)
             else:
-                spoken.setdefault(anchor, []).append((Trust.PINNED, place))
+                # A person's own word gains nothing by being remembered: a later one contests it.
+                held = trust if trust is Trust.DECLARED else Trust.PINNED
+                spoken.setdefault(anchor, []).append((held, place))
     if len(presume) != len(Anchor):
         presume = presumption(presume)
 

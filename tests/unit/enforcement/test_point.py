@@ -13,7 +13,7 @@ from residency.enforcement.acts import Current
 from residency.enforcement.context import current, identify
 from residency.enforcement.point import Refusal, Request
 from residency.errors import AddressDataUnavailable, JournalFull, PinsUnavailable, Refused, UsageError
-from residency.model import Effect, Pin, Reason, Trust
+from residency.model import Anchor, Effect, Pin, Reason, SubjectId, Trust
 from residency.observe import names
 from residency.signals.address import RightmostTrustedRange, Server
 from residency.signals.inet import Ranges
@@ -363,3 +363,33 @@ def test_a_moved_stop_order_is_seen_by_the_next_request(world: Any) -> None:
 def test_a_scope_of_an_unknown_type_is_recorded(world: Any) -> None:
     world.point.refuse_scope()
     assert [entry.reason for entry in world.entries] == ["unknown_scope"]
+
+
+@pytest.mark.parametrize("headers", [(), ((b"authorization", b"Bearer forged"),)], ids=["no token", "a bad token"])
+def test_leaving_ones_token_out_shakes_no_law_off(world: Any, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    own = world.admit("GET", "/people/an", headers=((b"authorization", b"Bearer good-an"),))
+    unknown = world.admit("GET", "/people/an", headers=headers)
+    another = world.admit("GET", "/people/an", headers=((b"authorization", b"Bearer good-binh"),))
+    covered = [here.decision.jurisdictions for here in (own, unknown, another)]
+    assert covered == [("VN",), ("VN",), ()]  # the address of somebody else says nothing of the subject
+    assert unknown.decision.finding.territory.trust is Trust.HINT
+    assert own.decision.finding.territory.trust is Trust.NETWORK
+
+
+async def test_of_a_subject_with_a_pin_an_unknown_callers_address_says_nothing(make_world: Worlds) -> None:
+    for pins in (PinsMemory(), RemotePins()):
+        world = make_world(pins=pins)
+        digest = world.point.digest(SubjectId("an"))
+        anchors = ((Anchor.TERRITORY, "SG", Trust.NETWORK),)
+        await pins.put(Pin(digest, "SG", anchors, "ab" * 16, "first_write", world.policy.digest, 0))
+        here = world.admit("GET", "/people/an")
+        if not here.decided:
+            here = await world.point.settle(here)
+        assert here.decision.jurisdictions == ()
+        assert here.decision.sinks[0].sink.name == "sg"
+
+
+def test_a_requests_token_is_not_in_what_it_prints(world: Any) -> None:
+    request = Request("GET", "/", b"/", [(b"authorization", b"Bearer secret")], None, user="an", session={"user": "an"})
+    assert "secret" not in repr(request)
+    assert "an" not in repr(request).replace("headers", "")

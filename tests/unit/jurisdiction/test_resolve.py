@@ -84,11 +84,19 @@ def test_a_pinned_place_stands_beside_what_is_seen_today(anchor: Anchor) -> None
 
 @pytest.mark.parametrize("anchor", [Anchor.CITIZENSHIP, Anchor.RESIDENCE])
 def test_a_pinned_citizenship_or_residence_outranks_a_declared_one_and_yields_to_a_verified_one(anchor: Anchor) -> None:
-    pin = pinned((anchor, "VN", Trust.DECLARED))
+    pin = pinned((anchor, "VN", Trust.VERIFIED))
     declared = resolve([signal(anchor, "DE", Trust.DECLARED)], pin, DEFAULT)
     verified = resolve([signal(anchor, "DE", Trust.VERIFIED)], pin, DEFAULT)
     assert declared.anchor(anchor) == settled("VN", trust=Trust.PINNED)
     assert verified.anchor(anchor) == settled("DE", trust=Trust.VERIFIED)
+
+
+@pytest.mark.parametrize("anchor", [Anchor.CITIZENSHIP, Anchor.RESIDENCE])
+def test_what_was_only_declared_gains_nothing_by_being_pinned(anchor: Anchor) -> None:
+    pin = pinned((anchor, "DE", Trust.DECLARED))
+    assert resolve((), pin, DEFAULT).anchor(anchor) == settled("DE", trust=Trust.DECLARED)
+    later = resolve([signal(anchor, "VN", Trust.DECLARED)], pin, DEFAULT)
+    assert later.anchor(anchor) == contested("DE", "VN", trust=Trust.DECLARED)
 
 
 def test_a_vietnamese_citizen_in_berlin_is_covered_by_both_laws() -> None:
