@@ -144,17 +144,17 @@ async def _measure(runtime: Residency, rounds: int, requests: int, progress: Cal
             if number:  # the first round fills caches and is thrown away
                 found[job].append(cost)
         progress()
-    cost = {job: round(median(times)) for job, times in found.items()}
+    medians = {job: round(median(times)) for job, times in found.items()}
     lowest = {job: round(min(times)) for job, times in found.items()}
     return {
         "rounds": rounds,
         "requests": requests,
-        "nanoseconds": cost,
+        "nanoseconds": medians,
         "lowest": lowest,
         "warm_budget": round(BAR_SHARE * lowest["bare"] + BAR_EXTRA),
         "warm_of_bare": round(lowest["warm"] / lowest["bare"], 4),
         "new_of_warm": round(lowest["new"] / lowest["warm"], 2),
-        "new_of_warm_median": round(cost["new"] / cost["warm"], 2),
+        "new_of_warm_median": round(medians["new"] / medians["warm"], 2),
         "memory_bytes": _memory(point, plain, chance),
     }
 
@@ -171,15 +171,26 @@ def _memory(point: Any, match: Any, chance: random.Random) -> int:
     return left
 
 
+def _scope() -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/v1/articles/17",
+        "raw_path": b"/v1/articles/17",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers(b"14.160.0.1"),
+        "client": _PEER,
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+
+
 async def _bare(app: Starlette, requests: int) -> float:
-    scopes = [
-        {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
-            "scheme": "http", "path": "/v1/articles/17", "raw_path": b"/v1/articles/17", "query_string": b"",
-            "root_path": "", "headers": headers(b"14.160.0.1"), "client": _PEER, "server": ("127.0.0.1", 80), "state": {},
-        }
-        for _ in range(requests)
-    ]  # fmt: skip
+    scopes = [_scope() for _ in range(requests)]
     gc.collect()
     gc.disable()
     began = time.thread_time_ns()

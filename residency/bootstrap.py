@@ -23,6 +23,7 @@ from residency.adapters.detail_files import DetailFiles, recent_pins
 from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_files import JournalFiles
+from residency.adapters.jwt import JwtVerifier
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
 from residency.adapters.pins_memory import PinsMemory
@@ -233,6 +234,9 @@ class Residency:
         metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: network.outcomes)
         if keys is not None:
             metrics.gauge(names.IDENTITY_KEYS_AGE, lambda: keys.age)
+        verifier = self.point.identifying.verifier
+        if isinstance(verifier, JwtVerifier):
+            metrics.counts(names.TOKENS_REJECTED, lambda: dict(verifier.rejected))
 
         def backlog() -> float:
             # From disk, for another process may be the one that sequences; read first, so that it is never below 0.

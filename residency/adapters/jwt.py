@@ -104,6 +104,8 @@ class JwtVerifier:
         if not algorithms or not ALGORITHMS.issuperset(algorithms):
             raise UsageError(f"JWT algorithms are one or more of {', '.join(sorted(ALGORITHMS))}")
         self._source = source
+        self.rejected: dict[str, int] = {}
+        """How many tokens were refused, by what was wrong with them."""
         self._algorithms = tuple(algorithms)
         self._registry = _Registry(algorithms)
         self._issuer = issuer
@@ -121,6 +123,14 @@ class JwtVerifier:
         Raises: TokenError, which says what is wrong and never shows the token; KeysUnavailable where there are no keys
         that could be believed, which is not the token's doing.
         """
+        try:
+            return self._known(token)
+        except TokenError as error:
+            # Few sentences, none of which shows the token: fit to be counted by.
+            self.rejected[str(error)] = self.rejected.get(str(error), 0) + 1
+            raise
+
+    def _known(self, token: bytes | str) -> Mapping[str, object]:
         try:
             raw = token.encode("ascii") if isinstance(token, str) else token
         except UnicodeEncodeError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
+import anyio.to_thread
 import typer
 from rich.console import Console
 
@@ -75,6 +76,7 @@ def _examine(policy: Path) -> Iterator[_Finding]:
     if deployment.unclassified == "permit":
         yield _Finding("warn", "routes that no activity names are permitted", "set `unclassified: deny`")
     yield from anyio.run(_sinks, runtime)
+    yield from anyio.run(_pins, runtime)
     details = [(f"detail ({place})", folder, True) for place, folder in deployment.audit.detail.items()]
     for name, folder, journal in (
         ("audit", deployment.audit.folder, True),
@@ -168,4 +170,23 @@ async def _sinks(runtime: Residency) -> list[_Finding]:
                 found.append(_Finding("bad", str(error), f"look at the url of sink {sink.name}"))
             finally:
                 await sink.aclose()
+    return found
+
+
+async def _pins(runtime: Residency) -> list[_Finding]:
+    """Whether a shared store of pins answers; where it is a file or memory, nothing can be away."""
+    url = runtime.deployment.pins.url.reveal()
+    if url == "memory:" or url.startswith("sqlite:"):
+        return []
+    from residency.adapters.pins_redis import PinsRedis
+
+    try:
+        pins = await anyio.to_thread.run_sync(PinsRedis, url)
+    except Unavailable as error:
+        return [_Finding("bad", str(error), "look at pins.url, and at the server")]
+    await pins.aclose()
+    found = [_Finding("ok", "the pins' store answers")]
+    if not runtime.deployment.audit.detail:
+        mend = "name a folder in audit.detail: pins that the store loses are put back from there"
+        found.append(_Finding("warn", "pins that the store loses in a failover are lost", mend))
     return found

@@ -17,10 +17,11 @@ from residency.errors import AddressDataUnavailable, PathError, PolicyError, Ref
 from residency.jurisdiction.resolve import resolve
 from residency.model import Anchor, Decision, Effect, Pin, Reason, Signal, Trust
 from residency.model.place import is_place
+from residency.policy.activities import Match
 from residency.policy.compiler import Policy
 from residency.policy.explain import explain as tell
 from residency.policy.problems import nearest
-from residency.signals.identity import OWN_WORDS, ClaimMap, identity
+from residency.signals.identity import OWN_WORDS, ClaimMap, Identity, identity
 from residency.signals.inet import canonical
 from residency.signals.peer import ClientAddress
 from residency.storage.routing import choose
@@ -93,9 +94,10 @@ def explain(
     except AddressDataUnavailable as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    signals = (*network, *said.signals)
-    finding = resolve(signals, remembered, loaded.deployment.presume)
-    decision = loaded.decide(match.activity, finding, said.evidence, loaded.facts, now)
+    signals, evidence, about = _of_subject(match, (*network, *said.signals), said, remembered)
+    presumed = loaded.deployment.conflicts_presumed
+    finding = resolve(signals, remembered, loaded.deployment.presume, conflicts_presumed=presumed)
+    decision = loaded.decide(match.activity, finding, evidence, loaded.facts, now)
     seen = {
         "address": client.address,
         "strategy": client.strategy,
@@ -105,9 +107,10 @@ def explain(
     told = tell(decision, signals, pin=remembered, client=seen, route=route, at=shown)
     goes = _goes(loaded, decision, remembered)
     if as_json:
-        typer.echo(json.dumps({**told.data, "goes_to": goes}, ensure_ascii=False))
+        typer.echo(json.dumps({**told.data, "goes_to": goes, "caller": about}, ensure_ascii=False))
     else:
-        typer.echo("\n".join(told.lines))
+        first, *rest = told.lines
+        typer.echo("\n".join([first, *([f"  The caller {about}."] if about is not None else []), *rest]))
         if goes is not None and remembered is not None:
             typer.echo(f"The subject's pin sends this to {goes}")
     if decision.effect is not Effect.PERMIT:
@@ -134,6 +137,23 @@ def _client(policy: Policy, ip: str | None, peer: str | None, headers: Sequence[
             _wrong('--header is a name and a value, as in "X-Forwarded-For: 203.0.113.7"')
         lines.append((name.strip().lower().encode("latin-1", "replace"), value.strip().encode("latin-1", "replace")))
     return strategy.client(None if peer == "unix" else (peer, 50_000), lines)
+
+
+def _of_subject(
+    match: Match, signals: tuple[Signal, ...], said: Identity, pin: Pin | None
+) -> tuple[tuple[Signal, ...], frozenset[str], str | None]:
+    """What the caller's signals say of a subject whom the path or a header names, as the pipeline takes them."""
+    source = match.activity.subject if match.activity is not None else None
+    if source is None or source.kind not in ("path", "header"):
+        return signals, said.evidence, None
+    if said.subject is None:
+        if pin is not None:
+            return (), frozenset(), "is not known, and the subject has a pin: the pin speaks, the address does not"
+        hinted = tuple(replace(signal, trust=Trust.HINT) for signal in signals)
+        return hinted, frozenset(), "is not known, and may be the subject or not: what is seen is a hint"
+    if source.kind == "path" and said.subject.value == match.params.get(source.name):
+        return signals, said.evidence, "is the subject"
+    return (), frozenset(), "is another than the subject: what is seen says nothing of the subject"
 
 
 def _pin(text: str) -> Pin:

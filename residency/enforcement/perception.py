@@ -63,6 +63,7 @@ class Perception:
         trusted_peer: Callable[[str], bool],
         presume: Presumption,
         assume: str | None,
+        conflicts_presumed: bool = False,
     ) -> None:
         self.strategy = strategy
         self.network = network
@@ -72,6 +73,7 @@ class Perception:
         self._digest = digest
         self._trusted_peer = trusted_peer
         self._presume = presume
+        self._conflicts_presumed = conflicts_presumed
         self._assumed: tuple[Signal, ...] | None = None
         if assume is not None:
             self._assumed = tuple(
@@ -179,12 +181,14 @@ class Perception:
         if held is not None and held[0] is signals and held[1] is anchors:
             return held[2]
         if len(signals) + (0 if anchors is None else len(anchors)) > _KEPT_PLACES:
-            return resolve(signals, pin, self._presume)
+            return resolve(signals, pin, self._presume, conflicts_presumed=self._conflicts_presumed)
         finding = self._findings.get((signals, anchors))
         if finding is None:
             if len(self._findings) >= _BOUND:
                 self._findings.clear()
-            finding = self._findings[signals, anchors] = resolve(signals, pin, self._presume)
+            finding = self._findings[signals, anchors] = resolve(
+                signals, pin, self._presume, conflicts_presumed=self._conflicts_presumed
+            )
         if len(self._held) >= _BOUND:
             self._held.clear()
         self._held[id(signals), id(anchors)] = (signals, anchors, finding)  # held, so that their ids stay their own

@@ -123,6 +123,7 @@ class EnforcementPoint:
             trusted_peer=trusted_peer,
             presume=policy.deployment.presume,
             assume=policy.deployment.assume,
+            conflicts_presumed=policy.deployment.conflicts_presumed,
         )
         self._unsafe = strategy.name.startswith("unsafe_")
         self._mode: str = policy.deployment.mode

@@ -10,7 +10,7 @@
 1. Signals that may not speak for the anchor are discarded: where a cable ends says nothing of a passport.
 2. Of the rest the highest trust speaks and the lower is silent.
 3. What speaks names one place, or places of which one lies within the other: established. Several places: all of
-   them contested, so that each of their laws covers.
+   them contested, so that each of their laws covers (`presume: {conflicts: as_silent}`: presumed, as if none spoke).
 4. Hints alone leave the places they name contested, so that their laws cover, and exclude nobody: every other place
    is presumed as without them. So a hint can only add coverage (ADR 0006).
 

@@ -23,8 +23,11 @@ def presumption(given: Presumption) -> Presumption:
     return tuple((anchor, named[anchor]) for anchor in Anchor)
 
 
-def resolve(signals: Iterable[Signal], pin: Pin | None, presume: Presumption) -> Finding:
-    """The finding of one person at one request.
+def resolve(
+    signals: Iterable[Signal], pin: Pin | None, presume: Presumption, *, conflicts_presumed: bool = False
+) -> Finding:
+    """The finding of one person at one request. `conflicts_presumed` = the deployment says that signals which conflict
+    at equal trust are not to bring each of their laws.
 
     Order and repetition of signals change nothing. Losing a signal against a place's law, or gaining one for it,
     never turns `covered` from true to false (tests/properties/test_finding_monotone.py).
@@ -59,6 +62,7 @@ def resolve(signals: Iterable[Signal], pin: Pin | None, presume: Presumption) ->
         residence=found(Anchor.RESIDENCE),
         collection=found(Anchor.COLLECTION),
         presume=presume,
+        conflicts_presumed=conflicts_presumed,
     )
 
 

@@ -78,8 +78,13 @@ class AnchorFinding:
         """Whether no signal speaks for this anchor."""
         return not self.established and not self.contested
 
-    def state(self, place: str) -> State:
-        """The state of `place` (a law's territory: country, sub-national unit or bloc) under this anchor."""
+    def state(self, place: str, *, conflicts_presumed: bool = False) -> State:
+        """The state of `place` (a law's territory: country, sub-national unit or bloc) under this anchor.
+
+        `conflicts_presumed` = signals that conflict at equal trust decide nothing, as if none had spoken.
+        """
+        if conflicts_presumed and self.contested and not self.established and self.trust is not Trust.HINT:
+            return State.SILENT
         if any(within(p, place) for p in self.established):
             return State.ESTABLISHED
         # A country is known where the law speaks of a part of it: the part is possible, so it is not excluded.
@@ -111,6 +116,8 @@ class Finding:
             (Anchor.COLLECTION, Presume.AS_TERRITORY),
         )
     )
+    conflicts_presumed: bool = False
+    """Whether an anchor that signals of equal trust contest is presumed, instead of covered by each of their laws."""
 
     def anchor(self, anchor: Anchor) -> AnchorFinding:
         """The finding of one anchor."""
@@ -126,7 +133,7 @@ class Finding:
 
     def state(self, place: str, anchor: Anchor) -> State:
         """One of the four states for a law's place and an anchor, before presumption."""
-        return self.anchor(anchor).state(place)
+        return self.anchor(anchor).state(place, conflicts_presumed=self.conflicts_presumed)
 
     def covered(self, place: str, anchor: Anchor) -> bool:
         """Whether the law of `place` counts this person as covered under `anchor`, presumption included."""

@@ -35,6 +35,7 @@ __all__ = [
     "REFUSALS",
     "SCRAPE_ERRORS",
     "SEQUENCER_FAILING",
+    "TOKENS_REJECTED",
     "UNSAFE_ADDRESS",
     "WOULD_REFUSE",
     "Kind",
@@ -76,6 +77,7 @@ ADDRESS_DATA_EVENTS: Final = "residency_address_data_events_total"
 ADDRESS_DATA_INFO: Final = "residency_address_data_info"
 ADDRESS_DATA_VN: Final = "residency_address_data_vn_addresses"
 UNSAFE_ADDRESS: Final = "residency_unsafe_client_address_total"
+TOKENS_REJECTED: Final = "residency_tokens_rejected_total"
 IDENTITY_KEYS_AGE: Final = "residency_identity_keys_age_seconds"
 PIN_EVENTS: Final = "residency_pin_events_total"
 PINS_STALE: Final = "residency_pins_stale_total"
@@ -140,6 +142,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         UNSAFE_ADDRESS,
         Kind.COUNTER,
         "Requests whose client address any client could have forged (strategy unsafe_leftmost_non_private).",
+    ),
+    MetricSpec(
+        TOKENS_REJECTED,
+        Kind.COUNTER,
+        "Identity tokens that did not hold, so that nobody was known, by what was wrong.",
+        ("reason",),
     ),
     MetricSpec(IDENTITY_KEYS_AGE, Kind.GAUGE, "Time since the keys that verify identity tokens were last read."),
     MetricSpec(

@@ -200,6 +200,7 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
         },
         stores={name: tuple(sinks) for name, sinks in model.stores.items()},
         activities=activities,
+        conflicts_presumed=model.presume.conflicts == "as_silent",
         exempt=tuple(_route(route) for route in model.exempt),
         http={a.name: file.http for a, file in zip(activities, model.activities, strict=True) if file.http is not None},
         unclassified=model.unclassified,

@@ -181,6 +181,7 @@ class Presume(Strict):
     citizenship: Literal["covered", "not_covered", "as_residence", "as_territory"] | None = None
     residence: Literal["covered", "not_covered", "as_territory"] | None = None
     collection: Literal["covered", "not_covered", "as_residence", "as_territory"] | None = None
+    conflicts: Literal["covered", "as_silent"] = "covered"
 
 
 class ActivityFile(Strict):

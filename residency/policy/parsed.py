@@ -144,6 +144,7 @@ class DeploymentDoc:
     sinks: Mapping[str, SinkDoc]
     stores: Mapping[str, tuple[str, ...]]
     activities: tuple[Activity, ...]
+    conflicts_presumed: bool = False  # presume: {conflicts: as_silent}
     exempt: tuple[tuple[str, str], ...] = ()
     http: Mapping[str, str] = field(default_factory=dict)
     unclassified: str = "deny"

@@ -114,6 +114,21 @@ def test_a_conflict_at_equal_trust_shows_both_sides_and_both_laws_apply(ask: Ask
     assert covering(told)["VN"]["territory"] == "undetermined"
 
 
+def test_of_somebody_elses_data_the_callers_address_says_what_the_pipeline_lets_it_say(ask: Ask) -> None:
+    route = "GET /v1/people/42"
+    own = ask("--ip", DA_NANG, "--claim", "sub=42", route=route)
+    assert own["anchors"]["territory"]["trust"] == "network"
+    unknown = ask("--ip", DA_NANG, route=route)
+    assert unknown["anchors"]["territory"] == {
+        "established": [], "contested": ["VN"], "trust": "hint", "presume": "covered",
+    }  # fmt: skip
+    for args in (("--claim", "sub=7"), ("--pin", "SG")):
+        told = ask("--ip", DA_NANG, *args, route=route)
+        assert told["caller"] is not None
+        assert "VN" not in told["anchors"]["territory"]["established"]
+    assert ask("--ip", DA_NANG)["caller"] is None
+
+
 def test_a_forged_header_is_no_signal_and_the_strategy_is_named(ask: Ask) -> None:
     told = ask("--peer", "10.0.0.9", "--header", f"X-Forwarded-For: {BERLIN}, {DA_NANG}, 10.0.0.5")
     assert told["client"]["address"] == DA_NANG

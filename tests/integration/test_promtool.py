@@ -105,6 +105,7 @@ def full_page() -> bytes:
     ):
         metrics.gauge(name, lambda: 1)
     metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: {"taken": 1, "torn": 0})
+    metrics.counts(names.TOKENS_REJECTED, lambda: {"the token has expired": 1})
     metrics.counts(names.PIN_EVENTS, lambda: {"misses": 2})
     metrics.info(names.ADDRESS_DATA_INFO, lambda: ("own.mmdb", "cd" * 32))
     metrics.info(names.INFO, lambda: ("ab" * 32, "chat-api"))

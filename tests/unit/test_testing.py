@@ -200,7 +200,9 @@ def test_a_token_says_what_the_person_says_under_the_deployments_names(policy: P
     with Kit(app(policy), policy, tmp_path / "kit") as kit:
         verifier = kit.runtime.point.identifying.verifier
         assert verifier is not None
-        claims = verifier.verify(kit.token(person("DE", subject="an", citizenship="VN", age=20, verified=["eid"])))
+        claims = verifier.verify(
+            kit.token(person("DE", subject="an", citizenship="VN", age=20, verified=["eid"])).encode()
+        )
         assert {name: claims[name] for name in ("sub", "nat", "age", "identity_verified_by", "iss", "aud")} == {
             "sub": "an", "nat": "VN", "age": 20, "identity_verified_by": ["eid"], "iss": "us", "aud": "app",
         }  # fmt: skip

@@ -406,3 +406,12 @@ def test_the_cache_is_bounded(jwks: FixedKeys, monkeypatch: pytest.MonkeyPatch) 
     for n in range(20):
         assert verifier.verify(signed({"sub": f"u-{n}"}))["sub"] == f"u-{n}"
         assert len(verifier._seen) <= 4
+
+
+def test_tokens_that_do_not_hold_are_counted_by_what_was_wrong(jwks: FixedKeys) -> None:
+    verifier = JwtVerifier(jwks, now=Clock())
+    for token in (signed({"exp": NOW - 60}), signed({"exp": NOW - 60}), "garbage"):
+        with pytest.raises(TokenError):
+            verifier.verify(token)
+    verifier.verify(signed())
+    assert verifier.rejected == {"the token has expired": 2, "the token does not verify": 1}

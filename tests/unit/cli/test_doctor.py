@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -149,3 +150,17 @@ def test_words_in_brackets_are_shown_and_no_line_is_folded(policy: Path) -> None
     shown = CliRunner().invoke(app, ["--policy", str(policy)]).output.splitlines()
     assert word in shown[0]
     assert shown[1].startswith("     mend: ")
+
+
+@pytest.mark.needs("redis")
+def test_a_shared_store_of_pins_is_asked(policy: Path, redis_servers: Any) -> None:
+    server = redis_servers.single()
+    policy.write_text(POLICY + f'pins: {{url: "{server.url}"}}\n')
+    assert levels(run(policy)[1], "pins' store answers") == {"ok"}
+    policy.write_text(policy.read_text().replace(", detail: {VN: ./detail}", ""))
+    assert levels(run(policy)[1], "lost") == {"warn"}
+    server.kill()
+    code, found = run(policy)
+    assert code == 1
+    assert "bad" in found.values()
+    assert str(server.port) not in str(found)

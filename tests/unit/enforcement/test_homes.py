@@ -103,7 +103,7 @@ async def write(world: Any, **claims: object) -> Pin:
         act = here.begin("people", "vn")
         await act.confirm()
         act.outcome("committed")
-    pin = await world.pins.get(world.point.digest(here.subject))
+    pin: Pin | None = await world.pins.get(world.point.digest(here.subject))
     assert pin is not None
     return pin
 

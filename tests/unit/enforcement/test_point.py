@@ -13,7 +13,7 @@ from residency.enforcement.acts import Current
 from residency.enforcement.context import current, identify
 from residency.enforcement.point import Refusal, Request
 from residency.errors import AddressDataUnavailable, JournalFull, PinsUnavailable, Refused, UsageError
-from residency.model import Anchor, Effect, Pin, Reason, SubjectId, Trust
+from residency.model import Anchor, Effect, Pin, Reason, Signal, SubjectId, Trust
 from residency.observe import names
 from residency.signals.address import RightmostTrustedRange, Server
 from residency.signals.inet import Ranges
@@ -393,3 +393,15 @@ def test_a_requests_token_is_not_in_what_it_prints(world: Any) -> None:
     request = Request("GET", "/", b"/", [(b"authorization", b"Bearer secret")], None, user="an", session={"user": "an"})
     assert "secret" not in repr(request)
     assert "an" not in repr(request).replace("headers", "")
+
+
+def test_a_deployment_may_say_that_conflicts_are_presumed(make_world: Worlds) -> None:
+    class Two:
+        def signals(self, address: str | None) -> tuple[Signal, ...]:
+            """An address that two databases place in two countries."""
+            return tuple(Signal(Anchor.TERRITORY, place, Trust.NETWORK, "address") for place in ("VN", "US"))
+
+    words = ("presume: {territory: not_covered}", "presume: {territory: not_covered, conflicts: as_silent}")
+    for changes, covering in ((), ("VN",)), (((words[0], words[1]),), ()):
+        world = make_world(network=Two(), replace=changes)
+        assert world.admit("GET", "/people", who="an").decision.jurisdictions == covering

@@ -123,3 +123,20 @@ def test_a_presumption_that_names_some_anchors_keeps_the_defaults_of_the_others(
     assert resolve((), None, given) == resolve((), None, presumption(given))
     assert not resolve((), None, given).covered("VN", Anchor.CITIZENSHIP)
     assert presumption(tuple(reversed(presumption(given)))) == presumption(given)
+
+
+@pytest.mark.parametrize("anchor", Anchor)
+def test_a_conflict_is_presumed_where_the_deployment_says_so_and_stays_visible(anchor: Anchor) -> None:
+    said = [signal(anchor, place, Trust.DECLARED) for place in ("VN", "DE")]
+    nobody = presumption(tuple((each, Presume.NOT_COVERED) for each in Anchor))
+    both = resolve(said, None, nobody)
+    neither = resolve(said, None, nobody, conflicts_presumed=True)
+    assert both.covered_how("VN", anchor) == (True, False)
+    assert neither.covered_how("VN", anchor) == (False, True)
+    assert neither.anchor(anchor) == both.anchor(anchor) == contested("VN", "DE", trust=Trust.DECLARED)
+    assert resolve(said, None, DEFAULT, conflicts_presumed=True).covered_how("VN", anchor) == (True, True)
+
+
+def test_a_hint_is_no_conflict() -> None:
+    finding = resolve([signal(Anchor.TERRITORY, "VN", Trust.HINT)], None, DEFAULT, conflicts_presumed=True)
+    assert finding.state("VN", Anchor.TERRITORY) is State.UNDETERMINED
