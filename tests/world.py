@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from residency.adapters import policy_files
+from residency.adapters.address_data import AddressData
+from residency.adapters.address_tables import PackagedTable
 from residency.adapters.clock_manual import ManualClock
 from residency.adapters.entropy_seeded import UnsafeSeededEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_memory import JournalMemory
-from residency.adapters.mmdb import embedded_table
+from residency.adapters.mmdb import EMBEDDED_TABLE
 from residency.adapters.pins_memory import PinsMemory
 from residency.audit.entry import Entry, parse_entry
 from residency.enforcement.acts import Current
@@ -23,16 +25,18 @@ from residency.enforcement.context import enter, leave
 from residency.enforcement.point import EnforcementPoint, Identifying
 from residency.enforcement.ports import SinkPort
 from residency.enforcement.recorder import DetailStore, Recorder
-from residency.model import Region, Signal, StopOrder
+from residency.model import Region, StopOrder
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
 from residency.policy.compiler import Policy
 from residency.signals.address import Peer, Strategy
-from residency.signals.country import CountryTable, NetworkSource, network_signals
 from residency.signals.identity import ClaimMap
+from residency.signals.network import NetworkSource
 from residency.storage import Stores
 from residency.storage.stores import SessionFactory
 
+NETWORK = AddressData(PackagedTable(EMBEDDED_TABLE), now=lambda: 2_000_000_000_000_000, max_age=2**62)
+"""The shipped address data, of any age."""
 HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
 VN, SG = Region("vn-han", "VN"), Region("sg", "SG")
 
@@ -114,17 +118,6 @@ def handling(here: object) -> Iterator[Current]:
         leave(token)
 
 
-class Located:
-    """The network's word by a bare country table, every address of it ordinary and the table always fresh."""
-
-    def __init__(self, table: CountryTable) -> None:
-        self._table = table
-
-    def signals(self, address: str | None) -> tuple[Signal, ...]:
-        """As `NetworkSource` says."""
-        return network_signals(address, self._table)
-
-
 class Deployed:
     """One enforcement point, all that it stands on, and the entries it wrote."""
 
@@ -155,7 +148,7 @@ class Deployed:
         self.point = EnforcementPoint(
             policy=policy,
             strategy=strategy if strategy is not None else Peer(),
-            network=network if network is not None else Located(embedded_table()),
+            network=network if network is not None else NETWORK,
             identifying=identifying,
             pins=self.pins,
             facts=self.facts,

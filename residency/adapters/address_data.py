@@ -163,7 +163,7 @@ class AddressData(Generic[C]):
     # -- answers -----------------------------------------------------------------------------------------------
 
     def signals(self, address: str | None) -> tuple[Signal, ...]:
-        """The signals of a client address; `residency.signals.country.NetworkSource` has the contract.
+        """The signals of a client address; `residency.signals.network.NetworkSource` has the contract.
 
         Raises AddressDataUnavailable where the data is older than `max_age` and `stale` is `refuse`.
         """

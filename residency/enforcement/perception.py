@@ -17,8 +17,8 @@ from residency.enforcement.request import Identifying, Request, asker, from_this
 from residency.jurisdiction.resolve import Presumption, resolve
 from residency.model import Anchor, Finding, Pin, Reason, Signal, SubjectId, Trust
 from residency.policy.activities import Match
-from residency.signals.country import NetworkSource
 from residency.signals.identity import Identity, joined
+from residency.signals.network import NetworkSource
 from residency.signals.peer import ClientAddress, Strategy
 
 __all__ = ["Perception", "Seen"]

@@ -35,8 +35,8 @@ from residency.errors import (
 from residency.model import Activity, Decision, Pin, Reason, SubjectId
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
-from residency.signals.country import NetworkSource
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity
+from residency.signals.network import NetworkSource
 from residency.signals.peer import Strategy
 
 __all__ = [

@@ -21,13 +21,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final
+from typing import Final, Protocol
 
 from residency.errors import AddressDataUnavailable
 from residency.model.finding import Anchor, Signal, Trust
 from residency.signals.table import Row
 
-__all__ = ["CLASSES", "SPECIAL", "NetworkList", "asn_of", "class_of", "parse_list", "signals_by_row"]
+__all__ = ["CLASSES", "SPECIAL", "NetworkList", "NetworkSource", "asn_of", "class_of", "parse_list", "signals_by_row"]
 
 CLASSES: Final = ("special", "tor", "relay", "vpn", "anonymiser", "satellite", "hosting")
 """The classes of networks, the one that prevails first, should sources name several for one address. `special` is
@@ -95,6 +95,17 @@ def asn_of(record: object) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     return None
+
+
+class NetworkSource(Protocol):
+    """What the network says of an address, at the trust that the data's age and the network's class allow."""
+
+    def signals(self, address: str | None) -> tuple[Signal, ...]:
+        """The signals of a client address, () where it is None, no address, special-purpose or in no known country.
+
+        The same address answers equal tuples until the data changes. Raises AddressDataUnavailable where the data is
+        too old for the deployment: that is not the same as unknown.
+        """
 
 
 @dataclass(frozen=True, slots=True)

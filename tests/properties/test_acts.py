@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from residency.adapters.journal_memory import JournalMemory
-from residency.adapters.mmdb import embedded
 from residency.adapters.sink_memory import MemorySink
 from residency.audit.entry import parse_entry
 from residency.enforcement.acts import Act, Current
@@ -20,7 +19,7 @@ from residency.enforcement.point import Identifying, Refusal, Request
 from residency.errors import ResidencyError
 from residency.policy.compiler import Policy
 from residency.signals.identity import ClaimMap
-from tests.world import HANOI, HOME, SG, SINGAPORE, VERIFIED, VN, Deployed, Located, load_policy, write_deployment
+from tests.world import HANOI, HOME, SG, SINGAPORE, VERIFIED, VN, Deployed, load_policy, write_deployment
 
 DEPLOYMENT = """
 sinks:
@@ -42,7 +41,6 @@ def _policy(mode: str) -> Policy:
 
 
 POLICIES = {mode: _policy(mode) for mode in ("enforce", "observe")}
-NETWORK = Located(embedded())
 ADDRESSES = {"VN": HANOI, "SG": SINGAPORE}
 SUBJECTS = st.sampled_from(["an", "binh", "tan"])
 ROUTES = st.sampled_from(["POST /people", "GET /people", "POST /posts", "GET /healthz", "GET /else", "GET /a//b"])
@@ -61,7 +59,6 @@ class Acts(RuleBasedStateMachine):
             POLICIES[self.mode],
             [MemorySink("sg", SG), MemorySink("vn", VN)],
             identifying=Identifying(None, ClaimMap()),
-            network=NETWORK,
             journal=JournalMemory(headroom=100_000, capacity=400_000),
         )
         self.loop = asyncio.new_event_loop()

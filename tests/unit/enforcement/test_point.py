@@ -17,7 +17,6 @@ from residency.model import Anchor, Effect, Pin, Reason, Signal, SubjectId, Trus
 from residency.observe import names
 from residency.signals.address import RightmostTrustedRange, Server
 from residency.signals.inet import Ranges
-from tests.world import Located
 
 pytestmark = pytest.mark.anyio
 HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
@@ -34,13 +33,11 @@ class RemotePins(PinsMemory):
 
 
 class NoCountries:
-    """A table whose file fails at every lookup."""
+    """Address data that is too old for the deployment."""
 
-    built_at = 0
-
-    def country(self, address: str) -> str | None:
+    def signals(self, address: str | None) -> tuple[Signal, ...]:
         """Raises: AddressDataUnavailable."""
-        raise AddressDataUnavailable("country database `x.mmdb` cannot be read")
+        raise AddressDataUnavailable("the address data is older than the deployment allows")
 
 
 def test_a_plain_request_leaves_one_entry_before_the_app_runs(world: Any) -> None:
@@ -111,7 +108,7 @@ def test_a_server_that_is_trusted_in_words_may_rewrite_the_peer(make_world: Worl
 
 
 def test_address_data_that_fails_at_a_lookup_refuses_with_a_record(make_world: Worlds) -> None:
-    world = make_world(network=Located(NoCountries()))
+    world = make_world(network=NoCountries())
     assert world.refused("GET", "/plain") == "address_data_unavailable"
     assert [entry.reason for entry in world.entries] == ["address_data_unavailable"]
 
