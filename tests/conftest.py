@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections import Counter
@@ -25,6 +26,10 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.servers import Servers
+
+# A shell that starts us in the background lets us ignore Ctrl-C, and whom we start would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"

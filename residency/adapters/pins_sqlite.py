@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -66,7 +67,7 @@ class PinsSqlite:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
             self._writer = _connect(path, busy_ms)
-            self._writer.execute("PRAGMA journal_mode = WAL")
+            _use_wal(self._writer, busy_ms)
             # FULL: a pin that an act relies on survives a power cut before the act's data is written.
             self._writer.execute("PRAGMA synchronous = FULL")
             self._writer.execute(_SCHEMA)
@@ -166,3 +167,17 @@ def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
 
 def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
+
+
+def _use_wal(connection: sqlite3.Connection, busy_ms: int) -> None:
+    """Switch to the write-ahead log. For this SQLite does not wait by itself, and workers that start at once on a file
+    that is not there yet all want it."""
+    end = time.monotonic() + busy_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)

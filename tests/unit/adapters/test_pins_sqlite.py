@@ -137,3 +137,35 @@ async def test_pins_written_under_another_subjects_key_are_refused_and_not_overl
     again = PinsSqlite(path, key_mark="second")
     assert again.peek(PIN.subject) == (PIN, True)
     await again.aclose()
+
+
+AT_ONCE = """
+import os, sys
+from pathlib import Path
+from residency.adapters.pins_sqlite import PinsSqlite
+
+for number in range(60):
+    wait, go = os.pipe()
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            os.close(go)
+            os.read(wait, 1)  # until the parent lets go of its end
+            try:
+                PinsSqlite(Path(sys.argv[1]) / f"{number}.db", key_mark="m")
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    os.close(go)
+    os.close(wait)
+    if any([os.waitpid(child, 0)[1] for child in children]):
+        sys.exit("a process could not open the file")
+"""
+
+
+def test_processes_that_open_a_new_file_at_once_all_have_it(tmp_path: Path) -> None:
+    # SQLite itself does not wait where two want the write-ahead log at the same time.
+    done = subprocess.run([sys.executable, "-c", AT_ONCE, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
