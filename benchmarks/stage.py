@@ -3,8 +3,8 @@
     python -m benchmarks.stage [--json] [--quick]
 
 Warm: addresses that came before, as most do. New: every request from an address that never came, a hostile client's
-choice. Pinned: a known subject besides. CPU time of this thread, the quietest of interleaved rounds (medians are in the JSON);
-compare within one run.
+choice. Pinned: a known subject besides. CPU time of this thread, the quietest of interleaved rounds (the medians are in
+the JSON); compare within one run.
 """
 
 from __future__ import annotations
