@@ -67,7 +67,7 @@ def _rust(name: str, *path: str) -> Callable[[Path], Ask]:
 
 
 def _geoip2fast(folder: Path) -> Ask:
-    from geoip2fast import GeoIP2Fast  # type: ignore[import-untyped]
+    from geoip2fast import GeoIP2Fast
 
     lookup = GeoIP2Fast().lookup
     return lambda text: lookup(text).country_code
@@ -80,7 +80,7 @@ def _networks(folder: Path) -> Iterator[list[str]]:
 
 
 def _radix(folder: Path) -> Ask:
-    import radix  # type: ignore[import-untyped]
+    import radix
 
     tree = radix.Radix()
     for network, country in _networks(folder):
@@ -90,7 +90,7 @@ def _radix(folder: Path) -> Ask:
 
 
 def _pytricia(folder: Path) -> Ask:
-    from pytricia import PyTricia  # type: ignore[import-not-found]
+    from pytricia import PyTricia
 
     four, six = PyTricia(32), PyTricia(128, AF_INET6)
     for network, country in _networks(folder):
