@@ -64,6 +64,7 @@ class Entry:
     sink: str | None = None
     region: str | None = None
     reason: str | None = None
+    strategy: str | None = None  # by which the client's address was looked for
     subject: str | None = None  # random alias, hex
     detail: str | None = None  # sha256 of the regional detail, hex
     note: str | None = None

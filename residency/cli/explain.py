@@ -96,7 +96,9 @@ def explain(
         raise typer.Exit(2) from None
     signals, evidence, about = _of_subject(match, (*network, *said.signals), said, remembered)
     presumed = loaded.deployment.conflicts_presumed
-    finding = resolve(signals, remembered, loaded.deployment.presume, conflicts_presumed=presumed)
+    finding = resolve(
+        signals, remembered, loaded.deployment.presume, conflicts_presumed=presumed, strategy=client.strategy
+    )
     decision = loaded.decide(match.activity, finding, evidence, loaded.facts, now)
     seen = {
         "address": client.address,

@@ -181,15 +181,22 @@ class Perception:
         if held is not None and held[0] is signals and held[1] is anchors:
             return held[2]
         if len(signals) + (0 if anchors is None else len(anchors)) > _KEPT_PLACES:
-            return resolve(signals, pin, self._presume, conflicts_presumed=self._conflicts_presumed)
+            return self._resolve(signals, pin)
         finding = self._findings.get((signals, anchors))
         if finding is None:
             if len(self._findings) >= _BOUND:
                 self._findings.clear()
-            finding = self._findings[signals, anchors] = resolve(
-                signals, pin, self._presume, conflicts_presumed=self._conflicts_presumed
-            )
+            finding = self._findings[signals, anchors] = self._resolve(signals, pin)
         if len(self._held) >= _BOUND:
             self._held.clear()
         self._held[id(signals), id(anchors)] = (signals, anchors, finding)  # held, so that their ids stay their own
         return finding
+
+    def _resolve(self, signals: tuple[Signal, ...], pin: Pin | None) -> Finding:
+        return resolve(
+            signals,
+            pin,
+            self._presume,
+            conflicts_presumed=self._conflicts_presumed,
+            strategy=self.strategy.name,
+        )

@@ -316,6 +316,7 @@ class Recorder:
             sink=sink,
             region=verdict.sink.region if verdict is not None else None,
             reason=reason.value if reason is not None else None,
+            strategy=decision.strategy,
             note=note,
             jurisdictions=decision.jurisdictions,
             finding=self._finding(decision.finding),

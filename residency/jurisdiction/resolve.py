@@ -24,10 +24,15 @@ def presumption(given: Presumption) -> Presumption:
 
 
 def resolve(
-    signals: Iterable[Signal], pin: Pin | None, presume: Presumption, *, conflicts_presumed: bool = False
+    signals: Iterable[Signal],
+    pin: Pin | None,
+    presume: Presumption,
+    *,
+    conflicts_presumed: bool = False,
+    strategy: str | None = None,
 ) -> Finding:
     """The finding of one person at one request. `conflicts_presumed` = the deployment says that signals which conflict
-    at equal trust are not to bring each of their laws.
+    at equal trust are not to bring each of their laws. `strategy` found the client's address: named, and nothing else.
 
     Order and repetition of signals change nothing. Losing a signal against a place's law, or gaining one for it,
     never turns `covered` from true to false (tests/properties/test_finding_monotone.py).
@@ -63,6 +68,7 @@ def resolve(
         collection=found(Anchor.COLLECTION),
         presume=presume,
         conflicts_presumed=conflicts_presumed,
+        strategy=strategy,
     )
 
 

@@ -78,6 +78,11 @@ class Decision:
         """Whether the activity itself may go on: permitted, or not bound because the deployment only observes."""
         return self.effect is Effect.PERMIT or self.mode == "observe"
 
+    @property
+    def strategy(self) -> str | None:
+        """The strategy by which the client's address was looked for; None where no request is behind the decision."""
+        return self.finding.strategy
+
     def sink(self, name: str) -> SinkVerdict | None:
         """The verdict on one sink by name, None where the activity's store has no such sink."""
         return next((v for v in self.sinks if v.sink.name == name), None)

@@ -118,6 +118,8 @@ class Finding:
     )
     conflicts_presumed: bool = False
     """Whether an anchor that signals of equal trust contest is presumed, instead of covered by each of their laws."""
+    strategy: str | None = None
+    """The strategy by which the client's address was looked for; None where no request is behind the finding."""
 
     def anchor(self, anchor: Anchor) -> AnchorFinding:
         """The finding of one anchor."""

@@ -48,6 +48,7 @@ def entries(draw: st.DrawFn) -> Entry:
         sink=draw(OPTIONAL),
         region=draw(OPTIONAL),
         reason=draw(OPTIONAL),
+        strategy=draw(OPTIONAL),
         subject=draw(st.none() | HEX64),
         detail=draw(st.none() | HEX64),
         note=draw(OPTIONAL),
@@ -94,7 +95,7 @@ def test_the_first_version_of_the_format_is_this() -> None:
         + b"ab"
         * 32
         + b'","presumed":[],"reason":null,"region":null,"rules":["vn.d333.19.2"],"sink":null,"store":null,'
-        b'"subject":null,"v":1}'
+        b'"strategy":null,"subject":null,"v":1}'
     )
 
 

@@ -57,9 +57,9 @@ def test_many_different_requests_fill_each_cache_no_further_than_its_bound(perce
 def test_what_is_large_is_answered_and_not_remembered(perceiving: Perception) -> None:
     many = sorted(COUNTRIES)[:32]
     said = identity({"citizenship": many, "residence": many}, OWN_NAMES, verified=False, source="app").signals
-    assert perceiving.finding(said, None) == resolve(said, None, ())
+    assert perceiving.finding(said, None) == resolve(said, None, (), strategy="peer")
     pin = Pin("0" * 64, "VN", tuple((Anchor.CITIZENSHIP, place, Trust.DECLARED) for place in many), "a", "s", "p", 0)
-    assert perceiving.finding((), pin) == resolve((), pin, ())
+    assert perceiving.finding((), pin) == resolve((), pin, (), strategy="peer")
     assert perceiving.digest("u" * 500) == f"{500:064x}"
     assert perceiving._is_ours("x" * 1_000)
     assert kept(perceiving) == [0, 0, 0, 0]

@@ -17,6 +17,7 @@ from residency.model import Anchor, Effect, Pin, Reason, Signal, SubjectId, Trus
 from residency.observe import names
 from residency.signals.address import RightmostTrustedRange, Server
 from residency.signals.inet import Ranges
+from residency.signals.peer import Peer
 
 pytestmark = pytest.mark.anyio
 HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
@@ -74,6 +75,21 @@ def test_a_route_that_nobody_named_passes_undecided_where_the_deployment_says_so
     world = make_world(replace=[("stores:", "unclassified: permit\nstores:")])
     assert world.admit("GET", "/else") is None
     assert world.kinds == ["decision"]
+
+
+@pytest.mark.parametrize("trusted", [Ranges(("10.0.0.1",)), None], ids=["a range", "the peer"])
+def test_the_strategy_that_found_the_address_is_named_in_the_decision_and_in_its_entry(
+    make_world: Worlds, trusted: Ranges | None
+) -> None:
+    strategy = Peer() if trusted is None else RightmostTrustedRange(trusted)
+    world = make_world(strategy=strategy)
+    here = world.admit("GET", "/plain")
+    assert here.decision.strategy == strategy.name
+    world.refused("GET", "/else")
+    assert [(entry.kind, entry.strategy) for entry in world.entries] == [
+        ("decision", strategy.name),
+        ("refusal", strategy.name),
+    ]
 
 
 def test_an_ambiguous_path_is_refused_without_repeating_it(world: Any) -> None:
