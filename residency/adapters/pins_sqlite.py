@@ -13,14 +13,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio.to_thread
 
 from residency.errors import PinsUnavailable, StaleVersion
-from residency.model import Anchor, Pin, Trust
+from residency.jurisdiction.pinned import parse_anchors, parse_place
+from residency.model import Pin
 
 __all__ = ["PinsSqlite"]
 
@@ -137,7 +137,7 @@ class PinsSqlite:
         row = _opened(connection).execute(_SELECT, (subject,)).fetchone()
         if row is None:
             return None
-        return Pin(row[0], row[1], _anchors(row[2]), row[3], row[4], row[5], row[6], row[7])
+        return Pin(row[0], parse_place(row[1]), parse_anchors(row[2]), row[3], row[4], row[5], row[6], row[7])
 
     def _guard(self, work: Callable[[], _T]) -> _T:
         try:
@@ -152,11 +152,6 @@ class PinsSqlite:
                 if connection is not None:
                     connection.close()
             self._writer = self._reader = None
-
-
-@lru_cache(maxsize=1024)  # few combinations are in use, and reading them anew is a third of a `peek`
-def _anchors(text: str) -> tuple[tuple[Anchor, str, Trust], ...]:
-    return tuple((Anchor(anchor), str(place), Trust(trust)) for anchor, place, trust in json.loads(text))
 
 
 def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:

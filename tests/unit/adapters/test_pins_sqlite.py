@@ -97,13 +97,23 @@ def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
         PinsSqlite(tmp_path)
 
 
-@pytest.mark.parametrize("anchors", ["not json", "[1]", '[["territory", "VN", 99]]', '[["moon", "VN", 5]]'])
-async def test_a_row_that_is_no_pin_is_an_error_and_not_no_pin(tmp_path: Path, anchors: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("anchors", "not json"),
+        ("anchors", "[1]"),
+        ("anchors", '[["territory", "VN", 99]]'),
+        ("anchors", '[["moon", "VN", 5]]'),
+        ("anchors", '[["territory", "Atlantis", 2]]'),
+        ("home", "Atlantis"),
+    ],
+)
+async def test_a_row_that_is_no_pin_is_an_error_and_not_no_pin(tmp_path: Path, column: str, value: str) -> None:
     path = tmp_path / "pins.db"
     pins = PinsSqlite(path)
     await pins.put(PIN)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE pin SET anchors = ?", (anchors,))
+        connection.execute(f"UPDATE pin SET {column} = ?", (value,))  # noqa: S608 - a column of the test's own
     with pytest.raises(PinsUnavailable):
         pins.peek(PIN.subject)
     with pytest.raises(PinsUnavailable):
