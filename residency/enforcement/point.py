@@ -32,7 +32,7 @@ from residency.errors import (
     Unavailable,
     UsageError,
 )
-from residency.model import Activity, Decision, Pin, Reason, SubjectId
+from residency.model import Activity, Anchor, Decision, Pin, Reason, SubjectId
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity
@@ -71,6 +71,7 @@ class Meter(Protocol):
     def refusal(self, reason: Reason, *, observed: bool = False) -> None: ...
     def exempt(self) -> None: ...
     def contradicted(self) -> None: ...
+    def unread_claim(self, anchor: Anchor) -> None: ...
     def unsafe_address(self) -> None: ...
     def stale_pin(self) -> None: ...
     def overhead(self, microseconds: int) -> None: ...
@@ -187,6 +188,8 @@ class EnforcementPoint:
             return self._refuse_early(activity, seen.problem, _PROBLEMS[seen.problem])
         if self._unsafe:
             self.metrics.unsafe_address()
+        if seen.caller is not None and seen.caller.unread:
+            self._unread(seen.caller)
         if activity is None:
             return self._unclassified(seen)
         client, caller, subject = seen.client, seen.caller, seen.subject
@@ -247,6 +250,7 @@ class EnforcementPoint:
             # A claim under a wrong name would be lost, and with it perhaps the law that covers the person.
             raise UsageError(f"identify() knows no claim {unknown[0]!r}; claims: {', '.join(sorted(OWN_WORDS))}")
         said = identity(claims, OWN_NAMES, verified=verified, source="app")
+        self._unread(said)
         digest = self.digest(subject)
         # Fetched before anything changes: a subject whose pin cannot be read must not pass for one without a pin.
         pin = await self.homes.fetch(digest)
@@ -311,6 +315,10 @@ class EnforcementPoint:
         here.decision = self.policy.decide(
             here.activity, finding, here.evidence, self.facts.current(), self.clock.now()
         )
+
+    def _unread(self, said: Identity) -> None:
+        for anchor in said.unread:
+            self.metrics.unread_claim(anchor)
 
     def _later(self, here: Current) -> bool:
         """Whether the verdict waits for `identify`: the subject comes from the app, and no store opens before.

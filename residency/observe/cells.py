@@ -13,6 +13,7 @@ from typing import Final
 from residency.errors import ResidencyError, UsageError
 from residency.model.decision import Decision
 from residency.model.duty import Effect
+from residency.model.finding import Anchor
 from residency.model.reason import Reason
 from residency.observe import names
 from residency.observe.names import Kind, MetricSpec
@@ -68,6 +69,8 @@ class Metrics:
             self.cell(names.REFUSALS, reason.value)
         for basis in ("signal", "presumption"):
             self.cell(names.DECIDED, basis)
+        for anchor in (Anchor.CITIZENSHIP, Anchor.RESIDENCE):
+            self.cell(names.UNREAD_CLAIMS, anchor.value)
         self.cell(names.EXEMPT)
         self.cell(names.UNSAFE_ADDRESS)
         self.cell(names.PINS_STALE)

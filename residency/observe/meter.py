@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
-from residency.model import Decision, Reason
+from residency.model import Anchor, Decision, Reason
 from residency.observe import names
 from residency.observe.cells import Metrics
 
 __all__ = ["DecisionMeter"]
 
 _BOUND: Final = 65_536
+_log = logging.getLogger("residency")
 
 
 class DecisionMeter:
     """The point's `Meter` over one process's `Metrics`."""
 
-    __slots__ = ("_bound", "metrics", "overhead")
+    __slots__ = ("_bound", "_told", "metrics", "overhead")
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
         self.overhead = metrics.overhead
         # By identity: the policy memoises decisions. Holding each keeps its id from being given to another.
+        self._told: set[Anchor] = set()
         self._bound: dict[int, tuple[Decision, tuple[int, ...]]] = {}
 
     def decided(self, decision: Decision) -> None:
@@ -44,6 +47,17 @@ class DecisionMeter:
     def contradicted(self) -> None:
         """Count one act whose verified signals contradict what is remembered as verified: an operator should look."""
         self.metrics.add(names.PIN_EVENTS, "contradicted")
+
+    def unread_claim(self, anchor: Anchor) -> None:
+        """Count one caller of whom a claim was to say `anchor` and could not be read; the first is logged too."""
+        self.metrics.add(names.UNREAD_CLAIMS, anchor.value)
+        if anchor not in self._told:
+            self._told.add(anchor)
+            _log.warning(
+                "a claim that says %s names no ISO 3166-1 code, so it was no signal; %s counts further ones",
+                anchor.value,
+                names.UNREAD_CLAIMS,
+            )
 
     def unsafe_address(self) -> None:
         """Count one request whose client address any client could have forged."""

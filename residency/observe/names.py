@@ -36,6 +36,7 @@ __all__ = [
     "SCRAPE_ERRORS",
     "SEQUENCER_FAILING",
     "TOKENS_REJECTED",
+    "UNREAD_CLAIMS",
     "UNSAFE_ADDRESS",
     "WOULD_REFUSE",
     "Kind",
@@ -77,6 +78,7 @@ ADDRESS_DATA_EVENTS: Final = "residency_address_data_events_total"
 ADDRESS_DATA_INFO: Final = "residency_address_data_info"
 ADDRESS_DATA_VN: Final = "residency_address_data_vn_addresses"
 UNSAFE_ADDRESS: Final = "residency_unsafe_client_address_total"
+UNREAD_CLAIMS: Final = "residency_unread_claims_total"
 TOKENS_REJECTED: Final = "residency_tokens_rejected_total"
 IDENTITY_KEYS_AGE: Final = "residency_identity_keys_age_seconds"
 PIN_EVENTS: Final = "residency_pin_events_total"
@@ -148,6 +150,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Kind.COUNTER,
         "Identity tokens that did not hold, so that nobody was known, by what was wrong.",
         ("reason",),
+    ),
+    MetricSpec(
+        UNREAD_CLAIMS,
+        Kind.COUNTER,
+        "Callers of whom a claim was to say citizenship or residence and named no place that is known, by anchor.",
+        ("anchor",),
     ),
     MetricSpec(IDENTITY_KEYS_AGE, Kind.GAUGE, "Time since the keys that verify identity tokens were last read."),
     MetricSpec(

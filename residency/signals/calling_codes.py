@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from residency.model.place import COUNTRIES
+from residency.signals.country_codes import country as country_code
 
 __all__ = ["phone_country", "sim_country"]
 
@@ -84,17 +84,12 @@ _NUMBER: Final = re.compile(r"(?:tel:)?\+([1-9][0-9 ().\-/]{0,31})", re.ASCII)
 _SIM: Final = re.compile(r"([2-7][0-9]{2})(?:[ -]?[0-9]{2,3})?", re.ASCII)
 
 
-def _country(text: str) -> str | None:
-    code = text.upper() if len(text) == 2 and text.isascii() else ""
-    return code if code in COUNTRIES else None
-
-
 def phone_country(text: str) -> str | None:
     """The country of an international number that begins with "+", or of an ISO 3166-1 code; None = it names none."""
     text = text.strip()
     found = _NUMBER.fullmatch(text)
     if found is None:
-        return _country(text)
+        return country_code(text)
     digits = "".join(filter(str.isdigit, found[1]))[:_LONGEST]
     for size in range(len(digits), 0, -1):
         country = _CALLING.get(digits[:size])
@@ -107,4 +102,4 @@ def sim_country(text: str) -> str | None:
     """The country of a SIM's network by its MCC ("452", "452-04", "45204") or ISO 3166-1 code; None = it names none."""
     text = text.strip()
     found = _SIM.fullmatch(text)
-    return _country(text) if found is None else _MOBILE.get(found[1])
+    return country_code(text) if found is None else _MOBILE.get(found[1])

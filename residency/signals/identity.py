@@ -2,8 +2,8 @@
 
 | claim       | what it may hold                                      | verified              | unverified            |
 |-------------|-------------------------------------------------------|-----------------------|-----------------------|
-| citizenship | a country's code, or a list of them                   | citizenship, VERIFIED | citizenship, DECLARED |
-| residence   | a country's code, or a list of them                   | residence, VERIFIED   | residence, DECLARED   |
+| citizenship | a country's code (VN, VNM), or a list of them         | citizenship, VERIFIED | citizenship, DECLARED |
+| residence   | a country's code (VN, VNM), or a list of them         | residence, VERIFIED   | residence, DECLARED   |
 | phone       | a number such as +84 91 234 56 78, or a country       | residence, DECLARED   | residence, HINT       |
 | sim         | an MCC or MCC-MNC such as 452-04, or a country        | territory, NETWORK    | territory, HINT       |
 | verified_by | `phone`, `national_id`, `eid`, or a list of them      | `identity:<kind>`     | –                     |
@@ -15,7 +15,8 @@ Verified = a signature the deployment trusts, or an app the deployment trusts; n
 Evidence permits, so it comes from verified claims alone. A phone tells where its contract is and not where its owner
 lives; a SIM, where a subscriber is at home, no better than an address does: a declared territory would outrank the
 network, and a person could say away the place where he is (ADR 0006). Of a number only the country is kept. A claim of
-the wrong type or an unknown code is no signal, and never an error: it is a stranger's text.
+the wrong type or an unknown code is no signal, and never an error: it is a stranger's text. Where it was to say
+citizenship or residence it is `unread`, so that it can be counted: nobody should lose a law to a spelling unseen.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from residency.model.finding import Anchor, Signal, Trust
 from residency.model.place import is_place
 from residency.model.subject import SubjectId
 from residency.signals.calling_codes import phone_country, sim_country
+from residency.signals.country_codes import country
 
 __all__ = [
     "IDENTITY_KINDS",
@@ -88,13 +90,15 @@ class Identity:
 
     Evidence is spelled `identity:phone`, `identity:national_id`, `identity:eid`, `age:at_least_7`, `age:at_least_16`,
     `age:at_least_18`, `consent:guardian`, `consent:<id>`. `void` = of somebody who showed a token that does not hold:
-    nothing else may say in its place who that is, or prove anything of them.
+    nothing else may say in its place who that is, or prove anything of them. `unread` = anchors of which a claim was
+    there and could not be read.
     """
 
     subject: SubjectId | None
     signals: tuple[Signal, ...]
     evidence: frozenset[str]
     void: bool = False
+    unread: frozenset[Anchor] = frozenset()
 
 
 _SILENT: Final = Identity(None, (), frozenset())
@@ -118,8 +122,22 @@ def _texts(value: object) -> list[str]:
 
 
 def _place(text: str) -> str | None:
+    known = country(text)
+    if known is not None:
+        return known
     code = text.upper() if text.isascii() and len(text) <= 6 else ""
     return code if is_place(code) else None
+
+
+def _unread(claims: Mapping[str, object], names: ClaimMap) -> Iterator[Anchor]:
+    """Anchors whose claim is there, is not empty and names no place, or something beside places."""
+    for anchor, claim in ((Anchor.CITIZENSHIP, names.citizenship), (Anchor.RESIDENCE, names.residence)):
+        value = claims.get(claim)
+        if value is None or value in ("", [], ()):
+            continue
+        said = value if isinstance(value, list | tuple | set | frozenset) else [value]
+        if not all(isinstance(each, str) and _place(each) is not None for each in list(said)[:_MOST]):
+            yield anchor
 
 
 def _subject(value: object) -> SubjectId | None:
@@ -193,7 +211,8 @@ def identity(claims: Mapping[str, object], names: ClaimMap, *, verified: bool, s
     """What `claims` say; `source` is the signals' source ("jwt", "user", "app"). Never raises on a claim's value."""
     signals = tuple(_signals(claims, names, verified, source))
     evidence = frozenset(_evidence(claims, names)) if verified else frozenset()
-    return Identity(_subject(claims.get(names.subject)), signals, evidence)
+    unread = frozenset(_unread(claims, names))
+    return Identity(_subject(claims.get(names.subject)), signals, evidence, unread=unread)
 
 
 def user_identity(user: object, names: ClaimMap, *, verified: bool = False) -> Identity | None:
@@ -250,6 +269,7 @@ def joined(caller: Identity | None, said: Identity | None) -> Identity | None:
         said.subject if said.subject is not None else caller.subject,
         tuple(dict.fromkeys((*signals, *said.signals))),
         evidence | said.evidence,
+        unread=caller.unread | said.unread,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from starlette.authentication import SimpleUser
 
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.pins_memory import PinsMemory
@@ -90,6 +91,21 @@ def test_the_strategy_that_found_the_address_is_named_in_the_decision_and_in_its
         ("decision", strategy.name),
         ("refusal", strategy.name),
     ]
+
+
+async def test_a_claim_that_names_no_place_is_counted_whoever_made_it(make_world: Worlds) -> None:
+    world = make_world()
+
+    class User(SimpleUser):
+        claims: ClassVar = {"nationality": "Viet Nam"}
+
+    with world.request(user=User("an")):
+        assert world.metrics.value(names.UNREAD_CLAIMS, "citizenship") == 1
+    with world.request(path="/sign-up"):
+        await identify("an", citizenship="VNM", residence="Hanoi")
+        assert current().decision.finding.citizenship.established == {"VN"}
+    assert world.metrics.value(names.UNREAD_CLAIMS, "citizenship") == 1
+    assert world.metrics.value(names.UNREAD_CLAIMS, "residence") == 1
 
 
 def test_an_ambiguous_path_is_refused_without_repeating_it(world: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from residency.model import Activity, Decision, Duty, Effect, Finding, Operation, Reason, SubjectSource
+import pytest
+
+from residency.model import Activity, Anchor, Decision, Duty, Effect, Finding, Operation, Reason, SubjectSource
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
@@ -44,6 +46,19 @@ def test_the_same_decision_and_an_equal_one_count_in_the_same_series() -> None:
         meter.decided(counted)
     assert metrics.value(names.DECISIONS, "VN", "deny", "chat") == 3
     assert metrics.value(names.REFUSALS, "not_home") == 3
+
+
+def test_a_claim_that_cannot_be_read_is_counted_each_time_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    meter = DecisionMeter(metrics)
+    for anchor in (Anchor.CITIZENSHIP, Anchor.RESIDENCE, Anchor.CITIZENSHIP):
+        meter.unread_claim(anchor)
+    assert metrics.value(names.UNREAD_CLAIMS, "citizenship") == 2
+    assert metrics.value(names.UNREAD_CLAIMS, "residence") == 1
+    assert [record.message.split(" names ")[0] for record in caplog.records] == [
+        "a claim that says citizenship",
+        "a claim that says residence",
+    ]
 
 
 def test_distinct_decisions_never_share_cells_however_many_come_and_go() -> None:

@@ -80,10 +80,35 @@ def test_claims_are_found_under_the_names_of_the_deployment() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 0, 1.5, True, "", "Vietnam", "VNM", "XX", "V\u0130", {}, [None, 3], {"VN": 1}, "N" * 9999]
+    "value", [None, 0, 1.5, True, "", "Vietnam", "QQQ", "XX", "V\u0130", {}, [None, 3], {"VN": 1}, "N" * 9999]
 )
 def test_a_place_claim_of_the_wrong_type_or_an_unknown_code_is_no_signal(value: object) -> None:
     assert identity({"nationality": value, "country": value}, NAMES, verified=True, source="jwt").signals == ()
+
+
+def test_a_passports_code_is_the_countrys() -> None:
+    said = identity({"nationality": ["VNM", "D<<"], "country": "LAO"}, NAMES, verified=True, source="jwt")
+    assert [signal.place for signal in said.signals] == ["VN", "DE", "LA"]
+    assert said.unread == frozenset()
+
+
+@pytest.mark.parametrize("value", ["Vietnam", "XXA", 7, ["VN", "Laos"], ["VN", 3], {"VN": 1}, False])
+def test_a_place_claim_that_cannot_be_read_is_told_apart_from_none(value: object) -> None:
+    assert identity({"nationality": value}, NAMES, verified=True, source="jwt").unread == {Anchor.CITIZENSHIP}
+    assert identity({"country": value}, NAMES, verified=False, source="jwt").unread == {Anchor.RESIDENCE}
+
+
+@pytest.mark.parametrize("value", [None, "", [], "VN", "CA-QC", "EU", ["VN", "DEU"]])
+def test_a_place_claim_that_is_read_or_empty_is_not_unread(value: object) -> None:
+    assert identity({"nationality": value}, NAMES, verified=True, source="jwt").unread == frozenset()
+
+
+def test_what_could_not_be_read_of_either_is_unread_of_both() -> None:
+    token = identity({"nationality": "Laos"}, NAMES, verified=True, source="jwt")
+    own = identity({"residence": "Laos"}, OWN_NAMES, verified=True, source="app")
+    both = joined(token, own)
+    assert both is not None
+    assert both.unread == {Anchor.CITIZENSHIP, Anchor.RESIDENCE}
 
 
 @pytest.mark.parametrize("value", [None, 0, True, "", "x" * 513, ["u"], {"id": 1}])
