@@ -13,12 +13,12 @@ from typing import Any, Final
 from residency.adapters import mmdb
 from residency.adapters.address_data import AddressData
 from residency.adapters.address_tables import AddressTables, PackagedTable, Sources
-from residency.adapters.jwks import Jwks, is_url, jwks_file, jwks_url
+from residency.adapters.jwks import Jwks, check_url, is_url, jwks_file, jwks_url
 from residency.adapters.jwt import JwtVerifier, PublicKey, parse_jwks
 from residency.enforcement.asking import Who, load_callable
 from residency.enforcement.ports import Clock
 from residency.enforcement.request import Identifying
-from residency.errors import AddressDataUnavailable, PolicyError, Problem, UsageError
+from residency.errors import AddressDataUnavailable, KeysUnavailable, PolicyError, Problem, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.policy.parsed_signals import ClientAddressDoc, JwtDoc
 from residency.signals.address import strategy_named
@@ -28,6 +28,8 @@ from residency.signals.peer import Strategy
 
 __all__ = [
     "address_data",
+    "check_keys",
+    "check_pins",
     "claim_map",
     "identifying",
     "identity_keys",
@@ -73,6 +75,17 @@ def check_pins(deployment: DeploymentDoc) -> None:
         except ValueError as error:
             problem = f"pins.url: {error}"
     raise PolicyError((deployment.source.problem(("pins", "url"), problem),))
+
+
+def check_keys(deployment: DeploymentDoc) -> None:
+    """Raises: PolicyError where the deployment's `jwks` is a URL that keys may not be fetched from."""
+    jwt = deployment.signals.identity.jwt
+    if jwt is None or not is_url(jwt.jwks):
+        return
+    try:
+        check_url(jwt.jwks)
+    except KeysUnavailable as error:
+        raise PolicyError((problem_at(deployment, ("signals", "identity", "jwt", "jwks"), error),)) from error
 
 
 def address_data(deployment: DeploymentDoc, path_of: PathOf, now: Callable[[], int]) -> AddressData[Any]:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from residency.errors import KeysUnavailable
 
-__all__ = ["MAX_BYTES", "Jwks", "is_url", "jwks_file", "jwks_url"]
+__all__ = ["MAX_BYTES", "Jwks", "check_url", "is_url", "jwks_file", "jwks_url"]
 
 _log = logging.getLogger("residency")
 MAX_BYTES: Final = 262_144
@@ -233,7 +233,7 @@ def jwks_url(
     Raises: KeysUnavailable for a URL that is not https (http on this machine), and where httpx is not installed.
     """
     what = "JWKS URL"
-    here = _checked(url)
+    here = check_url(url)
     try:
         import httpx
     except ImportError:
@@ -276,8 +276,11 @@ def jwks_url(
     return Jwks(read, what, parse, monotonic=monotonic, refresh=refresh, stale_for=stale_for, again=again, least=least)
 
 
-def _checked(url: str) -> bool:
-    """Whether `url` leads to this machine. Raises: KeysUnavailable for one that may not be fetched."""
+def check_url(url: str) -> bool:
+    """Whether `url` leads to this machine. Nothing is fetched.
+
+    Raises: KeysUnavailable for one that may not be: not https (http on this machine), or with a user or a password.
+    """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from residency import wiring
 from residency.adapters.policy_files import load, read_file
-from residency.errors import PolicyError
+from residency.errors import PolicyError, Problem
 from residency.model.data import expand
 from residency.policy.documents import DOCUMENTS, json_schema
 from residency.policy.explain import foreseen_conflicts
@@ -89,6 +90,7 @@ def _summary(file: Path) -> tuple[str, list[str]]:
             return f"register {document.name}, {filings} filings, {orders} stop orders", []
         case DeploymentDoc():
             policy = load(file)
+            _check_places(document)
             rules = sum(len(law.rules) for law in policy.laws)
             activities = len(document.activities)
             notes = [*_doubts(document), *foreseen_conflicts(policy, time.time_ns() // 1000)]
@@ -96,6 +98,18 @@ def _summary(file: Path) -> tuple[str, list[str]]:
                 f"deployment {document.name}, mode {document.mode}, {activities} activities, "
                 f"{len(policy.laws)} laws with {rules} rules, digest {policy.digest[:16]}"
             ), notes
+
+
+def _check_places(document: DeploymentDoc) -> None:
+    """Whether what the deployment names outside itself could be asked at all. Raises: PolicyError with all that not."""
+    problems: list[Problem] = []
+    for check_place in (wiring.check_pins, wiring.check_keys):
+        try:
+            check_place(document)
+        except PolicyError as error:
+            problems += error.problems
+    if problems:
+        raise PolicyError(tuple(problems))
 
 
 def _doubts(document: DeploymentDoc) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -52,6 +53,60 @@ def test_no_file_is_wrong_use_and_a_missing_file_does_not_hold() -> None:
 def test_schemas_are_written(tmp_path: Path) -> None:
     assert run("--write-schema", tmp_path / "schema")[0] == 0
     assert sorted(p.name for p in (tmp_path / "schema").iterdir()) == ["deployment.json", "law.json", "register.json"]
+
+
+DEPLOYMENT = """\
+residency: 1
+kind: deployment
+name: places
+mode: enforce
+operator: {established_in: VN}
+laws: [vn/*]
+pins: {url: "%s"}
+signals:
+  identity:
+    jwt:
+      jwks: "%s"
+activities:
+  - {route: "GET /people", subject: jwt.sub, data: [personal]}
+"""
+
+
+@pytest.mark.parametrize(
+    "jwks",
+    ["http://example.com/jwks", "http://10.0.0.1/jwks", "ftp://id.example/jwks", "https://an:hush@id.example/jwks"],
+)
+def test_keys_that_anybody_on_the_way_could_choose_do_not_hold(tmp_path: Path, jwks: str) -> None:
+    file = tmp_path / "d.yaml"
+    file.write_text(DEPLOYMENT % ("sqlite:///pins.db", jwks))
+    code, output = run(file)
+    assert code == 1
+    assert output.startswith(f"{file}:11:13: ")
+    assert "hush" not in output
+
+
+@pytest.mark.parametrize(
+    "jwks",
+    [
+        "https://id.example/jwks",
+        "http://127.0.0.1:8000/jwks",
+        "http://[::1]/jwks",
+        "http://localhost/jwks",
+        "keys/jwks.json",
+    ],
+)
+def test_keys_behind_tls_on_this_machine_or_in_a_file_hold(tmp_path: Path, jwks: str) -> None:
+    file = tmp_path / "d.yaml"
+    file.write_text(DEPLOYMENT % ("sqlite:///pins.db", jwks))
+    assert run(file)[0] == 0
+
+
+def test_places_that_cannot_be_are_told_all_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "d.yaml"
+    file.write_text(DEPLOYMENT % ("mysql://db", "http://example.com/jwks"))
+    code, output = run(file)
+    assert code == 1
+    assert [line.split(":")[1] for line in output.splitlines()] == ["7", "11"]
 
 
 def test_what_holds_and_is_likely_not_meant_is_noted(tmp_path: Path) -> None:
