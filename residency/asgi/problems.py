@@ -39,6 +39,14 @@ _TITLES: Final[dict[Reason, tuple[str, str]]] = {
         "The account must be verified first",
         "Tài khoản phải được xác thực trước",
     ),
+    Reason.CONSENT_MISSING: (
+        "The person's consent is needed first",
+        "Cần có sự đồng ý của chủ thể dữ liệu trước",
+    ),
+    Reason.SINK_UNFIT: (
+        "The storage does not have the protection that the law asks for",
+        "Nơi lưu trữ không đáp ứng biện pháp bảo vệ mà pháp luật yêu cầu",
+    ),
     Reason.CONFLICT: (
         "The laws that cover this person cannot all be met",
         "Không thể đồng thời tuân thủ mọi luật áp dụng cho người này",

@@ -1,9 +1,22 @@
 """The words of the product, as frozen values. Nothing here reads, waits, logs or knows the time."""
 
 from residency.model.activity import Activity, Operation, Operator, Sink, SubjectSource
-from residency.model.decision import Decision, RuleRef, SinkVerdict
-from residency.model.duty import NEUTRAL, Bound, Clause, Conflict, Duty, Effect, Protection, Retention, join
-from residency.model.filing import FactSet, Filing, FilingResult, StopOrder
+from residency.model.calendar import PLAIN, Calendar, Term, deadline
+from residency.model.decision import Clock, Decision, RuleRef, SinkVerdict
+from residency.model.duty import (
+    NEUTRAL,
+    Bound,
+    Clause,
+    Conflict,
+    Deadline,
+    Duty,
+    Effect,
+    Protection,
+    Retention,
+    join,
+    treatment,
+)
+from residency.model.filing import Event, Exemption, FactSet, Filing, FilingResult, Order, StopOrder
 from residency.model.finding import SILENT, Anchor, AnchorFinding, Finding, Presume, Signal, State, Trust
 from residency.model.place import Region
 from residency.model.reason import STATUS, Reason
@@ -11,23 +24,30 @@ from residency.model.subject import Pin, SubjectId
 
 __all__ = [
     "NEUTRAL",
+    "PLAIN",
     "SILENT",
     "STATUS",
     "Activity",
     "Anchor",
     "AnchorFinding",
     "Bound",
+    "Calendar",
     "Clause",
+    "Clock",
     "Conflict",
+    "Deadline",
     "Decision",
     "Duty",
     "Effect",
+    "Event",
+    "Exemption",
     "FactSet",
     "Filing",
     "FilingResult",
     "Finding",
     "Operation",
     "Operator",
+    "Order",
     "Pin",
     "Presume",
     "Protection",
@@ -42,6 +62,9 @@ __all__ = [
     "StopOrder",
     "SubjectId",
     "SubjectSource",
+    "Term",
     "Trust",
+    "deadline",
     "join",
+    "treatment",
 ]

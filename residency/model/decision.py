@@ -9,7 +9,7 @@ from residency.model.duty import Duty, Effect
 from residency.model.finding import Finding
 from residency.model.reason import Reason
 
-__all__ = ["Decision", "RuleRef", "SinkVerdict"]
+__all__ = ["Clock", "Decision", "RuleRef", "SinkVerdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,26 @@ class RuleRef:
     mode: str  # "enforce", "warn" or "observe"
     text: str = ""
     text_vi: str = ""
+    link: str = ""
+    fine: str = ""
 
     @property
     def citation(self) -> str:
         """Instrument and article in one line, fit for an error body."""
         return f"{self.instrument} {self.article}".strip()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Clock:
+    """A term that a decision leans on: a clause that nothing meets yet, permitted while `token`'s term runs.
+
+    `event` under the law of `place` starts it; `deadline` (microseconds) is when it has run out, None = not started.
+    """
+
+    token: str
+    event: str
+    place: str
+    deadline: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,8 @@ class SinkVerdict:
     reason: Reason | None
     rules: tuple[RuleRef, ...] = ()
     unmet: tuple[frozenset[str], ...] = ()
+    clocks: tuple[Clock, ...] = ()
+    exemptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,9 @@ class Decision:
     permitted ones first, the sink where the data must go first of all. `mode` is the deployment's: in `observe` the
     verdicts are as in `enforce`, and the enforcement point records them and binds nothing. `rules` decided, `observed`
     spoke in a mode that does not bind. `jurisdictions` cover the person; `presumed` are the anchors of them that a
-    presumption decided, as "VN:territory".
+    presumption decided, as "VN:territory". `outranked` are rules that apply and were overridden by another that does;
+    `exempted` those that an exemption of the register lifted, `exemptions` the numbers of these; `clocks` the terms
+    that the decision leans on.
     """
 
     activity: Activity | None
@@ -72,6 +91,10 @@ class Decision:
     policy: str
     epoch: int
     unmet: tuple[frozenset[str], ...] = ()
+    outranked: tuple[RuleRef, ...] = ()
+    exempted: tuple[RuleRef, ...] = ()
+    exemptions: tuple[str, ...] = ()
+    clocks: tuple[Clock, ...] = ()
 
     @property
     def permitted(self) -> bool:

@@ -9,6 +9,7 @@ law never permits more.
 | copies, first_write                      | union of places                                            |
 | only                                     | meet of places; None = anywhere; empty = conflict          |
 | require, retain, protect, log, label     | union                                                      |
+| deadlines                                | union                                                      |
 | effect                                   | maximum of permit < hold < deny                            |
 """
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from residency.model.calendar import Term
 from residency.model.place import meet, normal, within
 
 __all__ = [
@@ -25,11 +27,13 @@ __all__ = [
     "Bound",
     "Clause",
     "Conflict",
+    "Deadline",
     "Duty",
     "Effect",
     "Protection",
     "Retention",
     "join",
+    "treatment",
 ]
 
 
@@ -60,13 +64,18 @@ Clause = frozenset[str]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Retention:
-    """Keep `category` for at least or at most `months` + `days` from an event such as `last_use`."""
+    """Keep `category` for at least or at most `months` + `days` from an event such as `last_use`.
+
+    Or for as long as the system lives (`lifetime`). `scope` names the copies meant (`backup` ...); "" = every copy.
+    """
 
     category: str
     bound: Bound
     months: int
     days: int
     start: str
+    lifetime: bool = False
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,6 +88,16 @@ class Protection:
     effect: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Deadline:
+    """Do `task` (such as `subject.erase`) within `term` of `event`, on the working days of the law of `place`."""
+
+    task: str
+    term: Term
+    event: str
+    place: str
+
+
 class Conflict(StrEnum):
     """Duties that cannot all be met."""
 
@@ -86,6 +105,31 @@ class Conflict(StrEnum):
     ONLY_NOWHERE = "only: no region is left"
     COPY_OUTSIDE_ONLY = "a copy is required outside `only`"
     FIRST_WRITE_OUTSIDE_ONLY = "first_write is required outside `only`"
+    TREATMENT = "no one treatment of a field is all that is asked"
+
+
+# What each transform also achieves (ADR 0002): what is dropped or refused needs no other treatment, a token or a hash
+# shows no more than a mask.
+_ACHIEVES: Final[dict[str, frozenset[str]]] = {
+    "drop": frozenset({"drop", "refuse", "tokenise", "hash", "encrypt", "mask"}),
+    "refuse": frozenset({"drop", "refuse", "tokenise", "hash", "encrypt", "mask"}),
+    "tokenise": frozenset({"tokenise", "mask"}),
+    "hash": frozenset({"hash", "mask"}),
+    "encrypt": frozenset({"encrypt"}),
+    "mask": frozenset({"mask"}),
+}
+TRANSFORMS: Final = tuple(_ACHIEVES)
+
+
+def treatment(asked: frozenset[str]) -> str | None:
+    """The one of the transforms `asked` that achieves all of them, the mildest first; None where none does.
+
+    A field that is to be both refused and dropped is refused: the request says why.
+    """
+    for transform in reversed(TRANSFORMS):
+        if transform in asked and asked <= _ACHIEVES[transform]:
+            return transform
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +145,7 @@ class Duty:
     log: frozenset[str] = frozenset()
     label: frozenset[str] = frozenset()
     effect: Effect = Effect.PERMIT
+    deadlines: frozenset[Deadline] = frozenset()
     conflicts: frozenset[Conflict] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +167,7 @@ def join(a: Duty, b: Duty) -> Duty:
         log=a.log | b.log,
         label=a.label | b.label,
         effect=max(a.effect, b.effect),
+        deadlines=a.deadlines | b.deadlines,
     )
 
 
@@ -136,6 +182,13 @@ def _conflicts(duty: Duty) -> frozenset[Conflict]:
             found.add(Conflict.COPY_OUTSIDE_ONLY)
         if duty.only and any(not any(within(place, o) for o in duty.only) for place in duty.first_write):
             found.add(Conflict.FIRST_WRITE_OUTSIDE_ONLY)
+    if len(duty.protect) > 1:
+        fields = {(p.field, p.direction) for p in duty.protect}
+        if any(
+            treatment(frozenset(p.transform for p in duty.protect if (p.field, p.direction) == f)) is None
+            for f in fields
+        ):
+            found.add(Conflict.TREATMENT)
     return frozenset(found)
 
 

@@ -22,6 +22,8 @@ class Reason(StrEnum):
     FILING_MISSING = "filing_missing"
     STOP_ORDER = "stop_order"
     IDENTITY_MISSING = "identity_missing"
+    CONSENT_MISSING = "consent_missing"
+    SINK_UNFIT = "sink_unfit"
     CONFLICT = "conflict"
     HOLD = "hold"
     NO_SINK = "no_sink"
@@ -50,7 +52,9 @@ STATUS: Final[dict[Reason, int]] = {
     Reason.FILING_MISSING: 451,
     Reason.STOP_ORDER: 451,
     Reason.CONFLICT: 451,
+    Reason.SINK_UNFIT: 451,
     Reason.IDENTITY_MISSING: 403,
+    Reason.CONSENT_MISSING: 403,
     Reason.HOLD: 403,
     Reason.UNCLASSIFIED_ROUTE: 403,
     Reason.SUBJECT_UNKNOWN: 403,

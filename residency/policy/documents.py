@@ -9,16 +9,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from residency.policy.documents_law import Detector, LawFile, Must
 from residency.policy.documents_signals import Pins, Signals, Strict
 from residency.policy.words import (
+    BARE_MODE,
     ONE_OR_MANY,
-    Anchors,
     Categories,
-    Category,
-    Confidence,
     Date,
-    Duration,
-    Event,
+    Digest,
+    Framework,
     Interval,
     Mode,
     Name,
@@ -30,123 +29,18 @@ from residency.policy.words import (
     Role,
     Route,
     RuleId,
+    Scope,
     ServiceLine,
+    Size,
     Subject,
-    Token,
     UrlPath,
+    Word,
     Words,
 )
 
+Result = Literal["filed", "passed", "failed", "suspended"]
+
 __all__ = ["DOCUMENTS", "DeploymentFile", "LawFile", "RegisterFile", "Strict", "json_schema"]
-
-
-class Span(Strict):
-    """`to` is the last day in force."""
-
-    from_: Date = Field(alias="from")
-    to: Date | None = None
-
-
-class Checked(Strict):
-    """When, how surely and from which source a law was read."""
-
-    date: Date
-    confidence: Confidence
-    source: Plain
-
-
-class OperatorTest(Strict):
-    """What a rule asks of the operator; all that is written must match."""
-
-    established_in: Places | None = None
-    not_established_in: Places | None = None
-    role: Annotated[list[Role], *ONE_OR_MANY, Field(min_length=1)] | None = None
-    service_line: Annotated[list[ServiceLine], *ONE_OR_MANY, Field(min_length=1)] | None = None
-    public_body: bool | None = None
-
-
-class SinkTest(Strict):
-    """Which sinks a rule is about: exactly one of these keys."""
-
-    abroad: Literal[True] | None = None
-    provider_abroad: Literal[True] | None = None
-    in_: Place | None = Field(default=None, alias="in")
-
-
-class Applies(Strict):
-    """When a rule speaks: any of the anchors, and all else that is written."""
-
-    anchor: Annotated[list[Anchors], *ONE_OR_MANY, Field(min_length=1)]
-    data: Categories | None = None
-    operation: Annotated[list[Operations], *ONE_OR_MANY, Field(min_length=1)] | None = None
-    operator: OperatorTest | None = None
-    sink: SinkTest | None = None
-
-
-class Retain(Strict):
-    """Keep at least or at most so long, from an event on."""
-
-    at_least: Duration | None = None
-    at_most: Duration | None = None
-    data: Category | None = None
-    from_: Event = Field(alias="from")
-
-
-class Protect(Strict):
-    """Treat one field in one direction."""
-
-    field: Plain
-    direction: Literal["in", "out", "rest"]
-    transform: Literal["drop", "mask", "tokenise", "hash", "encrypt", "refuse"]
-    effect: Literal["deidentified", "pseudonym", "protected"] = "protected"
-
-
-class Duty(Strict):
-    """What a rule asks."""
-
-    copies: Places | None = None
-    first_write: Places | None = None
-    only: Places | None = None
-    require: list[Annotated[list[Token], *ONE_OR_MANY]] = Field(default_factory=list)
-    retain: list[Retain] = Field(default_factory=list)
-    protect: list[Protect] = Field(default_factory=list)
-    log: list[Plain] = Field(default_factory=list)
-    label: list[Plain] = Field(default_factory=list)
-    effect: Literal["permit", "hold", "deny"] = "permit"
-
-
-class Rule(Strict):
-    """One rule with its article, dates and sources."""
-
-    id: RuleId
-    article: Plain
-    text: Plain
-    text_vi: Plain | None = None
-    source: Words | None = None
-    confidence: Confidence | None = None
-    checked: Date | None = None
-    mode: Mode = "enforce"
-    in_force: Span | None = None
-    applies: Applies
-    duty: Duty
-    overrides: list[RuleId] = Field(default_factory=list)
-    note: Plain | None = None
-
-
-class LawFile(Strict):
-    """One instrument, its rules, each with article, dates, source and confidence."""
-
-    residency: Literal[1]
-    kind: Literal["law"]
-    jurisdiction: Place
-    instrument: Plain
-    title: Plain | None = None
-    title_vi: Plain | None = None
-    time_zone: Offset = "+00:00"
-    in_force: Span
-    checked: Checked
-    note: Plain | None = None
-    rules: Annotated[list[Rule], Field(min_length=1)]
 
 
 class Operator(Strict):
@@ -155,7 +49,10 @@ class Operator(Strict):
     established_in: Places
     roles: list[Role] = Field(default_factory=list)
     service_lines: list[ServiceLine] = Field(default_factory=list)
+    sectors: list[Word] = Field(default_factory=list)
+    size: Size | None = None
     public_body: bool = False
+    critical: bool = False
 
 
 class RegionFile(Strict):
@@ -171,6 +68,9 @@ class SinkFile(Strict):
     provider: Place
     keys: Place
     encrypted: bool
+    in_transit: bool = True
+    scope: Scope = "primary"
+    certified: list[Word] = Field(default_factory=list)
     url: Plain
 
 
@@ -196,7 +96,11 @@ class ActivityFile(Strict):
     basis: Plain | None = None
     store: Plain | None = None
     http: Plain | None = None
-    ai: dict[str, Plain] = Field(default_factory=dict)
+    ai: dict[str, Plain | bool] = Field(default_factory=dict)
+    action: Annotated[list[Word], *ONE_OR_MANY] = Field(default_factory=list)
+    fields: list[Plain] = Field(default_factory=list)
+    media: Annotated[list[Word], *ONE_OR_MANY] = Field(default_factory=list)
+    since: Date | None = None
     paths: Literal["raw", "strict"] = "strict"
 
 
@@ -221,6 +125,13 @@ class Dev(Strict):
     assume: Place
 
 
+class ModeFrom(Strict):
+    """A rule's mode from a day on; one without a day, or a bare word, holds always."""
+
+    from_: Date | None = Field(default=None, alias="from")
+    mode: Mode
+
+
 class DeploymentFile(Strict):
     """Who we are, where sinks lie, what routes do, which laws are in force here."""
 
@@ -231,6 +142,13 @@ class DeploymentFile(Strict):
     operator: Operator
     laws: Words
     laws_from: Words | None = None
+    law_digests: dict[str, Digest] = Field(default_factory=dict)
+    framework: Framework | None = None
+    readings: dict[Word, Word] = Field(default_factory=dict)
+    clocks: Literal["run", "strict"] = "run"
+    must: list[Must] = Field(default_factory=list)
+    fields: dict[str, Categories] = Field(default_factory=dict)
+    detectors: list[Detector] = Field(default_factory=list)
     registers: list[Plain] = Field(default_factory=list)
     presume: Presume = Field(default_factory=Presume)
     regions: dict[Name, RegionFile] = Field(default_factory=dict)
@@ -240,7 +158,9 @@ class DeploymentFile(Strict):
     exempt: list[Route] = Field(default_factory=list)
     unclassified: Literal["deny", "permit"] = "deny"
     activities: list[ActivityFile] = Field(default_factory=list)
-    modes: dict[RuleId, Mode] = Field(default_factory=dict)
+    modes: dict[RuleId, Annotated[list[Annotated[ModeFrom, BARE_MODE]], *ONE_OR_MANY, Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
     audit: Audit = Field(default_factory=Audit)
     keys: Folder | None = None
     pins: Pins | None = None
@@ -248,14 +168,26 @@ class DeploymentFile(Strict):
     dev: Dev | None = None
 
 
+class FilingChange(Strict):
+    """A later result."""
+
+    date: Date
+    result: Result
+
+
 class FilingFile(Strict):
     """One filing; a day stands for its first instant."""
 
-    kind: Name
+    kind: Word
     number: Plain
     date: Date
-    result: Literal["filed", "passed", "failed", "suspended"]
+    result: Result
+    history: list[FilingChange] = Field(default_factory=list)
     expires: Date | None = None
+    next_update: Date | None = None
+    sinks: list[Plain] | None = None
+    sha256: Digest | None = None
+    note: Plain | None = None
 
 
 class StopOrderFile(Strict):
@@ -267,8 +199,38 @@ class StopOrderFile(Strict):
     lifted: Date | None = None
 
 
+class OrderFile(Strict):
+    """An authority's decision that puts rules in force."""
+
+    kind: Word
+    number: Plain
+    date: Date
+    lifted: Date | None = None
+
+
+class ExemptionFile(Strict):
+    """A waiver of named rules."""
+
+    number: Plain
+    rules: Annotated[list[RuleId], *ONE_OR_MANY, Field(min_length=1)]
+    approved_by: Plain
+    ground: Plain
+    from_: Date = Field(alias="from")
+    expires: Date
+    activities: Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)] | None = None
+    sinks: Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)] | None = None
+
+
+class EventFile(Strict):
+    """When a term's event first happened."""
+
+    kind: Word
+    jurisdiction: Place
+    date: Date
+
+
 class RegisterFile(Strict):
-    """Compliance's records: filings and stop orders."""
+    """Compliance's records: filings, approvals and attestations, orders, exemptions, events, stop orders."""
 
     residency: Literal[1]
     kind: Literal["register"]
@@ -276,6 +238,9 @@ class RegisterFile(Strict):
     time_zone: Offset = "+00:00"
     filings: list[FilingFile] = Field(default_factory=list)
     stop_orders: list[StopOrderFile] = Field(default_factory=list)
+    orders: list[OrderFile] = Field(default_factory=list)
+    exemptions: list[ExemptionFile] = Field(default_factory=list)
+    events: list[EventFile] = Field(default_factory=list)
 
 
 DOCUMENTS: Final[dict[str, type[Strict]]] = {"law": LawFile, "deployment": DeploymentFile, "register": RegisterFile}

@@ -9,20 +9,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from residency.errors import Problem
-from residency.model import Activity, Anchor, Duty, Filing, Operation, Operator, Presume, Region, Sink, StopOrder
+from residency.model import (
+    PLAIN,
+    Activity,
+    Anchor,
+    Calendar,
+    Duty,
+    Event,
+    Exemption,
+    Filing,
+    Operation,
+    Operator,
+    Order,
+    Presume,
+    Region,
+    Sink,
+    StopOrder,
+    Term,
+    Trust,
+)
 from residency.policy.parsed_signals import PinsDoc, Secret, SignalsDoc
 
 __all__ = [
     "AuditDoc",
     "DeploymentDoc",
+    "Detector",
+    "Escalation",
+    "Grace",
     "LawDoc",
+    "Must",
     "OperatorTest",
+    "Reading",
     "RegisterDoc",
     "RuleDoc",
     "SinkDoc",
     "SinkTest",
     "Source",
     "Span",
+    "Transition",
+    "Trigger",
 ]
 
 
@@ -62,19 +87,67 @@ class OperatorTest:
     role: frozenset[str] | None = None
     service_line: frozenset[str] | None = None
     public_body: bool | None = None
+    sector: frozenset[str] | None = None
+    size: frozenset[str] | None = None
+    critical: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SinkTest:
-    """Which sinks a rule is about: kind `abroad`, `provider_abroad` or `in`; `place` only for `in`."""
+    """Which sinks a rule is about; all must match.
+
+    `kind` is `abroad`, `provider_abroad`, `keys_abroad`, `in` (the one `place`) or `any`. `places`: in one of these;
+    `outside`: in none of these; `scopes`, `encrypted`: as the sink says of itself. None asks nothing.
+    """
 
     kind: str
     place: str = ""
+    places: frozenset[str] | None = None
+    outside: frozenset[str] | None = None
+    scopes: frozenset[str] | None = None
+    encrypted: bool | None = None
+    also: frozenset[str] = frozenset()
+    """Further kinds, where a rule writes several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A rule does not speak before `until` for activities in use before `in_use_before` and operators of a sector.
+
+    Instants in microseconds. What is not known of an activity or operator is no reason to wait.
+    """
+
+    until: int
+    in_use_before: int | None = None
+    sectors: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A rule speaks only once an order of this kind stands, and the time that it leaves has run out."""
+
+    order: str
+    after: Term | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """The running term of a clause: its token counts as given until `term` after the first `event` has run out."""
+
+    token: str
+    event: str
+    term: Term
 
 
 @dataclass(frozen=True, slots=True)
 class RuleDoc:
-    """One rule of a law. `data` and `operations` None = any; `sink` None = a rule about the activity itself."""
+    """One rule of a law. What it tests: None (or empty) asks nothing. `sink` None = a rule about the activity itself.
+
+    `mode_from` are later modes by their instants; `clock` names the time that `span` is read at: `evaluation`,
+    `request` or `collection`. `reading` is the (question, answer) under which the rule is there at all; `excluded_by`
+    the least trust by which a person is taken out of it; `unless` the evidence that does the same. `graces` are the
+    terms of its clauses. `home` is the file it was written in, where that is not the law's own.
+    """
 
     id: str
     article: str
@@ -93,11 +166,78 @@ class RuleDoc:
     sink: SinkTest | None = None
     overrides: frozenset[str] = frozenset()
     path: tuple[str | int, ...] = ()
+    link: str = ""
+    fine: str = ""
+    note: str = ""
+    mode_from: tuple[tuple[int, str], ...] = ()
+    clock: str = "evaluation"
+    transitions: tuple[Transition, ...] = ()
+    trigger: Trigger | None = None
+    reading: tuple[tuple[str, str], ...] = ()
+    excluded_by: Trust | None = None
+    actions: frozenset[str] | None = None
+    purposes: frozenset[str] | None = None
+    bases: frozenset[str] | None = None
+    ai: tuple[tuple[str, frozenset[str]], ...] | None = None
+    unless: frozenset[str] = frozenset()
+    graces: tuple[Grace, ...] = ()
+    home: Source | None = field(compare=False, repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An open question of a law: how it may be read, and how it is where the deployment says nothing."""
+
+    text: str
+    options: tuple[str, ...]
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """From `subjects` on, data of one of the categories `data` is also of `becomes`, until below `falls_below`."""
+
+    id: str
+    article: str
+    data: frozenset[str]
+    subjects: int
+    becomes: str
+    falls_below: int
+    per: str
+    confidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """Data of category `data` is there where a field's name (a glob) or a kind of media is among these.
+
+    `validator` and `score` say what a value must pass, and how surely (1 to 100), where values are looked at.
+    """
+
+    data: str
+    fields: tuple[str, ...] = ()
+    media: frozenset[str] = frozenset()
+    validator: str | None = None
+    score: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Must:
+    """What may never be permitted: all of (key, negated, values) at once, as (`sink.country`, True, {"VN"})."""
+
+    id: str
+    never: tuple[tuple[str, bool, frozenset[str]], ...]
+    why: str
+    path: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LawDoc:
-    """One instrument. `name` is how deployments call it ("vn/decree-333-2026")."""
+    """One instrument. `name` is how deployments call it ("vn/decree-333-2026"), `sha256` (hex) is of its file.
+
+    `extends` names the law that this file is an overlay of: its rules replace those of the same id or come beside
+    them, and `dropped` (rule, why) are taken out.
+    """
 
     name: str
     jurisdiction: str
@@ -109,6 +249,19 @@ class LawDoc:
     checked: str
     rules: tuple[RuleDoc, ...]
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))
+    extends: str | None = None
+    dropped: tuple[tuple[str, str], ...] = ()
+    number: str = ""
+    link: str = ""
+    replaced_by: str = ""
+    note: str = ""
+    not_covered: tuple[str, ...] = ()
+    calendar: Calendar = PLAIN
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    escalations: tuple[Escalation, ...] = ()
+    detectors: tuple[Detector, ...] = ()
+    must: tuple[Must, ...] = ()
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +302,14 @@ class DeploymentDoc:
     http: Mapping[str, str] = field(default_factory=dict)
     unclassified: str = "deny"
     modes: Mapping[str, str] = field(default_factory=dict)
+    modes_from: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    """Modes by date: from these instants (microseconds) on. Before the first, the rule's own."""
+    law_digests: Mapping[str, str] = field(default_factory=dict)
+    framework: str | None = None
+    readings: Mapping[str, str] = field(default_factory=dict)
+    strict_clocks: bool = False
+    must: tuple[Must, ...] = ()
+    detectors: tuple[Detector, ...] = ()
     signals: SignalsDoc = field(default_factory=SignalsDoc)
     audit: AuditDoc = AuditDoc()
     keys_folder: str = "./residency-data/keys"
@@ -157,12 +318,24 @@ class DeploymentDoc:
     assume: str | None = None  # dev: {assume: VN}
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))
 
+    def mode_of(self, rule: RuleDoc, now: int) -> str:
+        """The mode of a rule at `now` (microseconds): the deployment's word for it, else the rule's own."""
+        own = self.modes.get(rule.id)
+        mode = rule.mode if own is None else own
+        for at, later in (*(rule.mode_from if own is None else ()), *self.modes_from.get(rule.id, ())):
+            if at <= now:
+                mode = later
+        return mode
+
 
 @dataclass(frozen=True, slots=True)
 class RegisterDoc:
-    """Compliance's records: filings and stop orders."""
+    """Compliance's records: filings, orders, exemptions, events, stop orders."""
 
     name: str
     filings: tuple[Filing, ...] = ()
     stop_orders: tuple[StopOrder, ...] = ()
+    orders: tuple[Order, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    events: tuple[Event, ...] = ()
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
@@ -13,10 +14,12 @@ from pydantic import ValidationError
 
 from residency.errors import PolicyError, Problem
 from residency.policy import build
+from residency.policy.build_law import law
 from residency.policy.documents import DOCUMENTS, DeploymentFile, LawFile, RegisterFile, Strict
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, Source
 from residency.policy.problems import nearest, shown, translate
-from residency.policy.references import deployment_references, law_references, register_references
+from residency.policy.references import deployment_references, register_references
+from residency.policy.references_law import law_references
 from residency.policy.yamldoc import Path, Value, YamlDoc, parse_yaml
 
 __all__ = ["parse_deployment", "parse_document", "parse_law", "parse_register"]
@@ -33,7 +36,7 @@ def parse_law(data: bytes, file: str, name: str) -> LawDoc:
         PolicyError: with every problem of the file.
     """
     model, doc = _parse(data, file, "law", {})
-    return build.law(_as(model, LawFile), name, _source(doc))
+    return law(_as(model, LawFile), name, _source(doc), hashlib.sha256(data).hexdigest())
 
 
 def parse_deployment(data: bytes, file: str, env: Mapping[str, str]) -> DeploymentDoc:

@@ -121,10 +121,13 @@ def _one(item: Any, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> Pro
 
 
 def _as_written(loc: Path, value: Value) -> Path:
-    """`loc` without the index that a single word got where a list may stand."""
+    """`loc` without the index that a single word got where a list may stand, and the key that a bare list got."""
     path: list[str | int] = []
     for part in loc:
-        if not (isinstance(part, int) and isinstance(at(value, tuple(path)), str)):
+        here = at(value, tuple(path))
+        if isinstance(part, int) and isinstance(here, str):
+            continue
+        if not (part in ("any", "mode") and isinstance(here, str | list)):
             path.append(part)
     return tuple(path)
 

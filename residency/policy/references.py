@@ -10,63 +10,47 @@ from collections.abc import Iterator
 
 from residency.errors import AddressError, Problem
 from residency.policy.activities import parse_template, shape
-from residency.policy.build import parse_date
+from residency.policy.docwalk import items, listed, mapping, on_calendar, ordered, unknown, walk
+from residency.policy.must import must_problems
 from residency.policy.problems import at, nearest
 from residency.policy.words import ROUTE
-from residency.policy.yamldoc import Path, Value, YamlDoc
+from residency.policy.yamldoc import Path, YamlDoc
 from residency.signals.inet import Ranges
 
-__all__ = ["METHODS", "deployment_references", "law_references", "register_references"]
+_DAYS = frozenset({"date", "expires", "since", "lifted", "from", "next_update"})
+
+__all__ = ["METHODS", "deployment_references", "register_references"]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "ANY", "WS")
 
 
 def deployment_references(doc: YamlDoc) -> list[Problem]:
     """Problems of a deployment file."""
-    return [*_laws(doc), *_names(doc), *_addresses(doc), *_routes(doc)]
-
-
-def law_references(doc: YamlDoc) -> list[Problem]:
-    """Problems of a law file."""
-    return list(_law(doc))
+    return [*_laws(doc), *_names(doc), *_addresses(doc), *_routes(doc), *_declared(doc), *must_problems(doc)]
 
 
 def register_references(doc: YamlDoc) -> list[Problem]:
     """Problems of a register file."""
     found: list[Problem] = []
-    for path, value in _walk(doc.value, ()):
-        if path and path[-1] in ("date", "expires", "since", "lifted") and isinstance(value, str):
-            found += _date(doc, path, value)
-    for path in _items(doc, ("filings",)):
-        found += _ordered(doc, (*path, "date"), (*path, "expires"))
-    for path in _items(doc, ("stop_orders",)):
-        found += _ordered(doc, (*path, "since"), (*path, "lifted"))
+    for path, value in walk(doc.value, ()):
+        if (
+            path
+            and path[-1] in ("date", "expires", "since", "lifted", "from", "next_update")
+            and isinstance(value, str)
+        ):
+            found += on_calendar(doc, path, value)
+    for path in items(doc, ("filings",)):
+        found += ordered(doc, (*path, "date"), (*path, "expires"))
+        found += ordered(doc, (*path, "date"), (*path, "next_update"))
+        for change in items(doc, (*path, "history")):
+            found += ordered(doc, (*path, "date"), (*change, "date"))
+    for path in items(doc, ("orders",)):
+        found += ordered(doc, (*path, "date"), (*path, "lifted"))
+    for path in items(doc, ("exemptions",)):
+        found += ordered(doc, (*path, "from"), (*path, "expires"))
+    for path in items(doc, ("stop_orders",)):
+        found += ordered(doc, (*path, "since"), (*path, "lifted"))
     return found
-
-
-def _law(doc: YamlDoc) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
-    for path, value in _walk(doc.value, ()):
-        if path and path[-1] in ("from", "to", "date", "checked") and "retain" not in path and isinstance(value, str):
-            yield from _date(doc, path, value)
-    yield from _ordered(doc, ("in_force", "from"), ("in_force", "to"))
-    for rule in _items(doc, ("rules",)):
-        yield from _ordered(doc, (*rule, "in_force", "from"), (*rule, "in_force", "to"))
-        name = at(doc.value, (*rule, "id"))
-        if isinstance(name, str) and name in seen:
-            yield doc.problem((*rule, "id"), f"rule `{name}` stands already in line {seen[name]}")
-        elif isinstance(name, str):
-            seen[name] = doc.mark((*rule, "id"))[0]
-        sink = at(doc.value, (*rule, "applies", "sink"))
-        if isinstance(sink, dict) and len(sink) != 1:
-            yield doc.problem((*rule, "applies", "sink"), "sink: expected one of abroad, provider_abroad, in")
-        for retain in _items(doc, (*rule, "duty", "retain")):
-            entry = at(doc.value, retain)
-            if isinstance(entry, dict) and ("at_least" in entry) == ("at_most" in entry):
-                yield doc.problem(retain, "retain: expected either at_least or at_most")
-        duty = at(doc.value, (*rule, "duty"))
-        if isinstance(duty, dict) and not duty and at(doc.value, (*rule, "overrides")) in (None, []):
-            yield doc.problem((*rule, "duty"), "the duty is empty: a rule asks something or overrides something")
 
 
 def _laws(doc: YamlDoc) -> Iterator[Problem]:
@@ -79,27 +63,46 @@ def _laws(doc: YamlDoc) -> Iterator[Problem]:
 
 
 def _names(doc: YamlDoc) -> Iterator[Problem]:
-    regions, sinks, stores = (_mapping(doc, name) for name in ("regions", "sinks", "stores"))
+    regions, sinks, stores = (mapping(doc, name) for name in ("regions", "sinks", "stores"))
     for name in sinks:
         region = at(doc.value, ("sinks", name, "region"))
         if isinstance(region, str) and region not in regions:
-            yield doc.problem(("sinks", name, "region"), _unknown("region", region, regions))
+            yield doc.problem(("sinks", name, "region"), unknown("region", region, regions))
     for name, members in stores.items():
-        listed = [members] if isinstance(members, str) else members if isinstance(members, list) else []
-        for index, sink in enumerate(listed):
+        names = [members] if isinstance(members, str) else members if isinstance(members, list) else []
+        for index, sink in enumerate(names):
             path: Path = ("stores", name, index) if isinstance(members, list) else ("stores", name)
             if isinstance(sink, str) and sink not in sinks:
-                yield doc.problem(path, _unknown("sink", sink, sinks))
-            elif sink in listed[:index]:
+                yield doc.problem(path, unknown("sink", sink, sinks))
+            elif sink in names[:index]:
                 yield doc.problem(path, f"sink `{sink}` stands twice in store `{name}`")
-    for activity in _items(doc, ("activities",)):
+    for activity in items(doc, ("activities",)):
         store = at(doc.value, (*activity, "store"))
         if isinstance(store, str) and store not in stores:
-            yield doc.problem((*activity, "store"), _unknown("store", store, stores))
+            yield doc.problem((*activity, "store"), unknown("store", store, stores))
         subject = at(doc.value, (*activity, "subject"))
         verifier = at(doc.value, ("signals", "identity", "jwt"))
         if isinstance(subject, str) and subject.startswith("jwt.") and not isinstance(verifier, dict):
             yield doc.problem((*activity, "subject"), f"subject `{subject}` needs signals.identity.jwt")
+
+
+def _declared(doc: YamlDoc) -> Iterator[Problem]:
+    fields = mapping(doc, "fields")
+    for activity in items(doc, ("activities",)):
+        for path in items(doc, (*activity, "fields")):
+            name = at(doc.value, path)
+            if isinstance(name, str) and name not in fields:
+                yield doc.problem(path, unknown("field", name, fields))
+        since = at(doc.value, (*activity, "since"))
+        if isinstance(since, str):
+            yield from on_calendar(doc, (*activity, "since"), since)
+    for rule, modes in mapping(doc, "modes").items():
+        if modes == []:
+            yield doc.problem(("modes", rule), "no mode: write a word, or a list of `{from: DAY, mode: WORD}`")
+        for path in items(doc, ("modes", rule)):
+            start = at(doc.value, (*path, "from"))
+            if isinstance(start, str):
+                yield from on_calendar(doc, (*path, "from"), start)
 
 
 _USELESS = {
@@ -147,8 +150,8 @@ def _addresses(doc: YamlDoc) -> Iterator[Problem]:
 def _routes(doc: YamlDoc) -> Iterator[Problem]:
     seen: dict[tuple[str, tuple[str, ...]], Path] = {}
     names: dict[str, Path] = {}
-    places: list[tuple[Path, Path | None]] = [((*path, "route"), path) for path in _items(doc, ("activities",))]
-    places += [(("exempt", i), None) for i in range(len(_list(doc, "exempt")))]
+    places: list[tuple[Path, Path | None]] = [((*path, "route"), path) for path in items(doc, ("activities",))]
+    places += [(("exempt", i), None) for i in range(len(listed(doc, "exempt")))]
     for path, activity in places:
         route = at(doc.value, path)
         found = ROUTE.fullmatch(route) if isinstance(route, str) else None
@@ -174,46 +177,3 @@ def _routes(doc: YamlDoc) -> Iterator[Problem]:
         if isinstance(subject, str) and subject.startswith("path.") and subject[5:] not in params:
             message = f"subject `{subject}`: the route has no parameter `{subject[5:]}`{nearest(subject[5:], params)}"
             yield doc.problem((*activity, "subject"), message)
-
-
-def _unknown(what: str, name: str, names: dict[str, Value]) -> str:
-    hint = nearest(name, names) or (f"; known: {', '.join(sorted(names)[:8])}" if names else f"; no {what} is declared")
-    return f"unknown {what} `{name}`{hint}"
-
-
-def _mapping(doc: YamlDoc, name: str) -> dict[str, Value]:
-    value = at(doc.value, (name,))
-    return value if isinstance(value, dict) else {}
-
-
-def _list(doc: YamlDoc, name: str) -> list[Value]:
-    value = at(doc.value, (name,))
-    return value if isinstance(value, list) else []
-
-
-def _items(doc: YamlDoc, path: Path) -> Iterator[Path]:
-    value = at(doc.value, path)
-    yield from ((*path, i) for i in range(len(value) if isinstance(value, list) else 0))
-
-
-def _walk(value: Value, path: Path) -> Iterator[tuple[Path, Value]]:
-    yield path, value
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _walk(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _walk(inner, (*path, index))
-
-
-def _date(doc: YamlDoc, path: Path, text: str) -> Iterator[Problem]:
-    if text[:4].isdecimal() and len(text) == 10 and parse_date(text) is None:
-        yield doc.problem(path, f"`{text}` is no day of the calendar")
-
-
-def _ordered(doc: YamlDoc, first: Path, last: Path) -> Iterator[Problem]:
-    a, b = at(doc.value, first), at(doc.value, last)
-    if isinstance(a, str) and isinstance(b, str):
-        start, end = parse_date(a), parse_date(b)
-        if start is not None and end is not None and end < start:
-            yield doc.problem(last, f"`{b}` lies before `{a}`")

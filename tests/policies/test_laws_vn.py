@@ -9,8 +9,8 @@ import pytest
 
 from residency.adapters.policy_files import load
 from residency.model import Anchor, AnchorFinding, Decision, Finding, Presume, Reason, Trust
-from residency.policy.build import instant
 from residency.policy.compiler import Policy, compile_policy
+from residency.policy.times import instant
 
 ROOT = Path(__file__).resolve().parents[2]
 HOUR = 3_600_000_000

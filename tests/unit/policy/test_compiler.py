@@ -22,8 +22,8 @@ from residency.model import (
     StopOrder,
     Trust,
 )
-from residency.policy.build import instant
 from residency.policy.compiler import Policy, compile_policy
+from residency.policy.times import instant
 
 ROOT = Path(__file__).resolve().parents[3]
 VN = Finding(AnchorFinding(frozenset({"VN"}), trust=Trust.NETWORK))

@@ -10,9 +10,9 @@ import pytest
 
 from residency.adapters.policy_files import load
 from residency.model import Anchor, AnchorFinding, Duty, Finding, Signal, Trust
-from residency.policy.build import instant
 from residency.policy.compiler import Policy, compile_policy
 from residency.policy.explain import explain, foreseen_conflicts
+from residency.policy.times import instant
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = instant("2026-09-01", "+00:00")
