@@ -254,7 +254,8 @@ class Residency:
         try:
             yield
         except Unavailable as error:
-            raise type(error)(str(self.deployment.source.problem(where, str(error)))) from error
+            at = wiring.place_of(error) or where
+            raise type(error)(str(self.deployment.source.problem(at, str(error)))) from error
 
     def _open_pins(self, key_mark: str, keys: KeysFiles) -> Pins:
         """Where the deployment says that pins lie. Raises: PinsUnavailable."""

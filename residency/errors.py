@@ -178,7 +178,14 @@ class PinsUnavailable(Unavailable):
 
 
 class AddressDataUnavailable(Unavailable):
-    """The country database is missing, unreadable, truncated, or fails at lookup."""
+    """The address data is missing, unreadable, truncated, or fails at lookup.
+
+    `role` = the source that is to blame: database, second, list, anonymous_ip or asn; None where none alone is.
+    """
+
+    def __init__(self, message: str = "", role: str | None = None) -> None:
+        super().__init__(message)
+        self.role = role
 
 
 class StaleVersion(Unavailable):

@@ -33,6 +33,7 @@ __all__ = [
     "claim_map",
     "identifying",
     "identity_keys",
+    "place_of",
     "problem_at",
     "strategy_of",
     "trusted_ranges",
@@ -40,6 +41,13 @@ __all__ = [
 ]
 
 _NO_AGE: Final = 2**62
+_ROLES: Final = {
+    "second": ("signals", "geoip", "second"),
+    "list": ("signals", "networks", "lists"),
+    "anonymous_ip": ("signals", "networks", "anonymous_ip"),
+    "asn": ("signals", "networks", "asn"),
+}
+"""Where the deployment names each source of address data, beside the first."""
 Keys = Jwks[tuple[PublicKey, ...]]
 PathOf = Callable[[str], Path]
 
@@ -47,6 +55,12 @@ PathOf = Callable[[str], Path]
 def problem_at(deployment: DeploymentDoc, where: tuple[str, ...], error: Exception) -> Problem:
     """What went wrong, told with the line of the deployment file that asks for it."""
     return deployment.source.problem(where, str(error))
+
+
+def place_of(error: Exception) -> tuple[str, ...] | None:
+    """Where the deployment names the source of address data that `error` is of; None where it is of no such source."""
+    role = error.role if isinstance(error, AddressDataUnavailable) else None
+    return None if role is None else _ROLES.get(role)
 
 
 def strategy_of(doc: ClientAddressDoc) -> Strategy:
@@ -100,7 +114,7 @@ def address_data(deployment: DeploymentDoc, path_of: PathOf, now: Callable[[], i
     else:
         for role, path in sources.files():
             if not os.access(path, os.R_OK):
-                raise AddressDataUnavailable(f"address data ({role}) `{path.name}` cannot be read")
+                raise AddressDataUnavailable(f"address data ({role}) `{path.name}` cannot be read", role)
         tables = AddressTables(sources, path_of(geoip.tables), mmdb)
     return AddressData(
         tables,

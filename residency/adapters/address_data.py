@@ -254,6 +254,7 @@ class AddressData(Generic[C]):
         Raises: AddressDataUnavailable where there is nothing else to answer from.
         """
         outcome, why, content = "taken", "", None
+        role = None
 
         def allow(new: Mapping[str, Any], in_force: Mapping[str, Any] | None) -> bool:
             nonlocal outcome, why
@@ -270,6 +271,7 @@ class AddressData(Generic[C]):
             table = self._tables.prepare(content, allow, apart=self._thread is not None)
         except AddressDataUnavailable as error:
             outcome, why = "torn" if content is not None else "unreadable", str(error)
+            role = error.role
         if table is not None:
             self._judged, self._refused = stamp, None
             self._take(table)
@@ -279,7 +281,7 @@ class AddressData(Generic[C]):
         if in_force is not None:
             self._take(in_force)
         elif self._table is None:
-            raise AddressDataUnavailable(why)
+            raise AddressDataUnavailable(why, role)
         if self._tables.stamp() != stamp:
             return  # it was being written: the next looks judge what it becomes
         self._judged = stamp

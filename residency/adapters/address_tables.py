@@ -95,7 +95,7 @@ class AddressTables:
 
     def read(self) -> Content:
         """Every source, whole. Raises AddressDataUnavailable for a file that cannot be read."""
-        files = tuple(SourceFile(role, path.name, _whole(path)) for role, path in self.sources.files())
+        files = tuple(SourceFile(role, path.name, _whole(path, role)) for role, path in self.sources.files())
         return Content(files, digest_of(files))
 
     def in_force(self) -> AddressTable | None:
@@ -288,21 +288,21 @@ def _stamp(path: Path) -> Hashable:
     return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
-def _whole(path: Path) -> bytes:
+def _whole(path: Path, role: str) -> bytes:
     """The bytes of one file that nobody wrote to while they were read. Raises AddressDataUnavailable."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # asked first: to open a pipe would wait for its writer
-            raise AddressDataUnavailable(f"`{path.name}` is no file")
+            raise AddressDataUnavailable(f"`{path.name}` is no file", role)
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
             if before.st_size > _LARGEST:
-                raise AddressDataUnavailable(f"`{path.name}` is larger than an mmdb can be")
+                raise AddressDataUnavailable(f"`{path.name}` is larger than an mmdb can be", role)
             data = file.read()
             after = os.fstat(file.fileno())
     except OSError as error:
-        raise AddressDataUnavailable(f"`{path.name}` cannot be read: {error.strerror}") from error
+        raise AddressDataUnavailable(f"`{path.name}` cannot be read: {error.strerror}", role) from error
     if before.st_mtime_ns != after.st_mtime_ns or len(data) != after.st_size:
-        raise AddressDataUnavailable(f"`{path.name}` was written to while it was read")
+        raise AddressDataUnavailable(f"`{path.name}` was written to while it was read", role)
     return data
 
 

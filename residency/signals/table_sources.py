@@ -119,16 +119,16 @@ def _head(file: SourceFile, mmdb: Mmdb) -> MmdbHead:
     try:
         return mmdb.read_head(file.data)
     except AddressDataUnavailable as error:
-        raise AddressDataUnavailable(f"`{file.name}` is damaged, or no mmdb file: {error}") from error
+        raise AddressDataUnavailable(f"`{file.name}` is damaged, or no mmdb file: {error}", file.role) from error
 
 
 def _layer(file: SourceFile, mmdb: Mmdb, value_of: Callable[[object], str | None], nothing: str) -> Layer:
     try:
         layer = mmdb.read_layer(file.data, value_of)
     except AddressDataUnavailable as error:
-        raise AddressDataUnavailable(f"`{file.name}` does not parse whole: {error}") from error
+        raise AddressDataUnavailable(f"`{file.name}` does not parse whole: {error}", file.role) from error
     if nothing and len(layer.words) < 2:  # the first is None
-        raise AddressDataUnavailable(f"`{file.name}` {nothing}")
+        raise AddressDataUnavailable(f"`{file.name}` {nothing}", file.role)
     return layer
 
 
@@ -137,7 +137,7 @@ def _countries(file: SourceFile, mmdb: Mmdb) -> Layer:
 
 
 def _classes(by_role: Mapping[str, Sequence[SourceFile]], mmdb: Mmdb) -> Iterator[Layer]:
-    lists = [parse_list(file.data, file.name) for file in by_role.get("list", ())]
+    lists = [_list(file) for file in by_role.get("list", ())]
     networks = [named for one in lists for named in one.networks]
     networks.sort(key=lambda named: -CLASSES.index(named[1]))  # of equal networks `layer_of` keeps the last
     yield layer_of(networks)
@@ -148,13 +148,21 @@ def _classes(by_role: Mapping[str, Sequence[SourceFile]], mmdb: Mmdb) -> Iterato
         yield _of_systems(file, systems, mmdb)
 
 
+def _list(file: SourceFile) -> NetworkList:
+    try:
+        return parse_list(file.data, file.name)
+    except AddressDataUnavailable as error:
+        raise AddressDataUnavailable(str(error), file.role) from error
+
+
 def _systems(lists: Iterable[NetworkList], *, known: bool) -> dict[int, str]:
     """The class of each autonomous system that a list names."""
     systems: dict[int, str] = {}
     for one in lists:
         for number, (word, at) in one.asns.items():
             if not known:  # ignored, the line would look as if it did something
-                raise AddressDataUnavailable(f"{at}: an AS needs a database that knows them: signals.networks.asn")
+                why = f"{at}: an AS needs a database that knows them: signals.networks.asn"
+                raise AddressDataUnavailable(why, "list")
             systems[number] = min(systems.get(number, word), word, key=CLASSES.index)
     return systems
 
@@ -171,7 +179,7 @@ def _of_systems(file: SourceFile, classes: Mapping[int, str], mmdb: Mmdb) -> Lay
 
     layer = _layer(file, mmdb, word, "")
     if not seen:
-        raise AddressDataUnavailable(f"`{file.name}` knows no autonomous system: it is no ASN database")
+        raise AddressDataUnavailable(f"`{file.name}` knows no autonomous system: it is no ASN database", file.role)
     return layer
 
 

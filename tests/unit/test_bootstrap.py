@@ -303,3 +303,37 @@ def test_a_place_that_cannot_be_is_told_with_its_line_and_without_its_url(
         build(deployment, env={})
     assert f"test.yaml:{line}:" in str(raised.value)
     assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("203.0.113.0/24 hosting\n10.0.0.0/8 nonsense\n", "own.txt:2: the class is none of"),
+        ("AS64500 vpn\n", "own.txt:1: an AS needs a database"),
+        ("", "own.txt:1: the list is empty"),
+        (None, "`own.txt` cannot be read"),
+    ],
+    ids=["a word", "an AS without its database", "empty", "not there"],
+)
+def test_what_is_wrong_with_a_list_of_networks_is_told_at_the_line_that_names_it(
+    deployment: Path, text: str | None, told: str
+) -> None:
+    signals = "signals:\n  geoip: {max_age: 30 days}\n  networks:\n    lists: [own.txt]\n"
+    deployment.write_text(DEPLOYMENT.replace("regions:", signals + "regions:", 1))
+    lines = deployment.read_text().splitlines()
+    if text is not None:
+        deployment.with_name("own.txt").write_text(text)
+    with pytest.raises(AddressDataUnavailable) as raised:
+        build(deployment, env={}).open()
+    assert f"test.yaml:{lines.index('    lists: [own.txt]') + 1}:" in str(raised.value)
+    assert told in str(raised.value)
+
+
+def test_what_is_wrong_with_a_database_is_told_at_its_own_line(deployment: Path) -> None:
+    deployment.with_name("own.mmdb").write_bytes(b"no mmdb")
+    for key, block in (("second", "geoip"), ("anonymous_ip", "networks"), ("asn", "networks")):
+        named = f"    {key}: own.mmdb"
+        deployment.write_text(DEPLOYMENT.replace("regions:", f"signals:\n  {block}:\n{named}\nregions:", 1))
+        line = deployment.read_text().splitlines().index(named) + 1
+        with pytest.raises(AddressDataUnavailable, match=f"test.yaml:{line}:"):
+            build(deployment, env={}).open()
