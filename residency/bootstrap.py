@@ -35,11 +35,12 @@ from residency.enforcement.looplock import LoopLock
 from residency.enforcement.point import EnforcementPoint
 from residency.enforcement.ports import Clock, Entropy, Pins, SinkPort
 from residency.enforcement.recorder import Recorder
-from residency.errors import PolicyError, Unavailable
+from residency.errors import JournalFailed, PolicyError, Unavailable
 from residency.model import Pin
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
+from residency.policy.archive import archived
 from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc, SinkDoc
 from residency.storage.stores import RowSink, Stores
@@ -189,7 +190,8 @@ class Residency:
             interval=deployment.audit.publish_every / 1_000_000,
         )
         subject_key = keys.secret("subjects")
-        recorder.system("start")
+        self._archive(LogFiles(audit))
+        recorder.facts(self.facts.current(), "start")
         if self.strategy.warning is not None:
             _log.warning("%s", self.strategy.warning)
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
@@ -222,6 +224,15 @@ class Residency:
         sequencer.start()
         stack.callback(sequencer.stop)
         self._gauges(journal, sequencer)
+
+    def _archive(self, files: LogFiles) -> None:
+        """Keep what decisions are made by, so that each can be decided again. Raises: JournalFailed."""
+        try:
+            for path, data in archived(self.policy, self.facts.current()):
+                if files.read(path) != data:
+                    files.write(path, data)
+        except OSError as error:
+            raise JournalFailed(f"the policy cannot be archived beside the audit log (errno {error.errno})") from error
 
     def _gauges(self, journal: JournalFiles, sequencer: Sequencer) -> None:
         deployment = self.deployment

@@ -56,6 +56,8 @@ class Entry:
     effect: str | None = None  # null for system entries only
     policy: str | None = None  # sha256 of the compiled policy, hex; null for system entries only
     epoch: int = 0
+    decided: int | None = None  # the instant the decision was made on; null where none is behind the entry
+    facts: str | None = None  # sha256 of the facts that `epoch` stands for from here on; system entries only
     act: str | None = None  # how an intent ended; outcomes only
     of: str | None = None  # the intent's id; outcomes only
     activity: str | None = None
@@ -79,7 +81,8 @@ class Entry:
 
 _KEYS: Final = tuple(sorted(field.name for field in fields(Entry)))
 _LISTS: Final = frozenset({"evidence", "finding", "jurisdictions", "observed", "presumed", "rules"})
-_INTEGERS: Final = frozenset({"at", "epoch", "v"})
+_INTEGERS: Final = frozenset({"at", "decided", "epoch", "v"})
+_MAY_BE_NULL: Final = frozenset({"decided"})
 _TEXTS: Final = frozenset(_KEYS) - _LISTS - _INTEGERS
 
 
@@ -133,7 +136,7 @@ class EntryTemplate:
 
     __slots__ = ("_of_outcome", "_pattern")
 
-    _HOLES: Final = ("act", "at", "detail", "epoch", "evidence", "id", "of", "subject")
+    _HOLES: Final = ("act", "at", "decided", "detail", "epoch", "evidence", "id", "of", "subject")
 
     def __init__(self, entry: Entry) -> None:
         format_entry(entry)
@@ -149,6 +152,7 @@ class EntryTemplate:
         id: str,  # noqa: A002 - the field's name in the format
         at: int,
         epoch: int,
+        decided: int | None = None,
         act: str | None = None,
         of: str | None = None,
         subject: str | None = None,
@@ -158,7 +162,8 @@ class EntryTemplate:
         """Canonical bytes of the template with these values. Raises: EntryError."""
         if (act is not None) is not self._of_outcome or (of is not None) is not self._of_outcome:
             raise EntryError("`act` and `of` belong to outcomes, and to each outcome")
-        values = (_text(act), at, _text(detail), epoch, _texts(evidence), _text(id), _text(of), _text(subject))
+        when = "null" if decided is None else decided
+        values = (_text(act), at, when, _text(detail), epoch, _texts(evidence), _text(id), _text(of), _text(subject))
         try:
             return _within_limit((self._pattern % values).encode())
         except UnicodeEncodeError:
@@ -177,7 +182,7 @@ def _value(entry: Entry, key: str) -> str:
     value = getattr(entry, key)
     if key in _LISTS:
         return _texts(value)
-    return str(value) if key in _INTEGERS else _text(value)
+    return str(value) if key in _INTEGERS and value is not None else _text(value)
 
 
 def _within_limit(data: bytes) -> bytes:
@@ -204,6 +209,8 @@ def _check(entry: Entry) -> None:
     """Every rule of the format that the shape of JSON does not already say."""
     for key in _INTEGERS:
         number = getattr(entry, key)
+        if number is None and key in _MAY_BE_NULL:
+            continue
         if type(number) is not int or not -_INTEGER_LIMIT < number < _INTEGER_LIMIT:
             raise EntryError(f"`{key}` is not an integer below 2^53")
     for key in _TEXTS:
@@ -226,6 +233,8 @@ def _check(entry: Entry) -> None:
         raise EntryError("`effect` is not permit, hold or deny")
     if not _matches(_SHA256, entry.policy) or (entry.policy is None and not system):
         raise EntryError("`policy` is not a sha256 in hex")
+    if not _matches(_SHA256, entry.facts) or (entry.facts is not None and not system):
+        raise EntryError("`facts` is not a sha256 in hex, or stands in another than a system entry")
     if not _matches(_SHA256, entry.detail):
         raise EntryError("`detail` is not a sha256 in hex")
     if not _matches(_ALIAS, entry.subject):

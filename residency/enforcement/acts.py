@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from residency.audit.recall import Basis
 from residency.enforcement.request import Refusal, subject_id
 from residency.errors import Refused, SubjectUnknown, Unavailable, UnknownStore, UsageError
 from residency.model import (
@@ -53,26 +54,10 @@ class Current:
     """The newest decision of one request, and the door to its stores. Made by the enforcement point only."""
 
     __slots__ = (
-        "_alias",
-        "_caller",
-        "_changing",
-        "_recorded",
-        "_start",
-        "_stores",
-        "activity",
-        "client",
-        "decision",
-        "detail",
-        "evidence",
-        "note",
-        "params",
-        "pin",
-        "point",
-        "signals",
-        "subject",
-        "subject_digest",
-        "trail",
-    )
+        "_alias", "_caller", "_changing", "_recorded", "_start", "_stores", "activity", "client", "decided_at",
+        "decision", "detail", "evidence", "note", "params", "pin", "point", "signals", "subject",
+        "subject_digest", "trail",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -100,6 +85,7 @@ class Current:
         self.client: ClientAddress | None = None
         self.note: str | None = None  # what every entry about this decision is to say besides
         self.decision: Decision  # set by the point before anybody sees this object
+        self.decided_at = 0  # the instant (microseconds) that the decision was made on
         self._recorded: Decision | None = None
         self._start = (signals, evidence)
         self._caller = caller
@@ -116,6 +102,11 @@ class Current:
     def of_unknown_caller(self) -> bool:
         """Whether the subject was named by the request itself, and who makes it is not known."""
         return self.activity.subject.kind in ("path", "header") and self._caller is None
+
+    @property
+    def basis(self) -> Basis:
+        """What the decision in force was made on."""
+        return Basis(self.decided_at, self.signals, self.evidence)
 
     @property
     def operation(self) -> Operation:
@@ -198,7 +189,7 @@ class Current:
         recorder.ready()
         reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
         seq, entry = recorder.intent(
-            self.decision, sink, wanted.value, self.alias, self.detail, reason, note or self.note
+            self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason, note or self.note
         )
         self.trail.records += 1
         return Act(self, entry, seq, sink, wanted)
@@ -283,7 +274,9 @@ class Current:
         cited = rules if rules is not None else self.decision.rules
         if not counted:
             self.point.metrics.refusal(reason)
-        seq, _ = self.point.recorder.refusal(self.decision, reason, self.alias, self.detail, sink, cited, self.note)
+        seq, _ = self.point.recorder.refusal(
+            self.decision, reason, self.alias, self.detail, self.basis, sink, cited, self.note
+        )
         self.trail.refusal = Refusal(reason, cited, seq, message)
         self.trail.records += 1  # a refusal is a record of its own: the request needs no further entry
         citations = tuple(dict.fromkeys(rule.citation for rule in cited))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from residency.audit.recall import Basis
 from residency.enforcement.acts import Current
 from residency.enforcement.asking import Who, ask
 from residency.enforcement.homes import Homes
@@ -222,11 +223,11 @@ class EnforcementPoint:
         self.metrics.decided(decision)
         if not decision.permitted:
             reason = decision.reason or Reason.INTERNAL
-            seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, note=here.note)
+            seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, here.basis, note=here.note)
             return Refusal(reason, decision.rules, seq)
         if here.activity.store is None:
             # No act can follow, so this is the request's one entry, recorded before the app answers.
-            self.recorder.decision(decision, here.alias, here.detail, here.note)
+            self.recorder.decision(decision, here.alias, here.detail, here.basis, here.note)
             here.recorded()
         return here
 
@@ -237,7 +238,7 @@ class EnforcementPoint:
     def close(self, here: Current) -> None:
         """The end of a request: it leaves one entry if it left none. Raises: JournalFull, JournalFailed."""
         if here.trail.records == 0:
-            self.recorder.decision(here.decision, here.alias, here.detail, here.note)
+            self.recorder.decision(here.decision, here.alias, here.detail, here.basis, here.note)
 
     # -- inside a request --------------------------------------------------------------------------------------
 
@@ -260,7 +261,7 @@ class EnforcementPoint:
         self.metrics.decided(here.decision)
         if not here.decision.permitted:
             raise here.refused(counted=True)
-        self.recorder.decision(here.decision, here.alias, here.detail, note=here.note or "identified")
+        self.recorder.decision(here.decision, here.alias, here.detail, here.basis, here.note or "identified")
         here.recorded()
 
     async def about(self, here: Current, subject: SubjectId) -> Current:
@@ -272,7 +273,7 @@ class EnforcementPoint:
         self.metrics.decided(other.decision)
         if not other.decision.permitted:
             raise other.refused(counted=True)
-        self.recorder.decision(other.decision, other.alias, other.detail, note=other.note or "about")
+        self.recorder.decision(other.decision, other.alias, other.detail, other.basis, other.note or "about")
         other.recorded()
         return other
 
@@ -312,9 +313,8 @@ class EnforcementPoint:
 
     def _decide(self, here: Current) -> None:
         finding = self.perception.finding(here.signals, here.pin)
-        here.decision = self.policy.decide(
-            here.activity, finding, here.evidence, self.facts.current(), self.clock.now()
-        )
+        here.decided_at = now = self.clock.now()
+        here.decision = self.policy.decide(here.activity, finding, here.evidence, self.facts.current(), now)
 
     def _unread(self, said: Identity) -> None:
         for anchor in said.unread:
@@ -329,13 +329,14 @@ class EnforcementPoint:
 
     def _unclassified(self, seen: Seen) -> Refusal | None:
         finding = self.perception.finding(seen.signals, None)
-        decision = self.policy.decide(None, finding, frozenset(), self.facts.current(), self.clock.now())
+        now = self.clock.now()
+        decision = self.policy.decide(None, finding, frozenset(), self.facts.current(), now)
         self.metrics.decided(decision)
         if not decision.permitted:
             reason = decision.reason or Reason.UNCLASSIFIED_ROUTE
-            seq, _ = self.recorder.refusal(decision, reason, None, {})
+            seq, _ = self.recorder.refusal(decision, reason, None, {}, Basis(now, seen.signals))
             return Refusal(reason, decision.rules, seq)
-        self.recorder.decision(decision, None, {})
+        self.recorder.decision(decision, None, {}, Basis(now, seen.signals))
         return None
 
     def _refuse_early(self, activity: Activity | None, reason: Reason, message: str) -> Refusal:

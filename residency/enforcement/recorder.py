@@ -15,13 +15,15 @@ from typing import Final, Protocol
 import anyio.to_thread
 
 from residency.audit.detail import commit, format_detail
-from residency.audit.entry import Entry, EntryTemplate, entry_id
+from residency.audit.entry import Entry, EntryTemplate, entry_id, format_entry
+from residency.audit.recall import Basis, finding_words
 from residency.enforcement.looplock import LoopLock
 from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.jurisdiction.pinned import format_pin
-from residency.model import Anchor, Decision, Effect, Finding, Pin, Reason, RuleRef
+from residency.model import Decision, Effect, FactSet, Finding, Pin, Reason, RuleRef
+from residency.policy.archive import facts_digest
 
-__all__ = ["DetailStore", "Recorder", "finding_words"]
+__all__ = ["DetailStore", "Recorder"]
 
 _BOUND: Final = 4096  # templates and finding texts kept at most; cleared when full
 _PLACEHOLDER_ID: Final = "0.0"
@@ -38,17 +40,6 @@ class DetailStore(Protocol):
 
     def sync(self, country: str, seq: int) -> None:
         """Block until detail number `seq` of `country` survives a power cut. Raises JournalFailed."""
-
-
-def finding_words(finding: Finding) -> tuple[str, ...]:
-    """A finding as an entry tells it: "anchor:place:established|contested:trust", silent anchors left out."""
-    words = []
-    for anchor in Anchor:
-        found = finding.anchor(anchor)
-        trust = found.trust.name.lower() if found.trust is not None else "none"
-        words += [f"{anchor}:{place}:established:{trust}" for place in sorted(found.established)]
-        words += [f"{anchor}:{place}:contested:{trust}" for place in sorted(found.contested)]
-    return tuple(words)
 
 
 class Recorder:
@@ -92,6 +83,7 @@ class Recorder:
         decision: Decision,
         subject: str | None,
         detail: Mapping[str, str | int | None],
+        basis: Basis,
         note: str | None = None,
         reason: Reason | None = None,
     ) -> int:
@@ -99,7 +91,7 @@ class Recorder:
 
         `reason` = why the request would be refused if the deployment enforced, where that is not the decision's own.
         """
-        return self._write(decision, "decision", reason or decision.reason, None, subject, detail, note)[0]
+        return self._write(decision, "decision", reason or decision.reason, None, subject, detail, basis, note)[0]
 
     def refusal(
         self,
@@ -107,12 +99,13 @@ class Recorder:
         reason: Reason,
         subject: str | None,
         detail: Mapping[str, str | int | None],
+        basis: Basis,
         sink: str | None = None,
         rules: tuple[RuleRef, ...] | None = None,
         note: str | None = None,
     ) -> tuple[int, str]:
         """Record that something was refused; (sequence number, entry id)."""
-        return self._write(decision, "refusal", reason, sink, subject, detail, note, None, rules)
+        return self._write(decision, "refusal", reason, sink, subject, detail, basis, note, None, rules)
 
     def intent(
         self,
@@ -121,6 +114,7 @@ class Recorder:
         operation: str,
         subject: str | None,
         detail: Mapping[str, str | int | None],
+        basis: Basis,
         reason: Reason | None = None,
         note: str | None = None,
     ) -> tuple[int, str]:
@@ -128,7 +122,7 @@ class Recorder:
 
         `reason` and `note` tell what would have become of it if the deployment enforced.
         """
-        return self._write(decision, "intent", reason, sink, subject, detail, note, operation)
+        return self._write(decision, "intent", reason, sink, subject, detail, basis, note, operation)
 
     def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str, pin: Pin | None = None) -> int:
         """Record how the act of intent `of` ended; its sequence number. `pin` = the first pin, set by the act."""
@@ -212,8 +206,25 @@ class Recorder:
         return self._plain("decision", "permit", activity, mode, None, "exempt")
 
     def system(self, note: str) -> int:
-        """Record something about the instance itself, such as its start."""
+        """Record something about the instance itself."""
         return self._plain("system", None, None, "enforce", None, note)
+
+    def facts(self, facts: FactSet, note: str = "facts") -> int:
+        """Record what `facts.epoch` stands for from here on; before the first decision on them. Its sequence number.
+
+        A decision whose epoch no entry of its slot named before cannot be recomputed from the log.
+        """
+        with self._lock:
+            entry = Entry(
+                id=entry_id(self._journal.slot, self._journal.next_seq),
+                kind="system",
+                at=self._clock.now(),
+                policy=self._policy,
+                epoch=facts.epoch,
+                facts=facts_digest(facts),
+                note=note,
+            )
+            return self._journal.append(format_entry(entry))
 
     async def durable(self, seq: int) -> None:
         """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
@@ -248,6 +259,7 @@ class Recorder:
         sink: str | None,
         subject: str | None,
         detail: Mapping[str, str | int | None],
+        basis: Basis,
         note: str | None,
         operation: str | None = None,
         rules: tuple[RuleRef, ...] | None = None,
@@ -262,11 +274,12 @@ class Recorder:
             entry = entry_id(journal.slot, journal.next_seq)
             commitment = None
             if country is not None and self._details is not None:
-                commitment = self._detail(self._details, country, entry, detail)
+                commitment = self._detail(self._details, country, entry, {**detail, **basis.words()})
             seq = journal.append(
                 template.fill(
                     id=entry,
                     at=self._clock.now(),
+                    decided=basis.now,
                     epoch=decision.epoch,
                     subject=subject,
                     detail=commitment,

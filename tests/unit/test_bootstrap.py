@@ -31,6 +31,7 @@ from residency.errors import (
 )
 from residency.model import Pin, SubjectId
 from residency.observe import names
+from residency.policy.archive import facts_digest, facts_path, parse_archive, parse_facts, policy_path
 
 DEPLOYMENT = """
 residency: 1
@@ -337,3 +338,21 @@ def test_what_is_wrong_with_a_database_is_told_at_its_own_line(deployment: Path)
         line = deployment.read_text().splitlines().index(named) + 1
         with pytest.raises(AddressDataUnavailable, match=f"test.yaml:{line}:"):
             build(deployment, env={}).open()
+
+
+def test_what_decisions_are_made_by_is_archived_before_the_first(deployment: Path) -> None:
+    runtime = build(deployment, env={})
+    runtime.open()
+    asyncio.run(runtime.aclose())
+    audit = deployment.parent / "audit"
+    archive = (audit / policy_path(runtime.policy.digest)).read_bytes()
+    assert parse_archive(archive, runtime.policy.digest, {}).deployment == runtime.policy.deployment
+    facts = runtime.policy.facts
+    assert parse_facts((audit / facts_path(facts_digest(facts))).read_bytes(), facts_digest(facts)) == facts
+
+
+def test_where_nothing_can_be_archived_nothing_is_decided(deployment: Path) -> None:
+    (deployment.parent / "audit").mkdir()
+    (deployment.parent / "audit" / "policies").write_text("in the way")
+    with pytest.raises(JournalFailed, match="archived"):
+        build(deployment, env={}).open()

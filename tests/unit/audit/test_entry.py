@@ -40,6 +40,8 @@ def entries(draw: st.DrawFn) -> Entry:
         effect=draw(st.sampled_from(["permit", "hold", "deny"])),
         policy=draw(HEX64),
         epoch=draw(st.integers(0, 2**53 - 1)),
+        decided=draw(st.none() | st.integers(-(2**53) + 1, 2**53 - 1)),
+        facts=draw(st.none() | HEX64) if kind == "system" else None,
         act=draw(st.sampled_from(["committed", "failed", "rolled_back", "unknown"])) if outcome else None,
         of=draw(IDS) if outcome else None,
         activity=draw(OPTIONAL),
@@ -89,8 +91,8 @@ def test_the_bytes_are_compact_json_with_every_key_in_order(entry: Entry) -> Non
 
 def test_the_first_version_of_the_format_is_this() -> None:
     assert format_entry(SAMPLE) == (
-        b'{"act":null,"activity":"POST /v1/people","at":1795000000000000,"detail":null,"effect":"permit","epoch":0,'
-        b'"evidence":[],"finding":["territory:VN:established:network"],"id":"0.1","jurisdictions":["VN"],'
+        b'{"act":null,"activity":"POST /v1/people","at":1795000000000000,"decided":null,"detail":null,"effect":"permit","epoch":0,'
+        b'"evidence":[],"facts":null,"finding":["territory:VN:established:network"],"id":"0.1","jurisdictions":["VN"],'
         b'"kind":"intent","mode":"enforce","note":null,"observed":[],"of":null,"operation":null,"policy":"'
         + b"ab"
         * 32
@@ -106,6 +108,7 @@ def test_a_template_writes_what_format_entry_writes(entry: Entry) -> None:
         id=entry.id,
         at=entry.at,
         epoch=entry.epoch,
+        decided=entry.decided,
         act=entry.act,
         of=entry.of,
         subject=entry.subject,

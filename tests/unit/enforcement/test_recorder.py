@@ -13,9 +13,10 @@ from residency.adapters.detail_files import DetailFiles, open_detail
 from residency.adapters.journal_memory import JournalMemory
 from residency.audit.detail import commit, parse_detail
 from residency.audit.entry import parse_entry
-from residency.enforcement.recorder import finding_words
+from residency.audit.recall import Basis
 from residency.errors import JournalFailed, JournalFull
-from residency.model import Anchor, AnchorFinding, Finding, Reason, RuleRef, Trust
+from residency.model import Reason, RuleRef
+from residency.policy.archive import facts_digest
 
 pytestmark = pytest.mark.anyio
 KEY = bytes(range(32))
@@ -98,13 +99,13 @@ async def test_refusals_of_one_decision_cite_each_its_own_rules(world: Any) -> N
     here = world.admit(who="an")
     rules = [RuleRef(name, "VN", "Law", "art. 1", "", "low", "enforce") for name in ("a.b.1", "a.b.2")]
     for rule in rules:
-        world.recorder.refusal(here.decision, Reason.NOT_HOME, None, {}, "sg", (rule,))
+        world.recorder.refusal(here.decision, Reason.NOT_HOME, None, {}, Basis(0), "sg", (rule,))
     assert [entry.rules for entry in world.entries] == [("a.b.1",), ("a.b.2",)]
 
 
 async def test_an_intents_fields_tell_what_where_and_by_which_rules(world: Any) -> None:
     here = world.admit(who="an")
-    world.recorder.intent(here.decision, "vn", "write", here.alias, here.detail)
+    world.recorder.intent(here.decision, "vn", "write", here.alias, here.detail, here.basis)
     intent = world.entries[0]
     assert (intent.operation, intent.store, intent.sink, intent.region, intent.effect) == (
         "write", "people", "vn", "vn-han", "permit"
@@ -117,18 +118,31 @@ async def test_templates_are_bounded_and_stay_right_when_they_are_cleared(world:
     here = world.admit(who="an")
     for number in range(5000):
         decision = replace(here.decision, epoch=number)
-        world.recorder.decision(decision, None, {})
+        world.recorder.decision(decision, None, {}, Basis(0))
     assert len(world.recorder._templates) <= 4096
     assert [parse_entry(world.journal.records[at]).epoch for at in (0, 4999)] == [0, 4999]
 
 
-def test_a_finding_is_told_anchor_by_anchor_and_silence_is_left_out() -> None:
-    finding = Finding(
-        territory=AnchorFinding(frozenset({"VN"}), frozenset(), Trust.NETWORK),
-        citizenship=AnchorFinding(frozenset(), frozenset({"DE", "US"}), Trust.VERIFIED),
-    )
-    assert finding_words(finding) == (
-        f"{Anchor.TERRITORY}:VN:established:network",
-        f"{Anchor.CITIZENSHIP}:DE:contested:verified",
-        f"{Anchor.CITIZENSHIP}:US:contested:verified",
-    )
+async def test_an_entry_names_the_instant_of_the_decision_and_not_its_own(world: Any) -> None:
+    with world.request("GET", "/people", who="an"):
+        decided = world.clock.now()
+        world.clock.advance(5_000_000)
+    entry = world.entries[0]
+    assert (entry.kind, entry.decided, entry.at) == ("decision", decided, decided + 5_000_000)
+
+
+async def test_the_regional_detail_tells_what_the_decision_was_made_on(make_world: Worlds) -> None:
+    regional = JournalMemory()
+    world = make_world(details=details(regional))
+    world.admit("GET", "/plain")
+    told = parse_detail(open_detail("VN", regional.records[0], KEY)[1])
+    assert told["signals"] == "territory:VN:network:address collection:VN:network:address"
+    assert told["evidence"] == ""
+
+
+async def test_the_facts_of_an_epoch_are_named_by_their_digest(world: Any) -> None:
+    world.stop("sg")
+    world.recorder.facts(world.facts.current())
+    entry = world.entries[0]
+    assert (entry.kind, entry.epoch, entry.note) == ("system", world.facts.epoch(), "facts")
+    assert entry.facts == facts_digest(world.facts.current())

@@ -1,0 +1,139 @@
+"""Entries of the log in, in its order; the decisions they tell of, ready to be decided again, out.
+
+What a decision was made on is told in two halves: `finding_words` and the entry's own keys, which hold nothing
+personal, and `Basis.words` in the regional detail. `Recall` reads both back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from residency.audit.entry import Entry, parse_entry_id
+from residency.errors import EntryError
+from residency.model import SILENT, Anchor, AnchorFinding, Finding, Signal, Trust
+from residency.policy.recorded import Recorded
+
+__all__ = ["Basis", "Beside", "Recall", "finding_words", "parse_finding"]
+
+_BOUND: Final = 1 << 16
+
+
+class Basis(NamedTuple):
+    """What a decision was made on and does not tell itself: the instant (microseconds, UTC), the signals that led to
+    its finding, and all evidence of the person, that which no rule asks for too."""
+
+    now: int
+    signals: tuple[Signal, ...] = ()
+    evidence: frozenset[str] = frozenset()
+
+    def words(self) -> dict[str, str]:
+        """Signals ("anchor:place:trust:source") and evidence as a detail tells them, with spaces between."""
+        return {
+            "signals": " ".join(f"{s.anchor}:{s.place}:{s.trust.name.lower()}:{s.source}" for s in self.signals),
+            "evidence": " ".join(sorted(self.evidence)),
+        }
+
+
+def finding_words(finding: Finding) -> tuple[str, ...]:
+    """A finding as an entry tells it: "anchor:place:established|contested:trust", silent anchors left out."""
+    words = []
+    for anchor in Anchor:
+        found = finding.anchor(anchor)
+        trust = found.trust.name.lower() if found.trust is not None else "none"
+        words += [f"{anchor}:{place}:established:{trust}" for place in sorted(found.established)]
+        words += [f"{anchor}:{place}:contested:{trust}" for place in sorted(found.contested)]
+    return tuple(words)
+
+
+def parse_finding(words: Iterable[str]) -> Finding:
+    """The finding that `finding_words` told, with the default presumptions. Raises: EntryError."""
+    established: dict[Anchor, set[str]] = {}
+    contested: dict[Anchor, set[str]] = {}
+    trusts: dict[Anchor, Trust | None] = {}
+    try:
+        for word in words:
+            anchor_word, place, state, trust_word = word.split(":")
+            anchor = Anchor(anchor_word)
+            trust = None if trust_word == "none" else Trust[trust_word.upper()]
+            if trusts.setdefault(anchor, trust) is not trust:
+                raise ValueError
+            {"established": established, "contested": contested}[state].setdefault(anchor, set()).add(place)
+    except (KeyError, ValueError):
+        raise EntryError("an entry's finding is not told in words that the format knows") from None
+    found = {
+        anchor: AnchorFinding(frozenset(established.get(anchor, ())), frozenset(contested.get(anchor, ())), trust)
+        for anchor, trust in trusts.items()
+    }
+    return Finding(**{anchor.value: found.get(anchor, SILENT) for anchor in Anchor})  # type: ignore[arg-type]  # anchors name the fields
+
+
+class Beside(StrEnum):
+    """What an entry is that tells of no decision of a policy."""
+
+    OUTCOME = "outcomes of acts"
+    SYSTEM = "entries of the system"
+    EXEMPT = "requests to exempt routes"
+    PIN = "changes of pins"
+    EARLY = "requests refused before a decision"
+
+
+class Recall:
+    """Takes in every entry of a log in order and answers what it tells of.
+
+    `details` (by entry id) are the fields of regional details, where they are at hand. Entries that tell the same get
+    the very same `Recorded`, for as long as it is remembered.
+    """
+
+    def __init__(self, details: Mapping[str, Mapping[str, str | int | None]] | None = None) -> None:
+        self._details = details if details is not None else {}
+        self._facts: dict[tuple[int, int], str] = {}  # (slot, epoch) -> the digest that the slot named last
+        self._known: dict[tuple[object, ...], Recorded] = {}
+
+    def take(self, entry: Entry) -> tuple[Recorded, int] | Beside:
+        """The decision that an entry tells of and its instant (microseconds), or what else the entry is.
+
+        Raises: EntryError.
+        """
+        if entry.kind == "system":
+            if entry.facts is not None:
+                self._facts[parse_entry_id(entry.id)[0], entry.epoch] = entry.facts
+            return Beside.SYSTEM
+        if entry.kind == "outcome":
+            return Beside.OUTCOME
+        if entry.decided is None:
+            if entry.kind == "intent":
+                return Beside.PIN
+            return Beside.EXEMPT if entry.note == "exempt" else Beside.EARLY
+        facts = self._facts.get((parse_entry_id(entry.id)[0], entry.epoch))
+        detail = self._details.get(entry.id, {}).get("evidence")
+        key = (
+            entry.kind, entry.activity, entry.finding, entry.evidence, entry.sink, entry.policy, facts, entry.effect,
+            entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions, entry.presumed, detail,
+        )  # fmt: skip
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _BOUND:
+                self._known.clear()
+            known = self._known[key] = self._read(entry, facts, detail)
+        return known, entry.decided
+
+    def _read(self, entry: Entry, facts: str | None, detail: str | int | None) -> Recorded:
+        return Recorded(
+            of=entry.kind,
+            activity=entry.activity,
+            finding=parse_finding(entry.finding),
+            evidence=frozenset(entry.evidence),
+            sink=entry.sink,
+            policy=entry.policy or "",
+            facts=facts,
+            effect=entry.effect or "",
+            reason=entry.reason,
+            mode=entry.mode,
+            rules=entry.rules,
+            observed=entry.observed,
+            jurisdictions=entry.jurisdictions,
+            presumed=entry.presumed,
+            all_evidence=frozenset(detail.split()) if isinstance(detail, str) else None,
+        )

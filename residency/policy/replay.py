@@ -1,0 +1,227 @@
+"""A recorded decision and the policies in; whether it was rightly made, and what a candidate would decide, out.
+
+Three questions, answered in this order and never one for another:
+
+1. Can it be decided again? What the log does not hold is counted with its reason, and never taken for "the same".
+2. Does the policy that it names decide it so? Where it does not, the record or the program is wrong.
+3. Would the candidate decide it otherwise? Then in what, and by which rules.
+
+Nothing is compared with the entry's words but the answer to 2: the candidate's decision is held against the decision
+that the recorded policy gives today, field by field.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from residency.errors import PathError
+from residency.model import Activity, Decision, FactSet, Finding
+from residency.policy.compiler import Policy
+from residency.policy.recorded import Change, Recorded, compare, exempted, wrong
+
+__all__ = ["Gap", "Replayed", "Replayer"]
+
+_BOUND: Final = 1 << 16
+# Evidence of the person. All other tokens follow from the policy, its register, the finding and the time.
+_PERSONAL: Final = ("identity:", "age:", "consent:", "subject:")
+_TO_THE_PURPOSE: Final = "consent:{purpose}"
+
+
+class Gap(StrEnum):
+    """Why a recorded decision cannot be decided again."""
+
+    POLICY_MISSING = "its policy is not archived"
+    POLICY_UNREADABLE = "its archived policy cannot be read"
+    FACTS_UNKNOWN = "the facts of its epoch are not archived"
+    ACTIVITY_TWICE = "its policy gives two activities that name"
+    ROUTE_NOT_RECORDED = "no activity named its route, and routes that nobody named are not recorded"
+    EVIDENCE_NOT_RECORDED = "the candidate asks for evidence that was not recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The answers on one recorded decision: the gap that hinders, else the fields that its own policy gives otherwise,
+    else the change. `unrecorded` are the tokens that a gap is about; `decision` is what its policy gives."""
+
+    gap: Gap | None = None
+    wrong: tuple[str, ...] = ()
+    change: Change | None = None
+    unrecorded: tuple[str, ...] = ()
+    decision: Decision | None = None
+
+
+class Replayer:
+    """Decides recorded decisions again, and by a candidate where there is one.
+
+    `policies` answers digests with policies, with None where there is none and with a text where it cannot be read;
+    `facts` answers digests of facts. Both are asked once for each digest. `at` (microseconds) has the candidate decide
+    as on that day, by its own register, instead of the instant that was recorded.
+    """
+
+    def __init__(
+        self,
+        policies: Callable[[str], Policy | str | None],
+        facts: Callable[[str], FactSet | None],
+        candidate: Policy | None = None,
+        *,
+        at: int | None = None,
+    ) -> None:
+        self._policies = policies
+        self._facts = facts
+        self._candidate = candidate
+        self._at = at
+        self._sides: dict[tuple[str, str | None], _Sides | Gap] = {}
+        self._known: dict[tuple[int, int, int], tuple[Recorded, Replayed]] = {}
+
+    def replay(self, recorded: Recorded, now: int) -> Replayed:
+        """The answers on one decision, made on the instant `now` (microseconds); a probe where the very same `recorded`
+        was asked about before and no boundary lies between."""
+        sides = self._sides_of(recorded)
+        if isinstance(sides, Gap):
+            return Replayed(sides)
+        key = (id(recorded), *sides.slices(now))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _BOUND:
+                self._known.clear()
+            known = self._known[key] = (recorded, sides.replay(recorded, now))  # held, so that its id stays its own
+        return known[1]
+
+    def _sides_of(self, recorded: Recorded) -> _Sides | Gap:
+        key = (recorded.policy, recorded.facts)
+        sides = self._sides.get(key)
+        if sides is None:
+            sides = self._sides[key] = self._open(*key)
+        return sides
+
+    def _open(self, digest: str, facts_digest: str | None) -> _Sides | Gap:
+        policy = self._policies(digest)
+        if policy is None:
+            return Gap.POLICY_MISSING
+        if isinstance(policy, str):
+            return Gap.POLICY_UNREADABLE
+        facts = None if facts_digest is None else self._facts(facts_digest)
+        if facts is None:
+            return Gap.FACTS_UNKNOWN
+        return _Sides(policy, facts, self._candidate, self._at)
+
+
+class _Sides:
+    """One recorded policy under one set of facts, and the candidate beside it."""
+
+    def __init__(self, policy: Policy, facts: FactSet, candidate: Policy | None, at: int | None) -> None:
+        self._before = policy
+        self._facts = facts
+        self._edges = policy.boundaries(facts)
+        self._named = _by_name(policy)
+        self._after = candidate
+        self._at = at
+        if candidate is None:
+            return
+        # A register that the candidate leaves as it was leaves the facts as they were, orders of the day included.
+        same = at is None and replace(candidate.facts, epoch=0) == replace(policy.facts, epoch=0)
+        self._new_facts = facts if same else candidate.facts
+        self._new_edges = candidate.boundaries(self._new_facts)
+        self._counterpart: dict[str, tuple[Activity | None, str | None]] = {}
+        self._same_routes = _routes(policy) == _routes(candidate)
+        self._unrecorded = _asked(candidate) - _asked(policy)
+
+    def slices(self, now: int) -> tuple[int, int]:
+        """Numbers of the slices of time that `now` lies in, on both sides."""
+        new = 0 if self._after is None else bisect_right(self._new_edges, self._at if self._at is not None else now)
+        return bisect_right(self._edges, now), new
+
+    def replay(self, recorded: Recorded, now: int) -> Replayed:
+        """As `Replayer.replay`, computed."""
+        activity = None
+        if recorded.activity is not None:
+            if recorded.activity not in self._named:
+                return Replayed(wrong=("activity",))
+            activity = self._named[recorded.activity]
+            if activity is None:
+                return Replayed(Gap.ACTIVITY_TWICE)
+        given = frozenset(t for t in recorded.evidence if t.startswith(_PERSONAL))
+        before = _decide(self._before, activity, recorded.finding, given, self._facts, now)
+        if recorded.sink is not None and before.sink(recorded.sink) is None:
+            return Replayed(wrong=("sink",), decision=before)
+        found = wrong(recorded, before)
+        if found or self._after is None:
+            return Replayed(wrong=found, decision=before)
+        return self._compared(self._after, recorded, now, given, before)
+
+    def _compared(
+        self, candidate: Policy, recorded: Recorded, now: int, given: frozenset[str], before: Decision
+    ) -> Replayed:
+        if recorded.activity is None or before.activity is None:
+            if not self._same_routes:
+                return Replayed(Gap.ROUTE_NOT_RECORDED, decision=before)
+            counterpart: Activity | None = None
+        else:
+            found = self._counterpart.get(recorded.activity)
+            if found is None:
+                found = self._counterpart[recorded.activity] = _counterpart(candidate, before.activity)
+            counterpart, exempt = found
+            if exempt is not None:
+                return Replayed(change=exempted(before, recorded.sink), decision=before)
+        at = now if self._at is None else self._at
+
+        def by(evidence: frozenset[str]) -> Change | None:
+            after = _decide(candidate, counterpart, recorded.finding, evidence, self._new_facts, at)
+            return compare(before, after, recorded.sink)
+
+        unknown = self._unrecorded if recorded.all_evidence is None else frozenset[str]()
+        change = by(given | (recorded.all_evidence or frozenset()))
+        # More evidence never refuses more, so where all of it and none of it come to the same, so does what there was.
+        if unknown and by(given | unknown) != change:
+            return Replayed(Gap.EVIDENCE_NOT_RECORDED, unrecorded=tuple(sorted(unknown)), decision=before)
+        return Replayed(change=change, decision=before)
+
+
+def _decide(
+    policy: Policy, activity: Activity | None, finding: Finding, evidence: frozenset[str], facts: FactSet, now: int
+) -> Decision:
+    deployment = policy.deployment
+    finding = replace(finding, presume=deployment.presume, conflicts_presumed=deployment.conflicts_presumed)
+    return policy.decide(activity, finding, evidence, facts, now)
+
+
+def _by_name(policy: Policy) -> dict[str, Activity | None]:
+    """The activities by the names that entries call them; None for a name that two of them have."""
+    named: dict[str, Activity | None] = {}
+    for activity in policy.deployment.activities:
+        named[activity.name] = None if activity.name in named else activity
+    return named
+
+
+def _routes(policy: Policy) -> frozenset[tuple[str, ...]]:
+    deployment = policy.deployment
+    taken = [(a.method, a.path) for a in deployment.activities]
+    return frozenset([*taken, *((*route, "exempt") for route in deployment.exempt)])
+
+
+def _asked(policy: Policy) -> frozenset[str]:
+    """Every token of a person's evidence that some rule asks for."""
+    rules = [rule for law in policy.laws for rule in law.rules]
+    asked = {token for rule in rules for clause in (*rule.duty.require, rule.unless) for token in clause}
+    if _TO_THE_PURPOSE in asked:
+        asked |= {f"consent:{activity.purpose}" for activity in policy.deployment.activities if activity.purpose}
+        asked.discard(_TO_THE_PURPOSE)
+    return frozenset(token for token in asked if token.startswith(_PERSONAL))
+
+
+def _counterpart(candidate: Policy, activity: Activity) -> tuple[Activity | None, str | None]:
+    """(the candidate's activity for the requests of `activity`, the exempt route that takes them instead)."""
+    for own in candidate.deployment.activities:
+        if (own.method, own.path) == (activity.method, activity.path):
+            return own, None
+    # A parameter stands for any segment, so any segment stands for it.
+    sample = "/".join("x" if part.startswith("{") else part for part in activity.path.split("/"))
+    try:
+        match = candidate.activities.match(activity.method, sample, None)
+    except PathError:
+        return None, None
+    return match.activity, match.exempt

@@ -1,0 +1,124 @@
+"""What an entry tells of a decision is read back as it was; what tells of none is named for what it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from residency.audit.entry import Entry
+from residency.audit.recall import Basis, Beside, Recall, finding_words, parse_finding
+from residency.errors import EntryError
+from residency.model import Anchor, AnchorFinding, Finding, Signal, Trust
+from residency.policy.recorded import Recorded
+
+SYSTEM = Entry(id="0.0", kind="system", at=1, policy="ab" * 32, facts="cd" * 32, note="start")
+DECISION = Entry(
+    id="0.1",
+    kind="decision",
+    at=2,
+    decided=1,
+    effect="permit",
+    policy="ab" * 32,
+    activity="GET /plain",
+    finding=("territory:VN:established:network",),
+    evidence=("identity:phone",),
+)
+
+
+@st.composite
+def anchors(draw: st.DrawFn) -> AnchorFinding:
+    established = draw(st.frozensets(st.sampled_from(["VN", "DE", "CA-QC", "EU"]), max_size=2))
+    contested = draw(st.frozensets(st.sampled_from(["US", "FR"]), max_size=2))
+    speaks = established or contested
+    return AnchorFinding(established, contested, draw(st.sampled_from(Trust)) if speaks else None)
+
+
+@given(st.builds(Finding, anchors(), anchors(), anchors(), anchors()))
+def test_a_finding_comes_back_from_its_words(finding: Finding) -> None:
+    assert parse_finding(finding_words(finding)) == finding
+
+
+def test_a_finding_is_told_anchor_by_anchor_and_silence_is_left_out() -> None:
+    finding = Finding(
+        territory=AnchorFinding(frozenset({"VN"}), frozenset(), Trust.NETWORK),
+        citizenship=AnchorFinding(frozenset(), frozenset({"DE", "US"}), Trust.VERIFIED),
+    )
+    assert finding_words(finding) == (
+        f"{Anchor.TERRITORY}:VN:established:network",
+        f"{Anchor.CITIZENSHIP}:DE:contested:verified",
+        f"{Anchor.CITIZENSHIP}:US:contested:verified",
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["territory:VN"], ["hair:VN:established:network"], ["territory:VN:known:network"],
+        ["territory:VN:established:word"], ["territory:VN:established:network", "territory:DE:contested:hint"],
+    ],
+)  # fmt: skip
+def test_words_that_the_format_does_not_know_are_refused(words: list[str]) -> None:
+    with pytest.raises(EntryError):
+        parse_finding(words)
+
+
+def test_a_basis_tells_signals_and_evidence_in_words() -> None:
+    basis = Basis(7, (Signal(Anchor.TERRITORY, "VN", Trust.NETWORK, "address"),), frozenset({"b:2", "a:1"}))
+    assert basis.words() == {"signals": "territory:VN:network:address", "evidence": "a:1 b:2"}
+
+
+def test_a_decision_is_recalled_with_the_facts_that_its_slot_named_last() -> None:
+    recall = Recall()
+    other = replace(SYSTEM, id="1.0", facts="ef" * 32)
+    later = replace(SYSTEM, id="0.2", facts="01" * 32, note="facts")
+    assert [recall.take(entry) for entry in (SYSTEM, other)] == [Beside.SYSTEM, Beside.SYSTEM]
+    facts = []
+    for entry in (DECISION, replace(DECISION, id="1.1"), later, replace(DECISION, id="0.3")):
+        taken = recall.take(entry)
+        if not isinstance(taken, Beside):
+            facts.append(taken[0].facts)
+    assert facts == ["cd" * 32, "ef" * 32, "01" * 32]
+
+
+def test_a_decision_on_an_epoch_that_no_entry_named_has_no_facts() -> None:
+    recall = Recall()
+    recall.take(SYSTEM)
+    taken = recall.take(replace(DECISION, epoch=1))
+    assert isinstance(taken, tuple)
+    assert taken[0].facts is None
+
+
+def test_what_a_decision_was_made_on_is_recalled_and_alike_entries_share_it() -> None:
+    recall = Recall({"0.1": {"evidence": "age:at_least_18 identity:phone"}})
+    taken = recall.take(DECISION)
+    assert isinstance(taken, tuple)
+    recorded, now = taken
+    assert isinstance(recorded, Recorded)
+    assert (recorded.of, recorded.activity, recorded.evidence, now) == (
+        "decision", "GET /plain", frozenset({"identity:phone"}), 1
+    )  # fmt: skip
+    assert recorded.all_evidence == frozenset({"age:at_least_18", "identity:phone"})
+    assert recorded.finding == Finding(AnchorFinding(frozenset({"VN"}), trust=Trust.NETWORK))
+    alike = [recall.take(replace(DECISION, id=f"0.{n}", at=n, decided=n, subject="ab" * 8)) for n in (2, 3)]
+    assert [isinstance(each, tuple) and each[1] for each in alike] == [2, 3]
+    assert isinstance(alike[0], tuple)
+    assert isinstance(alike[1], tuple)
+    assert alike[0][0] is alike[1][0]
+    assert alike[0][0].all_evidence is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "beside"),
+    [
+        (replace(SYSTEM, facts=None), Beside.SYSTEM),
+        (replace(DECISION, kind="outcome", act="committed", of="0.0", decided=None), Beside.OUTCOME),
+        (replace(DECISION, decided=None, note="exempt"), Beside.EXEMPT),
+        (replace(DECISION, decided=None, kind="intent", operation="pin"), Beside.PIN),
+        (replace(DECISION, decided=None, kind="refusal", reason="path_ambiguous"), Beside.EARLY),
+    ],
+)
+def test_what_tells_of_no_decision_is_named_for_what_it_is(entry: Entry, beside: Beside) -> None:
+    assert Recall().take(entry) is beside
