@@ -8,8 +8,8 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -164,6 +164,20 @@ class Residency:
     def path(self, written: str) -> Path:
         """A path as the deployment file means it: relative to the file's own folder."""
         return Path(self.policy.base) / written
+
+    @asynccontextmanager
+    async def reading_pins(self) -> AsyncIterator[tuple[Pins, Callable[[str], str]]]:
+        """The pins and the digest that they know a subject's id by, for who only reads: nothing is opened but them, no
+        key is made, and the trail does not hear of it. Raises: PinsUnavailable, KeysUnavailable."""
+        keys = KeysFiles(self.path(self.deployment.keys_folder))
+        subject_key = keys.secret("subjects")
+        with self._at("pins", "url"):
+            pins = await anyio.to_thread.run_sync(self._open_pins, subject_digest(subject_key, _KEY_MARK), keys)
+        try:
+            yield pins, lambda subject: subject_digest(subject_key, subject)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await pins.aclose()
 
     # -- joining -----------------------------------------------------------------------------------------------
 

@@ -43,10 +43,7 @@ def show(policy: Policy, as_json: Json = False) -> None:
     """
     subject = _subject()
 
-    async def work(runtime: Residency) -> Pin | None:
-        return await runtime.point.homes.fetch(runtime.point.digest(subject))
-
-    pin = _with(policy, work)
+    pin = _with(policy, lambda runtime: _read(runtime, subject))
     if pin is None:
         typer.echo("null" if as_json else "no pin: this subject has no remembered home")
         raise typer.Exit(1)
@@ -66,7 +63,9 @@ def move(
     """Move the home of the subject whose id is read from stdin: an audited act, with a reason.
 
     From then on the subject's data is read and written at the new home only, so move the data first and say so with
-    --data-is-there. Exit 0 = moved, 1 = there is no pin or it was changed meanwhile, 2 = wrong use.
+    --data-is-there. A home that is there already is left as it is.
+
+    Exit 0 = it is the home now, 1 = there is no pin or it was changed meanwhile, 2 = wrong use.
 
     Example: echo user-42 | residency pin move --policy F --to VN --reason "ticket 1234" --data-is-there
     """
@@ -76,26 +75,33 @@ def move(
         _wrong("a home that moves before its data answers empty: move the data, then add --data-is-there")
     subject = _subject()
 
-    async def work(runtime: Residency) -> Pin:
+    async def work(runtime: Residency) -> tuple[Pin, bool]:
         places = sorted({region.place for region in runtime.policy.deployment.regions.values()})
         if to not in places:
             _wrong(f"no region of this deployment lies in {to!r}; places: {', '.join(places) or 'none'}")
-        return await runtime.point.homes.move(runtime.point.digest(subject), to, reason)
+        before = await _read(runtime, subject)
+        if before is None:
+            raise StaleVersion("the subject has no pin to move")
+        if before.home == to:
+            return before, False
+        await anyio.to_thread.run_sync(runtime.open)
+        return await runtime.point.homes.move(runtime.point.digest(subject), to, reason), True
 
     try:
-        pin = _with(policy, work)
+        pin, moved = _with(policy, work)
     except StaleVersion as error:
         typer.echo(f"residency pin: {error}", err=True)
         raise typer.Exit(1) from None
+    if not moved:
+        typer.echo(f"the home is {to} already: nothing was changed", err=as_json)
     _print(pin, as_json=as_json)
 
 
 def _with(policy: Path, work: Callable[[Residency], Awaitable[T]]) -> T:
-    """Run `work` on the opened runtime of a deployment; what cannot be had is told, and exits 2."""
+    """Run `work` on the runtime of a deployment, not open yet; what cannot be had is told, and exits 2."""
 
     async def run() -> T:
         runtime = build(policy)
-        await anyio.to_thread.run_sync(runtime.open)
         try:
             return await work(runtime)
         finally:
@@ -108,6 +114,12 @@ def _with(policy: Path, work: Callable[[Residency], Awaitable[T]]) -> T:
     except ResidencyError as error:
         typer.echo(f"residency pin: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+async def _read(runtime: Residency, subject: SubjectId) -> Pin | None:
+    """The subject's pin, and nothing written anywhere. Raises: PinsUnavailable, KeysUnavailable."""
+    async with runtime.reading_pins() as (pins, digest):
+        return await pins.get(digest(subject.value))
 
 
 def _subject() -> SubjectId:

@@ -94,7 +94,8 @@ class Homes:
         return False
 
     async def move(self, subject: str, home: str, reason: str) -> Pin:
-        """Move the pin of a subject (keyed digest, hex) to the place `home`: an operator's act.
+        """Move the pin of a subject (keyed digest, hex) to the place `home`: an operator's act. One that lies there
+        already is answered as it is, and nothing is done.
 
         `reason` stays in the log for ever and names nobody. Raises: StaleVersion (it was changed meanwhile, or there is
         none), PinsUnavailable, JournalFull, JournalFailed.
@@ -102,6 +103,8 @@ class Homes:
         old = await self.pins.get(subject)
         if old is None:
             raise StaleVersion("the subject has no pin to move")
+        if old.home == home:
+            return old
         pin = moved(old, home, operator="operator", policy=self._policy, at=max(self._clock.now(), old.at))
         await self._change(pin, f"operator: {reason}")
         return pin

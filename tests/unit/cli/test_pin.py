@@ -85,6 +85,32 @@ def test_an_operators_move_is_an_act_with_its_reason_in_the_log(policy: Path) ->
     assert [entry.act for entry in entries(policy) if entry.of == intent.id] == ["committed"]
 
 
+def test_a_home_that_is_where_it_is_to_be_is_said_and_nothing_is_done(policy: Path) -> None:
+    before = entries(policy)
+    code, output = run(policy, "move", "--to", "SG", *MOVE[2:])
+    assert code == 0
+    assert output.startswith("the home is SG already: nothing was changed\nhome SG, version 1,")
+    assert entries(policy) == before
+
+
+def test_to_show_a_pin_writes_nothing(policy: Path) -> None:
+    def files() -> dict[Path, bytes]:
+        found = [path for path in policy.parent.rglob("*") if path.is_file() and not path.name.startswith("pins.db")]
+        return {path: path.read_bytes() for path in found}
+
+    before = files()
+    assert run(policy, "show")[0] == 0
+    assert run(policy, "show", subject="binh")[0] == 1
+    assert files() == before
+
+
+def test_a_deployment_that_never_ran_here_has_no_key_to_find_a_pin_by_and_none_is_made(tmp_path: Path) -> None:
+    file = write_deployment(tmp_path, DEPLOYMENT)
+    code, output = run(file, "show")
+    assert (code, "key subjects.secret is missing" in output) == (2, True)
+    assert not (tmp_path / "keys").exists()
+
+
 @pytest.mark.parametrize(
     "args",
     [

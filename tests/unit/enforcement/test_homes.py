@@ -187,6 +187,13 @@ async def test_the_intent_of_a_move_survives_a_power_cut_before_it_and_the_outco
     assert journal.durable == intent + 2
 
 
+async def test_a_move_to_where_the_home_is_already_is_no_act(world: Any) -> None:
+    first = await write(world)
+    before = list(world.entries)
+    assert await world.point.homes.move(first.subject, first.home, "ticket 7") == first
+    assert world.entries == before
+
+
 async def test_there_is_no_moving_a_pin_that_is_not_there(world: Any) -> None:
     with pytest.raises(StaleVersion):
         await world.point.homes.move("0" * 64, "VN", "ticket 7")
