@@ -21,13 +21,15 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from residency.errors import AddressDataUnavailable
 from residency.model.finding import Signal
+from residency.signals.inet import read
 from residency.signals.network import signals_by_row
-from residency.signals.table import AddressTable, Row
+from residency.signals.peer import Answer, ClientAddress, client_at
+from residency.signals.table import AddressTable
 from residency.signals.table_sources import date_text, judge
 
 __all__ = ["OUTCOMES", "AddressData", "Content", "Tables"]
@@ -35,7 +37,6 @@ __all__ = ["OUTCOMES", "AddressData", "Content", "Tables"]
 _log = logging.getLogger("residency")
 _SECOND: Final = 1_000_000
 _AHEAD: Final = 86_400 * _SECOND  # how far a build date may lie in the future before no age can be told from it
-_BOUND: Final = 16_384  # addresses remembered; about 3 MB when full
 _PATIENCE: Final = 5.0  # seconds that `close` waits for a look that is under way
 
 OUTCOMES: Final = ("taken", "torn", "older", "moved_too_much", "unreadable")
@@ -74,50 +75,18 @@ class Tables(Protocol[C]):
         """
 
 
-class _Answers(dict[str, tuple[Signal, ...]]):
-    """Signals by address over one table in one state of age, the latest asked kept; replaced whole, never changed."""
+class _Answers:
+    """What each row of one table says in one state of age, None where that is refused; replaced whole, never changed.
 
-    __slots__ = ("_by_row", "_lookup")
+    `mark` tells the answers of one from those of another, and keeps no table alive where an answer is remembered.
+    """
 
-    def __init__(self, lookup: Callable[[str], int], by_row: Sequence[tuple[Signal, ...]]) -> None:
-        self._lookup = lookup
-        self._by_row = by_row
+    __slots__ = ("by_row", "lookup", "mark")
 
-    def __missing__(self, address: str) -> tuple[Signal, ...]:
-        answer = self._by_row[self._lookup(address)]
-        if len(self) >= _BOUND:
-            self.clear()
-        self[address] = answer
-        return answer
-
-
-class _Unopened(_Answers):
-    """Stands where answers will: opens the data at the first question."""
-
-    __slots__ = ("_data",)
-
-    def __init__(self, data: AddressData[Any]) -> None:
-        self._data = data
-
-    def __missing__(self, address: str) -> tuple[Signal, ...]:
-        self._data.open()
-        return self._data.signals(address)
-
-
-class _Refusing(Sequence[tuple[Signal, ...]]):
-    """In the place of signals by row: refuses to answer, save for special-purpose addresses, which do not age."""
-
-    def __init__(self, rows: Sequence[Row], why: str) -> None:
-        self._rows = rows
-        self._why = why
-
-    def __getitem__(self, index: Any) -> Any:
-        if self._rows[index].network == "special":
-            return ()
-        raise AddressDataUnavailable(self._why)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+    def __init__(self, table: AddressTable, by_row: Iterable[tuple[Signal, ...] | None]) -> None:
+        self.lookup = table.lookup_packed
+        self.mark = mark = object()
+        self.by_row: tuple[Answer | None, ...] = tuple(None if said is None else (mark, said) for said in by_row)
 
 
 class AddressData(Generic[C]):
@@ -146,7 +115,7 @@ class AddressData(Generic[C]):
         self._max_change = max_change
         self._check_every = check_every
         self._table: AddressTable | None = None
-        self._answers: _Answers = _Unopened(self)
+        self._answers: _Answers | None = None
         self._is_stale = False
         self._seen: Hashable = None  # the sources' stamp at the last look
         self._judged: Hashable = None  # their stamp when they were last read
@@ -162,12 +131,36 @@ class AddressData(Generic[C]):
 
     # -- answers -----------------------------------------------------------------------------------------------
 
-    def signals(self, address: str | None) -> tuple[Signal, ...]:
-        """The signals of a client address; `residency.signals.network.NetworkSource` has the contract.
+    def signals_of(self, client: ClientAddress) -> tuple[Signal, ...]:
+        """The signals of a client's address; `residency.signals.network.NetworkSource` has the contract. The answer is
+        remembered on `client`, and counts for as long as the same data is in force in the same state of age.
 
         Raises AddressDataUnavailable where the data is older than `max_age` and `stale` is `refuse`.
         """
-        return () if address is None else self._answers[address]
+        answers, known = self._answers, client.answer
+        if known is not None and answers is not None and known[0] is answers.mark:
+            return known[1]
+        packed = client.packed
+        if packed is None:
+            return self.signals(client.address)
+        if answers is None:
+            answers = self._opened()
+        said = answers.by_row[answers.lookup(packed)]
+        if said is None:
+            raise AddressDataUnavailable("the address data is older than the deployment allows")
+        client.answer = said
+        return said[1]
+
+    def signals(self, address: str | None) -> tuple[Signal, ...]:
+        """The same of an address in any spelling, () for what is none. Raises AddressDataUnavailable likewise."""
+        found = None if address is None else read(address)
+        return () if found is None else self.signals_of(client_at(found, ""))
+
+    def _opened(self) -> _Answers:
+        self.open()
+        if self._answers is None:
+            raise AddressDataUnavailable("the address data could not be opened")
+        return self._answers
 
     @property
     def table(self) -> AddressTable:
@@ -324,10 +317,10 @@ class AddressData(Generic[C]):
         return not -_AHEAD <= age <= self._max_age
 
     def _answering(self, table: AddressTable) -> _Answers:
-        if self._is_stale and self._stale_is == "refuse":
-            return _Answers(table.lookup, _Refusing(table.rows, "the address data is older than the deployment allows"))
+        if self._is_stale and self._stale_is == "refuse":  # special-purpose addresses do not age
+            return _Answers(table, (() if row.network == "special" else None for row in table.rows))
         two = bool(table.meta.get("second"))
-        return _Answers(table.lookup, signals_by_row(table.rows, second=two, stale=self._is_stale))
+        return _Answers(table, signals_by_row(table.rows, second=two, stale=self._is_stale))
 
 
 def _built_at(meta: Mapping[str, Any]) -> int:

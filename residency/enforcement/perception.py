@@ -95,7 +95,7 @@ class Perception:
         if client.problem is not None:
             return Seen(client, client.problem, None, None, None, (), _NOTHING, None, True, None)
         if self._assumed is None:
-            signals = self.network.signals(client.address)
+            signals = self.network.signals_of(client)
         elif from_this_machine(request):
             signals = self._assumed
         else:

@@ -19,7 +19,7 @@ from residency.errors import AddressError
 from residency.signals.door import KEPT_KEY, Door, FromList, keep
 from residency.signals.forwarded import FORWARDED, LISTS, X_FORWARDED_FOR, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, is_public, read_hop
-from residency.signals.peer import ClientAddress, Headers, Peer, Server, SocketPeer, Strategy
+from residency.signals.peer import ClientAddress, Headers, Peer, Server, SocketPeer, Strategy, client_at
 
 __all__ = [
     "ClientAddress",
@@ -60,16 +60,14 @@ class RightmostTrustedRange(FromList):
             raise AddressError("rightmost_trusted_range needs at least one trusted range")
         self.set_up(self.header, self.trusted, self.unix)
 
-    def _walk(self, value: bytes) -> str | None:
+    def _walk(self, value: bytes) -> tuple[str, bytes] | None:
         # The common case: one element of a client's, then a row of our proxies that was walked before.
         rows = self._rows
-        first = value.find(b",")
-        if value[first:] in rows:
-            found = read_hop(value[:first])
-            if found is None:
-                return None
-            if not self.trusted.contains_packed(found[1]):
-                return found[0]
+        first, _, row = value.partition(b",")
+        if row in rows:
+            found = read_hop(first)
+            if found is None or not self.trusted.contains_packed(found[1]):
+                return found
         ours, how = self._ours, self._list
         elements = how.from_right(value)
         for number, element in enumerate(elements, 1):
@@ -83,8 +81,8 @@ class RightmostTrustedRange(FromList):
                 if number == value.count(b",") + 1 > 1 and how.name == X_FORWARDED_FOR and len(value) <= KEPT_KEY:
                     if len(rows) >= _KEPT_HOPS:
                         rows.clear()
-                    rows[value[first:]] = True
-                return found[0]
+                    rows[row] = True
+                return found
             if len(element) <= MAX_HOP:
                 if len(ours) >= _KEPT_HOPS:
                     ours.clear()
@@ -111,21 +109,20 @@ class RightmostTrustedCount(FromList):
             raise AddressError(f"rightmost_trusted_count needs a count from 1 to 16, got {self.count}")
         self.set_up(self.header, self.trusted, self.unix)
 
-    def _walk(self, value: bytes) -> str | None:
+    def _walk(self, value: bytes) -> tuple[str, bytes] | None:
         elements = self._list.from_right(value)
         if len(elements) < self.count:
             return None
-        address, packed = "", b""
+        found: tuple[str, bytes] | None = None
         for element in elements[: self.count]:
             # Where it is said which addresses our proxies have, nobody else may stand between them and us: a client
             # that reaches the second of them directly would count for one, and what it wrote for the client.
-            if packed and self.trusted and not self.trusted.contains_packed(packed):
+            if found is not None and self.trusted and not self.trusted.contains_packed(found[1]):
                 return None
             found = self._list.read(element)
             if found is None:
                 return None
-            address, packed = found
-        return None if self.trusted.contains_packed(packed) else address
+        return None if found is None or self.trusted.contains_packed(found[1]) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +139,11 @@ class UnsafeLeftmostNonPrivate(FromList):
     def __post_init__(self) -> None:
         self.set_up(self.header, _NOBODY, False)
 
-    def _walk(self, value: bytes) -> str | None:
+    def _walk(self, value: bytes) -> tuple[str, bytes] | None:
         for element in reversed(self._list.from_right(value)):
             found = self._list.read(element)
             if found is not None and is_public(found[0]):
-                return found[0]
+                return found
         return None
 
 
@@ -206,7 +203,7 @@ class SingleHeader:
         found = read_hop(value)
         if found is None or self.trusted.contains_packed(found[1]):
             return keep(self._answers, value, door.unknown)
-        return keep(self._answers, value, ClientAddress(found[0], self.name))
+        return keep(self._answers, value, client_at(found, self.name))
 
 
 def strategy_named(

@@ -14,12 +14,12 @@ from typing import ClassVar, Final
 from residency.errors import AddressError
 from residency.model.reason import Reason
 from residency.signals.forwarded import LISTS, X_FORWARDED_FOR, Listed, names_port, rewritten
-from residency.signals.inet import MAX_HOP, Ranges, canonical
-from residency.signals.peer import KEPT, ClientAddress, Headers, SocketPeer
+from residency.signals.inet import MAX_HOP, Ranges, read
+from residency.signals.peer import KEPT, ClientAddress, Headers, SocketPeer, client_at
 
 __all__ = ["KEPT_KEY", "Door", "FromList", "keep"]
 
-_tuple: Final = tuple.__new__  # a third of what a named tuple's own constructor costs
+_COLON: Final = 0x3A  # as a number: found in a seventh of the time that b":" takes
 _UNSEEN: Final = ClientAddress("", "")
 KEPT_KEY: Final = 512  # a longer header is walked each time: it is no common case, and would let a client fill memory
 
@@ -53,9 +53,11 @@ class Door:
 
     def meet(self, host: str) -> ClientAddress | None:
         """The peer as the client itself, None where it is one of our proxies."""
-        address = canonical(host)
-        believed = address is not None and (self.trusted.contains(address) if self.trusted or self.unix else True)
-        answer = None if believed else ClientAddress(address, self.strategy)
+        found = read(host)
+        answer: ClientAddress | None = self.unknown
+        if found is not None:
+            believed = self.trusted.contains_packed(found[1]) if self.trusted or self.unix else True
+            answer = None if believed else client_at(found, self.strategy)
         if len(host) <= MAX_HOP:
             if len(self.seen) >= KEPT:
                 self.seen.clear()
@@ -114,7 +116,7 @@ class FromList(ABC):
                 known = self._plain.get(value)
                 if known is not None:
                     return known
-                if b":" not in value:
+                if _COLON not in value:
                     return self._learn(self._plain, value)
         return self._tell(peer, value, headers)
 
@@ -146,9 +148,8 @@ class FromList(ABC):
         return self._learn(kept, value) if known is None else known
 
     def _learn(self, kept: dict[bytes, ClientAddress], value: bytes) -> ClientAddress:
-        address = self._walk(value)
-        found = self._door.unknown if address is None else _tuple(ClientAddress, (address, self.name, None))
-        return keep(kept, value, found)
+        found = self._walk(value)
+        return keep(kept, value, self._door.unknown if found is None else client_at(found, self.name))
 
     def _is_beside(self, host: str, port: int, headers: Headers) -> bool:
         """Whether the peer stands in the list that is not read here."""
@@ -157,5 +158,5 @@ class FromList(ABC):
         return bool(lines) and rewritten(host, port, b",".join(lines))
 
     @abstractmethod
-    def _walk(self, value: bytes) -> str | None:
-        """The client's address in the joined header, None where it cannot be told."""
+    def _walk(self, value: bytes) -> tuple[str, bytes] | None:
+        """The client's address in the joined header and its bytes, None where it cannot be told."""

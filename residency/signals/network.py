@@ -25,6 +25,7 @@ from typing import Final, Protocol
 
 from residency.errors import AddressDataUnavailable
 from residency.model.finding import Anchor, Signal, Trust
+from residency.signals.peer import ClientAddress
 from residency.signals.table import Row
 
 __all__ = ["CLASSES", "SPECIAL", "NetworkList", "NetworkSource", "asn_of", "class_of", "parse_list", "signals_by_row"]
@@ -100,8 +101,8 @@ def asn_of(record: object) -> int | None:
 class NetworkSource(Protocol):
     """What the network says of an address, at the trust that the data's age and the network's class allow."""
 
-    def signals(self, address: str | None) -> tuple[Signal, ...]:
-        """The signals of a client address, () where it is None, no address, special-purpose or in no known country.
+    def signals_of(self, client: ClientAddress) -> tuple[Signal, ...]:
+        """The signals of a client's address, () where it is None, no address, special-purpose or in no known country.
 
         The same address answers equal tuples until the data changes. Raises AddressDataUnavailable where the data is
         too old for the deployment: that is not the same as unknown.

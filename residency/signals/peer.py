@@ -4,27 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, NamedTuple, Protocol
+from typing import ClassVar, Final, Protocol
 
+from residency.model.finding import Signal
 from residency.model.reason import Reason
 from residency.signals.forwarded import FORWARDED, X_FORWARDED_FOR, rewritten
-from residency.signals.inet import MAX_HOP, canonical
+from residency.signals.inet import MAX_HOP, read
 
-__all__ = ["KEPT", "ClientAddress", "Headers", "Peer", "Server", "SocketPeer", "Strategy"]
+__all__ = ["KEPT", "Answer", "ClientAddress", "Headers", "Peer", "Server", "SocketPeer", "Strategy", "client_at"]
 
 KEPT: Final = 8192
 """Answers that one cache holds at most; a full one is cleared."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 SocketPeer = tuple[str, int] | None
+Answer = tuple[object, tuple[Signal, ...]]
+"""What a network source says of an address, behind a mark of the data that it was said from."""
 
 
-class ClientAddress(NamedTuple):
-    """The client's canonical address, None where it is undetermined; the strategy that said so; what was wrong."""
+@dataclass(slots=True)
+class ClientAddress:
+    """The client's canonical address, None where it is undetermined; the strategy that said so; what was wrong.
+
+    `packed` is the address again, as 4 or 16 bytes, where whoever read it had them. `answer` is a NetworkSource's, and
+    the one thing that ever changes: strategies say the same object again, so what was said of it is remembered on it.
+    """
 
     address: str | None
     strategy: str
     problem: Reason | None = None
+    packed: bytes | None = field(default=None, repr=False, compare=False)
+    answer: Answer | None = field(default=None, init=False, repr=False, compare=False)
+
+
+_blank: Final = object.__new__
+
+
+def client_at(found: tuple[str, bytes], strategy: str) -> ClientAddress:
+    """The client at the address that `read` or `read_hop` found."""
+    client = _blank(ClientAddress)  # half of what its constructor costs
+    client.address, client.packed = found
+    client.strategy = strategy
+    client.problem = client.answer = None
+    return client
 
 
 class Strategy(Protocol):
@@ -84,7 +106,8 @@ class Server:
 def _remember(seen: dict[str, ClientAddress], host: str, strategy: str) -> ClientAddress:
     known = seen.get(host)
     if known is None:
-        known = ClientAddress(canonical(host), strategy)
+        found = read(host)
+        known = ClientAddress(None, strategy) if found is None else client_at(found, strategy)
         if len(host) <= MAX_HOP:  # a server may have taken the host from a header
             if len(seen) >= KEPT:
                 seen.clear()

@@ -25,7 +25,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Any, Final, Literal, get_args
@@ -64,7 +64,7 @@ class AddressTable:
     `check` reads all of it and compares its SHA-256; without it only the head is looked at.
     """
 
-    __slots__ = ("_countries", "_sections", "lookup", "meta", "rows")
+    __slots__ = ("_countries", "_sections", "lookup", "lookup_packed", "meta", "rows")
 
     rows: tuple[Row, ...]
     """Rows by their index; the first is Row(None)."""
@@ -72,6 +72,8 @@ class AddressTable:
     """What the maker said of the table: sources, dates, counts."""
     lookup: Callable[[str], int]
     """The row index of an address in any spelling; 0 for what is no address. Never raises on a str."""
+    lookup_packed: Callable[[bytes], int]
+    """The same of an address as its 4 or 16 bytes."""
 
     def __init__(self, buffer: Buffer, *, check: bool = True) -> None:
         head, sections = _opened(memoryview(buffer), check)
@@ -79,7 +81,7 @@ class AddressTable:
             self.meta = dict(head["meta"])
             self.rows = tuple(Row(*row) for row in head["rows"])
             aliases = tuple((int(prefix, 16), length) for prefix, length in head["aliases"])
-            self.lookup = _lookup(sections, len(self.rows), aliases)
+            self.lookup, self.lookup_packed = _lookups(sections, len(self.rows), aliases)
         except (KeyError, TypeError, ValueError) as error:
             raise AddressDataUnavailable("an address table's head is not in a form that is known here") from error
         if not self.rows or self.rows[0] != Row(None):
@@ -181,8 +183,10 @@ def _opened(view: memoryview, check: bool) -> tuple[dict[str, Any], _Sections]:
     return head, _Sections(**sections)
 
 
-def _lookup(table: _Sections, rows: int, aliases: tuple[tuple[int, int], ...]) -> Callable[[str], int]:
-    """The lookup over `table`: one flat closure, since a call or an attribute costs as much as a step of it."""
+def _lookups(
+    table: _Sections, rows: int, aliases: tuple[tuple[int, int], ...]
+) -> tuple[Callable[[str], int], Callable[[bytes], int]]:
+    """The lookups over `table`, by text and by bytes: flat closures, since an attribute costs as much as a step."""
     v4_blocks, v4_cells = table.v4_blocks, table.v4_cells
     v4_mixed_blocks, v4_mixed, v4_parts, v4_ends = (
         table.v4_mixed_blocks,
@@ -193,34 +197,39 @@ def _lookup(table: _Sections, rows: int, aliases: tuple[tuple[int, int], ...]) -
     v6_tops, v6_nodes, v6_starts, v6_values = table.v6_tops, table.v6_nodes, table.v6_starts, table.v6_values
     bucket, top_half, four = BUCKET, _TOP_HALF, _FOUR
 
-    def lookup(text: str) -> int:
-        try:
-            if ":" in text:
-                packed = inet_pton(AF_INET6, text)
-                (high,) = top_half(packed)
-                cell: int = v6_nodes[v6_tops[high >> 48] + packed[2]]
-                if cell < rows:
-                    return cell
-                if cell < bucket:
-                    cell = v6_nodes[cell + packed[3]]
-                    if cell < rows:
-                        return cell
-                    at = 4
-                    while cell < bucket:
-                        cell = v6_nodes[cell + packed[at]]
-                        if cell < rows:
-                            return cell
-                        at += 1
-                at = cell - bucket >> 8
-                cell = v6_values[bisect_right(v6_starts, high, at, at + (cell & 255))]
-                return cell if cell < rows else marked(packed, cell)
-            high, third, fourth = four(inet_pton(AF_INET, text))
-            cell = v4_cells[v4_blocks[high] + third]
+    def lookup_packed(packed: bytes) -> int:
+        if len(packed) != 4:
+            return six(packed)
+        high, third, fourth = four(packed)
+        cell: int = v4_cells[v4_blocks[high] + third]
+        if cell < rows:
+            return cell
+        at = v4_mixed[v4_mixed_blocks[high] + third] << 4
+        cell = v4_ends[(v4_parts[at + (fourth >> 4)] << 4) + (fourth & 15)]
+        return cell
+
+    def six(packed: bytes) -> int:
+        (high,) = top_half(packed)
+        cell: int = v6_nodes[v6_tops[high >> 48] + packed[2]]
+        if cell < rows:
+            return cell
+        if cell < bucket:
+            cell = v6_nodes[cell + packed[3]]
             if cell < rows:
                 return cell
-            at = v4_mixed[v4_mixed_blocks[high] + third] << 4
-            cell = v4_ends[(v4_parts[at + (fourth >> 4)] << 4) + (fourth & 15)]
-            return cell
+            at = 4
+            while cell < bucket:
+                cell = v6_nodes[cell + packed[at]]
+                if cell < rows:
+                    return cell
+                at += 1
+        at = cell - bucket >> 8
+        cell = v6_values[bisect_right(v6_starts, high, at, at + (cell & 255))]
+        return cell if cell < rows else marked(packed, cell)
+
+    def lookup(text: str) -> int:
+        try:
+            return six(inet_pton(AF_INET6, text)) if ":" in text else lookup_packed(inet_pton(AF_INET, text))
         except (OSError, ValueError):  # ValueError: an embedded NUL, a surrogate
             return 0
 
@@ -237,7 +246,7 @@ def _lookup(table: _Sections, rows: int, aliases: tuple[tuple[int, int], ...]) -
         whole = int.from_bytes(packed)
         for shift, prefix, inner in prefixes:
             if whole >> shift == prefix:
-                return lookup(inet_ntop(AF_INET, (whole >> inner & 0xFFFFFFFF).to_bytes(4)))
+                return lookup_packed((whole >> inner & 0xFFFFFFFF).to_bytes(4))
         return 0
 
-    return lookup
+    return lookup, lookup_packed

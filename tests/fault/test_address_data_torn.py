@@ -17,6 +17,7 @@ import pytest
 from residency.adapters import mmdb
 from residency.adapters.address_data import AddressData
 from residency.adapters.address_tables import AddressTables, Sources, open_table
+from residency.signals.peer import Peer
 from tests.mmdb_files import BUILT, countries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,11 +73,12 @@ def hammered(data: AddressData[Any]) -> Iterator[list[str]]:
     """Ask without pause from two threads; what went wrong is in the list."""
     wrong: list[str] = []
     stop = threading.Event()
+    clients = {a: Peer().client((a, 40_000), []) for a in (HANOI, SINGAPORE, CHANGING, "2001:ee0::1")}
 
     def ask() -> None:
         while not stop.is_set():
             try:
-                said = {a: {s.place for s in data.signals(a)} for a in (HANOI, SINGAPORE, CHANGING, "2001:ee0::1")}
+                said = {a: {s.place for s in data.signals_of(client)} for a, client in clients.items()}
                 table = data.table
                 pinned = [table.country(address) for address in (HANOI, SINGAPORE)]
             except Exception as error:  # noqa: BLE001 - whatever it is, no question may fail
@@ -107,6 +109,7 @@ def test_no_question_fails_and_no_answer_is_wrong_while_the_file_is_replaced_wel
     tables = AddressTables(Sources(path), tmp_path / "address", mmdb)
     data = AddressData(tables, now=lambda: (BUILT + 100) * 1_000_000, max_age=10**15)
     data.open()
+    changing = Peer().client((CHANGING, 40_000), [])
     with hammered(data) as wrong:
         for n in range(1, 4):
             for bad in BAD:
@@ -120,7 +123,8 @@ def test_no_question_fails_and_no_answer_is_wrong_while_the_file_is_replaced_wel
             data.look()
             data.look()
             assert data.built_at == BUILT + n
-            assert {s.place for s in data.signals(CHANGING)} == {TURNS[n % 3]}
+            for _ in range(2):
+                assert {s.place for s in data.signals_of(changing)} == {TURNS[n % 3]}
     assert wrong == []
     assert data.outcomes["taken"] == 3
     assert data.outcomes["unreadable"] == 3

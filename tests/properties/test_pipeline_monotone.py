@@ -26,6 +26,7 @@ from residency.model.place import within
 from residency.policy.compiler import compile_policy
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.signals.identity import ClaimMap
+from residency.signals.peer import ClientAddress
 from tests.properties.test_decide import TOKENS, deployment, laws
 from tests.world import SG, VN, Deployed, load_policy, write_deployment
 
@@ -143,7 +144,7 @@ class Seen:
     def __init__(self) -> None:
         self.said: tuple[Signal, ...] = ()
 
-    def signals(self, address: str | None) -> tuple[Signal, ...]:
+    def signals_of(self, client: ClientAddress) -> tuple[Signal, ...]:
         """As `NetworkSource` says."""
         return self.said
 

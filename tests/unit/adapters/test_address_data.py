@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from residency.adapters.address_tables import AddressTables, Content, PackagedTa
 from residency.adapters.clock_manual import ManualClock
 from residency.errors import AddressDataUnavailable
 from residency.model.finding import Anchor, Trust
+from residency.signals.peer import ClientAddress, Peer
 from tests.mmdb_files import BUILT, METADATA, countries
 
 HANOI, SINGAPORE, UNKNOWN, PRIVATE = "14.160.0.1", "8.128.0.1", "9.9.9.9", "10.0.0.1"
@@ -79,7 +81,16 @@ def world(tmp_path: Path, prepared: Path) -> Iterator[World]:
 
 
 def said(data: AddressData[Content], address: str | None) -> list[tuple[str, str]]:
-    return [(s.place, s.source) for s in data.signals(address) if s.anchor is Anchor.TERRITORY]
+    """What it says of an address; that what it says of a client there is the same, asked once or again."""
+    client = seen(address)
+    signals = data.signals(address)
+    assert data.signals_of(client) == data.signals_of(client) == signals
+    return [(s.place, s.source) for s in signals if s.anchor is Anchor.TERRITORY]
+
+
+def seen(address: str | None) -> ClientAddress:
+    """The client at `address`, as strategies tell it."""
+    return Peer().client(None if address is None else (address, 40_000), [])
 
 
 def looked(data: AddressData[Content], times: int = 2) -> dict[str, int]:
@@ -105,13 +116,66 @@ def test_what_is_unknown_private_or_no_address_says_nothing(world: World, addres
     assert world.data().signals(address) == ()
 
 
-def test_the_same_address_has_the_same_signals_again_and_memory_is_bounded(world: World) -> None:
+def test_addresses_that_are_answered_alike_are_answered_with_the_very_same_signals(world: World) -> None:
     data = world.data()
-    first = data.signals(HANOI)
-    for n in range(40_000):
-        data.signals(f"8.128.{n >> 8}.{n & 255}")
-        assert len(data._answers) <= 16_384
-    assert data.signals(HANOI) == first
+    assert data.signals_of(seen(HANOI)) is data.signals_of(seen("14.160.0.2")) is data.signals("2001:ee0::1")
+
+
+def test_what_was_said_of_a_client_is_remembered_and_holds_no_table(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, client = world.data(), seen(HANOI)
+    first = data.signals_of(client)
+    asked: list[bytes] = []
+    monkeypatch.setattr(data._answers, "lookup", asked.append)
+    assert data.signals_of(client) is first
+    assert not asked
+    assert client.answer is not None
+    assert not gc.get_referents(client.answer[0])
+
+
+def test_a_client_of_whom_only_the_text_is_known_is_answered_as_well(world: World) -> None:
+    data = world.data()
+    assert data.signals_of(ClientAddress(HANOI, "peer")) == data.signals(HANOI)
+    assert data.signals_of(ClientAddress("no address", "peer")) == ()
+
+
+def test_a_client_is_asked_of_anew_when_the_data_or_its_age_changes(world: World) -> None:
+    data, client = world.data(max_age=6 * DAY), seen(UNKNOWN)
+    assert data.signals_of(client) == ()
+    world.write(NEW)
+    assert looked(data) == {"taken": 1}
+    assert {s.source for s in data.signals_of(client)} == {"address"}
+    world.clock.advance(3 * DAY)
+    data.look()
+    assert {s.source for s in data.signals_of(client)} == {"address (stale)"}
+
+
+def test_one_data_does_not_believe_what_another_said_of_a_client(world: World) -> None:
+    old, client = world.data(), seen(UNKNOWN)
+    assert old.signals_of(client) == ()
+    world.write(NEW)
+    new = world.data()
+    for _ in range(2):
+        assert new.signals_of(client)
+        assert old.signals_of(client) == ()
+
+
+def test_a_refusal_is_never_remembered_as_an_answer_nor_an_answer_kept_over_a_refusal(world: World) -> None:
+    data, client = world.data(max_age=6 * DAY, stale="refuse"), seen(HANOI)
+    start = world.clock.now()
+    for _ in range(2):
+        world.clock.set_wall(start)
+        data.look()
+        assert data.signals_of(client)
+        world.clock.set_wall(start + 2 * DAY)
+        data.look()
+        for _ in range(2):
+            with pytest.raises(AddressDataUnavailable, match="older than the deployment allows"):
+                data.signals_of(client)
+        with pytest.raises(AddressDataUnavailable):
+            data.signals_of(late := seen(SINGAPORE))
+        assert late.answer is None
 
 
 def test_it_says_what_is_in_force(world: World) -> None:

@@ -13,12 +13,13 @@ from residency.model import Anchor, Pin, Signal, Trust
 from residency.model.place import COUNTRIES
 from residency.signals.address import Peer
 from residency.signals.identity import OWN_NAMES, ClaimMap, identity
+from residency.signals.peer import ClientAddress
 
 
 class Nowhere:
     """A network that knows no address."""
 
-    def signals(self, address: str | None) -> tuple[Signal, ...]:
+    def signals_of(self, client: ClientAddress) -> tuple[Signal, ...]:
         """Nothing."""
         return ()
 

@@ -18,7 +18,7 @@ from residency.model import Anchor, Effect, Pin, Reason, Signal, SubjectId, Trus
 from residency.observe import names
 from residency.signals.address import RightmostTrustedRange, Server
 from residency.signals.inet import Ranges
-from residency.signals.peer import Peer
+from residency.signals.peer import ClientAddress, Peer
 
 pytestmark = pytest.mark.anyio
 HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
@@ -37,7 +37,7 @@ class RemotePins(PinsMemory):
 class NoCountries:
     """Address data that is too old for the deployment."""
 
-    def signals(self, address: str | None) -> tuple[Signal, ...]:
+    def signals_of(self, client: ClientAddress) -> tuple[Signal, ...]:
         """Raises: AddressDataUnavailable."""
         raise AddressDataUnavailable("the address data is older than the deployment allows")
 
@@ -426,7 +426,7 @@ def test_a_requests_token_is_not_in_what_it_prints(world: Any) -> None:
 
 def test_a_deployment_may_say_that_conflicts_are_presumed(make_world: Worlds) -> None:
     class Two:
-        def signals(self, address: str | None) -> tuple[Signal, ...]:
+        def signals_of(self, client: ClientAddress) -> tuple[Signal, ...]:
             """An address that two databases place in two countries."""
             return tuple(Signal(Anchor.TERRITORY, place, Trust.NETWORK, "address") for place in ("VN", "US"))
 

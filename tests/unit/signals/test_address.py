@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sized
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def test_the_walk_ends_where_it_must(case: dict[str, Any]) -> None:
     peer = None if case["peer"] is None else (case["peer"][0], case["peer"][1])
     problem = Reason(case["problem"]) if "problem" in case else None
     expected = ClientAddress(case["address"], "rightmost_trusted_range", problem)
-    assert strategy.client(peer, forwarded(*case["lines"])) == expected
+    found = strategy.client(peer, forwarded(*case["lines"]))
+    assert found == expected
+    assert found.packed == (None if found.address is None else ip_address(found.address).packed)
     # A repeat answers from the cache, and the same.
     assert strategy.client(peer, forwarded(*case["lines"])) == expected
 
@@ -57,7 +60,9 @@ def test_each_strategy_answers_as_its_vector_says(case: dict[str, Any]) -> None:
     headers = [(name.encode(), value.encode("latin-1")) for name, value in case["headers"]]
     problem = Reason(case["problem"]) if "problem" in case else None
     expected = ClientAddress(case["address"], strategy.name, problem)
-    assert strategy.client(peer, headers) == expected
+    found = strategy.client(peer, headers)
+    assert found == expected
+    assert found.packed == (None if found.address is None else ip_address(found.address).packed)
     assert strategy.client(peer, headers) == expected
 
 

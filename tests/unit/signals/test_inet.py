@@ -43,6 +43,13 @@ def test_what_is_no_address_is_none(text: str) -> None:
         ("64:ff9b:1::/48", "64:ff9b:1::10.1.2.3", True),
         ("10.0.0.0/8", "64:ff9b:1::10.1.2.3", False),
         ("10.0.0.0/8", "no address", False),
+        ("12.0.0.0/6", "15.255.255.255", True),
+        ("12.0.0.0/6", "11.255.255.255", False),
+        ("12.0.0.0/6", "16.0.0.0", False),
+        ("12.0.0.0/6", "0c00::", False),
+        ("2000::/3", "3fff:ffff::", True),
+        ("2000::/3", "4000::", False),
+        ("2000::/3", "32.0.0.0", False),
     ],
 )
 def test_a_network_contains_its_addresses_and_no_others(text: str, address: str, inside: bool) -> None:

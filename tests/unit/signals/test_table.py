@@ -6,7 +6,7 @@ import hashlib
 import json
 import mmap
 import sys
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def test_an_address_has_the_country_of_the_longest_network_around_it(
 ) -> None:
     assert table.country(address) == country
     assert table.rows[table.lookup(address)] == Row(country)
+    assert table.lookup_packed(ip_address(address).packed) == table.lookup(address)
 
 
 @pytest.mark.parametrize(

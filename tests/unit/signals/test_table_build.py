@@ -79,6 +79,7 @@ def test_an_alias_answers_the_ipv4_address_within() -> None:
     v6 = Intervals([0, prefix, prefix + (1 << 112)], [0, ALIASED, 0])
     table = AddressTable(build(v4, v6, ROWS, {}, [(prefix, 16)]))
     assert table.country("2002:ea0:1::1") == "VN"
+    assert table.lookup_packed(IPv6Address("2002:ea0:1::1").packed) == table.lookup("14.160.0.1")
     assert table.country("2002:ec0:81::1") == "DE"
     assert table.country("2002:101:101::1") is None
     assert table.country("2003::") is None
