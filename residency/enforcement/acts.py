@@ -70,7 +70,7 @@ class Current:
         detail: dict[str, str | int | None],
         trail: Trail | None = None,
         *,
-        caller: SubjectId | None = None,
+        caller: Identity | None = None,
     ) -> None:
         self.point = point
         self.activity = activity
@@ -101,7 +101,9 @@ class Current:
     @property
     def of_unknown_caller(self) -> bool:
         """Whether the subject was named by the request itself, and who makes it is not known."""
-        return self.activity.subject.kind in ("path", "header") and self._caller is None
+        return self.activity.subject.kind in ("path", "header") and (
+            self._caller is None or self._caller.subject is None
+        )
 
     @property
     def basis(self) -> Basis:
@@ -156,7 +158,7 @@ class Current:
         if self.subject != subject:
             begun = self.subject is None or self.activity.subject.kind == "app"
             self.signals, self.evidence = self._start if begun else ((), frozenset())
-            if self._caller != subject:
+            if self._caller is None or self._caller.speaks_of != subject:
                 self.signals = tuple(replace(s, trust=min(s.trust, Trust.DECLARED)) for s in self.signals)
                 self.evidence = frozenset()
             self._alias = None  # two people under one alias would be linked for ever

@@ -195,8 +195,7 @@ class EnforcementPoint:
             return self._unclassified(seen)
         client, caller, subject = seen.client, seen.caller, seen.subject
         detail = statutory_detail(subject, client, request.peer, self.clock.now())
-        asking = caller.subject if caller is not None else None
-        here = Current(self, activity, match.params, subject, seen.signals, seen.evidence, detail, caller=asking)
+        here = Current(self, activity, match.params, subject, seen.signals, seen.evidence, detail, caller=caller)
         here.client = client
         if not seen.known:
             return here

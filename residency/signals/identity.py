@@ -90,7 +90,8 @@ class Identity:
 
     Evidence is spelled `identity:phone`, `identity:national_id`, `identity:eid`, `age:at_least_7`, `age:at_least_16`,
     `age:at_least_18`, `consent:guardian`, `consent:<id>`. `void` = of somebody who showed a token that does not hold:
-    nothing else may say in its place who that is, or prove anything of them. `unread` = anchors of which a claim was
+    nothing else may say in its place who that is, or prove anything of them; `of` = whom the signals that are left are
+    of, should the app itself say that it is that one. `unread` = anchors of which a claim was
     there and could not be read.
     """
 
@@ -99,6 +100,12 @@ class Identity:
     evidence: frozenset[str]
     void: bool = False
     unread: frozenset[Anchor] = frozenset()
+    of: SubjectId | None = None
+
+    @property
+    def speaks_of(self) -> SubjectId | None:
+        """Whom the signals are of, whether or not that is who asks."""
+        return self.of if self.void else self.subject
 
 
 _SILENT: Final = Identity(None, (), frozenset())
@@ -109,7 +116,9 @@ NOBODY: Final = Identity(None, (), frozenset(), void=True)
 def voided(said: Identity | None) -> Identity:
     """What is left of what others `said` where a token does not hold: where the person belongs, for whoever sends a
     forged token must not take from a law what it would have had without it."""
-    return NOBODY if said is None or not said.signals else Identity(None, said.signals, frozenset(), void=True)
+    if said is None or not said.signals:
+        return NOBODY
+    return Identity(None, said.signals, frozenset(), void=True, of=said.speaks_of)
 
 
 def _texts(value: object) -> list[str]:
@@ -260,7 +269,9 @@ def joined(caller: Identity | None, said: Identity | None) -> Identity | None:
     if caller is None or said is None:
         return said if caller is None else caller
     if caller.void:
-        return voided(replace(caller, signals=tuple(dict.fromkeys((*caller.signals, *said.signals)))))
+        first, second = caller.of, said.subject
+        of = first if second is None else second if first in (None, second) else None  # of two people: of neither
+        return voided(replace(caller, signals=tuple(dict.fromkeys((*caller.signals, *said.signals))), of=of))
     signals, evidence = caller.signals, caller.evidence
     if None not in (caller.subject, said.subject) and caller.subject != said.subject:
         signals = tuple(replace(signal, trust=min(signal.trust, Trust.DECLARED)) for signal in signals)

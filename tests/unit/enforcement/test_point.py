@@ -405,6 +405,25 @@ def test_leaving_ones_token_out_shakes_no_law_off(world: Any, headers: tuple[tup
     assert own.decision.finding.territory.trust is Trust.NETWORK
 
 
+@pytest.mark.parametrize("headers", [(), ((b"authorization", b"Bearer forged"),)], ids=["no token", "a bad token"])
+async def test_a_bad_token_takes_no_weight_from_what_others_say_of_the_one_whom_the_app_names(
+    make_world: Worlds, headers: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    class User(SimpleUser):
+        claims: ClassVar = {"nationality": "VN", "age": 30}
+
+    world = make_world()
+    for name, trust in (("an", Trust.VERIFIED), ("binh", Trust.DECLARED)):
+        with world.request("POST", "/friends", headers=headers, user=User("an")) as here:
+            await identify(name)
+            assert here.decision.finding.citizenship.established == {"VN"}
+            assert here.decision.finding.citizenship.trust is trust
+    # Nor does it gain any: what the others prove is lost beside it.
+    with world.request("POST", "/friends", headers=headers, user=User("an")) as here:
+        await identify("an")
+        assert ("age:at_least_18" in here.evidence) is (not headers)
+
+
 async def test_of_a_subject_with_a_pin_an_unknown_callers_address_says_nothing(make_world: Worlds) -> None:
     for pins in (PinsMemory(), RemotePins()):
         world = make_world(pins=pins)

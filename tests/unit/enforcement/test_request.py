@@ -85,7 +85,7 @@ def test_a_forged_token_takes_nothing_from_the_law_that_others_speak_for() -> No
     vn = (Signal(Anchor.CITIZENSHIP, "VN", Trust.VERIFIED, "session"),)
     for headers in (((b"authorization", b"Bearer bad"),), ((b"authorization", b"Bearer good"),) * 2):
         found = asker(Request("GET", "/", b"/", headers, None, None, session), how)
-        assert found == Identity(None, vn, frozenset(), void=True)
+        assert found == Identity(None, vn, frozenset(), void=True, of=SubjectId("an"))
 
 
 def test_two_token_headers_are_nobody_whatever_they_carry() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -347,6 +349,20 @@ def test_whichever_is_silent_leaves_the_other_and_a_bad_token_stays_nobody() -> 
 def test_beside_a_bad_token_the_app_still_says_where_the_person_belongs_and_nothing_else() -> None:
     both = joined(voided(TOKEN), Identity(SubjectId("an"), (US,), frozenset({"age:at_least_18"})))
     assert both == Identity(None, (*TOKEN.signals, US), frozenset(), void=True)
+
+
+def test_what_is_left_beside_a_bad_token_is_of_whom_it_was_said_and_of_two_people_it_is_nobodys() -> None:
+    said = Identity(TOKEN.subject, (US,), frozenset())
+    unnamed, another = replace(said, subject=None), replace(said, subject=SubjectId("an"))
+    assert voided(TOKEN).speaks_of == TOKEN.subject == TOKEN.speaks_of
+    assert [both.speaks_of for each in (said, unnamed, another) if (both := joined(voided(TOKEN), each))] == [
+        TOKEN.subject,
+        TOKEN.subject,
+        None,
+    ]
+    both = joined(voided(replace(TOKEN, subject=None)), another)
+    assert both is not None
+    assert both.speaks_of == SubjectId("an")
 
 
 # -- headers ---------------------------------------------------------------------------------------------------------
