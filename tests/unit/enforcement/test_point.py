@@ -414,12 +414,12 @@ async def test_a_bad_token_takes_no_weight_from_what_others_say_of_the_one_whom_
 
     world = make_world()
     for name, trust in (("an", Trust.VERIFIED), ("binh", Trust.DECLARED)):
-        with world.request("POST", "/friends", headers=headers, user=User("an")) as here:
+        with world.request("POST", "/sign-up", headers=headers, user=User("an")) as here:
             await identify(name)
             assert here.decision.finding.citizenship.established == {"VN"}
             assert here.decision.finding.citizenship.trust is trust
     # Nor does it gain any: what the others prove is lost beside it.
-    with world.request("POST", "/friends", headers=headers, user=User("an")) as here:
+    with world.request("POST", "/sign-up", headers=headers, user=User("an")) as here:
         await identify("an")
         assert ("age:at_least_18" in here.evidence) is (not headers)
 
