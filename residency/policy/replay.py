@@ -20,6 +20,7 @@ from typing import Final
 
 from residency.errors import PathError
 from residency.model import Activity, Decision, FactSet, Finding
+from residency.policy.activities import parse_template, shape
 from residency.policy.compiler import Policy
 from residency.policy.recorded import Change, Recorded, compare, exempted, wrong
 
@@ -197,10 +198,11 @@ def _by_name(policy: Policy) -> dict[str, Activity | None]:
     return named
 
 
-def _routes(policy: Policy) -> frozenset[tuple[str, ...]]:
+def _routes(policy: Policy) -> frozenset[tuple[object, ...]]:
+    """Which requests are named at all; what their parameters are called says nothing of that."""
     deployment = policy.deployment
-    taken = [(a.method, a.path) for a in deployment.activities]
-    return frozenset([*taken, *((*route, "exempt") for route in deployment.exempt)])
+    taken = [(a.method, shape(parse_template(a.path)), a.raw_paths) for a in deployment.activities]
+    return frozenset([*taken, *((method, shape(parse_template(path))) for method, path in deployment.exempt)])
 
 
 def _asked(policy: Policy) -> frozenset[str]:
