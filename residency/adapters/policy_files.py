@@ -1,61 +1,243 @@
-"""Policy files on disk: a deployment's path in; a compiled Policy that remembers the bytes it came from, out."""
+"""Policy files on disk: a deployment's path in; a compiled Policy that remembers the bytes it came from, out.
+
+The path is of a deployment's YAML, whose laws and registers are looked up from there, or of a bundle that holds them
+all. Where this process is given keys (`RESIDENCY_POLICY_KEYS`), only a bundle that is signed by them is taken: whom to
+trust is said outside of what is to be trusted.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from residency.errors import PolicyError, Problem
+from residency.errors import PolicyError, Problem, VerificationError
+from residency.policy.archive import digest_of
+from residency.policy.bundle import MAX_BUNDLE, Bundle, is_bundle, parse_bundle
 from residency.policy.compiler import Policy, compile_policy
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.policy.parser import parse_deployment, parse_law, parse_register
+from residency.policy.signatures import PolicyKey, parse_policy_key, verify_signatures
 from residency.policy.validator import choose_laws
 from residency.policy.yamldoc import MAX_BYTES
 
-__all__ = ["archive", "available_laws", "digest_of", "law_folder", "load", "read_file"]
+__all__ = [
+    "KEYS_VARIABLE",
+    "Loaded",
+    "PolicyFiles",
+    "available_laws",
+    "law_folder",
+    "load",
+    "read_bundle",
+    "read_file",
+    "read_keys",
+]
+
+KEYS_VARIABLE: Final = "RESIDENCY_POLICY_KEYS"
+"""The environment variable that names the file of keys whose policies this process takes."""
+_MAX_KEYS: Final = 1024 * 1024
 
 
-def load(path: str | Path, env: Mapping[str, str] | None = None) -> Policy:
-    """Load a deployment with its laws and registers. `env` None = this process's environment.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A policy, the `version` of the bundle it came in (0 = not counted, or no bundle), and the keys that signed it."""
 
-    Relative paths in the file start from the file's own folder.
+    policy: Policy
+    version: int = 0
+    signed_by: tuple[PolicyKey, ...] = ()
+
+    def __str__(self) -> str:
+        words = [f"version {self.version}"] if self.version else []
+        words += [f"signed by {', '.join(map(str, self.signed_by))}"] if self.signed_by else []
+        return ", ".join([f"digest {self.policy.digest[:16]}", *words])
+
+
+def load(path: str | Path, env: Mapping[str, str] | None = None, *, keys: str | Path | None = None) -> Policy:
+    """Load a deployment with its laws and registers, or a bundle of them.
+
+    `env` answers `${VAR}` (None = this process's environment). `keys` is the file of the keys that a bundle must be
+    signed by; None = what this process's `RESIDENCY_POLICY_KEYS` names, and where it is not set nothing need be signed.
+    Relative paths in the deployment start from the folder of the file.
 
     Raises:
-        PolicyError: with every problem found; what cannot be read is a problem too.
+        PolicyError: with every problem found; what cannot be read or is not signed is a problem too.
     """
-    path = Path(path)
-    variables = os.environ if env is None else env
-    data = read_file(path)
-    deployment = parse_deployment(data, str(path), variables)
-    base = path.resolve().parent
-    problems: list[Problem] = []
-    sources: list[tuple[str, str, bytes]] = [("deployment", deployment.name, data)]
-    laws = _laws(deployment, base, problems, sources)
-    registers = _registers(deployment, base, problems, sources)
-    if problems:
-        raise PolicyError(tuple(problems))
+    return PolicyFiles(path, env, keys=keys).read().policy
+
+
+class PolicyFiles:
+    """One policy on disk, that may be read again and again; and what of the disk it depends on.
+
+    `unsigned` = take what is not signed, whatever this process's environment says: for tools that make bundles.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        keys: str | Path | None = None,
+        unsigned: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self._env: Mapping[str, str] = os.environ if env is None else env
+        # From the process alone: `env` belongs to the deployment's variables, and those to who writes the deployment.
+        named = os.environ.get(KEYS_VARIABLE) if keys is None else keys
+        self._keys = None if named is None or unsigned else Path(named)
+        self._files: dict[Path, None] = {}
+        self._folders: dict[Path, None] = {}
+
+    def read(self) -> Loaded:
+        """Read, verify and compile what is there now.
+
+        Raises:
+            PolicyError: as `load`; its cause is a VerificationError where a bundle is damaged or not signed as asked.
+        """
+        self._files, self._folders = {}, {}
+        trusted = () if self._keys is None else read_keys(self._seen(self._keys))
+        data = read_file(self._seen(self.path), limit=MAX_BUNDLE)
+        try:
+            if is_bundle(data):
+                bundle = parse_bundle(data)
+                signed_by = verify_signatures(bundle.text, bundle.signatures, trusted) if self._keys is not None else ()
+                return Loaded(self._of_bundle(bundle), bundle.version, signed_by)
+            if self._keys is not None:
+                raise VerificationError(
+                    "only a signed bundle is taken here, and this is none: see `residency bundle pack --help`"
+                )
+        except VerificationError as error:
+            raise PolicyError((Problem(str(self.path), 1, 1, str(error)),)) from error
+        return Loaded(self._of_files(data))
+
+    def stamp(self) -> Hashable:
+        """What the file system says of all that the last `read` looked at: equal as long as nothing of it was touched.
+
+        Never raises.
+        """
+        names = tuple(tuple(sorted(_names(folder))) for folder in self._folders)
+        return tuple(_stamp(path) for path in self._files), names
+
+    def _seen(self, path: Path) -> Path:
+        self._files[path] = None
+        return path
+
+    # -- a deployment and what it names --------------------------------------------------------------------------
+
+    def _of_files(self, data: bytes) -> Policy:
+        deployment = parse_deployment(data, str(self.path), self._env)
+        base = self.path.resolve().parent
+        problems: list[Problem] = []
+        sources = [(f"deployment/{deployment.name}", data)]
+        laws = self._laws(deployment, base, problems, sources)
+        registers = self._registers(deployment, base, problems, sources)
+        if problems:
+            raise PolicyError(tuple(problems))
+        return _compiled(deployment, laws, registers, sources, base)
+
+    def _laws(
+        self, deployment: DeploymentDoc, base: Path, problems: list[Problem], sources: list[tuple[str, bytes]]
+    ) -> list[LawDoc]:
+        folders = []
+        self._folders[law_folder()] = None
+        for index, text in enumerate(deployment.laws_from):
+            folder = base / text
+            self._folders[folder] = None
+            if folder.is_dir():
+                folders.append(folder)
+            else:
+                problems.append(deployment.source.problem(("laws_from", index), f"no such folder: {text}"))
+        files = available_laws(tuple(folders))
+        laws = []
+        try:
+            chosen = choose_laws(deployment, files)
+        except PolicyError as error:
+            problems += error.problems
+            return []
+        for name in chosen:
+            try:
+                data = read_file(self._seen(files[name]))
+                laws.append(parse_law(data, str(files[name]), name))
+                sources.append((f"law/{name}", data))
+            except PolicyError as error:
+                problems += error.problems
+        return laws
+
+    def _registers(
+        self, deployment: DeploymentDoc, base: Path, problems: list[Problem], sources: list[tuple[str, bytes]]
+    ) -> list[RegisterDoc]:
+        registers: dict[str, RegisterDoc] = {}
+        for index, text in enumerate(deployment.registers):
+            path = self._seen(base / text)
+            if not path.is_file():
+                problems.append(deployment.source.problem(("registers", index), f"no such file: {text}"))
+                continue
+            try:
+                data = read_file(path)
+                register = parse_register(data, str(path))
+            except PolicyError as error:
+                problems += error.problems
+                continue
+            other = registers.setdefault(register.name, register)
+            if other is not register:
+                # Filed under their names, one of the two would be lost.
+                what = f"register `{register.name}` is also {other.source.file}"
+                problems.append(register.source.problem(("name",), what))
+            sources.append((f"register/{register.name}", data))
+        return list(registers.values())
+
+    # -- a bundle --------------------------------------------------------------------------------------------------
+
+    def _of_bundle(self, bundle: Bundle) -> Policy:
+        problems: list[Problem] = []
+        deployment: DeploymentDoc | None = None
+        laws, registers = [], []
+        for name, data in bundle.sources:
+            kind, _, own = name.partition("/")
+            file = f"{self.path}/{name}"
+            try:
+                if kind == "deployment":
+                    deployment = parse_deployment(data, file, self._env)
+                elif kind == "law":
+                    laws.append(parse_law(data, file, own))
+                else:
+                    registers.append(parse_register(data, file))
+            except PolicyError as error:
+                problems += error.problems
+        if problems or deployment is None:  # a bundle holds one deployment
+            raise PolicyError(tuple(problems))
+        _check_whole(bundle, deployment, registers)
+        base = self.path.resolve().parent
+        return _compiled(deployment, laws, registers, list(bundle.sources), base)
+
+
+def _compiled(
+    deployment: DeploymentDoc,
+    laws: list[LawDoc],
+    registers: list[RegisterDoc],
+    sources: list[tuple[str, bytes]],
+    base: Path,
+) -> Policy:
+    # The digest does not depend on the order in which files were found, so what it stands for may not either.
+    registers.sort(key=lambda register: register.name)
     return compile_policy(
-        deployment,
-        laws,
-        registers,
-        digest_of(sources),
-        base=str(base),
-        sources=tuple((f"{kind}/{name}", content) for kind, name, content in sources),
+        deployment, laws, registers, digest_of(sources), base=str(base), sources=tuple(sorted(sources))
     )
 
 
-def archive(policy: Policy) -> dict[str, dict[str, bytes]]:
-    """The files a policy was compiled from, under its digest: what a later replay needs."""
-    return {policy.digest: dict(policy.sources)}
-
-
-def digest_of(sources: list[tuple[str, str, bytes]]) -> str:
-    """The SHA-256 (hex) over the canonical list of (kind, name, SHA-256 of the bytes)."""
-    listed = sorted([kind, name, hashlib.sha256(data).hexdigest()] for kind, name, data in sources)
-    return hashlib.sha256(json.dumps(listed, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
+def _check_whole(bundle: Bundle, deployment: DeploymentDoc, registers: list[RegisterDoc]) -> None:
+    """Raises VerificationError where the files are not those that packing this deployment gives."""
+    if deployment.name != bundle.name:
+        raise VerificationError(f"the bundle is called `{bundle.name}` and its deployment `{deployment.name}`")
+    laws = {name.partition("/")[2] for name, _ in bundle.sources if name.startswith("law/")}
+    left = sorted(laws - set(choose_laws(deployment, laws)))
+    if left:
+        raise VerificationError(f"the bundle holds a law that its deployment does not choose: {left[0]}")
+    named = {name.partition("/")[2] for name, _ in bundle.sources if name.startswith("register/")}
+    if {register.name for register in registers} != named or len(named) != len(deployment.registers):
+        # A register that got lost takes its stop orders along.
+        raise VerificationError("the bundle does not hold the registers that its deployment lists")
 
 
 def law_folder() -> Path:
@@ -74,7 +256,7 @@ def available_laws(folders: tuple[Path, ...]) -> dict[str, Path]:
     return found
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
     """A policy file's bytes, at most one past the limit.
 
     Raises:
@@ -82,53 +264,56 @@ def read_file(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(limit + 1)
     except OSError as error:
         reason = error.strerror or "it cannot be read"
         raise PolicyError((Problem(str(path), 1, 1, f"the policy file cannot be read: {reason}"),)) from None
 
 
-def _laws(
-    deployment: DeploymentDoc, base: Path, problems: list[Problem], sources: list[tuple[str, str, bytes]]
-) -> list[LawDoc]:
-    folders = []
-    for index, text in enumerate(deployment.laws_from):
-        folder = base / text
-        if folder.is_dir():
-            folders.append(folder)
-        else:
-            problems.append(deployment.source.problem(("laws_from", index), f"no such folder: {text}"))
-    files = available_laws(tuple(folders))
-    laws = []
+def read_bundle(path: Path) -> Bundle:
+    """The bundle in a file; nothing is said yet of who signed it. Raises: PolicyError."""
+    data = read_file(path, limit=MAX_BUNDLE)
     try:
-        chosen = choose_laws(deployment, files)
-    except PolicyError as error:
-        problems += error.problems
-        return []
-    for name in chosen:
-        try:
-            data = read_file(files[name])
-            laws.append(parse_law(data, str(files[name]), name))
-            sources.append(("law", name, data))
-        except PolicyError as error:
-            problems += error.problems
-    return laws
+        return parse_bundle(data)
+    except VerificationError as error:
+        raise PolicyError((Problem(str(path), 1, 1, str(error)),)) from error
 
 
-def _registers(
-    deployment: DeploymentDoc, base: Path, problems: list[Problem], sources: list[tuple[str, str, bytes]]
-) -> list[RegisterDoc]:
-    registers = []
-    for index, text in enumerate(deployment.registers):
-        path = base / text
-        if not path.is_file():
-            problems.append(deployment.source.problem(("registers", index), f"no such file: {text}"))
+def read_keys(path: Path) -> tuple[PolicyKey, ...]:
+    """The public keys in a file, one a line; `#` begins a comment.
+
+    Raises:
+        PolicyError: where the file cannot be read, holds what is no key, or no key at all.
+    """
+    data = read_file(path, limit=_MAX_KEYS)
+    problems, keys = [], []
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
             continue
         try:
-            data = read_file(path)
-            register = parse_register(data, str(path))
-            registers.append(register)
-            sources.append(("register", register.name, data))
-        except PolicyError as error:
-            problems += error.problems
-    return registers
+            keys.append(parse_policy_key(text))
+        except VerificationError as error:
+            problems.append(Problem(str(path), number, 1, str(error)))
+    if not problems and (not keys or len(data) > _MAX_KEYS):
+        problems.append(Problem(str(path), 1, 1, "the file of policy keys holds no key, so no policy could be taken"))
+    if problems:
+        raise PolicyError(tuple(problems))
+    return tuple(keys)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    try:
+        for path in folder.rglob("*.yaml"):
+            yield str(path)
+    except OSError:
+        return
+
+
+def _stamp(path: Path) -> Hashable:
+    try:
+        found = path.stat()
+    except OSError as error:
+        return error.errno
+    # A file that is renamed over another has its own inode; one that is rewritten within a tick of the clock its size.
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
