@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from residency.asgi.answers import mend, ours, refuse, unavailable, unready, warning
 from residency.asgi.lifespan import serve_lifespan, start
+from residency.asgi.routing import Router, override, target
 from residency.bootstrap import Residency, build
 from residency.enforcement.acts import Current
 from residency.enforcement.context import enter, leave
@@ -46,12 +47,16 @@ class ResidencyMiddleware:
         self.app = app
         self.failure: Exception | None = None
         self.runtime: Residency | None = None
+        self._router = Router(app)
         self._told = ""
         self._warned: dict[str, float] = {}
         try:
             self.runtime = policy if isinstance(policy, Residency) else build(policy)
         except Exception as error:  # noqa: BLE001 - frameworks build us lazily, inside a server that goes on serving
             self._fail(error)
+        else:
+            # What the deployment says its framework is; else whatever is found.
+            self._router = Router(app, getattr(self.runtime.deployment, "framework", None))
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
@@ -85,11 +90,10 @@ class ResidencyMiddleware:
     async def _decided(self, runtime: Residency, scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter_ns()
         point = runtime.point
-        path: str = scope["path"]
-        root = scope.get("root_path", "")
-        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-            path = path[len(root) :] or "/"  # frameworks route on what lies under their root
-        method = "WS"
+        routing = self._router.routing(scope)
+        path, raw_path = target(scope, routing)
+        headers = scope["headers"]
+        method, also = "WS", None
         if scope["type"] == "http":
             method = scope["method"]
             if path == runtime.metrics_path and method in ("GET", "HEAD"):
@@ -97,9 +101,11 @@ class ResidencyMiddleware:
                 return
             if len(method) == 2 and method.upper() == "WS":
                 method = _NOT_A_WEBSOCKET
+            also = override(method, headers)
         get = scope.get
-        peer = get("client")
-        request = Request(method, path, get("raw_path"), scope["headers"], peer, get("user"), get("session"))
+        request = Request(
+            method, path, raw_path, headers, get("client"), get("user"), get("session"), routing=routing, also=also
+        )
         try:
             admitted = point.admit(request)
             if isinstance(admitted, Unasked):

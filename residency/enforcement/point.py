@@ -143,14 +143,14 @@ class EnforcementPoint:
         self.recorder.ready()
         # 1. What the route does. Nothing is folded: what routers could read two ways is refused.
         try:
-            match = self.policy.activities.match(request.method, request.path, request.raw_path)
+            match = self._match(request)
         except PathError as error:
             if self._mode != "observe":
                 return self._refuse_early(None, Reason.PATH_AMBIGUOUS, str(error))
             # A dark launch binds nothing that the app itself would have served.
             self.recorder.unread_request(self._mode, Reason.PATH_AMBIGUOUS)
             self.metrics.refusal(Reason.PATH_AMBIGUOUS, observed=True)
-            match = self.policy.activities.match(request.method, request.path, request.raw_path, lenient=True)
+            match = self._match(request, lenient=True)
             if match.activity is None:
                 return None  # one finding is enough: enforced, the request would have been refused once
         if match.exempt is not None:
@@ -170,6 +170,11 @@ class EnforcementPoint:
         except Unavailable as error:
             return self._refuse_early(unasked.match.activity, Reason.IDENTITY_UNAVAILABLE, str(error))
         return self._admitted(unasked.match, unasked.request, said)
+
+    def _match(self, request: Request, *, lenient: bool = False) -> Match:
+        return self.policy.activities.match(
+            request.method, request.path, request.raw_path, routing=request.routing, also=request.also, lenient=lenient
+        )
 
     def _admitted(self, match: Match, request: Request, said: Identity | None) -> Current | Refusal | None:
         try:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from residency.errors import TokenError
 from residency.model import Activity, Reason, RuleRef, SubjectId
+from residency.policy.activities import Routing
 from residency.signals.identity import (
     ClaimMap,
     Identity,
@@ -46,7 +47,7 @@ class Request:
 
     `method` is "WS" for a WebSocket and for nothing else. `path` is decoded once and relative to the framework's root;
     `peer` is (host, port) of the socket or None. `user` and `session` are what other middleware put into the scope
-    before ours.
+    before ours. `routing` is how the app routes, `also` another method that a header asks for.
     """
 
     method: str
@@ -56,6 +57,8 @@ class Request:
     peer: tuple[str, int] | None
     user: object | None = field(default=None, repr=False)
     session: object | None = field(default=None, repr=False)
+    routing: Routing | None = field(default=None, repr=False)
+    also: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,41 @@
 """Which activity a request is: method and path in; the activity, the path's parameters, or `exempt`, out.
 
-Matched on the path that the framework routes on: decoded once, nothing folded (ADR 0008). A path that servers and
-routers could read differently is refused, unless the activity that takes it says `paths: raw`.
-
-A trie of segments: a literal beats a parameter beats the rest of the path, and a branch that has no route for the
-method gives way to the next, as in the routers we serve. Every node stands for one prefix, so none is visited twice.
+Matched on the path that the framework routes on: decoded once, nothing folded but what the framework folds (ADR 0008).
+Where the app's own routes are known, a request is what names the route that serves it. A path that servers and routers
+could read differently is refused, unless the activity that takes it says `paths: raw`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
+from urllib.parse import unquote
 
 from residency.errors import PathError
 from residency.model import Activity
+from residency.policy.matcher import AppRoute, Matcher, Named, Routing
+from residency.policy.paths import FRAMEWORKS, UNKNOWN, Framework, ambiguous, hopeless, parse_template, shape
 
-__all__ = ["ActivityTable", "Match", "parse_template", "shape"]
+__all__ = [
+    "FRAMEWORKS",
+    "ActivityTable",
+    "AppRoute",
+    "Framework",
+    "Match",
+    "Routing",
+    "parse_template",
+    "shape",
+]
 
-_CACHE: Final = 4096
-_PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
-_CONVERTED: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*):[a-z]+\}")
-# Decoded: controls, DEL and backslash. Raw: the same, and their encodings with that of the slash.
-_BAD: Final = re.compile(r"[\x00-\x1f\x7f\\]")
-_BAD_RAW: Final = re.compile(rb"[\x00-\x1f\x7f\\]|%(?:2[fF]|5[cC]|[01][0-9a-fA-F]|7[fF])")
-_DOTS: Final = re.compile(r"/\.{0,2}/|/\.{1,2}\Z")
-_NO_PARAMS: Final[Mapping[str, str]] = {}
+_CACHE: Final = 4096  # matches remembered …
+_KEPT: Final = 256  # … of paths that are no longer, so that a client cannot choose how much memory they take
+_TABLES: Final = 64  # apps under one policy
+_NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
+_AMBIGUOUS: Final = "the request path can be read in more than one way"
+_ALONE: Final = Routing(UNKNOWN)
+_FOLDING: Final = Framework("folding", folds_case=True, final_slash=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,189 +43,161 @@ class Match:
     """What a request is. `exempt` names the exempt route, as "GET /healthz"; neither = a route that nobody named."""
 
     activity: Activity | None
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMS)
     exempt: str | None = None
 
 
 _NONE: Final = Match(None)
 
 
-@dataclass(slots=True)
-class _Route:
-    activity: Activity | None
-    exempt: Match | None
-    names: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Node:
-    literals: dict[str, _Node] = field(default_factory=dict)
-    parameter: _Node | None = None
-    rest: dict[str, _Route] = field(default_factory=dict)
-    here: dict[str, _Route] = field(default_factory=dict)
-
-
-def parse_template(template: str) -> tuple[str, ...]:
-    """The segments of a route's template: text as it stands, `{name}`, or last of all `{name:path}`.
-
-    Raises:
-        ValueError: says what is wrong with the template.
-    """
-    if not template.startswith("/"):
-        raise ValueError("a path starts with `/`")
-    segments = tuple(template[1:].split("/"))
-    names: set[str] = set()
-    for index, segment in enumerate(segments):
-        last = index == len(segments) - 1
-        if segment == "" and not last:
-            raise ValueError("an empty segment `//`")
-        if segment in (".", ".."):
-            raise ValueError("a dot segment")
-        if "{" not in segment and "}" not in segment:
-            if _BAD.search(segment) is not None or "?" in segment or "#" in segment or "%" in segment:
-                raise ValueError("write the path as the framework routes on it: decoded, without query")
-            if "*" in segment:
-                raise ValueError("`*` is no wildcard: write `{name}` for a segment, `{rest:path}` for all that follow")
-            continue
-        found = _PARAMETER.fullmatch(segment)
-        if found is None and (named := _CONVERTED.fullmatch(segment)) is not None:
-            raise ValueError(f"write `{{{named.group(1)}}}`: of a framework's converters only `:path` is known here")
-        if found is None:
-            raise ValueError("a parameter is a whole segment: `{name}`, or `{name:path}` at the end")
-        if found.group(2) is not None and not last:
-            raise ValueError("`:path` takes the rest of the path, so it stands last")
-        if found.group(1) in names:
-            raise ValueError(f"parameter `{found.group(1)}` stands twice")
-        names.add(found.group(1))
-    return segments
-
-
-def shape(segments: tuple[str, ...]) -> tuple[str, ...]:
-    """The segments with parameters' names dropped: two routes of one shape take the same paths."""
-    return tuple(("{:path}" if s.endswith(":path}") else "{}") if s.startswith("{") else s for s in segments)
-
-
 class ActivityTable:
-    """All classified and exempt routes of a deployment. Immutable but for a bounded cache of literal paths."""
+    """All classified and exempt routes of a deployment. Immutable but for bounded caches."""
 
-    __slots__ = ("_cache", "_raw", "_root", "activities", "exempt")
+    __slots__ = ("_alone", "_named", "_tables", "activities", "exempt")
 
-    def __init__(self, activities: Iterable[Activity], exempt: Iterable[tuple[str, str]] = ()) -> None:
-        """`exempt` holds (method, path template).
+    def __init__(
+        self, activities: Iterable[Activity], exempt: Iterable[tuple[str, str]] = (), framework: str = UNKNOWN.name
+    ) -> None:
+        """`exempt` holds (method, path template). `framework` is what reads paths where no app is known.
 
         Raises:
             ValueError: where two routes take the same requests, or a template is not one.
         """
         self.activities = tuple(activities)
         self.exempt = tuple(exempt)
-        self._root = _Node()
-        self._raw = _Node()
-        self._cache: dict[tuple[str, str, bytes | None], Match] = {}
-        for activity in self.activities:
-            _insert(self._root, activity.method, activity.path, activity)
-            if activity.raw_paths:
-                _insert(self._raw, activity.method, activity.path, activity)
-        for method, path in self.exempt:
-            _insert(self._root, method, path, None)
+        self._named = (
+            *(Named(activity.method, activity.path, activity) for activity in self.activities),
+            *(Named(method, path, None) for method, path in self.exempt),
+        )
+        self._alone = _Table(self._named, Routing(FRAMEWORKS[framework]))
+        self._tables: dict[Routing, _Table] = {}
 
-    def match(self, method: str, path: str, raw_path: bytes | None = None, *, lenient: bool = False) -> Match:
-        """The activity of one request. `path` is decoded once, `raw_path` as it came, without the query.
+    def match(
+        self,
+        method: str,
+        path: str,
+        raw_path: bytes | None = None,
+        *,
+        lenient: bool = False,
+        routing: Routing | None = None,
+        also: str | None = None,
+    ) -> Match:
+        """The activity of one request. `path` is decoded once, `raw_path` as it came, without the query; both lie
+        under the framework's root. `routing` = how the app that serves it routes, where that is known. `also` = another
+        method that a header asks for.
 
         `lenient` takes every path as it stands: for a deployment that only observes.
 
         Raises:
             PathError: where the path can be read in more than one way and no `paths: raw` activity takes it.
         """
+        table = self._alone if routing is None else self._tables.get(routing)
+        if table is None:
+            table = self._bind(routing)
         key = (method, path, raw_path)
-        known = self._cache.get(key)
-        if known is not None:
+        known = table.cache.get(key)
+        if known is not None and also is None:
             return known
-        method = method.upper()
-        if not lenient and ambiguous(path, raw_path):
-            found = _find(self._raw, method, path)
-            if found is None:
-                raise PathError("the request path can be read in more than one way")
-            return found
-        match = _find(self._root, method, path)
-        if match is None:
-            return _NONE
-        if not match.params and not lenient:
-            if len(self._cache) >= _CACHE:
-                self._cache.clear()
-            self._cache[key] = match
+        match = table.match(method, path, raw_path, lenient=lenient)
+        if not lenient and len(path) <= _KEPT and (raw_path is None or len(raw_path) <= _KEPT) and len(method) < 16:
+            if len(table.cache) >= _CACHE:
+                table.cache.clear()
+            table.cache[key] = match
+        if also is not None and not lenient:
+            other = table.match(also, path, raw_path, lenient=False)
+            if (other.activity, other.exempt) != (match.activity, match.exempt):
+                raise PathError("a header asks for a method that would be another activity")
         return match
 
+    def names(self, route: AppRoute, routing: Routing) -> bool:
+        """Whether every request that this route of an app serves is an activity's or exempt."""
+        table = self._tables.get(routing) or self._bind(routing)
+        return table.names(route)
 
-def ambiguous(path: str, raw_path: bytes | None) -> bool:
-    """Whether servers and routers could read the path differently: dots, doubles, encoded slashes, controls."""
-    return (
-        not path.startswith("/")
-        or _BAD.search(path) is not None
-        # `/./` and `/../` and `//` may overlap (`//./`), and a search finds the first of them.
-        or _DOTS.search(path) is not None
-        or (raw_path is not None and _BAD_RAW.search(raw_path) is not None)
-    )
-
-
-def _insert(root: _Node, method: str, path: str, activity: Activity | None) -> None:
-    segments = parse_template(path)
-    node = root
-    names = tuple(s[1:-1].partition(":")[0] for s in segments if s.startswith("{"))
-    where = None
-    for segment in segments:
-        if segment.endswith(":path}"):
-            where = node.rest
-        elif segment.startswith("{"):
-            if node.parameter is None:
-                node.parameter = _Node()
-            node = node.parameter
-        else:
-            node = node.literals.setdefault(segment, _Node())
-    where = node.here if where is None else where
-    if method in where:
-        raise ValueError(f"two routes take {method} {path}")
-    exempt = Match(None, exempt=f"{method} {path}") if activity is None else None
-    where[method] = _Route(activity, exempt, names)
+    def _bind(self, routing: Routing | None) -> _Table:
+        table = _Table(self._named, routing or _ALONE)
+        if routing is not None:
+            if len(self._tables) >= _TABLES:
+                self._tables.clear()
+            self._tables[routing] = table
+        return table
 
 
-def _find(root: _Node, method: str, path: str) -> Match | None:
-    segments = (path[1:] if path.startswith("/") else path).split("/")
-    # (node, index of the next segment, values taken so far); the best choice lies on top. A negative index says that
-    # the node's `{rest:path}` is meant, which waits until every literal and parameter under the node has failed.
-    stack: list[tuple[_Node, int, tuple[str, ...]]] = [(root, 0, ())]
-    while stack:
-        node, index, values = stack.pop()
-        if index < 0:
-            route = _by_method(node.rest, method)
-            if route is not None:
-                return _matched(route, (*values, "/".join(segments[~index:])))
-            continue
-        if index == len(segments):
-            route = _by_method(node.here, method)
-            if route is not None:
-                return _matched(route, values)
-            continue
-        segment = segments[index]
-        if node.rest:
-            stack.append((node, ~index, values))
-        if node.parameter is not None and segment:
-            stack.append((node.parameter, index + 1, (*values, segment)))
-        literal = node.literals.get(segment)
-        if literal is not None:
-            stack.append((literal, index + 1, values))
-    return None
+class _Table:
+    """The policy's routes as one app's router reads them."""
 
+    __slots__ = ("_exempt", "_folding", "_framework", "_matcher", "_plain", "cache")
 
-def _by_method(routes: dict[str, _Route], method: str) -> _Route | None:
-    route = routes.get(method)
-    if route is None and method == "HEAD":
-        route = routes.get("GET")
-    if route is None and method != "WS":
-        route = routes.get("ANY")
-    return route
+    def __init__(self, named: tuple[Named, ...], routing: Routing) -> None:
+        self._framework = routing.framework
+        self._matcher = Matcher(named, routing)
+        # What a router that folds case and final slashes would take the path for.
+        careful = routing.framework.careful and routing.routes is None
+        self._folding = Matcher(named, Routing(_FOLDING)) if careful else None
+        # No template has what could be folded, so that only the request can.
+        self._plain = all(_FOLDING.folded(path) == path for path in ("/" + "/".join(route.shape) for route in named))
+        self._exempt = {route: Match(None, exempt=f"{route.method} {route.path}") for route in named}
+        self.cache: dict[tuple[str, str, bytes | None], Match] = {}
 
+    def names(self, route: AppRoute) -> bool:
+        parts = route.shape()
+        return all(self._matcher.covering(parts, method) for method in route.methods or {"ANY"})
 
-def _matched(route: _Route, values: tuple[str, ...]) -> Match:
-    if route.exempt is not None:
-        return route.exempt
-    return Match(route.activity, dict(zip(route.names, values, strict=True)) if route.names else _NO_PARAMS)
+    def match(self, method: str, path: str, raw_path: bytes | None, *, lenient: bool) -> Match:
+        odd = not lenient and ambiguous(path, raw_path)
+        if (odd and hopeless(path)) or method in self._framework.inner_methods:
+            raise PathError(_AMBIGUOUS)
+        routed = path
+        if self._framework.on_raw and raw_path is not None:
+            routed = raw_path.decode("latin-1")
+        found = self._find(method, routed, lenient=lenient)
+        if odd and (found is None or found.activity is None or not found.activity.raw_paths):
+            raise PathError(_AMBIGUOUS)
+        if found is None:
+            return _NONE
+        if found.activity is None:
+            return self._exempt[found]
+        if not found.places:
+            return Match(found.activity)
+        segments = routed[1:].split("/")
+        if self._framework.doubled and "//" in routed:
+            segments = [segment for segment in segments if segment]
+        # A mount may be served without what its template ends in.
+        params = {
+            name: "/".join(segments[index:]) if rest else "".join(segments[index : index + 1])
+            for name, index, rest in found.places
+        }
+        if self._framework.on_raw:
+            params = {name: unquote(value) for name, value in params.items()}
+        return Match(found.activity, MappingProxyType(params))
+
+    def _find(self, method: str, path: str, *, lenient: bool) -> Named | None:
+        framework, upper = self._framework, method.upper()
+        if framework.upper:
+            method = upper
+        found, served = self._matcher.find(method, path, lenient=lenient)
+        if served:
+            return found
+        if not self._matcher.knows_app:
+            return self._carefully(found, method, path, lenient=lenient)
+        if found is None:
+            # No route of the app's serves this, so nothing is opened by letting the app say so: it answers a method in
+            # small letters with 405, and sends a final slash too many or too few on.
+            if method != upper:
+                found, served = self._matcher.find(upper, path, lenient=lenient)
+            if found is None and framework.redirects:
+                twin = path[:-1] if path.endswith("/") else f"{path}/"
+                found, served = self._matcher.find(upper, twin or "/", lenient=lenient)
+            return found if served else None
+        return found
+
+    def _carefully(self, found: Named | None, method: str, path: str, *, lenient: bool) -> Named | None:
+        """What is asked for, where it is not known what the router folds: nothing that folded were something else."""
+        if self._folding is None or lenient:
+            return found
+        if self._plain and method.isupper() and not path.endswith("/") and path == path.lower():
+            return found
+        folded = self._folding.named(method.upper(), path)
+        if folded and found not in folded:
+            raise PathError(_AMBIGUOUS)
+        return found
