@@ -8,7 +8,7 @@ trust is said outside of what is to be trusted.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -86,8 +86,8 @@ class PolicyFiles:
         # From the process alone: `env` belongs to the deployment's variables, and those to who writes the deployment.
         named = os.environ.get(KEYS_VARIABLE) if keys is None else keys
         self._keys = None if named is None or unsigned else Path(named)
-        self._files: dict[Path, None] = {}
-        self._folders: dict[Path, None] = {}
+        self._files: dict[Path, Hashable] = {}
+        self._folders: dict[Path, Hashable] = {}
 
     def read(self) -> Loaded:
         """Read, verify and compile what is there now.
@@ -112,15 +112,16 @@ class PolicyFiles:
         return Loaded(self._of_files(data))
 
     def stamp(self) -> Hashable:
-        """What the file system says of all that the last `read` looked at: equal as long as nothing of it was touched.
+        """What the file system says now of all that the last `read` looked at. Never raises."""
+        files = {path: _stamp(path) for path in self._files}
+        return tuple(files.items()), tuple((folder, _names(folder)) for folder in self._folders)
 
-        Never raises.
-        """
-        names = tuple(tuple(sorted(_names(folder))) for folder in self._folders)
-        return tuple(_stamp(path) for path in self._files), names
+    def stamp_read(self) -> Hashable:
+        """What `stamp` would have said just before each part was read: equal to it if nothing was touched since."""
+        return tuple(self._files.items()), tuple(self._folders.items())
 
     def _seen(self, path: Path) -> Path:
-        self._files[path] = None
+        self._files[path] = _stamp(path)
         return path
 
     # -- a deployment and what it names --------------------------------------------------------------------------
@@ -140,10 +141,10 @@ class PolicyFiles:
         self, deployment: DeploymentDoc, base: Path, problems: list[Problem], sources: list[tuple[str, bytes]]
     ) -> list[LawDoc]:
         folders = []
-        self._folders[law_folder()] = None
+        self._folders[law_folder()] = _names(law_folder())
         for index, text in enumerate(deployment.laws_from):
             folder = base / text
-            self._folders[folder] = None
+            self._folders[folder] = _names(folder)
             if folder.is_dir():
                 folders.append(folder)
             else:
@@ -302,12 +303,11 @@ def read_keys(path: Path) -> tuple[PolicyKey, ...]:
     return tuple(keys)
 
 
-def _names(folder: Path) -> Iterator[str]:
+def _names(folder: Path) -> tuple[str, ...]:
     try:
-        for path in folder.rglob("*.yaml"):
-            yield str(path)
+        return tuple(sorted(map(str, folder.rglob("*.yaml"))))
     except OSError:
-        return
+        return ()
 
 
 def _stamp(path: Path) -> Hashable:

@@ -223,6 +223,7 @@ def test_the_stamp_moves_with_all_that_was_read_and_with_nothing_else(registered
     files = PolicyFiles(registered, {}, unsigned=True)
     files.read()
     before = files.stamp()
+    assert files.stamp_read() == before
     (registered.parent / "other.yaml").write_text("x")
     keys.touch()
     assert files.stamp() == before
@@ -244,6 +245,7 @@ def test_after_a_failed_reading_the_stamp_moves_with_what_was_missing(registered
     before = files.stamp()
     registered.with_name("away").rename(register)
     assert files.stamp() != before
+    assert files.stamp_read() == before
     files.read()
 
 

@@ -1,0 +1,58 @@
+"""Two deployments in; what of their difference cannot be brought into force while requests are served, out.
+
+What is named here is read anew by every request, so a reload applies it whole. All else is built once: connections,
+folders, keys, how identity is read, a key that a later version adds. One such difference and nothing is applied, for
+half a policy is no policy that anybody wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Final
+
+from residency.errors import Problem
+from residency.policy.parsed import DeploymentDoc
+
+__all__ = ["RELOADABLE", "needs_restart"]
+
+RELOADABLE: Final = frozenset(
+    {
+        "activities",
+        "assume",
+        "conflicts_presumed",
+        "detectors",
+        "exempt",
+        "http",
+        "law_digests",
+        "laws",
+        "laws_from",
+        "mode",
+        "modes",
+        "modes_from",
+        "must",
+        "operator",
+        "presume",
+        "readings",
+        "registers",
+        "stores",
+        "strict_clocks",
+        "unclassified",
+    }
+)
+"""Fields of a deployment that a reload changes."""
+_WRITTEN: Final = {"keys_folder": "keys"}
+
+
+def needs_restart(old: DeploymentDoc, new: DeploymentDoc) -> tuple[Problem, ...]:
+    """Each difference that only a restart applies, at its line of the new file. Empty = a reload may apply it all."""
+    problems = []
+    for field in fields(DeploymentDoc):
+        if field.name in RELOADABLE or not field.compare:
+            continue
+        if getattr(old, field.name) != getattr(new, field.name):
+            key = _WRITTEN.get(field.name, field.name)
+            what = (
+                f"{key}: cannot change while requests are served, so nothing of the file was applied: restart to apply"
+            )
+            problems.append(new.source.problem((key,), what))
+    return tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))

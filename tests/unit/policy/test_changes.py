@@ -1,0 +1,101 @@
+"""What of a deployment a reload applies, and what it refuses to half-apply."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from residency.policy.changes import RELOADABLE, needs_restart
+from residency.policy.parsed import DeploymentDoc
+from residency.policy.parser import parse_deployment
+
+TEXT = """\
+residency: 1
+kind: deployment
+name: app
+mode: observe
+operator: {established_in: [VN]}
+laws: [vn/*]
+regions: {vn-han: {country: VN}, sg: {country: SG}}
+sinks:
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "${URL}"}
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+stores: {people: [vn, sg]}
+audit: {folder: ./audit}
+pins: {url: "memory:"}
+metrics: /metrics
+activities:
+  - {route: "GET /a", subject: none, data: [content], store: people}
+"""
+
+
+def parsed(text: str = TEXT, url: str = "sqlite:///secret.db") -> DeploymentDoc:
+    return parse_deployment(text.encode(), "app.yaml", {"URL": url})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("mode: observe", "mode: enforce"),
+        ("[vn/*]", "[vn/*, eu/*]"),
+        ("established_in: [VN]", "established_in: [SG]"),
+        ("[vn, sg]", "[vn]"),
+        ("GET /a", "GET /b"),
+        ("metrics:", "unclassified: permit\nmetrics:"),
+        ("metrics:", "exempt: [GET /healthz]\nmetrics:"),
+        ("metrics:", "presume: {territory: not_covered}\nmetrics:"),
+        ("laws:", "# words for who reads it\nlaws:"),
+    ],
+)
+def test_what_each_request_reads_anew_a_reload_applies(old: str, new: str) -> None:
+    assert needs_restart(parsed(), parsed(TEXT.replace(old, new))) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key"),
+    [
+        ("name: app", "name: other", 3, "name"),
+        ("country: SG", "country: MY", 7, "regions"),
+        ("provider: VN", "provider: US", 9, "sinks"),
+        ("./audit", "./elsewhere", 12, "audit"),
+        ('{url: "memory:"}', '{url: "sqlite:///p.db"}', 13, "pins"),
+        ("/metrics", "/m", 14, "metrics"),
+        ("metrics:", "keys: {folder: ./k}\nmetrics:", 14, "keys"),
+        (
+            "metrics:",
+            "signals: {client_address: {strategy: server}}\nmetrics:",
+            14, "signals",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_built_once_is_named_at_its_line_and_the_reload_refused(
+    old: str, new: str, line: int, key: str
+) -> None:
+    assert old in TEXT
+    told = [str(problem) for problem in needs_restart(parsed(), parsed(TEXT.replace(old, new)))]
+    wanted = f": {key}: cannot change while requests are served, so nothing of the file was applied: restart to apply"
+    assert [each for each in told if each.startswith(f"app.yaml:{line}:") and each.endswith(wanted)], told
+
+
+def test_another_value_of_a_variable_is_a_change_that_shows_no_value() -> None:
+    (problem,) = needs_restart(parsed(), parsed(url="sqlite:///other.db"))
+    assert problem.message.startswith("sinks: cannot change")
+    assert "db" not in str(problem)
+
+
+def test_all_differences_come_at_once_in_the_order_of_the_file() -> None:
+    text = (
+        TEXT.replace("/metrics", "/m")
+        .replace('memory:"}\nmetrics', 'sqlite:///p.db"}\nmetrics')
+        .replace("GET /a", "GET /b")
+    )
+    assert [p.line for p in needs_restart(parsed(), parsed(text))] == [13, 14]
+
+
+def test_a_field_that_nobody_thought_of_needs_a_restart() -> None:
+    assert {field.name for field in fields(DeploymentDoc)} >= RELOADABLE
+    built_once = {field.name for field in fields(DeploymentDoc) if field.compare} - RELOADABLE
+    assert built_once == {
+        "audit", "framework", "keys_folder", "metrics", "name", "pins", "regions", "signals", "sinks",
+    }  # fmt: skip
