@@ -288,6 +288,7 @@ class AddressData(Generic[C]):
         if old is not None and old.meta == table.meta:
             return
         with self._swap:
+            was_stale = self._is_stale
             self._table = table
             self._is_stale = self._too_old(table)
             self._answers = self._answering(table)
@@ -296,6 +297,8 @@ class AddressData(Generic[C]):
             _log.info("address data: `%s`, built %s, is in force", table.meta["source"], date_text(self.built_at))
         if self._is_stale:
             self._say_stale()
+        elif was_stale:
+            self._say_fresh()
 
     def _weigh(self) -> None:
         """Let age have its effect."""
@@ -306,11 +309,20 @@ class AddressData(Generic[C]):
                 self._answers = self._answering(table)
                 if self._is_stale:
                     self._say_stale()
+                else:
+                    self._say_fresh()
+
+    def _say_fresh(self) -> None:
+        # As loud as what it ends: who was called by the one must hear the other.
+        _log.warning("address data: what was built %s is young enough, and counts in full again", self._built())
 
     def _say_stale(self) -> None:
         why = "too old" if self._now() > self.built_at * _SECOND else "dated in the future"
         what = "is refused" if self._stale_is == "refuse" else "gives hints only"
-        _log.warning("address data: what was built %s is %s, and %s", date_text(self.built_at), why, what)
+        _log.warning("address data: what was built %s is %s, and %s", self._built(), why, what)
+
+    def _built(self) -> str:
+        return date_text(self.built_at)
 
     def _too_old(self, table: AddressTable) -> bool:
         age = self._now() - _built_at(table.meta) * _SECOND

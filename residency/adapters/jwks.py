@@ -176,7 +176,7 @@ class Jwks(Generic[K]):
             state = "failing" if self._holds() else "stale"
         if state != told:
             if state == "well":
-                _log.info("%s can be read again", self._what)
+                _log.warning("%s can be read again", self._what)  # as loud as what it ends
             elif state == "failing":
                 _log.warning("%s; the keys read before stay in force for a while", self.problem)
             else:

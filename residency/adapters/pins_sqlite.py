@@ -9,6 +9,7 @@ under SQLite's own write lock, so it holds between processes too.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -25,6 +26,7 @@ from residency.model import Pin
 __all__ = ["PinsSqlite"]
 
 _T = TypeVar("_T")
+_log = logging.getLogger("residency")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS pin (
   subject TEXT PRIMARY KEY, home TEXT NOT NULL, anchors TEXT NOT NULL, alias TEXT NOT NULL,
@@ -48,7 +50,7 @@ _DELETE: Final = "DELETE FROM pin WHERE subject = ? AND version = ?"
 class PinsSqlite:
     """The `Pins` port over a SQLite file. Open it anew after a fork."""
 
-    __slots__ = ("_path", "_peek_lock", "_reader", "_write_lock", "_writer")
+    __slots__ = ("_failing", "_path", "_peek_lock", "_reader", "_write_lock", "_writer")
 
     def __init__(self, path: Path, *, busy_ms: int = 5000, key_mark: str | None = None) -> None:
         """Open or create the file, readable by this user alone. `busy_ms` = wait for another process's write.
@@ -59,6 +61,7 @@ class PinsSqlite:
         Raises: PinsUnavailable.
         """
         self._path = path
+        self._failing = False
         self._write_lock = threading.Lock()
         self._peek_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -141,9 +144,18 @@ class PinsSqlite:
 
     def _guard(self, work: Callable[[], _T]) -> _T:
         try:
-            return work()
-        except (sqlite3.Error, ValueError, TypeError) as error:  # the latter two: a row that is not a pin
+            answer = work()
+        except sqlite3.Error as error:
+            if not self._failing:
+                self._failing = True
+                _log.warning("the pins file cannot be read or written (%s)", type(error).__name__)
             raise PinsUnavailable("the pins file cannot be read or written") from error
+        except (ValueError, TypeError) as error:
+            raise PinsUnavailable("what is stored in a pin's place is not a pin") from error
+        if self._failing:
+            self._failing = False
+            _log.warning("the pins file can be read and written again")
+        return answer
 
     def _close(self) -> None:
         # Both locks: no statement of another thread is cut off in the middle.

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import os
 import random
+import re
 import tempfile
 import threading
 import time
@@ -126,9 +127,10 @@ def test_without_a_change_the_same_delayed_reply_is_held(redis_servers: Servers,
     server = redis_servers.single()
     proxy = redis_servers.proxy(server)
     ours, theirs = opened(proxy.url), opened(server.url)
+    before = ours.counters.invalidations  # of the mark that it set itself
     run(theirs.put, PIN)
     run(ours.get, "6" * 64)
-    eventually(lambda: ours.counters.invalidations >= 1)
+    eventually(lambda: ours.counters.invalidations > before)
     proxy.holds = lambda said: S.encode() in said
     with ThreadPoolExecutor(1) as thread:
         asking = thread.submit(run, ours.get, S)
@@ -272,6 +274,40 @@ def test_emptied_while_we_listen_it_is_not_believed_either(redis_servers: Server
     server.client.mset(kept)
     eventually(lambda: not refuses(lambda: run(pins.get, S)), what="restored data to be served")
     assert run(pins.get, S) == PIN
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged, each line up to its first colon, semicolon or bracket."""
+    return [re.split(r"[;:(]", record.getMessage())[0].strip() for record in caplog.records]
+
+
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_between(
+    redis_servers: Servers, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = redis_servers.single("redis", "--appendonly", "yes", "--appendfsync", "always")
+    pins = opened(server.url)
+    caplog.clear()
+    server.kill()
+    eventually(lambda: refuses(lambda: run(pins.get, S)), what="the outage to be noticed")
+    time.sleep(0.5)  # several attempts to connect
+    server.start()
+    eventually(lambda: not refuses(lambda: run(pins.get, S)), what="it to serve again")
+    eventually(lambda: len(caplog.records) == 2, what="the end to be told")
+    assert logged(caplog) == ["the pins' server cannot be reached", "the pins' store is heard of again"]
+
+
+def test_a_store_without_a_mark_is_told_at_the_start_and_one_in_use_is_not(
+    redis_servers: Servers, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = redis_servers.single()
+    opened(server.url)
+    assert logged(caplog) == ["the pins' store holds no mark"]
+    caplog.clear()
+    opened(server.url)
+    assert logged(caplog) == []
+    server.client.flushall()
+    opened(server.url)
+    assert "the pins' store holds no mark" in logged(caplog)
 
 
 def test_a_server_restarted_with_its_data_is_asked_anew(redis_servers: Servers, opened: Open) -> None:

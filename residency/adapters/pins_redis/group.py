@@ -6,6 +6,7 @@ local copy is emptied, for a change at a new primary was told to nobody before i
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from residency.errors import PinsUnavailable
 __all__ = ["AWAY", "CLOSED", "Primaries"]
 
 AWAY: Final = "the pins' server cannot be reached"
+_log = logging.getLogger("residency")
 CLOSED: Final = "pins are closed"
 _UNTOLD: Final = object()
 
@@ -47,6 +49,10 @@ class Primaries:
         self._owners: list[Primary] = []
         self._identities: set[Identity] = set()
         self._troubles: dict[Primary, tuple[PinsUnavailable, bool] | None] = {}
+        self._served = False
+        """Whether all was well once: what is wrong before is told by not starting."""
+        self._out: str | None = None
+        """What was logged as wrong; None while nothing is."""
         self._look = threading.Event()
         self._silent: set[Node] = set()  # sentinels that did not answer lately
         self._watcher: threading.Thread | None = None
@@ -135,6 +141,7 @@ class Primaries:
             if lasting and not (before is not None and before[1]):
                 self.counters.count("distrusted")
             self._refuse()
+            self._tell(trouble, lasting)
             self._changed.notify_all()
 
     def confirmed(self, primary: Primary, sent: float, nodes: bytes | None) -> float | None:
@@ -173,6 +180,20 @@ class Primaries:
         why = str(lasting[0]) if lasting else None
         if not self.closed and why != self.mirror.refusal:
             self.mirror.refuse(why)
+
+    def _tell(self, trouble: PinsUnavailable | None, lasting: bool) -> None:
+        """Log the beginning and the end of an outage, once each."""
+        if trouble is None:
+            if (self._out is not None or not self._served) and self._all_well():
+                if self._out is not None:
+                    _log.warning("the pins' store is heard of again: pins are served")
+                self._out, self._served = None, True
+        elif self._served and not self.closed and str(trouble) != self._out:
+            self._out = str(trouble)
+            effect = (
+                "requests are refused" if lasting else "what is held here serves for a while, then requests are refused"
+            )
+            _log.warning("%s; %s", trouble, effect)
 
     def _all_well(self) -> bool:
         primaries = self.all()

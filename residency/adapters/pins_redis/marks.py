@@ -8,6 +8,7 @@ alone, so there are marks all over the slots.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,7 @@ from residency.errors import PinsUnavailable
 
 __all__ = ["SLOTS", "Marks"]
 
+_log = logging.getLogger("residency")
 SLOTS: Final = 16_384
 """Hash slots of a cluster."""
 _BAND: Final = 256
@@ -43,12 +45,21 @@ class Marks:
 
     def adopt(self, wire: Wire, keys: list[bytes]) -> None:
         """Check the marks, and set those that nobody has seen. Raises: PinsUnavailable, FAILURES."""
+        missing = 0
         for key in keys:
             if key not in self._seen:
                 # SET NX: of processes that start at once on a new store, one names it.
                 name = secrets.token_hex(8).encode()
-                wire.ask("SET", key, self._mark + b" " + name, "NX")
+                missing += wire.ask("SET", key, self._mark + b" " + name, "NX") is not None
             self.check(key, wire.ask("GET", key))
+        if missing:
+            # Whether it is new or was emptied while nobody looked, only people know.
+            _log.warning(
+                "the pins' store holds no mark (%d of %d missing): right for a new one; one that was in use has lost"
+                " homes, so stop now and restore its data",
+                missing,
+                len(keys),
+            )
 
     def check(self, key: bytes, found: object) -> None:
         """Check one mark as it was read. Raises: PinsUnavailable, ResponseError."""

@@ -442,9 +442,12 @@ def test_data_that_grows_too_old_gives_hints_until_newer_data_comes(
     assert said(data, HANOI) == [("VN", "address (stale)")]
     assert {s.trust for s in data.signals(HANOI)} == {Trust.HINT}
     assert "is too old, and gives hints only" in caplog.text
+    assert "counts in full again" not in caplog.text
     world.write(NEW)
     assert looked(data) == {"taken": 1}
     assert said(data, HANOI) == [("VN", "address")]
+    data.look()
+    assert caplog.text.count("is young enough, and counts in full again") == 1
 
 
 def test_a_scrape_alone_sees_to_it_that_age_has_its_effect(world: World) -> None:

@@ -254,7 +254,7 @@ def test_how_things_stand_is_logged_once_per_change(caplog: pytest.LogCaptureFix
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "the source is away; the keys read before stay in force for a while"),
         ("ERROR", "the source is away; requests with a token are refused until it can be read"),
-        ("INFO", "the set can be read again"),
+        ("WARNING", "the set can be read again"),
     ]
 
 

@@ -135,6 +135,25 @@ async def test_a_writer_that_holds_the_lock_delays_no_peek_and_a_put_only_so_lon
     await pins.aclose()
 
 
+async def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_between(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pins = PinsSqlite(tmp_path / "pins.db", busy_ms=1)
+    with closing(sqlite3.connect(tmp_path / "pins.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            with pytest.raises(PinsUnavailable):
+                await pins.put(PIN)
+        other.execute("ROLLBACK")
+    for _ in range(3):
+        pins.peek(PIN.subject)
+    assert [record.message for record in caplog.records] == [
+        "the pins file cannot be read or written (OperationalError)",
+        "the pins file can be read and written again",
+    ]
+    await pins.aclose()
+
+
 async def test_pins_written_under_another_subjects_key_are_refused_and_not_overlooked(tmp_path: Path) -> None:
     path = tmp_path / "pins.db"
     empty = PinsSqlite(path, key_mark="first")
