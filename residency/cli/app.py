@@ -39,7 +39,8 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        help="Data residency for Python ASGI APIs: whose law covers a person, where data may rest, and proof of it.",
+        help="Data residency for Python ASGI APIs: whose law covers a person, where data may rest, and proof of it.\n\n"
+        "Example: residency demo",
     )
     asked = arguments[0] if arguments else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
@@ -60,7 +61,7 @@ def _version(value: bool) -> None:
 
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options of the whole command."""

@@ -28,7 +28,10 @@ from residency.errors import EntryError, IntegrityError, VerificationError
 __all__ = ["audit_app"]
 
 audit_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="rich", help="Read, check and prove the audit log. Trusts nothing it reads."
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Read, check and prove the audit log. Trusts nothing it reads.\n\n"
+    "Example: residency audit verify ./demo-data/log",
 )
 
 Read = Callable[[str], bytes | None]
@@ -36,14 +39,16 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: check
 Key = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: DIR/log.vkey.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON for a program.")]
 
 
-@audit_app.command(epilog="Example: residency audit verify ./demo-data/log --key ./log.vkey")
+@audit_app.command()
 def verify(folder: Folder, key: Key = None, as_json: Json = False) -> None:
     """Recompute the whole log: signature, tree, entries, intents and outcomes.
 
     Exit 0 = the log holds, 1 = it does not, 2 = wrong use.
+
+    Example: residency audit verify ./demo-data/log --key ./log.vkey
     """
     checkpoint: Checkpoint | None = None
     kinds: Counter[str] = Counter()
@@ -83,17 +88,21 @@ def verify(folder: Folder, key: Key = None, as_json: Json = False) -> None:
         console.print("[yellow]The key came from the log folder itself: give the one you were handed with --key.[/]")
 
 
-@audit_app.command(epilog="Example: residency audit show ./demo-data/log --last 20 --kind refusal")
+@audit_app.command()
 def show(
     folder: Folder,
     key: Key = None,
     last: Annotated[int, typer.Option("--last", min=1, help="How many entries, the newest.")] = 20,
-    kind: Annotated[str | None, typer.Option("--kind", help=f"Only one of: {', '.join(sorted(KINDS))}.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help=f"Only one of: {', '.join(sorted(KINDS))}.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the newest entries of a log, once the log has been checked.
 
     Exit 0 = shown, 1 = the log does not hold, 2 = wrong use.
+
+    Example: residency audit show ./demo-data/log --last 20 --kind refusal
     """
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"one of {', '.join(sorted(KINDS))}", param_hint="--kind")
@@ -114,11 +123,13 @@ def show(
         print(line)
 
 
-@audit_app.command("open", epilog="Example: residency audit open ./demo-data/log --json")
+@audit_app.command("open")
 def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None:
     """List intents without an outcome, with their age: acts begun whose end the log does not know.
 
     Exit 0 = listed, 1 = the log does not hold, 2 = wrong use.
+
+    Example: residency audit open ./demo-data/log --json
     """
     pairs = Pairs()
     read = _reader(folder)
@@ -144,7 +155,7 @@ def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None
     Console().print(table)
 
 
-@audit_app.command(epilog="Example: residency audit prove ./demo-data/log 0 > proof.json")
+@audit_app.command()
 def prove(
     folder: Folder,
     index: Annotated[int, typer.Argument(metavar="INDEX", help="The entry's number in the log, from 0.")],
@@ -153,6 +164,8 @@ def prove(
     """Print one JSON document: an entry, its inclusion proof and the signed checkpoint it leads to.
 
     Exit 0 = printed, 1 = the log does not hold, 2 = wrong use.
+
+    Example: residency audit prove ./demo-data/log 0 > proof.json
     """
     read = _reader(folder)
     try:

@@ -23,7 +23,7 @@ __all__ = ["check", "write_schema"]
 
 
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Deployments, laws or registers.", metavar="F…")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Deployments, laws or registers.", metavar="FILE…")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
     schema: Annotated[
         Path | None, typer.Option("--write-schema", help="Write the JSON Schemas into this folder.", metavar="DIR")

@@ -35,8 +35,8 @@ class _Finding:
 
 
 def doctor(
-    policy: Annotated[Path, typer.Option("--policy", help="the deployment file", metavar="FILE")],
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Look at a deployment as it would run here: policy, peer, address data, identity keys, sinks, folders, disk.
 

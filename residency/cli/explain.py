@@ -33,8 +33,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def explain(
-    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="F")] = None,
-    route: Annotated[str | None, typer.Option("--route", help='Method and path: "POST /v1/people".')] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")] = None,
+    route: Annotated[
+        str | None, typer.Option("--route", help='Method and path: "POST /v1/people".', metavar="ROUTE")
+    ] = None,
     ip: Annotated[str | None, typer.Option("--ip", help="The client's address.", metavar="A")] = None,
     peer: Annotated[
         str | None, typer.Option("--peer", help="Instead of --ip: who connects, as the server sees it.", metavar="A")

@@ -49,10 +49,14 @@ activities:
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="the deployment file to write")] = Path("residency.yaml"),
-    name: Annotated[str, typer.Option(help="the deployment's name")] = "my-api",
-    country: Annotated[str, typer.Option(help="where you are established and your data lies today")] = "VN",
-    url: Annotated[str, typer.Option(help="the database your data lies in today")] = _URL,
+    file: Annotated[Path, typer.Argument(help="The deployment file to write.", metavar="FILE")] = Path(
+        "residency.yaml"
+    ),
+    name: Annotated[str, typer.Option(help="The deployment's name.", metavar="NAME")] = "my-api",
+    country: Annotated[
+        str, typer.Option(help="Where you are established and your data lies today.", metavar="CODE")
+    ] = "VN",
+    url: Annotated[str, typer.Option(help="The database your data lies in today.", metavar="URL")] = _URL,
 ) -> None:
     """Write a deployment file to start from; it observes and binds nothing until you say so.
 

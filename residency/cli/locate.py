@@ -33,7 +33,9 @@ _WHAT_TO_GIVE: Final = "give a country database in mmdb form (GeoLite2, GeoIP2, 
 
 
 def locate(
-    addresses: Annotated[list[str] | None, typer.Argument(help="Addresses; - reads one a line from stdin.")] = None,
+    addresses: Annotated[
+        list[str] | None, typer.Argument(help="Addresses; - reads one a line from stdin.", metavar="ADDRESS…")
+    ] = None,
     db: Annotated[Path | None, typer.Option("--db", help="A country mmdb of your own.", metavar="FILE")] = None,
     file: Annotated[
         list[Path] | None, typer.Option("--file", help="Read addresses from it, one a line.", metavar="FILE")
@@ -42,7 +44,7 @@ def locate(
     about: Annotated[bool, typer.Option("--info", help="What the table is: date, source, licence.")] = False,
     other: Annotated[
         Path | None,
-        typer.Option("--compare", help="How far this database and another mmdb agree.", metavar="OTHER.mmdb"),
+        typer.Option("--compare", help="How far this database and another mmdb agree.", metavar="FILE"),
     ] = None,
     country: Annotated[
         str | None, typer.Option("--country", help="With --compare: on one country, as VN.", metavar="CODE")

@@ -22,13 +22,14 @@ __all__ = ["pin_app"]
 
 pin_app = typer.Typer(
     no_args_is_help=True,
-    help="A subject's remembered home: show it, or move it by an operator's act.",
+    help="A subject's remembered home: show it, or move it by an operator's act.\n\n"
+    "Example: echo user-42 | residency pin show --policy policies/deployments/social-api.yaml",
     rich_markup_mode=None,
 )
 
 _REASON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:#/-]{2,79}")
 
-Policy = Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="F")]
+Policy = Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")]
 T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
@@ -53,8 +54,10 @@ def show(policy: Policy, as_json: Json = False) -> None:
 @pin_app.command()
 def move(
     policy: Policy,
-    to: Annotated[str, typer.Option("--to", help="The new home: the place of a region.", metavar="VN")],
-    reason: Annotated[str, typer.Option("--reason", help="A ticket or a short reason; no names: it is kept for ever.")],
+    to: Annotated[str, typer.Option("--to", help="The new home: the place of a region.", metavar="CODE")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="A ticket or a short reason; no names: it is kept for ever.", metavar="TEXT")
+    ],
     data_is_there: Annotated[
         bool, typer.Option("--data-is-there", help="The subject's data already lies at the new home.")
     ] = False,
@@ -67,7 +70,7 @@ def move(
 
     Exit 0 = it is the home now, 1 = there is no pin or it was changed meanwhile, 2 = wrong use.
 
-    Example: echo user-42 | residency pin move --policy F --to VN --reason "ticket 1234" --data-is-there
+    Example: echo user-42 | residency pin move --policy FILE --to VN --reason "ticket 1234" --data-is-there
     """
     if not _REASON.fullmatch(reason):
         _wrong('--reason is 3 to 80 letters, digits, spaces and . _ : # / -, such as "ticket 1234"')

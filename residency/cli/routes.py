@@ -22,7 +22,7 @@ _WIDEST = 10_000
 
 
 def routes(
-    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="F")] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")] = None,
     app: Annotated[
         str | None,
         typer.Option("--app", help="Your app: list its routes that the policy does not name.", metavar="M:A"),

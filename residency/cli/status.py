@@ -30,8 +30,8 @@ _TABLES = (
 
 
 def status(
-    policy: Annotated[Path, typer.Option("--policy", help="the deployment file", metavar="FILE")],
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """What this deployment decided and refused; in `mode: observe`, what it would have refused or sent elsewhere.
 

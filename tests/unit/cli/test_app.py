@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from residency.cli.app import COMMANDS, app_for
@@ -32,10 +35,40 @@ def test_every_command_is_told_of() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_has_help_with_an_example(name: str) -> None:
-    result = CliRunner().invoke(app_for([name]), [name, "--help"])
-    assert result.exit_code == 0
-    assert "Example" in result.output or "Commands" in result.output
+def test_each_command_has_help(name: str) -> None:
+    assert CliRunner().invoke(app_for([name]), [name, "--help"]).exit_code == 0
+
+
+def every(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """A command and all below it, by full name."""
+    yield name, command
+    for word, below in getattr(command, "commands", {}).items():
+        yield from every(below, f"{name} {word}")
+
+
+EVERY = dict(every(typer.main.get_command(app_for([])), "residency"))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_each_commands_help_ends_with_an_example_of_it(name: str) -> None:
+    command = EVERY[name]
+    assert command.epilog is None  # one place for all
+    said, _, example = (command.help or "").rpartition("Example")
+    assert said.strip().endswith(".") or said.endswith("\b\n")
+    assert name in example
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_options_are_told_in_one_style_everywhere(name: str) -> None:
+    for option in EVERY[name].params:
+        if option.name == "help":
+            continue
+        assert option.help, option.name
+        assert option.help[0].isupper(), option.help
+        assert option.help.endswith("."), option.help
+        assert option.metavar is None or option.metavar.isupper(), option.metavar
+        if option.name == "policy":
+            assert (option.help, option.metavar) == ("The deployment file.", "FILE")
 
 
 def test_an_unknown_command_is_wrong_use() -> None:
