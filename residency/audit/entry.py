@@ -28,6 +28,7 @@ __all__ = [
     "Entry",
     "EntryTemplate",
     "entry_id",
+    "entry_pieces",
     "format_entry",
     "parse_entry",
     "parse_entry_id",
@@ -83,6 +84,7 @@ _KEYS: Final = tuple(sorted(field.name for field in fields(Entry)))
 _LISTS: Final = frozenset({"evidence", "finding", "jurisdictions", "observed", "presumed", "rules"})
 _INTEGERS: Final = frozenset({"at", "decided", "epoch", "v"})
 _MAY_BE_NULL: Final = frozenset({"decided"})
+_VALUES_APART: Final = frozenset({"at", "decided", "detail", "id", "of", "subject"})
 _TEXTS: Final = frozenset(_KEYS) - _LISTS - _INTEGERS
 
 
@@ -110,6 +112,19 @@ def _encode(entry: Entry) -> bytes:
         return ("{" + ",".join(f'"{key}":{_value(entry, key)}' for key in _KEYS) + "}").encode()
     except UnicodeEncodeError:
         raise EntryError("an entry holds text that is not Unicode") from None
+
+
+def entry_pieces(entry: Entry) -> tuple[bytes, ...]:
+    """The bytes of an entry around the values of `at`, `decided`, `detail`, `id`, `of` and `subject`, in order."""
+    pieces = [""]
+    for key in _KEYS:
+        pieces[-1] += ("{" if key == _KEYS[0] else ",") + f'"{key}":'
+        if key in _VALUES_APART:
+            pieces.append("")
+        else:
+            pieces[-1] += _value(entry, key)
+    pieces[-1] += "}"
+    return tuple(piece.encode() for piece in pieces)
 
 
 def parse_entry(data: bytes) -> Entry:

@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from residency.audit.entry import Entry, parse_entry_id
-from residency.errors import EntryError
+from residency.errors import EntryError, VerificationError
 from residency.model import SILENT, Anchor, AnchorFinding, Finding, Signal, Trust
 from residency.policy.recorded import Recorded
 
-__all__ = ["Basis", "Beside", "Recall", "finding_words", "parse_finding"]
+__all__ = ["Basis", "Beside", "Recall", "Told", "finding_words", "parse_finding"]
 
 _BOUND: Final = 1 << 16
 
@@ -69,6 +69,13 @@ def parse_finding(words: Iterable[str]) -> Finding:
     return Finding(**{anchor.value: found.get(anchor, SILENT) for anchor in Anchor})  # type: ignore[arg-type]  # anchors name the fields
 
 
+class Told(NamedTuple):
+    """What a regional detail tells of the evidence (as in `Basis.words`), and what commits to that detail."""
+
+    commitment: str
+    evidence: str
+
+
 class Beside(StrEnum):
     """What an entry is that tells of no decision of a policy."""
 
@@ -82,11 +89,11 @@ class Beside(StrEnum):
 class Recall:
     """Takes in every entry of a log in order and answers what it tells of.
 
-    `details` (by entry id) are the fields of regional details, where they are at hand. Entries that tell the same get
-    the very same `Recorded`, for as long as it is remembered.
+    `details` (by entry id) tell what regional details do, where they are at hand. Entries that tell the same get the
+    very same `Recorded`, for as long as it is remembered.
     """
 
-    def __init__(self, details: Mapping[str, Mapping[str, str | int | None]] | None = None) -> None:
+    def __init__(self, details: Mapping[str, Told] | None = None) -> None:
         self._details = details if details is not None else {}
         self._facts: dict[tuple[int, int], str] = {}  # (slot, epoch) -> the digest that the slot named last
         self._known: dict[tuple[object, ...], Recorded] = {}
@@ -94,7 +101,7 @@ class Recall:
     def take(self, entry: Entry) -> tuple[Recorded, int] | Beside:
         """The decision that an entry tells of and its instant (microseconds), or what else the entry is.
 
-        Raises: EntryError.
+        Raises: EntryError, VerificationError where a detail is not the one that the entry commits to.
         """
         if entry.kind == "system":
             if entry.facts is not None:
@@ -107,7 +114,7 @@ class Recall:
                 return Beside.PIN
             return Beside.EXEMPT if entry.note == "exempt" else Beside.EARLY
         facts = self._facts.get((parse_entry_id(entry.id)[0], entry.epoch))
-        detail = self._details.get(entry.id, {}).get("evidence")
+        detail = self._evidence(entry)
         key = (
             entry.kind, entry.activity, entry.finding, entry.evidence, entry.sink, entry.policy, facts, entry.effect,
             entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions, entry.presumed, detail,
@@ -119,7 +126,15 @@ class Recall:
             known = self._known[key] = self._read(entry, facts, detail)
         return known, entry.decided
 
-    def _read(self, entry: Entry, facts: str | None, detail: str | int | None) -> Recorded:
+    def _evidence(self, entry: Entry) -> str | None:
+        told = self._details.get(entry.id)
+        if told is None:
+            return None
+        if told.commitment != entry.detail:
+            raise VerificationError(f"entry {entry.id} does not commit to the regional detail that names it")
+        return told.evidence
+
+    def _read(self, entry: Entry, facts: str | None, detail: str | None) -> Recorded:
         return Recorded(
             of=entry.kind,
             activity=entry.activity,
@@ -135,5 +150,5 @@ class Recall:
             observed=entry.observed,
             jurisdictions=entry.jurisdictions,
             presumed=entry.presumed,
-            all_evidence=frozenset(detail.split()) if isinstance(detail, str) else None,
+            all_evidence=None if detail is None else frozenset(detail.split()),
         )

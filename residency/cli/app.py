@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "init": "init",
     "check": "check",
     "explain": "explain",
+    "replay": "replay",
     "locate": "locate",
     "routes": "routes",
     "status": "status",

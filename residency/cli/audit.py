@@ -7,23 +7,22 @@ import json
 import textwrap
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
-from residency.audit.checkpoint import Checkpoint, VerifierKey, format_verifier_key, parse_verifier_key
-from residency.audit.entry import KINDS, Entry, parse_entry
+from residency.audit.checkpoint import Checkpoint
+from residency.audit.entry import KINDS, Entry
 from residency.audit.pairs import Pairs
-from residency.audit.sequencer import VKEY_PATH
-from residency.audit.verify import prove_entry, read_checkpoint, verify_entries
-from residency.errors import EntryError, IntegrityError, VerificationError
+from residency.audit.verify import prove_entry, read_checkpoint
+from residency.cli.log_folder import entries, reader, verifier_key
+from residency.errors import IntegrityError
 
 __all__ = ["audit_app"]
 
@@ -34,7 +33,7 @@ audit_app = typer.Typer(
     "Example: residency audit verify ./demo-data/log",
 )
 
-Read = Callable[[str], bytes | None]
+_WORK: Final = "recomputing the log"
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: checkpoint, tile/, log.vkey.")]
 Key = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: DIR/log.vkey.")
@@ -53,11 +52,11 @@ def verify(folder: Folder, key: Key = None, as_json: Json = False) -> None:
     checkpoint: Checkpoint | None = None
     kinds: Counter[str] = Counter()
     pairs = Pairs()
-    read = _reader(folder)
+    read = reader(folder)
     try:
-        verifier = _key(folder, key)
+        verifier = verifier_key(folder, key)
         checkpoint = read_checkpoint(read, verifier)
-        for entry in _entries(read, checkpoint, pairs, progress=not as_json):
+        for entry in entries(read, checkpoint, pairs, progress=not as_json, what=_WORK):
             kinds[entry.kind] += 1
         pairs.finish()
     except IntegrityError as error:
@@ -107,10 +106,10 @@ def show(
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"one of {', '.join(sorted(KINDS))}", param_hint="--kind")
     newest: deque[tuple[int, Entry]] = deque(maxlen=last)
-    read = _reader(folder)
+    read = reader(folder)
     try:
-        checkpoint = read_checkpoint(read, _key(folder, key))
-        for index, entry in enumerate(_entries(read, checkpoint, Pairs(), progress=not as_json)):
+        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+        for index, entry in enumerate(entries(read, checkpoint, Pairs(), progress=not as_json, what=_WORK)):
             if kind is None or entry.kind == kind:
                 newest.append((index, entry))
     except IntegrityError as error:
@@ -132,10 +131,10 @@ def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None
     Example: residency audit open ./demo-data/log --json
     """
     pairs = Pairs()
-    read = _reader(folder)
+    read = reader(folder)
     try:
-        checkpoint = read_checkpoint(read, _key(folder, key))
-        for _ in _entries(read, checkpoint, pairs, progress=not as_json):
+        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+        for _ in entries(read, checkpoint, pairs, progress=not as_json, what=_WORK):
             pass
         pairs.finish()
     except IntegrityError as error:
@@ -167,9 +166,9 @@ def prove(
 
     Example: residency audit prove ./demo-data/log 0 > proof.json
     """
-    read = _reader(folder)
+    read = reader(folder)
     try:
-        verifier = _key(folder, key)
+        verifier = verifier_key(folder, key)
         checkpoint = read_checkpoint(read, verifier)
         if not 0 <= index < checkpoint.size:
             raise typer.BadParameter(f"the log has {checkpoint.size} entries, numbered from 0", param_hint="INDEX")
@@ -186,56 +185,6 @@ def prove(
     print(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def _reader(folder: Path) -> Read:
-    if not folder.is_dir():
-        raise typer.BadParameter("not a folder", param_hint="DIR")
-
-    def read(path: str) -> bytes | None:
-        try:
-            return (folder / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise VerificationError(f"{path} cannot be read (errno {error.errno})") from error
-
-    return read
-
-
-def _key(folder: Path, key: Path | None) -> VerifierKey:
-    path = folder / VKEY_PATH if key is None else key
-    try:
-        verifier = parse_verifier_key(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        if key is not None:
-            raise typer.BadParameter("cannot be read", param_hint="--key") from None
-        raise VerificationError(
-            f"{VKEY_PATH} is missing from the log folder, or unreadable; give one with --key"
-        ) from None
-    if key is not None:
-        # Who has no key of their own will take the folder's: one that differs is a finding even where the log holds.
-        beside = _reader(folder)(VKEY_PATH)
-        if beside is not None and beside.strip() != format_verifier_key(verifier).encode():
-            raise VerificationError(f"{VKEY_PATH} in the log folder is not the key that was given")
-    return verifier
-
-
-def _entries(read: Read, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool) -> Iterator[Entry]:
-    """Every entry, parsed and taken in by `pairs`; the log holds once this is exhausted."""
-    raw: Iterable[bytes] = verify_entries(read, checkpoint)
-    console = Console(stderr=True)  # where it is no terminal, rich would leave an empty line behind
-    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
-        task = bar.add_task("recomputing the log", total=checkpoint.size)
-        for index, data in enumerate(raw):
-            try:
-                entry = parse_entry(data)
-            except EntryError as error:
-                raise VerificationError(f"entry {index}: {error}") from None
-            pairs.add(index, entry)
-            if index % 1024 == 0:
-                bar.update(task, completed=index)
-            yield entry
-
-
 def _fail(message: str, as_json: bool, **more: object) -> NoReturn:
     if as_json:
         print(json.dumps({"holds": False, "problem": message, **more}))
@@ -244,11 +193,11 @@ def _fail(message: str, as_json: bool, **more: object) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _told(entries: Iterable[tuple[int, Entry]]) -> Iterator[str]:
+def _told(shown: Iterable[tuple[int, Entry]]) -> Iterator[str]:
     """The entries as lines, the day and the rules said only where they change: a table would be cut at 80 columns."""
     day = ""
     rules: tuple[str, ...] = ()
-    for index, entry in entries:
+    for index, entry in shown:
         date, _, clock = _when(entry.at).partition(" ")
         if date != day:
             yield f"{date} (UTC)"

@@ -27,7 +27,7 @@ from residency.signals.peer import ClientAddress
 from residency.storage.routing import choose
 from residency.wiring import address_data, claim_map, strategy_of
 
-__all__ = ["explain"]
+__all__ = ["explain", "instant_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -192,6 +192,11 @@ def _tell_mute(claims: Mapping[str, object], names: ClaimMap, *, verified: bool)
         said = identity({name: value}, names, verified=verified, source="claim")
         if name != names.subject and not said.signals and not said.evidence:
             typer.echo(f"residency explain: --claim {name} as given is neither signal nor evidence", err=True)
+
+
+def instant_of(day: str) -> int:
+    """The instant (microseconds) that `--at` means."""
+    return _instant(day)[0]
 
 
 def _goes(policy: Policy, decision: Decision, pin: Pin | None) -> str | None:

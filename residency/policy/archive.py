@@ -30,6 +30,7 @@ __all__ = [
     "parse_archive",
     "parse_facts",
     "policy_path",
+    "variables",
 ]
 
 _VERSION: Final = 1
@@ -86,7 +87,7 @@ def parse_archive(data: bytes, digest: str, env: Mapping[str, str]) -> Policy:
         file = f"{digest[:12]}/{name}"
         match kind:
             case "deployment":
-                deployment = parse_deployment(content, file, _variables(content, file, env))
+                deployment = parse_deployment(content, file, variables(content, file, env))
             case "law":
                 laws.append(parse_law(content, file, own))
             case "register":
@@ -112,8 +113,11 @@ def _sources(data: bytes) -> list[tuple[str, bytes]]:
     return [(name, text.encode("utf-8", "surrogatepass")) for name, text in pairs]
 
 
-def _variables(data: bytes, file: str, env: Mapping[str, str]) -> Mapping[str, str]:
-    """`env`, and a stand-in for each other variable that decides nothing where it stands."""
+def variables(data: bytes, file: str, env: Mapping[str, str]) -> Mapping[str, str]:
+    """`env`, and a stand-in for each other variable of a deployment file that decides nothing where it stands.
+
+    Enough to decide by the file, and not to connect by it.
+    """
     decisive, indifferent = set[str](), set[str]()
     for path, text in _texts(parse_yaml(data, file).value, ()):
         names = {part.partition("}")[0] for part in text.split("${")[1:]}

@@ -91,8 +91,8 @@ def test_the_bytes_are_compact_json_with_every_key_in_order(entry: Entry) -> Non
 
 def test_the_first_version_of_the_format_is_this() -> None:
     assert format_entry(SAMPLE) == (
-        b'{"act":null,"activity":"POST /v1/people","at":1795000000000000,"decided":null,"detail":null,"effect":"permit","epoch":0,'
-        b'"evidence":[],"facts":null,"finding":["territory:VN:established:network"],"id":"0.1","jurisdictions":["VN"],'
+        b'{"act":null,"activity":"POST /v1/people","at":1795000000000000,"decided":null,"detail":null,'
+        b'"effect":"permit","epoch":0,"evidence":[],"facts":null,"finding":["territory:VN:established:network"],"id":"0.1","jurisdictions":["VN"],'
         b'"kind":"intent","mode":"enforce","note":null,"observed":[],"of":null,"operation":null,"policy":"'
         + b"ab"
         * 32

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.audit.entry import Entry
-from residency.audit.recall import Basis, Beside, Recall, finding_words, parse_finding
-from residency.errors import EntryError
+from residency.audit.recall import Basis, Beside, Recall, Told, finding_words, parse_finding
+from residency.errors import EntryError, VerificationError
 from residency.model import Anchor, AnchorFinding, Finding, Signal, Trust
 from residency.policy.recorded import Recorded
 
@@ -92,8 +92,8 @@ def test_a_decision_on_an_epoch_that_no_entry_named_has_no_facts() -> None:
 
 
 def test_what_a_decision_was_made_on_is_recalled_and_alike_entries_share_it() -> None:
-    recall = Recall({"0.1": {"evidence": "age:at_least_18 identity:phone"}})
-    taken = recall.take(DECISION)
+    recall = Recall({"0.1": Told("ab" * 32, "age:at_least_18 identity:phone")})
+    taken = recall.take(replace(DECISION, detail="ab" * 32))
     assert isinstance(taken, tuple)
     recorded, now = taken
     assert isinstance(recorded, Recorded)
@@ -108,6 +108,13 @@ def test_what_a_decision_was_made_on_is_recalled_and_alike_entries_share_it() ->
     assert isinstance(alike[1], tuple)
     assert alike[0][0] is alike[1][0]
     assert alike[0][0].all_evidence is None
+
+
+def test_a_detail_that_the_entry_does_not_commit_to_is_refused() -> None:
+    recall = Recall({"0.1": Told("ab" * 32, "identity:phone")})
+    for commitment in (None, "cd" * 32):
+        with pytest.raises(VerificationError):
+            recall.take(replace(DECISION, detail=commitment))
 
 
 @pytest.mark.parametrize(

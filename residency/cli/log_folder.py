@@ -1,0 +1,78 @@
+"""A log folder's path in; a reader of its files, its verifier key and its entries, checked as they come, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from residency.audit.checkpoint import Checkpoint, VerifierKey, format_verifier_key, parse_verifier_key
+from residency.audit.entry import Entry
+from residency.audit.entry_reader import EntryReader
+from residency.audit.pairs import Pairs
+from residency.audit.sequencer import VKEY_PATH
+from residency.audit.verify import verify_entries
+from residency.errors import EntryError, VerificationError
+
+__all__ = ["Read", "entries", "reader", "verifier_key"]
+
+Read = Callable[[str], bytes | None]
+"""From a path below the folder to its bytes, None where there is no such file. Raises: VerificationError."""
+
+
+def reader(folder: Path, hint: str = "DIR") -> Read:
+    """A reader of the files below `folder`. Raises: BadParameter, naming `hint`, where it is no folder."""
+    if not folder.is_dir():
+        raise typer.BadParameter("not a folder", param_hint=hint)
+
+    def read(path: str) -> bytes | None:
+        try:
+            return (folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise VerificationError(f"{path} cannot be read (errno {error.errno})") from error
+
+    return read
+
+
+def verifier_key(folder: Path, key: Path | None) -> VerifierKey:
+    """The key in the file `key`, or the one that lies in the folder. Raises: VerificationError, BadParameter."""
+    path = folder / VKEY_PATH if key is None else key
+    try:
+        verifier = parse_verifier_key(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        if key is not None:
+            raise typer.BadParameter("cannot be read", param_hint="--key") from None
+        raise VerificationError(
+            f"{VKEY_PATH} is missing from the log folder, or unreadable; give one with --key"
+        ) from None
+    if key is not None:
+        # Who has no key of their own will take the folder's: one that differs is a finding even where the log holds.
+        beside = reader(folder)(VKEY_PATH)
+        if beside is not None and beside.strip() != format_verifier_key(verifier).encode():
+            raise VerificationError(f"{VKEY_PATH} in the log folder is not the key that was given")
+    return verifier
+
+
+def entries(read: Read, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool, what: str) -> Iterator[Entry]:
+    """Every entry, parsed and taken in by `pairs`; the log holds once this is exhausted. `what` is shown meanwhile.
+
+    Raises: VerificationError.
+    """
+    parse = EntryReader().read
+    console = Console(stderr=True)  # where it is no terminal, rich would leave an empty line behind
+    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
+        task = bar.add_task(what, total=checkpoint.size)
+        for index, data in enumerate(verify_entries(read, checkpoint)):
+            try:
+                entry = parse(data)
+            except EntryError as error:
+                raise VerificationError(f"entry {index}: {error}") from None
+            pairs.add(index, entry)
+            if index % 1024 == 0:
+                bar.update(task, completed=index)
+            yield entry

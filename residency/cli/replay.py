@@ -1,0 +1,225 @@
+"""`residency replay`: an audit folder and a candidate in; what is covered, what is wrong and what would change, out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+from residency.adapters.keys_files import KeysFiles
+from residency.adapters.policy_files import load, read_file
+from residency.audit.checkpoint import Checkpoint
+from residency.audit.pairs import Pairs
+from residency.audit.recall import Beside, Recall
+from residency.audit.verify import read_checkpoint
+from residency.cli.details import evidence_of
+from residency.cli.explain import instant_of
+from residency.cli.log_folder import Read, entries, reader, verifier_key
+from residency.errors import IntegrityError, PolicyError, Unavailable
+from residency.model import FactSet, RuleRef
+from residency.policy.archive import facts_path, parse_archive, parse_facts, policy_path, variables
+from residency.policy.compiler import Policy
+from residency.policy.replay import Replayer
+from residency.policy.tally import Tally
+
+__all__ = ["replay"]
+
+_WORK: Final = "deciding again"
+
+
+def replay(
+    audit: Annotated[
+        Path | None, typer.Option("--audit", help="The audit folder: log/, policies/, facts/.", metavar="DIR")
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="The candidate, a deployment file. Without: only verify.", metavar="NEW"),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Let the candidate decide as on that day, 2026-09-01.", metavar="DATE")
+    ] = None,
+    max_changed: Annotated[
+        str | None,
+        typer.Option("--max-changed", help="The limit, 0.1% or a number of decisions; more exits 1.", metavar="LIMIT"),
+    ] = None,
+    min_coverage: Annotated[
+        str | None,
+        typer.Option("--min-coverage", help="With a limit: less coverage exits 1. Default: 100%.", metavar="SHARE"),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="The log's folder, where not DIR/log.", metavar="DIR")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="The verifier key you were given. Default: log.vkey.", metavar="FILE")
+    ] = None,
+    detail: Annotated[
+        list[str] | None,
+        typer.Option("--detail", help="Regional detail, with --keys: VN=./residency-data/detail-vn.", metavar="P=DIR"),
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="The folder of keys that opens it.", metavar="DIR")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Decide every recorded decision again: verify the log by its own policies, and try a candidate on it.
+
+    Tells coverage first, then who would change and why. Needs the audit folder and nothing else. Exit 0 = holds, 1 =
+    the log does not hold, a record is wrong, or a limit is passed, 2 = wrong use, a bad candidate included.
+
+    Example: residency replay --audit ./residency-data/audit --policy new/social-api.yaml --max-changed 0.1%
+    """
+    if audit is None:
+        _wrong("--audit is needed: the folder that the deployment file names under `audit:`")
+    if policy is None and (at is not None or max_changed is not None):
+        _wrong("--at and --max-changed go with --policy, the candidate")
+    if min_coverage is not None and max_changed is None:
+        _wrong("--min-coverage goes with --max-changed")
+    if (detail is None) != (keys is None):
+        _wrong("--detail and --keys go together")
+    limit = None if max_changed is None else _limit(max_changed)
+    least = Fraction(1) if min_coverage is None else _share(min_coverage, "--min-coverage")
+    read = reader(audit, "--audit")
+    folder = audit / "log" if log is None else log
+    read_log = reader(folder, "--audit" if log is None else "--log")
+    candidate = None if policy is None else _candidate(policy)
+    day = None if at is None else instant_of(at)
+    tally = Tally()
+    archive = _Archive(read, candidate)
+    try:
+        details = evidence_of(detail or (), KeysFiles(keys)) if keys is not None else {}
+        replayer = Replayer(archive.policy, archive.facts, candidate, at=day)
+        checkpoint = read_checkpoint(read_log, verifier_key(folder, key))
+        _count(tally, Recall(details), replayer, read_log, checkpoint, progress=not as_json)
+    except (IntegrityError, Unavailable) as error:
+        _fails(str(error), as_json)
+    problems = [] if limit is None else list(_passed(tally, limit, least))
+    if tally.wrongs:
+        problems.insert(0, f"{tally.wrongs} records are wrong")
+    named = None if candidate is None else f"{candidate.deployment.name}, digest {candidate.digest[:16]}"
+    if as_json:
+        about = {"holds": not problems, "problems": problems, "origin": checkpoint.origin, "entries": checkpoint.size}
+        told = {**about, "candidate": None if candidate is None else candidate.digest, **tally.data()}
+        typer.echo(json.dumps({**told, "unreadable": archive.unreadable}, ensure_ascii=False))
+    else:
+        for line in tally.lines(archive.rules(), candidate=named):
+            typer.echo(line)
+        for digest, why in archive.unreadable.items():
+            typer.echo(f"Archive {digest[:16]}: {why}")
+        for problem in problems:
+            typer.echo(f"Does not hold: {problem}")
+    if problems:
+        raise typer.Exit(1)
+
+
+class _Archive:
+    """What lies beside the log, by digest, each read once."""
+
+    def __init__(self, read: Read, candidate: Policy | None) -> None:
+        self._read = read
+        self._candidate = candidate
+        self._policies: dict[str, Policy] = {}
+        self.unreadable: dict[str, str] = {}
+
+    def policy(self, digest: str) -> Policy | str | None:
+        """As `Replayer` asks."""
+        if self._candidate is not None and digest == self._candidate.digest:
+            return self._candidate  # the digest names its files, wherever they lie
+        data = self._read(policy_path(digest))
+        if data is None:
+            return None
+        try:
+            self._policies[digest] = parse_archive(data, digest, os.environ)
+        except (PolicyError, IntegrityError) as error:
+            self.unreadable[digest] = str(error)
+            return str(error)
+        return self._policies[digest]
+
+    def facts(self, digest: str) -> FactSet | None:
+        """As `Replayer` asks."""
+        data = self._read(facts_path(digest))
+        try:
+            return None if data is None else parse_facts(data, digest)
+        except IntegrityError as error:
+            self.unreadable[digest] = str(error)
+            return None
+
+    def rules(self) -> Mapping[str, RuleRef]:
+        """Every rule of the policies that were read, by its id; the candidate's word for it stands."""
+        policies = [*self._policies.values(), *([self._candidate] if self._candidate is not None else [])]
+        found = {}
+        for policy in policies:
+            for law in policy.laws:
+                for rule in law.rules:
+                    ref = policy.rule(rule.id)
+                    if ref is not None:
+                        found[rule.id] = ref
+        return found
+
+
+def _count(
+    tally: Tally, recall: Recall, replayer: Replayer, read: Read, checkpoint: Checkpoint, *, progress: bool
+) -> None:
+    pairs = Pairs()
+    for index, entry in enumerate(entries(read, checkpoint, pairs, progress=progress, what=_WORK)):
+        taken = recall.take(entry)
+        if isinstance(taken, Beside):
+            tally.beside[taken.value] += 1
+        else:
+            recorded, now = taken
+            tally.add(index, entry.subject, recorded.policy, replayer.replay(recorded, now))
+    pairs.finish()
+
+
+def _passed(tally: Tally, limit: Fraction | int, least: Fraction) -> Iterator[str]:
+    """What speaks against the candidate. Nothing replayed is no proof that nothing changes."""
+    if not tally.replayed:
+        yield "no decision could be replayed"
+    elif tally.coverage < least:
+        yield f"coverage is {float(tally.coverage):.2%}, below {float(least):.2%}"
+    over = tally.changed > limit if isinstance(limit, int) else tally.share > limit
+    if over:
+        told = str(limit) if isinstance(limit, int) else f"{float(limit):.4%}"
+        yield f"{tally.changed} decisions change ({float(tally.share):.4%}), over the limit of {told}"
+
+
+def _candidate(path: Path) -> Policy:
+    try:
+        return load(path, variables(read_file(path), str(path), os.environ))
+    except PolicyError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
+def _limit(text: str) -> Fraction | int:
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    return _share(text, "--max-changed")
+
+
+def _share(text: str, option: str) -> Fraction:
+    try:
+        share = Fraction(text.removesuffix("%")) / 100 if text.endswith("%") else None
+    except (ValueError, ZeroDivisionError):
+        share = None
+    if share is None or not 0 <= share <= 1:
+        _wrong(f"{option} is a share such as 0.1%" + (" or a number of decisions" if "max" in option else ""))
+    return share
+
+
+def _fails(message: str, as_json: bool) -> NoReturn:
+    if as_json:
+        typer.echo(json.dumps({"holds": False, "problems": [message]}, ensure_ascii=False))
+    else:
+        Console(stderr=True).print(f"Does not hold: {message}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _wrong(message: str) -> NoReturn:
+    typer.echo(f"residency replay: {message}", err=True)
+    raise typer.Exit(2)

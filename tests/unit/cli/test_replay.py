@@ -1,0 +1,206 @@
+"""`residency replay`: coverage first, then what is wrong, then what would change; exit codes for CI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from residency.bootstrap import build
+from residency.cli.replay import replay
+from residency.enforcement.acts import Current
+from residency.enforcement.request import Request
+from tests.world import HANOI, HOME, SINGAPORE, handling, write_deployment
+
+DEPLOYMENT = """
+sinks:
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "${SG_URL}"}
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+stores: {people: [sg, vn]}
+audit: {folder: ./audit, detail: {VN: ./detail}}
+keys: {folder: ./keys}
+pins: {url: "memory:"}
+exempt: [GET /healthz]
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+  - {route: "GET /posts", subject: none, data: [content]}
+"""
+CONTENT = """
+  - id: test.content
+    article: art. 5
+    text: Nobody reads this.
+    applies: {anchor: territory, data: [content]}
+    duty: {effect: deny}
+"""
+REQUESTS = [
+    ("GET", "/posts", HANOI), ("GET", "/posts", HANOI), ("GET", "/posts", SINGAPORE), ("POST", "/people", HANOI),
+    ("GET", "/healthz", HANOI), ("GET", "/nowhere", SINGAPORE),
+]  # fmt: skip
+app = typer.Typer()
+app.command()(replay)
+
+
+def run(*args: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def ask(*args: str | Path) -> tuple[int, Any]:
+    code, output = run(*args, "--json")
+    return code, json.loads(output)
+
+
+async def _serve(file: Path) -> None:
+    runtime = build(file, env={"SG_URL": "memory:"})
+    await runtime.start()
+    for method, path, address in REQUESTS:
+        here = runtime.point.admit(Request(method, path, path.encode(), (), (address, 50_000)))
+        if isinstance(here, Current) and here.activity.store is not None:
+            with handling(here):
+                await here.identify("an", {"verified_by": "phone"}, verified=True)
+                await here.store("people").put("k", b"v")
+    await runtime.aclose()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which one deployment has served."""
+    folder = tmp_path_factory.mktemp("served")
+    asyncio.run(_serve(write_deployment(folder, DEPLOYMENT, (HOME,))))
+    return folder
+
+
+@pytest.fixture
+def audit(served: Path, tmp_path: Path) -> Path:
+    """A copy of its audit folder alone: no policy files, no sinks, no keys."""
+    return Path(shutil.copytree(served / "audit", tmp_path / "audit"))
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Path:
+    """A deployment with one rule more."""
+    (tmp_path / "new").mkdir()
+    return write_deployment(tmp_path / "new", DEPLOYMENT, (HOME, CONTENT))
+
+
+def test_a_log_is_verified_by_the_policies_beside_it_and_by_nothing_else(audit: Path) -> None:
+    code, told = ask("--audit", audit)
+    assert code == 0
+    assert told["coverage"]["decisions"] == told["coverage"]["replayed"] == 6
+    assert told["verified"] == {"as_recorded": 6, "wrong": 0, "first": []}
+    assert told["coverage"]["not_decisions"] == {
+        "entries of the system": 1, "outcomes of acts": 1, "requests to exempt routes": 1
+    }  # fmt: skip
+
+
+def test_under_its_own_policy_nothing_changes(served: Path, audit: Path) -> None:
+    code, told = ask("--audit", audit, "--policy", served / "test.yaml", "--max-changed", "0%")
+    assert (code, told["changed"]["decisions"], told["cited_otherwise"]) == (0, 0, 0)
+
+
+def test_a_changed_rule_flips_exactly_the_decisions_it_is_about_and_is_named(audit: Path, candidate: Path) -> None:
+    code, told = ask("--audit", audit, "--policy", candidate)
+    assert code == 0
+    changed = told["changed"]
+    assert (changed["decisions"], changed["share"]) == (2, pytest.approx(2 / 6))
+    assert changed["by_activity"] == {"GET /posts": 2}
+    assert changed["by_rule"] == {"test.content": {"decides": 2, "no_longer": 0}}
+    [group] = changed["changes"]
+    assert (group["before"]["effect"], group["after"]["effect"], group["after"]["reason"]) == (
+        "permit", "deny", "law_forbids"
+    )  # fmt: skip
+
+
+def test_coverage_is_told_before_what_changes(audit: Path, candidate: Path) -> None:
+    code, output = run("--audit", audit, "--policy", candidate)
+    assert code == 0
+    assert output.startswith("Coverage: 6 of 6 (100.00%) recorded decisions")
+    assert output.index("Coverage") < output.index("Verified") < output.index("Changed") < output.index("By rule")
+    assert "test.content: decides in 2 [Test law art. 5]" in output
+    assert "GET /posts: permit -> deny (law_forbids)" in output
+
+
+@pytest.mark.parametrize(("limit", "code"), [("0.1%", 1), ("1", 1), ("2", 0), ("33%", 1), ("34%", 0), ("100%", 0)])
+def test_more_changes_than_the_limit_exit_1(audit: Path, candidate: Path, limit: str, code: int) -> None:
+    assert run("--audit", audit, "--policy", candidate, "--max-changed", limit)[0] == code
+
+
+def test_a_missing_policy_is_counted_and_no_limit_is_kept_by_what_nobody_replayed(audit: Path, candidate: Path) -> None:
+    shutil.rmtree(audit / "policies")
+    code, told = ask("--audit", audit, "--policy", candidate)
+    assert code == 0
+    assert told["coverage"]["not_replayed"] == {"policy_missing": 6}
+    assert told["coverage"]["share"] == 0
+    code, told = ask("--audit", audit, "--policy", candidate, "--max-changed", "50%")
+    assert (code, told["problems"]) == (1, ["no decision could be replayed"])
+
+
+def test_less_coverage_than_asked_for_exits_1(audit: Path, served: Path, candidate: Path) -> None:
+    text = candidate.read_text().replace("exempt: [GET /healthz]", "exempt: [GET /healthz, GET /docs]")
+    candidate.write_text(text)
+    args = ("--audit", audit, "--policy", candidate, "--max-changed", "100%")
+    code, told = ask(*args)
+    assert code == 1
+    assert told["coverage"]["not_replayed"] == {"route_not_recorded": 1}
+    assert run(*args, "--min-coverage", "80%")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["policies", "facts"])
+def test_an_archive_that_was_changed_is_not_what_decisions_are_held_to(audit: Path, name: str) -> None:
+    [file] = (audit / name).iterdir()
+    file.write_bytes(file.read_bytes().replace(b'"v":1', b'"v": 1'))
+    if name == "policies":  # its texts are what the digest is over
+        file.write_bytes(file.read_bytes().replace(b"[personal]", b"[content]", 1))
+    code, told = ask("--audit", audit)
+    assert code == 0
+    assert told["coverage"]["replayed"] == 0
+    assert len(told["unreadable"]) == 1
+
+
+def test_an_entry_that_was_changed_is_found(audit: Path) -> None:
+    for bundle in (audit / "log" / "tile" / "entries").rglob("*"):
+        if bundle.is_file():
+            bundle.write_bytes(bundle.read_bytes().replace(b'"effect":"deny"', b'"effect":"hold"', 1))
+    code, told = ask("--audit", audit)
+    assert (code, told["holds"]) == (1, False)
+    assert "entry" in told["problems"][0]
+
+
+def test_regional_detail_tells_the_evidence_that_entries_do_not(audit: Path, served: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    phone = CONTENT.replace("[content]", "[personal]").replace("{effect: deny}", '{require: [["identity:phone"]]}')
+    candidate = write_deployment(tmp_path / "new", DEPLOYMENT, (HOME, phone))
+    code, told = ask("--audit", audit, "--policy", candidate)
+    assert told["coverage"]["not_replayed"] == {"evidence_not_recorded": 2}
+    assert told["coverage"]["unrecorded_evidence"] == ["identity:phone"]
+    detail = ("--detail", f"VN={served / 'detail'}", "--keys", served / "keys")
+    code, told = ask("--audit", audit, "--policy", candidate, *detail)
+    assert (code, told["coverage"]["not_replayed"]) == (0, {})
+    assert told["changed"]["changes"][0]["what"] == ["duty", "rules"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [], ["--audit", "nowhere"], ["--audit", ".", "--max-changed", "1%"], ["--audit", ".", "--at", "2026-09-01"],
+        ["--audit", ".", "--policy", "x.yaml", "--max-changed", "some"],
+        ["--audit", ".", "--policy", "x.yaml", "--max-changed", "101%"],
+        ["--audit", ".", "--policy", "x.yaml", "--min-coverage", "1%"], ["--audit", ".", "--keys", "."],
+    ],
+)  # fmt: skip
+def test_wrong_use_exits_2(args: list[str]) -> None:
+    assert run(*args)[0] == 2
+
+
+def test_a_candidate_that_does_not_hold_exits_2_with_its_lines(audit: Path, candidate: Path) -> None:
+    candidate.write_text(candidate.read_text().replace("mode: enforce", "mode: enforced"))
+    code, output = run("--audit", audit, "--policy", candidate)
+    assert code == 2
+    assert "test.yaml:5:" in output
