@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from residency.errors import PolicyError, Problem
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, RuleDoc
 from residency.policy.problems import nearest
-from residency.policy.tables import MAX_CELLS, cells
+from residency.policy.rulebook import Rulebook
+from residency.policy.tables import MAX_CELLS, named, predicates
 
 __all__ = ["choose_laws", "select_laws", "validate"]
 
@@ -47,12 +48,8 @@ def select_laws(deployment: DeploymentDoc, laws: Sequence[LawDoc]) -> tuple[LawD
     return tuple(by_name[name] for name in choose_laws(deployment, by_name))
 
 
-def validate(deployment: DeploymentDoc, laws: Sequence[LawDoc], registers: Sequence[RegisterDoc]) -> None:
-    """Check what only shows where documents meet.
-
-    Raises:
-        PolicyError: with all problems.
-    """
+def validate(deployment: DeploymentDoc, laws: Sequence[LawDoc], registers: Sequence[RegisterDoc]) -> list[Problem]:
+    """All problems that only show where documents meet; `laws` have their overlays worked in."""
     rules: dict[str, tuple[LawDoc, RuleDoc]] = {}
     problems: list[Problem] = []
     for law in laws:
@@ -65,18 +62,63 @@ def validate(deployment: DeploymentDoc, laws: Sequence[LawDoc], registers: Seque
             else:
                 rules[rule.id] = (law, rule)
     problems += _overrides(rules)
-    for rule_id in deployment.modes:
+    for rule_id in dict.fromkeys((*deployment.modes, *deployment.modes_from)):
         if rule_id not in rules:
-            message = f"unknown rule `{rule_id}`{nearest(rule_id, rules)}"
-            problems.append(deployment.source.problem(("modes", rule_id), message))
+            problems.append(deployment.source.problem(("modes", rule_id), _unknown("rule", rule_id, rules)))
+    problems += _readings(deployment, laws)
+    problems += _digests(deployment, laws)
     for register in registers:
-        for index, order in enumerate(register.stop_orders):
-            if order.sink != "*" and order.sink not in deployment.sinks:
-                message = f"unknown sink `{order.sink}`{nearest(order.sink, deployment.sinks)}"
-                problems.append(register.source.problem(("stop_orders", index, "sink"), message))
-    problems += _cells(deployment, laws)
-    if problems:
-        raise PolicyError(tuple(problems))
+        problems += _register(register, deployment, rules)
+    if not problems:
+        problems += _cells(deployment, tuple(laws))
+    return problems
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> str:
+    return f"unknown {what} `{name}`{nearest(name, known)}"
+
+
+def _readings(deployment: DeploymentDoc, laws: Sequence[LawDoc]) -> Iterator[Problem]:
+    questions: dict[str, set[str]] = {}
+    for law in laws:
+        for question, reading in law.readings.items():
+            questions.setdefault(question, set(reading.options)).intersection_update(reading.options)
+    for question, answer in deployment.readings.items():
+        if question not in questions:
+            yield deployment.source.problem(("readings", question), _unknown("reading", question, questions))
+        elif answer not in questions[question]:
+            message = _unknown("answer", answer, questions[question])
+            yield deployment.source.problem(("readings", question), f"{question}: {message}")
+
+
+def _digests(deployment: DeploymentDoc, laws: Sequence[LawDoc]) -> Iterator[Problem]:
+    found = {law.name: law.sha256 for law in laws}
+    for name, digest in deployment.law_digests.items():
+        if name not in found:
+            yield deployment.source.problem(("law_digests", name), _unknown("law", name, found))
+        elif found[name] != digest:
+            message = f"law `{name}` is not the file that is pinned here: its SHA-256 is {found[name] or 'not known'}"
+            yield deployment.source.problem(("law_digests", name), message)
+
+
+def _register(register: RegisterDoc, deployment: DeploymentDoc, rules: Collection[str]) -> Iterator[Problem]:
+    activities = {activity.name for activity in deployment.activities}
+    for index, order in enumerate(register.stop_orders):
+        if order.sink != "*" and order.sink not in deployment.sinks:
+            message = _unknown("sink", order.sink, deployment.sinks)
+            yield register.source.problem(("stop_orders", index, "sink"), message)
+    for index, filing in enumerate(register.filings):
+        for name in sorted((filing.sinks or frozenset()) - set(deployment.sinks)):
+            yield register.source.problem(("filings", index, "sinks"), _unknown("sink", name, deployment.sinks))
+    for index, exemption in enumerate(register.exemptions):
+        for key, what, names, known in (
+            ("rules", "rule", exemption.rules, rules),
+            ("activities", "activity", exemption.activities or frozenset(), activities),
+            ("sinks", "sink", exemption.sinks or frozenset(), deployment.sinks),
+        ):
+            for name in sorted(names):
+                if name not in known:
+                    yield register.source.problem(("exemptions", index, key), _unknown(what, name, known))
 
 
 def _overrides(rules: dict[str, tuple[LawDoc, RuleDoc]]) -> list[Problem]:
@@ -110,13 +152,20 @@ def _reaches(start: str, goal: str, rules: dict[str, tuple[LawDoc, RuleDoc]]) ->
     return False
 
 
-def _cells(deployment: DeploymentDoc, laws: Sequence[LawDoc]) -> list[Problem]:
-    problems = []
+def _cells(deployment: DeploymentDoc, laws: tuple[LawDoc, ...]) -> Iterator[Problem]:
+    """Tables that are too large to go through, by activity and law."""
+    # A law that stays under the cap with all its rules does so in every activity: most need no closer look.
+    large = [law for law in laws if 1 << len(predicates(law.rules)) > MAX_CELLS]
+    if not large:
+        return
+    book = Rulebook(deployment, tuple(large))
     for index, activity in enumerate(deployment.activities):
-        counts = cells(activity, laws, deployment.operator)
-        total = sum(counts.values())
-        if total > MAX_CELLS:
-            largest = ", ".join(sorted(counts, key=lambda name: (-counts[name], name))[:5])
-            message = f"activity `{activity.name}` needs {total} table cells, over the cap of {MAX_CELLS}: {largest} …"
-            problems.append(deployment.source.problem(("activities", index), message))
-    return problems
+        concerning = book.concerning(activity) & book.data(activity)
+        for law in large:
+            asked = predicates(rule for rule in law.rules if concerning >> book.numbers[rule.id] & 1)
+            if (count := 1 << len(asked)) > MAX_CELLS:
+                message = (
+                    f"activity `{activity.name}`: law `{law.name}` would need {count} table cells, over the cap of "
+                    f"{MAX_CELLS}: it tests {', '.join(named(p) for p in asked)}"
+                )
+                yield deployment.source.problem(("activities", index), message)

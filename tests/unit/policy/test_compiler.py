@@ -216,11 +216,20 @@ def test_an_override_that_cannot_be_meant_is_a_problem(
         with_rules(policy, **overrides)
 
 
-def test_too_many_cells_are_a_problem_that_names_the_laws(policy: Policy) -> None:
-    base = next(law for law in policy.laws if law.name == "vn/personal-data-91-2025")
-    many = [
-        replace(base, name=f"vn/l{n}", rules=tuple(replace(r, id=f"l{n}.{i}") for i, r in enumerate(base.rules)))
-        for n in range(300)
-    ]
-    with pytest.raises(PolicyError, match=r"needs 4800 table cells, over the cap of 4096: vn/l"):
-        compile_policy(policy.deployment, many, [], "d")
+def _lifted_by(policy: Policy, tokens: int) -> Policy:
+    """The policy with one law more, whose one article stands once for each of so many `unless`."""
+    base = next(law for law in policy.laws if law.name == "vn/decree-333-2026")
+    rule = next(r for r in base.rules if r.id == "vn.d333.19.2")
+    rules = tuple(replace(rule, id=f"l.{n}", unless=frozenset({f"age:band_{n}"})) for n in range(tokens))
+    return compile_policy(policy.deployment, (*policy.laws, replace(base, name="vn/l", rules=rules)), [], "d")
+
+
+def test_too_many_cells_are_a_problem_that_names_what_is_tested(policy: Policy) -> None:
+    assert _lifted_by(policy, 11).rule("l.10") is not None  # with the one anchor, 12 predicates: 4,096 cells
+    with pytest.raises(PolicyError) as caught:
+        _lifted_by(policy, 12)
+    first = caught.value.problems[0]
+    assert "activity `POST /v1/people`: law `vn/l` would need 8192 table cells, over the cap of 4096" in first.message
+    assert "it tests territory, unless age:band_0, unless age:band_1, unless age:band_10," in first.message
+    # Posts have data that the article is not about: only the activities that meet it are named.
+    assert len(caught.value.problems) == 4

@@ -1,0 +1,168 @@
+"""Parsed documents in; what of a policy depends on neither time nor facts nor person, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from residency.model import Activity, Calendar, FactSet, RuleRef, Sink, Term, deadline
+from residency.policy.duties import Duties
+from residency.policy.parsed import DeploymentDoc, LawDoc, RuleDoc
+from residency.policy.rulebook import Rulebook
+from residency.policy.tokens import Tokens
+
+__all__ = ["Compiled", "Row", "Running", "reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One activity, as far as neither person nor time count. `rules` pass all its tests but those on `data`.
+
+    `purpose` is the token of the consent to its purpose, `tokens` what it proves by itself.
+    """
+
+    number: int
+    activity: Activity
+    rules: int
+    data: int
+    tokens: int
+    purpose: str
+    sinks: tuple[tuple[Sink, int, int], ...]
+    """(sink, the rules about it, the tokens that it gives)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A term that clauses lean on: its token's bit, what starts it, and how long it is, by each calendar that counts."""
+
+    token: str
+    bit: int
+    event: str
+    place: str
+    terms: frozenset[tuple[Term, Calendar]]
+
+    def ends(self, facts: FactSet) -> tuple[int | None, int | None]:
+        """(when it started, when it has run out), in microseconds; None where its event has not happened.
+
+        Where laws of one place count by several calendars the first end counts.
+        """
+        began = facts.event(self.event, self.place)
+        if began is None:
+            return None, None
+        return began, min(deadline(began, term, calendar) for term, calendar in self.terms)
+
+
+class Compiled:
+    """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
+
+    __slots__ = (
+        "_lifting", "_rows", "_sinks", "_unless", "book", "deployment", "digest", "duties", "edges", "refs", "running",
+        "tokens",
+    )  # fmt: skip
+
+    def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str) -> None:
+        self.deployment: Final = deployment
+        self.digest: Final = digest
+        self.book: Final = Rulebook(deployment, laws)
+        self.tokens: Final = Tokens((rule for _, rule in self.book.rules), self.book.coverage)
+        self.duties: Final = Duties((rule for _, rule in self.book.rules), self.tokens)
+        self.refs: Final = tuple(reference(law, rule, deployment.mode_of(rule, 0)) for law, rule in self.book.rules)
+        self.edges: Final = frozenset(edge for edge in _edges(self.book) if edge is not None)
+        self.running: Final = () if deployment.strict_clocks else tuple(_running(self.book, self.tokens))
+        self._unless = tuple((self.tokens.bits((token,)), bits) for token, bits in self.book.unless.items())
+        self._lifting = sum(bit for bit, _ in self._unless)
+        sinks = {name: doc.sink for name, doc in deployment.sinks.items()}
+        self._sinks = {
+            name: (sink, self.book.about(sink), self.tokens.bits(sink.tokens)) for name, sink in sinks.items()
+        }
+        self._rows = [self.row_of(number, activity) for number, activity in enumerate(deployment.activities, start=1)]
+
+    def lifted(self, given: int) -> int:
+        """The rules that do not speak because one of these tokens is given (`unless`)."""
+        found = 0
+        if given & self._lifting:
+            for token, bits in self._unless:
+                if given & token:
+                    found |= bits
+        return found
+
+    def row(self, number: int) -> Row:
+        """The row of the deployment's activity of that number, from 1."""
+        return self._rows[number - 1]
+
+    def row_of(self, number: int, activity: Activity) -> Row:
+        """The row of any activity."""
+        names = () if activity.store is None else self.deployment.stores.get(activity.store, ())
+        return Row(
+            number,
+            activity,
+            self.book.concerning(activity) & self.book.there,
+            self.book.data(activity),
+            self.tokens.bits(activity.tokens),
+            f"consent:{activity.purpose}" if activity.purpose is not None else "",
+            tuple(self._sinks[name] for name in names),
+        )
+
+    def boundaries(self, facts: FactSet) -> tuple[int, ...]:
+        """The instants (microseconds) at which a decision under these facts may change, in order."""
+        edges: set[int | None] = set(self.edges)
+        for filing in facts.filings:
+            edges |= {filing.date, filing.expires, *(date for date, _ in filing.changes)}
+        for stop in facts.stop_orders:
+            edges |= {stop.since, stop.lifted}
+        for exemption in facts.exemptions:
+            edges |= {exemption.start, exemption.end}
+        for trigger, calendar in self.book.triggers:
+            for began, lifted in trigger_spans(trigger.order, trigger.after, calendar, facts):
+                edges |= {began, lifted}
+        for running in self.running:
+            edges |= set(running.ends(facts))
+        return tuple(sorted(edge for edge in edges if edge is not None))
+
+
+def trigger_spans(
+    kind: str, after: Term | None, calendar: Calendar, facts: FactSet
+) -> Iterator[tuple[int, int | None]]:
+    """From when until when (microseconds, None = open) orders of a kind put rules in force."""
+    for order in facts.orders:
+        if order.kind == kind:
+            yield order.date if after is None else deadline(order.date, after, calendar), order.lifted
+
+
+def reference(law: LawDoc, rule: RuleDoc, mode: str) -> RuleRef:
+    """How a rule is cited while its mode is `mode`."""
+    return RuleRef(
+        id=rule.id,
+        jurisdiction=law.jurisdiction,
+        instrument=law.instrument,
+        article=rule.article,
+        source=rule.source,
+        confidence=rule.confidence,
+        mode=mode,
+        text=rule.text,
+        text_vi=rule.text_vi,
+        link=rule.link,
+        fine=rule.fine,
+    )
+
+
+def _edges(book: Rulebook) -> Iterator[int | None]:
+    for law_span, rule_span, _ in book.spans:
+        yield from (law_span.start, law_span.end, rule_span.start, rule_span.end)
+    for transitions, _ in book.transitions:
+        yield from (transition.until for transition in transitions)
+    for number in book.dated:
+        rule = book.rules[number][1]
+        for at, _ in (*rule.mode_from, *book.deployment.modes_from.get(rule.id, ())):
+            yield at
+
+
+def _running(book: Rulebook, tokens: Tokens) -> Iterator[Running]:
+    terms: dict[tuple[str, str, str], set[tuple[Term, Calendar]]] = {}
+    for law, rule in book.rules:
+        for grace in rule.graces:
+            terms.setdefault((grace.token, grace.event, law.jurisdiction), set()).add((grace.term, law.calendar))
+    for (token, event, place), by in sorted(terms.items()):
+        if bit := tokens.bits((token,)):
+            yield Running(token, bit, event, place, frozenset(by))

@@ -1,0 +1,357 @@
+"""Facts and the times that count in; what holds of a policy between two boundaries, and its decisions, out.
+
+Nothing that a slice answers changes while it lasts: rules in force, modes, filings, orders, exemptions, running terms.
+So its answers are remembered without regard to time. Of a question three things count (the coverage that the finding
+comes to, the activity, the tokens given), packed into one integer; the rest of a decision is copied from the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import compress, count
+from typing import Final
+
+from residency.model import (
+    NEUTRAL,
+    Activity,
+    Clock,
+    Decision,
+    Duty,
+    Effect,
+    FactSet,
+    Finding,
+    Operator,
+    Reason,
+    RuleRef,
+    Sink,
+    SinkVerdict,
+)
+from residency.model.place import within
+from residency.policy.compiled import Compiled, Row, reference, trigger_spans
+from residency.policy.parsed import Span, Transition
+from residency.policy.verdict import Given, Outcome, Place, combined, judge, order
+
+__all__ = ["Covering", "Slice", "Times"]
+
+_BOUND: Final = 65_536
+_BINARY: Final = bytes.maketrans(b"01", b"\x00\x01")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The times (microseconds) that rules are read at by their clocks; `collected` None = not known."""
+
+    now: int
+    requested: int
+    collected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """What a finding comes to in one slice: the rules of the laws that cover the person, and `known:` tokens."""
+
+    number: int
+    rules: int
+    tokens: int
+    jurisdictions: tuple[str, ...]
+    presumed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ruling:
+    """A decision, all but what it copies from its question."""
+
+    effect: Effect
+    reason: Reason | None
+    duty: Duty
+    sinks: tuple[SinkVerdict, ...]
+    rules: tuple[RuleRef, ...]
+    observed: tuple[RuleRef, ...]
+    evidence: frozenset[str]
+    unmet: tuple[frozenset[str], ...]
+    outranked: tuple[RuleRef, ...]
+    exempted: tuple[RuleRef, ...]
+    exemptions: tuple[str, ...]
+    clocks: tuple[Clock, ...]
+
+
+class Slice:
+    """Everything that holds between two boundaries under one set of facts."""
+
+    __slots__ = (
+        "_asked", "_cited", "_clocks", "_compiled", "_coverings", "_enforced", "_exemptions", "_filed", "_numbers",
+        "_plain", "_present", "_refs", "_rows", "_rulings", "_running", "_stopped", "_times", "_where", "facts",
+    )  # fmt: skip
+
+    def __init__(self, compiled: Compiled, facts: FactSet, times: Times) -> None:
+        book, tokens, now = compiled.book, compiled.tokens, times.now
+        self.facts: Final = facts
+        self._compiled = compiled
+        self._times = times
+        self._refs = list(compiled.refs)
+        modes = dict(book.modes)
+        for number in book.dated:
+            law, rule = book.rules[number]
+            mode = compiled.deployment.mode_of(rule, now)
+            self._refs[number] = reference(law, rule, mode)
+            modes[mode] = modes.get(mode, 0) | 1 << number
+        self._enforced = modes.get("enforce", 0)
+        self._present = self._in_force() & self._triggered() & book.there & ~modes.get("off", 0)
+        self._asked = book.asked(self._present)
+        self._plain = book.coverage.plain(self._asked)
+        self._where = tuple((place, book.coverage.of_place(place) & self._asked) for place in book.coverage.places)
+        self._filed = tokens.filed(facts, now)
+        self._stopped = facts.stopped(now)
+        self._exemptions = tuple(
+            (e.number, bits, e.activities, e.sinks)
+            for e in sorted(facts.exemptions, key=lambda e: e.number)
+            if e.holds(now) and (bits := book.named(e.rules))
+        )
+        self._clocks = dict(self._standing())
+        self._running = sum(self._clocks)
+        self._rows: dict[int, int] = {}
+        self._coverings: dict[tuple[int, int, int], Covering] = {}
+        self._numbers = count(1)
+        self._rulings: dict[int, _Ruling] = {}
+        self._cited: dict[int, tuple[RuleRef, ...]] = {}
+
+    def reference(self, number: int) -> RuleRef:
+        """How the rule of that number is cited now."""
+        return self._refs[number]
+
+    def covering(self, finding: Finding) -> Covering:
+        """What a finding comes to here."""
+        book = self._compiled.book
+        found = book.coverage.of(finding)
+        key = found.bits & self._asked, found.presumed & self._plain, found.known & self._compiled.tokens.known
+        covering = self._coverings.get(key)
+        if covering is None:
+            bits, presumed, known = key
+            if len(self._coverings) >= _BOUND:
+                self._coverings = {}
+            # Numbers are never given twice, not even when two threads meet here: what is known by them stays right.
+            covering = self._coverings[key] = Covering(
+                next(self._numbers),
+                book.person(bits),
+                self._compiled.tokens.found(known),
+                tuple(place for place, tests in self._where if bits & tests),
+                tuple(sorted(f"{place}:{anchor.value}" for place, anchor in book.coverage.named(presumed))),
+            )
+        return covering
+
+    def decide(self, row: Row, covering: Covering, finding: Finding, evidence: frozenset[str]) -> Decision:
+        """The decision on an activity. Rows of number 0 are not of the deployment's own, and not remembered."""
+        compiled = self._compiled
+        tokens = compiled.tokens
+        given = tokens.said(evidence, row.purpose) | covering.tokens | row.tokens | self._filed
+        if row.number:
+            key = (covering.number * (len(compiled.deployment.activities) + 1) + row.number) << tokens.width | given
+            ruling = self._rulings.get(key)
+            if ruling is None:
+                if len(self._rulings) >= _BOUND:
+                    self._rulings = {}
+                ruling = self._rulings[key] = self._rule(row, covering, given)
+        else:
+            ruling = self._rule(row, covering, given)
+        return Decision(
+            row.activity,
+            ruling.effect,
+            compiled.deployment.mode,
+            ruling.reason,
+            ruling.duty,
+            ruling.sinks,
+            ruling.rules,
+            ruling.observed,
+            covering.jurisdictions,
+            covering.presumed,
+            finding,
+            ruling.evidence,
+            compiled.digest,
+            self.facts.epoch,
+            ruling.unmet,
+            ruling.outranked,
+            ruling.exempted,
+            ruling.exemptions,
+            ruling.clocks,
+        )
+
+    def unclassified(self, covering: Covering, finding: Finding, evidence: frozenset[str]) -> Decision:
+        """The decision on a route that no activity names."""
+        compiled = self._compiled
+        permitted = compiled.deployment.unclassified == "permit"
+        given = compiled.tokens.said(evidence, "") | covering.tokens | self._filed
+        return Decision(
+            activity=None,
+            effect=Effect.PERMIT if permitted else Effect.DENY,
+            mode=compiled.deployment.mode,
+            reason=None if permitted else Reason.UNCLASSIFIED_ROUTE,
+            duty=NEUTRAL,
+            sinks=(),
+            rules=(),
+            observed=(),
+            jurisdictions=covering.jurisdictions,
+            presumed=covering.presumed,
+            finding=finding,
+            evidence=compiled.tokens.told(given, ""),
+            policy=compiled.digest,
+            epoch=self.facts.epoch,
+        )
+
+    # -- one ruling --------------------------------------------------------------------------------------------------
+
+    def _rule(self, row: Row, covering: Covering, given: int) -> _Ruling:
+        compiled, name = self._compiled, row.activity.name
+        book, duties = compiled.book, compiled.duties
+        applying = self._speaking(row) & covering.rules & ~compiled.lifted(given)
+        general, rest = applying & book.general, applying & ~book.general
+        exempting = [(e[0], e[1], e[3]) for e in self._exemptions if e[2] is None or name in e[2]]
+        everywhere = _all(bits for _, bits, sinks in exempting if sinks is None)
+        binding = general & self._enforced & ~everywhere
+        removed = book.removed(binding)
+        standing = binding & ~removed
+        outcome = judge(duties, standing, Given(given, self._running), standing)
+        seen, outranked, exempted = general, binding & removed, 0
+        places: list[tuple[Sink, Outcome, tuple[str, ...]]] = []
+        for sink, about, shown in row.sinks:
+            shown |= given | compiled.tokens.filed(self.facts, self._times.now, sink.name)
+            here = rest & about & ~compiled.lifted(shown)
+            seen |= here
+            # What an exemption lifts for this sink alone still binds the activity, and the other sinks.
+            could = (general | here) & ~everywhere
+            lifting = [(n, bits) for n, bits, sinks in exempting if sinks is not None and sink.name in sinks]
+            lifted = could & _all(bits for _, bits in lifting)
+            exempted |= lifted
+            mine, more = binding & ~lifted, here & could & self._enforced & ~lifted
+            gone = removed if mine == binding else book.removed(mine)
+            outranked |= mine & gone
+            mine &= ~gone
+            gone |= book.removed(more)
+            outranked |= more & gone
+            more &= ~gone
+            place = Place(sink, row.activity.operation, self._is_stopped(sink, covering.jurisdictions))
+            verdict = judge(duties, mine | more, Given(shown, self._running), more, place)
+            places.append((sink, verdict, _numbers((n for n, bits in lifting if bits & could))))
+        ordered = [places[at] for at in order([(sink, verdict) for sink, verdict, _ in places])]
+        sinks = tuple(
+            SinkVerdict(sink, v.effect, v.reason, self._cite(v.rules), v.unmet, self._lean(v.leaning), numbers)
+            for sink, v, numbers in ordered
+        )
+        rules, effect, reason, unmet = self._cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
+        if (refused := combined(outcome, [verdict for _, verdict, _ in ordered])) is not None:
+            effect, reason = refused
+            rules = tuple(dict.fromkeys(ref for verdict in sinks for ref in verdict.rules))
+            unmet = tuple(sorted({clause for verdict in sinks for clause in verdict.unmet}, key=sorted))
+        return _Ruling(
+            effect,
+            reason,
+            duties.duty(standing),
+            sinks,
+            rules,
+            self._cite(seen & ~self._enforced & ~everywhere, mixed=True),
+            compiled.tokens.told(given, row.purpose),
+            unmet,
+            self._cite(outranked, mixed=True),
+            self._cite(exempted | seen & everywhere, mixed=True),
+            _numbers(number for number, bits, sinks in exempting if sinks is None and bits & seen),
+            self._lean(outcome.leaning),
+        )
+
+    def _speaking(self, row: Row) -> int:
+        """The rules that concern an activity here."""
+        rules = self._rows.get(row.number) if row.number else None
+        if rules is None:
+            book, operator = self._compiled.book, self._compiled.deployment.operator
+            rules = self._present & row.rules & (row.data | book.escalated(row.activity, self.facts.escalated))
+            for (transitions, clock), bits in book.transitions.items():
+                waiting = [t.until for t in transitions if _spares(t, row.activity, operator)]
+                if waiting and self._at(clock) < max(waiting):
+                    rules &= ~bits
+            if row.number:
+                self._rows[row.number] = rules
+        return rules
+
+    def _is_stopped(self, sink: Sink, jurisdictions: tuple[str, ...]) -> bool:
+        if "*" in self._stopped and any(not within(sink.place, place) for place in jurisdictions):
+            return True
+        return sink.name in self._stopped
+
+    def _cite(self, rules: int, *, mixed: bool = False) -> tuple[RuleRef, ...]:
+        """The citations of rules: those about the activity first, or `mixed` in the order of the laws."""
+        if not rules:
+            return ()
+        general = rules & self._compiled.book.general
+        if not mixed and general and general != rules:
+            return self._cite(general) + self._cite(rules ^ general)
+        cited = self._cited.get(rules)
+        if cited is None:
+            if len(self._cited) >= _BOUND:
+                self._cited = {}
+            marks = bin(rules)[:1:-1].encode().translate(_BINARY)
+            cited = self._cited[rules] = tuple(compress(self._refs, marks))
+        return cited
+
+    def _lean(self, clocks: int) -> tuple[Clock, ...]:
+        return tuple(clock for bit, clock in self._clocks.items() if bit & clocks) if clocks else ()
+
+    # -- what holds now ----------------------------------------------------------------------------------------------
+
+    def _at(self, clock: str) -> int:
+        """The time that a clock shows; that of the evaluation where nobody knows when the data was collected."""
+        times = self._times
+        at = times.now if clock == "evaluation" else times.requested if clock == "request" else times.collected
+        return times.now if at is None else at
+
+    def _in_force(self) -> int:
+        unknown = self._times.collected is None
+        found = 0
+        for (law, rule, clock), bits in self._compiled.book.spans.items():
+            at = self._at(clock)
+            # The data may be of any time until now: a rule that has begun may be about it, even where it has ended.
+            since = clock == "collection" and unknown
+            if _begun(law, at) and _begun(rule, at) if since else law.holds(at) and rule.holds(at):
+                found |= bits
+        return found
+
+    def _triggered(self) -> int:
+        waiting = found = 0
+        now = self._times.now
+        for (trigger, calendar), bits in self._compiled.book.triggers.items():
+            waiting |= bits
+            spans = trigger_spans(trigger.order, trigger.after, calendar, self.facts)
+            if any(began <= now and (lifted is None or now < lifted) for began, lifted in spans):
+                found |= bits
+        return found | ~waiting
+
+    def _standing(self) -> Iterator[tuple[int, Clock]]:
+        """The terms that have not run out, by the bits of their tokens."""
+        now = self._times.now
+        for running in self._compiled.running:
+            began, ends = running.ends(self.facts)
+            if began is None or now < began:
+                yield running.bit, Clock(running.token, running.event, running.place, None)
+            elif ends is not None and now < ends:
+                yield running.bit, Clock(running.token, running.event, running.place, ends)
+
+
+def _begun(span: Span, now: int) -> bool:
+    return span.start is None or span.start <= now
+
+
+def _spares(transition: Transition, activity: Activity, operator: Operator) -> bool:
+    """Whether the time that a rule leaves is left to this activity and operator."""
+    since = activity.since
+    if transition.in_use_before is not None and (since is None or since >= transition.in_use_before):
+        return False
+    return transition.sectors is None or not transition.sectors.isdisjoint(operator.sectors)
+
+
+def _all(each: Iterable[int]) -> int:
+    found = 0
+    for bits in each:
+        found |= bits
+    return found
+
+
+def _numbers(numbers: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(numbers))
