@@ -1,21 +1,22 @@
 """Entries of the log in, in its order; the decisions they tell of, ready to be decided again, out.
 
-What a decision was made on is told in two halves: `finding_words` and the entry's own keys, which hold nothing
-personal, and `Basis.words` in the regional detail. `Recall` reads both back.
+What a decision was made on is told in two halves: the entry's own keys, its finding in words among them, which hold
+nothing personal, and `Basis.words` in the regional detail. `Recall` reads both back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from residency.audit.entry import Entry, parse_entry_id
 from residency.errors import EntryError, VerificationError
-from residency.model import SILENT, Anchor, AnchorFinding, Finding, Signal, Trust
+from residency.jurisdiction.found import parse_finding
+from residency.model import Signal
 from residency.policy.recorded import Recorded
 
-__all__ = ["Basis", "Beside", "Recall", "Told", "finding_words", "parse_finding"]
+__all__ = ["Basis", "Beside", "Recall", "Told"]
 
 _BOUND: Final = 1 << 16
 
@@ -34,39 +35,6 @@ class Basis(NamedTuple):
             "signals": " ".join(f"{s.anchor}:{s.place}:{s.trust.name.lower()}:{s.source}" for s in self.signals),
             "evidence": " ".join(sorted(self.evidence)),
         }
-
-
-def finding_words(finding: Finding) -> tuple[str, ...]:
-    """A finding as an entry tells it: "anchor:place:established|contested:trust", silent anchors left out."""
-    words = []
-    for anchor in Anchor:
-        found = finding.anchor(anchor)
-        trust = found.trust.name.lower() if found.trust is not None else "none"
-        words += [f"{anchor}:{place}:established:{trust}" for place in sorted(found.established)]
-        words += [f"{anchor}:{place}:contested:{trust}" for place in sorted(found.contested)]
-    return tuple(words)
-
-
-def parse_finding(words: Iterable[str]) -> Finding:
-    """The finding that `finding_words` told, with the default presumptions. Raises: EntryError."""
-    established: dict[Anchor, set[str]] = {}
-    contested: dict[Anchor, set[str]] = {}
-    trusts: dict[Anchor, Trust | None] = {}
-    try:
-        for word in words:
-            anchor_word, place, state, trust_word = word.split(":")
-            anchor = Anchor(anchor_word)
-            trust = None if trust_word == "none" else Trust[trust_word.upper()]
-            if trusts.setdefault(anchor, trust) is not trust:
-                raise ValueError
-            {"established": established, "contested": contested}[state].setdefault(anchor, set()).add(place)
-    except (KeyError, ValueError):
-        raise EntryError("an entry's finding is not told in words that the format knows") from None
-    found = {
-        anchor: AnchorFinding(frozenset(established.get(anchor, ())), frozenset(contested.get(anchor, ())), trust)
-        for anchor, trust in trusts.items()
-    }
-    return Finding(**{anchor.value: found.get(anchor, SILENT) for anchor in Anchor})  # type: ignore[arg-type]  # anchors name the fields
 
 
 class Told(NamedTuple):
@@ -135,10 +103,14 @@ class Recall:
         return told.evidence
 
     def _read(self, entry: Entry, facts: str | None, detail: str | None) -> Recorded:
+        try:
+            finding = parse_finding(entry.finding)
+        except ValueError as error:
+            raise EntryError(f"entry {entry.id}: {error}") from None
         return Recorded(
             of=entry.kind,
             activity=entry.activity,
-            finding=parse_finding(entry.finding),
+            finding=finding,
             evidence=frozenset(entry.evidence),
             sink=entry.sink,
             policy=entry.policy or "",

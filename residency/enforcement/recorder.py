@@ -8,17 +8,15 @@ for all that waits for `durable`: details are made durable before the entries th
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from typing import Final, Protocol
-
-import anyio.to_thread
+from typing import Final
 
 from residency.audit.detail import commit, format_detail
 from residency.audit.entry import Entry, EntryTemplate, entry_id, format_entry
-from residency.audit.recall import Basis, finding_words
-from residency.enforcement.looplock import LoopLock
+from residency.audit.recall import Basis
 from residency.enforcement.ports import Clock, Entropy, Journal
+from residency.enforcement.slot import DetailStore, Slot
+from residency.jurisdiction.found import finding_words
 from residency.jurisdiction.pinned import format_pin
 from residency.model import Decision, Effect, FactSet, Finding, Pin, Reason, RuleRef
 from residency.policy.archive import facts_digest
@@ -27,19 +25,6 @@ __all__ = ["DetailStore", "Recorder"]
 
 _BOUND: Final = 4096  # templates and finding texts kept at most; cleared when full
 _PLACEHOLDER_ID: Final = "0.0"
-
-
-class DetailStore(Protocol):
-    """Where personal and statutory detail rests, country by country."""
-
-    def append(self, country: str, entry_id: str, detail: bytes) -> int:
-        """Seal and record `detail` for an entry in `country`. Raises JournalFull, JournalFailed, KeysUnavailable."""
-
-    def ready(self, country: str) -> None:
-        """Raise now if a detail might not find room in `country`."""
-
-    def sync(self, country: str, seq: int) -> None:
-        """Block until detail number `seq` of `country` survives a power cut. Raises JournalFailed."""
 
 
 class Recorder:
@@ -60,16 +45,22 @@ class Recorder:
         self._policy = policy
         self._details = details
         self._detail_countries = detail_countries
-        # An id names its own sequence number, so taking the number and appending must be one step.
-        self._lock = threading.Lock()
-        self.open_intents = 0
-        """Acts of this process whose outcome is not recorded yet."""
-        self._durable = 0  # entries below this number are known to survive a power cut
-        self._unsynced: dict[str, int] = {}  # country -> number of its newest detail that is not known to
-        # One waiter flushes for all that queue up behind it meanwhile, in one thread and not one each.
-        self._flushing = LoopLock()
+        self._slot = Slot(journal, details)
+        self._lock = self._slot.lock
         self._templates: dict[tuple[object, ...], EntryTemplate] = {}
         self._words: dict[Finding, tuple[str, ...]] = {}
+
+    def under(self, policy: str) -> Recorder:
+        """A recorder into the same slot for decisions by the policy of that digest (hex); both may go on at once."""
+        other = Recorder(self._journal, self._clock, self._entropy, policy, self._details, self._detail_countries)
+        other._slot = self._slot
+        other._lock = self._slot.lock
+        return other
+
+    @property
+    def open_intents(self) -> int:
+        """Acts of this process whose outcome is not recorded yet, under whichever policy."""
+        return self._slot.open_intents
 
     def ready(self) -> None:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
@@ -135,7 +126,7 @@ class Recorder:
         with self._lock:
             entry = entry_id(self._journal.slot, self._journal.next_seq)
             seq = self._journal.append(template.fill(id=entry, at=self._clock.now(), epoch=0, subject=pin.alias))
-            self.open_intents += 1
+            self._slot.open_intents += 1
         return seq, entry
 
     def pin_outcome(self, of: str, act: str, pin: Pin | None) -> int:
@@ -183,14 +174,14 @@ class Recorder:
             seq = journal.append(
                 template.fill(id=entry, at=self._clock.now(), epoch=epoch, act=act, of=of, detail=commitment)
             )
-            self.open_intents -= 1
+            self._slot.open_intents -= 1
             return seq
 
     def _detail(self, details: DetailStore, country: str, entry: str, fields: Mapping[str, str | int | None]) -> str:
         """Keep detail in `country` and answer what commits to it. The lock is held."""
         private = format_detail(fields, self._entropy.token(16))
         # A crash after this line leaves a detail that no entry mentions; retention removes it.
-        self._unsynced[country] = details.append(country, entry, private)
+        self._slot.detailed(country, details.append(country, entry, private))
         return commit(private)
 
     def refused_request(self, activity: str | None, mode: str, reason: Reason) -> int:
@@ -228,28 +219,7 @@ class Recorder:
 
     async def durable(self, seq: int) -> None:
         """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
-        if seq < self._durable:
-            return
-        async with self._flushing:
-            if seq >= self._durable:
-                await anyio.to_thread.run_sync(self._flush)
-
-    def _flush(self) -> None:
-        """Make all that is recorded by now durable, details first."""
-        with self._lock:
-            newest = self._journal.next_seq - 1
-            details, self._unsynced = self._unsynced, {}
-        try:
-            if self._details is not None:
-                for country, seq in details.items():
-                    self._details.sync(country, seq)
-            self._journal.sync(newest)
-        except BaseException:
-            with self._lock:
-                self._unsynced = details | self._unsynced  # of two numbers of one country the newer stands
-            raise
-        with self._lock:
-            self._durable = max(self._durable, newest + 1)
+        await self._slot.durable(seq)
 
     def _write(
         self,
@@ -287,7 +257,7 @@ class Recorder:
                 )
             )
             if kind == "intent":
-                self.open_intents += 1
+                self._slot.open_intents += 1
         return seq, entry
 
     def _template(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from residency.audit.entry import Entry
-from residency.audit.recall import Basis, Beside, Recall, Told, finding_words, parse_finding
+from residency.audit.recall import Basis, Beside, Recall, Told
 from residency.errors import EntryError, VerificationError
 from residency.model import Anchor, AnchorFinding, Finding, Signal, Trust
 from residency.policy.recorded import Recorded
@@ -26,43 +24,6 @@ DECISION = Entry(
     finding=("territory:VN:established:network",),
     evidence=("identity:phone",),
 )
-
-
-@st.composite
-def anchors(draw: st.DrawFn) -> AnchorFinding:
-    established = draw(st.frozensets(st.sampled_from(["VN", "DE", "CA-QC", "EU"]), max_size=2))
-    contested = draw(st.frozensets(st.sampled_from(["US", "FR"]), max_size=2))
-    speaks = established or contested
-    return AnchorFinding(established, contested, draw(st.sampled_from(Trust)) if speaks else None)
-
-
-@given(st.builds(Finding, anchors(), anchors(), anchors(), anchors()))
-def test_a_finding_comes_back_from_its_words(finding: Finding) -> None:
-    assert parse_finding(finding_words(finding)) == finding
-
-
-def test_a_finding_is_told_anchor_by_anchor_and_silence_is_left_out() -> None:
-    finding = Finding(
-        territory=AnchorFinding(frozenset({"VN"}), frozenset(), Trust.NETWORK),
-        citizenship=AnchorFinding(frozenset(), frozenset({"DE", "US"}), Trust.VERIFIED),
-    )
-    assert finding_words(finding) == (
-        f"{Anchor.TERRITORY}:VN:established:network",
-        f"{Anchor.CITIZENSHIP}:DE:contested:verified",
-        f"{Anchor.CITIZENSHIP}:US:contested:verified",
-    )
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["territory:VN"], ["hair:VN:established:network"], ["territory:VN:known:network"],
-        ["territory:VN:established:word"], ["territory:VN:established:network", "territory:DE:contested:hint"],
-    ],
-)  # fmt: skip
-def test_words_that_the_format_does_not_know_are_refused(words: list[str]) -> None:
-    with pytest.raises(EntryError):
-        parse_finding(words)
 
 
 def test_a_basis_tells_signals_and_evidence_in_words() -> None:
@@ -108,6 +69,11 @@ def test_what_a_decision_was_made_on_is_recalled_and_alike_entries_share_it() ->
     assert isinstance(alike[1], tuple)
     assert alike[0][0] is alike[1][0]
     assert alike[0][0].all_evidence is None
+
+
+def test_a_finding_in_other_words_is_refused() -> None:
+    with pytest.raises(EntryError):
+        Recall().take(replace(DECISION, finding=("territory:VN",)))
 
 
 def test_a_detail_that_the_entry_does_not_commit_to_is_refused() -> None:
