@@ -1,35 +1,34 @@
 """The same question as `Policy.decide`, answered slowly and plainly: parsed documents in, a Decision out.
 
 The oracle of the differential tests: one loop over every rule of every law for each question, no tables, no memo, no
-code shared with the compiler. Where the two disagree, read this one first, against ADR 0007.
+code shared with the compiler. Where the two disagree, read this one first, against ADR 0014 and its letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from residency.model import (
-    NEUTRAL,
     Activity,
+    Clock,
     Decision,
-    Duty,
     Effect,
+    Exemption,
     FactSet,
     Finding,
-    Operation,
     Reason,
     RuleRef,
     Sink,
     SinkVerdict,
-    join,
 )
-from residency.model.data import category_within
 from residency.model.place import within
-from residency.policy.parsed import DeploymentDoc, LawDoc, RuleDoc
+from residency.policy.parsed import DeploymentDoc, LawDoc
+from residency.policy.reference_evidence import given_at, given_to_activity, kinds, leaning, mentioned, running
+from residency.policy.reference_rules import Question, Ruling, about, anchor_covers, mode, own_purpose, speaks, stands
+from residency.policy.reference_verdict import joined, judge, sorted_clauses
 
 __all__ = ["reference_decide"]
-
-Ruling = tuple[LawDoc, RuleDoc]
 
 
 def reference_decide(
@@ -41,110 +40,149 @@ def reference_decide(
     evidence: frozenset[str],
     facts: FactSet,
     now: int,
+    requested: int | None = None,
+    collected: int | None = None,
 ) -> Decision:
-    """Decide one question. `laws` are those the deployment chose, in order of their names; `now` in microseconds."""
-    in_force = [(law, rule) for law in laws if law.span.holds(now) for rule in law.rules if rule.span.holds(now)]
-    covering = sorted({law.jurisdiction for law, rule in in_force if _covers(law, rule, finding)})
-    presumed = sorted(
-        f"{law.jurisdiction}:{anchor.value}"
-        for law, rule in in_force
-        for anchor in rule.anchors
-        if finding.covered_how(law.jurisdiction, anchor) == (True, True)
-    )
-    mentioned = {t for law in laws for rule in law.rules for clause in rule.duty.require for t in clause}
-    given = frozenset(t for t in evidence | facts.tokens(now) if t in mentioned)
-    applying = [] if activity is None else [r for r in in_force if _applies(r, activity, finding, deployment)]
-    modes = deployment.modes
-    binding = [r for r in applying if modes.get(r[1].id, r[1].mode) == "enforce"]
-    general = [r for r in binding if r[1].sink is None]
-    removed = {name for _, rule in general for name in rule.overrides}
-    general = [r for r in general if r[1].id not in removed]
-    sinks = _sinks(deployment, activity)
+    """Decide one question. `laws` are those the deployment chose, overlays applied, in order of their names.
 
-    duty = _join(general)
-    effect, reason, because, unmet = _verdict(general, duty, given, None)
-    rules = [r for r in general if because(r[1].duty)] if reason is not None else general
+    `now`, when the request came in (None = now) and when the data was collected (None = unknown) in microseconds.
+    """
+    asked = Question(deployment, laws, activity, finding, evidence, facts, now, requested, collected)
+    standing = [(law, rule) for law in laws for rule in law.rules if stands(law, rule, asked)]
+    jurisdictions, presumed = _covering(standing, asked)
+    clocks = running(asked)
+    given = given_to_activity(asked, clocks)
+    speaking = [r for r in standing if speaks(*r, asked)]
+    waivers = [e for e in facts.exemptions if e.holds(now) and _of_activity(e, activity)]
+    unbounded = [e for e in waivers if e.sinks is None]
+    everywhere = {name for e in unbounded for name in e.rules}
 
-    verdicts = []
-    for sink in sinks:
-        about = [r for r in binding if r[1].sink is not None and _about(r, sink)]
-        gone = removed | {name for _, rule in about for name in rule.overrides}
-        about = [r for r in about if r[1].id not in gone]
-        verdicts.append(_sink(sink, general, about, activity, given, facts.stopped(now), covering, modes))
-    verdicts.sort(key=lambda pair: pair[1])
-    ordered = tuple(verdict for verdict, _ in verdicts)
+    # The activity itself: rules about sinks have no say, and exemptions bounded to sinks do not lift.
+    whole = [r for r in speaking if r[1].sink is None and not own_purpose(r[1].unless, activity) & given]
+    general = _Left(whole, unbounded, asked)
+    duty = joined(general.rules, activity)
+    clauses = frozenset(c for c in duty.require if "sink" not in kinds(c))
+    effect, reason, unmet, because = judge(duty, clauses, given, None, False)
+    rules = general.rules if reason is None else because(general.rules, activity)
+    cited = tuple(_ref(r, asked) for r in rules)
 
-    cited = tuple(_ref(r, modes) for r in rules)
+    # Its sinks, each by itself.
+    applying, lifted, overridden = _names(whole), set[str](), set(general.overridden)
+    ranked = []
+    for sink in _sinks(deployment, activity):
+        given_here = given_at(sink, given, asked)
+        own = [r for r in speaking if r[1].sink is not None and about(*r, sink)]
+        own = [r for r in own if not own_purpose(r[1].unless, activity) & given_here]
+        bounded = [e for e in waivers if e.sinks is not None and sink.name in e.sinks]
+        here = _Left(whole, [*unbounded, *bounded], asked)
+        also = _Left(own, [*unbounded, *bounded], asked, here.removed)
+        verdict, at_home = _verdict(sink, here.rules, also.rules, asked, given_here, clocks, jurisdictions)
+        left = (_names(whole) | _names(own)) - everywhere
+        verdict = replace(verdict, exemptions=_numbers(bounded, left))
+        ranked.append(((verdict.effect is not Effect.PERMIT, not at_home), verdict))
+        applying |= _names(own)
+        lifted |= {name for e in bounded for name in e.rules & left}
+        overridden |= here.overridden | also.overridden
+    ranked.sort(key=lambda pair: pair[0])
+    verdicts = tuple(verdict for _, verdict in ranked)
+    lifted |= applying & everywhere
+
     if activity is None:
         permitted = deployment.unclassified == "permit"
         effect = Effect.PERMIT if permitted else Effect.DENY
         reason = None if permitted else Reason.UNCLASSIFIED_ROUTE
-    elif effect is not Effect.DENY and ordered and all(v.effect is not Effect.PERMIT for v in ordered):
-        cited = ()
-        for verdict in ordered:
-            cited += tuple(ref for ref in verdict.rules if ref not in cited)
-        unmet = _sorted(clause for verdict in ordered for clause in verdict.unmet)
-        if len({v.reason for v in ordered}) == 1:
-            effect, reason = ordered[0].effect, ordered[0].reason
+    elif effect is not Effect.DENY and verdicts and all(v.effect is not Effect.PERMIT for v in verdicts):
+        cited = tuple(dict.fromkeys(ref for verdict in verdicts for ref in verdict.rules))
+        unmet = sorted_clauses(clause for verdict in verdicts for clause in verdict.unmet)
+        if len({v.reason for v in verdicts}) == 1:
+            effect, reason = verdicts[0].effect, verdicts[0].reason
         else:
             effect, reason = Effect.DENY, Reason.NO_SINK
+    in_order = [r for r in speaking if r[1].id in applying]
     return Decision(
         activity=activity,
         effect=effect,
         mode=deployment.mode,
         reason=reason,
         duty=duty,
-        sinks=ordered,
+        sinks=verdicts,
         rules=cited,
         observed=tuple(
-            _ref(r, modes)
-            for r in applying
-            if r not in binding and (r[1].sink is None or any(_about(r, sink) for sink in sinks))
+            _ref(r, asked) for r in in_order if mode(r[1], asked) != "enforce" and r[1].id not in everywhere
         ),
-        jurisdictions=tuple(covering),
-        presumed=tuple(dict.fromkeys(presumed)),
+        jurisdictions=jurisdictions,
+        presumed=presumed,
         finding=finding,
-        evidence=given,
+        evidence=(given & mentioned(asked)) - set(clocks),
         policy=digest,
         epoch=facts.epoch,
         unmet=unmet,
+        outranked=tuple(_ref(r, asked) for r in in_order if r[1].id in overridden),
+        exempted=tuple(_ref(r, asked) for r in in_order if r[1].id in lifted),
+        exemptions=_numbers(unbounded, applying),
+        clocks=leaning(clauses, given, clocks),
     )
 
 
-def _covers(law: LawDoc, rule: RuleDoc, finding: Finding) -> bool:
-    return any(finding.covered(law.jurisdiction, anchor) for anchor in rule.anchors)
+class _Left:
+    """What is left of the rules that bind: first exemptions lift, then what they leave overrides, all at once.
+
+    `removed` are the names that these rules override, and those that were removed `before`.
+    """
+
+    def __init__(
+        self,
+        rulings: Sequence[Ruling],
+        waivers: Sequence[Exemption],
+        asked: Question,
+        before: frozenset[str] = frozenset(),
+    ) -> None:
+        lifted = {name for e in waivers for name in e.rules}
+        left = [r for r in rulings if mode(r[1], asked) == "enforce" and r[1].id not in lifted]
+        self.removed = before | {name for _, rule in left for name in rule.overrides}
+        self.overridden = _names(left) & self.removed
+        self.rules = [r for r in left if r[1].id not in self.removed]
 
 
-def _applies(ruling: Ruling, activity: Activity, finding: Finding, deployment: DeploymentDoc) -> bool:
-    law, rule = ruling
-    if not _covers(law, rule, finding):
-        return False
-    if rule.data is not None and not any(category_within(c, d) for c in activity.data for d in rule.data):
-        return False
-    if rule.operations is not None and activity.operation not in rule.operations:
-        return False
-    asked, operator = rule.operator, deployment.operator
-    homes = operator.established_in
-    if asked.established_in is not None and not any(within(h, p) for h in homes for p in asked.established_in):
-        return False
-    if asked.not_established_in is not None and any(within(h, p) for h in homes for p in asked.not_established_in):
-        return False
-    if asked.role is not None and not asked.role & operator.roles:
-        return False
-    if asked.service_line is not None and not asked.service_line & operator.service_lines:
-        return False
-    return asked.public_body is None or asked.public_body == operator.public_body
+def _covering(standing: Sequence[Ruling], asked: Question) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(places whose laws cover the person, anchors of them that a presumption decided)."""
+    places, presumed = set[str](), set[str]()
+    for law, rule in standing:
+        for anchor in rule.anchors:
+            if anchor_covers(law, rule, anchor, asked):
+                places.add(law.jurisdiction)
+            if asked.finding.covered_how(law.jurisdiction, anchor) == (True, True):
+                presumed.add(f"{law.jurisdiction}:{anchor.value}")
+    return tuple(sorted(places)), tuple(sorted(presumed))
 
 
-def _about(ruling: Ruling, sink: Sink) -> bool:
-    law, rule = ruling
-    if rule.sink is None:
-        return True
-    if rule.sink.kind == "abroad":
-        return not within(sink.place, law.jurisdiction)
-    if rule.sink.kind == "provider_abroad":
-        return not within(sink.provider, law.jurisdiction)
-    return within(sink.place, rule.sink.place)
+def _verdict(
+    sink: Sink,
+    general: Sequence[Ruling],
+    own: Sequence[Ruling],
+    asked: Question,
+    given: frozenset[str],
+    clocks: dict[str, Clock],
+    jurisdictions: Sequence[str],
+) -> tuple[SinkVerdict, bool]:
+    """The verdict on one sink, and whether it lies where a duty wants the data."""
+    activity = asked.activity
+    if activity is None:
+        raise TypeError("an unclassified route has no sinks")
+    duty = joined([*general, *own], activity)
+    stopped = {o.sink for o in asked.facts.stop_orders if o.binds(asked.now)}
+    abroad = any(not within(sink.place, place) for place in jurisdictions)
+    halted = sink.name in stopped or ("*" in stopped and abroad)
+    effect, reason, unmet, because = judge(duty, duty.require, given, (sink, activity), halted)
+    rules = (because([*general, *own], activity) if reason is not None else []) or own
+    homes = duty.copies | duty.first_write | (duty.only or frozenset())
+    at_home = any(within(sink.place, home) for home in homes)
+    lean = leaning(duty.require, given, clocks)
+    return SinkVerdict(sink, effect, reason, tuple(_ref(r, asked) for r in rules), unmet, lean), at_home
+
+
+def _of_activity(exemption: Exemption, activity: Activity | None) -> bool:
+    return exemption.activities is None or (activity is not None and activity.name in exemption.activities)
 
 
 def _sinks(deployment: DeploymentDoc, activity: Activity | None) -> list[Sink]:
@@ -153,92 +191,16 @@ def _sinks(deployment: DeploymentDoc, activity: Activity | None) -> list[Sink]:
     return [deployment.sinks[name].sink for name in deployment.stores.get(activity.store, ())]
 
 
-def _join(rulings: Iterable[Ruling]) -> Duty:
-    duty = NEUTRAL
-    for _, rule in rulings:
-        duty = join(duty, rule.duty)
-    return duty
+def _names(rulings: Sequence[Ruling]) -> set[str]:
+    return {rule.id for _, rule in rulings}
 
 
-def _sorted(clauses: Iterable[frozenset[str]]) -> tuple[frozenset[str], ...]:
-    return tuple(sorted(set(clauses), key=sorted))
+def _numbers(exemptions: Sequence[Exemption], names: set[str]) -> tuple[str, ...]:
+    """The numbers of the exemptions that name one of these rules."""
+    return tuple(sorted({e.number for e in exemptions if e.rules & names}))
 
 
-class _Because:
-    """Which duties led to a refusal."""
-
-    def __init__(self, slot: str, clauses: frozenset[frozenset[str]] = frozenset()) -> None:
-        self.slot, self.clauses = slot, clauses
-
-    def __call__(self, duty: Duty) -> bool:
-        match self.slot:
-            case "forbidden":
-                return duty.effect is Effect.DENY or frozenset() in duty.require
-            case "places":
-                return duty.only is not None or bool(duty.copies | duty.first_write)
-            case "only":
-                return duty.only is not None
-            case "home":
-                return bool(duty.copies | duty.first_write)
-            case "clauses":
-                return bool(duty.require & self.clauses)
-            case "hold":
-                return duty.effect is Effect.HOLD
-            case _:
-                return False
-
-
-def _verdict(
-    rulings: Sequence[Ruling], duty: Duty, given: frozenset[str], at: tuple[Sink, Activity, bool] | None
-) -> tuple[Effect, Reason | None, _Because, tuple[frozenset[str], ...]]:
-    unmet = _sorted(clause for clause in duty.require if not clause & given)
-    deny = Effect.DENY
-    if duty.effect is Effect.DENY or frozenset() in unmet:
-        return deny, Reason.LAW_FORBIDS, _Because("forbidden"), unmet
-    if duty.conflicts:
-        return deny, Reason.CONFLICT, _Because("places"), unmet
-    if at is not None:
-        sink, activity, stopped = at
-        if stopped:
-            return deny, Reason.STOP_ORDER, _Because("nothing"), unmet
-        if duty.only is not None and not any(within(sink.place, place) for place in duty.only):
-            return deny, Reason.ONLY_IN_COUNTRY, _Because("only"), unmet
-        stores = activity.operation is Operation.WRITE or activity.operation is Operation.POST
-        if stores and any(not within(sink.place, place) for place in (*duty.copies, *duty.first_write)):
-            return deny, Reason.NOT_HOME, _Because("home"), unmet
-    filings = frozenset(clause for clause in unmet if all(t.startswith("filing:") for t in clause))
-    if filings:
-        return deny, Reason.FILING_MISSING, _Because("clauses", filings), unmet
-    if unmet:
-        return deny, Reason.IDENTITY_MISSING, _Because("clauses", frozenset(unmet)), unmet
-    if duty.effect is Effect.HOLD:
-        return Effect.HOLD, Reason.HOLD, _Because("hold"), unmet
-    return Effect.PERMIT, None, _Because("nothing"), ()
-
-
-def _sink(
-    sink: Sink,
-    general: list[Ruling],
-    about: list[Ruling],
-    activity: Activity | None,
-    given: frozenset[str],
-    stopped: frozenset[str],
-    covering: list[str],
-    modes: Mapping[str, str],
-) -> tuple[SinkVerdict, tuple[bool, bool]]:
-    """The verdict on one sink, and its rank: permitted first, then at home first."""
-    if activity is None:
-        raise TypeError("an unclassified route has no sinks")
-    duty = join(_join(general), _join(about))
-    halted = sink.name in stopped or ("*" in stopped and any(not within(sink.place, j) for j in covering))
-    effect, reason, because, unmet = _verdict([*general, *about], duty, given, (sink, activity, halted))
-    rules = [r for r in [*general, *about] if because(r[1].duty)] or about
-    homes = [*duty.copies, *duty.first_write, *(duty.only or ())]
-    rank = (effect is not Effect.PERMIT, not any(within(sink.place, home) for home in homes))
-    return SinkVerdict(sink, effect, reason, tuple(_ref(r, modes) for r in rules), unmet), rank
-
-
-def _ref(ruling: Ruling, modes: Mapping[str, str]) -> RuleRef:
+def _ref(ruling: Ruling, asked: Question) -> RuleRef:
     law, rule = ruling
     return RuleRef(
         id=rule.id,
@@ -247,7 +209,9 @@ def _ref(ruling: Ruling, modes: Mapping[str, str]) -> RuleRef:
         article=rule.article,
         source=rule.source,
         confidence=rule.confidence,
-        mode=modes.get(rule.id, rule.mode),
+        mode=mode(rule, asked),
         text=rule.text,
         text_vi=rule.text_vi,
+        link=rule.link,
+        fine=rule.fine,
     )
