@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import os
 import threading
 import weakref
@@ -17,51 +16,59 @@ import anyio
 import anyio.to_thread
 
 from residency import wiring
-from residency.adapters import policy_files, prometheus
+from residency.adapters import prometheus
 from residency.adapters.clock_system import SystemClock
-from residency.adapters.detail_files import DetailFiles, recent_pins
+from residency.adapters.detail_files import DetailFiles
 from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_files import JournalFiles
 from residency.adapters.jwt import JwtVerifier
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
-from residency.adapters.pins_memory import PinsMemory
-from residency.adapters.pins_sqlite import PinsSqlite
+from residency.adapters.policy_files import Loaded, PolicyFiles
+from residency.adapters.policy_watch import PolicyWatch
 from residency.adapters.sequencer import Sequencer
-from residency.adapters.sink_files import FilesSink
-from residency.adapters.sink_memory import MemorySink
 from residency.enforcement.looplock import LoopLock
 from residency.enforcement.point import EnforcementPoint
-from residency.enforcement.ports import Clock, Entropy, Pins, SinkPort
+from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
-from residency.errors import JournalFailed, PolicyError, Unavailable
-from residency.model import Pin
+from residency.errors import JournalFailed, Unavailable
+from residency.model import FactSet, Finding
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
 from residency.policy.archive import archived
+from residency.policy.changes import carried_over, needs_restart
 from residency.policy.compiler import Policy
-from residency.policy.parsed import DeploymentDoc, SinkDoc
+from residency.policy.parsed import DeploymentDoc
 from residency.storage.stores import RowSink, Stores
 from residency.vault.subjects import subject_digest
 
 __all__ = ["Residency", "build"]
 
 _log = logging.getLogger("residency")
-_REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
-_PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
 _KEY_MARK: Final = "\0residency: which key the pins' subjects are digested with"
 
 
-def build(policy: str | Path | Policy, *, env: Mapping[str, str] | None = None) -> Residency:
+def build(
+    policy: str | Path | Policy,
+    *,
+    env: Mapping[str, str] | None = None,
+    keys: str | Path | None = None,
+    reload: bool = True,
+) -> Residency:
     """A runtime for one deployment, checked but not yet open: no file is made and no thread started.
 
-    `env` answers `${VAR}` in the file (default: the process's environment).
+    `policy` is the path of a deployment or of a bundle; while open, it is read anew whenever it changes if `reload`.
+    `env` answers `${VAR}` in the file (default: the process's environment). `keys` is the file of the keys that a
+    bundle must be signed by (default: what this process's `RESIDENCY_POLICY_KEYS` names).
 
     Raises: PolicyError with every problem, AddressDataUnavailable, KeysUnavailable.
     """
-    return Residency(policy if isinstance(policy, Policy) else policy_files.load(Path(policy), env))
+    if isinstance(policy, Policy):
+        return Residency(policy)
+    files = PolicyFiles(policy, env, keys=keys)
+    return Residency(files.read(), files=files if reload else None)
 
 
 class Residency:
@@ -72,18 +79,23 @@ class Residency:
     """
 
     point: EnforcementPoint
-    """The pipeline; there from the first `open` on."""
+    """The pipeline under the policy in force; there from the first `open` on. A request reads it once: each policy that
+    comes into force has a point of its own, and who began under one ends under it."""
 
     def __init__(
         self,
-        policy: Policy,
+        policy: Policy | Loaded,
         *,
         deployment: DeploymentDoc | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
+        files: PolicyFiles | None = None,
     ) -> None:
-        """`deployment` = the policy's own with other places (sinks' URLs, folders), for tests of an app."""
-        self.policy = policy
+        """`deployment` = the policy's own with other places (sinks' URLs, folders), for tests of an app. `files` are
+        watched while this is open, and must just have been read."""
+        self.loaded = policy if isinstance(policy, Loaded) else Loaded(policy)
+        self.policy = policy = self.loaded.policy
+        self._base = Path(policy.base)  # where folders of what is open lie, wherever the file moves meanwhile
         self.deployment = deployment or policy.deployment
         self.metrics = Metrics()
         self.metrics_path = self.deployment.metrics
@@ -98,6 +110,7 @@ class Residency:
         self._starting = LoopLock()
         self._stack = ExitStack()
         self._pins: Pins | None = None
+        self.watch = None if files is None else PolicyWatch(files, self._take)
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
         wiring.check_pins(self.deployment)
         self.strategy = wiring.strategy_of(self.deployment.signals.client_address)
@@ -107,7 +120,8 @@ class Residency:
         with self._at("signals", "identity", "jwt", "jwks"):
             self.identity_keys = None if jwt is None else wiring.identity_keys(jwt, self.path, self.clock.monotonic)
         self._who = wiring.who(self.deployment)
-        self.stores = self._stores()
+        self._sinks = wiring.sinks(self.deployment, self.path, self._base)
+        self.stores = self._stores(self.deployment.stores)
         _runtimes.add(self)
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -163,7 +177,7 @@ class Residency:
 
     def path(self, written: str) -> Path:
         """A path as the deployment file means it: relative to the file's own folder."""
-        return Path(self.policy.base) / written
+        return self._base / written
 
     @asynccontextmanager
     async def reading_pins(self) -> AsyncIterator[tuple[Pins, Callable[[str], str]]]:
@@ -172,7 +186,7 @@ class Residency:
         keys = KeysFiles(self.path(self.deployment.keys_folder))
         subject_key = keys.secret("subjects")
         with self._at("pins", "url"):
-            pins = await anyio.to_thread.run_sync(self._open_pins, subject_digest(subject_key, _KEY_MARK), keys)
+            pins = await anyio.to_thread.run_sync(self._open_pins, keys, subject_key)
         try:
             yield pins, lambda subject: subject_digest(subject_key, subject)
         finally:
@@ -204,13 +218,13 @@ class Residency:
             interval=deployment.audit.publish_every / 1_000_000,
         )
         subject_key = keys.secret("subjects")
-        self._archive(LogFiles(audit))
-        recorder.facts(self.facts.current(), "start")
+        self._archive(self.policy, self.facts.current())
+        recorder.facts(self.facts.current(), _told("start", self.loaded))
         if self.strategy.warning is not None:
             _log.warning("%s", self.strategy.warning)
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
         with self._at("pins", "url"):
-            self._pins = pins = self._open_pins(subject_digest(subject_key, _KEY_MARK), keys)
+            self._pins = pins = self._open_pins(keys, subject_key)
         trusted = wiring.trusted_ranges(deployment.signals.client_address)
         with self._at("signals", "geoip"):
             self.network.start()
@@ -219,39 +233,88 @@ class Residency:
             with self._at("signals", "identity", "jwt", "jwks"):
                 self.identity_keys.start()
             stack.callback(self.identity_keys.stop)
-        self.point = EnforcementPoint(
-            policy=self.policy,
-            strategy=self.strategy,
-            network=self.network,
-            identifying=wiring.identifying(deployment, self.identity_keys, self.clock),
-            pins=pins,
-            facts=self.facts,
-            recorder=recorder,
-            stores=self.stores,
-            metrics=DecisionMeter(self.metrics),
-            clock=self.clock,
-            entropy=self.entropy,
-            digest=lambda subject: subject_digest(subject_key, subject),
-            trusted_peer=lambda host: trusted is not None and trusted.contains(host),
-            who=self._who,
-        )
+        identifying = wiring.identifying(deployment, self.identity_keys, self.clock)
+
+        def join(policy: Policy, recorder: Recorder, stores: Stores) -> EnforcementPoint:
+            return EnforcementPoint(
+                policy=policy,
+                strategy=self.strategy,
+                network=self.network,
+                identifying=identifying,
+                pins=pins,
+                facts=self.facts,
+                recorder=recorder,
+                stores=stores,
+                metrics=DecisionMeter(self.metrics),
+                clock=self.clock,
+                entropy=self.entropy,
+                digest=lambda subject: subject_digest(subject_key, subject),
+                trusted_peer=lambda host: trusted is not None and trusted.contains(host),
+                who=self._who,
+            )
+
+        self._join = join
+        self.point = join(self.policy, recorder, self.stores)
         sequencer.start()
         stack.callback(sequencer.stop)
         self._gauges(journal, sequencer)
+        if self.watch is not None:
+            self.watch.start()
+            stack.callback(self.watch.stop)
 
-    def _archive(self, files: LogFiles) -> None:
+    def _archive(self, policy: Policy, facts: FactSet) -> None:
         """Keep what decisions are made by, so that each can be decided again. Raises: JournalFailed."""
+        files = LogFiles(self.path(self.deployment.audit.folder))
         try:
-            for path, data in archived(self.policy, self.facts.current()):
+            for path, data in archived(policy, facts):
                 if files.read(path) != data:
-                    files.write(path, data)
+                    try:
+                        files.write(path, data)
+                    except FileNotFoundError:  # another worker put the same bytes there, under the same name on the way
+                        if files.read(path) != data:
+                            raise
         except OSError as error:
             raise JournalFailed(f"the policy cannot be archived beside the audit log (errno {error.errno})") from error
+
+    def _take(self, loaded: Loaded) -> tuple[str, str]:
+        """Bring a policy that was read anew into force, whole; or say why not. Runs in the watch's thread.
+
+        Raises: JournalFull, JournalFailed; then nothing has changed.
+        """
+        old, new = self.policy, loaded.policy
+        # 1. Is it another one, newer, and can it be applied whole?
+        if (new.digest, new.deployment, loaded.version) == (old.digest, old.deployment, self.loaded.version):
+            self.loaded = Loaded(old, loaded.version, loaded.signed_by)
+            return "same", ""
+        if loaded.version < self.loaded.version:
+            was = f"version {loaded.version} lies there and version {self.loaded.version} is in force"
+            return "older", f"{was}: pack what is to come into force again under a newer version"
+        problems = needs_restart(old.deployment, new.deployment)
+        if problems:
+            return "restart_needed", "\n".join(map(str, problems))
+        # 2. All that may fail, before anything changes: tables for now, the archive, the entry that tells of it.
+        facts = carried_over(old.facts, self.facts.current(), new.facts)
+        new.decide(None, Finding(), frozenset(), facts, self.clock.now())
+        stores = self._stores(new.deployment.stores)
+        recorder = self.point.recorder.under(new.digest)
+        point = self._join(new, recorder, stores)
+        self._archive(new, facts)
+        recorder.facts(facts, _told("reload", loaded))
+        # 3. In force. Facts first: a request between the two lines is one that came before, with the facts of now.
+        self.facts.replace(facts)
+        self.point = point
+        self.loaded, self.policy, self.stores = loaded, new, stores
+        self.deployment = new.deployment
+        return "taken", str(loaded)
 
     def _gauges(self, journal: JournalFiles, sequencer: Sequencer) -> None:
         deployment = self.deployment
         metrics = self.metrics
-        metrics.info(names.INFO, lambda: (self.policy.digest, deployment.name))
+        metrics.info(names.INFO, lambda: (self.policy.digest, deployment.name, str(self.loaded.version)))
+        if self.watch is not None:
+            watch = self.watch
+            metrics.counts(names.POLICY_EVENTS, lambda: watch.outcomes)
+            metrics.gauge(names.POLICY_BEHIND, lambda: float(watch.is_behind))
         network, keys = self.network, self.identity_keys
         metrics.gauge(names.ADDRESS_DATA_AGE, network.age_seconds)
         metrics.gauge(names.ADDRESS_DATA_VN, lambda: float(network.meta["vn_addresses"]["ipv4"]))
@@ -282,67 +345,21 @@ class Residency:
             at = wiring.place_of(error) or where
             raise type(error)(str(self.deployment.source.problem(at, str(error)))) from error
 
-    def _open_pins(self, key_mark: str, keys: KeysFiles) -> Pins:
-        """Where the deployment says that pins lie. Raises: PinsUnavailable."""
-        doc = self.deployment.pins
-        url = doc.url.reveal()
-        if url == "memory:":
-            return PinsMemory()
-        if url.startswith("sqlite:///"):
-            return PinsSqlite(self.path(url.removeprefix("sqlite:///")), key_mark=key_mark)
-        # Its library takes a tenth of a second to import.
-        from residency.adapters.pins_redis import PinsRedis
-        from residency.adapters.pins_redis.mirror import Counters
+    def _open_pins(self, keys: KeysFiles, subject_key: bytes) -> Pins:
+        mark = subject_digest(subject_key, _KEY_MARK)
+        return wiring.open_pins(self.deployment, self.path, keys, mark, self.clock, self.metrics)
 
-        def recent() -> Iterator[Pin]:
-            since = self.clock.now() - _REPLAY
-            for country, folder in self.deployment.audit.detail.items():
-                key = keys.secret(f"detail-{country.lower()}")
-                yield from recent_pins(self.path(folder) / "journal", country, key, since).values()
-
-        pins = PinsRedis(
-            url,
-            prefix=f"residency:{self.deployment.name}:pin:",
-            stale_for=doc.stale_for,
-            local=doc.local,
-            key_mark=key_mark,
-            recent=recent,
-            replay=_REPLAY,
-        )
-        events = [name for name in Counters.__slots__ if not name.startswith("_")]
-        self.metrics.counts(names.PIN_EVENTS, lambda: {name: getattr(pins.counters, name) for name in events})
-        for name, gauge in _PIN_GAUGES.items():
-            self.metrics.gauge(name, lambda gauge=gauge: _finite(pins.gauges()[gauge]))  # type: ignore[misc]
-        return pins
-
-    def _sink(self, sink: SinkDoc) -> SinkPort:
-        url = sink.url.reveal()
-        region = self.deployment.regions[sink.sink.region]
-        scheme, _, rest = url.partition(":")
-        if scheme == "memory":
-            return MemorySink(sink.sink.name, region)
-        if scheme == "file":
-            return FilesSink(sink.sink.name, region, self.path(rest.removeprefix("//")))
-        try:
-            from residency.adapters.sink_sql import SqlSink  # an optional extra
-        except ImportError as error:
-            where = ("sinks", sink.sink.name, "url")
-            what = "a database needs the extra `sql`: pip install 'residency[sql]'"
-            raise PolicyError((self.deployment.source.problem(where, what),)) from error
-        with self._at("sinks", sink.sink.name, "url"):
-            return SqlSink(sink.sink.name, region, url, base=Path(self.policy.base))
-
-    def _stores(self) -> Stores:
-        sinks = {name: self._sink(sink) for name, sink in self.deployment.sinks.items()}
-        if not any(isinstance(sink, RowSink) for sink in sinks.values()):
-            return Stores(sinks, self.deployment.stores)
+    def _stores(self, stores: Mapping[str, tuple[str, ...]]) -> Stores:
+        if not any(isinstance(sink, RowSink) for sink in self._sinks.values()):
+            return Stores(self._sinks, stores)
         from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
 
-        return Stores(sinks, self.deployment.stores, sessions=open_session)
+        return Stores(self._sinks, stores, sessions=open_session)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _told(what: str, loaded: Loaded) -> str:
+    """The note of an entry from which on a policy is in force; its digest the entry has anyway."""
+    return what if not loaded.version else f"{what}: version {loaded.version}"
 
 
 _runtimes: weakref.WeakSet[Residency] = weakref.WeakSet()

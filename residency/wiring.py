@@ -1,12 +1,13 @@
-"""What a deployment names of signals in; the strategy, tables, verifiers and callables that serve it, not started, out.
+"""What a deployment names in; the strategy, tables, verifiers, sinks and pins that serve it, not started, out.
 
 Part of the composition root, apart from `bootstrap` because the commands need these without a runtime.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,14 @@ from residency.adapters.address_tables import AddressTables, PackagedTable, Sour
 from residency.adapters.jwks import Jwks, check_url, is_url, jwks_file, jwks_url
 from residency.adapters.jwt import JwtVerifier, PublicKey, parse_jwks
 from residency.enforcement.asking import Who, load_callable
-from residency.enforcement.ports import Clock
+from residency.enforcement.ports import Clock, Pins, SinkPort
+from residency.enforcement.ports import Keys as KeysPort
 from residency.enforcement.request import Identifying
-from residency.errors import AddressDataUnavailable, KeysUnavailable, PolicyError, Problem, UsageError
-from residency.policy.parsed import DeploymentDoc
+from residency.errors import AddressDataUnavailable, KeysUnavailable, PolicyError, Problem, Unavailable, UsageError
+from residency.model import Pin
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.policy.parsed import DeploymentDoc, SinkDoc
 from residency.policy.parsed_signals import ClientAddressDoc, JwtDoc
 from residency.signals.address import strategy_named
 from residency.signals.identity import ClaimMap
@@ -33,14 +38,18 @@ __all__ = [
     "claim_map",
     "identifying",
     "identity_keys",
+    "open_pins",
     "place_of",
     "problem_at",
+    "sinks",
     "strategy_of",
     "trusted_ranges",
     "who",
 ]
 
 _NO_AGE: Final = 2**62
+_REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
+_PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
 _ROLES: Final = {
     "second": ("signals", "geoip", "second"),
     "list": ("signals", "networks", "lists"),
@@ -140,6 +149,84 @@ def _sources(deployment: DeploymentDoc, path_of: PathOf) -> Sources | None:
         anonymous_ip=anonymous_ip,
         asn=asn,
     )
+
+
+def sinks(deployment: DeploymentDoc, path_of: PathOf, base: Path) -> dict[str, SinkPort]:
+    """Every sink by name, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
+    return {name: _sink(deployment, sink, path_of, base) for name, sink in deployment.sinks.items()}
+
+
+def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path) -> SinkPort:
+    url = sink.url.reveal()
+    region = deployment.regions[sink.sink.region]
+    where = ("sinks", sink.sink.name, "url")
+    scheme, _, rest = url.partition(":")
+    # Imported here: the commands that need this module for other things are not to wait for it.
+    if scheme == "memory":
+        from residency.adapters.sink_memory import MemorySink
+
+        return MemorySink(sink.sink.name, region)
+    if scheme == "file":
+        from residency.adapters.sink_files import FilesSink
+
+        return FilesSink(sink.sink.name, region, path_of(rest.removeprefix("//")))
+    try:
+        from residency.adapters.sink_sql import SqlSink  # an optional extra
+    except ImportError as error:
+        what = "a database needs the extra `sql`: pip install 'residency[sql]'"
+        raise PolicyError((deployment.source.problem(where, what),)) from error
+    try:
+        return SqlSink(sink.sink.name, region, url, base=base)
+    except Unavailable as error:
+        raise type(error)(str(problem_at(deployment, where, error))) from error
+
+
+def open_pins(
+    deployment: DeploymentDoc, path_of: PathOf, keys: KeysPort, key_mark: str, clock: Clock, metrics: Metrics
+) -> Pins:
+    """Where the deployment says that pins lie, opened. `key_mark` tells pins of another `subjects` key apart.
+
+    Raises: PinsUnavailable.
+    """
+    doc = deployment.pins
+    url = doc.url.reveal()
+    # Imported here: the commands that need this module for other things are not to wait for it.
+    if url == "memory:":
+        from residency.adapters.pins_memory import PinsMemory
+
+        return PinsMemory()
+    if url.startswith("sqlite:///"):
+        from residency.adapters.pins_sqlite import PinsSqlite
+
+        return PinsSqlite(path_of(url.removeprefix("sqlite:///")), key_mark=key_mark)
+    from residency.adapters.detail_files import recent_pins
+    from residency.adapters.pins_redis import PinsRedis
+    from residency.adapters.pins_redis.mirror import Counters
+
+    def recent() -> Iterator[Pin]:
+        since = clock.now() - _REPLAY
+        for country, folder in deployment.audit.detail.items():
+            key = keys.secret(f"detail-{country.lower()}")
+            yield from recent_pins(path_of(folder) / "journal", country, key, since).values()
+
+    pins = PinsRedis(
+        url,
+        prefix=f"residency:{deployment.name}:pin:",
+        stale_for=doc.stale_for,
+        local=doc.local,
+        key_mark=key_mark,
+        recent=recent,
+        replay=_REPLAY,
+    )
+    events = [name for name in Counters.__slots__ if not name.startswith("_")]
+    metrics.counts(names.PIN_EVENTS, lambda: {name: getattr(pins.counters, name) for name in events})
+    for name, gauge in _PIN_GAUGES.items():
+        metrics.gauge(name, lambda gauge=gauge: _finite(pins.gauges()[gauge]))  # type: ignore[misc]
+    return pins
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def identity_keys(doc: JwtDoc, path_of: PathOf, monotonic: Callable[[], int]) -> Keys:

@@ -87,6 +87,8 @@ PINS_HEARD: Final = "residency_pins_last_heard_seconds"
 PINS_LOCAL: Final = "residency_pins_local_entries"
 PINS_PRIMARIES: Final = "residency_pins_primaries"
 INFO: Final = "residency_policy_info"
+POLICY_EVENTS: Final = "residency_policy_events_total"
+POLICY_BEHIND: Final = "residency_policy_behind"
 SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
@@ -170,7 +172,21 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(PINS_HEARD, Kind.GAUGE, "Time since every primary of the pins' store was last heard of."),
     MetricSpec(PINS_LOCAL, Kind.GAUGE, "Pins in this process's local copy."),
     MetricSpec(PINS_PRIMARIES, Kind.GAUGE, "Primaries of the pins' store whose invalidations this process receives."),
-    MetricSpec(INFO, Kind.GAUGE, "Always 1; names the policy in force and its digest.", ("digest", "name")),
+    MetricSpec(
+        INFO,
+        Kind.GAUGE,
+        "Always 1; names the policy in force, its digest, and the version of its bundle (0 = none).",
+        ("digest", "name", "version"),
+    ),
+    MetricSpec(
+        POLICY_EVENTS,
+        Kind.COUNTER,
+        "Changes of the policy files seen on disk, by what became of them: taken, same, or why the old policy stays.",
+        ("event",),
+    ),
+    MetricSpec(
+        POLICY_BEHIND, Kind.GAUGE, "1 while the policy files on disk are not what is in force, 0 while they are."
+    ),
     MetricSpec(
         SCRAPE_ERRORS,
         Kind.COUNTER,

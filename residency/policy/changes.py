@@ -1,4 +1,4 @@
-"""Two deployments in; what of their difference cannot be brought into force while requests are served, out.
+"""Two deployments in; what of their difference cannot be brought into force while requests are served, out. And facts.
 
 What is named here is read anew by every request, so a reload applies it whole. All else is built once: connections,
 folders, keys, how identity is read, a key that a later version adds. One such difference and nothing is applied, for
@@ -7,13 +7,14 @@ half a policy is no policy that anybody wrote.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final
 
 from residency.errors import Problem
+from residency.model import FactSet
 from residency.policy.parsed import DeploymentDoc
 
-__all__ = ["RELOADABLE", "needs_restart"]
+__all__ = ["RELOADABLE", "carried_over", "needs_restart"]
 
 RELOADABLE: Final = frozenset(
     {
@@ -56,3 +57,20 @@ def needs_restart(old: DeploymentDoc, new: DeploymentDoc) -> tuple[Problem, ...]
             )
             problems.append(new.source.problem((key,), what))
     return tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+
+
+def carried_over(old: FactSet, now: FactSet, new: FactSet) -> FactSet:
+    """The facts once registers that said `old` say `new`: what came to `now` besides while requests were served (an
+    escalation, say) stays. The epoch is the present one where nothing changes by it, else the next.
+    """
+    kept = {}
+    for field in fields(FactSet):
+        if field.name == "epoch":
+            continue
+        was, here, written = (getattr(facts, field.name) for facts in (old, now, new))
+        if isinstance(written, frozenset):
+            kept[field.name] = written | (here - was)
+        else:
+            kept[field.name] = (*written, *(each for each in here if each not in was and each not in written))
+    merged = replace(new, epoch=now.epoch, **kept)
+    return now if merged == now else replace(merged, epoch=now.epoch + 1)

@@ -102,13 +102,15 @@ def full_page() -> bytes:
         names.PINS_HEARD,
         names.PINS_LOCAL,
         names.PINS_PRIMARIES,
+        names.POLICY_BEHIND,
     ):
         metrics.gauge(name, lambda: 1)
     metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: {"taken": 1, "torn": 0})
     metrics.counts(names.TOKENS_REJECTED, lambda: {"the token has expired": 1})
+    metrics.counts(names.POLICY_EVENTS, lambda: {"taken": 1, "invalid": 0})
     metrics.counts(names.PIN_EVENTS, lambda: {"misses": 2})
     metrics.info(names.ADDRESS_DATA_INFO, lambda: ("own.mmdb", "cd" * 32))
-    metrics.info(names.INFO, lambda: ("ab" * 32, "chat-api"))
+    metrics.info(names.INFO, lambda: ("ab" * 32, "chat-api", "7"))
     return render(metrics)[0]
 
 
@@ -169,7 +171,7 @@ def test_a_scrape_through_the_middleware_shows_what_was_decided_and_refused(prom
     assert shown["residency_exempt_total"] == 1
     assert shown["residency_overhead_seconds_count"] >= 3
     assert shown["residency_address_data_age_seconds"] > 0
-    assert shown[f'residency_policy_info{{digest="{runtime.policy.digest}",name="scraped"}}'] == 1
+    assert shown[f'residency_policy_info{{digest="{runtime.policy.digest}",name="scraped",version="0"}}'] == 1
     for name in (names.OPEN_INTENTS, names.LOG_SIZE, names.JOURNAL_BACKLOG):
         assert name in shown
     assert shown[names.SEQUENCER_FAILING] == 0

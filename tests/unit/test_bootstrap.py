@@ -202,7 +202,7 @@ def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
     assert gauges()[names.OPEN_INTENTS] == ()
     runtime.open()
     assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)
-    assert gauges()[names.INFO][0][0] == (runtime.policy.digest, "test")
+    assert gauges()[names.INFO][0][0] == (runtime.policy.digest, "test", "0")
     assert gauges()[names.ADDRESS_DATA_AGE][0][1] > 0
     asyncio.run(runtime.aclose())
     assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)

@@ -143,9 +143,9 @@ def test_a_gauge_that_fails_is_left_out_and_counted_and_the_others_stay() -> Non
 def test_the_policy_in_force_is_read_at_each_scrape() -> None:
     digest = ["aa"]
     metrics = Metrics()
-    metrics.info(names.INFO, lambda: (digest[0], "chat-api"))
+    metrics.info(names.INFO, lambda: (digest[0], "chat-api", "0"))
     digest[0] = "bb"
-    assert family(metrics, names.INFO).series == ((("bb", "chat-api"), 1.0),)
+    assert family(metrics, names.INFO).series == ((("bb", "chat-api", "0"), 1.0),)
 
 
 @pytest.mark.parametrize("name", ["residency_nonsense_total", names.LOG_SIZE, names.OVERHEAD])

@@ -6,7 +6,8 @@ from dataclasses import fields
 
 import pytest
 
-from residency.policy.changes import RELOADABLE, needs_restart
+from residency.model import FactSet, StopOrder
+from residency.policy.changes import RELOADABLE, carried_over, needs_restart
 from residency.policy.parsed import DeploymentDoc
 from residency.policy.parser import parse_deployment
 
@@ -99,3 +100,22 @@ def test_a_field_that_nobody_thought_of_needs_a_restart() -> None:
     assert built_once == {
         "audit", "framework", "keys_folder", "metrics", "name", "pins", "regions", "signals", "sinks",
     }  # fmt: skip
+
+
+FIRST, SECOND, LATER = (StopOrder(number, "sg", 0) for number in "123")
+
+
+def test_facts_that_say_the_same_keep_their_epoch_and_others_get_the_next() -> None:
+    old = FactSet(0, stop_orders=(FIRST,))
+    now = FactSet(4, stop_orders=(FIRST,))
+    assert carried_over(old, now, old) is now
+    assert carried_over(old, now, FactSet(0)) == FactSet(5)
+    assert carried_over(old, now, FactSet(0, stop_orders=(FIRST, SECOND))) == FactSet(5, stop_orders=(FIRST, SECOND))
+
+
+def test_what_came_while_requests_were_served_stays_and_what_a_register_took_back_goes() -> None:
+    old = FactSet(0, stop_orders=(FIRST,))
+    now = FactSet(2, stop_orders=(FIRST, LATER), escalated=frozenset({"vn.core"}))
+    moved = carried_over(old, now, FactSet(0, stop_orders=(SECOND,)))
+    assert moved == FactSet(3, stop_orders=(SECOND, LATER), escalated=frozenset({"vn.core"}))
+    assert carried_over(FactSet(0, stop_orders=(SECOND,)), moved, FactSet(0, stop_orders=(SECOND, LATER))) == moved

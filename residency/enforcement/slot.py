@@ -1,0 +1,76 @@
+"""One worker's journal slot as all recorders into it share it: an entry's number in, back once it survives a power cut.
+
+Details are made durable before the entries that commit to them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+import anyio.to_thread
+
+from residency.enforcement.looplock import LoopLock
+from residency.enforcement.ports import Journal
+
+__all__ = ["DetailStore", "Slot"]
+
+
+class DetailStore(Protocol):
+    """Where personal and statutory detail rests, country by country."""
+
+    def append(self, country: str, entry_id: str, detail: bytes) -> int:
+        """Seal and record `detail` for an entry in `country`. Raises JournalFull, JournalFailed, KeysUnavailable."""
+
+    def ready(self, country: str) -> None:
+        """Raise now if a detail might not find room in `country`."""
+
+    def sync(self, country: str, seq: int) -> None:
+        """Block until detail number `seq` of `country` survives a power cut. Raises JournalFailed."""
+
+
+class Slot:
+    """A journal, and the details that its entries commit to. `lock` is held while an entry takes its number."""
+
+    __slots__ = ("_details", "_durable", "_flushing", "_unsynced", "journal", "lock", "open_intents")
+
+    def __init__(self, journal: Journal, details: DetailStore | None) -> None:
+        self.journal = journal
+        self._details = details
+        # An id names its own sequence number, so taking the number and appending must be one step.
+        self.lock = threading.Lock()
+        self.open_intents = 0
+        """Acts of this process whose outcome is not recorded yet."""
+        self._durable = 0  # entries below this number are known to survive a power cut
+        self._unsynced: dict[str, int] = {}  # country -> number of its newest detail that is not known to
+        # One waiter flushes for all that queue up behind it meanwhile, in one thread and not one each.
+        self._flushing = LoopLock()
+
+    def detailed(self, country: str, seq: int) -> None:
+        """Note that detail number `seq` of `country` was recorded. The lock is held."""
+        self._unsynced[country] = seq
+
+    async def durable(self, seq: int) -> None:
+        """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
+        if seq < self._durable:
+            return
+        async with self._flushing:
+            if seq >= self._durable:
+                await anyio.to_thread.run_sync(self._flush)
+
+    def _flush(self) -> None:
+        """Make all that is recorded by now durable, details first."""
+        with self.lock:
+            newest = self.journal.next_seq - 1
+            details, self._unsynced = self._unsynced, {}
+        try:
+            if self._details is not None:
+                for country, seq in details.items():
+                    self._details.sync(country, seq)
+            self.journal.sync(newest)
+        except BaseException:
+            with self.lock:
+                self._unsynced = details | self._unsynced  # of two numbers of one country the newer stands
+            raise
+        with self.lock:
+            self._durable = max(self._durable, newest + 1)
