@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "demo": "demo",
     "init": "init",
     "check": "check",
+    "bundle": "bundle_app",
     "explain": "explain",
     "replay": "replay",
     "locate": "locate",
