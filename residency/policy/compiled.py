@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A term that clauses lean on: its token's bit, what starts it, and how long it is, by each calendar that counts."""
+    """A term that clauses lean on: its token's bit, what starts it, how long it is by each calendar."""
 
     token: str
     bit: int

@@ -16,7 +16,7 @@ from residency.errors import PolicyError
 from residency.model import Activity, Decision, FactSet, Finding, RuleRef
 from residency.policy.activities import ActivityTable
 from residency.policy.compiled import Compiled
-from residency.policy.memo import MEMO, Era
+from residency.policy.memo import MEMO, Era, Table
 from residency.policy.overlays import merged
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.policy.validator import select_laws, validate
@@ -83,7 +83,7 @@ class Policy:
         self._compiled = Compiled(deployment, laws, digest)
         # Activities are found by identity: the table hands out these very objects. 0 is the unclassified route.
         self._index = {id(activity): number for number, activity in enumerate(deployment.activities, start=1)}
-        self._era = Era(self._compiled, facts)
+        self._era = Era(self._compiled, self._index, facts)
         self._now = self._era.at(0, 0, None)
 
     def rule(self, rule_id: str) -> RuleRef | None:
@@ -109,40 +109,24 @@ class Policy:
 
         `requested` (None = now) and `collected` (None = not known) are for rules that are read at those times.
         """
-        here = self._now
-        if here.start <= now < here.end and facts is here.facts and requested is None and collected is None:
+        table = self._now
+        if table.start <= now < table.end and facts is table.facts and requested is None and collected is None:
+            # The table's own first look, written out: a call more would cost a third of it.
             try:
-                decision = here.known[id(finding)].by_evidence[evidence][None if activity is None else activity.name]
+                decision = table.known[id(finding)].by_evidence[evidence][None if activity is None else activity.name]
             except KeyError:
                 pass
             else:
                 if decision.activity is activity:
                     return decision
-        return self._decide(activity, finding, evidence, facts, now, requested, collected)
+        return self.table(facts, now, requested, collected).look(activity, finding, evidence)
 
-    def _decide(
-        self,
-        activity: Activity | None,
-        finding: Finding,
-        evidence: frozenset[str],
-        facts: FactSet,
-        now: int,
-        requested: int | None,
-        collected: int | None,
-    ) -> Decision:
+    def table(self, facts: FactSet, now: int, requested: int | None = None, collected: int | None = None) -> Table:
+        """The decisions at one instant, for who has many questions about it."""
         era = self._era
         if facts is not era.facts and facts != era.facts:
-            era = self._era = Era(self._compiled, facts)
-        here = era.at(now, now if requested is None else requested, collected)
+            era = self._era = Era(self._compiled, self._index, facts)
+        table = era.at(now, now if requested is None else requested, collected)
         if requested is None and collected is None:
-            self._now = here
-        known = here.of(finding)
-        number = 0
-        if activity is not None:
-            number = self._index.get(id(activity), 0)
-            if number == 0 or self.deployment.activities[number - 1] is not activity:
-                number = next((n for n, own in enumerate(self.deployment.activities, start=1) if own == activity), 0)
-                if number == 0:
-                    row = self._compiled.row_of(0, activity)
-                    return here.slice.decide(row, known.covering, finding, evidence)
-        return here.decide(known, number, finding, evidence)
+            self._now = table
+        return table
