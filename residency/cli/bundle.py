@@ -95,7 +95,9 @@ def verify(
     keys: Annotated[
         Path | None, typer.Option("--keys", help=f"Public keys; default: ${KEYS_VARIABLE}.", metavar="FILE")
     ] = None,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="Ask for no signature, only that it is whole and holds.")] = False,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Ask for no signature, only that it is whole and holds.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Verify a bundle as a server would: whole, signed by keys that are trusted, and a policy that holds.
