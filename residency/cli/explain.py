@@ -1,35 +1,54 @@
-"""`residency explain`: a policy and one imagined request in, the decision told as a person would, out."""
+"""`residency explain`: a policy and one imagined request in, the decision told as a person would, out.
+
+Or a finding in words, as a counterexample of `residency check` tells it, or an entry of the log.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from residency.adapters.clock_system import SystemClock
 from residency.adapters.policy_files import load
-from residency.errors import AddressDataUnavailable, PathError, PolicyError, Refused, UnknownStore
-from residency.jurisdiction.resolve import resolve
-from residency.model import Anchor, Decision, Effect, Pin, Reason, Signal, Trust
-from residency.model.place import is_place
-from residency.policy.activities import Match
+from residency.audit.pairs import Pairs
+from residency.audit.recall import Beside, Recall
+from residency.audit.verify import read_checkpoint
+from residency.cli.archive_folder import Archive
+from residency.cli.explain_question import Asked, Person, activity_of, given, instant_of, seen_of, wrong
+from residency.cli.log_folder import entries, reader, verifier_key
+from residency.cli.replay import candidate_at
+from residency.errors import IntegrityError, PathError, PolicyError, Refused, UnknownStore
+from residency.model import Activity, Decision, Effect, Pin, Reason
 from residency.policy.compiler import Policy
+from residency.policy.explain import Explanation
 from residency.policy.explain import explain as tell
-from residency.policy.problems import nearest
-from residency.signals.identity import OWN_WORDS, ClaimMap, Identity, identity
-from residency.signals.inet import canonical
-from residency.signals.peer import ClientAddress
+from residency.policy.explain_page import moment
+from residency.policy.explain_render import Page
+from residency.policy.recorded import Recorded
+from residency.policy.replay import decide_again
 from residency.storage.routing import choose
-from residency.wiring import address_data, claim_map, strategy_of
 
-__all__ = ["explain", "instant_of"]
+__all__ = ["explain"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+class Form(StrEnum):
+    """How an explanation is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class Tongue(StrEnum):
+    """The language of an explanation."""
+
+    EN = "en"
+    VI = "vi"
 
 
 def explain(
@@ -53,150 +72,164 @@ def explain(
         typer.Option("--pin", help="The subject's remembered home: VN, or VN,citizenship=VN.", metavar="P"),
     ] = None,
     at: Annotated[str | None, typer.Option("--at", help="The day, as 2026-09-01; else now.", metavar="DATE")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    activity: Annotated[
+        str | None, typer.Option("--activity", help="Instead of --route: the activity's name.", metavar="NAME")
+    ] = None,
+    finding: Annotated[
+        list[str] | None,
+        typer.Option("--finding", help="Instead of a person: territory:VN:established:network.", metavar="WORDS"),
+    ] = None,
+    evidence: Annotated[
+        list[str] | None, typer.Option("--evidence", help="With --finding: identity:phone.", metavar="TOKENS")
+    ] = None,
+    audit: Annotated[
+        Path | None, typer.Option("--audit", help="With --entry: the audit folder.", metavar="DIR")
+    ] = None,
+    entry: Annotated[
+        int | None, typer.Option("--entry", help="A recorded decision, by its number in the log.", metavar="N", min=0)
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="With --audit: the verifier key you were given.", metavar="FILE")
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", help="text, json, or markdown: a page to mail.")] = Form.TEXT,
+    lang: Annotated[Tongue, typer.Option("--lang", help="en or vi.")] = Tongue.EN,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object: --format json.")] = False,
 ) -> None:
     """Tell what would be decided for one request, and why; only rules in force at DATE are cited.
 
     Claims are named by our words (citizenship, residence, phone, sim, verified_by, age, guardian, consents) or as the
-    token names them. Exit 0 = permitted, 1 = refused, 2 = wrong use, a policy that does not hold included.
+    token names them. With --audit and --entry a recorded decision is told, by the policy that made it, or by --policy.
+    Exit 0 = permitted, 1 = refused, 2 = wrong use, a policy that does not hold included.
 
     Example: residency explain --policy policies/deployments/social-api.yaml --route "POST /v1/people" --ip 14.160.0.1
     """
-    if policy is None or route is None:
-        _wrong('--policy and --route are needed, as in --policy F --route "POST /v1/people"')
-    method, _, path = route.partition(" ")
-    if not method or not path.startswith("/"):
-        _wrong('--route is a method and a path, as in "POST /v1/people"')
-    if "?" in path or "#" in path:
-        _wrong("--route is a path without a query")
+    form = Form.JSON if as_json else form
+    person = Person(ip, peer, header or (), claim or (), not declared, pin)
+    if (audit is None) != (entry is None):
+        wrong("--audit and --entry go together")
+    if audit is not None and entry is not None:
+        if route or activity or finding is not None or evidence or at or person != Person():
+            wrong("--entry tells the whole question: leave the request out")
+        _say(_of_entry(audit, entry, key, policy), form, lang)
+    if policy is None or (route is None) == (activity is None):
+        wrong('--policy and --route are needed, as in --policy F --route "POST /v1/people"')
+    if finding is None and (evidence or activity):
+        wrong("--activity and --evidence go with --finding")
+    if finding is not None and person != Person():
+        wrong("--finding says what was found of the person: leave address, claims and pin out")
     try:
-        loaded = load(policy)
+        loaded = load(policy) if finding is None else candidate_at(policy)
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    now, shown = _instant(at)
-    claims = _claims(claim or (), loaded)
-    client = _client(loaded, ip, peer, header or ())
-    remembered = None if pin is None else _pin(pin)
+    now, shown = instant_of(at)
+    if route is None:
+        of: Activity | None = activity_of(loaded, activity or "")
+        asked = given(loaded, finding or (), evidence or ())
+    else:
+        of, asked = _routed(loaded, route, person, finding, evidence, now if at is not None else None, form)
+    decision = loaded.decide(of, asked.finding, asked.evidence, loaded.facts, now)
+    goes = _goes(loaded, decision, asked.pin)
+    told = tell(
+        decision, asked.signals, pin=asked.pin, client=asked.client, route=route or "", at=shown, caller=asked.caller,
+        goes_to=goes,
+    )  # fmt: skip
+    _say(told, form, lang)
+
+
+def _routed(
+    policy: Policy,
+    route: str,
+    person: Person,
+    finding: list[str] | None,
+    evidence: list[str] | None,
+    at: int | None,
+    form: Form,
+) -> tuple[Activity | None, Asked]:
+    """The activity that takes the route, and what is asked of it. Ends the command where no decision is to be made."""
+    method, _, path = route.partition(" ")
+    if not method or not path.startswith("/"):
+        wrong('--route is a method and a path, as in "POST /v1/people"')
+    if "?" in path or "#" in path:
+        wrong("--route is a path without a query")
     try:
-        match = loaded.activities.match(method, path)
+        match = policy.activities.match(method, path)
     except PathError as error:
-        if as_json:
+        if form is Form.JSON:
             typer.echo(json.dumps({"route": route, "effect": "deny", "reason": Reason.PATH_AMBIGUOUS.value}))
         else:
             typer.echo(f"{route}: refused ({Reason.PATH_AMBIGUOUS.value}): {error}")
         raise typer.Exit(1) from None
     if match.exempt:
-        typer.echo(json.dumps({"route": route, "effect": "permit", "exempt": True}) if as_json else f"{route}: exempt")
-        return
-    said = identity(claims, _names(loaded), verified=not declared, source="claim")
-    _tell_mute(claims, _names(loaded), verified=not declared)
+        exempt = {"route": route, "effect": "permit", "exempt": True}
+        typer.echo(json.dumps(exempt) if form is Form.JSON else f"{route}: exempt")
+        raise typer.Exit(0)
+    if finding is not None:
+        return match.activity, given(policy, finding, evidence or ())
+    return match.activity, seen_of(policy, match, person, at)
+
+
+def _of_entry(audit: Path, number: int, key: Path | None, candidate: Path | None) -> Explanation:
+    """What the decision of entry `number` is, by its own policy or by another."""
+    log = audit / "log"
+    read_log = reader(log, "--audit")
+    other = None if candidate is None else candidate_at(candidate)
+    archive = Archive(reader(audit, "--audit"), other)
     try:
-        network, kind = _network(loaded, client.address, now if at is not None else None)
-    except AddressDataUnavailable as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    signals, evidence, about = _of_subject(match, (*network, *said.signals), said, remembered)
-    presumed = loaded.deployment.conflicts_presumed
-    finding = resolve(
-        signals, remembered, loaded.deployment.presume, conflicts_presumed=presumed, strategy=client.strategy
-    )
-    decision = loaded.decide(match.activity, finding, evidence, loaded.facts, now)
-    seen = {
-        "address": client.address,
-        "strategy": client.strategy,
-        "network": kind,
-        "problem": None if client.problem is None else client.problem.value,
-    }
-    told = tell(decision, signals, pin=remembered, client=seen, route=route, at=shown)
-    goes = _goes(loaded, decision, remembered)
-    if as_json:
-        typer.echo(json.dumps({**told.data, "goes_to": goes, "caller": about}, ensure_ascii=False))
-    else:
-        first, *rest = told.lines
-        typer.echo("\n".join([first, *([f"  The caller {about}."] if about is not None else []), *rest]))
-        if goes is not None and remembered is not None:
-            typer.echo(f"The subject's pin sends this to {goes}")
-    if decision.effect is not Effect.PERMIT:
-        raise typer.Exit(1)
+        checkpoint = read_checkpoint(read_log, verifier_key(log, key))
+        taken: tuple[Recorded, int] | Beside | None = None
+        recall = Recall()
+        # To the end, for what comes before the entry says on which facts it was decided, and all of it must hold.
+        for index, entry in enumerate(entries(read_log, checkpoint, Pairs(), progress=True, what="reading the log")):
+            found = recall.take(entry)
+            if index == number:
+                taken = found
+    except IntegrityError as error:
+        typer.echo(f"residency explain: {error}", err=True)
+        raise typer.Exit(1) from None
+    if taken is None:
+        wrong(f"--entry: the log has {checkpoint.size} entries, numbered from 0")
+    if isinstance(taken, Beside):
+        wrong(f"--entry: that one tells of no decision: it is of the {taken.value}")
+    recorded, now = taken
+    policy = other if other is not None else archive.policy(recorded.policy)
+    facts = None if recorded.facts is None else archive.facts(recorded.facts)
+    if not isinstance(policy, Policy) or facts is None:
+        missing = "policy" if not isinstance(policy, Policy) else "facts"
+        why = "; ".join(archive.unreadable.values()) or f"the {missing} that it names lies not in the audit folder"
+        wrong(f"--entry: it cannot be decided again: {why}")
+    decision = decide_again(policy, recorded, facts, now)
+    if decision is None:
+        wrong(f"--entry: the policy names no activity {recorded.activity}")
+    return tell(decision, None, at=moment(now), entry=number)
 
 
-def _client(policy: Policy, ip: str | None, peer: str | None, headers: Sequence[str]) -> ClientAddress:
-    """The client's address: as given, or as the deployment's strategy finds it."""
-    strategy = strategy_of(policy.deployment.signals.client_address)
-    if peer is None:
-        if headers:
-            _wrong("--header goes with --peer: who connects, as the server sees it")
-        if ip is not None and canonical(ip) is None:
-            _wrong("--ip is not an address")
-        return ClientAddress(None if ip is None else canonical(ip), strategy.name)
-    if ip is not None:
-        _wrong("--ip says the client's address, --peer has it found: give one of them")
-    if peer != "unix" and canonical(peer) is None:
-        _wrong("--peer is not an address, and not `unix`")
-    lines = []
-    for text in headers:
-        name, colon, value = text.partition(":")
-        if not colon or not name.strip():
-            _wrong('--header is a name and a value, as in "X-Forwarded-For: 203.0.113.7"')
-        lines.append((name.strip().lower().encode("latin-1", "replace"), value.strip().encode("latin-1", "replace")))
-    return strategy.client(None if peer == "unix" else (peer, 50_000), lines)
+def _say(told: Explanation, form: Form, lang: Tongue) -> NoReturn:
+    """Print an explanation and end the command by its effect."""
+    match form:
+        case Form.JSON:
+            typer.echo(json.dumps(told.data, ensure_ascii=False))
+        case Form.MARKDOWN:
+            typer.echo(told.markdown(lang.value), nl=False)
+        case Form.TEXT:
+            _print(told.page(lang.value), told.story.decision.effect)
+    raise typer.Exit(0 if told.story.decision.effect is Effect.PERMIT else 1)
 
 
-def _of_subject(
-    match: Match, signals: tuple[Signal, ...], said: Identity, pin: Pin | None
-) -> tuple[tuple[Signal, ...], frozenset[str], str | None]:
-    """What the caller's signals say of a subject whom the path or a header names, as the pipeline takes them."""
-    source = match.activity.subject if match.activity is not None else None
-    if source is None or source.kind not in ("path", "header"):
-        return signals, said.evidence, None
-    if said.subject is None:
-        if pin is not None:
-            return (), frozenset(), "is not known, and the subject has a pin: the pin speaks, the address does not"
-        hinted = tuple(replace(signal, trust=Trust.HINT) for signal in signals)
-        return hinted, frozenset(), "is not known, and may be the subject or not: what is seen is a hint"
-    if source.kind == "path" and said.subject.value == match.params.get(source.name):
-        return signals, said.evidence, "is the subject"
-    return (), frozenset(), "is another than the subject: what is seen says nothing of the subject"
-
-
-def _pin(text: str) -> Pin:
-    """An imagined pin: `VN` = home and territory; further `anchor=PLACE` are remembered too, as verified."""
-    home, *more = text.split(",")
-    if not is_place(home):
-        _wrong("--pin begins with the home's place, as in VN or VN,citizenship=VN")
-    anchors = [(Anchor.TERRITORY, home, Trust.NETWORK)]
-    for each in more:
-        name, _, place = each.partition("=")
-        if name not in list(Anchor) or not is_place(place):
-            _wrong(f"--pin remembers {', '.join(Anchor)}, as in VN,citizenship=VN")
-        anchors.append((Anchor(name), place, Trust.VERIFIED))
-    return Pin("imagined", home, tuple(anchors), "00", "first_write", "", 0)
-
-
-def _network(policy: Policy, address: str | None, at: int | None) -> tuple[tuple[Signal, ...], str | None]:
-    """What the network says of an address, and the network's class, by the data that is here: as old as it was on that
-    day, and new on a day before it was built."""
-    moment = now = SystemClock().now()
-    data = address_data(policy.deployment, Path(policy.base).joinpath, lambda: moment)
-    data.open()
-    moment = now if at is None else max(at, data.built_at * 1_000_000)
-    data.look()
-    table = data.table
-    return data.signals(address), None if address is None else table.rows[table.lookup(address)].network
-
-
-def _tell_mute(claims: Mapping[str, object], names: ClaimMap, *, verified: bool) -> None:
-    """Tell on stderr of claims that say nothing: in a request they are no error, at a command line likely one."""
-    for name, value in claims.items():
-        said = identity({name: value}, names, verified=verified, source="claim")
-        if name != names.subject and not said.signals and not said.evidence:
-            typer.echo(f"residency explain: --claim {name} as given is neither signal nor evidence", err=True)
-
-
-def instant_of(day: str) -> int:
-    """The instant (microseconds) that `--at` means."""
-    return _instant(day)[0]
+def _print(page: Page, effect: Effect) -> None:
+    """A page on the terminal: titles stand out, links can be followed; piped, it is plain lines."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(page.title, style="bold green" if effect is Effect.PERMIT else "bold red"))
+    for text in page.lead:
+        console.print(Text(f"  {text}"))
+    for section in page.sections:
+        console.print(Text(section.title, style="bold"))
+        for item in section.items:
+            console.print(Text(f"  {item.text}"))
+            for note in item.notes:
+                console.print(Text(f"    {note}", style="dim"))
+            if item.link:
+                console.print(Text(f"    {item.link}", style=f"dim link {item.link}"))
 
 
 def _goes(policy: Policy, decision: Decision, pin: Pin | None) -> str | None:
@@ -208,51 +241,3 @@ def _goes(policy: Policy, decision: Decision, pin: Pin | None) -> str | None:
     except (Refused, UnknownStore):
         return None
     return verdict.sink.name if verdict.effect is Effect.PERMIT else None
-
-
-def _wrong(message: str) -> NoReturn:
-    typer.echo(f"residency explain: {message}", err=True)
-    raise typer.Exit(2)
-
-
-def _instant(at: str | None) -> tuple[int, str]:
-    """(microseconds, as shown). A bare day means its noon in UTC, which is that day nearly everywhere."""
-    try:
-        moment = datetime.now(UTC) if at is None else datetime.fromisoformat(at)
-    except ValueError:
-        _wrong("--at is a day, as in 2026-09-01")
-    if at is not None and len(at) == len("2026-09-01"):
-        moment = moment.replace(hour=12, tzinfo=UTC)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1), at or moment.date().isoformat()
-
-
-def _names(policy: Policy) -> ClaimMap:
-    """The deployment's names of claims; what its tokens do not carry goes by our own word, as `identify` takes it."""
-    names = claim_map(policy.deployment.signals.identity.jwt)
-    return replace(names, **{word: word for word in OWN_WORDS if getattr(names, word) is None})
-
-
-def _claims(pairs: list[str] | tuple[str, ...], policy: Policy) -> Mapping[str, object]:
-    names = _names(policy)
-    ours = {word: getattr(names, word) for word in sorted(OWN_WORDS)}
-    known = sorted({*ours.values(), names.subject} - {*ours})
-    claims: dict[str, object] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            _wrong("--claim is a name and a value, as in --claim citizenship=VN")
-        name = ours.get(key, key)
-        if name not in known and name not in ours.values():
-            hint = nearest(key, [*ours, *known]) or f"; known: {', '.join([*ours, *known])}"
-            _wrong(f"--claim {key}: nothing reads such a claim{hint}")
-        if name in (names.verified_by, names.consents) or (
-            name in (names.citizenship, names.residence) and "," in value
-        ):
-            claims[name] = value.split(",")
-        elif name == names.age and value.isascii() and value.isdecimal() and len(value) < 4:
-            claims[name] = int(value)
-        else:
-            claims[name] = value
-    return claims

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -18,17 +18,17 @@ from residency.audit.checkpoint import Checkpoint
 from residency.audit.pairs import Pairs
 from residency.audit.recall import Beside, Recall
 from residency.audit.verify import read_checkpoint
+from residency.cli.archive_folder import Archive
 from residency.cli.details import evidence_of
-from residency.cli.explain import instant_of
+from residency.cli.explain_question import instant_of
 from residency.cli.log_folder import Read, entries, reader, verifier_key
 from residency.errors import IntegrityError, PolicyError, Unavailable
-from residency.model import FactSet, RuleRef
-from residency.policy.archive import facts_path, parse_archive, parse_facts, policy_path, variables
+from residency.policy.archive import variables
 from residency.policy.compiler import Policy
 from residency.policy.replay import Replayer
 from residency.policy.tally import Tally
 
-__all__ = ["replay"]
+__all__ = ["candidate_at", "replay"]
 
 _WORK: Final = "deciding again"
 
@@ -87,10 +87,10 @@ def replay(
     read = reader(audit, "--audit")
     folder = audit / "log" if log is None else log
     read_log = reader(folder, "--audit" if log is None else "--log")
-    candidate = None if policy is None else _candidate(policy)
-    day = None if at is None else instant_of(at)
+    candidate = None if policy is None else candidate_at(policy)
+    day = None if at is None else instant_of(at)[0]
     tally = Tally()
-    archive = _Archive(read, candidate)
+    archive = Archive(read, candidate)
     try:
         details = evidence_of(detail or (), KeysFiles(keys)) if keys is not None else {}
         replayer = Replayer(archive.policy, archive.facts, candidate, at=day)
@@ -115,51 +115,6 @@ def replay(
             typer.echo(f"Does not hold: {problem}")
     if problems:
         raise typer.Exit(1)
-
-
-class _Archive:
-    """What lies beside the log, by digest, each read once."""
-
-    def __init__(self, read: Read, candidate: Policy | None) -> None:
-        self._read = read
-        self._candidate = candidate
-        self._policies: dict[str, Policy] = {}
-        self.unreadable: dict[str, str] = {}
-
-    def policy(self, digest: str) -> Policy | str | None:
-        """As `Replayer` asks."""
-        if self._candidate is not None and digest == self._candidate.digest:
-            return self._candidate  # the digest names its files, wherever they lie
-        data = self._read(policy_path(digest))
-        if data is None:
-            return None
-        try:
-            self._policies[digest] = parse_archive(data, digest, os.environ)
-        except (PolicyError, IntegrityError) as error:
-            self.unreadable[digest] = str(error)
-            return str(error)
-        return self._policies[digest]
-
-    def facts(self, digest: str) -> FactSet | None:
-        """As `Replayer` asks."""
-        data = self._read(facts_path(digest))
-        try:
-            return None if data is None else parse_facts(data, digest)
-        except IntegrityError as error:
-            self.unreadable[digest] = str(error)
-            return None
-
-    def rules(self) -> Mapping[str, RuleRef]:
-        """Every rule of the policies that were read, by its id; the candidate's word for it stands."""
-        policies = [*self._policies.values(), *([self._candidate] if self._candidate is not None else [])]
-        found = {}
-        for policy in policies:
-            for law in policy.laws:
-                for rule in law.rules:
-                    ref = policy.rule(rule.id)
-                    if ref is not None:
-                        found[rule.id] = ref
-        return found
 
 
 def _count(
@@ -188,7 +143,9 @@ def _passed(tally: Tally, limit: Fraction | int, least: Fraction) -> Iterator[st
         yield f"{tally.changed} decisions change ({float(tally.share):.4%}), over the limit of {told}"
 
 
-def _candidate(path: Path) -> Policy:
+def candidate_at(path: Path) -> Policy:
+    """The policy of a deployment file, whose variables need no value where they decide nothing. Ends the command where
+    it does not hold."""
     try:
         return load(path, variables(read_file(path), str(path), os.environ))
     except PolicyError as error:

@@ -1,22 +1,23 @@
 """One decision in; what we saw, whose law and why, which rules, where data goes and what is missing, out.
 
-Pure: the signals that led to the finding are given in. `Explanation` is the same story as a mapping for programs and
-as lines for people.
+Pure: the signals that led to the finding are given in. `Explanation` is the same story as a mapping for programs, as
+lines for a terminal and as a page in Markdown, in English or Vietnamese.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from residency.jurisdiction.account import Heard, account
+from residency.jurisdiction.account import account
+from residency.jurisdiction.found import finding_words
 from residency.model import (
     Anchor,
     AnchorFinding,
+    Clock,
     Decision,
     Duty,
-    Effect,
     Finding,
     Pin,
     Retention,
@@ -25,56 +26,84 @@ from residency.model import (
     SinkVerdict,
 )
 from residency.policy.compiler import Policy
+from residency.policy.explain_page import Story, page_of
+from residency.policy.explain_render import Page, lines, markdown
+from residency.policy.explain_words import Language, say
 
 __all__ = ["Explanation", "explain", "foreseen_conflicts"]
-
-_EFFECTS: Final = {Effect.PERMIT: "permitted", Effect.HOLD: "held", Effect.DENY: "refused"}
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One decision told: `data` holds plain JSON values, `lines` are sentences for a terminal."""
+    """One decision told: `data` holds plain JSON values, the rest is for people."""
 
     data: dict[str, Any]
-    lines: tuple[str, ...]
+    story: Story
+
+    def page(self, language: Language = "en") -> Page:
+        """The story as a page of sections."""
+        return page_of(self.story, language)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The page in English, as lines for a terminal."""
+        return tuple(lines(self.page()))
+
+    def markdown(self, language: Language = "en") -> str:
+        """The page as Markdown."""
+        return markdown(self.page(language))
 
 
 def explain(
     decision: Decision,
-    signals: Sequence[Signal] = (),
+    signals: Sequence[Signal] | None = (),
     *,
     pin: Pin | None = None,
     client: Mapping[str, str | None] | None = None,
     route: str = "",
     at: str = "",
+    caller: str | None = None,
+    goes_to: str | None = None,
+    entry: int | None = None,
 ) -> Explanation:
-    """Tell a decision. `signals` and `pin` led to its finding; `client` (address, strategy, network, problem), `route`
-    and `at` are shown as given."""
-    heard = account(signals, pin)
+    """Tell a decision. `signals` and `pin` led to its finding; None = the finding was given as it is. `client`
+    (address, strategy, network, problem), `route` and `at` are shown as given; the rest is as in `Story`."""
+    heard = None if signals is None else account(signals, pin)
+    story = Story(decision, heard, pin, client, route, at, caller, goes_to, entry)
     data = {
         "route": route,
         "at": at,
+        "entry": entry,
         "activity": None if decision.activity is None else decision.activity.name,
         "effect": decision.effect.word,
         "reason": None if decision.reason is None else decision.reason.value,
         "mode": decision.mode,
         "client": None if client is None else dict(client),
-        "signals": [_signal(s) for s in signals],
-        "heard": [{**_signal(h.signal), "voice": h.voice.value, "because": h.because} for h in heard],
+        "caller": None if caller is None else say(caller, "en"),
+        "signals": None if signals is None else [_signal(s) for s in signals],
+        "heard": None
+        if heard is None
+        else [{**_signal(h.signal), "voice": h.voice.value, "because": h.because} for h in heard],
         "pin": None if pin is None else {"home": pin.home, "set_by": pin.set_by, "version": pin.version},
+        "finding": list(finding_words(decision.finding)),
         "anchors": {anchor.value: _found(decision.finding, anchor) for anchor in Anchor},
         "jurisdictions": [
             {"place": place, "anchors": _anchors(decision.finding, place)} for place in decision.jurisdictions
         ],
         "rules": [_rule(r) for r in decision.rules],
+        "outranked": [_rule(r) for r in decision.outranked],
+        "exempted": [_rule(r) for r in decision.exempted],
+        "exemptions": list(decision.exemptions),
         "observed": [_rule(r) for r in decision.observed],
         "sinks": [_sink(v) for v in decision.sinks],
+        "goes_to": goes_to,
         "missing": [sorted(clause) for clause in decision.unmet],
         "evidence": sorted(decision.evidence),
+        "clocks": [_clock(clock) for clock in decision.clocks],
         "duty": _duty(decision.duty),
         "policy": decision.policy,
     }
-    return Explanation(data, tuple(_lines(decision, heard, pin, client, route, at)))
+    return Explanation(data, story)
 
 
 def foreseen_conflicts(policy: Policy, now: int) -> tuple[str, ...]:
@@ -134,6 +163,8 @@ def _rule(rule: RuleRef) -> dict[str, str]:
         "mode": rule.mode,
         "text": rule.text,
         "text_vi": rule.text_vi,
+        "link": rule.link,
+        "fine": rule.fine,
     }
 
 
@@ -147,7 +178,13 @@ def _sink(verdict: SinkVerdict) -> dict[str, Any]:
         "rules": [rule.id for rule in verdict.rules],
         "citations": [rule.citation for rule in verdict.rules],
         "missing": [sorted(clause) for clause in verdict.unmet],
+        "clocks": [_clock(clock) for clock in verdict.clocks],
+        "exemptions": list(verdict.exemptions),
     }
+
+
+def _clock(clock: Clock) -> dict[str, Any]:
+    return {"token": clock.token, "event": clock.event, "place": clock.place, "deadline": clock.deadline}
 
 
 def _duty(duty: Duty) -> dict[str, Any]:
@@ -160,113 +197,23 @@ def _duty(duty: Duty) -> dict[str, Any]:
         "protect": [[p.field, p.direction, p.transform, p.effect] for p in sorted(duty.protect)],
         "log": sorted(duty.log),
         "label": sorted(duty.label),
+        "deadlines": [
+            {"task": d.task, "within": asdict(d.term), "from": d.event, "place": d.place}
+            for d in sorted(duty.deadlines)
+        ],
         "conflicts": sorted(conflict.value for conflict in duty.conflicts),
     }
 
 
 def _retention(retention: Retention) -> str:
+    if retention.lifetime:
+        return f"{retention.category} {retention.bound.value} lifetime{_of_scope(retention)}"
     parts = [f"{retention.months} months"] if retention.months else []
     parts += [f"{retention.days} days"] if retention.days or not parts else []
-    return f"{retention.category} {retention.bound.value} {' '.join(parts)} from {retention.start}"
+    return (
+        f"{retention.category} {retention.bound.value} {' '.join(parts)} from {retention.start}{_of_scope(retention)}"
+    )
 
 
-def _lines(
-    decision: Decision,
-    heard: Sequence[Heard],
-    pin: Pin | None,
-    client: Mapping[str, str | None] | None,
-    route: str,
-    at: str,
-) -> Iterable[str]:
-    name = route or (decision.activity.name if decision.activity is not None else "the request")
-    why = "" if decision.reason is None else f" ({decision.reason.value})"
-    yield f"{name}: {_EFFECTS[decision.effect]}{why}" + (f", at {at}" if at else "")
-    if decision.mode == "observe":
-        yield "  The deployment only observes: this is recorded and does not bind."
-    if decision.activity is None:
-        yield "  No activity names this route."
-    yield "What we saw"
-    if client is not None:
-        network = f", a {client['network']} network" if client.get("network") else ""
-        yield f"  client address: {client.get('address') or 'undetermined'} (strategy {client['strategy']}{network})"
-    if pin is not None:
-        yield f"  pin: home {pin.home}, set by {pin.set_by}, version {pin.version}"
-    yield from (f"  {_said(h)}" for h in heard if not h.discarded)
-    if all(h.discarded for h in heard):
-        yield "  No signal speaks; presumptions decide."
-    if any(h.discarded for h in heard):
-        yield "What was discarded, and why"
-        yield from (f"  {_said(h)}" for h in heard if h.discarded)
-    yield "Anchors"
-    for anchor in Anchor:
-        yield f"  {anchor.value}: {_state(decision.finding, anchor)}"
-    yield "Whose law, and why"
-    for place in decision.jurisdictions:
-        anchors = ", ".join(
-            f"{a['anchor']} {'presumed' if a['presumed'] else a['state']}" for a in _anchors(decision.finding, place)
-        )
-        yield f"  {place}: {anchors}"
-    if not decision.jurisdictions:
-        yield "  No law of this deployment covers the person."
-    if decision.rules:
-        yield "Rules that refused" if decision.reason is not None else "Rules that applied"
-        yield from _cited(decision.rules)
-    if decision.observed:
-        yield "Rules that only observed"
-        yield from _cited(decision.observed)
-    if decision.sinks:
-        yield "Where data goes"
-        for verdict in decision.sinks:
-            because = "" if verdict.reason is None else f" ({verdict.reason.value})"
-            cited = "; ".join(r.citation for r in verdict.rules) if verdict.reason is not None else ""
-            sink = verdict.sink
-            yield f"  {sink.name} in {sink.place}: {_EFFECTS[verdict.effect]}{because}{' by ' if cited else ''}{cited}"
-    if decision.unmet:
-        yield "What is missing"
-        yield from (f"  {_any_of(clause)}" for clause in decision.unmet)
-    # What a sink asks is not missing where the activity is permitted and another sink takes the data.
-    lacking = [(v.sink.name, clause) for v in decision.sinks for clause in v.unmet if clause not in decision.unmet]
-    if lacking:
-        yield "What another sink would need"
-        yield from (f"  {name}: {_any_of(clause)}" for name, clause in lacking)
-    yield from _must(decision.duty)
-
-
-def _said(heard: Heard) -> str:
-    signal = heard.signal
-    return f"{signal.anchor}: {signal.place} ({signal.trust.name.lower()}, by {signal.source}): {heard.because}"
-
-
-def _state(finding: Finding, anchor: Anchor) -> str:
-    found = finding.anchor(anchor)
-    if found.silent:
-        return f"silent, presumed {dict(finding.presume)[anchor].value.replace('_', ' ')}"
-    told = [f"{', '.join(sorted(found.established))} established"] if found.established else []
-    told += [f"{', '.join(sorted(found.contested))} undetermined"] if found.contested else []
-    trust = "" if found.trust is None else f" ({found.trust.name.lower()})"
-    return "; ".join(told) + trust
-
-
-def _any_of(clause: frozenset[str]) -> str:
-    return " or ".join(sorted(clause)) if clause else "nothing can satisfy this: it is forbidden"
-
-
-def _cited(rules: Iterable[RuleRef]) -> Iterable[str]:
-    for rule in rules:
-        yield f"  {rule.id}: {rule.citation} [{rule.source}; confidence {rule.confidence}]"
-        if rule.text:
-            yield f"    {rule.text}"
-
-
-def _must(duty: Duty) -> Iterable[str]:
-    told = [
-        *(f"a copy in {place}" for place in sorted(duty.copies)),
-        *(f"first recorded in {place}" for place in sorted(duty.first_write)),
-        *([f"rest only in {', '.join(sorted(duty.only)) or 'no place at all'}"] if duty.only is not None else []),
-        *(f"keep {_retention(r).replace('_', ' ')}" for r in sorted(duty.retain)),
-        *([f"log {', '.join(sorted(duty.log))}"] if duty.log else []),
-        *([f"label {', '.join(sorted(duty.label))}"] if duty.label else []),
-    ]
-    if told:
-        yield "What must happen"
-        yield from (f"  {line}" for line in told)
+def _of_scope(retention: Retention) -> str:
+    return f" in {retention.scope}" if retention.scope else ""

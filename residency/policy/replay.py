@@ -13,7 +13,7 @@ that the recorded policy gives today, field by field.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -24,7 +24,7 @@ from residency.policy.activities import parse_template, shape
 from residency.policy.compiler import Policy
 from residency.policy.recorded import Change, Recorded, compare, exempted, wrong
 
-__all__ = ["Gap", "Replayed", "Replayer"]
+__all__ = ["Gap", "Replayed", "Replayer", "decide_again"]
 
 _BOUND: Final = 1 << 16
 # Evidence of the person. All other tokens follow from the policy, its register, the finding and the time.
@@ -111,6 +111,17 @@ class Replayer:
         return _Sides(policy, facts, self._candidate, self._at)
 
 
+def decide_again(policy: Policy, recorded: Recorded, facts: FactSet, now: int) -> Decision | None:
+    """The decision of `policy` on a recorded question; None where it names no such activity, or two."""
+    activity = None
+    if recorded.activity is not None:
+        activity = _by_name(policy).get(recorded.activity)
+        if activity is None:
+            return None
+    evidence = recorded.all_evidence if recorded.all_evidence is not None else _personal(recorded.evidence)
+    return _decide(policy, activity, recorded.finding, evidence, facts, now)
+
+
 class _Sides:
     """One recorded policy under one set of facts, and the candidate beside it."""
 
@@ -145,7 +156,7 @@ class _Sides:
             activity = self._named[recorded.activity]
             if activity is None:
                 return Replayed(Gap.ACTIVITY_TWICE)
-        given = frozenset(t for t in recorded.evidence if t.startswith(_PERSONAL))
+        given = _personal(recorded.evidence)
         before = _decide(self._before, activity, recorded.finding, given, self._facts, now)
         if recorded.sink is not None and before.sink(recorded.sink) is None:
             return Replayed(wrong=("sink",), decision=before)
@@ -190,6 +201,10 @@ def _decide(
     return policy.decide(activity, finding, evidence, facts, now)
 
 
+def _personal(evidence: Iterable[str]) -> frozenset[str]:
+    return frozenset(token for token in evidence if token.startswith(_PERSONAL))
+
+
 def _by_name(policy: Policy) -> dict[str, Activity | None]:
     """The activities by the names that entries call them; None for a name that two of them have."""
     named: dict[str, Activity | None] = {}
@@ -212,7 +227,7 @@ def _asked(policy: Policy) -> frozenset[str]:
     if _TO_THE_PURPOSE in asked:
         asked |= {f"consent:{activity.purpose}" for activity in policy.deployment.activities if activity.purpose}
         asked.discard(_TO_THE_PURPOSE)
-    return frozenset(token for token in asked if token.startswith(_PERSONAL))
+    return _personal(asked)
 
 
 def _counterpart(candidate: Policy, activity: Activity) -> tuple[Activity | None, str | None]:
