@@ -25,6 +25,7 @@ from residency.policy.yamldoc import MAX_BYTES
 
 __all__ = [
     "KEYS_VARIABLE",
+    "NOT_ENFORCEABLE",
     "Loaded",
     "PolicyFiles",
     "available_laws",
@@ -37,6 +38,8 @@ __all__ = [
 
 KEYS_VARIABLE: Final = "RESIDENCY_POLICY_KEYS"
 """The environment variable that names the file of keys whose policies this process takes."""
+NOT_ENFORCEABLE: Final = "not_enforceable.yaml"
+"""The file beside the shipped laws that says what no rule of theirs can do."""
 _MAX_KEYS: Final = 1024 * 1024
 
 
@@ -253,7 +256,8 @@ def available_laws(folders: tuple[Path, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (law_folder(), *folders):
         for file in sorted(folder.rglob("*.yaml")):
-            found[file.relative_to(folder).with_suffix("").as_posix()] = file
+            if file.name != NOT_ENFORCEABLE:  # what no rule can do, told beside the laws: no law
+                found[file.relative_to(folder).with_suffix("").as_posix()] = file
     return found
 
 

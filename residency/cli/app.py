@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "init": "init",
     "check": "check",
     "bundle": "bundle_app",
+    "laws": "laws",
     "explain": "explain",
     "replay": "replay",
     "locate": "locate",

@@ -34,7 +34,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 def test_the_shipped_laws_are_found(deployment: Path) -> None:
     policy = load(deployment, {})
-    assert {law.name for law in policy.laws} == set(available_laws(()))
+    assert {law.name for law in policy.laws} == {name for name in available_laws(()) if name.startswith("vn/")}
     assert policy.base == str(deployment.parent)
 
 

@@ -23,7 +23,8 @@ def run(*args: str | Path) -> tuple[int, str]:
 
 
 def test_every_shipped_policy_file_holds() -> None:
-    files = sorted((ROOT / "policies").rglob("*.yaml"))
+    beside = ("law_rows.yaml", "not_enforceable.yaml")  # of what the laws say beyond their rules: no policy files
+    files = sorted(file for file in (ROOT / "policies").rglob("*.yaml") if file.name not in beside)
     code, output = run(*files)
     assert code == 0
     assert output.count(": holds: ") == len(files)

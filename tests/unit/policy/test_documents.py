@@ -21,7 +21,12 @@ def test_the_committed_schema_is_fresh(kind: str) -> None:
     assert committed == json_schema(kind)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "policies").rglob("*.yaml")), ids=lambda file: str(file.name))
+# Of what the laws say beyond their rules: no policy files (tests/policies/test_coverage.py reads them).
+BESIDE = ("law_rows.yaml", "not_enforceable.yaml")
+SHIPPED = sorted(file for file in (ROOT / "policies").rglob("*.yaml") if file.name not in BESIDE)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.name))
 def test_every_shipped_file_satisfies_its_schema_and_names_it(file: Path) -> None:
     value = parse_yaml(file.read_bytes(), file.name).value
     assert isinstance(value, dict)
