@@ -22,7 +22,8 @@ _Path = tuple[str | int, ...]
 def merged(laws: Sequence[LawDoc]) -> tuple[tuple[LawDoc, ...], tuple[Problem, ...]]:
     """(the laws with every overlay worked into what it extends, in their order; what hinders).
 
-    An overlay of a law that is not chosen, or of itself; a dropped rule that is not there; two overlays of one rule.
+    An overlay of a law that is not chosen, of another jurisdiction or of itself; a dropped rule that is not there; two
+    overlays of one rule.
     """
     by_name = {law.name: law for law in laws}
     lines = {law.name: _line(law, by_name) for law in laws}
@@ -37,6 +38,9 @@ def merged(laws: Sequence[LawDoc]) -> tuple[tuple[LawDoc, ...], tuple[Problem, .
             problems.append(law.source.problem(("extends",), f"unknown law `{law.extends}`{hint}"))
         elif by_name[lines[law.name][-1]].extends in by_name:
             problems.append(law.source.problem(("extends",), f"law `{law.name}` extends itself"))
+        elif base.jurisdiction != law.jurisdiction:
+            message = f"`{law.extends}` is a law of {base.jurisdiction}, and this one says {law.jurisdiction}"
+            problems.append(law.source.problem(("jurisdiction",), message))
         else:
             problems += _work_in(law, base, touched)
     detectors: dict[str, dict[Detector, None]] = {}

@@ -146,7 +146,7 @@ class RuleDoc:
     `mode_from` are later modes by their instants; `clock` names the time that `span` is read at: `evaluation`,
     `request` or `collection`. `reading` is the (question, answer) under which the rule is there at all; `excluded_by`
     the least trust by which a person is taken out of it; `unless` the evidence that does the same. `graces` are the
-    terms of its clauses. `home` is the file it was written in, where that is not the law's own.
+    terms of its clauses.
     """
 
     id: str
@@ -181,7 +181,6 @@ class RuleDoc:
     ai: tuple[tuple[str, frozenset[str]], ...] | None = None
     unless: frozenset[str] = frozenset()
     graces: tuple[Grace, ...] = ()
-    home: Source | None = field(compare=False, repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
