@@ -12,7 +12,9 @@ from residency.policy.parsed import DeploymentDoc, LawDoc, RuleDoc
 from residency.policy.rulebook import Rulebook
 from residency.policy.tokens import Tokens
 
-__all__ = ["Compiled", "Row", "Running", "reference"]
+__all__ = ["Compiled", "Row", "Running", "reference", "trigger_spans"]
+
+_PURPOSES: Final = 1024  # activities that a deployment does not have may be asked about too, with any purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Row:
     rules: int
     data: int
     tokens: int
-    purpose: str
+    purpose: str | None
+    duties: Duties
     sinks: tuple[tuple[Sink, int, int], ...]
     """(sink, the rules about it, the tokens that it gives)."""
 
@@ -57,7 +60,7 @@ class Compiled:
     """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
 
     __slots__ = (
-        "_lifting", "_rows", "_sinks", "_unless", "book", "deployment", "digest", "duties", "edges", "refs", "running",
+        "_duties", "_lifting", "_rows", "_sinks", "_unless", "book", "deployment", "digest", "edges", "refs", "running",
         "tokens",
     )  # fmt: skip
 
@@ -66,7 +69,7 @@ class Compiled:
         self.digest: Final = digest
         self.book: Final = Rulebook(deployment, laws)
         self.tokens: Final = Tokens((rule for _, rule in self.book.rules), self.book.coverage)
-        self.duties: Final = Duties((rule for _, rule in self.book.rules), self.tokens)
+        self._duties: dict[str | None, Duties] = {}
         self.refs: Final = tuple(reference(law, rule, deployment.mode_of(rule, 0)) for law, rule in self.book.rules)
         self.edges: Final = frozenset(edge for edge in _edges(self.book) if edge is not None)
         self.running: Final = () if deployment.strict_clocks else tuple(_running(self.book, self.tokens))
@@ -93,6 +96,7 @@ class Compiled:
 
     def row_of(self, number: int, activity: Activity) -> Row:
         """The row of any activity."""
+        purpose = None if activity.purpose is None else f"consent:{activity.purpose}"
         names = () if activity.store is None else self.deployment.stores.get(activity.store, ())
         return Row(
             number,
@@ -100,9 +104,20 @@ class Compiled:
             self.book.concerning(activity) & self.book.there,
             self.book.data(activity),
             self.tokens.bits(activity.tokens),
-            f"consent:{activity.purpose}" if activity.purpose is not None else "",
+            purpose,
+            self._duties_of(purpose),
             tuple(self._sinks[name] for name in names),
         )
+
+    def _duties_of(self, purpose: str | None) -> Duties:
+        if not self.tokens.purpose:  # no clause asks for the consent to the activity's purpose: all read alike
+            purpose = None
+        duties = self._duties.get(purpose)
+        if duties is None:
+            duties = Duties((rule for _, rule in self.book.rules), self.tokens, purpose)
+            if len(self._duties) < _PURPOSES:
+                self._duties[purpose] = duties
+        return duties
 
     def boundaries(self, facts: FactSet) -> tuple[int, ...]:
         """The instants (microseconds) at which a decision under these facts may change, in order."""

@@ -5,7 +5,7 @@ anchor divides the places into those that it covers, those of which it is silent
 presumption is then arithmetic on sets. A row of bits is one anchor, a block is one row for each anchor:
 
     block 0        the finding covers (place, anchor)
-    block 1, 2 …   the same with `excluded_by` of a trust: also where no signal of that trust or more excludes it
+    block 1, 2 …   no signal of this very anchor excludes it with a trust of `excluded_by` or more
 """
 
 from __future__ import annotations
@@ -93,26 +93,21 @@ class Coverage:
         blocks = [0] * len(self.trusts)
         for own, (chain, otherwise) in zip(heard, self._chain(finding.presume), strict=True):
             spoken, silent, established, trust = own
-            excluded = [(self._all & ~spoken & ~silent, trust)]
-            known |= (established | excluded[0][0]) << shift
+            excluded = self._all & ~spoken & ~silent
+            known |= (established | excluded) << shift
+            for number, least in enumerate(self.trusts):
+                stays = trust is None or trust < least
+                blocks[number] |= (self._all if stays else self._all & ~excluded) << shift
             taken = 0
             for at in chain:
                 if not silent:
                     break
-                says, still, _, trust = heard[at]
-                taken |= silent & says
-                excluded.append((silent & ~says & ~still, trust))
-                silent &= still
+                taken |= silent & heard[at][0]
+                silent &= heard[at][1]
             if otherwise:
                 taken |= silent
             covered |= (spoken | taken) << shift
             presumed |= taken << shift
-            for number, least in enumerate(self.trusts):
-                out = 0
-                for places, trust in excluded:
-                    if places and trust is not None and trust >= least:
-                        out |= places
-                blocks[number] |= (self._all & ~out) << shift
             shift += len(self.places)
         for number, block in enumerate(blocks, start=1):
             covered |= block << (number * shift)

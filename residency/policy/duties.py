@@ -21,7 +21,7 @@ _BOUND: Final = 65_536
 _Element = TypeVar("_Element", bound=Hashable)
 _Bits = int
 # A clause that only the operator can meet, in one of these ways, is a matter of filings.
-_OPERATOR: Final = frozenset({"filing", "contract", "portal", "basis", "ai", "clock", "sink"})
+_OPERATOR: Final = frozenset({"filing", "contract", "portal", "basis", "ai", "sink"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Places:
 
 
 class Duties:
-    """The duties of the rules of a policy, joined on demand."""
+    """The duties of the rules of a policy, joined on demand; `purpose` is the consent to the purpose of an activity."""
 
     __slots__ = (
         "_asked", "_asking", "_copies", "_deadlines", "_duties", "_first_write", "_joined", "_label", "_log", "_only",
@@ -62,7 +62,7 @@ class Duties:
         "restricting",
     )  # fmt: skip
 
-    def __init__(self, rules: Iterable[RuleDoc], tokens: Tokens) -> None:
+    def __init__(self, rules: Iterable[RuleDoc], tokens: Tokens, purpose: str | None = None) -> None:
         duties = [rule.duty for rule in rules]
         self._copies = _elements(d.copies for d in duties)
         self._first_write = _elements(d.first_write for d in duties)
@@ -72,8 +72,15 @@ class Duties:
         self._log = _elements(d.log for d in duties)
         self._label = _elements(d.label for d in duties)
         self._deadlines = _elements(d.deadlines for d in duties)
-        clauses = dict(_elements(d.require for d in duties))
-        self._asked = tuple(_asked(clause, clauses[clause], tokens) for clause in sorted(clauses, key=sorted))
+        read = {clause: tokens.read(clause, purpose) for duty in duties for clause in duty.require}
+        meeting: dict[Clause, int] = {}
+        for clause, bits in read.values():
+            meeting[clause] = meeting.get(clause, 0) | bits
+        clauses = dict(_elements([read[clause][0] for clause in d.require] for d in duties))
+        self._asked = tuple(
+            Asked(clause, meeting[clause], _lack(clause), any(t.startswith("sink:") for t in clause), clauses[clause])
+            for clause in sorted(clauses, key=sorted)
+        )
         self._asking = _all(tuple(clauses.items()))
         self._joined: dict[_Bits, Joined] = {}
         self._places: dict[_Bits, Places] = {}
@@ -163,14 +170,11 @@ def _all(elements: tuple[tuple[_Element, _Bits], ...]) -> _Bits:
     return found
 
 
-def _asked(clause: Clause, rules: _Bits, tokens: Tokens) -> Asked:
-    kinds = {token.partition(":")[0] for token in clause}
-    if "sink" in kinds and kinds <= {"sink", "clock"}:
-        reason = Reason.SINK_UNFIT
-    elif kinds <= _OPERATOR:
-        reason = Reason.FILING_MISSING
-    elif kinds == {"consent"}:
-        reason = Reason.CONSENT_MISSING
-    else:
-        reason = Reason.IDENTITY_MISSING
-    return Asked(clause, tokens.bits(clause), reason, "sink" in kinds, rules)
+def _lack(clause: Clause) -> Reason:
+    """What it is called where nothing meets a clause; running terms aside."""
+    kinds = {token.partition(":")[0] for token in clause} - {"clock"}
+    if kinds == {"sink"}:
+        return Reason.SINK_UNFIT
+    if kinds <= _OPERATOR:
+        return Reason.FILING_MISSING
+    return Reason.CONSENT_MISSING if kinds == {"consent"} else Reason.IDENTITY_MISSING

@@ -94,7 +94,7 @@ class Table:
 
     def _answer(self, known: Known, number: int, finding: Finding, evidence: frozenset[str]) -> Decision:
         row = self._compiled.row(number) if number else None
-        said = self._compiled.tokens.said(evidence, "" if row is None else row.purpose)
+        said = self._compiled.tokens.said(evidence, None if row is None else row.purpose)
         # Evidence that differs in what no rule mentions is one question.
         key = said * (len(self._compiled.deployment.activities) + 1) + number
         decision = known.by_given.get(key)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from residency.model import Activity, Calendar, Operation, Operator, Sink
+from residency.model import Activity, Calendar, FactSet, Operation, Operator, Sink
 from residency.model.data import expand
 from residency.model.place import within
 from residency.policy.coverage import Coverage
@@ -54,7 +54,7 @@ class Rulebook:
         self.rules: Final = tuple((law, rule) for law in laws for rule in law.rules)
         self.numbers: Final = {rule.id: number for number, (_, rule) in enumerate(self.rules)}
         self.coverage: Final = Coverage(
-            {law.jurisdiction for law in laws} | _known_places(rule for _, rule in self.rules),
+            {law.jurisdiction for law in laws},
             {rule.excluded_by for _, rule in self.rules if rule.excluded_by is not None},
         )
         self.general: Final = self._where(lambda law, rule: rule.sink is None)
@@ -96,20 +96,19 @@ class Rulebook:
         """The rules on data of the activity, what detectors of their law find among it."""
         found = self._data.of(expand(activity.data))
         for law, bits in self._detecting:
-            more = [d.data for d in law.detectors if detected(d.fields, d.media, activity.fields, activity.media)]
-            found |= self._data.of(expand(more)) & bits
+            found |= self._data.of(expand(_found(law, activity))) & bits
         return found
 
-    def escalated(self, activity: Activity, up: frozenset[str]) -> Bits:
-        """The rules that come in addition because the escalations named in `up` stand."""
+    def escalated(self, activity: Activity, facts: FactSet, now: int) -> Bits:
+        """The rules that come in addition because escalations stand, of laws in force at `now` (microseconds)."""
         found = 0
-        if not up:
-            return found
-        categories = expand(activity.data)
-        for law in self.laws:
-            for escalation in law.escalations:
-                if escalation.id in up and not categories.isdisjoint(escalation.data):
-                    found |= self._data.of(expand((escalation.becomes,))) & self.jurisdiction(law.jurisdiction)
+        if facts.escalated:
+            for law in self.laws:
+                if law.escalations and law.span.holds(now):
+                    there = expand(activity.data.union(_found(law, activity)))
+                    more = [e.becomes for e in law.escalations if e.id in facts.escalated and e.data & there]
+                    if more:
+                        found |= self._data.of(expand(more)) & self.of_place(law.jurisdiction)
         return found
 
     def concerning(self, activity: Activity) -> Bits:
@@ -128,7 +127,7 @@ class Rulebook:
         """The rules about sinks that are about this one."""
         return sum(bits for (test, place), bits in self._about.items() if holds_for(test, sink, place))
 
-    def jurisdiction(self, place: str) -> Bits:
+    def of_place(self, place: str) -> Bits:
         """The rules of the laws of one jurisdiction."""
         return self._where(lambda law, rule: law.jurisdiction == place)
 
@@ -200,9 +199,9 @@ def _bits(numbers: Iterable[int]) -> Bits:
     return int.from_bytes(found, "little")
 
 
-def _known_places(rules: Iterable[RuleDoc]) -> set[str]:
-    tokens = (token for rule in rules for clause in rule.duty.require for token in clause)
-    return {token.partition(".")[2] for token in tokens if token.startswith("known:") and "." in token}
+def _found(law: LawDoc, activity: Activity) -> list[str]:
+    """The categories that a law's detectors find in an activity."""
+    return [d.data for d in law.detectors if detected(d.fields, d.media, activity.fields, activity.media)]
 
 
 def _tests(coverage: Coverage, law: LawDoc, rule: RuleDoc) -> list[int]:

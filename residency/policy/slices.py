@@ -180,7 +180,7 @@ class Slice:
         """The decision on a route that no activity names."""
         compiled = self._compiled
         permitted = compiled.deployment.unclassified == "permit"
-        given = compiled.tokens.said(evidence, "") | covering.tokens | self._filed
+        given = compiled.tokens.said(evidence, None) | covering.tokens | self._filed
         return Decision(
             activity=None,
             effect=Effect.PERMIT if permitted else Effect.DENY,
@@ -193,7 +193,7 @@ class Slice:
             jurisdictions=covering.jurisdictions,
             presumed=covering.presumed,
             finding=finding,
-            evidence=compiled.tokens.told(given, ""),
+            evidence=compiled.tokens.told(given, None),
             policy=compiled.digest,
             epoch=self.facts.epoch,
         )
@@ -202,7 +202,7 @@ class Slice:
 
     def _rule(self, row: Row, covering: Covering, given: int) -> _Ruling:
         compiled, name = self._compiled, row.activity.name
-        book, duties = compiled.book, compiled.duties
+        book, duties = compiled.book, row.duties
         applying = self._speaking(row) & covering.rules & ~compiled.lifted(given)
         general, rest = applying & book.general, applying & ~book.general
         exempting = [(e[0], e[1], e[3]) for e in self._exemptions if e[2] is None or name in e[2]]
@@ -262,7 +262,7 @@ class Slice:
         rules = self._rows.get(row.number) if row.number else None
         if rules is None:
             book, operator = self._compiled.book, self._compiled.deployment.operator
-            rules = self._present & row.rules & (row.data | book.escalated(row.activity, self.facts.escalated))
+            rules = self._present & row.rules & (row.data | book.escalated(row.activity, self.facts, self._times.now))
             for (transitions, clock), bits in book.transitions.items():
                 waiting = [t.until for t in transitions if _spares(t, row.activity, operator)]
                 if waiting and self._at(clock) < max(waiting):

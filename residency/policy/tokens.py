@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from residency.model import Activity, Anchor, FactSet, Sink
+from residency.model import Anchor, Clause, FactSet
 from residency.policy.coverage import Coverage
 from residency.policy.parsed import RuleDoc
 
@@ -46,7 +46,7 @@ class Tokens:
         )
         self.known: Final = sum({test for test, _ in self._known})
         """The bits of coverage that these tokens ask for."""
-        self._told: dict[tuple[int, str], frozenset[str]] = {}
+        self._told: dict[tuple[int, str | None], frozenset[str]] = {}
 
     def bits(self, tokens: Iterable[str]) -> int:
         """The bits of tokens; those that no rule mentions have none."""
@@ -55,14 +55,20 @@ class Tokens:
             found |= self._bits.get(token, 0)
         return found
 
-    def said(self, evidence: Iterable[str], purpose: str) -> int:
-        """What evidence of a person or operator gives, in an activity whose purpose asks for the token `purpose`."""
+    def said(self, evidence: Iterable[str], purpose: str | None) -> int:
+        """What evidence of a person or operator gives; `purpose` is the consent to that of the activity."""
         found = 0
         for token in evidence:
             found |= self._said.get(token, 0)
             if token == purpose:
                 found |= self.purpose
         return found
+
+    def read(self, clause: Clause, purpose: str | None) -> tuple[Clause, int]:
+        """(a clause as an activity with that consent to its purpose has it, the bits of what meets it)."""
+        if purpose is None or _PURPOSE not in clause:
+            return clause, self.bits(clause)
+        return clause - {_PURPOSE} | {purpose}, self.bits(clause) | self._bits.get(purpose, 0)
 
     def found(self, known: int) -> int:
         """What a finding gives: the `known:` tokens for its bits of coverage."""
@@ -82,20 +88,12 @@ class Tokens:
                 found |= self._said.get(f"{kind}:{rest}", 0)
         return found
 
-    def activity(self, activity: Activity) -> int:
-        """What an activity proves by itself."""
-        return self.bits(activity.tokens)
-
-    def sink(self, sink: Sink) -> int:
-        """What a sink proves by itself."""
-        return self.bits(sink.tokens)
-
-    def told(self, given: int, purpose: str) -> frozenset[str]:
+    def told(self, given: int, purpose: str | None) -> frozenset[str]:
         """The tokens of these bits, as a decision lists them: the consent to the purpose under its own name."""
         told = self._told.get((given, purpose))
         if told is None:
             names = {name for number, name in enumerate(self._names) if given >> number & 1}
-            if _PURPOSE in names:
+            if purpose is not None and given & self.purpose:
                 names = names - {_PURPOSE} | {purpose}
             if len(self._told) >= _BOUND:
                 self._told.clear()
