@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from residency.jurisdiction.account import Heard, Voice
+from residency.jurisdiction.precedence import BESIDE
 from residency.model import Anchor, Clock, Decision, Duty, Finding, Pin, Retention, RuleRef, Trust
 from residency.model import Term as Span
 from residency.policy.explain_render import Item, Page, Section
-from residency.policy.explain_words import SENTENCES, Language, because, category, event, place, say, trust
+from residency.policy.explain_tasks import event, task
+from residency.policy.explain_words import SENTENCES, Language, because, category, place, say, trust
 
 __all__ = ["Story", "moment", "page_of"]
 
@@ -79,6 +81,7 @@ class _Writer:
             ("elsewhere", self._elsewhere()),
             ("terms", self._terms()),
             ("must", self._must()),
+            ("due", self._due()),
         )
         built = [(name, tuple(items)) for name, items in sections]
         return Page(title, tuple(self._lead()), tuple(Section(self.say(n), items) for n, items in built if items))
@@ -126,12 +129,10 @@ class _Writer:
     def _voice(self, heard: Heard) -> str:
         signal, others = heard.signal, self.story.heard or ()
         mine = self._trust(signal.trust)
-        same = [each for each in others if each.signal.anchor is signal.anchor]
+        same = [each for each in others if each.signal.anchor is signal.anchor and not _stands_beside(each)]
         match heard.voice:
             case Voice.SPOKE:
-                # What stands beside outranks nothing and is outranked by nothing.
-                beside = signal.source == "pin" and signal.anchor in (Anchor.TERRITORY, Anchor.COLLECTION)
-                return self.say("beside") if beside else self.say("spoke", trust=mine)
+                return self.say("beside") if _stands_beside(heard) else self.say("spoke", trust=mine)
             case Voice.CONFLICTS:
                 places = {e.signal.place for e in same if e.voice is Voice.CONFLICTS} - {signal.place}
                 return self.say("conflicts", others=", ".join(sorted(places)))
@@ -260,9 +261,12 @@ class _Writer:
             yield self.say("log", fields=", ".join(sorted(duty.log)))
         if duty.label:
             yield self.say("label", labels=", ".join(sorted(duty.label)))
-        for due in sorted(duty.deadlines):
-            since = event(due.event, self.language)
-            yield self.say("deadline", task=due.task, term=self._span(due.term), event=since, place=due.place)
+
+    def _due(self) -> Iterator[Item]:
+        for due in sorted(self.decision.duty.deadlines):
+            words = {"task": task(due.task, self.language), "event": event(due.event, self.language)}
+            told = self.say("deadline", term=self._span(due.term), place=due.place, name=due.task, **words)
+            yield Item(told)
 
     def _retention(self, retention: Retention) -> str:
         words = {"what": category(retention.category, self.language), "bound": self.say(retention.bound.value)}
@@ -277,6 +281,12 @@ class _Writer:
         days = "working_days" if term.working else "days"
         parts += [self.say(days, n=term.days)] if term.days or not (parts or term.hours) else []
         return " ".join([*parts, *([self.say("hours", n=term.hours)] if term.hours else [])])
+
+
+def _stands_beside(heard: Heard) -> bool:
+    """Whether a signal is a pinned place that outranks nothing and that nothing outranks."""
+    signal = heard.signal
+    return heard.voice is Voice.SPOKE and signal.source == "pin" and signal.anchor in BESIDE
 
 
 def _why(reason: object) -> str:

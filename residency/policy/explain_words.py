@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from residency.model import Reason
 
-__all__ = ["LANGUAGES", "SENTENCES", "Language", "because", "category", "event", "place", "say", "trust"]
+__all__ = ["LANGUAGES", "SENTENCES", "Language", "because", "category", "place", "say", "trust"]
 
 Language = Literal["en", "vi"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "vi")
@@ -58,6 +58,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "elsewhere": ("What another sink would need", "Nơi lưu trữ khác còn cần gì"),
     "terms": ("Terms that run", "Thời hạn đang chạy"),
     "must": ("What must happen", "Những việc phải làm"),
+    "due": ("What is due when something happens", "Việc phải làm đúng hạn khi có sự kiện"),
     "evidence": ("What has been shown", "Những gì đã được chứng minh"),
     # What was seen.
     "address": (
@@ -169,7 +170,10 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "log": ("log {fields}", "ghi nhật ký {fields}"),
     "label": ("label {labels}", "gắn nhãn {labels}"),
     "protect": ("{transform} `{field}` ({direction}; {effect})", "{transform} `{field}` ({direction}; {effect})"),
-    "deadline": ("{task} within {term} of {event} ({place})", "{task} trong {term} kể từ {event} ({place})"),
+    "deadline": (
+        "{task} within {term} of {event} ({place}; {name})",
+        "{task} trong {term} kể từ {event} ({place}; {name})",
+    ),
     "conflict": ("cannot all be met: {conflict}", "không thể cùng đáp ứng: {conflict}"),
     "months": ("{n} months", "{n} tháng"),
     "days": ("{n} days", "{n} ngày"),
@@ -272,15 +276,6 @@ _TRUSTS: Final = {
     "pinned": "đã ghim",
     "verified": "đã xác thực",
 }
-_EVENTS: Final = {
-    "creation": "khi tạo",
-    "collection": "khi thu thập",
-    "last_use": "lần dùng cuối",
-    "account_end": "khi đóng tài khoản",
-    "order": "khi có yêu cầu",
-    "purpose_end": "khi hết mục đích",
-    "erasure_request": "khi có yêu cầu xóa",
-}
 
 
 def say(name: str, language: Language, /, **values: object) -> str:
@@ -308,9 +303,3 @@ def category(word: str, language: Language) -> str:
 def trust(word: str, language: Language) -> str:
     """How far an observation is trusted."""
     return word if language == "en" else _TRUSTS.get(word, word)
-
-
-def event(word: str, language: Language) -> str:
-    """What a time is counted from."""
-    plain = word.replace("_", " ")
-    return plain if language == "en" else _EVENTS.get(word, plain)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from residency.adapters.policy_files import load
 from residency.cli.explain import explain
+from residency.jurisdiction.found import parse_finding
+from residency.policy.explain import explain as tell
+from residency.policy.explain_again import explain_again
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICY = str(ROOT / "policies" / "deployments" / "social-api.yaml")
@@ -103,3 +109,72 @@ def test_what_only_another_sink_would_need_is_not_missing() -> None:
     needed = output.partition("What another sink would need\n  people-sg: ")[2].partition("\n")[0]
     assert "filing:vn.transfer_dossier" in needed
     assert "at_most" not in output
+
+
+FOUND = (
+    "--activity",
+    "POST /v1/posts",
+    "--finding",
+    "territory:VN:established:network collection:VN:established:network",
+)
+
+
+def test_a_finding_in_words_is_told_without_a_person() -> None:
+    code, told = ask(*FOUND)
+    assert (code, told["effect"], told["signals"], told["activity"]) == (1, "deny", None, "POST /v1/posts")
+    assert ask(*FOUND, "--evidence", "identity:phone")[0] == 0
+    by_route = ask("--route", "POST /v1/posts", *FOUND[2:])[1]
+    assert {**by_route, "route": ""} == told
+
+
+def test_a_counterexample_is_told_by_the_very_command_line_that_was_printed_for_it() -> None:
+    policy = load(POLICY, {})
+    activity = next(a for a in policy.deployment.activities if a.name == "POST /v1/posts")
+    found = parse_finding(["territory:VN:established:network", "citizenship:DE:contested:verified"])
+    finding = replace(found, presume=policy.deployment.presume)
+    now = 1_788_000_000_123_456
+    decision = policy.decide(activity, finding, frozenset({"identity:phone"}), policy.facts, now)
+    line = explain_again(POLICY, activity.name, decision.finding, decision.evidence, now)
+    code, output = run(*shlex.split(line)[2:], "--json")
+    told = json.loads(output)
+    assert (code == 0) is (told["effect"] == "permit")
+    expected = tell(decision).data
+    for key in (
+        "effect",
+        "reason",
+        "rules",
+        "sinks",
+        "duty",
+        "missing",
+        "clocks",
+        "jurisdictions",
+        "evidence",
+        "finding",
+    ):
+        assert told[key] == json.loads(json.dumps(expected[key])), key
+
+
+def test_a_page_can_be_mailed_in_either_language() -> None:
+    args = ("--policy", POLICY, "--at", "2026-09-01", "--route", "POST /v1/posts", "--ip", VIETNAM)
+    code, english = run(*args, "--format", "markdown")
+    assert code == 1
+    assert english.startswith("# POST /v1/posts: refused (identity\\_missing), at 2026-09-01\n\n")
+    assert "\n## Rules that refused\n\n- vn.d147" in english or "\n## Rules that refused\n\n- vn.d333" in english
+    vietnamese = run(*args, "--format", "markdown", "--lang", "vi")[1]
+    assert "\n## Quy định dẫn đến từ chối\n" in vietnamese
+    assert "Những gì hệ thống thấy" in run(*args, "--lang", "vi")[1]
+    assert run(*args, "--format", "json")[1] == run(*args, "--json")[1]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--activity", "POST /v1/posts"], [*FOUND, "--ip", VIETNAM], [*FOUND, "--route", "POST /v1/posts"],
+        ["--activity", "POST /nowhere", *FOUND[2:]], ["--activity", "POST /v1/posts", "--finding", "territory:VN"],
+        ["--activity", "POST /v1/posts", "--finding", "territory:XX:established:network"],
+        ["--route", "POST /v1/posts", "--evidence", "identity:phone"], ["--entry", "0"], ["--audit", "."],
+        ["--entry", "0", "--audit", ".", "--ip", VIETNAM],
+    ],
+)  # fmt: skip
+def test_a_question_that_is_told_twice_or_not_at_all_is_wrong_use(args: list[str]) -> None:
+    assert run("--policy", POLICY, *args)[0] == 2

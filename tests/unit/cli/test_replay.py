@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from residency.bootstrap import build
+from residency.cli.explain import explain
 from residency.cli.replay import replay
 from residency.enforcement.acts import Current
 from residency.enforcement.request import Request
@@ -44,6 +45,8 @@ REQUESTS = [
 ]  # fmt: skip
 app = typer.Typer()
 app.command()(replay)
+explaining = typer.Typer()
+explaining.command()(explain)
 
 
 def run(*args: str | Path) -> tuple[int, str]:
@@ -204,3 +207,27 @@ def test_a_candidate_that_does_not_hold_exits_2_with_its_lines(audit: Path, cand
     code, output = run("--audit", audit, "--policy", candidate)
     assert code == 2
     assert "test.yaml:5:" in output
+
+
+def test_a_recorded_decision_is_told_by_its_own_policy_and_by_another(audit: Path, candidate: Path) -> None:
+    def told(number: int, *args: str | Path) -> tuple[int, str]:
+        result = CliRunner().invoke(explaining, ["--audit", str(audit), "--entry", str(number), *map(str, args)])
+        return result.exit_code, result.output
+
+    # 0 is the start; 1 and 2 are GET /posts from Vietnam, 3 from Singapore.
+    code, output = told(1)
+    assert code == 0
+    assert output.startswith("GET /posts: permitted, at ")
+    assert "Entry 1 of the log" in output
+    assert json.loads(told(1, "--json")[1])["finding"] == [
+        "territory:VN:established:network", "collection:VN:established:network"
+    ]  # fmt: skip
+    assert (told(1, "--policy", candidate)[0], told(3, "--policy", candidate)[0]) == (1, 0)
+    assert "test.content" in told(1, "--policy", candidate)[1]
+    code, output = told(0)
+    assert (code, "tells of no decision" in output) == (2, True)
+    code, output = told(99)
+    assert (code, "numbered from 0" in output) == (2, True)
+    shutil.rmtree(audit / "policies")
+    code, output = told(1)
+    assert (code, "lies not in the audit folder" in output) == (2, True)

@@ -1,0 +1,31 @@
+"""A log folder is read through one reader, and nothing in it is taken for true before it was checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from residency.cli.log_folder import reader, verifier_key
+from residency.errors import VerificationError
+
+
+def test_what_is_no_folder_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter):
+        reader(tmp_path / "nowhere")
+
+
+def test_a_file_that_is_not_there_is_none_and_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    read = reader(tmp_path)
+    assert read("nothing") is None
+    with pytest.raises(VerificationError, match="folder cannot be read"):
+        read("folder")
+
+
+def test_a_key_is_given_or_lies_in_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="missing from the log folder"):
+        verifier_key(tmp_path, None)
+    with pytest.raises(typer.BadParameter):
+        verifier_key(tmp_path, tmp_path / "nothing")
