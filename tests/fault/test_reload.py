@@ -6,11 +6,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from residency import ResidencyMiddleware, current
 from residency.adapters.log_files import LogFiles
 from residency.adapters.policy_files import PolicyFiles, load
 from residency.audit.entry import Entry, parse_entry
@@ -38,6 +41,7 @@ exempt: [GET /healthz]
 activities:
   - {route: "PUT /people", subject: none, data: [personal], store: people}
   - {route: "GET /plain", subject: none, data: [content]}
+  - {route: "WS /chat", subject: none, data: [personal], operation: write, store: people}
 """
 REGISTER = "residency: 1\nkind: register\nname: test\n"
 STOPPED = REGISTER + 'stop_orders: [{number: "7", sink: vn, since: 2026-01-01}]\n'
@@ -94,6 +98,12 @@ class Running:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """One event loop is enough."""
+    return "asyncio"
+
+
+@pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     made = Running(tmp_path)
     yield made
@@ -112,13 +122,13 @@ def in_place(path: Path, content: bytes) -> None:
 # -- what is taken -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("replace", [rename, in_place])
+@pytest.mark.parametrize("put", [rename, in_place])
 def test_each_request_has_one_policy_from_start_to_end_and_the_next_has_the_new_one(
-    running: Running, replace: Callable[[Path, bytes], None]
+    running: Running, put: Callable[[Path, bytes], None]
 ) -> None:
     before = running.runtime.policy.digest
     began = running.request("PUT", "/people")
-    replace(running.law, running.law.read_bytes().replace(b"duty: {only: [VN]}", b"duty: {effect: deny}"))
+    put(running.law, running.law.read_bytes().replace(b"duty: {only: [VN]}", b"duty: {effect: deny}"))
     running.look()
     after = running.runtime.policy.digest
     assert (running.outcomes, after != before) == ({"taken": 1}, True)
@@ -186,14 +196,72 @@ def test_a_stop_order_reaches_acts_of_requests_that_are_under_way(running: Runni
 
 
 def test_what_came_while_requests_were_served_outlives_a_reload(running: Running) -> None:
-    running.runtime.facts.replace(load(running.file, {}).facts)
+    facts = running.runtime.facts
+    facts.replace(replace(facts.current(), escalated=frozenset({"vn.core"})))
     running.register.write_text(STOPPED)
     running.look()
-    epoch = running.runtime.facts.epoch()
+    assert (facts.epoch(), facts.current().escalated) == (2, frozenset({"vn.core"}))
     running.edit("mode: enforce", "mode: observe")
     running.look()
-    assert running.runtime.facts.epoch() == epoch
-    assert [order.sink for order in running.runtime.facts.current().stop_orders] == ["vn"]
+    assert (facts.epoch(), [order.sink for order in facts.current().stop_orders]) == (2, ["vn"])
+
+
+@pytest.mark.anyio
+async def test_a_websocket_that_outlives_a_reload_keeps_its_policy_and_sees_the_facts_of_now(running: Running) -> None:
+    said: list[str] = []
+
+    async def chat(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] == "websocket.receive":
+            try:
+                await current().store("people").put("x", b"x")
+                said.append(current().store("people").sink_name)
+            except Refused as refused:
+                said.append(refused.reason)
+        await send({"type": "websocket.close"})
+
+    app = ResidencyMiddleware(chat, policy=running.runtime)
+    await running.runtime.start()
+    assert running.runtime.watch is not None
+    running.runtime.watch.stop()
+
+    async def talk(*steps: Callable[[], None]) -> None:
+        yet = iter(steps)
+
+        async def receive() -> Message:
+            step = next(yet, None)
+            if step is None:
+                return {"type": "websocket.disconnect", "code": 1000}
+            step()
+            return {"type": "websocket.receive", "text": "x"}
+
+        async def send(message: Message) -> None:
+            sent.append(message["type"])
+
+        sent: list[str] = []
+        scope = {
+            "type": "websocket", "path": "/chat", "raw_path": b"/chat", "query_string": b"", "root_path": "",
+            "headers": [], "client": (HANOI, 5), "extensions": {"websocket.http.response": {}},
+        }  # fmt: skip
+        await app(scope, receive, send)
+        assert sent[0] == "websocket.accept"
+
+    def narrow() -> None:
+        running.edit("people: [vn, vn2]", "people: [vn2]")
+        running.look()
+
+    def order() -> None:
+        running.register.write_text(STOPPED)
+        running.look()
+
+    nothing = lambda: None  # noqa: E731
+    # The first message is the connect. The policy is narrowed to vn2, then an order stops vn.
+    await talk(nothing, nothing, narrow, order)
+    assert said == ["vn", "vn", "vn2"]
+    said.clear()
+    await talk(nothing, nothing)
+    assert said == ["vn2"]
 
 
 def test_a_store_that_is_narrowed_is_so_for_new_requests_only(running: Running) -> None:
