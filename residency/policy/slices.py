@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import compress, count
+from itertools import count
 from typing import Final
 
 from residency.model import (
@@ -30,12 +30,12 @@ from residency.model import (
 from residency.model.place import within
 from residency.policy.compiled import Compiled, Row, reference, trigger_spans
 from residency.policy.parsed import Span, Transition
-from residency.policy.verdict import Given, Outcome, Place, combined, judge, order
+from residency.policy.tokens import chosen
+from residency.policy.verdict import Outcome, Place, combined, judge, order
 
 __all__ = ["Covering", "Slice", "Times"]
 
 _BOUND: Final = 65_536
-_BINARY: Final = bytes.maketrans(b"01", b"\x00\x01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,9 @@ class Slice:
     """Everything that holds between two boundaries under one set of facts."""
 
     __slots__ = (
-        "_asked", "_cited", "_clocks", "_compiled", "_coverings", "_enforced", "_exemptions", "_filed", "_numbers",
-        "_plain", "_present", "_refs", "_rows", "_rulings", "_running", "_stopped", "_times", "_where", "facts",
+        "_asked", "_at_sinks", "_cited", "_clocks", "_compiled", "_coverings", "_enforced", "_exemptions", "_filed",
+        "_numbers", "_plain", "_present", "_refs", "_rows", "_rulings", "_running", "_stopped", "_times", "_where",
+        "facts",
     )  # fmt: skip
 
     def __init__(self, compiled: Compiled, facts: FactSet, times: Times) -> None:
@@ -102,6 +103,7 @@ class Slice:
         self._plain = book.coverage.plain(self._asked)
         self._where = tuple((place, book.coverage.of_place(place) & self._asked) for place in book.coverage.places)
         self._filed = tokens.filed(facts, now)
+        self._at_sinks: dict[str, int] = {}
         self._stopped = facts.stopped(now)
         self._exemptions = tuple(
             (e.number, bits, e.activities, e.sinks)
@@ -210,11 +212,11 @@ class Slice:
         binding = general & self._enforced & ~everywhere
         removed = book.removed(binding)
         standing = binding & ~removed
-        outcome = judge(duties, standing, Given(given, self._running), standing)
+        outcome = judge(duties, standing, standing, given, self._running)
         seen, outranked, exempted = general, binding & removed, 0
         places: list[tuple[Sink, Outcome, tuple[str, ...]]] = []
         for sink, about, shown in row.sinks:
-            shown |= given | compiled.tokens.filed(self.facts, self._times.now, sink.name)
+            shown |= given | self._filed_at(sink.name)
             here = rest & about & ~compiled.lifted(shown)
             seen |= here
             # What an exemption lifts for this sink alone still binds the activity, and the other sinks.
@@ -230,7 +232,7 @@ class Slice:
             outranked |= more & gone
             more &= ~gone
             place = Place(sink, row.activity.operation, self._is_stopped(sink, covering.jurisdictions))
-            verdict = judge(duties, mine | more, Given(shown, self._running), more, place)
+            verdict = judge(duties, mine | more, more, shown, self._running, place)
             places.append((sink, verdict, _numbers((n for n, bits in lifting if bits & could))))
         ordered = [places[at] for at in order([(sink, verdict) for sink, verdict, _ in places])]
         sinks = tuple(
@@ -271,6 +273,13 @@ class Slice:
                 self._rows[row.number] = rules
         return rules
 
+    def _filed_at(self, sink: str) -> int:
+        """The tokens of the filings that are bounded to sinks, this one among them."""
+        filed = self._at_sinks.get(sink)
+        if filed is None:
+            filed = self._at_sinks[sink] = self._compiled.tokens.filed(self.facts, self._times.now, sink)
+        return filed
+
     def _is_stopped(self, sink: Sink, jurisdictions: tuple[str, ...]) -> bool:
         if "*" in self._stopped and any(not within(sink.place, place) for place in jurisdictions):
             return True
@@ -287,8 +296,7 @@ class Slice:
         if cited is None:
             if len(self._cited) >= _BOUND:
                 self._cited = {}
-            marks = bin(rules)[:1:-1].encode().translate(_BINARY)
-            cited = self._cited[rules] = tuple(compress(self._refs, marks))
+            cited = self._cited[rules] = tuple(chosen(self._refs, rules))
         return cited
 
     def _lean(self, clocks: int) -> tuple[Clock, ...]:

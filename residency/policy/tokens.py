@@ -7,14 +7,15 @@ taken from anybody's word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from typing import Final, TypeVar
 
 from residency.model import Anchor, Clause, FactSet
 from residency.policy.coverage import Coverage
 from residency.policy.parsed import RuleDoc
 
-__all__ = ["Tokens"]
+__all__ = ["Tokens", "chosen"]
 
 _PURPOSE: Final = "consent:{purpose}"
 _DERIVED: Final = ("known:", "basis:", "ai:", "sink:", "clock:", _PURPOSE)
@@ -22,6 +23,13 @@ _DERIVED: Final = ("known:", "basis:", "ai:", "sink:", "clock:", _PURPOSE)
 _AS_FILINGS: Final = ("contract", "portal")
 _ANCHORS: Final = {anchor.value: anchor for anchor in Anchor}
 _BOUND: Final = 65_536
+_BINARY: Final = bytes.maketrans(b"01", b"\x00\x01")
+_Thing = TypeVar("_Thing")
+
+
+def chosen(things: Sequence[_Thing], bits: int) -> Iterator[_Thing]:
+    """Those of `things` whose bits are set, in their order."""
+    return compress(things, bin(bits)[:1:-1].encode().translate(_BINARY))
 
 
 class Tokens:
@@ -92,7 +100,7 @@ class Tokens:
         """The tokens of these bits, as a decision lists them: the consent to the purpose under its own name."""
         told = self._told.get((given, purpose))
         if told is None:
-            names = {name for number, name in enumerate(self._names) if given >> number & 1}
+            names = set(chosen(self._names, given))
             if purpose is not None and given & self.purpose:
                 names = names - {_PURPOSE} | {purpose}
             if len(self._told) >= _BOUND:

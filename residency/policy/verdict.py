@@ -25,19 +25,11 @@ from residency.model import Clause, Conflict, Effect, Operation, Reason, Sink
 from residency.model.place import within
 from residency.policy.duties import Asked, Duties
 
-__all__ = ["Given", "Outcome", "Place", "combined", "judge", "order"]
+__all__ = ["Outcome", "Place", "combined", "judge", "order"]
 
 _WRITES: Final = frozenset({Operation.WRITE, Operation.POST})
 _UNMET: Final = (Reason.FILING_MISSING, Reason.SINK_UNFIT, Reason.CONSENT_MISSING, Reason.IDENTITY_MISSING)
 _TREATMENT: Final = frozenset({Conflict.TREATMENT})
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The tokens (bits) that stand, and those of terms that still run."""
-
-    tokens: int
-    clocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +54,20 @@ class Outcome:
     leaning: int
 
 
-def judge(duties: Duties, rules: int, given: Given, fallback: int, place: Place | None = None) -> Outcome:
-    """Judge an activity (`place` None) or one sink. `fallback` are the rules to cite where none refused."""
+def judge(duties: Duties, rules: int, fallback: int, given: int, running: int, place: Place | None = None) -> Outcome:
+    """Judge an activity (`place` None) or one sink, by bits of rules and of tokens.
+
+    `fallback` are the rules to cite where none refused, `running` the tokens of terms that still run.
+    """
     joined = duties.joined(rules)
     places = joined.places
     unmet: list[Asked] = []
     leaning = 0
     for one in joined.asked:
-        if (one.at_sinks and place is None) or one.tokens & given.tokens:
+        if (one.at_sinks and place is None) or one.tokens & given:
             continue
-        if (running := one.tokens & given.clocks) != 0:
-            leaning |= running
+        if (clocks := one.tokens & running) != 0:
+            leaning |= clocks
         else:
             unmet.append(one)
     clauses = tuple([one.clause for one in unmet])
@@ -96,12 +91,10 @@ def judge(duties: Duties, rules: int, given: Given, fallback: int, place: Place 
         if place.operation in _WRITES and not all(within(where, h) for h in places.homes):
             return refused(Reason.NOT_HOME, duties.homing)
     if unmet:
-        reason = min((one.reason for one in unmet), key=_UNMET.index)
-        because = 0
+        lacking: dict[Reason, int] = {}
         for one in unmet:
-            if one.reason is reason:
-                because |= one.rules
-        return refused(reason, because)
+            lacking[one.reason] = lacking.get(one.reason, 0) | one.rules
+        return next(refused(reason, lacking[reason]) for reason in _UNMET if reason in lacking)
     if rules & duties.holding:
         return refused(Reason.HOLD, duties.holding)
     return Outcome(Effect.PERMIT, None, places.near, fallback, (), leaning)
