@@ -309,7 +309,7 @@ def read_keys(path: Path) -> tuple[PolicyKey, ...]:
 
 def _names(folder: str | Path) -> tuple[str, ...]:
     """The policy files below a folder; by `scandir`, for this is asked every second and `rglob` takes much longer."""
-    found = []
+    found: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -286,6 +286,30 @@ def test_a_law_added_to_a_folder_that_a_glob_reads_is_taken(running: Running) ->
     assert sorted(law.name for law in running.runtime.policy.laws) == ["vn/test", "vn/test-more"]
 
 
+def test_a_folder_swapped_by_a_link_as_kubernetes_does_is_taken_and_moves_nothing_that_is_open(tmp_path: Path) -> None:
+    link, where = tmp_path / "..data", f"{{folder: {tmp_path / 'audit'}}}"
+    for version, mode in (("one", "enforce"), ("two", "observe")):
+        (tmp_path / version).mkdir()
+        file = write_deployment(tmp_path / version, DEPLOYMENT, replace=[("mode: enforce", f"mode: {mode}")])
+        file.write_text(file.read_text().replace("{folder: ./audit}", where))
+        (tmp_path / version / "register.yaml").write_text(REGISTER)
+    link.symlink_to("one")
+    for name in ("test.yaml", "register.yaml", "laws"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    runtime = build(tmp_path / "test.yaml", env={})
+    runtime.open()
+    watch = runtime.watch
+    assert watch is not None
+    watch.stop()
+    (tmp_path / "..new").symlink_to("two")
+    (tmp_path / "..new").rename(link)
+    for _ in range(3):
+        watch.look()
+    assert runtime.policy.deployment.mode == "observe"
+    assert runtime.path("./keys") == tmp_path / "one" / "keys"  # where the open files are
+    asyncio.run(runtime.aclose())
+
+
 def test_metrics_say_what_is_in_force(running: Running) -> None:
     def shown(name: str) -> Any:
         return next(family.series for family in running.runtime.metrics.families() if family.spec.name == name)
