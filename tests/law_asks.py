@@ -6,6 +6,7 @@ Every answer is given twice, by the compiled policy and by the oracle, and the t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from residency.adapters.policy_files import available_laws, read_file
 from residency.model import (
@@ -35,6 +36,7 @@ SINKS = ("VN", "LA", "SG", "CN", "DE", "JP", "US", "IN", "ID", "BR", "NG", "CA-Q
 """Every store has one sink in each of these, called by its place."""
 
 
+@cache
 def law(name: str) -> LawDoc:
     """A shipped law."""
     return parse_law(read_file(_SHIPPED[name]), str(_SHIPPED[name]), name)
