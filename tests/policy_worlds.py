@@ -59,11 +59,9 @@ from residency.policy.parsed import (
 )
 from residency.policy.parsed_signals import Secret
 
-__all__ = ["DAY", "OPEN", "Asked", "World", "laws_only", "make_world", "mapped", "plain", "with_clauses"]
+__all__ = ["DAY", "Asked", "World", "laws_only", "make_world", "mapped", "plain", "with_clauses"]
 
 T = TypeVar("T")
-OPEN: Final = frozenset({"excluded_by", "own purpose", "escalation of a law that has ended", "consent in a term"})
-"""Words that compiler and oracle do not read alike yet (the letter of ADR 0014: 3, 8, 5, 16), kept out of worlds."""
 DAY: Final = 86_400_000_000
 START: Final = 20_000 * DAY
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -115,19 +113,9 @@ class World:
     questions: tuple[Asked, ...]
 
 
-def make_world(seed: int, questions: int = 20, without: frozenset[str] = OPEN) -> World:
-    """The world of a seed, with so many questions, `without` some words."""
-    world = _Maker(seed).world(questions)
-    if "excluded_by" in without:
-        world = replace(world, laws=mapped(world.laws, lambda rule: replace(rule, excluded_by=None)))
-    if "own purpose" in without:
-        world = replace(world, laws=mapped(world.laws, _without_purpose))
-    if "consent in a term" in without:
-        world = replace(world, laws=mapped(world.laws, _without_consent_terms))
-    if "escalation of a law that has ended" in without:
-        laws = tuple(law if law.span == Span() else replace(law, escalations=()) for law in world.laws)
-        world = replace(world, laws=laws)
-    return world
+def make_world(seed: int, questions: int = 20) -> World:
+    """The world of a seed, with so many questions."""
+    return _Maker(seed).world(questions)
 
 
 def mapped(laws: Sequence[LawDoc], change: Callable[[RuleDoc], RuleDoc]) -> tuple[LawDoc, ...]:
@@ -143,22 +131,6 @@ def with_clauses(rule: RuleDoc, change: Callable[[Clause], Clause]) -> RuleDoc:
 def plain(laws: Sequence[LawDoc]) -> tuple[LawDoc, ...]:
     """The laws without overrides."""
     return mapped(laws, lambda rule: replace(rule, overrides=frozenset()))
-
-
-def _without_purpose(rule: RuleDoc) -> RuleDoc:
-    def stated(tokens: frozenset[str]) -> frozenset[str]:
-        return frozenset("consent:ads" if token == "consent:{purpose}" else token for token in tokens)
-
-    return with_clauses(replace(rule, unless=stated(rule.unless)), stated)
-
-
-def _without_consent_terms(rule: RuleDoc) -> RuleDoc:
-    def untimed(clause: Clause) -> Clause:
-        if any(token.startswith("consent:") for token in clause):
-            return frozenset(token for token in clause if not token.startswith("clock:"))
-        return clause
-
-    return with_clauses(rule, untimed)
 
 
 def laws_only(world: World, laws: Sequence[LawDoc]) -> World:
