@@ -10,14 +10,15 @@ time and nothing else.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import Final
+from dataclasses import fields
+from typing import Any, Final
 
 from residency.audit.entry import Entry, entry_pieces, parse_entry
 
 __all__ = ["EntryReader"]
 
 _BOUND: Final = 4096
+_APART: Final = frozenset({"at", "decided", "detail", "id", "of", "subject"})
 # Narrower than what the format allows: what does not match is parsed.
 _INTEGER: Final = r"(0|[1-9][0-9]{0,14}|[1-8][0-9]{15})"
 _ID: Final = r"((?:0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,15}))"
@@ -34,7 +35,7 @@ class EntryReader:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, ...], Entry] = {}
+        self._known: dict[tuple[bytes, ...], dict[str, Any]] = {}
 
     def read(self, data: bytes) -> Entry:
         """The entry that `data` is the canonical form of. Raises: EntryError."""
@@ -59,8 +60,8 @@ class EntryReader:
         if values is None:
             return parse_entry(data)
         time, decided, detail, own, intent, alias = values.groups()
-        return replace(
-            known,
+        return Entry(
+            **known,
             at=int(time),
             decided=None if decided is None else int(decided),
             detail=None if detail is None else detail.decode(),
@@ -74,5 +75,6 @@ class EntryReader:
         if len(self._known) >= _BOUND:
             self._known.clear()
         head, _decided, _detail, middle, places, operation, end = entry_pieces(entry)
-        self._known[head, middle, places, operation, end, b"n" if entry.of is None else b'"'] = entry
+        rest = {field.name: getattr(entry, field.name) for field in fields(Entry) if field.name not in _APART}
+        self._known[head, middle, places, operation, end, b"n" if entry.of is None else b'"'] = rest
         return entry
