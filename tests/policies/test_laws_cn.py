@@ -94,6 +94,15 @@ def test_critical_operators_keep_a_copy_in_china_and_the_bands_are_not_theirs() 
     assert cited(reading, "SG") == {"cn.pipl.38"}
 
 
+def test_a_critical_operator_of_another_country_owes_no_copy_and_needs_one_of_the_three_ways_below_the_bands_too() -> (
+    None
+):
+    reading = World((PIPL, BANDS), "{established_in: VN, critical: true}", "data: [personal], operation: read")
+    decision = reading.ask(WHO, CONSENT)
+    assert decision.duty.copies == frozenset()
+    assert cited(decision, "SG") == {"cn.pipl.38"}
+
+
 def test_read_strictly_their_data_is_in_china_only_until_an_assessment_is_passed() -> None:
     strict = World((PIPL,), CRITICAL, "data: [personal], operation: read", readings={"cn.pipl.40": "only"})
     assert reason(strict.ask(WHO, CONSENT), "SG") == "only_in_country"

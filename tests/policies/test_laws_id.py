@@ -44,6 +44,10 @@ def test_operators_of_public_scope_store_in_indonesia_only(operator: str) -> Non
     assert store(World((GR71,), operator).ask(WHO, day="2019-10-09", zone="+07:00")) == set(SINKS)
 
 
+def test_a_public_body_of_another_country_is_not_of_public_scope() -> None:
+    assert store(World((GR71,), "{established_in: VN, public_body: true}").ask(WHO)) == set(SINKS)
+
+
 def test_a_body_that_is_appointed_too_is_cited_once() -> None:
     decision = World((GR71,), "{established_in: ID, public_body: true, sectors: [public_scope]}").ask(WHO)
     assert cited(decision, "SG") == {"id.gr71.public"}
