@@ -120,6 +120,15 @@ def test_no_rule_is_surer_than_the_facts_it_comes_from(packs: list[Pack]) -> Non
     assert {rule.id for rule in rules if levels.index(rule.confidence) > bound[rule.id]} == set()
 
 
+def test_every_source_that_a_law_names_is_listed(packs: list[Pack]) -> None:
+    page = (ROOT / "docs" / "reference" / "law-sources.md").read_text(encoding="utf-8")
+    known = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
+    known |= {"remembered"} | set("press article of 2026".split())  # neither is a source: both are of low confidence
+    used = {key for pack in packs for rule in pack.law.rules for key in rule.source.split()}
+    used |= {key for pack in packs for key in str(pack.written["checked"]["source"]).split()}
+    assert used - known == set()
+
+
 def test_every_contradiction_has_a_test_of_its_name_or_is_for_counsel() -> None:
     for row in ROWS:
         if str(row["key"]).startswith("10/"):

@@ -252,5 +252,8 @@ def test_every_rule_has_its_article_source_date_and_both_languages(domestic: Pol
 
 def test_vietnams_working_days_know_tet_and_national_day(domestic: Policy) -> None:
     law = next(law for law in domestic.laws if law.name == "vn/decree-356-2025")
+    counted = {law.name for law in domestic.laws for rule in law.rules for d in rule.duty.deadlines if d.term.working}
+    calendars = {law.calendar.holidays for law in domestic.laws if law.name in counted}
+    assert calendars == {law.calendar.holidays}
     asked = instant("2026-02-13", "+07:00")  # the Friday before Tet: Monday to Friday are off
     assert deadline(asked, Term(days=2, working=True), law.calendar) == instant("2026-02-25", "+07:00")
