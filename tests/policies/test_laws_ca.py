@@ -43,6 +43,8 @@ def test_pipeda_marks_what_leaves_canada_and_refuses_nothing() -> None:
     assert store(decision) == set(SINKS)
     assert cited(decision, "US") == {"ca.pipeda.accountability"}
     assert cited(decision, "CA-QC") == set()
+    assert World((PIPEDA,)).ask(lives_in("CA-ON"), day="2003-12-31", zone="-05:00").jurisdictions == ()
+    assert World((PIPEDA,)).ask(lives_in("CA-ON"), day="2004-01-01", zone="-05:00").jurisdictions == ("CA",)
 
 
 def test_a_vietnamese_student_in_montreal_is_under_both_laws() -> None:
