@@ -19,7 +19,7 @@ __all__ = ["MEMO", "Era", "Known", "Table"]
 
 MEMO: Final = 65_536
 _TABLES: Final = 64
-_FOREVER: Final = 1 << 63
+_FOREVER: Final = 1 << 255
 
 
 class Known:
