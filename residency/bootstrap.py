@@ -28,16 +28,16 @@ from residency.adapters.log_files import LogFiles
 from residency.adapters.policy_files import Loaded, PolicyFiles
 from residency.adapters.policy_watch import PolicyWatch
 from residency.adapters.sequencer import Sequencer
+from residency.enforcement.facts import FactKeeper
 from residency.enforcement.looplock import LoopLock
 from residency.enforcement.point import EnforcementPoint
 from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
-from residency.errors import JournalFailed, Unavailable
+from residency.errors import Unavailable
 from residency.model import FactSet, Finding
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
-from residency.policy.archive import archived
 from residency.policy.changes import carried_over, needs_restart
 from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc
@@ -218,6 +218,11 @@ class Residency:
             interval=deployment.audit.publish_every / 1_000_000,
         )
         subject_key = keys.secret("subjects")
+        noted = wiring.open_noted(deployment, self.path)
+        stack.callback(noted.close)
+        keeper = FactKeeper(self.facts, noted, self.clock, self.policy, stale_for=deployment.pins.stale_for)
+        with self._at("pins", "url"):
+            keeper.load()
         self._archive(self.policy, self.facts.current())
         recorder.facts(self.facts.current(), _told("start", self.loaded))
         if self.strategy.warning is not None:
@@ -243,6 +248,7 @@ class Residency:
                 identifying=identifying,
                 pins=pins,
                 facts=self.facts,
+                keeper=keeper,
                 recorder=recorder,
                 stores=stores,
                 metrics=DecisionMeter(self.metrics),
@@ -257,6 +263,9 @@ class Residency:
         self.point = join(self.policy, recorder, self.stores)
         sequencer.start()
         stack.callback(sequencer.stop)
+        keeper.told_by(self._facts_moved)
+        stack.enter_context(wiring.beating(keeper, deployment))
+        wiring.meter_facts(self.metrics, keeper, self.facts, self.clock.now)
         self._gauges(journal, sequencer)
         if self.watch is not None:
             self.watch.start()
@@ -264,17 +273,12 @@ class Residency:
 
     def _archive(self, policy: Policy, facts: FactSet) -> None:
         """Keep what decisions are made by, so that each can be decided again. Raises: JournalFailed."""
-        files = LogFiles(self.path(self.deployment.audit.folder))
-        try:
-            for path, data in archived(policy, facts):
-                if files.read(path) != data:
-                    try:
-                        files.write(path, data)
-                    except FileNotFoundError:  # another worker put the same bytes there, under the same name on the way
-                        if files.read(path) != data:
-                            raise
-        except OSError as error:
-            raise JournalFailed(f"the policy cannot be archived beside the audit log (errno {error.errno})") from error
+        wiring.archive(LogFiles(self.path(self.deployment.audit.folder)), policy, facts)
+
+    def _facts_moved(self, facts: FactSet, note: str) -> int:
+        """Archive and record facts that are about to be in force; the entry's number. Raises: Unavailable."""
+        self._archive(self.policy, facts)
+        return self.point.recorder.facts(facts, note)
 
     def _take(self, loaded: Loaded) -> tuple[str, str]:
         """Bring a policy that was read anew into force, whole; or say why not. Runs in the watch's thread.
@@ -293,16 +297,20 @@ class Residency:
         if problems:
             return "restart_needed", "\n".join(map(str, problems))
         # 2. All that may fail, before anything changes: tables for now, the archive, the entry that tells of it.
-        facts = carried_over(old.facts, self.facts.current(), new.facts)
-        new.decide(None, Finding(), frozenset(), facts, self.clock.now())
         stores = self._stores(new.deployment.stores)
         recorder = self.point.recorder.under(new.digest)
         point = self._join(new, recorder, stores)
-        self._archive(new, facts)
-        recorder.facts(facts, _told("reload", loaded))
+
+        def prepare(facts: FactSet) -> None:
+            new.decide(None, Finding(), frozenset(), facts, self.clock.now())
+            self._archive(new, facts)
+            recorder.facts(facts, _told("reload", loaded))
+
         # 3. In force. Facts first: a request between the two lines is one that came before, with the facts of now.
-        self.facts.replace(facts)
+        self.facts.change(lambda now: carried_over(old.facts, now, new.facts), prepare)
         self.point = point
+        point.keeper.adopt(new)
+        wiring.meter_facts(self.metrics, point.keeper, self.facts, self.clock.now)
         self.loaded, self.policy, self.stores = loaded, new, stores
         self.deployment = new.deployment
         return "taken", str(loaded)

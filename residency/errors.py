@@ -22,6 +22,7 @@
         ├── SinkUnavailable        a sink cannot be reached (its name, never its URL)
         ├── KeysUnavailable        a key is missing or unreadable
         ├── PinsUnavailable        pins cannot be read or written
+        ├── FactsUnavailable       what is noted of the operator (first events, counts) cannot be read or written
         ├── AddressDataUnavailable the country database cannot be read
         └── StaleVersion           a compare-and-set lost against a newer version
 
@@ -37,6 +38,7 @@ __all__ = [
     "AddressError",
     "CallerError",
     "EntryError",
+    "FactsUnavailable",
     "IntegrityError",
     "JournalCorrupt",
     "JournalFailed",
@@ -175,6 +177,10 @@ class KeysUnavailable(Unavailable):
 
 class PinsUnavailable(Unavailable):
     """Pins cannot be read or written."""
+
+
+class FactsUnavailable(Unavailable):
+    """What all processes note of the operator together cannot be read or written: first events, counts, escalations."""
 
 
 class AddressDataUnavailable(Unavailable):

@@ -8,24 +8,39 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from residency.adapters import mmdb
 from residency.adapters.address_data import AddressData
 from residency.adapters.address_tables import AddressTables, PackagedTable, Sources
+from residency.adapters.beat import Beat
 from residency.adapters.jwks import Jwks, check_url, is_url, jwks_file, jwks_url
 from residency.adapters.jwt import JwtVerifier, PublicKey, parse_jwks
+from residency.adapters.log_files import LogFiles
 from residency.enforcement.asking import Who, load_callable
-from residency.enforcement.ports import Clock, Pins, SinkPort
+from residency.enforcement.facts import FactKeeper
+from residency.enforcement.ports import Clock, Facts, Noted, Pins, SinkPort
 from residency.enforcement.ports import Keys as KeysPort
 from residency.enforcement.request import Identifying
-from residency.errors import AddressDataUnavailable, KeysUnavailable, PolicyError, Problem, Unavailable, UsageError
-from residency.model import Pin
+from residency.errors import (
+    AddressDataUnavailable,
+    JournalFailed,
+    KeysUnavailable,
+    PolicyError,
+    Problem,
+    Unavailable,
+    UsageError,
+)
+from residency.model import FactSet, Pin
 from residency.observe import names
 from residency.observe.cells import Metrics
+from residency.policy.archive import archived
+from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc, SinkDoc
 from residency.policy.parsed_signals import ClientAddressDoc, JwtDoc
+from residency.policy.terms import begun_terms
 from residency.signals.address import strategy_named
 from residency.signals.identity import ClaimMap
 from residency.signals.inet import Ranges
@@ -33,11 +48,15 @@ from residency.signals.peer import Strategy
 
 __all__ = [
     "address_data",
+    "archive",
+    "beating",
     "check_keys",
     "check_pins",
     "claim_map",
     "identifying",
     "identity_keys",
+    "meter_facts",
+    "open_noted",
     "open_pins",
     "place_of",
     "problem_at",
@@ -223,6 +242,103 @@ def open_pins(
     for name, gauge in _PIN_GAUGES.items():
         metrics.gauge(name, lambda gauge=gauge: _finite(pins.gauges()[gauge]))  # type: ignore[misc]
     return pins
+
+
+def archive(files: LogFiles, policy: Policy, facts: FactSet) -> None:
+    """Keep what decisions are made by, so that each can be decided again. Raises: JournalFailed."""
+    try:
+        for path, data in archived(policy, facts):
+            if files.read(path) != data:
+                try:
+                    files.write(path, data)
+                except FileNotFoundError:  # another worker put the same bytes there, under the same name on the way
+                    if files.read(path) != data:
+                        raise
+    except OSError as error:
+        raise JournalFailed(f"the policy cannot be archived beside the audit log (errno {error.errno})") from error
+
+
+def open_noted(deployment: DeploymentDoc, path_of: PathOf, *, timeout: float = 2.0) -> Noted:
+    """Where all processes note first events and counts together: beside the pins. Nothing is opened or made yet.
+
+    `timeout` is in seconds, for connecting and for each answer.
+    """
+    url = deployment.pins.url.reveal()
+    if url == "memory:":
+        from residency.adapters.facts_memory import NotedMemory
+
+        return NotedMemory()
+    if url.startswith("sqlite:///"):
+        from residency.adapters.facts_sqlite import NotedSqlite
+
+        pins = path_of(url.removeprefix("sqlite:///"))
+        return NotedSqlite(pins.with_name(f"{pins.stem}-facts{pins.suffix}"))
+    from redis.crc import key_slot
+
+    from residency.adapters.facts_redis import NotedRedis, Server
+    from residency.adapters.pins_redis import parse_redis_url
+    from residency.adapters.pins_redis.topology import cluster_shares, sentinel_shares
+
+    place = parse_redis_url(url)
+
+    def connect(key: bytes) -> Server:
+        node = place.nodes[0] if place.nodes else None
+        if place.kind == "sentinel":
+            node = next(iter(sentinel_shares(place, timeout, set())))
+        elif place.kind == "cluster":
+            slot = key_slot(key)
+            shares = cluster_shares(place, (), timeout)
+            node = next(n for n, ranges in shares.items() if any(low <= slot <= high for low, high in ranges))
+        wire = place.wire(node, timeout)
+        try:
+            wire.open()
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    return NotedRedis(connect, deployment=deployment.name)
+
+
+@contextmanager
+def beating(keeper: FactKeeper, deployment: DeploymentDoc) -> Iterator[None]:
+    """While inside, counts are handed over and what others noted is taken in; and once more at the end."""
+    beat = Beat(keeper.beat, every=min(1.0, deployment.pins.stale_for / 4_000_000), name="residency-facts")
+    beat.start()
+    try:
+        yield
+    finally:
+        beat.stop()
+        keeper.beat()
+
+
+def meter_facts(metrics: Metrics, keeper: FactKeeper, facts: Facts, now: Callable[[], int]) -> None:
+    """Show the terms and counts of the keeper's policy; call it again for each policy that is adopted."""
+    metrics.counts(names.FACT_EVENTS, lambda: {**keeper.events, "left": keeper.tally.left})
+    metrics.gauge(names.COUNTS_WAITING, lambda: float(keeper.tally.waiting))
+
+    def deadline(token: str) -> float | None:
+        ends = (term.deadline for term in begun_terms(keeper.policy.laws, facts.current()) if term.token == token)
+        return next((end / 1_000_000 for end in ends if end is not None), None)
+
+    for token in {grace.token for law in keeper.policy.laws for rule in law.rules for grace in rule.graces}:
+        metrics.gauge(names.TERM_DEADLINE, lambda token=token: deadline(token), token)  # type: ignore[misc]
+
+    def counted(escalation: str) -> float | None:
+        found = keeper.escalations.by_id(now()).get(escalation)
+        return None if found is None else keeper.counts.get(found[1])
+
+    def threshold(escalation: str) -> float | None:
+        found = keeper.escalations.by_id(now()).get(escalation)
+        return None if found is None else found[0].subjects
+
+    def up(escalation: str) -> float | None:
+        return float(escalation in facts.current().escalated) if escalation in keeper.escalations.ids else None
+
+    for name in keeper.escalations.ids:
+        for gauge, read in ((names.SUBJECTS_COUNTED, counted), (names.SUBJECTS_THRESHOLD, threshold)):
+            metrics.gauge(gauge, lambda read=read, name=name: read(name), name)  # type: ignore[misc]
+        metrics.gauge(names.ESCALATED, lambda name=name: up(name), name)  # type: ignore[misc]
 
 
 def _finite(value: float) -> float | None:

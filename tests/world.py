@@ -15,15 +15,16 @@ from residency.adapters.address_data import AddressData
 from residency.adapters.address_tables import PackagedTable
 from residency.adapters.clock_manual import ManualClock
 from residency.adapters.entropy_seeded import UnsafeSeededEntropy
-from residency.adapters.facts_memory import FactsMemory
+from residency.adapters.facts_memory import FactsMemory, NotedMemory
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.mmdb import EMBEDDED_TABLE
 from residency.adapters.pins_memory import PinsMemory
 from residency.audit.entry import Entry, parse_entry
 from residency.enforcement.acts import Current
 from residency.enforcement.context import enter, leave
+from residency.enforcement.facts import FactKeeper
 from residency.enforcement.point import EnforcementPoint, Identifying
-from residency.enforcement.ports import SinkPort
+from residency.enforcement.ports import Noted, SinkPort
 from residency.enforcement.recorder import DetailStore, Recorder
 from residency.model import Region, StopOrder
 from residency.observe.cells import Metrics
@@ -130,6 +131,7 @@ class Deployed:
         strategy: Strategy | None = None,
         network: NetworkSource | None = None,
         pins: PinsMemory | None = None,
+        noted: Noted | None = None,
         journal: JournalMemory | None = None,
         details: DetailStore | None = None,
         open_session: SessionFactory | None = None,
@@ -145,6 +147,10 @@ class Deployed:
         entropy = UnsafeSeededEntropy()
         detailed = frozenset({"VN"}) if details is not None else frozenset[str]()
         self.recorder = Recorder(self.journal, self.clock, entropy, policy.digest, details, detailed)
+        self.noted = noted if noted is not None else NotedMemory()
+        self.keeper = FactKeeper(self.facts, self.noted, self.clock, policy)
+        self.keeper.load()
+        self.keeper.told_by(self.recorder.facts)
         self.point = EnforcementPoint(
             policy=policy,
             strategy=strategy if strategy is not None else Peer(),
@@ -152,6 +158,7 @@ class Deployed:
             identifying=identifying,
             pins=self.pins,
             facts=self.facts,
+            keeper=self.keeper,
             recorder=self.recorder,
             stores=self.stores,
             metrics=DecisionMeter(self.metrics),

@@ -10,6 +10,7 @@ from residency.asgi.problems import problem, wants_vietnamese
 from residency.enforcement.request import Refusal
 from residency.errors import (
     AddressDataUnavailable,
+    FactsUnavailable,
     JournalFailed,
     JournalFull,
     KeysUnavailable,
@@ -32,6 +33,7 @@ _REASONS: Final[dict[type[object], Reason]] = {
     JournalFailed: Reason.JOURNAL_FAILED,
     SinkUnavailable: Reason.SINK_UNAVAILABLE,
     PinsUnavailable: Reason.PINS_UNAVAILABLE,
+    FactsUnavailable: Reason.FACTS_UNAVAILABLE,
     KeysUnavailable: Reason.KEYS_UNAVAILABLE,
     AddressDataUnavailable: Reason.ADDRESS_DATA_UNAVAILABLE,
 }

@@ -77,11 +77,18 @@ class Entry:
     evidence: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     observed: tuple[str, ...] = ()
+    exempted: tuple[str, ...] = ()  # rules that an exemption of the register lifted
+    exemptions: tuple[str, ...] = ()  # the numbers of these exemptions
+    outranked: tuple[str, ...] = ()  # rules that another overrides
+    running: tuple[str, ...] = ()  # terms that it leans on, each with the end of the term where it has begun
     v: int = ENTRY_VERSION
 
 
 _KEYS: Final = tuple(sorted(field.name for field in fields(Entry)))
-_LISTS: Final = frozenset({"evidence", "finding", "jurisdictions", "observed", "presumed", "rules"})
+_LISTS: Final = frozenset(
+    {"evidence", "exempted", "exemptions", "finding", "jurisdictions", "observed", "outranked", "presumed", "rules",
+     "running"}
+)  # fmt: skip
 _INTEGERS: Final = frozenset({"at", "decided", "epoch", "v"})
 _MAY_BE_NULL: Final = frozenset({"decided"})
 _VALUES_APART: Final = frozenset({"at", "decided", "detail", "id", "of", "subject"})

@@ -54,8 +54,8 @@ class Current:
     """The newest decision of one request, and the door to its stores. Made by the enforcement point only."""
 
     __slots__ = (
-        "_alias", "_caller", "_changing", "_recorded", "_start", "_stores", "activity", "client", "decided_at",
-        "decision", "detail", "evidence", "note", "params", "pin", "point", "signals", "subject",
+        "_alias", "_caller", "_changing", "_recorded", "_start", "_stores", "activity", "begins", "client",
+        "decided_at", "decision", "detail", "evidence", "note", "params", "pin", "point", "signals", "subject",
         "subject_digest", "trail",
     )  # fmt: skip
 
@@ -83,6 +83,7 @@ class Current:
         self.trail = trail if trail is not None else Trail()
         self.pin: Pin | None = None
         self.client: ClientAddress | None = None
+        self.begins = False  # whether the request itself is the event of a term, which must be noted first
         self.note: str | None = None  # what every entry about this decision is to say besides
         self.decision: Decision  # set by the point before anybody sees this object
         self.decided_at = 0  # the instant (microseconds) that the decision was made on
@@ -95,8 +96,8 @@ class Current:
 
     @property
     def decided(self) -> bool:
-        """False only between an admission that must wait for a pin and its `settle`."""
-        return hasattr(self, "decision")
+        """False only between an admission that must wait (for a pin, for a term to be noted) and its `settle`."""
+        return hasattr(self, "decision") and not self.begins
 
     @property
     def of_unknown_caller(self) -> bool:
@@ -194,6 +195,8 @@ class Current:
             self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason, note or self.note
         )
         self.trail.records += 1
+        if verdict.exemptions:
+            point.metrics.exempted(verdict.exemptions)
         return Act(self, entry, seq, sink, wanted)
 
     def recorded(self) -> None:
@@ -319,9 +322,10 @@ class Act:
         return self._current
 
     async def confirm(self) -> None:
-        """The last step before the effect: facts and pin reread, pin set, intent durable.
+        """The last step before the effect: facts and pin reread, pin set, first events noted, intent durable.
 
-        Raises: Refused, PinsUnavailable, JournalFailed; then the act must not happen, and its outcome is `failed`.
+        Raises: Refused, PinsUnavailable, FactsUnavailable, JournalFailed; then the act must not happen, and its outcome
+        is `failed`.
         """
         here = self._current
         try:
@@ -330,7 +334,12 @@ class Act:
             if self.operation in _CHANGES and self.operation is not Operation.ERASE:
                 await self._remember(verdict)
             self._check_home(verdict)
+            # Where the act leans on a term whose event has not happened, it is the event.
+            if (verdict.clocks or here.decision.clocks) and await here.point.begin_terms(here, verdict):
+                here._check_sink(self.sink)
             if self.operation in _CHANGES:
+                if self.operation is not Operation.ERASE and here.subject_digest is not None:
+                    here.point.keeper.count(here.decision, here.subject_digest, here.decided_at)
                 await here.point.recorder.durable(self._seq)
                 if not self._confirmed:
                     self._confirmed = True

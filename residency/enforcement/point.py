@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from residency.audit.recall import Basis
 from residency.enforcement.acts import Current
 from residency.enforcement.asking import Who, ask
+from residency.enforcement.facts import FactKeeper
 from residency.enforcement.homes import Homes
 from residency.enforcement.perception import Perception, Seen
 from residency.enforcement.ports import Clock, Entropy, Facts, Pins
@@ -27,15 +28,17 @@ from residency.enforcement.request import (
 )
 from residency.errors import (
     AddressDataUnavailable,
+    FactsUnavailable,
     KeysUnavailable,
     PathError,
     PinsUnavailable,
     Unavailable,
     UsageError,
 )
-from residency.model import Activity, Anchor, Decision, Pin, Reason, SubjectId
+from residency.model import Activity, Anchor, Decision, Pin, Reason, SinkVerdict, SubjectId
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
+from residency.policy.terms import unbegun
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity
 from residency.signals.network import NetworkSource
 from residency.signals.peer import Strategy
@@ -71,6 +74,7 @@ class Meter(Protocol):
     def decided(self, decision: Decision) -> None: ...
     def refusal(self, reason: Reason, *, observed: bool = False) -> None: ...
     def exempt(self) -> None: ...
+    def exempted(self, numbers: tuple[str, ...]) -> None: ...
     def contradicted(self) -> None: ...
     def unread_claim(self, anchor: Anchor) -> None: ...
     def unsafe_address(self) -> None: ...
@@ -98,6 +102,7 @@ class EnforcementPoint:
         identifying: Identifying,
         pins: Pins,
         facts: Facts,
+        keeper: FactKeeper,
         recorder: Recorder,
         stores: StoreFactory,
         metrics: Meter,
@@ -111,6 +116,7 @@ class EnforcementPoint:
         self.identifying = identifying
         self.homes = Homes(pins, recorder, clock, entropy, policy.digest)
         self.facts = facts
+        self.keeper = keeper
         self.recorder = recorder
         self.stores = stores
         self.metrics = metrics
@@ -183,6 +189,8 @@ class EnforcementPoint:
             return self._refuse_early(match.activity, Reason.ADDRESS_DATA_UNAVAILABLE, str(error))
         except PinsUnavailable as error:
             return self._refuse_early(match.activity, Reason.PINS_UNAVAILABLE, str(error))
+        except FactsUnavailable as error:
+            return self._refuse_early(match.activity, Reason.FACTS_UNAVAILABLE, str(error))
         except KeysUnavailable as error:
             # Not a token that does not hold, but one that cannot be judged now: with it might go a law that covers.
             return self._refuse_early(match.activity, Reason.KEYS_UNAVAILABLE, str(error))
@@ -206,17 +214,23 @@ class EnforcementPoint:
             return here
         self._remember(here, seen.pin)
         self._decide(here)
+        if here.decision.clocks and self._begins(here):
+            here.begins = True  # it must wait until that is noted
+            return here
         return self._conclude(here)
 
     async def settle(self, here: Current) -> Current | Refusal | None:
-        """Finish an admission whose pin had to be fetched. Raises: as `admit`."""
+        """Finish an admission that had to wait: for a pin, or for a term's event to be noted. Raises: as `admit`."""
         try:
             self._remember(here, await self.homes.fetch(here.subject_digest))
+            if here.of_unknown_caller:
+                here.signals = self.perception.of_unknown(here.signals, here.pin)
+            self._decide(here)
+            await self._begin(here)
         except PinsUnavailable as error:
             return self._refuse_early(here.activity, Reason.PINS_UNAVAILABLE, str(error))
-        if here.of_unknown_caller:
-            here.signals = self.perception.of_unknown(here.signals, here.pin)
-        self._decide(here)
+        except FactsUnavailable as error:
+            return self._refuse_early(here.activity, Reason.FACTS_UNAVAILABLE, str(error))
         return self._conclude(here)
 
     def _conclude(self, here: Current) -> Current | Refusal:
@@ -249,7 +263,7 @@ class EnforcementPoint:
     async def identify(
         self, here: Current, subject: SubjectId, claims: Mapping[str, object], *, verified: bool
     ) -> None:
-        """Decide `here` again for `subject`. Raises: UsageError, Refused, PinsUnavailable, JournalFull."""
+        """Decide `here` again for `subject`. Raises: UsageError, Refused, Unavailable of any kind."""
         unknown = sorted(set(claims) - OWN_WORDS)
         if unknown:
             # A claim under a wrong name would be lost, and with it perhaps the law that covers the person.
@@ -262,6 +276,7 @@ class EnforcementPoint:
         here.become(subject, digest, pin, said)
         self._remember(here, pin)
         self._decide(here)
+        await self._begin(here)
         self.metrics.decided(here.decision)
         if not here.decision.permitted:
             raise here.refused(counted=True)
@@ -274,6 +289,7 @@ class EnforcementPoint:
         other = Current(self, here.activity, here.params, subject, (), frozenset(), detail, here.trail)
         self._remember(other, await self.homes.fetch(other.subject_digest))
         self._decide(other)
+        await self._begin(other)
         self.metrics.decided(other.decision)
         if not other.decision.permitted:
             raise other.refused(counted=True)
@@ -301,6 +317,27 @@ class EnforcementPoint:
             self._remember(here, await self.homes.fetch(here.subject_digest))
         self._decide(here)
 
+    async def begin_terms(self, here: Current, verdict: SinkVerdict | None) -> bool:
+        """Note the events that what is about to happen under `here` is the first of; whether there were any, so that
+        it was decided again.
+
+        Raises: as `renew`, FactsUnavailable, JournalFull, JournalFailed; then it must not happen. A deployment that
+        only observes goes on, for nothing binds there.
+        """
+        terms = unbegun(here.decision, verdict)
+        if not terms:
+            return False
+        try:
+            seq = await self.keeper.begin(terms)
+        except FactsUnavailable:
+            if self._mode != "observe":
+                raise
+            return False
+        if seq is not None:
+            await self.recorder.durable(seq)
+        await self.renew(here)
+        return True
+
     def digest(self, subject: SubjectId) -> str:
         """The keyed digest (hex) under which a subject is known to pins."""
         return self.perception.digest(subject.value)
@@ -315,7 +352,18 @@ class EnforcementPoint:
             self.metrics.stale_pin()
         here.note = STALE_PIN if stale else None
 
+    def _begins(self, here: Current) -> bool:
+        """Whether the request itself is the event of a term: no act can follow, so what it does begins here."""
+        return here.activity.store is None and here.decision.permitted and bool(unbegun(here.decision, None))
+
+    async def _begin(self, here: Current) -> None:
+        here.begins = False
+        if here.decision.clocks and self._begins(here):
+            await self.begin_terms(here, None)
+
     def _decide(self, here: Current) -> None:
+        if self._mode != "observe":
+            self.keeper.ready(here.activity)
         finding = self.perception.finding(here.signals, here.pin)
         here.decided_at = now = self.clock.now()
         here.decision = self.policy.decide(here.activity, finding, here.evidence, self.facts.current(), now)

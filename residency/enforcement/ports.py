@@ -7,14 +7,14 @@ into a message.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from residency.model import FactSet, Pin, Region
+from residency.model import Event, FactSet, Pin, Region
 
-__all__ = ["Clock", "Entropy", "Facts", "Journal", "Keys", "ObjectSink", "Pins", "SinkPort"]
+__all__ = ["Clock", "Entropy", "Facts", "Journal", "Keys", "Noted", "ObjectSink", "Pins", "SinkPort"]
 
 
 class Clock(Protocol):
@@ -45,7 +45,7 @@ class Keys(Protocol):
 
 
 class Facts(Protocol):
-    """What is true of the operator now: filings and stop orders.
+    """What is true of the operator now: filings and orders, events and escalations.
 
     `epoch()` is one cheap read; it grows whenever anything in `current()` changes and never shrinks. An act reads it
     before it starts and before it commits, and is decided again where it moved.
@@ -56,6 +56,43 @@ class Facts(Protocol):
 
     def current(self) -> FactSet:
         """A consistent snapshot; its epoch is the one `epoch()` answered when it was taken or a later one."""
+
+    def change(self, make: Callable[[FactSet], FactSet], before: Callable[[FactSet], object] = ...) -> FactSet:
+        """Put in force what `make` makes of the newest facts, once `before` has had it; the facts then in force."""
+
+
+class Noted(Protocol):
+    """What all processes of a deployment note of the operator together: when each event happened first, who was
+    counted, which escalations are up. A subject is its keyed digest (hex).
+
+    Any method may block and may be called from any thread. Each raises FactsUnavailable; what it was to change is then
+    changed or not, and trying again does no harm. What it has answered survives a power cut where the store keeps
+    anything at all.
+    """
+
+    def events(self) -> tuple[Event, ...]:
+        """Every event that is noted."""
+
+    def note(self, event: Event) -> Event:
+        """Note `event` unless one of its kind and place is; the one that stands. Of many at once one is noted."""
+
+    def put_back(self, event: Event) -> None:
+        """Note `event` again, where it was lost; an earlier one stays."""
+
+    def count(self, subjects: Mapping[str, Collection[str]], counters: Collection[str]) -> dict[str, int]:
+        """Count each subject once in its counter; how many each of `counters` has then."""
+
+    def forget(self, subject: str) -> None:
+        """Take a subject out of every counter."""
+
+    def escalated(self) -> frozenset[str]:
+        """The escalations that are up."""
+
+    def escalate(self, escalation: str, *, up: bool) -> bool:
+        """Say whether an escalation is up; whether that was news. Of many that say so at once it is news to one."""
+
+    def close(self) -> None:
+        """Release what is held; idempotent."""
 
 
 class Pins(Protocol):

@@ -18,8 +18,10 @@ from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.enforcement.slot import DetailStore, Slot
 from residency.jurisdiction.found import finding_words
 from residency.jurisdiction.pinned import format_pin
+from residency.model import Clock as Term
 from residency.model import Decision, Effect, FactSet, Finding, Pin, Reason, RuleRef
 from residency.policy.archive import facts_digest
+from residency.policy.terms import moment
 
 __all__ = ["DetailStore", "Recorder"]
 
@@ -284,6 +286,9 @@ class Recorder:
         cited = rules if rules is not None else decision.rules
         if verdict is not None and rules is None:
             cited = tuple(dict.fromkeys((*decision.rules, *verdict.rules)))
+        clocks, exemptions = decision.clocks, decision.exemptions
+        if verdict is not None:
+            clocks, exemptions = (*clocks, *verdict.clocks), (*exemptions, *verdict.exemptions)
         entry = Entry(
             id=_PLACEHOLDER_ID,
             kind=kind,
@@ -306,6 +311,10 @@ class Recorder:
             presumed=decision.presumed,
             rules=tuple(rule.id for rule in cited),
             observed=tuple(rule.id for rule in decision.observed),
+            exempted=tuple(rule.id for rule in decision.exempted),
+            exemptions=tuple(dict.fromkeys(exemptions)),
+            outranked=tuple(rule.id for rule in decision.outranked),
+            running=tuple(dict.fromkeys(map(_term, clocks))),
         )
         template = _Held(entry, decision)
         if len(self._templates) >= _BOUND:
@@ -346,6 +355,11 @@ class Recorder:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)
             return journal.append(template.fill(id=entry, at=self._clock.now(), epoch=0))
+
+
+def _term(clock: Term) -> str:
+    """A term as an entry tells it: until when it runs, where that is known."""
+    return clock.token if clock.deadline is None else f"{clock.token} {moment(clock.deadline)}"
 
 
 class _Held(EntryTemplate):

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     JOURNAL_FAILED = "journal_failed"
     SINK_UNAVAILABLE = "sink_unavailable"
     PINS_UNAVAILABLE = "pins_unavailable"
+    FACTS_UNAVAILABLE = "facts_unavailable"
     KEYS_UNAVAILABLE = "keys_unavailable"
     ADDRESS_DATA_UNAVAILABLE = "address_data_unavailable"
     IDENTITY_UNAVAILABLE = "identity_unavailable"
@@ -68,6 +69,7 @@ STATUS: Final[dict[Reason, int]] = {
     Reason.JOURNAL_FAILED: 503,
     Reason.SINK_UNAVAILABLE: 503,
     Reason.PINS_UNAVAILABLE: 503,
+    Reason.FACTS_UNAVAILABLE: 503,
     Reason.KEYS_UNAVAILABLE: 503,
     Reason.ADDRESS_DATA_UNAVAILABLE: 503,
     Reason.IDENTITY_UNAVAILABLE: 503,

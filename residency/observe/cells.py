@@ -101,8 +101,9 @@ class Metrics:
     def decision_cells(self, decision: Decision) -> tuple[int, ...]:
         """Every cell that one such decision adds 1 to: bind once per distinct decision, count with `count`.
 
-        Holds the decision itself, what it was based on, its presumptions, and its refusal (or what would have been one
-        where the deployment only observes). A refusal of a single act is counted apart, with `refusal`.
+        Holds the decision itself, what it was based on, its presumptions, exemptions and overrides, and its refusal (or
+        what would have been one where the deployment only observes). A refusal of a single act is counted apart, with
+        `refusal`.
         """
         effect = decision.effect.word
         store = decision.activity.store if decision.activity is not None else None
@@ -114,6 +115,8 @@ class Metrics:
         for presumed in decision.presumed:
             place, _, anchor = presumed.partition(":")
             found.append(self.cell(names.PRESUMED, place, anchor))
+        found += [self.cell(names.EXEMPTIONS, number) for number in decision.exemptions]
+        found += [self.cell(names.OVERRIDES, rule.id) for rule in decision.outranked]
         if decision.effect is not Effect.PERMIT:
             name = names.REFUSALS if not decision.permitted else names.WOULD_REFUSE
             found.append(self.cell(name, (decision.reason or Reason.INTERNAL).value))

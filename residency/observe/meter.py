@@ -44,6 +44,11 @@ class DecisionMeter:
         """Count one request on an exempt route."""
         self.metrics.exempt()
 
+    def exempted(self, numbers: tuple[str, ...]) -> None:
+        """Count one act on a sink for which these exemptions lifted a rule there."""
+        for number in numbers:
+            self.metrics.add(names.EXEMPTIONS, number)
+
     def contradicted(self) -> None:
         """Count one act whose verified signals contradict what is remembered as verified: an operator should look."""
         self.metrics.add(names.PIN_EVENTS, "contradicted")

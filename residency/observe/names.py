@@ -88,6 +88,14 @@ PINS_LOCAL: Final = "residency_pins_local_entries"
 PINS_PRIMARIES: Final = "residency_pins_primaries"
 INFO: Final = "residency_policy_info"
 POLICY_EVENTS: Final = "residency_policy_events_total"
+FACT_EVENTS: Final = "residency_fact_events_total"
+TERM_DEADLINE: Final = "residency_clock_deadline_seconds"
+SUBJECTS_COUNTED: Final = "residency_counted_subjects"
+SUBJECTS_THRESHOLD: Final = "residency_escalation_threshold_subjects"
+ESCALATED: Final = "residency_escalated"
+COUNTS_WAITING: Final = "residency_counts_waiting"
+EXEMPTIONS: Final = "residency_exemptions_used_total"
+OVERRIDES: Final = "residency_overrides_used_total"
 POLICY_BEHIND: Final = "residency_policy_behind"
 SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
 
@@ -186,6 +194,33 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(
         POLICY_BEHIND, Kind.GAUGE, "1 while the policy files on disk are not what is in force, 0 while they are."
+    ),
+    MetricSpec(
+        EXEMPTIONS,
+        Kind.COUNTER,
+        "Decisions and acts for which an exemption of the register lifted a rule that applies, by its number.",
+        ("exemption",),
+    ),
+    MetricSpec(
+        OVERRIDES, Kind.COUNTER, "Decisions in which another rule overrides this one, though it applies.", ("rule",)
+    ),
+    MetricSpec(
+        TERM_DEADLINE,
+        Kind.GAUGE,
+        "When a term that has begun runs out, in seconds since 1970; what leans on it is refused from then on.",
+        ("clock",),
+    ),
+    MetricSpec(
+        SUBJECTS_COUNTED, Kind.GAUGE, "Subjects that an escalation of a law counts, as last heard.", ("escalation",)
+    ),
+    MetricSpec(SUBJECTS_THRESHOLD, Kind.GAUGE, "From how many subjects on that escalation is up.", ("escalation",)),
+    MetricSpec(ESCALATED, Kind.GAUGE, "1 while the escalation is up, 0 while it is not.", ("escalation",)),
+    MetricSpec(COUNTS_WAITING, Kind.GAUGE, "Subjects of writes that no counter has yet."),
+    MetricSpec(
+        FACT_EVENTS,
+        Kind.COUNTER,
+        "What happened to terms, counts and escalations in this process, by event.",
+        ("event",),
     ),
     MetricSpec(
         SCRAPE_ERRORS,

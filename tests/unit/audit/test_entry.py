@@ -60,6 +60,10 @@ def entries(draw: st.DrawFn) -> Entry:
         evidence=draw(LISTS),
         rules=draw(LISTS),
         observed=draw(LISTS),
+        exempted=draw(LISTS),
+        exemptions=draw(LISTS),
+        outranked=draw(LISTS),
+        running=draw(LISTS),
     )
 
 
@@ -92,11 +96,11 @@ def test_the_bytes_are_compact_json_with_every_key_in_order(entry: Entry) -> Non
 def test_the_first_version_of_the_format_is_this() -> None:
     assert format_entry(SAMPLE) == (
         b'{"act":null,"activity":"POST /v1/people","at":1795000000000000,"decided":null,"detail":null,'
-        b'"effect":"permit","epoch":0,"evidence":[],"facts":null,"finding":["territory:VN:established:network"],"id":"0.1","jurisdictions":["VN"],'
-        b'"kind":"intent","mode":"enforce","note":null,"observed":[],"of":null,"operation":null,"policy":"'
+        b'"effect":"permit","epoch":0,"evidence":[],"exempted":[],"exemptions":[],"facts":null,"finding":["territory:VN:established:network"],"id":"0.1","jurisdictions":["VN"],'
+        b'"kind":"intent","mode":"enforce","note":null,"observed":[],"of":null,"operation":null,"outranked":[],"policy":"'
         + b"ab"
         * 32
-        + b'","presumed":[],"reason":null,"region":null,"rules":["vn.d333.19.2"],"sink":null,"store":null,'
+        + b'","presumed":[],"reason":null,"region":null,"rules":["vn.d333.19.2"],"running":[],"sink":null,"store":null,'
         b'"strategy":null,"subject":null,"v":1}'
     )
 
