@@ -154,6 +154,7 @@ class _Maker:
         self.seed = seed
         self.chance = random.Random(seed)
         self.instants: list[int] = []
+        self.ends: list[int] = []  # of terms: few, so that they are asked about by themselves
         self.rules: list[tuple[str, bool]] = []  # (id, about sinks)
 
     # -- drawing
@@ -477,7 +478,7 @@ class _Maker:
                 terms = [(facts.event(g.event, law.jurisdiction), g.term) for g in rule.graces]
                 if rule.trigger is not None and rule.trigger.after is not None:
                     terms += [(order.date, rule.trigger.after) for order in facts.orders]
-                self.instants += [deadline(at, term, law.calendar) for at, term in terms if at is not None]
+                self.ends += [deadline(at, term, law.calendar) for at, term in terms if at is not None]
 
     def anchor(self) -> AnchorFinding:
         if self.maybe(0.2):
@@ -495,8 +496,10 @@ class _Maker:
         return finding
 
     def question(self, facts: Sequence[FactSet]) -> Asked:
-        edge = self.maybe(0.4)
-        now = self.pick(self.instants) + self.pick((-1, 0, 1)) if edge else START + self.chance.randint(0, 45 * DAY)
+        now = START + self.chance.randint(0, 45 * DAY)
+        if self.maybe(0.5):
+            ends = self.ends and self.maybe(0.4)
+            now = self.pick(self.ends if ends else self.instants) + self.pick((-1, 0, 1))
         return Asked(
             self.pick((0, 0, 1, 1, 2, 2, None)) if self.maybe(0.5) else self.pick((0, 1, 2)),
             self.finding(),
