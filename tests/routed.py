@@ -134,9 +134,10 @@ def fastapi(wrap: Callable[[Any], Any]) -> Any:
     return wrap(app)
 
 
-def litestar(wrap: Callable[[Any], Any]) -> Any:
-    """Litestar's."""
+def litestar(wrap: Callable[[Any], Any], inside: Any = None, **options: Any) -> Any:
+    """Litestar's, which may have `inside` as middleware of its handlers."""
     from litestar import Litestar, MediaType, WebSocket, asgi, route, websocket
+    from litestar.middleware import DefineMiddleware
 
     def make(name: str, method: str, path: str) -> Any:
         path = "/".join(part if "{" not in part or ":" in part else part[:-1] + ":str}" for part in path.split("/"))
@@ -152,10 +153,12 @@ def litestar(wrap: Callable[[Any], Any]) -> Any:
         if method == "WS":
             ws.__annotations__ = {"socket": WebSocket[Any, Any, Any], "return": None}
             return websocket(path)(ws)
-        return route(path, http_method=[method], media_type=MediaType.TEXT, status_code=200)(http)
+        verb: Any = method
+        return route(path, http_method=[verb], media_type=MediaType.TEXT, status_code=200)(http)
 
+    middleware = [] if inside is None else [DefineMiddleware(inside, **options)]
     mount = asgi("/static", is_mount=True, copy_scope=True)(mounted)
-    return wrap(Litestar([*(make(*each) for each in ROUTES), mount], openapi_config=None))
+    return wrap(Litestar([*(make(*each) for each in ROUTES), mount], openapi_config=None, middleware=middleware))
 
 
 def django(wrap: Callable[[Any], Any]) -> Any:
@@ -304,24 +307,31 @@ def served(folder: Path) -> Callable[[Any, Any, Any], Awaitable[None]]:
     return serve
 
 
-async def asked(app: Any, scope: dict[str, Any]) -> str:
-    """What a handler answers to a scope, "" where none was reached, without any server."""
+async def asked(app: Any, scope: dict[str, Any]) -> tuple[int, str]:
+    """(status, body or text) of an app's answer to a scope, without any server; status 0 where there is none."""
     sent: list[str] = []
-    gone = asyncio.Event()
+    statuses = [0]
+    told = False
+    over = asyncio.Event()
+    http = scope["type"] == "http"
 
     async def receive() -> dict[str, Any]:
-        if scope["type"] == "websocket":
-            return {"type": "websocket.connect"}
-        if gone.is_set():
-            await asyncio.sleep(30)
-        gone.set()
-        return {"type": "http.request", "body": b"", "more_body": False}
+        nonlocal told
+        if told:
+            if http:
+                await over.wait()
+            return {"type": "http.disconnect"} if http else {"type": "websocket.disconnect", "code": 1000}
+        told = True
+        return {"type": "http.request", "body": b"", "more_body": False} if http else {"type": "websocket.connect"}
 
     async def send(message: Any) -> None:
+        statuses.append(message.get("status", 0))
         sent.append(str(message.get("text") or "") + message.get("body", b"").decode("latin-1"))
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            over.set()
 
     await app(scope, receive, send)
-    return "".join(sent)
+    return max(statuses), "".join(sent)
 
 
 if "RESIDENCY_ROUTED" in os.environ:  # a server imports this module for its app

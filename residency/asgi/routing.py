@@ -94,7 +94,7 @@ def target(scope: Mapping[str, Any], routing: Routing) -> tuple[str, bytes | Non
     under = routing.framework.under
     path = under(path, root)
     if raw is not None and routing.framework.on_raw:
-        raw = under(raw.decode("latin-1"), root).encode("latin-1", "replace")
+        raw = under(raw.decode("utf-8", "surrogateescape"), root).encode("utf-8", "surrogateescape")
     return path, raw
 
 

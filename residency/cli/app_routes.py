@@ -1,20 +1,18 @@
-"""An app as a server names it ("module:name") in, the routes its router knows as (method, path) out."""
+"""An app as a server names it ("module:name") in, the routes its router knows out."""
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from residency.asgi.middleware import ResidencyMiddleware
+from residency.asgi.routing import read_routes
 from residency.errors import UsageError
+from residency.policy.activities import AppRoute, Routing
 
-__all__ = ["app_routes", "load_app"]
+__all__ = ["app_routes", "load_app", "spelled"]
 
-_CONVERTER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*):(?!path\})[^}]*\}")
 # A router answers these by itself where it knows the path.
 _IMPLIED: Final = frozenset({"HEAD", "OPTIONS"})
 
@@ -41,35 +39,17 @@ def load_app(target: str) -> Any:
     return app
 
 
-def app_routes(app: Any) -> tuple[tuple[str, str], ...]:
-    """What Starlette's, FastAPI's or Litestar's router knows, as activities name it. Raises: UsageError."""
-    while isinstance(app, ResidencyMiddleware):
-        app = app.app
-    routes = getattr(app, "routes", None)
-    if not isinstance(routes, list | tuple):
-        raise UsageError("this app shows no list of routes, as Starlette, FastAPI and Litestar do")
-    return tuple(dict.fromkeys(_walk(routes, "")))
+def app_routes(app: Any) -> Routing:
+    """How the app routes that lies under `app`. Raises: UsageError where it is of no framework that is known."""
+    routing = read_routes(app)
+    if routing is None:
+        raise UsageError("this app is none of Starlette, FastAPI, Litestar, Django, Quart and BlackSheep")
+    return routing
 
 
-def _walk(routes: list[Any] | tuple[Any, ...], before: str) -> Iterator[tuple[str, str]]:
-    for route in routes:
-        router = getattr(route, "original_router", None)
-        if router is not None:  # how FastAPI keeps a router that was included
-            yield from _walk(router.routes, before + str(getattr(route.include_context, "prefix", "")))
-            continue
-        if not hasattr(route, "path"):  # left out silently it would look as if it were named
-            raise UsageError(f"a route of kind {type(route).__name__} does not show its path")
-        path = before + _CONVERTER.sub(r"{\1}", str(route.path))
-        inner = getattr(route, "routes", None)
-        methods = getattr(route, "methods", None)
-        if isinstance(inner, list | tuple) and inner:
-            yield from _walk(inner, path.rstrip("/"))
-        elif isinstance(inner, list | tuple):  # a mounted app that shows nothing of itself
-            yield "ANY", f"{path.rstrip('/')}/{{rest:path}}"
-        elif methods:
-            own = sorted(set(map(str, methods)) - _IMPLIED) or sorted(map(str, methods))
-            yield from ((method, path or "/") for method in own)
-        elif "websocket" in type(route).__name__.lower():
-            yield "WS", path or "/"
-        else:
-            yield "ANY", path or "/"
+def spelled(route: AppRoute) -> list[tuple[str, str]]:
+    """(method, path) of a route as a policy names it; what a router answers by itself is left out."""
+    path = route.known_as or route.path
+    if route.methods is None:
+        return [("ANY", path)]
+    return [(method, path) for method in sorted(route.methods - _IMPLIED) or sorted(route.methods)]

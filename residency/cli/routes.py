@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from residency.adapters.policy_files import load
-from residency.cli.app_routes import app_routes, load_app
+from residency.cli.app_routes import app_routes, load_app, spelled
 from residency.errors import PolicyError, UsageError
+from residency.policy.activities import AppRoute, Routing
 from residency.policy.compiler import Policy
 
 __all__ = ["routes"]
@@ -27,17 +29,20 @@ def routes(
         str | None,
         typer.Option("--app", help="Your app: list its routes that the policy does not name.", metavar="M:A"),
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="With --app: list what the policy names and the app does not have, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a route.")] = False,
 ) -> None:
     """List what each route does with data, whose it is and where it goes; with --app, which routes nobody named.
 
-    Exit 0 = listed, 1 = --app has routes that the policy does not name, 2 = wrong use, a policy that does not hold
-    included.
+    Exit 0 = listed, 1 = --app has routes that the policy does not name, or with --compare the policy names some that
+    the app does not have; 2 = wrong use, a policy that does not hold included.
 
     Example: residency routes --policy residency.yaml --app shop.main:app
     """
-    if policy is None:
-        typer.echo("residency routes: --policy F is needed", err=True)
+    if policy is None or (compare and app is None):
+        typer.echo(f"residency routes: --{'policy F' if policy is None else 'app M:A'} is needed", err=True)
         raise typer.Exit(2)
     try:
         loaded = load(policy)
@@ -45,7 +50,7 @@ def routes(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     if app is not None:
-        _compare(loaded, app, as_json=as_json)
+        _compare(loaded, app, both=compare, as_json=as_json)
         return
     listed = _listed(loaded)
     if as_json:
@@ -67,30 +72,53 @@ def routes(
     typer.echo(f"a route that is not listed: {loaded.deployment.unclassified}")
 
 
-def _compare(policy: Policy, target: str, *, as_json: bool) -> None:
-    """Print the app's routes that no activity names, as lines for the deployment file."""
+def _compare(policy: Policy, target: str, *, both: bool, as_json: bool) -> None:
+    """Print the app's routes that no activity names, as lines for the deployment file; with `both`, also the others."""
     try:
-        known = app_routes(load_app(target))
+        routing = app_routes(load_app(target))
     except UsageError as error:
         typer.echo(f"residency routes: {error}", err=True)
         raise typer.Exit(2) from None
     metrics = policy.deployment.metrics
-    nobodys = [(m, p) for m, p in known if p != metrics and not _named(policy, m, p)]
+    known: dict[tuple[str, str], AppRoute] = {}
+    for route in routing.routes or ():
+        if route.serves:
+            known |= {(method, path): replace(route, methods=_alone(method)) for method, path in spelled(route)}
+    for path in [path for method, path in known if method == "ANY"]:
+        known.pop(("WS", path), None)  # a mounted app that shows nothing of itself: one line for it will do
+    nobodys = [
+        each for each, route in known.items() if each[1] != metrics and not policy.activities.names(route, routing)
+    ]
     for method, path in nobodys:
         row = {"method": method, "path": path, "named": False}
         line = f'  - {{route: "{method} {path}", subject: app, data: [personal]}}'
         typer.echo(json.dumps(row, ensure_ascii=False) if as_json else line)
+    unserved = _unserved(policy, routing) if both else []
+    for method, path in unserved:
+        row = {"method": method, "path": path, "served": False}
+        typer.echo(json.dumps(row, ensure_ascii=False) if as_json else f"not in the app: {method} {path}")
     if nobodys:
         typer.echo(f"{len(nobodys)} of {len(known)} routes are not named: say of each what it does", err=True)
+    if unserved:
+        typer.echo(f"{len(unserved)} named routes are not in the app: a slip, or what is gone", err=True)
+    if nobodys or unserved:
         raise typer.Exit(1)
     if not as_json:
         typer.echo(f"all {len(known)} routes of {target} are named")
 
 
-def _named(policy: Policy, method: str, path: str) -> bool:
-    """Whether requests on the app's route, a template itself, are an activity's or exempt."""
-    found = policy.activities.match(method, path, lenient=True)
-    return found.activity is not None or found.exempt is not None
+def _alone(method: str) -> frozenset[str] | None:
+    return None if method == "ANY" else frozenset({method})
+
+
+def _unserved(policy: Policy, routing: Routing) -> list[tuple[str, str]]:
+    """The policy's routes whose own paths no route of the app's takes."""
+    named = [(activity.method, activity.path) for activity in policy.deployment.activities]
+    return [
+        (method, path)
+        for method, path in (*named, *policy.deployment.exempt)
+        if not policy.activities.reaches(method, path, routing)
+    ]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -8,15 +8,14 @@ could read differently is refused, unless the activity that takes it says `paths
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from residency.errors import PathError
 from residency.model import Activity
 from residency.policy.matcher import AppRoute, Matcher, Named, Routing
-from residency.policy.paths import FRAMEWORKS, UNKNOWN, Framework, ambiguous, hopeless, parse_template, shape
+from residency.policy.paths import FRAMEWORKS, UNKNOWN, Framework, ambiguous, covers, hopeless, parse_template, shape
 
 __all__ = [
     "FRAMEWORKS",
@@ -38,16 +37,16 @@ _ALONE: Final = Routing(UNKNOWN)
 _FOLDING: Final = Framework("folding", folds_case=True, final_slash=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What a request is. `exempt` names the exempt route, as "GET /healthz"; neither = a route that nobody named."""
 
     activity: Activity | None
-    params: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMS)
+    params: Mapping[str, str] = _NO_PARAMS
     exempt: str | None = None
 
 
 _NONE: Final = Match(None)
+_tuple: Final = tuple.__new__  # a named tuple's own constructor costs more than all else that is done with it
 
 
 class ActivityTable:
@@ -114,6 +113,11 @@ class ActivityTable:
         table = self._tables.get(routing) or self._bind(routing)
         return table.names(route)
 
+    def reaches(self, method: str, path: str, routing: Routing) -> bool:
+        """Whether some route of the app's takes requests of a policy's route: as wide a one, a finer or a wider."""
+        table = self._tables.get(routing) or self._bind(routing)
+        return table.reaches(method, path, routing)
+
     def _bind(self, routing: Routing | None) -> _Table:
         table = _Table(self._named, routing or _ALONE)
         if routing is not None:
@@ -143,13 +147,25 @@ class _Table:
         parts = route.shape()
         return all(self._matcher.covering(parts, method) for method in route.methods or {"ANY"})
 
+    def reaches(self, method: str, path: str, routing: Routing) -> bool:
+        fold = self._framework.folded
+        mine = shape(parse_template(path))
+        folded = shape(parse_template(fold(path)))
+        for own in routing.routes or ():
+            if not own.serves or not (own.methods != frozenset({"WS"}) if method == "ANY" else own.accepts(method)):
+                continue
+            theirs = own.shape()
+            if any(covers(theirs, each) or covers(each, theirs) for each in (mine, folded)):
+                return True
+        return False
+
     def match(self, method: str, path: str, raw_path: bytes | None, *, lenient: bool) -> Match:
+        framework, routed, on_raw = self._framework, path, False
         odd = not lenient and ambiguous(path, raw_path)
-        if (odd and hopeless(path)) or method in self._framework.inner_methods:
+        if (odd and hopeless(path)) or method in framework.inner_methods:
             raise PathError(_AMBIGUOUS)
-        routed = path
-        if self._framework.on_raw and raw_path is not None:
-            routed = raw_path.decode("latin-1")
+        if framework.on_raw and raw_path is not None and method != "WS":
+            routed, on_raw = raw_path.decode("utf-8", "surrogateescape"), True
         found = self._find(method, routed, lenient=lenient)
         if odd and (found is None or found.activity is None or not found.activity.raw_paths):
             raise PathError(_AMBIGUOUS)
@@ -160,24 +176,26 @@ class _Table:
         if not found.places:
             return Match(found.activity)
         segments = routed[1:].split("/")
-        if self._framework.doubled and "//" in routed:
+        if framework.doubled and "//" in routed:
             segments = [segment for segment in segments if segment]
-        # A mount may be served without what its template ends in.
-        params = {
-            name: "/".join(segments[index:]) if rest else "".join(segments[index : index + 1])
-            for name, index, rest in found.places
-        }
-        if self._framework.on_raw:
+        params: dict[str, str] = {}
+        for name, index, rest in found.places:
+            if rest:
+                params[name] = "/".join(segments[index:])
+            else:  # a mount may be served without what its template ends in
+                params[name] = segments[index] if index < len(segments) else ""
+        if on_raw:
             params = {name: unquote(value) for name, value in params.items()}
-        return Match(found.activity, MappingProxyType(params))
+        return _tuple(Match, (found.activity, MappingProxyType(params), None))
 
     def _find(self, method: str, path: str, *, lenient: bool) -> Named | None:
-        framework, upper = self._framework, method.upper()
+        framework = self._framework
         if framework.upper:
-            method = upper
+            method = method.upper()
         found, served = self._matcher.find(method, path, lenient=lenient)
         if served:
             return found
+        upper = method.upper()
         if not self._matcher.knows_app:
             return self._carefully(found, method, path, lenient=lenient)
         if found is None:

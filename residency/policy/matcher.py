@@ -20,7 +20,7 @@ from residency.policy.paths import Framework, covers, parse_template, shape
 
 __all__ = ["AppRoute", "Matcher", "Named", "Routing"]
 
-_STATES: Final = 65_536
+_STATES: Final = 4_096  # kept beyond what the routes themselves make
 _OTHER: Final = "\0other"
 _RANK: Final = {"{}": 1, "{:path}": 2}  # a literal, 0, beats a parameter beats the rest of the path
 _AMBIGUOUS: Final = "the request path can be read in more than one way"
@@ -119,13 +119,15 @@ class _Node:
 class _State:
     """All places of the trie that one path has led to, and the `{rest:path}`s passed on the way."""
 
-    __slots__ = ("edges", "nodes", "other", "rests", "said")
+    __slots__ = ("edges", "nodes", "other", "rests", "said", "texts")
 
     def __init__(self, nodes: tuple[_Node, ...], rests: tuple[_End, ...]) -> None:
         self.nodes = nodes
         self.rests = rests
-        self.edges: dict[str, _State] | None = None  # None: nobody came further yet
-        self.other = self
+        self.texts = tuple(node.literals for node in nodes if node.literals)
+        # Where a segment leads: one that some route spells out, and any other. None: no path came here yet.
+        self.edges: dict[str, _State] = {}
+        self.other: _State | None = None if nodes else self
         self.said: dict[str, _Said] = {}
 
 
@@ -151,6 +153,7 @@ class Matcher:
         """Raises: ValueError where two routes are written alike."""
         self.framework = routing.framework
         self.knows_app = routing.routes is not None
+        self._folds = self.framework.folds_case or self.framework.final_slash or self.framework.doubled
         self._root = _Node()
         self._methods = {"GET", "HEAD", "WS"}
         self._ends: dict[Named, _End] = {}
@@ -166,7 +169,8 @@ class Matcher:
             end.own.append(_Own(order, own, own.shape(), end))
             self._methods.update(own.methods or ())
         self._states: dict[tuple[frozenset[int], frozenset[int]], _State] = {}
-        self._start = self._state((self._root,), ())
+        self._most = _STATES + 4 * (len(self._ends) + len(routing.routes or ()))
+        self._start = _State((self._root,), ())
 
     def find(self, method: str, path: str, *, lenient: bool = False) -> tuple[Named | None, bool]:
         """What a request is by its routed path, and whether a route of the app's is known to serve it.
@@ -188,11 +192,18 @@ class Matcher:
 
     def _said(self, method: str, path: str) -> _Said:
         state = self._start
-        for segment in self.framework.folded(path)[1:].split("/"):
-            edges = state.edges
-            if edges is None:
-                edges = self._expand(state)
-            state = edges.get(segment, state.other)
+        for segment in (self.framework.folded(path) if self._folds else path)[1:].split("/"):
+            following = state.edges.get(segment)
+            if following is None:
+                if state.other is state:  # nothing more is asked of the path
+                    break
+                for texts in state.texts:
+                    if segment in texts:
+                        following = self._spelled(state, segment)
+                        break
+                else:
+                    following = (state.other or self._any(state)) if segment else self._spelled(state, segment)
+            state = following
         key = method if method in self._methods else _OTHER
         said = state.said.get(key)
         if said is None:
@@ -219,26 +230,29 @@ class Matcher:
 
     # -- the automaton -----------------------------------------------------------------------------------------
 
-    def _state(self, nodes: tuple[_Node, ...], rests: tuple[_End, ...]) -> _State:
+    def _spelled(self, state: _State, segment: str) -> _State:
+        nodes = [node.literals[segment] for node in state.nodes if segment in node.literals]
+        if segment:
+            nodes += [node.parameter for node in state.nodes if node.parameter is not None]
+        following = self._state(nodes, state)
+        state.edges[segment] = following
+        return following
+
+    def _any(self, state: _State) -> _State:
+        state.other = self._state([node.parameter for node in state.nodes if node.parameter is not None], state)
+        return state.other
+
+    def _state(self, nodes: Sequence[_Node], before: _State) -> _State:
+        rests = tuple(dict.fromkeys((*before.rests, *(node.rest for node in before.nodes if node.rest is not None))))
         key = (frozenset(map(id, nodes)), frozenset(map(id, rests)))
         state = self._states.get(key)
         if state is None:
-            if len(self._states) >= _STATES:  # only routes that overlap in thousands of ways come here
+            if len(self._states) >= self._most:
+                # Routes that overlap in many ways, and paths made to meet them all: what was made is made again.
                 self._states.clear()
-                self._start.edges = None
-            state = self._states[key] = _State(nodes, rests)
+                self._start = _State(self._start.nodes, ())
+            state = self._states[key] = _State(tuple(nodes), rests)
         return state
-
-    def _expand(self, state: _State) -> dict[str, _State]:
-        rests = tuple(dict.fromkeys((*state.rests, *(node.rest for node in state.nodes if node.rest is not None))))
-        parameters = tuple(node.parameter for node in state.nodes if node.parameter is not None)
-        edges: dict[str, _State] = {}
-        for literal in {"", *(literal for node in state.nodes for literal in node.literals)}:
-            literals = tuple(node.literals[literal] for node in state.nodes if literal in node.literals)
-            edges[literal] = self._state((*literals, *(parameters if literal else ())), rests)
-        state.other = self._state(parameters, rests)
-        state.edges = edges
-        return edges
 
     # -- what a state says -------------------------------------------------------------------------------------
 
@@ -266,14 +280,12 @@ class Matcher:
         That is `best` where it is finer than the route and is not the name of another one of the app's; else it is what
         names the route itself.
         """
-        if not best:
-            return ()
-        end = self._ends[best[0]]
-        names_another = end is not own.end and any(
-            other.route.serves and other.route.accepts(method) for other in end.own
-        )
-        if not names_another and covers(own.shape, best[0].shape):
-            return best
+        if best:
+            end = self._ends[best[0]]
+            others = [other.route for other in end.own if end is not own.end]
+            names_another = any(other.serves and other.accepts(method) for other in others)
+            if not names_another and covers(own.shape, best[0].shape):
+                return best
         return self.covering(own.shape, method)
 
     def covering(self, parts: Sequence[str], method: str) -> tuple[Named, ...]:

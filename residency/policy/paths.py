@@ -77,9 +77,9 @@ def covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
 
 def ambiguous(path: str, raw_path: bytes | None) -> bool:
     """Whether servers and routers could read the path differently: dots, doubles, encoded slashes, controls."""
-    if raw_path is not None and path[:1] == "/" and path.isprintable() and b"%" not in raw_path:
-        # Nearly every path there is: nothing encoded, so that what follows is all that could be wrong with it.
-        return "//" in path or "\\" in path or b"\\" in raw_path or ("/." in path and _DOTS.search(path) is not None)
+    plain = raw_path is not None and b"%" not in raw_path and b"\\" not in raw_path and path.isprintable()
+    if plain and path[:1] == "/" and "//" not in path and "/." not in path and "\\" not in path:
+        return False  # as nearly every path there is: nothing encoded, nothing that could be wrong with it
     return (
         not path.startswith("/")
         or _BAD.search(path) is not None
@@ -90,8 +90,8 @@ def ambiguous(path: str, raw_path: bytes | None) -> bool:
 
 
 def hopeless(path: str) -> bool:
-    """Whether not even `paths: raw` may take the path: it is none, or routers overlook the newline that it ends in."""
-    return not path.startswith("/") or path.endswith("\n")
+    """Whether not even `paths: raw` may take the path: it is none, or some routers overlook how it begins or ends."""
+    return not path.startswith("/") or path.startswith("//") or path.endswith("\n")
 
 
 # -- what frameworks do ------------------------------------------------------------------------------------------------
@@ -107,9 +107,10 @@ def _without_boundary(path: str, root: str) -> str:
     return path.removeprefix(root) or "/"
 
 
-def _required(path: str, root: str) -> str:
-    # Quart answers 404 to all that does not lie under its root; what is no path is refused here.
-    return path[len(root) :] if path.startswith(root) else ""
+def _or_blank(path: str, root: str) -> str:
+    # Quart takes all that does not lie under its root for a blank, which a parameter may still take.
+    inside = path[len(root) :] if path.startswith(root) and path != root else " "
+    return "/" + inside.lstrip("/")
 
 
 def _after_first(path: str, root: str) -> str:
@@ -123,8 +124,9 @@ class Framework:
 
     `under` drops the server's root from a path. `upper` = methods are read in upper case, else as they came.
     `folds_case`, `final_slash`, `doubled` = paths that differ only in case, a final or doubled slashes are one route.
-    `on_raw` = it routes on what came, not on what the server decoded. `redirects` = a path with a final slash too many
-    or too few is sent on. `careful` = how it reads is not known: what would be another route if it folded is refused.
+    `on_raw` = it routes HTTP on what came, not on what the server decoded. `redirects` = a path with a final slash too
+    many or too few is sent on. `careful` = how it reads is not known: what would be another route if it folded is
+    refused.
     """
 
     name: str
@@ -159,7 +161,7 @@ _ALL: Final = (
         "litestar", under=_after_first, final_slash=True, doubled=True, inner_methods=frozenset({"websocket", "asgi"})
     ),
     Framework("django", under=_without_boundary, upper=True, redirects=True),
-    Framework("quart", under=_required, upper=True, redirects=True),
+    Framework("quart", under=_or_blank, upper=True, redirects=True),
     Framework(
         "blacksheep",
         under=_without_boundary,

@@ -55,16 +55,16 @@ def _route(route: Any, methods: frozenset[str] | None, *, sure: bool) -> AppRout
     at, plain = 0, True
     for found in _PARAMETER.finditer(text):
         parts.append(text[at : found.start()])
-        kind = next((each for each in found.groups() if each is not None), "").rpartition(":")[0]
+        kind, _, name = next((each for each in found.groups() if each is not None), "").rpartition(":")
         if found.group(4):
             parts.append("/")
-        parts.append((f"p{at}", found.group(4) is not None or kind not in _SEGMENT))
+        parts.append((name, found.group(4) is not None or kind not in _SEGMENT))
         plain = plain and kind in ("", "string", "str") and not found.group(4)
         at = found.end()
     template, exact = template_of([*parts, text[at:]])
     known_as = template
-    if template.endswith("{rest:path}") and template != _EVERYTHING:  # "/static/*" takes "/static" and "/statics" too
-        template = f"{template.removesuffix('/{rest:path}').rpartition('/')[0]}{_EVERYTHING}"
+    if template.endswith(":path}"):  # "/static/*" takes "/static" and "/statics" too
+        template = f"{template.rpartition('/')[0].rpartition('/')[0]}{_EVERYTHING}"
     plain = plain and text.isascii() and "%" not in text
     return AppRoute(
         methods, template, None if exact and plain else _test(route.rx), sure=sure, known_as=known_as, shown=text
@@ -72,4 +72,4 @@ def _route(route: Any, methods: frozenset[str] | None, *, sure: bool) -> AppRout
 
 
 def _test(pattern: re.Pattern[bytes]) -> Callable[[str], bool]:
-    return lambda routed: pattern.match(routed.encode("latin-1", "replace")) is not None
+    return lambda routed: pattern.match(routed.encode("utf-8", "surrogateescape")) is not None

@@ -13,6 +13,7 @@ from residency.policy.activities import Routing
 
 __all__ = ["RouteReader", "is_a", "template_of"]
 
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEXT: Final = re.compile(r"[^{}*%?#\\]*")
 
 
@@ -38,19 +39,25 @@ def template_of(parts: list[str | tuple[str, bool]]) -> tuple[str, bool]:
     The second of what is returned says whether the template takes no more than that.
     """
     segments: list[str] = []
+    taken: set[str] = set()
     exact = True
     current: list[str | tuple[str, bool]] = []
+
+    def named(wanted: str) -> str:
+        name = wanted if _NAME.fullmatch(wanted) is not None and wanted not in taken else f"p{len(segments)}"
+        taken.add(name)
+        return name
 
     def close() -> None:
         nonlocal exact
         if all(isinstance(part, str) for part in current):
             text = "".join(map(str, current))
             if _TEXT.fullmatch(text) is None or text in (".", ".."):
-                text, exact = f"{{p{len(segments)}}}", False
+                text, exact = f"{{{named('')}}}", False
             segments.append(text)
         else:
             exact = exact and len(current) == 1
-            segments.append(f"{{p{len(segments)}}}")
+            segments.append(f"{{{named(next(part[0] for part in current if not isinstance(part, str)))}}}")
         current.clear()
 
     parts = [part for part in parts if part]
@@ -65,12 +72,12 @@ def template_of(parts: list[str | tuple[str, bool]]) -> tuple[str, bool]:
                     current.append(text)
         elif part[1]:
             exact = exact and not current and index == len(parts) - 1
-            segments.append("{rest:path}")
+            segments.append(f"{{{named(part[0])}:path}}")
             return "/" + "/".join(segments[1:]), exact
         else:
             current.append(part)
     close()
     inner = segments[1:]
     if "" in inner[:-1]:  # a doubled slash, which no template of ours has
-        inner, exact = [*inner[: inner.index("")], "{rest:path}"], False
+        inner, exact = [*inner[: inner.index("")], f"{{{named('rest')}:path}}"], False
     return "/" + "/".join(inner), exact

@@ -62,7 +62,7 @@ def _mounted(route: Any, before: str, sure: bool) -> Iterator[AppRoute]:
     opaque = not known or inner.default != inner.not_found
     if opaque or sure:
         for methods in (None, frozenset({"WS"})):
-            yield _route(f"{before}/{{path:path}}", methods, sure, serves=opaque)
+            yield _route(f"{before}/{{rest:path}}", methods, sure, serves=opaque)
 
 
 def _late(router: Any) -> Iterator[AppRoute]:

@@ -68,4 +68,9 @@ def test_routes_of_an_app_that_nobody_named_are_lines_for_the_policy(
     assert output.splitlines()[0] == '  - {route: "PUT /secrets/{id}", subject: app, data: [personal]}'
     assert "1 of 4 routes" in output
     assert run("--policy", POLICY, "--app", "api_of_a_test:good")[0] == 0
+    code, output = run("--policy", POLICY, "--app", "api_of_a_test:good", "--compare")
+    assert code == 1
+    assert "not in the app: GET /healthz" in output.splitlines()
+    assert "not in the app: POST /v1/people" not in output.splitlines()
+    assert run("--policy", POLICY, "--compare")[0] == 2
     assert run("--policy", POLICY, "--app", "api_of_a_test")[0] == 2
