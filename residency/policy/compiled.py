@@ -60,8 +60,8 @@ class Compiled:
     """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
 
     __slots__ = (
-        "_duties", "_lifting", "_rows", "_sinks", "_unless", "book", "deployment", "digest", "edges", "refs", "running",
-        "tokens",
+        "_duties", "_lifting", "_plain", "_rows", "_sinks", "_unless", "book", "deployment", "digest", "edges",
+        "refs", "running", "tokens",
     )  # fmt: skip
 
     def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str) -> None:
@@ -69,7 +69,8 @@ class Compiled:
         self.digest: Final = digest
         self.book: Final = Rulebook(deployment, laws)
         self.tokens: Final = Tokens((rule for _, rule in self.book.rules), self.book.coverage)
-        self._duties: dict[str | None, Duties] = {}
+        self._plain = Duties((rule for _, rule in self.book.rules), self.tokens)
+        self._duties: dict[str, Duties] = {}
         self.refs: Final = tuple(reference(law, rule, deployment.mode_of(rule, 0)) for law, rule in self.book.rules)
         self.edges: Final = frozenset(edge for edge in _edges(self.book) if edge is not None)
         self.running: Final = () if deployment.strict_clocks else tuple(_running(self.book, self.tokens))
@@ -110,11 +111,11 @@ class Compiled:
         )
 
     def _duties_of(self, purpose: str | None) -> Duties:
-        if not self.tokens.purpose:  # no clause asks for the consent to the activity's purpose: all read alike
-            purpose = None
+        if purpose is None or not self.tokens.purpose:  # no clause asks for the consent to it: all read alike
+            return self._plain
         duties = self._duties.get(purpose)
         if duties is None:
-            duties = Duties((rule for _, rule in self.book.rules), self.tokens, purpose)
+            duties = self._plain.of_purpose(self.tokens, purpose)
             if len(self._duties) < _PURPOSES:
                 self._duties[purpose] = duties
         return duties

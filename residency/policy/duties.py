@@ -1,19 +1,20 @@
 """A set of rules (bits of the rulebook) in; the one duty that they join to, and whom to cite for each part of it, out.
 
-A slot that joins by union has an element exactly where one of the rules that bring it is in the set, so joining a
-thousand duties takes one look at each distinct element, not a thousand joins.
+A slot that joins by union has an element exactly where one of the rules that bring it is in the set. So many duties
+are joined by one look at each distinct element, few by one look at each rule, and either way once for each slot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from copy import copy
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from residency.model import Clause, Conflict, Duty, Effect, Reason
 from residency.model.place import meet
 from residency.policy.parsed import RuleDoc
-from residency.policy.tokens import Tokens
+from residency.policy.tokens import Tokens, chosen
 
 __all__ = ["Asked", "Duties", "Joined", "Places"]
 
@@ -54,45 +55,61 @@ class Places:
 
 
 class Duties:
-    """The duties of the rules of a policy, joined on demand; `purpose` is the consent to the purpose of an activity."""
+    """The duties of the rules of a policy, joined on demand."""
 
     __slots__ = (
-        "_asked", "_asking", "_copies", "_deadlines", "_duties", "_first_write", "_joined", "_label", "_log", "_only",
-        "_places", "_protect", "_retain", "denying", "forbidding", "holding", "homing", "placing", "protecting",
-        "restricting",
+        "_asked", "_asking", "_clauses", "_copies", "_deadlines", "_duties", "_first_write", "_joined", "_label",
+        "_log", "_only", "_places", "_protect", "_retain", "denying", "forbidding", "holding", "homing", "placing",
+        "protecting", "restricting",
     )  # fmt: skip
 
-    def __init__(self, rules: Iterable[RuleDoc], tokens: Tokens, purpose: str | None = None) -> None:
+    def __init__(self, rules: Iterable[RuleDoc], tokens: Tokens) -> None:
         duties = [rule.duty for rule in rules]
-        self._copies = _elements(d.copies for d in duties)
-        self._first_write = _elements(d.first_write for d in duties)
-        self._only = _elements(() if d.only is None else (d.only,) for d in duties)
-        self._retain = _elements(d.retain for d in duties)
-        self._protect = _elements(d.protect for d in duties)
-        self._log = _elements(d.log for d in duties)
-        self._label = _elements(d.label for d in duties)
-        self._deadlines = _elements(d.deadlines for d in duties)
-        read = {clause: tokens.read(clause, purpose) for duty in duties for clause in duty.require}
+        self._copies = _Slot(d.copies for d in duties)
+        self._first_write = _Slot(d.first_write for d in duties)
+        self._only = _Slot(() if d.only is None else (d.only,) for d in duties)
+        self._retain = _Slot(d.retain for d in duties)
+        self._protect = _Slot(d.protect for d in duties)
+        self._log = _Slot(d.log for d in duties)
+        self._label = _Slot(d.label for d in duties)
+        self._deadlines = _Slot(d.deadlines for d in duties)
+        self.denying: Final = _where(d.effect is Effect.DENY for d in duties)
+        self.holding: Final = _where(d.effect is Effect.HOLD for d in duties)
+        self.forbidding: Final = self.denying | _where(frozenset() in d.require for d in duties)
+        self.restricting: Final = self._only.rules
+        self.homing: Final = self._copies.rules | self._first_write.rules
+        self.placing: Final = self.restricting | self.homing
+        self.protecting: Final = self._protect.rules
+        self._clauses: Final = tuple(d.require for d in duties)
+        self._read(tokens, None)
+
+    def of_purpose(self, tokens: Tokens, purpose: str) -> Duties:
+        """These duties as an activity has them: `purpose` is the consent to what it states."""
+        other = copy(self)
+        other._read(tokens, purpose)
+        return other
+
+    def _read(self, tokens: Tokens, purpose: str | None) -> None:
+        # Clauses by their place in the order that decisions list them in.
+        read = {clause: tokens.read(clause, purpose) for require in self._clauses for clause in require}
         meeting: dict[Clause, int] = {}
         for clause, bits in read.values():
             meeting[clause] = meeting.get(clause, 0) | bits
-        clauses = dict(_elements([read[clause][0] for clause in d.require] for d in duties))
+        places = {clause: place for place, clause in enumerate(sorted(meeting, key=sorted))}
+        self._asking = _Slot([places[read[clause][0]] for clause in require] for require in self._clauses)
         self._asked = tuple(
-            Asked(clause, meeting[clause], _lack(clause), any(t.startswith("sink:") for t in clause), clauses[clause])
-            for clause in sorted(clauses, key=sorted)
+            Asked(
+                clause,
+                meeting[clause],
+                _lack(clause),
+                any(token.startswith("sink:") for token in clause),
+                self._asking.by_element[place],
+            )
+            for clause, place in places.items()
         )
-        self._asking = _all(tuple(clauses.items()))
         self._joined: dict[_Bits, Joined] = {}
         self._places: dict[_Bits, Places] = {}
         self._duties: dict[_Bits, Duty] = {}
-        effects = dict(_elements((d.effect,) for d in duties))
-        self.denying: Final = effects.get(Effect.DENY, 0)
-        self.holding: Final = effects.get(Effect.HOLD, 0)
-        self.forbidding: Final = self.denying | clauses.get(frozenset(), 0)
-        self.restricting: Final = _all(self._only)
-        self.homing: Final = _all(self._copies) | _all(self._first_write)
-        self.placing: Final = self.restricting | self.homing
-        self.protecting: Final = _all(self._protect)
 
     def joined(self, rules: _Bits) -> Joined:
         """What judging looks at, of the duties of these rules together."""
@@ -107,7 +124,7 @@ class Duties:
                 if len(self._places) >= _BOUND:
                     self._places = {}
                 places = self._places[placed] = self._place(placed)
-            asked = tuple([one for one in self._asked if one.rules & rules]) if rules & self._asking else ()
+            asked = tuple([self._asked[place] for place in sorted(self._asking.union(rules))])
             joined = self._joined[rules] = Joined(asked, places)
         return joined
 
@@ -118,16 +135,16 @@ class Duties:
             if len(self._duties) >= _BOUND:
                 self._duties = {}
             duty = self._duties[rules] = Duty(
-                copies=_union(self._copies, rules),
-                first_write=_union(self._first_write, rules),
+                copies=self._copies.union(rules),
+                first_write=self._first_write.union(rules),
                 only=self.joined(rules).places.only,
                 require=frozenset([one.clause for one in self.joined(rules).asked]),
-                retain=_union(self._retain, rules),
-                protect=_union(self._protect, rules),
-                log=_union(self._log, rules),
-                label=_union(self._label, rules),
+                retain=self._retain.union(rules),
+                protect=self._protect.union(rules),
+                log=self._log.union(rules),
+                label=self._label.union(rules),
                 effect=self.effect(rules),
-                deadlines=_union(self._deadlines, rules),
+                deadlines=self._deadlines.union(rules),
             )
         return duty
 
@@ -137,37 +154,44 @@ class Duties:
 
     def _place(self, rules: _Bits) -> Places:
         only: frozenset[str] | None = None
-        for places, bits in self._only:
-            if bits & rules:
-                only = places if only is None else meet(only, places)
+        for places in self._only.union(rules):
+            only = places if only is None else meet(only, places)
         duty = Duty(
-            copies=_union(self._copies, rules),
-            first_write=_union(self._first_write, rules),
+            copies=self._copies.union(rules),
+            first_write=self._first_write.union(rules),
             only=only,
-            protect=_union(self._protect, rules),
+            protect=self._protect.union(rules),
         )
         homes = duty.copies | duty.first_write
         return Places(duty.only, duty.conflicts, homes, homes | (duty.only or frozenset()))
 
 
-def _elements(slots: Iterable[Iterable[_Element]]) -> tuple[tuple[_Element, _Bits], ...]:
-    """Each distinct element of one slot, and the rules that bring it."""
-    found: dict[_Element, int] = {}
-    for number, slot in enumerate(slots):
-        for element in slot:
-            found[element] = found.get(element, 0) | 1 << number
-    return tuple(found.items())
+class _Slot(Generic[_Element]):
+    """One slot that joins by union: what each rule brings, and by which rules each element is brought."""
+
+    __slots__ = ("by_element", "by_rule", "rules")
+
+    def __init__(self, brought: Iterable[Iterable[_Element]]) -> None:
+        self.by_rule: Final = tuple(frozenset(each) for each in brought)
+        self.by_element: Final[dict[_Element, _Bits]] = {}
+        self.rules: _Bits = 0
+        for number, elements in enumerate(self.by_rule):
+            for element in elements:
+                self.by_element[element] = self.by_element.get(element, 0) | 1 << number
+                self.rules |= 1 << number
+
+    def union(self, rules: _Bits) -> frozenset[_Element]:
+        """What these rules bring together."""
+        bits = rules & self.rules
+        if not bits:
+            return frozenset()
+        if bits.bit_count() < len(self.by_element):
+            return frozenset().union(*chosen(self.by_rule, bits))
+        return frozenset([element for element, brought in self.by_element.items() if brought & bits])
 
 
-def _union(elements: tuple[tuple[_Element, _Bits], ...], rules: _Bits) -> frozenset[_Element]:
-    return frozenset([element for element, bits in elements if bits & rules])
-
-
-def _all(elements: tuple[tuple[_Element, _Bits], ...]) -> _Bits:
-    found = 0
-    for _, bits in elements:
-        found |= bits
-    return found
+def _where(holds: Iterable[bool]) -> _Bits:
+    return sum(1 << number for number, held in enumerate(holds) if held)
 
 
 def _lack(clause: Clause) -> Reason:
