@@ -18,6 +18,7 @@ NAMES: Final = {
     "pins": "a subject's pin, beside a question to Redis",
     "stage": "from headers to finding, beside a bare Starlette request",
     "routes": "which activity a request is, from 10 to 2,000 routes",
+    "policy": "a decision, beside Cedar, Casbin and Rego",
     "middleware": "the whole middleware, in process and under uvicorn",
 }
 
