@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +12,10 @@ from residency.adapters.policy_files import available_laws
 from residency.model import Decision, Finding, Reason
 from residency.policy.compiler import compile_policy
 from residency.policy.times import instant
+from residency.policy.yamldoc import parse_yaml
 from tests.law_asks import World, cited, filed, law, observed, person, reason, store
 
+ROOT = Path(__file__).resolve().parents[2]
 ALL = tuple(sorted(name for name in available_laws(()) if name.startswith("vn/")))
 RESIDENT = person("VN", "VN", "VN")
 CITIZEN_IN_BERLIN = person("DE", "VN", "DE")
@@ -269,3 +273,16 @@ def test_volume_raises_the_class_and_its_log_is_kept() -> None:
 def test_no_law_of_vietnam_speaks_of_an_american_in_america() -> None:
     decision = ask(world("data: [personal, account, content], operation: write"), AMERICAN)
     assert (decision.jurisdictions, decision.rules, decision.observed) == ((), (), ())
+
+
+def test_the_readings_and_modes_of_the_how_to_hold() -> None:
+    page = (ROOT / "docs" / "how-to" / "law-packs.md").read_text(encoding="utf-8")
+    samples = [parse_yaml(text.encode(), "sample").value for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    said = {key: value for sample in samples if isinstance(sample, dict) for key, value in sample.items()}
+    assert set(said) == {"readings", "modes"}
+    deployment = world("data: personal", readings=said["readings"], modes=said["modes"]).policy().deployment
+    assert deployment.readings == said["readings"]
+    assert deployment.modes["vn.d147.server"] == "enforce"
+    for row in re.findall(r"^\| .* \| (.*) \|$", page, re.MULTILINE):
+        for rule in re.findall(r"`(vn\.l91\.[\d.]+)`", row):
+            assert rule in {r.id for r in law("vn/personal-data-91-2025").rules}

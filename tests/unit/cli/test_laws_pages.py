@@ -54,3 +54,20 @@ def test_the_index_links_every_pack_and_says_what_no_rule_can_do(packs: list[Pac
     assert all(f"({pack.name}.md)" in text for pack in packs)
     assert all(entry["reason"] in text for entry in not_enforceable())
     assert len(not_enforceable()) > 10
+
+
+def test_a_page_lists_the_words_that_its_rules_listen_to(packs: list[Pack]) -> None:
+    pages = {pack.name: page(pack) for pack in packs}
+    for line in (
+        "- an activity's `action`: `inspect_messages`",
+        "- an activity's `basis`: `contract`, `emergency`, `legal_duty`, `state_duty`",
+        "- an activity's `ai`: `automated_processing: true`",
+        "- orders of the register: `vn.transfer_stop`",
+        "- events of the register: `first_transfer`",
+        "- filings of the register: `vn.transfer_dossier`",
+        "- evidence of the person: `age:at_least_16`, `consent:guardian`, `consent:{purpose}`",
+    ):
+        assert line in pages["vn/personal-data-91-2025"]
+    assert "`portal.vn.ai`" in pages["vn/ai-134-2025"]
+    assert "- an operator's `sectors`: `health`" in pages["vn/health-cv-365"]
+    assert "## What it listens to" not in pages["vn/decree-331-2026"]
