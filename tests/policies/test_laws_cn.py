@@ -130,6 +130,9 @@ def test_labels_of_generated_content_begin_on_2025_09_01() -> None:
     here = World(("cn/genai-measures-2023",), activity="data: [content], ai: {system: chat, influence: none}")
     assert here.ask(lives_in("CN"), day="2025-08-31", zone="+08:00").duty.label == frozenset()
     assert here.ask(lives_in("CN"), day="2025-09-01", zone="+08:00").duty.label == {"ai.machine_readable_mark"}
+    for outside in ("generates: nothing", "audience: internal"):
+        other = World(("cn/genai-measures-2023",), activity=f"data: [content], ai: {{influence: none, {outside}}}")
+        assert other.ask(lives_in("CN")).duty.label == frozenset()
 
 
 def test_the_log_rule_of_low_confidence_is_observed() -> None:

@@ -11,7 +11,8 @@ import pytest
 from residency.adapters.policy_files import available_laws
 from residency.model import Anchor, AnchorFinding, Finding, Operation, Presume, Trust
 from residency.model.data import CATEGORIES, parents
-from residency.policy.parsed import LawDoc
+from residency.policy.parsed import LawDoc, Span
+from residency.policy.times import instant
 from tests.law_asks import World, cited, filed, law, lives_in
 
 JURISDICTIONS = ("la", "cn", "eu", "in", "id", "br", "ng", "jp", "ca", "ru")
@@ -175,10 +176,86 @@ def test_each_rule_covers_by_these_anchors_these_kinds_of_data_and_these_operati
     assert {word for word in EVERY if speaks(case, home, one, word)} == case.operations
 
 
-def test_days_begin_at_midnight_of_the_capital() -> None:
-    hours = {"la": 7, "cn": 8, "eu": 1, "in": 5.5, "id": 7, "br": -3, "ng": 1, "jp": 9, "ca": -5, "ru": 3}
-    for name in NAMES:
-        assert law(name).calendar.offset == 60 * hours[name.split("/")[0]]
+# When each instrument begins, and those of its rules that begin later or end; on which clocks.
+BEGINS = {
+    "br/lgpd": ("2025-08-23", "-03:00"),
+    "ca/pipeda": ("2004-01-01", "-05:00"),
+    "ca/quebec-p39-1": ("2023-09-22", "-05:00"),
+    "cn/cac-provisions-2024": ("2024-03-22", "+08:00"),
+    "cn/csl-logs-2017": ("2017-06-01", "+08:00"),
+    "cn/genai-measures-2023": ("2023-08-15", "+08:00"),
+    "cn/pipl-2021": ("2021-11-01", "+08:00"),
+    "eu/ai-act": ("2026-08-02", "+01:00"),
+    "eu/gdpr": ("2018-05-25", "+01:00"),
+    "id/gr-33-2026": ("2027-01-16", "+07:00"),
+    "id/gr-71-2019": ("2019-10-10", "+07:00"),
+    "id/pdp-27-2022": ("2024-10-17", "+07:00"),
+    "in/dpdp-2023": ("2025-11-14", "+05:30"),
+    "in/rbi-payment-data-2018": ("2018-10-15", "+05:30"),
+    "jp/appi": ("2022-04-01", "+09:00"),
+    "la/electronic-data-25-na-2017": ("2017-06-23", "+07:00"),
+    "ng/ndpa-2023": ("2023-06-12", "+01:00"),
+    "ru/152-fz": ("2015-09-01", "+03:00"),
+}
+LATER = {
+    "cn.genai.labels": ("2025-09-01", None),
+    "eu.ai.annex_iii": ("2027-12-02", None),
+    "eu.ai.annex_i": ("2028-08-02", None),
+    "eu.ai.logs": ("2027-12-02", None),
+    "in.dpdp.16": ("2027-05-13", None),
+    "in.dpdp.significant": ("2027-05-13", None),
+    "in.dpdp.significant.copy": ("2027-05-13", None),
+    "in.dpdp.r8.3": ("2027-05-13", None),
+    "ng.ndpa.41": ("2023-06-12", "2025-09-19"),
+    "ng.ndpa.41.gaid": ("2025-09-19", None),
+    "ru.23fz.18.5": ("2025-07-01", None),
+    "ru.23fz.export": ("2025-07-01", None),
+}
+
+
+def test_each_instrument_begins_at_midnight_of_its_day_and_none_has_ended() -> None:
+    assert {name: law(name).span for name in NAMES} == {
+        name: Span(instant(day, zone)) for name, (day, zone) in BEGINS.items()
+    }
+
+
+def test_rules_that_begin_later_or_end_have_these_days() -> None:
+    spans = {rule.id: (rule.span, name) for name in NAMES for rule in law(name).rules if rule.span != Span()}
+    assert {rule: span for rule, (span, _) in spans.items()} == {
+        rule: Span(instant(day, BEGINS[name][1]), None if end is None else instant(end, BEGINS[name][1]))
+        for rule, (day, end) in LATER.items()
+        for name in [spans[rule][1]]
+    }
+
+
+def test_terms_of_keeping_are_these() -> None:
+    kept = {
+        (rule.id, r.category, r.months, r.start) for name in NAMES for rule in law(name).rules for r in rule.duty.retain
+    }
+    assert kept == {
+        ("cn.csl.log", "log", 6, "creation"),
+        ("eu.ai.logs", "log", 6, "creation"),
+        ("in.dpdp.r8.3", "log", 12, "creation"),
+        ("in.dpdp.r8.3", "personal", 12, "last_use"),
+        ("in.dpdp.r8.3", "account", 12, "last_use"),
+        ("in.dpdp.r8.3", "relationship", 12, "last_use"),
+    }
+
+
+def test_rules_about_ai_cover_by_these_anchors() -> None:
+    anchors = {
+        rule.id: {anchor.value for anchor in rule.anchors}
+        for name in NAMES
+        for rule in law(name).rules
+        if rule.ai is not None
+    }
+    assert {rule: found for rule, found in anchors.items() if rule.startswith("cn.")} == {
+        "cn.genai.filing": {"territory"},
+        "cn.genai.labels": {"territory"},
+    }
+    assert {frozenset(found) for rule, found in anchors.items() if rule.startswith("eu.")} == {
+        frozenset({"territory", "residence"})
+    }
 
 
 def test_notices_and_marks_are_these() -> None:
