@@ -85,7 +85,8 @@ class Recall:
         detail = self._evidence(entry)
         key = (
             entry.kind, entry.activity, entry.finding, entry.evidence, entry.sink, entry.policy, facts, entry.effect,
-            entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions, entry.presumed, detail,
+            entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions, entry.presumed, entry.outranked,
+            entry.exempted, entry.exemptions, entry.running, detail,
         )  # fmt: skip
         known = self._known.get(key)
         if known is None:
@@ -122,5 +123,9 @@ class Recall:
             observed=entry.observed,
             jurisdictions=entry.jurisdictions,
             presumed=entry.presumed,
+            outranked=entry.outranked,
+            exempted=entry.exempted,
+            exemptions=entry.exemptions,
+            running=entry.running,
             all_evidence=None if detail is None else frozenset(detail.split()),
         )

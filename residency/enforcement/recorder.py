@@ -18,10 +18,9 @@ from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.enforcement.slot import DetailStore, Slot
 from residency.jurisdiction.found import finding_words
 from residency.jurisdiction.pinned import format_pin
-from residency.model import Clock as Term
 from residency.model import Decision, Effect, FactSet, Finding, Pin, Reason, RuleRef
 from residency.policy.archive import facts_digest
-from residency.policy.terms import moment
+from residency.policy.terms import term_word
 
 __all__ = ["DetailStore", "Recorder"]
 
@@ -314,7 +313,7 @@ class Recorder:
             exempted=tuple(rule.id for rule in decision.exempted),
             exemptions=tuple(dict.fromkeys(exemptions)),
             outranked=tuple(rule.id for rule in decision.outranked),
-            running=tuple(dict.fromkeys(map(_term, clocks))),
+            running=tuple(dict.fromkeys(map(term_word, clocks))),
         )
         template = _Held(entry, decision)
         if len(self._templates) >= _BOUND:
@@ -355,11 +354,6 @@ class Recorder:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)
             return journal.append(template.fill(id=entry, at=self._clock.now(), epoch=0))
-
-
-def _term(clock: Term) -> str:
-    """A term as an entry tells it: until when it runs, where that is known."""
-    return clock.token if clock.deadline is None else f"{clock.token} {moment(clock.deadline)}"
 
 
 class _Held(EntryTemplate):

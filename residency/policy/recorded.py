@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from residency.model import Decision, Effect, Finding, Reason, SinkVerdict
+from residency.model import Clock, Decision, Effect, Finding, Reason, SinkVerdict
+from residency.policy.terms import term_word
 
 __all__ = ["CHANGES", "Change", "Recorded", "compare", "exempted", "wrong"]
 
@@ -47,6 +48,10 @@ class Recorded:
     observed: tuple[str, ...]
     jurisdictions: tuple[str, ...]
     presumed: tuple[str, ...]
+    outranked: tuple[str, ...] = ()
+    exempted: tuple[str, ...] = ()
+    exemptions: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
     all_evidence: frozenset[str] | None = None
 
 
@@ -75,6 +80,8 @@ class Change:
 
 def wrong(recorded: Recorded, decision: Decision) -> tuple[str, ...]:
     """The fields of an entry that `decision` does not give."""
+    verdict = None if recorded.sink is None else decision.sink(recorded.sink)
+    clocks, exemptions = _leans_on(decision, verdict)
     found = [
         name
         for name, given in (
@@ -82,6 +89,10 @@ def wrong(recorded: Recorded, decision: Decision) -> tuple[str, ...]:
             ("jurisdictions", decision.jurisdictions),
             ("presumed", decision.presumed),
             ("observed", tuple(rule.id for rule in decision.observed)),
+            ("outranked", tuple(rule.id for rule in decision.outranked)),
+            ("exempted", tuple(rule.id for rule in decision.exempted)),
+            ("exemptions", exemptions),
+            ("running", tuple(dict.fromkeys(map(term_word, clocks)))),
         )
         if getattr(recorded, name) != given
     ]
@@ -144,9 +155,12 @@ def _unmet(decision: Decision, verdict: SinkVerdict | None) -> set[frozenset[str
     return {*decision.unmet, *(verdict.unmet if verdict is not None else ())}
 
 
-def _terms(decision: Decision, verdict: SinkVerdict | None) -> set[object]:
-    at_sink = () if verdict is None else (*verdict.clocks, *verdict.exemptions)
-    return {*decision.clocks, *decision.exemptions, *at_sink}
+def _leans_on(decision: Decision, verdict: SinkVerdict | None) -> tuple[tuple[Clock, ...], tuple[str, ...]]:
+    """The terms and exemptions that a decision leans on, and an act on that sink too."""
+    if verdict is None:
+        return tuple(dict.fromkeys(decision.clocks)), tuple(dict.fromkeys(decision.exemptions))
+    clocks = dict.fromkeys((*decision.clocks, *verdict.clocks))
+    return tuple(clocks), tuple(dict.fromkeys((*decision.exemptions, *verdict.exemptions)))
 
 
 def compare(before: Decision, after: Decision, sink: str | None) -> Change | None:
@@ -166,7 +180,7 @@ def compare(before: Decision, after: Decision, sink: str | None) -> Change | Non
             ("sinks", _permitted(before) != _permitted(after)),
             ("missing", _unmet(before, old) != _unmet(after, new)),
             ("duty", before.duty != after.duty),
-            ("terms", _terms(before, old) != _terms(after, new)),
+            ("terms", _leans_on(before, old) != _leans_on(after, new)),
             ("rules", rules != rules_now),
         )
         if differs

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from residency.errors import PathError
 from residency.model import Activity, Decision, FactSet, Finding
@@ -60,7 +60,7 @@ class Replayer:
 
     `policies` answers digests with policies, with None where there is none and with a text where it cannot be read;
     `facts` answers digests of facts. Both are asked once for each digest. `at` (microseconds) has the candidate decide
-    as on that day, by its own register, instead of the instant that was recorded.
+    as on that day instead of the instant that was recorded.
     """
 
     def __init__(
@@ -134,9 +134,7 @@ class _Sides:
         self._at = at
         if candidate is None:
             return
-        # A register that the candidate leaves as it was leaves the facts as they were, orders of the day included.
-        same = at is None and replace(candidate.facts, epoch=0) == replace(policy.facts, epoch=0)
-        self._new_facts = facts if same else candidate.facts
+        self._new_facts = _facts_for(candidate, policy, facts)
         self._new_edges = candidate.boundaries(self._new_facts)
         self._counterpart: dict[str, tuple[Activity | None, str | None]] = {}
         self._same_routes = _routes(policy) == _routes(candidate)
@@ -191,6 +189,20 @@ class _Sides:
         if unknown and by(given | unknown) != change:
             return Replayed(Gap.EVIDENCE_NOT_RECORDED, unrecorded=tuple(sorted(unknown)), decision=before)
         return Replayed(change=change, decision=before)
+
+
+def _facts_for(candidate: Policy, policy: Policy, then: FactSet) -> FactSet:
+    """The facts that a candidate decides on: its own register, and what had come up beside the recorded policy's (stop
+    orders, first events of terms, escalations). A register that was not changed leaves the facts as they were."""
+    old, new = replace(policy.facts, epoch=0), replace(candidate.facts, epoch=0)
+    if old == new:
+        return then
+    came_up: dict[str, Any] = {}
+    for name in (each.name for each in fields(FactSet) if each.name != "epoch"):
+        was, is_now, brought = getattr(old, name), getattr(then, name), getattr(new, name)
+        added = [each for each in is_now if each not in was and each not in brought]
+        came_up[name] = frozenset((*brought, *added)) if isinstance(brought, frozenset) else (*brought, *added)
+    return FactSet(then.epoch, **came_up)
 
 
 def _decide(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from residency.model import Clock, Decision, FactSet, SinkVerdict, deadline
 from residency.policy.parsed import LawDoc
 
-__all__ = ["begun_terms", "moment", "unbegun"]
+__all__ = ["begun_terms", "moment", "term_word", "unbegun"]
 
 
 def begun_terms(laws: Iterable[LawDoc], facts: FactSet) -> tuple[Clock, ...]:
@@ -34,6 +34,11 @@ def unbegun(decision: Decision, verdict: SinkVerdict | None) -> tuple[Clock, ...
     """The terms that the decision, and the sink's verdict, lean on and that have no deadline yet."""
     clocks = decision.clocks if verdict is None else (*decision.clocks, *verdict.clocks)
     return tuple(dict.fromkeys(clock for clock in clocks if clock.deadline is None))
+
+
+def term_word(clock: Clock) -> str:
+    """A term as an entry tells it: until when it runs, where that is known."""
+    return clock.token if clock.deadline is None else f"{clock.token} {moment(clock.deadline)}"
 
 
 def moment(at: int) -> str:

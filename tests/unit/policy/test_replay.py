@@ -254,6 +254,22 @@ def test_orders_of_the_day_hold_for_the_candidate_too_unless_it_brings_another_r
     assert (answer.gap, answer.wrong, answer.change) == (None, (), None)
 
 
+def test_what_came_up_beside_the_register_of_the_time_holds_beside_the_candidates(make: Make, tmp_path: Path) -> None:
+    policy = make(HOME)
+    (tmp_path / "register.yaml").write_text(
+        "residency: 1\nkind: register\nname: r\nfilings:\n"
+        "  - {kind: vn.dossier, number: A-1, date: 2026-01-01, result: passed}\n"
+    )
+    candidate = make(HOME, change=[("laws: [vn/test]", "laws: [vn/test]\nregisters: [../register.yaml]")])
+    stopped = replace(policy.facts, epoch=3, stop_orders=(StopOrder("7", "vn", 0),))
+    recorded = replace(record(policy, "GET /posts", "SG", frozenset()), facts=facts_digest(stopped))
+    recorded = replace(recorded, of="refusal", sink="vn", effect="deny", reason="stop_order", rules=())
+    answer = Replayer({policy.digest: policy}.get, {facts_digest(stopped): stopped}.get, candidate).replay(
+        recorded, NOW
+    )
+    assert (answer.gap, answer.wrong, answer.change) == (None, (), None)
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -261,7 +277,9 @@ def test_orders_of_the_day_hold_for_the_candidate_too_unless_it_brings_another_r
         ({"jurisdictions": ()}, "jurisdictions"), ({"presumed": ("VN:territory",)}, "presumed"),
         ({"observed": ("x.y",)}, "observed"), ({"mode": "observe"}, "mode"), ({"activity": "GET /else"}, "activity"),
         ({"evidence": frozenset({"identity:phone"})}, "effect"), ({"sink": "nowhere"}, "sink"),
-        ({"finding": AT["SG"]}, "jurisdictions"),
+        ({"finding": AT["SG"]}, "jurisdictions"), ({"outranked": ("x.y",)}, "outranked"),
+        ({"exempted": ("x.y",)}, "exempted"), ({"exemptions": ("X-7",)}, "exemptions"),
+        ({"running": ("clock:first_transfer.VN/60-days",)}, "running"),
     ],
 )  # fmt: skip
 def test_a_record_that_its_own_policy_does_not_give_is_wrong(make: Make, change: dict[str, object], field: str) -> None:
