@@ -159,7 +159,9 @@ def _listens(pack: Pack) -> Iterator[str]:
                 hear("an activity's `ai`", [word.replace(".", ": ")])
             elif kind in ("identity", "age", "consent"):
                 hear("evidence of the person", [token])
-    said = [f"- {key}: {', '.join(f'`{word}`' for word in sorted(words))}" for key, words in heard.items() if words]
+    said = [
+        f"- {key}: {', '.join(f'`{word}`' for word in sorted(words))}" for key, words in sorted(heard.items()) if words
+    ]
     if said:
         yield from ("## What it listens to", "", *said, "")
 
