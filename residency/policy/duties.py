@@ -13,8 +13,9 @@ from typing import Final, Generic, TypeVar
 
 from residency.model import Clause, Conflict, Duty, Effect, Reason
 from residency.model.place import meet
+from residency.policy.bits import bits_where, chosen
 from residency.policy.parsed import RuleDoc
-from residency.policy.tokens import Tokens, chosen
+from residency.policy.tokens import Tokens
 
 __all__ = ["Asked", "Duties", "Joined", "Places"]
 
@@ -73,9 +74,9 @@ class Duties:
         self._log = _Slot(d.log for d in duties)
         self._label = _Slot(d.label for d in duties)
         self._deadlines = _Slot(d.deadlines for d in duties)
-        self.denying: Final = _where(d.effect is Effect.DENY for d in duties)
-        self.holding: Final = _where(d.effect is Effect.HOLD for d in duties)
-        self.forbidding: Final = self.denying | _where(frozenset() in d.require for d in duties)
+        self.denying: Final = bits_where(d.effect is Effect.DENY for d in duties)
+        self.holding: Final = bits_where(d.effect is Effect.HOLD for d in duties)
+        self.forbidding: Final = self.denying | bits_where(frozenset() in d.require for d in duties)
         self.restricting: Final = self._only.rules
         self.homing: Final = self._copies.rules | self._first_write.rules
         self.placing: Final = self.restricting | self.homing
@@ -188,10 +189,6 @@ class _Slot(Generic[_Element]):
         if bits.bit_count() < len(self.by_element):
             return frozenset().union(*chosen(self.by_rule, bits))
         return frozenset([element for element, brought in self.by_element.items() if brought & bits])
-
-
-def _where(holds: Iterable[bool]) -> _Bits:
-    return sum(1 << number for number, held in enumerate(holds) if held)
 
 
 def _lack(clause: Clause) -> Reason:

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from residency.model import Activity, Calendar, FactSet, Operation, Operator, Sink
 from residency.model.data import expand
 from residency.model.place import within
+from residency.policy.bits import bits_of, bits_where
 from residency.policy.coverage import Coverage
 from residency.policy.detect import detected
 from residency.policy.parsed import DeploymentDoc, LawDoc, OperatorTest, RuleDoc, SinkTest, Span, Transition, Trigger
@@ -166,7 +167,7 @@ class Rulebook:
     # -- building ----------------------------------------------------------------------------------------------------
 
     def _where(self, test: Callable[[LawDoc, RuleDoc], bool]) -> Bits:
-        return _bits(number for number, (law, rule) in enumerate(self.rules) if test(law, rule))
+        return bits_where(test(law, rule) for law, rule in self.rules)
 
     def _words(self, asked: Callable[[RuleDoc], frozenset[str] | frozenset[Operation] | None]) -> _Words:
         return _Words(
@@ -187,16 +188,7 @@ class Rulebook:
         for number, (law, rule) in enumerate(self.rules):
             for each in keys(law, rule):
                 members.setdefault(each, []).append(number)
-        return {each: _bits(numbers) for each, numbers in members.items()}
-
-
-def _bits(numbers: Iterable[int]) -> Bits:
-    found = bytearray()
-    for number in numbers:  # byte by byte: adding up long integers would copy each of them
-        if number >> 3 >= len(found):
-            found.extend(bytes((number >> 3) + 1 - len(found)))
-        found[number >> 3] |= 1 << (number & 7)
-    return int.from_bytes(found, "little")
+        return {each: bits_of(numbers) for each, numbers in members.items()}
 
 
 def _found(law: LawDoc, activity: Activity) -> list[str]:

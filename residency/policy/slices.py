@@ -28,9 +28,9 @@ from residency.model import (
     SinkVerdict,
 )
 from residency.model.place import within
+from residency.policy.bits import all_bits, chosen
 from residency.policy.compiled import Compiled, Row, reference, trigger_spans
 from residency.policy.parsed import Span, Transition
-from residency.policy.tokens import chosen
 from residency.policy.verdict import Outcome, Place, combined, judge, order
 
 __all__ = ["Covering", "Slice", "Times"]
@@ -208,7 +208,7 @@ class Slice:
         applying = self._speaking(row) & covering.rules & ~compiled.lifted(given)
         general, rest = applying & book.general, applying & ~book.general
         exempting = [(e[0], e[1], e[3]) for e in self._exemptions if e[2] is None or name in e[2]]
-        everywhere = _all(bits for _, bits, sinks in exempting if sinks is None)
+        everywhere = all_bits(bits for _, bits, sinks in exempting if sinks is None)
         binding = general & self._enforced & ~everywhere
         removed = book.removed(binding)
         standing = binding & ~removed
@@ -222,7 +222,7 @@ class Slice:
             # What an exemption lifts for this sink alone still binds the activity, and the other sinks.
             could = (general | here) & ~everywhere
             lifting = [(n, bits) for n, bits, sinks in exempting if sinks is not None and sink.name in sinks]
-            lifted = could & _all(bits for _, bits in lifting)
+            lifted = could & all_bits(bits for _, bits in lifting)
             exempted |= lifted
             mine, more = binding & ~lifted, here & could & self._enforced & ~lifted
             gone = removed if mine == binding else book.removed(mine)
@@ -352,13 +352,6 @@ def _spares(transition: Transition, activity: Activity, operator: Operator) -> b
     if transition.in_use_before is not None and (since is None or since >= transition.in_use_before):
         return False
     return transition.sectors is None or not transition.sectors.isdisjoint(operator.sectors)
-
-
-def _all(each: Iterable[int]) -> int:
-    found = 0
-    for bits in each:
-        found |= bits
-    return found
 
 
 def _numbers(numbers: Iterable[str]) -> tuple[str, ...]:

@@ -7,15 +7,15 @@ taken from anybody's word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import compress
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import Final
 
 from residency.model import Anchor, Clause, FactSet
+from residency.policy.bits import chosen
 from residency.policy.coverage import Coverage
 from residency.policy.parsed import RuleDoc
 
-__all__ = ["Tokens", "chosen"]
+__all__ = ["Tokens"]
 
 _PURPOSE: Final = "consent:{purpose}"
 _DERIVED: Final = ("known:", "basis:", "ai:", "sink:", "clock:", _PURPOSE)
@@ -23,13 +23,6 @@ _DERIVED: Final = ("known:", "basis:", "ai:", "sink:", "clock:", _PURPOSE)
 _AS_FILINGS: Final = ("contract", "portal")
 _ANCHORS: Final = {anchor.value: anchor for anchor in Anchor}
 _BOUND: Final = 65_536
-_BINARY: Final = bytes.maketrans(b"01", b"\x00\x01")
-_Thing = TypeVar("_Thing")
-
-
-def chosen(things: Sequence[_Thing], bits: int) -> Iterator[_Thing]:
-    """Those of `things` whose bits are set, in their order."""
-    return compress(things, bin(bits)[:1:-1].encode().translate(_BINARY))
 
 
 class Tokens:

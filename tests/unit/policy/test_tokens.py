@@ -8,7 +8,7 @@ import pytest
 
 from residency.model import Anchor, AnchorFinding, Duty, FactSet, Filing, FilingResult, Finding, Trust
 from residency.policy.coverage import Coverage
-from residency.policy.tokens import Tokens, chosen
+from residency.policy.tokens import Tokens
 from tests.policy_worlds import make_world
 
 COVERAGE = Coverage(("VN",))
@@ -61,8 +61,3 @@ def test_an_anchor_is_known_where_it_is_established_or_excluded() -> None:
         covered = COVERAGE.of(Finding(citizenship=found))
         assert bool(tokens.found(covered.known)) == known
     assert tokens.known == COVERAGE.bit("VN", Anchor.CITIZENSHIP)
-
-
-def test_chosen_are_those_whose_bits_are_set() -> None:
-    assert list(chosen("abcdefghij", 0b1000000101)) == ["a", "c", "j"]
-    assert list(chosen("abc", 0)) == []
