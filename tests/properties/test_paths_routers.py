@@ -116,6 +116,8 @@ def scope_of(kind: str, method: str, raw: str, root: str, prefixed: bool) -> dic
 @example("/users%0A", "GET", "", False, "http")
 @example("/users/me", "GET", "", False, "http")
 @example("/orders/all", "GET", "", False, "http")
+@example("/num/x/a", "GET", "", False, "http")
+@example("/admin/report", "GET", "", False, "http")
 @example("/x/api/users/me", "GET", "/api", False, "http")
 @example("/users/me/", "GET", "", False, "http")
 @example("/Users/ME", "GET", "", False, "http")
