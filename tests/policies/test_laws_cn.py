@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.law_asks import World, cited, clauses, filed, law, lives_in, moves, observed, person, reason, store
@@ -69,6 +71,9 @@ def test_in_the_top_band_only_an_assessment_or_an_exemption_helps(up: str) -> No
     for way in ("cn.security_assessment", "cn.export_exemption"):
         assert moves(top.filing(filed(way, "SG")).ask(WHO, CONSENT), "SG")
     assert observed(contract)["cn.pipl.40.volume"] == "warn"
+    bound = replace(top, modes={"cn.pipl.40.volume": "enforce"}).ask(WHO, CONSENT)
+    assert bound.duty.copies == {"CN"}
+    assert bound.duty.only is None
 
 
 def test_the_thresholds_are_those_of_the_provisions_and_count_by_calendar_year() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.law_asks import SINKS, World, cited, clauses, filed, lives_in, moves, observed, person, reason, store
@@ -103,6 +105,16 @@ def test_high_risk_begins_by_annex_and_the_earlier_day_counts_where_none_is_said
 def test_the_log_rule_of_low_confidence_is_observed() -> None:
     world = World(("eu/ai-act",), activity="data: [content], ai: {system: s, risk: high}")
     assert observed(world.ask(BERLIN, day="2027-12-02", zone="+01:00")) == {"eu.ai.logs": "observe"}
+    low = replace(world, activity="data: [content], ai: {system: s, risk: low}")
+    assert observed(low.ask(BERLIN, day="2027-12-02", zone="+01:00")) == {}
+
+
+def test_a_system_that_names_its_annex_is_under_that_one_alone() -> None:
+    for annex, rule in (("iii", "eu.ai.annex_iii"), ("i", "eu.ai.annex_i")):
+        world = World(
+            ("eu/ai-act",), activity=f"data: [content], ai: {{risk: high, generates: nothing, annex: {annex}}}"
+        )
+        assert cited(world.ask(BERLIN, day="2029-01-01")) == {"eu.ai.50", rule}
 
 
 def test_routes_without_an_ai_system_are_not_spoken_of() -> None:
