@@ -109,6 +109,12 @@ def _one(item: Any, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> Pro
         case "expected":
             hint = nearest(path[-1], context["words"]) if on_key else _hint(doc, path, written, context["words"])
             return doc.problem(path, f"{where}: expected {context['what']}, got {text}{hint}", key=on_key)
+        case "too_short" if context.get("min_length", 1) > 1 and at(doc.value, path):
+            return doc.problem(path, f"{where}: expected at least {context['min_length']}")
+        case "greater_than_equal":
+            return doc.problem(path, f"{where}: expected {context['ge']} or more, got {text}")
+        case "less_than_equal":
+            return doc.problem(path, f"{where}: expected {context['le']} or less, got {text}")
         case "too_short" | "string_too_short":
             return doc.problem(path, f"{where}: {text} is empty" if path in written else f"{where}: may not be empty")
         case "string_too_long" | "too_long":
@@ -121,13 +127,13 @@ def _one(item: Any, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> Pro
 
 
 def _as_written(loc: Path, value: Value) -> Path:
-    """`loc` without the index that a single word got where a list may stand, and the key that a bare list got."""
+    """`loc` without the index that one word got for a list, and without the key that a bare word or list got."""
     path: list[str | int] = []
     for part in loc:
         here = at(value, tuple(path))
         if isinstance(part, int) and isinstance(here, str):
             continue
-        if not (part in ("any", "mode") and isinstance(here, str | list)):
+        if part == "[key]" or isinstance(part, int) or not isinstance(here, str | list):
             path.append(part)
     return tuple(path)
 

@@ -96,9 +96,7 @@ def _declared(doc: YamlDoc) -> Iterator[Problem]:
         since = at(doc.value, (*activity, "since"))
         if isinstance(since, str):
             yield from on_calendar(doc, (*activity, "since"), since)
-    for rule, modes in mapping(doc, "modes").items():
-        if modes == []:
-            yield doc.problem(("modes", rule), "no mode: write a word, or a list of `{from: DAY, mode: WORD}`")
+    for rule in mapping(doc, "modes"):
         for path in items(doc, ("modes", rule)):
             start = at(doc.value, (*path, "from"))
             if isinstance(start, str):
