@@ -28,7 +28,7 @@ __all__ = ["measure", "show"]
 
 SIZES: Final = (10, 100, 500, 2_000)
 LENGTHS: Final = (4, 64, 1_024)  # segments
-BAR_FLAT: Final = 1.5
+BAR_FLAT: Final = 2.0  # what is left is the processor's memory: more routes, more states
 BAR_LINEAR: Final = 1.5
 _GET: Final = frozenset({"GET"})
 
