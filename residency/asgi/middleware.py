@@ -56,7 +56,7 @@ class ResidencyMiddleware:
             self._fail(error)
         else:
             # What the deployment says its framework is; else whatever is found.
-            self._router = Router(app, getattr(self.runtime.deployment, "framework", None))
+            self._router = Router(app, self.runtime.deployment.framework)
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
