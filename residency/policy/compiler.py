@@ -79,7 +79,9 @@ class Policy:
         self.digest = digest
         self.base = base
         self.sources = sources
-        self.activities = ActivityTable(deployment.activities, deployment.exempt)
+        self.activities = ActivityTable(
+            deployment.activities, deployment.exempt, framework=deployment.framework or "asgi"
+        )
         self._compiled = Compiled(deployment, laws, digest)
         # Activities are found by identity: the table hands out these very objects. 0 is the unclassified route.
         self._index = {id(activity): number for number, activity in enumerate(deployment.activities, start=1)}
