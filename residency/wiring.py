@@ -5,6 +5,7 @@ Part of the composition root, apart from `bootstrap` because the commands need t
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -66,6 +67,7 @@ __all__ = [
     "who",
 ]
 
+_WRITES: Final = 100
 _NO_AGE: Final = 2**62
 _REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
 _PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
@@ -248,12 +250,18 @@ def archive(files: LogFiles, policy: Policy, facts: FactSet) -> None:
     """Keep what decisions are made by, so that each can be decided again. Raises: JournalFailed."""
     try:
         for path, data in archived(policy, facts):
-            if files.read(path) != data:
+            left = _WRITES
+            # Workers that hear of a fact at once put the same bytes there, under the same name on the way: what one
+            # puts in place another may still be writing.
+            while files.read(path) != data:
+                left -= 1
                 try:
                     files.write(path, data)
-                except FileNotFoundError:  # another worker put the same bytes there, under the same name on the way
-                    if files.read(path) != data:
+                except FileNotFoundError:
+                    if not left:
                         raise
+                if not left:
+                    raise OSError(errno.EAGAIN, "others write to it without end")
     except OSError as error:
         raise JournalFailed(f"the policy cannot be archived beside the audit log (errno {error.errno})") from error
 

@@ -152,12 +152,13 @@ class FactKeeper:
     def _begin(self, wanted: list[tuple[str, str]]) -> int | None:
         with self._lock:
             missing = [key for key in wanted if self._facts.current().event(*key) is None]
+            ours = [Event(*key, self._clock.now()) for key in missing]
             try:
-                noted = [self._noted.note(Event(*key, self._clock.now())) for key in missing]
+                noted = [self._noted.note(event) for event in ours]
             except FactsUnavailable:
                 self.events["not_noted"] += 1
                 raise
-            return self._take_in(noted, None, "begun")
+            return self._take_in(noted, None, "begun" if noted == ours else "heard")
 
     def _count(self) -> None:
         counters = {counter for _, counter in self.escalations.by_id(self._clock.now()).values()}
