@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from residency.model import Activity, Calendar, FactSet, RuleRef, Sink, Term, deadline
+from residency.model import Activity, Calendar, FactSet, Sink, Term, deadline
 from residency.policy.duties import Duties
-from residency.policy.parsed import DeploymentDoc, LawDoc, RuleDoc
+from residency.policy.parsed import DeploymentDoc, LawDoc
 from residency.policy.rulebook import Rulebook
 from residency.policy.tokens import Tokens
+from residency.policy.windows import Times, Window, edges, reference
 
-__all__ = ["Compiled", "Row", "Running", "reference", "trigger_spans"]
+__all__ = ["Compiled", "Row", "Running", "trigger_spans"]
 
+_WINDOWS: Final = 64
 _PURPOSES: Final = 1024  # activities that a deployment does not have may be asked about too, with any purpose
 
 
@@ -60,8 +63,8 @@ class Compiled:
     """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
 
     __slots__ = (
-        "_duties", "_lifting", "_plain", "_rows", "_sinks", "_unless", "book", "deployment", "digest", "edges",
-        "refs", "running", "tokens",
+        "_duties", "_lifting", "_plain", "_refs", "_rows", "_sinks", "_unless", "_windows", "book", "deployment",
+        "digest", "edges", "running", "tokens",
     )  # fmt: skip
 
     def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str) -> None:
@@ -71,8 +74,9 @@ class Compiled:
         self.tokens: Final = Tokens((rule for _, rule in self.book.rules), self.book.coverage)
         self._plain = Duties((rule for _, rule in self.book.rules), self.tokens)
         self._duties: dict[str, Duties] = {}
-        self.refs: Final = tuple(reference(law, rule, deployment.mode_of(rule, 0)) for law, rule in self.book.rules)
-        self.edges: Final = frozenset(edge for edge in _edges(self.book) if edge is not None)
+        self._windows: dict[tuple[int, int, int], Window] = {}
+        self._refs = tuple(reference(law, rule, deployment.mode_of(rule, 0)) for law, rule in self.book.rules)
+        self.edges: Final = tuple(sorted({edge for edge in edges(self.book) if edge is not None}))
         self.running: Final = () if deployment.strict_clocks else tuple(_running(self.book, self.tokens))
         self._unless = tuple((self.tokens.bits((token,)), bits) for token, bits in self.book.unless.items())
         self._lifting = sum(bit for bit, _ in self._unless)
@@ -81,6 +85,17 @@ class Compiled:
             name: (sink, self.book.about(sink), self.tokens.bits(sink.tokens)) for name, sink in sinks.items()
         }
         self._rows = [self.row_of(number, activity) for number, activity in enumerate(deployment.activities, start=1)]
+
+    def window(self, times: Times) -> Window:
+        """What these times alone settle."""
+        collected = -1 if times.collected is None else bisect_right(self.edges, times.collected)
+        key = bisect_right(self.edges, times.now), bisect_right(self.edges, times.requested), collected
+        window = self._windows.get(key)
+        if window is None:
+            if len(self._windows) >= _WINDOWS:
+                self._windows = {}
+            window = self._windows[key] = Window(self.book, self._refs, times)
+        return window
 
     def lifted(self, given: int) -> int:
         """The rules that do not speak because one of these tokens is given (`unless`)."""
@@ -122,19 +137,19 @@ class Compiled:
 
     def boundaries(self, facts: FactSet) -> tuple[int, ...]:
         """The instants (microseconds) at which a decision under these facts may change, in order."""
-        edges: set[int | None] = set(self.edges)
+        found: set[int | None] = set(self.edges)
         for filing in facts.filings:
-            edges |= {filing.date, filing.expires, *(date for date, _ in filing.changes)}
+            found |= {filing.date, filing.expires, *(date for date, _ in filing.changes)}
         for stop in facts.stop_orders:
-            edges |= {stop.since, stop.lifted}
+            found |= {stop.since, stop.lifted}
         for exemption in facts.exemptions:
-            edges |= {exemption.start, exemption.end}
+            found |= {exemption.start, exemption.end}
         for trigger, calendar in self.book.triggers:
             for began, lifted in trigger_spans(trigger.order, trigger.after, calendar, facts):
-                edges |= {began, lifted}
+                found |= {began, lifted}
         for running in self.running:
-            edges |= set(running.ends(facts))
-        return tuple(sorted(edge for edge in edges if edge is not None))
+            found |= set(running.ends(facts))
+        return tuple(sorted(edge for edge in found if edge is not None))
 
 
 def trigger_spans(
@@ -144,34 +159,6 @@ def trigger_spans(
     for order in facts.orders:
         if order.kind == kind:
             yield order.date if after is None else deadline(order.date, after, calendar), order.lifted
-
-
-def reference(law: LawDoc, rule: RuleDoc, mode: str) -> RuleRef:
-    """How a rule is cited while its mode is `mode`."""
-    return RuleRef(
-        id=rule.id,
-        jurisdiction=law.jurisdiction,
-        instrument=law.instrument,
-        article=rule.article,
-        source=rule.source,
-        confidence=rule.confidence,
-        mode=mode,
-        text=rule.text,
-        text_vi=rule.text_vi,
-        link=rule.link,
-        fine=rule.fine,
-    )
-
-
-def _edges(book: Rulebook) -> Iterator[int | None]:
-    for law_span, rule_span, _ in book.spans:
-        yield from (law_span.start, law_span.end, rule_span.start, rule_span.end)
-    for transitions, _ in book.transitions:
-        yield from (transition.until for transition in transitions)
-    for number in book.dated:
-        rule = book.rules[number][1]
-        for at, _ in (*rule.mode_from, *book.deployment.modes_from.get(rule.id, ())):
-            yield at
 
 
 def _running(book: Rulebook, tokens: Tokens) -> Iterator[Running]:

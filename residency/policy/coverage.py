@@ -42,12 +42,18 @@ class Covered:
 class Coverage:
     """Which of `places` cover a person; `trusts` are those that some rule's `excluded_by` names."""
 
-    __slots__ = ("_all", "_chains", "_heard", "_near", "places", "trusts")
+    __slots__ = ("_all", "_chains", "_heard", "_near", "by_place", "places", "trusts")
 
     def __init__(self, places: Iterable[str], trusts: Iterable[Trust] = ()) -> None:
         self.places: Final[Sequence[str]] = tuple(sorted(set(places)))
         self.trusts: Final[Sequence[Trust]] = tuple(sorted(set(trusts)))
         self._all = (1 << len(self.places)) - 1
+        rows = range(len(_ANCHORS) * (1 + len(self.trusts)))
+        self.by_place: Final = tuple(
+            (place, sum(1 << (row * len(self.places) + number) for row in rows))
+            for number, place in enumerate(self.places)
+        )
+        """(place, all bits of it)."""
         self._near: dict[str, tuple[int, int]] = {}
         self._heard: dict[tuple[AnchorFinding, bool], _Heard] = {}
         self._chains: dict[int, tuple[_Presumption, tuple[_Chain, ...]]] = {}
@@ -57,12 +63,6 @@ class Coverage:
         block = 0 if excluded_by is None else 1 + self.trusts.index(excluded_by)
         row = block * len(_ANCHORS) + _NUMBER[anchor]
         return 1 << (row * len(self.places) + self.places.index(place))
-
-    def of_place(self, place: str) -> int:
-        """All bits of one place."""
-        row = len(self.places)
-        number = self.places.index(place)
-        return sum(1 << (at * row + number) for at in range(len(_ANCHORS) * (1 + len(self.trusts))))
 
     def plain(self, bits: int) -> int:
         """The bits of block 0 for questions of any block."""

@@ -13,7 +13,8 @@ from typing import Final
 
 from residency.model import Activity, Decision, FactSet, Finding
 from residency.policy.compiled import Compiled
-from residency.policy.slices import Covering, Slice, Times
+from residency.policy.slices import Covering, Slice
+from residency.policy.windows import Times
 
 __all__ = ["MEMO", "Era", "Known", "Table"]
 

@@ -28,23 +28,15 @@ from residency.model import (
     SinkVerdict,
 )
 from residency.model.place import within
-from residency.policy.bits import all_bits, chosen
-from residency.policy.compiled import Compiled, Row, reference, trigger_spans
-from residency.policy.parsed import Span, Transition
+from residency.policy.bits import all_bits
+from residency.policy.compiled import Compiled, Row, trigger_spans
+from residency.policy.parsed import Transition
 from residency.policy.verdict import Outcome, Place, combined, judge, order
+from residency.policy.windows import Times
 
-__all__ = ["Covering", "Slice", "Times"]
+__all__ = ["Covering", "Slice"]
 
 _BOUND: Final = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """The times (microseconds) that rules are read at by their clocks; `collected` None = not known."""
-
-    now: int
-    requested: int
-    collected: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +72,8 @@ class Slice:
     """Everything that holds between two boundaries under one set of facts."""
 
     __slots__ = (
-        "_asked", "_at_sinks", "_cited", "_clocks", "_compiled", "_coverings", "_enforced", "_exemptions", "_filed",
-        "_numbers", "_plain", "_present", "_refs", "_rows", "_rulings", "_running", "_stopped", "_times", "_where",
+        "_asked", "_at_sinks", "_clocks", "_compiled", "_coverings", "_enforced", "_exemptions", "_filed",
+        "_numbers", "_plain", "_present", "_rows", "_rulings", "_running", "_stopped", "_times", "_window",
         "facts",
     )  # fmt: skip
 
@@ -90,18 +82,11 @@ class Slice:
         self.facts: Final = facts
         self._compiled = compiled
         self._times = times
-        self._refs = list(compiled.refs)
-        modes = dict(book.modes)
-        for number in book.dated:
-            law, rule = book.rules[number]
-            mode = compiled.deployment.mode_of(rule, now)
-            self._refs[number] = reference(law, rule, mode)
-            modes[mode] = modes.get(mode, 0) | 1 << number
-        self._enforced = modes.get("enforce", 0)
-        self._present = self._in_force() & self._triggered() & book.there & ~modes.get("off", 0)
+        self._window = compiled.window(times)
+        self._enforced = self._window.enforced
+        self._present = self._window.present & self._triggered()
         self._asked = book.asked(self._present)
         self._plain = book.coverage.plain(self._asked)
-        self._where = tuple((place, book.coverage.of_place(place) & self._asked) for place in book.coverage.places)
         self._filed = tokens.filed(facts, now)
         self._at_sinks: dict[str, int] = {}
         self._stopped = facts.stopped(now)
@@ -116,11 +101,10 @@ class Slice:
         self._coverings: dict[tuple[int, int, int], Covering] = {}
         self._numbers = count(1)
         self._rulings: dict[int, _Ruling] = {}
-        self._cited: dict[int, tuple[RuleRef, ...]] = {}
 
     def reference(self, number: int) -> RuleRef:
         """How the rule of that number is cited now."""
-        return self._refs[number]
+        return self._window.refs[number]
 
     def covering(self, finding: Finding) -> Covering:
         """What a finding comes to here."""
@@ -137,7 +121,7 @@ class Slice:
                 next(self._numbers),
                 book.person(bits),
                 self._compiled.tokens.found(known),
-                tuple(place for place, tests in self._where if bits & tests),
+                tuple(place for place, tests in book.coverage.by_place if bits & tests),
                 tuple(sorted(f"{place}:{anchor.value}" for place, anchor in book.coverage.named(presumed))),
             )
         return covering
@@ -236,10 +220,10 @@ class Slice:
             places.append((sink, verdict, _numbers((n for n, bits in lifting if bits & could))))
         ordered = [places[at] for at in order([(sink, verdict) for sink, verdict, _ in places])]
         sinks = tuple(
-            SinkVerdict(sink, v.effect, v.reason, self._cite(v.rules), v.unmet, self._lean(v.leaning), numbers)
+            SinkVerdict(sink, v.effect, v.reason, self._window.cite(v.rules), v.unmet, self._lean(v.leaning), numbers)
             for sink, v, numbers in ordered
         )
-        rules, effect, reason, unmet = self._cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
+        rules, effect, reason, unmet = self._window.cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
         if (refused := combined(outcome, [verdict for _, verdict, _ in ordered])) is not None:
             effect, reason = refused
             rules = tuple(dict.fromkeys(ref for verdict in sinks for ref in verdict.rules))
@@ -250,11 +234,11 @@ class Slice:
             duties.duty(standing),
             sinks,
             rules,
-            self._cite(seen & ~self._enforced & ~everywhere, mixed=True),
+            self._window.cite(seen & ~self._enforced & ~everywhere, mixed=True),
             compiled.tokens.told(given, row.purpose),
             unmet,
-            self._cite(outranked, mixed=True),
-            self._cite(exempted | seen & everywhere, mixed=True),
+            self._window.cite(outranked, mixed=True),
+            self._window.cite(exempted | seen & everywhere, mixed=True),
             _numbers(number for number, bits, sinks in exempting if sinks is None and bits & seen),
             self._lean(outcome.leaning),
         )
@@ -267,7 +251,7 @@ class Slice:
             rules = self._present & row.rules & (row.data | book.escalated(row.activity, self.facts, self._times.now))
             for (transitions, clock), bits in book.transitions.items():
                 waiting = [t.until for t in transitions if _spares(t, row.activity, operator)]
-                if waiting and self._at(clock) < max(waiting):
+                if waiting and self._times.by(clock) < max(waiting):
                     rules &= ~bits
             if row.number:
                 self._rows[row.number] = rules
@@ -285,41 +269,10 @@ class Slice:
             return True
         return sink.name in self._stopped
 
-    def _cite(self, rules: int, *, mixed: bool = False) -> tuple[RuleRef, ...]:
-        """The citations of rules: those about the activity first, or `mixed` in the order of the laws."""
-        if not rules:
-            return ()
-        general = rules & self._compiled.book.general
-        if not mixed and general and general != rules:
-            return self._cite(general) + self._cite(rules ^ general)
-        cited = self._cited.get(rules)
-        if cited is None:
-            if len(self._cited) >= _BOUND:
-                self._cited = {}
-            cited = self._cited[rules] = tuple(chosen(self._refs, rules))
-        return cited
-
     def _lean(self, clocks: int) -> tuple[Clock, ...]:
         return tuple(clock for bit, clock in self._clocks.items() if bit & clocks) if clocks else ()
 
     # -- what holds now ----------------------------------------------------------------------------------------------
-
-    def _at(self, clock: str) -> int:
-        """The time that a clock shows; that of the evaluation where nobody knows when the data was collected."""
-        times = self._times
-        at = times.now if clock == "evaluation" else times.requested if clock == "request" else times.collected
-        return times.now if at is None else at
-
-    def _in_force(self) -> int:
-        unknown = self._times.collected is None
-        found = 0
-        for (law, rule, clock), bits in self._compiled.book.spans.items():
-            at = self._at(clock)
-            # The data may be of any time until now: a rule that has begun may be about it, even where it has ended.
-            since = clock == "collection" and unknown
-            if _begun(law, at) and _begun(rule, at) if since else law.holds(at) and rule.holds(at):
-                found |= bits
-        return found
 
     def _triggered(self) -> int:
         waiting = found = 0
@@ -340,10 +293,6 @@ class Slice:
                 yield running.bit, Clock(running.token, running.event, running.place, None)
             elif ends is not None and now < ends:
                 yield running.bit, Clock(running.token, running.event, running.place, ends)
-
-
-def _begun(span: Span, now: int) -> bool:
-    return span.start is None or span.start <= now
 
 
 def _spares(transition: Transition, activity: Activity, operator: Operator) -> bool:
