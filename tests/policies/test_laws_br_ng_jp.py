@@ -47,7 +47,7 @@ def test_from_japan_data_goes_freely_to_the_european_economic_area_and_the_unite
     assert store(JP.ask(lives_in("JP"))) == {"JP", "DE", "GB", "NO"}
     (rule,) = law("jp/appi").rules
     assert rule.sink is not None
-    assert rule.sink.outside == {"EU", "IS", "LI", "NO", "GB"}
+    assert rule.sink.outside == frozenset({"EU", "IS", "LI", "NO", "GB"})
 
 
 def test_elsewhere_consent_or_an_equivalent_system_is_asked() -> None:
