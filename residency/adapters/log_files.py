@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from residency.errors import VerificationError
@@ -28,13 +29,19 @@ class LogFiles:
         """Replace what is at `path`; once this returns, `data` survives a power cut. Raises: OSError."""
         target = self._inside(path)
         _make_folder(target.parent)
-        temporary = target.with_name(f".{target.name}.tmp")
-        # A crash before the rename leaves the old file, and a temporary that the next write of this path replaces.
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(target)
+        # A name of its own for each writer: workers that put one archive there at once replace it one after the other.
+        # A crash before the rename leaves the old file, and a temporary that nobody reads.
+        temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(target)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
         # A crash before this may bring the old file back after a power cut: the caller has not been told otherwise.
         _sync_folder(target.parent)
 

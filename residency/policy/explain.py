@@ -26,7 +26,7 @@ from residency.model import (
     SinkVerdict,
 )
 from residency.policy.compiler import Policy
-from residency.policy.explain_page import Story, page_of
+from residency.policy.explain_page import Story, page_of, ways_to_meet
 from residency.policy.explain_render import Page, lines, markdown
 from residency.policy.explain_words import Language, say
 
@@ -97,7 +97,7 @@ def explain(
         "observed": [_rule(r) for r in decision.observed],
         "sinks": [_sink(v) for v in decision.sinks],
         "goes_to": goes_to,
-        "missing": [sorted(clause) for clause in decision.unmet],
+        "missing": [sorted(ways_to_meet(clause)) for clause in decision.unmet],
         "evidence": sorted(decision.evidence),
         "clocks": [_clock(clock) for clock in decision.clocks],
         "duty": _duty(decision.duty),
@@ -177,7 +177,7 @@ def _sink(verdict: SinkVerdict) -> dict[str, Any]:
         "reason": None if verdict.reason is None else verdict.reason.value,
         "rules": [rule.id for rule in verdict.rules],
         "citations": [rule.citation for rule in verdict.rules],
-        "missing": [sorted(clause) for clause in verdict.unmet],
+        "missing": [sorted(ways_to_meet(clause)) for clause in verdict.unmet],
         "clocks": [_clock(clock) for clock in verdict.clocks],
         "exemptions": list(verdict.exemptions),
     }

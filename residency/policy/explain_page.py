@@ -20,7 +20,7 @@ from residency.policy.explain_render import Item, Page, Section
 from residency.policy.explain_tasks import event, task
 from residency.policy.explain_words import SENTENCES, Language, because, category, place, say, trust
 
-__all__ = ["Story", "moment", "page_of"]
+__all__ = ["Story", "moment", "page_of", "ways_to_meet"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LINK: Final = re.compile(r"https?://[^\s<>()]+")
@@ -210,15 +210,16 @@ class _Writer:
             yield Item(self.say("goes_to", sink=self.story.goes_to))
 
     def _missing(self) -> Iterator[Item]:
-        return (Item(self._any_of(clause), self._meaning(clause)) for clause in self.decision.unmet)
+        return (Item(self._any_of(ways), self._meaning(ways)) for ways in map(ways_to_meet, self.decision.unmet))
 
     def _elsewhere(self) -> Iterator[Item]:
         # What a sink asks is not missing where the activity is permitted and another sink takes the data.
         for verdict in self.decision.sinks:
             for clause in verdict.unmet:
                 if clause not in self.decision.unmet:
-                    told = self.say("of_sink", sink=verdict.sink.name, what=self._any_of(clause))
-                    yield Item(told, self._meaning(clause))
+                    ways = ways_to_meet(clause)
+                    told = self.say("of_sink", sink=verdict.sink.name, what=self._any_of(ways))
+                    yield Item(told, self._meaning(ways))
 
     def _any_of(self, clause: frozenset[str]) -> str:
         return self.say("or").join(sorted(clause)) if clause else self.say("forbidden")
@@ -291,6 +292,12 @@ def _stands_beside(heard: Heard) -> bool:
 
 def _why(reason: object) -> str:
     return "" if reason is None else f" ({reason})"
+
+
+def ways_to_meet(unmet: frozenset[str]) -> frozenset[str]:
+    """What would meet a clause that nothing meets: all its tokens but terms. A term that would still meet it runs, and
+    then nothing is missing; it has run out, or the deployment gives none (`clocks: strict`)."""
+    return frozenset(token for token in unmet if not token.startswith("clock:"))
 
 
 def moment(at: int) -> str:

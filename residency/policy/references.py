@@ -168,7 +168,8 @@ def _routes(doc: YamlDoc) -> Iterator[Problem]:
         if activity is None:
             continue
         name = at(doc.value, (*activity, "name")) or route
-        if isinstance(name, str) and (first := names.setdefault(name, path)) != path and name != route:
+        # Two that have one name because they have one route are told above, once.
+        if isinstance(name, str) and (first := names.setdefault(name, path)) != path and at(doc.value, first) != route:
             yield doc.problem(activity, f"activity `{name}` stands already in line {doc.mark(first)[0]}")
         subject = at(doc.value, (*activity, "subject"))
         params = [s[1:-1].partition(":")[0] for s in segments if s.startswith("{")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,44 @@ def test_a_file_comes_back_and_can_be_replaced_with_nothing_left_beside_it(tmp_p
     log.write("tile/0/x001/234", b"two")
     assert log.read("tile/0/x001/234") == b"two"
     assert [path.name for path in (tmp_path / "log/tile/0/x001").iterdir()] == ["234"]
+
+
+def test_many_who_write_one_path_at_once_all_succeed_and_leave_one_whole_file(tmp_path: Path) -> None:
+    data, errors, start = b"x" * 4096, [], threading.Barrier(8)
+
+    def write() -> None:
+        try:
+            start.wait()
+            for _ in range(20):
+                LogFiles(tmp_path).write("policies/a.json", data)
+        except OSError as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert errors == []
+    assert [path.name for path in (tmp_path / "policies").iterdir()] == ["a.json"]
+    assert (tmp_path / "policies" / "a.json").read_bytes() == data
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogFiles(tmp_path)
+    log.write("checkpoint", b"old")
+
+    def fails(fd: int) -> None:
+        raise OSError(28, "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match="full"):
+            log.write("checkpoint", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert log.read("checkpoint") == b"old"
 
 
 def test_a_folder_is_pruned_and_pruning_nothing_is_no_error(tmp_path: Path) -> None:

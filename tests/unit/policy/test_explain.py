@@ -59,3 +59,22 @@ def test_conflicts_are_foreseen(policy: Policy) -> None:
     german = replace(law, name="de/x", jurisdiction="DE", rules=(only,))
     both = compile_policy(replace(policy.deployment, laws=("*",)), (*policy.laws, german), [], "d")
     assert any("a copy is required outside `only`" in line for line in foreseen_conflicts(both, NOW))
+
+
+def test_a_term_is_no_way_to_meet_a_clause_that_is_not_met(policy: Policy) -> None:
+    """Where clocks are strict none is given, and else one that still meets a clause leaves nothing missing."""
+    strict = compile_policy(replace(policy.deployment, strict_clocks=True), policy.laws, [], "d")
+    german = Finding(
+        AnchorFinding(frozenset({"DE"})), citizenship=AnchorFinding(frozenset({"VN"}), trust=Trust.VERIFIED)
+    )
+    asked = [
+        strict.decide(activity, german, frozenset(), strict.facts, NOW) for activity in strict.deployment.activities
+    ]
+    clauses = {clause for decision in asked for verdict in decision.sinks for clause in verdict.unmet}
+    assert any(token.startswith("clock:") for clause in clauses for token in clause)
+    for decision in asked:
+        told = explain(decision, ())
+        text = json.dumps([told.data, told.lines, told.markdown("vi")], ensure_ascii=False)
+        assert "clock:" not in json.dumps([told.data["missing"], told.data["sinks"]])
+        assert "a term that still runs" not in text
+        assert "thời hạn chưa hết" not in text
