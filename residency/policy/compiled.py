@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from residency.model import Activity, Calendar, FactSet, Sink, Term, deadline
+from residency.model import Activity, Calendar, FactSet, Operation, Sink, Term, deadline
 from residency.policy.duties import Duties
 from residency.policy.parsed import DeploymentDoc, LawDoc
 from residency.policy.rulebook import Rulebook
@@ -34,6 +34,7 @@ class Row:
     tokens: int
     purpose: str | None
     duties: Duties
+    writes: bool
     sinks: tuple[tuple[Sink, int, int], ...]
     """(sink, the rules about it, the tokens that it gives)."""
 
@@ -122,6 +123,7 @@ class Compiled:
             self.tokens.bits(activity.tokens),
             purpose,
             self._duties_of(purpose),
+            activity.operation in (Operation.WRITE, Operation.POST),
             tuple(self._sinks[name] for name in names),
         )
 

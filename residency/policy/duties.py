@@ -17,8 +17,10 @@ from residency.policy.bits import bits_where, chosen
 from residency.policy.parsed import RuleDoc
 from residency.policy.tokens import Tokens
 
-__all__ = ["Asked", "Duties", "Joined", "Places"]
+__all__ = ["LACKS", "Asked", "Duties", "Joined", "Places"]
 
+# What may be missing, in the order in which it is told.
+LACKS: Final = (Reason.FILING_MISSING, Reason.SINK_UNFIT, Reason.CONSENT_MISSING, Reason.IDENTITY_MISSING)
 _BOUND: Final = 65_536
 _Element = TypeVar("_Element", bound=Hashable)
 _Bits = int
@@ -28,11 +30,12 @@ _OPERATOR: Final = frozenset({"filing", "contract", "portal", "basis", "ai", "si
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One clause: its tokens and the rules that ask it as bits, what its failing is called, whether sinks are asked."""
+    """One clause: its tokens and the rules that ask it as bits, what it lacks where unmet, whether sinks are asked."""
 
     clause: Clause
     tokens: int
-    reason: Reason
+    lack: int
+    """Its place in `LACKS`."""
     at_sinks: bool
     rules: _Bits
 
@@ -191,11 +194,11 @@ class _Slot(Generic[_Element]):
         return frozenset([element for element, brought in self.by_element.items() if brought & bits])
 
 
-def _lack(clause: Clause) -> Reason:
-    """What it is called where nothing meets a clause; running terms aside."""
+def _lack(clause: Clause) -> int:
+    """The place in `LACKS` of what is missing where nothing meets a clause; running terms aside."""
     kinds = {token.partition(":")[0] for token in clause} - {"clock"}
     if kinds == {"sink"}:
-        return Reason.SINK_UNFIT
+        return LACKS.index(Reason.SINK_UNFIT)
     if kinds <= _OPERATOR:
-        return Reason.FILING_MISSING
-    return Reason.CONSENT_MISSING if kinds == {"consent"} else Reason.IDENTITY_MISSING
+        return LACKS.index(Reason.FILING_MISSING)
+    return LACKS.index(Reason.CONSENT_MISSING if kinds == {"consent"} else Reason.IDENTITY_MISSING)

@@ -7,9 +7,10 @@ comes to, the activity, the tokens given), packed into one integer; the rest of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from operator import itemgetter
 from typing import Final
 
 from residency.model import (
@@ -31,12 +32,13 @@ from residency.model.place import within
 from residency.policy.bits import all_bits
 from residency.policy.compiled import Compiled, Row, trigger_spans
 from residency.policy.parsed import Transition
-from residency.policy.verdict import Outcome, Place, combined, judge, order
+from residency.policy.verdict import Outcome, Place, combined, judge, rank
 from residency.policy.windows import Times
 
 __all__ = ["Covering", "Slice"]
 
 _BOUND: Final = 65_536
+_first: Final = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +193,14 @@ class Slice:
         book, duties = compiled.book, row.duties
         applying = self._speaking(row) & covering.rules & ~compiled.lifted(given)
         general, rest = applying & book.general, applying & ~book.general
-        exempting = [(e[0], e[1], e[3]) for e in self._exemptions if e[2] is None or name in e[2]]
-        everywhere = all_bits(bits for _, bits, sinks in exempting if sinks is None)
+        exempting = [(n, bits, sinks) for n, bits, names, sinks in self._exemptions if names is None or name in names]
+        everywhere = all_bits([bits for _, bits, sinks in exempting if sinks is None])
         binding = general & self._enforced & ~everywhere
         removed = book.removed(binding)
         standing = binding & ~removed
         outcome = judge(duties, standing, standing, given, self._running)
         seen, outranked, exempted = general, binding & removed, 0
-        places: list[tuple[Sink, Outcome, tuple[str, ...]]] = []
+        places: list[tuple[int, Sink, Outcome, tuple[str, ...]]] = []
         for sink, about, shown in row.sinks:
             shown |= given | self._filed_at(sink.name)
             here = rest & about & ~compiled.lifted(shown)
@@ -206,7 +208,7 @@ class Slice:
             # What an exemption lifts for this sink alone still binds the activity, and the other sinks.
             could = (general | here) & ~everywhere
             lifting = [(n, bits) for n, bits, sinks in exempting if sinks is not None and sink.name in sinks]
-            lifted = could & all_bits(bits for _, bits in lifting)
+            lifted = could & all_bits([bits for _, bits in lifting])
             exempted |= lifted
             mine, more = binding & ~lifted, here & could & self._enforced & ~lifted
             gone = removed if mine == binding else book.removed(mine)
@@ -215,18 +217,25 @@ class Slice:
             gone |= book.removed(more)
             outranked |= more & gone
             more &= ~gone
-            place = Place(sink, row.activity.operation, self._is_stopped(sink, covering.jurisdictions))
+            place = Place(sink, row.writes, self._is_stopped(sink, covering.jurisdictions))
             verdict = judge(duties, mine | more, more, shown, self._running, place)
-            places.append((sink, verdict, _numbers((n for n, bits in lifting if bits & could))))
-        ordered = [places[at] for at in order([(sink, verdict) for sink, verdict, _ in places])]
+            places.append((rank(sink, verdict), sink, verdict, _numbers([n for n, bits in lifting if bits & could])))
+        places.sort(key=_first)  # it is stable: equal ranks keep the store's order
+        cite = self._window.cite
         sinks = tuple(
-            SinkVerdict(sink, v.effect, v.reason, self._window.cite(v.rules), v.unmet, self._lean(v.leaning), numbers)
-            for sink, v, numbers in ordered
+            [
+                SinkVerdict(sink, v.effect, v.reason, cite(v.rules), v.unmet, self._lean(v.leaning), numbers)
+                for _, sink, v, numbers in places
+            ]
         )
-        rules, effect, reason, unmet = self._window.cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
-        if (refused := combined(outcome, [verdict for _, verdict, _ in ordered])) is not None:
+        rules, effect, reason, unmet = cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
+        if (refused := combined(outcome, [verdict for _, _, verdict, _ in places])) is not None:
             effect, reason = refused
-            rules = tuple(dict.fromkeys(ref for verdict in sinks for ref in verdict.rules))
+            told = 0
+            rules = ()
+            for _, _, verdict, _ in places:
+                rules += cite(verdict.rules & ~told)
+                told |= verdict.rules
             unmet = tuple(sorted({clause for verdict in sinks for clause in verdict.unmet}, key=sorted))
         return _Ruling(
             effect,
@@ -234,12 +243,12 @@ class Slice:
             duties.duty(standing),
             sinks,
             rules,
-            self._window.cite(seen & ~self._enforced & ~everywhere, mixed=True),
+            cite(seen & ~self._enforced & ~everywhere, mixed=True),
             compiled.tokens.told(given, row.purpose),
             unmet,
-            self._window.cite(outranked, mixed=True),
-            self._window.cite(exempted | seen & everywhere, mixed=True),
-            _numbers(number for number, bits, sinks in exempting if sinks is None and bits & seen),
+            cite(outranked, mixed=True),
+            cite(exempted | seen & everywhere, mixed=True),
+            _numbers([n for n, bits, sinks in exempting if sinks is None and bits & seen]),
             self._lean(outcome.leaning),
         )
 
@@ -303,5 +312,5 @@ def _spares(transition: Transition, activity: Activity, operator: Operator) -> b
     return transition.sectors is None or not transition.sectors.isdisjoint(operator.sectors)
 
 
-def _numbers(numbers: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(numbers))
+def _numbers(numbers: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(numbers)) if numbers else ()

@@ -21,23 +21,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from residency.model import Clause, Conflict, Effect, Operation, Reason, Sink
+from residency.model import Clause, Conflict, Effect, Reason, Sink
 from residency.model.place import within
-from residency.policy.duties import Asked, Duties
+from residency.policy.duties import LACKS, Asked, Duties
 
-__all__ = ["Outcome", "Place", "combined", "judge", "order"]
+__all__ = ["Outcome", "Place", "combined", "judge", "rank"]
 
-_WRITES: Final = frozenset({Operation.WRITE, Operation.POST})
-_UNMET: Final = (Reason.FILING_MISSING, Reason.SINK_UNFIT, Reason.CONSENT_MISSING, Reason.IDENTITY_MISSING)
 _TREATMENT: Final = frozenset({Conflict.TREATMENT})
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A sink that is judged, for which operation, and whether a stop order binds it."""
+    """A sink that is judged, whether something is written there, and whether a stop order binds it."""
 
     sink: Sink
-    operation: Operation
+    writes: bool
     stopped: bool
 
 
@@ -88,34 +86,30 @@ def judge(duties: Duties, rules: int, fallback: int, given: int, running: int, p
         if places.only is not None and not any(within(where, o) for o in places.only):
             return refused(Reason.ONLY_IN_COUNTRY, duties.restricting)
         # One write reaches one sink, so where two countries want a copy each no sink is home: refused, not half kept.
-        if place.operation in _WRITES and not all(within(where, h) for h in places.homes):
+        if place.writes and not all(within(where, h) for h in places.homes):
             return refused(Reason.NOT_HOME, duties.homing)
     if unmet:
-        lacking: dict[Reason, int] = {}
+        worst = min([one.lack for one in unmet])
+        because = 0
         for one in unmet:
-            lacking[one.reason] = lacking.get(one.reason, 0) | one.rules
-        return next(refused(reason, lacking[reason]) for reason in _UNMET if reason in lacking)
+            if one.lack == worst:
+                because |= one.rules
+        return refused(LACKS[worst], because)
     if rules & duties.holding:
         return refused(Reason.HOLD, duties.holding)
     return Outcome(Effect.PERMIT, None, places.near, fallback, (), leaning)
 
 
-def order(outcomes: Sequence[tuple[Sink, Outcome]]) -> list[int]:
-    """Positions: permitted sinks first; among them those that lie where the data must go; then the store's order."""
-
-    def rank(position: int) -> tuple[bool, bool]:
-        sink, outcome = outcomes[position]
-        home = any(within(sink.place, place) for place in outcome.near)
-        return outcome.effect is not Effect.PERMIT, not home
-
-    # `sorted` is stable: equal ranks keep the store's order.
-    return sorted(range(len(outcomes)), key=rank)
+def rank(sink: Sink, outcome: Outcome) -> int:
+    """Where a sink stands: permitted ones first; among them those that lie where the data must go."""
+    refused = outcome.effect is not Effect.PERMIT
+    return 2 * refused + (not any(within(sink.place, place) for place in outcome.near))
 
 
 def combined(outcome: Outcome, sinks: Sequence[Outcome]) -> tuple[Effect, Reason | None] | None:
     """(effect, reason) of an activity whose store refuses it at every one of `sinks`, the best first; else None."""
     if outcome.effect is Effect.DENY or not sinks or sinks[0].effect is Effect.PERMIT:
         return None
-    if len({sink.reason for sink in sinks}) == 1:
+    if all(sink.reason is sinks[0].reason for sink in sinks):
         return sinks[0].effect, sinks[0].reason
     return Effect.DENY, Reason.NO_SINK

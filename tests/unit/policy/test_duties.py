@@ -8,7 +8,7 @@ import pytest
 
 from residency.model import NEUTRAL, Duty, Effect, Reason, join
 from residency.policy.coverage import Coverage
-from residency.policy.duties import Duties
+from residency.policy.duties import LACKS, Duties
 from residency.policy.tokens import Tokens
 from tests.policy_worlds import make_world
 
@@ -36,7 +36,7 @@ def _lack(*clause: str) -> Reason:
     rule = next(rule for law in make_world(0, 1).laws for rule in law.rules)
     given = Duty(require=frozenset({frozenset(clause)}))
     changed = [type(rule)(**{name: getattr(rule, name) for name in rule.__slots__} | {"duty": given})]
-    return Duties(changed, Tokens(changed, Coverage(()))).joined(1).asked[0].reason
+    return LACKS[Duties(changed, Tokens(changed, Coverage(()))).joined(1).asked[0].lack]
 
 
 @pytest.mark.parametrize(
