@@ -44,6 +44,7 @@ TIMES: Final = 100
 TABLE: Final = "ours, table"
 DECIDE: Final = "ours, decide"
 FEW: Final = "ours, decide with 10 rules"
+FIRST: Final = "the first question (no bar)"
 MANY: Final = "ours, decide with 1,000 rules"
 Batch = Callable[[], None]
 
@@ -233,12 +234,12 @@ def measure(rounds: int) -> dict[str, Any]:
     found = compare(rounds)
     found["misses µs"] = {
         "the shipped laws": misses(load(shipped, {}), "VN", rounds)
-        | {"the first question": first(lambda: load(shipped, {}), "VN", max(3, rounds // 10))},
-        "1,000 rules": misses(thousand(), "VN", rounds)
-        | {"the first question": first(thousand, "VN", max(3, rounds // 10))},
+        | {FIRST: first(lambda: load(shipped, {}), "VN", max(3, rounds // 10))},
+        "1,000 rules": misses(thousand(), "VN", rounds) | {FIRST: first(thousand, "VN", max(3, rounds // 10))},
     }
     found["seconds"] = compiling()
-    worst = max(value for of in found["misses µs"].values() for value in of.values())
+    # The first question of a process also loads what it touches; it comes once, so no bar stands on it.
+    worst = max(value for of in found["misses µs"].values() for name, value in of.items() if name != FIRST)
     holds = {
         "fastest": min(found["faster"].values()) >= BARS["fastest"],
         "cedarpy": found["faster"]["cedarpy"] >= BARS["cedarpy"],
