@@ -3,7 +3,7 @@
 Each call opens the file, does its work in one transaction and closes it: calls are rare (a first event, a beat), and so
 nothing is held across a fork or between threads. A first event is one INSERT under SQLite's own write lock, so of two
 processes that race one notes it. The number of a counter is kept beside its subjects: asking costs one look-up however
-many there are. The file is made at the first call.
+many there are. The file is made once there is something to note.
 """
 
 from __future__ import annotations
@@ -109,10 +109,12 @@ class NotedSqlite:
 
     def _do(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool = False) -> _T:
         try:
-            if not self._path.exists():
+            there = self._path.exists()
+            if writes and not there:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.touch(mode=0o600, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=self._busy, isolation_level=None)
+            place = self._path if writes or there else ":memory:"  # nothing is noted where there is no file
+            connection = sqlite3.connect(place, timeout=self._busy, isolation_level=None)
             with closing(connection):
                 # A rollback journal and not a log: nothing is left beside the file, and what is committed is on disk.
                 connection.execute("PRAGMA synchronous = FULL")

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,13 +16,16 @@ import anyio.to_thread
 import typer
 from rich.console import Console
 
+from residency import wiring
 from residency.asgi.server_settings import rewriting
 from residency.bootstrap import Residency, build
 from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable
+from residency.policy.terms import begun_terms, moment
 
 __all__ = ["doctor"]
 
 _DATA_AGE_DAYS = 30
+_TERM_DAYS = 14
 _ROOM = 256 * 2**20
 _LOCAL = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|file:(?://)?)([^?]+)")
 
@@ -77,6 +80,7 @@ def _examine(policy: Path) -> Iterator[_Finding]:
         yield _Finding("warn", "routes that no activity names are permitted", "set `unclassified: deny`")
     yield from anyio.run(_sinks, runtime)
     yield from anyio.run(_pins, runtime)
+    yield from _noted(runtime)
     details = [(f"detail ({place})", folder, True) for place, folder in deployment.audit.detail.items()]
     for name, folder, journal in (
         ("audit", deployment.audit.folder, True),
@@ -171,6 +175,28 @@ async def _sinks(runtime: Residency) -> list[_Finding]:
             finally:
                 await sink.aclose()
     return found
+
+
+def _noted(runtime: Residency) -> Iterator[_Finding]:
+    """The terms that have begun, by the register and by what all processes noted."""
+    facts, now = runtime.facts.current(), runtime.clock.now()
+    if any(rule.graces for law in runtime.policy.laws for rule in law.rules):
+        noted = wiring.open_noted(runtime.deployment, runtime.path)
+        try:
+            events = noted.events()
+        except Unavailable as error:
+            yield _Finding("bad", str(error), "look at pins.url: first events and counts are noted beside the pins")
+            return
+        finally:
+            noted.close()
+        facts = replace(facts, events=(*facts.events, *events))
+    for term in begun_terms(runtime.policy.laws, facts):
+        if term.deadline is None:
+            continue
+        what = f"{term.token} {'runs' if now < term.deadline else 'has run'} out at {moment(term.deadline)}"
+        near = term.deadline - now < _TERM_DAYS * 86_400_000_000
+        mend = "register the filing that it gives time for; what leans on it is refused after that"
+        yield _Finding("warn" if near else "ok", what, mend if near else "")
 
 
 async def _pins(runtime: Residency) -> list[_Finding]:

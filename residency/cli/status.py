@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 from residency.adapters import policy_files
+from residency.adapters.clock_system import SystemClock
 from residency.adapters.log_files import LogFiles
 from residency.audit.checkpoint import parse_verifier_key
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.pairs import Pairs
 from residency.audit.verify import read_checkpoint, verify_entries
 from residency.errors import PolicyError, ResidencyError
+from residency.policy.archive import facts_path, parse_facts
+from residency.policy.compiler import Policy
+from residency.policy.terms import begun_terms, moment
 
 __all__ = ["status"]
 
@@ -33,7 +38,8 @@ def status(
     policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """What this deployment decided and refused; in `mode: observe`, what it would have refused or sent elsewhere.
+    """What this deployment decided and refused; in `mode: observe`, what it would have refused or sent elsewhere;
+    which terms run and until when, what has escalated, which exemptions were used.
 
     Reads the published log (a running instance publishes within a second). Exit 0 = told, 1 = the log does not
     verify, 2 = wrong use, a policy that does not hold included.
@@ -45,7 +51,7 @@ def status(
         loaded = policy_files.load(policy)
         audit = Path(loaded.base) / loaded.deployment.audit.folder
         stored = {activity.name for activity in loaded.deployment.activities if activity.store is not None}
-        summary = _summary(audit / "log", stored)
+        summary = _summary(audit / "log", stored, partial(_standing, LogFiles(audit), loaded))
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -59,13 +65,30 @@ def status(
         _show(console, report, loaded.deployment.mode)
 
 
-def _summary(log: Path, stored: Collection[str]) -> dict[str, object]:
-    """What the log holds. `stored` = the activities that name a store."""
+def _standing(archive: LogFiles, policy: Policy, digest: str | None) -> dict[str, object]:
+    """The terms that have begun and the escalations that are up by the facts of that digest, as they were archived."""
+    data = None if digest is None else archive.read(facts_path(digest))
+    if digest is None or data is None:
+        return {"terms": [], "escalated": []}
+    facts = parse_facts(data, digest)
+    now = SystemClock().now()
+    terms = [
+        {"clock": term.token, "until": moment(term.deadline), "runs": now < term.deadline}
+        for term in begun_terms(policy.laws, facts)
+        if term.deadline is not None
+    ]
+    return {"terms": terms, "escalated": sorted(facts.escalated)}
+
+
+def _summary(
+    log: Path, stored: Collection[str], standing: Callable[[str | None], dict[str, object]]
+) -> dict[str, object]:
+    """What the log holds. `stored` = the activities that name a store; `standing` tells what facts of a digest say."""
     files = LogFiles(log)
     key = files.read("log.vkey")
     if key is None:
-        nothing: dict[str, object] = {"entries": 0, "open_intents": 0, "kinds": {}}
-        return nothing | {"refused": [], "would_refuse": [], "would_move": [], "no_act": []}
+        nothing: dict[str, object] = {"entries": 0, "open_intents": 0, "kinds": {}, "exemptions_used": {}}
+        return nothing | {"refused": [], "would_refuse": [], "would_move": [], "no_act": []} | standing(None)
     checkpoint = read_checkpoint(files.read, parse_verifier_key(key.decode().strip()))
     kinds: Counter[str] = Counter()
     refused: Counter[tuple[str, str, str]] = Counter()
@@ -74,12 +97,18 @@ def _summary(log: Path, stored: Collection[str]) -> dict[str, object]:
     pairs = Pairs()
     idle: Counter[str] = Counter()
     acted: set[str] = set()
+    exemptions: Counter[str] = Counter()
+    newest: tuple[int, str | None] = (0, None)
     size = 0
     for index, data in enumerate(verify_entries(files.read, checkpoint)):
         entry = parse_entry(data)
         pairs.add(index, entry)
         size = index + 1
         kinds[entry.kind] += 1
+        if entry.facts is not None:
+            newest = max(newest, (entry.at, entry.facts))
+        if entry.kind in ("decision", "intent"):
+            exemptions.update(entry.exemptions)
         if entry.activity is not None and entry.activity in stored:
             if entry.kind == "intent":
                 acted.add(entry.activity)
@@ -102,6 +131,8 @@ def _summary(log: Path, stored: Collection[str]) -> dict[str, object]:
         "would_refuse": _rows(would),
         "would_move": _rows(moved, "sinks"),
         "no_act": sorted(set(idle) - acted),
+        "exemptions_used": dict(exemptions.most_common()),
+        **standing(newest[1]),
     }
 
 
@@ -135,6 +166,7 @@ def _show(console: Console, report: dict[str, object], mode: str) -> None:
         for row in rows:
             table.add_row(*(str(row[c]) for c in ("activity", what, "rules", "count")))
         console.print(table)
+    _show_facts(console, report)
     if report["would_move"]:
         typer.echo("Who wrote while this observed is at home where their data lies now. Until it")
         typer.echo("is moved, or the filing asked for is registered, enforcing refuses them.")
@@ -142,3 +174,20 @@ def _show(console: Console, report: dict[str, object], mode: str) -> None:
     if isinstance(idle, list) and idle:
         console.print(f"Permitted, yet never an act on the store they name: {', '.join(idle)}.", highlight=False)
         console.print("Where such a route opens a database of its own, nothing of that is seen, moved or recorded.")
+
+
+def _show_facts(console: Console, report: dict[str, object]) -> None:
+    terms, escalated, exemptions = report["terms"], report["escalated"], report["exemptions_used"]
+    if isinstance(terms, list) and terms:
+        table = Table(title="Terms that have begun", title_justify="left")
+        for column in ("clock", "until", ""):
+            table.add_column(column, overflow="fold")
+        for term in terms:
+            table.add_row(term["clock"], term["until"], "runs" if term["runs"] else "has run out")
+        console.print(table)
+        typer.echo("What leans on a term is refused once it has run out, unless the filing asked for is registered.")
+    if isinstance(escalated, list) and escalated:
+        console.print(f"Escalated by the number of subjects: {', '.join(escalated)}.", highlight=False, markup=False)
+    if isinstance(exemptions, dict) and exemptions:
+        used = ", ".join(f"{number} ({times} times)" for number, times in exemptions.items())
+        console.print(f"Exemptions used: {used}.", highlight=False, markup=False)

@@ -105,6 +105,12 @@ def full_page() -> bytes:
         names.POLICY_BEHIND,
     ):
         metrics.gauge(name, lambda: 1)
+    for name in (names.TERM_DEADLINE, names.SUBJECTS_COUNTED, names.SUBJECTS_THRESHOLD, names.ESCALATED):
+        metrics.gauge(name, lambda: 1, "vn.one")
+    metrics.gauge(names.COUNTS_WAITING, lambda: 0)
+    metrics.add(names.EXEMPTIONS, "7/2026")
+    metrics.add(names.OVERRIDES, "vn.one")
+    metrics.counts(names.FACT_EVENTS, lambda: {"begun": 1})
     metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: {"taken": 1, "torn": 0})
     metrics.counts(names.TOKENS_REJECTED, lambda: {"the token has expired": 1})
     metrics.counts(names.POLICY_EVENTS, lambda: {"taken": 1, "invalid": 0})

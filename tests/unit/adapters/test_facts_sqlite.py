@@ -18,9 +18,10 @@ from residency.model import Event
 FIRST = Event("first_transfer", "VN", 7)
 
 
-def test_the_file_is_made_at_the_first_call_for_this_user_alone_and_nothing_stays_beside_it(tmp_path: Path) -> None:
+def test_the_file_is_made_with_the_first_note_for_this_user_alone_and_nothing_stays_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "data" / "pins-facts.db"
     noted = NotedSqlite(path)
+    assert (noted.events(), noted.escalated(), noted.count({}, ["a"])) == ((), frozenset(), {"a": 0})
     assert not path.parent.exists()
     noted.note(FIRST)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

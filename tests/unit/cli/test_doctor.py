@@ -10,7 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from residency.adapters.clock_system import SystemClock
+from residency.adapters.facts_sqlite import NotedSqlite
 from residency.cli.doctor import doctor
+from residency.model import Event
 
 POLICY = """
 residency: 1
@@ -26,6 +29,23 @@ stores: {uploads: [files]}
 signals: {client_address: {strategy: peer}}
 audit: {folder: ./audit, detail: {VN: ./detail}}
 keys: {folder: ./keys}
+"""
+LAW = """
+residency: 1
+kind: law
+jurisdiction: VN
+instrument: Test law
+in_force: {from: 2026-01-01}
+checked: {date: 2026-11-21, confidence: low, source: "a test"}
+rules:
+  - id: test.transfer
+    article: art. 1
+    text: A dossier within 60 days, a notice within 5.
+    applies: {anchor: territory, data: personal}
+    duty:
+      require:
+        - {any: "filing:dossier", within: 60 days, after: first_transfer}
+        - {any: "filing:notice", within: 5 days, after: in_use}
 """
 app = typer.Typer()
 app.command()(doctor)
@@ -164,3 +184,23 @@ def test_a_shared_store_of_pins_is_asked(policy: Path, redis_servers: Any) -> No
     assert code == 1
     assert "bad" in found.values()
     assert str(server.port) not in str(found)
+
+
+def test_terms_that_have_begun_are_told_and_those_that_run_out_soon_are_a_warning(policy: Path, tmp_path: Path) -> None:
+    law = tmp_path / "laws" / "vn" / "test.yaml"
+    law.parent.mkdir(parents=True)
+    law.write_text(LAW)
+    policy.write_text(
+        POLICY.replace("laws: none", "laws: [vn/test]\nlaws_from: [laws]\npins: {url: 'sqlite:///./pins.db'}")
+    )
+    assert levels(run(policy)[1], "clock:") == set()
+    assert not (tmp_path / "pins-facts.db").exists(), "asking makes no file"
+    now = SystemClock().now()
+    noted = NotedSqlite(tmp_path / "pins-facts.db")
+    noted.note(Event("first_transfer", "VN", now))
+    noted.note(Event("in_use", "VN", now))
+    _, found = run(policy)
+    assert levels(found, "clock:first_transfer.VN/60-days runs out at ") == {"ok"}
+    assert levels(found, "clock:in_use.VN/5-days runs out at ") == {"warn"}
+    (tmp_path / "pins-facts.db").write_bytes(b"damaged")
+    assert levels(run(policy)[1], "what is noted of the operator") == {"bad"}

@@ -37,6 +37,34 @@ pins: {url: "sqlite:///pins.db"}
 activities:
   - {route: "PUT /files/{who}", subject: app, data: [personal, account], operation: write, store: uploads}
 """
+LAW = """
+residency: 1
+kind: law
+jurisdiction: VN
+instrument: Own law
+in_force: {from: 2026-01-01}
+checked: {date: 2026-11-21, confidence: low, source: "a test"}
+rules:
+  - id: own.transfer
+    article: art. 1
+    text: A dossier within 60 days.
+    applies: {anchor: territory, data: personal, sink: {abroad: true}}
+    duty: {require: [{any: "filing:dossier", within: 60 days, after: first_transfer}]}
+  - id: own.never
+    article: art. 2
+    text: Never.
+    applies: {anchor: territory, data: personal}
+    duty: {effect: deny}
+escalations:
+  - {id: own.many, article: art. 3, data: account, subjects: 1, becomes: important}
+"""
+REGISTER = """
+residency: 1
+kind: register
+name: test
+exemptions:
+  - {number: 7/2026, rules: [own.never], approved_by: A, ground: a test, from: 2026-01-01, expires: 2099-01-01}
+"""
 app = typer.Typer()
 app.command()(status)
 
@@ -158,3 +186,25 @@ def test_a_policy_that_does_not_hold_is_wrong_use_and_told_with_the_line(policy:
     code, output = run("--policy", str(policy))
     assert code == 2
     assert "dark.yaml:5:7" in output
+
+
+def test_terms_escalations_and_exemptions_used_are_told(policy: Path) -> None:
+    law = policy.parent / "laws" / "vn" / "own.yaml"
+    law.parent.mkdir(parents=True)
+    law.write_text(LAW)
+    (policy.parent / "register.yaml").write_text(REGISTER)
+    policy.write_text(
+        POLICY.replace("laws: [vn/*]", "laws: [vn/own]\nlaws_from: [laws]\nregisters: [register.yaml]")
+        .replace("mode: observe", "mode: enforce")
+        .replace("[files-sg, files-vn]", "[files-sg]")
+    )
+    assert drive(policy, [(HANOI, "/files/an")]) == [200]
+    told = asked(policy)
+    (term,) = told["terms"]
+    assert (term["clock"], term["runs"]) == ("clock:first_transfer.VN/60-days", True)
+    assert told["escalated"] == ["own.many"]
+    assert told["exemptions_used"] == {"7/2026": 2}
+    shown = run("--policy", str(policy))[1]
+    assert "Terms that have begun" in shown
+    assert "Escalated by the number of subjects: own.many." in shown
+    assert "Exemptions used: 7/2026 (2 times)." in shown
