@@ -139,7 +139,7 @@ def _rule(model: files.LawFile, rule: files.Rule, path: tuple[str | int, ...]) -
         purposes=_set(applies.purpose),
         bases=_set(applies.basis),
         ai=None if applies.ai is None else tuple(sorted((key, _answers(value)) for key, value in applies.ai.items())),
-        unless=frozenset(applies.unless or ()),
+        unless=frozenset(_token(token, model.jurisdiction) for token in applies.unless or ()),
         graces=tuple(
             Grace(_grace_token(clause.after, clause.within, model.jurisdiction), clause.after, term(clause.within))
             for clause in rule.duty.require
@@ -204,8 +204,13 @@ def _grace_token(event: str, within: str, place: str) -> str:
     return f"clock:{event}.{place}/{within.replace(' ', '-')}"
 
 
+def _token(token: str, place: str) -> str:
+    """`known:` asks about an anchor under the law's own place."""
+    return f"{token}.{place}" if token.startswith("known:") else token
+
+
 def _clause(clause: files.Clause, place: str) -> Clause:
-    tokens = {f"{token}.{place}" if token.startswith("known:") else token for token in clause.any}
+    tokens = {_token(token, place) for token in clause.any}
     # A running term is one more way to meet the clause, so the join stays a union of sets.
     if clause.after is not None and clause.within is not None:
         tokens.add(_grace_token(clause.after, clause.within, place))

@@ -109,3 +109,16 @@ if __name__ == "__main__":
         target = broken.with_suffix(".golden")
         if (told := found(broken)) and not target.exists():
             target.write_text("\n".join(told) + "\n", encoding="utf-8")
+
+
+def test_what_is_known_of_an_anchor_is_asked_under_the_laws_own_place_in_clauses_and_in_unless() -> None:
+    law = parse_law(
+        b"residency: 1\nkind: law\njurisdiction: VN\ninstrument: I\nin_force: {from: 2026-01-01}\n"
+        b"checked: {date: 2026-11-21, confidence: high, source: S}\nrules:\n  - id: vn.one\n    article: a\n    text: T\n"
+        b"    applies: {anchor: citizenship, unless: [known:residence, subject:organisation]}\n"
+        b"    duty: {require: [known:citizenship]}\n",
+        "law.yaml",
+        "vn/one",
+    )
+    assert law.rules[0].unless == {"known:residence.VN", "subject:organisation"}
+    assert law.rules[0].duty.require == {frozenset({"known:citizenship.VN"})}
