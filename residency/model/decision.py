@@ -73,7 +73,8 @@ class Decision:
     spoke in a mode that does not bind. `jurisdictions` cover the person; `presumed` are the anchors of them that a
     presumption decided, as "VN:territory". `outranked` are rules that apply and were overridden by another that does;
     `exempted` those that an exemption of the register lifted, `exemptions` the numbers of these; `clocks` the terms
-    that the decision leans on.
+    that the decision leans on. `policy` is the digest of the policy, `policy_version` the number of the bundle that it
+    came in; 0 = not counted, or loose files.
     """
 
     activity: Activity | None
@@ -95,6 +96,7 @@ class Decision:
     exempted: tuple[RuleRef, ...] = ()
     exemptions: tuple[str, ...] = ()
     clocks: tuple[Clock, ...] = ()
+    policy_version: int = 0
 
     @property
     def permitted(self) -> bool:

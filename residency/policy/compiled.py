@@ -65,12 +65,13 @@ class Compiled:
 
     __slots__ = (
         "_duties", "_lifting", "_plain", "_refs", "_rows", "_sinks", "_unless", "_windows", "book", "deployment",
-        "digest", "edges", "running", "tokens",
+        "digest", "edges", "running", "tokens", "version",
     )  # fmt: skip
 
-    def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str) -> None:
+    def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str, version: int = 0) -> None:
         self.deployment: Final = deployment
         self.digest: Final = digest
+        self.version: Final = version
         self.book: Final = Rulebook(deployment, laws)
         self.tokens: Final = Tokens((rule for _, rule in self.book.rules), self.book.coverage)
         self._plain = Duties((rule for _, rule in self.book.rules), self.tokens)

@@ -10,7 +10,8 @@ activity's name. Findings that are equal share what is known of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 from residency.errors import PolicyError
 from residency.model import Activity, Decision, FactSet, Finding, RuleRef
@@ -32,8 +33,10 @@ def compile_policy(
     *,
     base: str = ".",
     sources: tuple[tuple[str, bytes], ...] = (),
+    version: int = 0,
 ) -> Policy:
-    """Compile one deployment. Of `laws` those are taken that `deployment.laws` names; `digest` names the files.
+    """Compile one deployment. Of `laws` those are taken that `deployment.laws` names; `digest` names the files,
+    `version` is that of the bundle they came in.
 
     Raises:
         PolicyError: with every problem that shows only where documents meet.
@@ -50,18 +53,21 @@ def compile_policy(
         exemptions=tuple(e for register in registers for e in register.exemptions),
         events=tuple(e for register in registers for e in register.events),
     )
-    return Policy(deployment, chosen, facts, digest, base, sources)
+    return Policy(deployment, chosen, facts, digest, base, sources, version)
 
 
 class Policy:
     """A compiled policy. Immutable but for what it remembers.
 
-    `digest` names the files it came from, `sources` holds them as (name, bytes), `base` is the folder that relative
-    paths of the deployment start from. `laws` are those in use, overlays worked in.
+    `digest` names the files it came from, `version` the bundle (0 = not counted), `sources` holds them as (name, bytes),
+    `base` is the folder that relative paths of the deployment start from. `laws` are those in use, overlays worked in.
+    `reads_requests` = some rule is read at the time of the request; `collection_edges` are the instants (microseconds)
+    at which the time of collection makes a difference, empty where no rule is read at it.
     """
 
     __slots__ = (
-        "_compiled", "_era", "_index", "_now", "activities", "base", "deployment", "digest", "facts", "laws", "sources",
+        "_compiled", "_era", "_index", "_now", "activities", "base", "collection_edges", "deployment", "digest", "facts",
+        "laws", "reads_requests", "sources", "version",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +78,7 @@ class Policy:
         digest: str,
         base: str,
         sources: tuple[tuple[str, bytes], ...],
+        version: int = 0,
     ) -> None:
         self.deployment = deployment
         self.laws = laws
@@ -79,10 +86,13 @@ class Policy:
         self.digest = digest
         self.base = base
         self.sources = sources
+        self.version = version
+        self.reads_requests = any(rule.clock == "request" for law in laws for rule in law.rules)
+        self.collection_edges = tuple(sorted(set(_collection_edges(laws))))
         self.activities = ActivityTable(
             deployment.activities, deployment.exempt, framework=deployment.framework or "asgi"
         )
-        self._compiled = Compiled(deployment, laws, digest)
+        self._compiled = Compiled(deployment, laws, digest, version)
         # Activities are found by identity: the table hands out these very objects. 0 is the unclassified route.
         self._index = {id(activity): number for number, activity in enumerate(deployment.activities, start=1)}
         self._era = Era(self._compiled, self._index, facts)
@@ -123,6 +133,15 @@ class Policy:
                     return decision
         return self.table(facts, now, requested, collected).look(activity, finding, evidence)
 
+    def collected_since(self, collected: int | None) -> int | None:
+        """The last edge of collection at or before `collected` (microseconds), which decides as `collected` does and is
+        of the law and of nobody's data; one microsecond before the first edge where it lies before all."""
+        edges = self.collection_edges
+        if collected is None:
+            return None
+        at = bisect_right(edges, collected)
+        return edges[at - 1] if at else edges[0] - 1 if edges else 0
+
     def table(self, facts: FactSet, now: int, requested: int | None = None, collected: int | None = None) -> Table:
         """The decisions at one instant, for who has many questions about it."""
         era = self._era
@@ -132,3 +151,11 @@ class Policy:
         if requested is None and collected is None:
             self._now = table
         return table
+
+
+def _collection_edges(laws: Sequence[LawDoc]) -> Iterator[int]:
+    for law in laws:
+        for rule in law.rules:
+            if rule.clock == "collection":
+                ends = (law.span.start, law.span.end, rule.span.start, rule.span.end)
+                yield from (at for at in (*ends, *(t.until for t in rule.transitions)) if at is not None)

@@ -162,6 +162,7 @@ class Slice:
             ruling.exempted,
             ruling.exemptions,
             ruling.clocks,
+            compiled.version,
         )
 
     def unclassified(self, covering: Covering, finding: Finding, evidence: frozenset[str]) -> Decision:
@@ -184,6 +185,7 @@ class Slice:
             evidence=compiled.tokens.told(given, None),
             policy=compiled.digest,
             epoch=self.facts.epoch,
+            policy_version=compiled.version,
         )
 
     # -- one ruling --------------------------------------------------------------------------------------------------
