@@ -26,6 +26,7 @@ from residency.policy.yamldoc import MAX_BYTES
 __all__ = [
     "KEYS_VARIABLE",
     "NOT_ENFORCEABLE",
+    "TESTS",
     "Loaded",
     "PolicyFiles",
     "available_laws",
@@ -40,6 +41,8 @@ KEYS_VARIABLE: Final = "RESIDENCY_POLICY_KEYS"
 """The environment variable that names the file of keys whose policies this process takes."""
 NOT_ENFORCEABLE: Final = "not_enforceable.yaml"
 """The file beside the shipped laws that says what no rule of theirs can do."""
+TESTS: Final = "_test.yaml"
+"""How the name of a file of policy tests ends."""
 _MAX_KEYS: Final = 1024 * 1024
 
 
@@ -256,7 +259,8 @@ def available_laws(folders: tuple[Path, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (law_folder(), *folders):
         for file in sorted(folder.rglob("*.yaml")):
-            if file.name != NOT_ENFORCEABLE:  # what no rule can do, told beside the laws: no law
+            # What no rule can do, and tests, are told beside the laws: neither is a law.
+            if file.name != NOT_ENFORCEABLE and not file.name.endswith(TESTS):
                 found[file.relative_to(folder).with_suffix("").as_posix()] = file
     return found
 
@@ -315,7 +319,7 @@ def _names(folder: str | Path) -> tuple[str, ...]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     found += _names(entry.path)
-                elif entry.name.endswith(".yaml"):
+                elif entry.name.endswith(".yaml") and not entry.name.endswith(TESTS):
                     found.append(entry.path)
     except OSError:
         return ()

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "demo": "demo",
     "init": "init",
     "check": "check",
+    "test": "run_tests",
     "bundle": "bundle_app",
     "laws": "laws",
     "explain": "explain",

@@ -14,6 +14,7 @@ from residency import wiring
 from residency.adapters.policy_files import load, read_file
 from residency.errors import PolicyError, Problem
 from residency.model.data import expand
+from residency.policy.casefile import CaseFile
 from residency.policy.documents import DOCUMENTS, json_schema
 from residency.policy.explain import foreseen_conflicts
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
@@ -23,7 +24,9 @@ __all__ = ["check", "write_schema"]
 
 
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Deployments, laws or registers.", metavar="FILE…")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Deployments, laws, registers or tests.", metavar="FILE…")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
     schema: Annotated[
         Path | None, typer.Option("--write-schema", help="Write the JSON Schemas into this folder.", metavar="DIR")
@@ -88,6 +91,8 @@ def _summary(file: Path) -> tuple[str, list[str]]:
         case RegisterDoc():
             filings, orders = len(document.filings), len(document.stop_orders)
             return f"register {document.name}, {filings} filings, {orders} stop orders", []
+        case CaseFile():
+            return f"{len(document.cases)} tests of {document.deployment}: `residency test` runs them", []
         case DeploymentDoc():
             policy = load(file)
             _check_places(document)

@@ -1,4 +1,4 @@
-"""The shape of the three kinds of policy file, for pydantic: plain values in, checked models and JSON Schema out.
+"""The shape of the kinds of policy file, for pydantic: plain values in, checked models and JSON Schema out.
 
 Used at the border only: `parser` turns these models into the frozen values of `parsed`.
 """
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from residency.policy.documents_law import Detector, LawFile, Must
 from residency.policy.documents_signals import Pins, Signals, Strict
+from residency.policy.documents_tests import TestFile
 from residency.policy.words import (
     BARE_MODE,
     ONE_OR_MANY,
@@ -40,7 +41,7 @@ from residency.policy.words import (
 
 Result = Literal["filed", "passed", "failed", "suspended"]
 
-__all__ = ["DOCUMENTS", "DeploymentFile", "LawFile", "RegisterFile", "Strict", "json_schema"]
+__all__ = ["DOCUMENTS", "DeploymentFile", "LawFile", "RegisterFile", "Strict", "TestFile", "json_schema"]
 
 
 class Operator(Strict):
@@ -243,7 +244,12 @@ class RegisterFile(Strict):
     events: list[EventFile] = Field(default_factory=list)
 
 
-DOCUMENTS: Final[dict[str, type[Strict]]] = {"law": LawFile, "deployment": DeploymentFile, "register": RegisterFile}
+DOCUMENTS: Final[dict[str, type[Strict]]] = {
+    "law": LawFile,
+    "deployment": DeploymentFile,
+    "register": RegisterFile,
+    "test": TestFile,
+}
 
 
 def json_schema(kind: str) -> dict[str, Any]:

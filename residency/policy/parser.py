@@ -1,4 +1,4 @@
-"""Text of one policy file in; a LawDoc, DeploymentDoc or RegisterDoc out, or a PolicyError with every problem at once.
+"""Text of one policy file in; LawDoc, DeploymentDoc, RegisterDoc or CaseFile out, or a PolicyError with every problem.
 
 `${VAR}` is expanded in deployment files, from a mapping given in; what it expands to is shown nowhere.
 """
@@ -15,14 +15,15 @@ from pydantic import ValidationError
 from residency.errors import PolicyError, Problem
 from residency.policy import build
 from residency.policy.build_law import law
-from residency.policy.documents import DOCUMENTS, DeploymentFile, LawFile, RegisterFile, Strict
+from residency.policy.casefile import CaseFile, case_references, casefile
+from residency.policy.documents import DOCUMENTS, DeploymentFile, LawFile, RegisterFile, Strict, TestFile
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, Source
 from residency.policy.problems import nearest, shown, translate
 from residency.policy.references import deployment_references, register_references
 from residency.policy.references_law import law_references
 from residency.policy.yamldoc import Path, Value, YamlDoc, parse_yaml
 
-__all__ = ["parse_deployment", "parse_document", "parse_law", "parse_register"]
+__all__ = ["parse_deployment", "parse_document", "parse_law", "parse_register", "parse_tests"]
 
 _Kind = TypeVar("_Kind", bound=Strict)
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
@@ -59,7 +60,19 @@ def parse_register(data: bytes, file: str) -> RegisterDoc:
     return build.register(_as(model, RegisterFile), _source(doc))
 
 
-def parse_document(data: bytes, file: str, env: Mapping[str, str], name: str) -> LawDoc | DeploymentDoc | RegisterDoc:
+def parse_tests(data: bytes, file: str) -> CaseFile:
+    """Parse a file of policy tests.
+
+    Raises:
+        PolicyError: with every problem of the file.
+    """
+    model, doc = _parse(data, file, "test", {})
+    return casefile(_as(model, TestFile), _source(doc))
+
+
+def parse_document(
+    data: bytes, file: str, env: Mapping[str, str], name: str
+) -> LawDoc | DeploymentDoc | RegisterDoc | CaseFile:
     """Parse a file of whichever kind it says it is. `name` is used where it is a law.
 
     Raises:
@@ -71,6 +84,8 @@ def parse_document(data: bytes, file: str, env: Mapping[str, str], name: str) ->
         return parse_law(data, file, name)
     if kind == "register":
         return parse_register(data, file)
+    if kind == "test":
+        return parse_tests(data, file)
     return parse_deployment(data, file, env)
 
 
@@ -116,7 +131,7 @@ def _heading(doc: YamlDoc, kind: str) -> list[Problem]:
         text = shown(doc, ("residency",), {})
         problems.append(doc.problem(("residency",), f"residency: this version reads language 1, got {text}"))
     if "kind" not in value:
-        problems.append(doc.problem((), "missing key `kind`: expected law, deployment or register"))
+        problems.append(doc.problem((), "missing key `kind`: expected law, deployment, register or test"))
     elif value["kind"] != kind:
         word = value["kind"]
         hint = "" if isinstance(word, str) and word in DOCUMENTS else nearest(word, DOCUMENTS)
@@ -130,6 +145,8 @@ def _references(doc: YamlDoc, kind: str) -> list[Problem]:
             return deployment_references(doc)
         case "law":
             return law_references(doc)
+        case "test":
+            return case_references(doc)
         case _:
             return register_references(doc)
 

@@ -127,7 +127,7 @@ def _one(item: Any, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> Pro
 
 
 def _as_written(loc: Path, value: Value) -> Path:
-    """`loc` without the index that one word got for a list, and without the key that a bare word or list got."""
+    """`loc` without the index that one word got for a list, and without the key that a bare word got."""
     path: list[str | int] = []
     for part in loc:
         here = at(value, tuple(path))

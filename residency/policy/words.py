@@ -11,10 +11,16 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from residency.model.data import CATEGORIES
 from residency.model.place import BLOCS, COUNTRIES, is_place
+from residency.model.reason import Reason
 
 __all__ = [
     "BARE",
+    "BARE_EXACTLY",
+    "BARE_KIND",
     "BARE_MODE",
+    "BARE_REASON",
+    "BARE_RULES",
+    "BARE_SINK",
     "DATE",
     "DIGEST",
     "DURATION",
@@ -25,6 +31,7 @@ __all__ = [
     "OFFSET",
     "ONE_OR_MANY",
     "ROUTE",
+    "SEEN",
     "SUBJECT",
     "TERM",
     "TOKEN",
@@ -54,10 +61,12 @@ __all__ = [
     "Place",
     "Places",
     "Plain",
+    "ReasonWord",
     "Role",
     "Route",
     "RuleId",
     "Scope",
+    "Seen",
     "ServiceLine",
     "Share",
     "Size",
@@ -84,6 +93,7 @@ TOKEN: Final = re.compile(
     r"(identity|filing|age|consent|basis|contract|portal|subject|ai|sink):[A-Za-z0-9][A-Za-z0-9_.:-]*"
     r"|consent:\{purpose\}|known:(territory|citizenship|residence|collection)"
 )
+SEEN: Final = re.compile(r"([A-Z]{2}(?:-[A-Z0-9]{1,3})?) (hint|network|declared|pinned|verified)")
 TERM: Final = re.compile(r"([1-9][0-9]{0,3}) (hours?|working days?|days?|months?|years?)")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 LIST_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -137,6 +147,19 @@ def _category(value: str) -> str:
     return value
 
 
+def _reason(value: str) -> str:
+    if value not in list(Reason):
+        raise _expected("a reason such as filing_missing", list(Reason))
+    return value
+
+
+def _seen(value: str) -> str:
+    match = SEEN.fullmatch(value)
+    if match is None or not is_place(match[1]):
+        raise _expected("a place and how it is known, such as `VN verified` or `VN network`")
+    return value
+
+
 def _law_category(value: str) -> str:
     # A name of the law's own has a dot, as `vn.basic`; `references` checks that the file declares it.
     return value if LOCAL.fullmatch(value) is not None else _category(value)
@@ -155,6 +178,8 @@ def _text(pattern: re.Pattern[str], what: str) -> Any:
 Place = Annotated[str, AfterValidator(_place), Field(json_schema_extra={"description": "ISO 3166 code, or EU"})]
 Category = Annotated[str, AfterValidator(_category), Field(json_schema_extra={"enum": list(CATEGORIES)})]
 LawCategory = Annotated[str, AfterValidator(_law_category), Field(json_schema_extra={"description": "category"})]
+ReasonWord = Annotated[str, AfterValidator(_reason), Field(json_schema_extra={"enum": list(Reason)})]
+Seen = Annotated[str, AfterValidator(_seen), Field(json_schema_extra={"pattern": f"^{SEEN.pattern}$"})]
 Plain = Annotated[str, Field(min_length=1, max_length=4096)]
 Anchors = Literal["territory", "citizenship", "residence", "collection"]
 Operations = Literal["read", "write", "process", "erase", "post"]
@@ -222,6 +247,11 @@ class _Bare:
 
 BARE: Final = _Bare("any")
 BARE_MODE: Final = _Bare("mode")
+BARE_EXACTLY: Final = _Bare("exactly")
+BARE_REASON: Final = _Bare("reason")
+BARE_KIND: Final = _Bare("kind")
+BARE_RULES: Final = _Bare("rules")
+BARE_SINK: Final = _Bare("sink")
 ONE_OR_MANY: Final = (BeforeValidator(_many), _OneOrMany())
 Places = Annotated[list[Place], *ONE_OR_MANY, Field(min_length=1)]
 Categories = Annotated[list[Category], *ONE_OR_MANY, Field(min_length=1)]

@@ -53,7 +53,7 @@ def test_no_file_is_wrong_use_and_a_missing_file_does_not_hold() -> None:
 
 def test_schemas_are_written(tmp_path: Path) -> None:
     assert run("--write-schema", tmp_path / "schema")[0] == 0
-    assert sorted(p.name for p in (tmp_path / "schema").iterdir()) == ["deployment.json", "law.json", "register.json"]
+    assert sorted(p.name for p in (tmp_path / "schema").iterdir()) == ["deployment.json", "law.json", "register.json", "test.json"]
 
 
 DEPLOYMENT = """\
