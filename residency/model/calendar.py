@@ -49,7 +49,8 @@ PLAIN: Final = Calendar()
 def deadline(event: int, term: Term, calendar: Calendar = PLAIN) -> int:
     """The first microsecond (UTC) at which `term` has run out, counted from the instant `event` (microseconds, UTC).
 
-    Hours are counted from the instant itself. Past the end of the calendar there is no deadline: a very late instant.
+    Hours are counted from the instant itself. Past the end of the calendar there is no deadline (a very late instant),
+    and of an event before its beginning the deadline is long past.
     """
     try:
         if not term.months and not term.days:
@@ -66,7 +67,8 @@ def deadline(event: int, term: Term, calendar: Calendar = PLAIN) -> int:
         end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1, hours=term.hours)
         return (end - _EPOCH - timedelta(minutes=calendar.offset)) // _MICROSECOND
     except (OverflowError, ValueError):
-        return _FOREVER
+        # What began before the calendar has run out, what would end after it never does.
+        return _FOREVER if event >= 0 else -_FOREVER
 
 
 def _months_later(day: date, months: int) -> date:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from itertools import combinations
 from typing import Final
 
 from residency.model.calendar import Term
@@ -182,13 +183,12 @@ def _conflicts(duty: Duty) -> frozenset[Conflict]:
             found.add(Conflict.COPY_OUTSIDE_ONLY)
         if duty.only and any(not any(within(place, o) for o in duty.only) for place in duty.first_write):
             found.add(Conflict.FIRST_WRITE_OUTSIDE_ONLY)
-    if len(duty.protect) > 1:
-        fields = {(p.field, p.direction) for p in duty.protect}
-        if any(
-            treatment(frozenset(p.transform for p in duty.protect if (p.field, p.direction) == f)) is None
-            for f in fields
-        ):
+    # Pair by pair, so that a conflict never heals: a third law that asks to drop the field permits nothing more.
+    for one, other in combinations(duty.protect, 2):
+        alike = (one.field, one.direction) == (other.field, other.direction)
+        if alike and treatment(frozenset({one.transform, other.transform})) is None:
             found.add(Conflict.TREATMENT)
+            break
     return frozenset(found)
 
 

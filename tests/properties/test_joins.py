@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from functools import reduce
 from itertools import combinations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,10 +138,6 @@ def test_a_conflict_of_places_never_heals(a: Duty, b: Duty) -> None:
     assert not healed or Conflict.ONLY_NOWHERE in join(a, b).conflicts
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="mask and encrypt of one field are a conflict; a third law that drops the field heals it and permits more",
-)
 def test_a_conflict_of_treatments_never_heals() -> None:
     def treated(*how: str) -> Duty:
         return Duty(protect=frozenset(Protection("phone", "in", transform, "protected") for transform in how))

@@ -132,3 +132,8 @@ def test_working_days_are_neither_weekends_nor_holidays() -> None:
     week = [date(2026, 8, 31) + timedelta(days=n) for n in range(7)]
     assert [VIETNAM.works(day) for day in week] == [True, False, False, True, True, False, False]
     assert [Calendar(0, frozenset({4})).works(day) for day in week] == [True, True, True, True, False, True, True]
+
+
+def test_a_term_from_before_the_calendar_has_long_run_out() -> None:
+    first = -62_135_596_800_000_000  # 0001-01-01T00:00Z, in microseconds
+    assert deadline(first, Term(days=60), Calendar(-720)) < first
