@@ -36,6 +36,7 @@ from residency.signals.identity import OWN_NAMES, identity
 __all__ = ["Failure", "Outcome", "cited", "decided_rules", "names_of", "run_case"]
 
 _DUTY: Final = "duties."
+_CLOCK: Final = "clock:"
 _RULES: Final = ("rules", "observed", "outranked", "exempted")
 
 
@@ -141,8 +142,9 @@ def run_case(
 
 
 def cited(decision: Decision) -> tuple[RuleRef, ...]:
-    """The rules that decided, of the activity and at its sinks, each once."""
-    found = (*decision.rules, *(rule for verdict in decision.sinks for rule in verdict.rules))
+    """The rules that decided, each once: of the activity; where it is permitted, also those at its sinks."""
+    at_sinks = decision.sinks if decision.effect is Effect.PERMIT else ()
+    found = (*decision.rules, *(rule for verdict in at_sinks for rule in verdict.rules))
     return tuple({rule.id: rule for rule in found}.values())
 
 
@@ -233,11 +235,13 @@ def duty_words(duty: Duty) -> dict[str, set[str]]:
 
 
 def _clauses(clauses: Iterable[Clause]) -> set[str]:
-    return {" or ".join(sorted(clause)) or "forbidden" for clause in clauses}
+    """Clauses in words; the running term of one is left aside, for `clocks` tells of it."""
+    plain = ({token for token in clause if not token.startswith(_CLOCK)} or clause for clause in clauses)
+    return {" or ".join(sorted(clause)) or "forbidden" for clause in plain}
 
 
 def _clock(clock: Clock) -> str:
-    return clock.token.removeprefix("clock:")
+    return clock.token.removeprefix(_CLOCK)
 
 
 def _retention(each: Retention) -> str:
