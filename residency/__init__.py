@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from residency.adapters.policy_files import load
     from residency.asgi.middleware import ResidencyMiddleware
     from residency.bootstrap import Residency, build
-    from residency.enforcement.acts import Current
     from residency.enforcement.context import about, current, identify
+    from residency.enforcement.current import Current
     from residency.errors import (
         NoDecision,
         PolicyError,

@@ -207,8 +207,9 @@ class Residency:
             stack.callback(details[country].close)
         detail = DetailFiles(details, lambda country: keys.secret(f"detail-{country.lower()}"), self.entropy.token)
         recorder = Recorder(
-            journal, self.clock, self.entropy, self.policy.digest, detail if details else None, frozenset(details)
-        )
+            journal, self.clock, self.entropy, self.policy.digest, detail if details else None, frozenset(details),
+            version=self.policy.version,
+        )  # fmt: skip
         sequencer = Sequencer(
             audit / "journal",
             LogFiles(audit / "log"),
@@ -288,7 +289,7 @@ class Residency:
         old, new = self.policy, loaded.policy
         # 1. Is it another one, newer, and can it be applied whole?
         if (new.digest, new.deployment, loaded.version) == (old.digest, old.deployment, self.loaded.version):
-            self.loaded = Loaded(old, loaded.version, loaded.signed_by)
+            self.loaded = Loaded(old, loaded.signed_by)
             return "same", ""
         if loaded.version < self.loaded.version:
             was = f"version {loaded.version} lies there and version {self.loaded.version} is in force"
@@ -298,7 +299,7 @@ class Residency:
             return "restart_needed", "\n".join(map(str, problems))
         # 2. All that may fail, before anything changes: tables for now, the archive, the entry that tells of it.
         stores = self._stores(new.deployment.stores)
-        recorder = self.point.recorder.under(new.digest)
+        recorder = self.point.recorder.under(new.digest, new.version)
         point = self._join(new, recorder, stores)
 
         def prepare(facts: FactSet) -> None:

@@ -20,8 +20,8 @@ from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.mmdb import EMBEDDED_TABLE
 from residency.adapters.pins_memory import PinsMemory
 from residency.audit.entry import Entry, parse_entry
-from residency.enforcement.acts import Current
 from residency.enforcement.context import enter, leave
+from residency.enforcement.current import Current
 from residency.enforcement.facts import FactKeeper
 from residency.enforcement.point import EnforcementPoint, Identifying
 from residency.enforcement.ports import Noted, SinkPort

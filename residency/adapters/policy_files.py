@@ -48,11 +48,15 @@ _MAX_KEYS: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A policy, the `version` of the bundle it came in (0 = not counted, or no bundle), and the keys that signed it."""
+    """A policy, and the keys that signed the bundle it came in."""
 
     policy: Policy
-    version: int = 0
     signed_by: tuple[PolicyKey, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """The version of the bundle; 0 = not counted, or no bundle."""
+        return self.policy.version
 
     def __str__(self) -> str:
         words = [f"version {self.version}"] if self.version else []
@@ -108,7 +112,7 @@ class PolicyFiles:
             if is_bundle(data):
                 bundle = parse_bundle(data)
                 signed_by = verify_signatures(bundle.text, bundle.signatures, trusted) if self._keys is not None else ()
-                return Loaded(self._of_bundle(bundle), bundle.version, signed_by)
+                return Loaded(self._of_bundle(bundle), signed_by)
             if self._keys is not None:
                 raise VerificationError(
                     "only a signed bundle is taken here, and this is none: see `residency bundle pack --help`"
@@ -216,7 +220,7 @@ class PolicyFiles:
             raise PolicyError(tuple(problems))
         _check_whole(bundle, deployment, registers)
         base = self.path.resolve().parent
-        return _compiled(deployment, laws, registers, list(bundle.sources), base)
+        return _compiled(deployment, laws, registers, list(bundle.sources), base, bundle.version)
 
 
 def _compiled(
@@ -225,11 +229,12 @@ def _compiled(
     registers: list[RegisterDoc],
     sources: list[tuple[str, bytes]],
     base: Path,
+    version: int = 0,
 ) -> Policy:
     # The digest does not depend on the order in which files were found, so what it stands for may not either.
     registers.sort(key=lambda register: register.name)
     return compile_policy(
-        deployment, laws, registers, digest_of(sources), base=str(base), sources=tuple(sorted(sources))
+        deployment, laws, registers, digest_of(sources), base=str(base), sources=tuple(sorted(sources)), version=version
     )
 
 

@@ -27,8 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
-from residency.enforcement.acts import Act, Current
+from residency.enforcement.acts import Act
 from residency.enforcement.context import current
+from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.storage.routing import CHANGES
 from residency.storage.stores import SESSION, RowSink, StoreHandle

@@ -20,8 +20,8 @@ from residency.asgi.answers import mend, ours, refuse, unavailable, unready, war
 from residency.asgi.lifespan import serve_lifespan, start
 from residency.asgi.routing import Router, override, target
 from residency.bootstrap import Residency, build
-from residency.enforcement.acts import Current
 from residency.enforcement.context import enter, leave
+from residency.enforcement.current import Current
 from residency.enforcement.point import Unasked
 from residency.enforcement.request import Refusal, Request
 from residency.errors import Refused, ResidencyError, SubjectUnknown, Unavailable, UsageError

@@ -56,8 +56,11 @@ class Entry:
     mode: str = "enforce"
     effect: str | None = None  # null for system entries only
     policy: str | None = None  # sha256 of the compiled policy, hex; null for system entries only
+    policy_version: int = 0  # of the bundle that the policy came in; 0 = not counted, or no bundle
     epoch: int = 0
     decided: int | None = None  # the instant the decision was made on; null where none is behind the entry
+    requested: int | None = None  # the request's instant, where it is another than `decided`
+    collected: int | None = None  # the policy's last edge of collection before the data's own; null where not said
     facts: str | None = None  # sha256 of the facts that `epoch` stands for from here on; system entries only
     act: str | None = None  # how an intent ended; outcomes only
     of: str | None = None  # the intent's id; outcomes only
@@ -89,9 +92,9 @@ _LISTS: Final = frozenset(
     {"evidence", "exempted", "exemptions", "finding", "jurisdictions", "observed", "outranked", "presumed", "rules",
      "running"}
 )  # fmt: skip
-_INTEGERS: Final = frozenset({"at", "decided", "epoch", "v"})
-_MAY_BE_NULL: Final = frozenset({"decided"})
-_VALUES_APART: Final = frozenset({"at", "decided", "detail", "id", "of", "subject"})
+_INTEGERS: Final = frozenset({"at", "collected", "decided", "epoch", "policy_version", "requested", "v"})
+_MAY_BE_NULL: Final = frozenset({"collected", "decided", "requested"})
+_VALUES_APART: Final = frozenset({"at", "collected", "decided", "detail", "id", "of", "requested", "subject"})
 _TEXTS: Final = frozenset(_KEYS) - _LISTS - _INTEGERS
 
 
@@ -122,7 +125,8 @@ def _encode(entry: Entry) -> bytes:
 
 
 def entry_pieces(entry: Entry) -> tuple[bytes, ...]:
-    """The bytes of an entry around the values of `at`, `decided`, `detail`, `id`, `of` and `subject`, in order."""
+    """The bytes of an entry around the values of `at`, `collected`, `decided`, `detail`, `id`, `of`, `requested` and
+    `subject`, in order."""
     pieces = [""]
     for key in _KEYS:
         pieces[-1] += ("{" if key == _KEYS[0] else ",") + f'"{key}":'
@@ -158,7 +162,9 @@ class EntryTemplate:
 
     __slots__ = ("_of_outcome", "_pattern")
 
-    _HOLES: Final = ("act", "at", "decided", "detail", "epoch", "evidence", "id", "of", "subject")
+    _HOLES: Final = (
+        "act", "at", "collected", "decided", "detail", "epoch", "evidence", "id", "of", "requested", "subject",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry) -> None:
         format_entry(entry)
@@ -175,6 +181,8 @@ class EntryTemplate:
         at: int,
         epoch: int,
         decided: int | None = None,
+        requested: int | None = None,
+        collected: int | None = None,
         act: str | None = None,
         of: str | None = None,
         subject: str | None = None,
@@ -184,8 +192,10 @@ class EntryTemplate:
         """Canonical bytes of the template with these values. Raises: EntryError."""
         if (act is not None) is not self._of_outcome or (of is not None) is not self._of_outcome:
             raise EntryError("`act` and `of` belong to outcomes, and to each outcome")
-        when = "null" if decided is None else decided
-        values = (_text(act), at, when, _text(detail), epoch, _texts(evidence), _text(id), _text(of), _text(subject))
+        values = (
+            _text(act), at, _number(collected), _number(decided), _text(detail), epoch, _texts(evidence), _text(id),
+            _text(of), _number(requested), _text(subject),
+        )  # fmt: skip
         try:
             return _within_limit((self._pattern % values).encode())
         except UnicodeEncodeError:
@@ -194,6 +204,10 @@ class EntryTemplate:
 
 def _text(value: str | None) -> str:
     return "null" if value is None else encode_basestring(value)
+
+
+def _number(value: int | None) -> int | str:
+    return "null" if value is None else value
 
 
 def _texts(values: tuple[str, ...]) -> str:

@@ -18,13 +18,13 @@ from residency.audit.entry import Entry, entry_pieces, parse_entry
 __all__ = ["EntryReader"]
 
 _BOUND: Final = 4096
-_APART: Final = frozenset({"at", "decided", "detail", "id", "of", "subject"})
+_APART: Final = frozenset({"at", "collected", "decided", "detail", "id", "of", "requested", "subject"})
 # Narrower than what the format allows: what does not match is parsed.
 _INTEGER: Final = r"(0|[1-9][0-9]{0,14}|[1-8][0-9]{15})"
 _ID: Final = r"((?:0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,15}))"
 _VALUES: Final = re.compile(
-    rf'{_INTEGER},"decided":(?:null|{_INTEGER}),"detail":(?:null|"([0-9a-f]{{64}})") "{_ID}" (?:null|"{_ID}")'
-    r' (?:null|"((?:[0-9a-f]{2}){8,64})")'.encode(),
+    rf'{_INTEGER},"collected":(?:null|{_INTEGER}),"decided":(?:null|{_INTEGER}),"detail":(?:null|"([0-9a-f]{{64}})")'
+    rf' "{_ID}" (?:null|"{_ID}") (?:null|{_INTEGER}) (?:null|"((?:[0-9a-f]{{2}}){{8,64}})")'.encode(),
     re.ASCII,
 )
 
@@ -46,27 +46,31 @@ class EntryReader:
         places = data.find(b',"jurisdictions":', number)
         of = data.find(b',"of":', places) + 6
         operation = data.find(b',"operation":', of)
-        subject = data.find(b',"subject":', operation) + 11
+        requested = data.find(b',"requested":', operation) + 13
+        rules = data.find(b',"rules":', requested)
+        subject = data.find(b',"subject":', rules) + 11
         end = data.rfind(b",", subject)
         named = data[of:operation]
         # An outcome names its intent and nothing else does: with `of` or without it are two kinds.
-        known = self._known.get(
-            (data[:at], data[effect:number], data[places:of], data[operation:subject], data[end:], named[:1])
-        )
+        pieces = (data[:at], data[effect:number], data[places:of], data[operation:requested], data[rules:subject])
+        known = self._known.get((*pieces, data[end:], named[:1]))
         if known is None:
             return self._first(data)
         # 2. The values must be of the form that the format gives them.
-        values = _VALUES.fullmatch(b" ".join((data[at:effect], data[number:places], named, data[subject:end])))
+        found = (data[at:effect], data[number:places], named, data[requested:rules], data[subject:end])
+        values = _VALUES.fullmatch(b" ".join(found))
         if values is None:
             return parse_entry(data)
-        time, decided, detail, own, intent, alias = values.groups()
+        time, collected, decided, detail, own, intent, asked, alias = values.groups()
         return Entry(
             **known,
             at=int(time),
+            collected=None if collected is None else int(collected),
             decided=None if decided is None else int(decided),
             detail=None if detail is None else detail.decode(),
             id=own.decode(),
             of=None if intent is None else intent.decode(),
+            requested=None if asked is None else int(asked),
             subject=None if alias is None else alias.decode(),
         )
 
@@ -74,7 +78,7 @@ class EntryReader:
         entry = parse_entry(data)
         if len(self._known) >= _BOUND:
             self._known.clear()
-        head, _decided, _detail, middle, places, operation, end = entry_pieces(entry)
+        head, _collected, _decided, _detail, middle, places, operation, rules, end = entry_pieces(entry)
         rest = {field.name: getattr(entry, field.name) for field in fields(Entry) if field.name not in _APART}
-        self._known[head, middle, places, operation, end, b"n" if entry.of is None else b'"'] = rest
+        self._known[head, middle, places, operation, rules, end, b"n" if entry.of is None else b'"'] = rest
         return entry

@@ -14,7 +14,7 @@ from residency.audit.entry import Entry, parse_entry_id
 from residency.errors import EntryError, VerificationError
 from residency.jurisdiction.found import parse_finding
 from residency.model import Signal
-from residency.policy.recorded import Recorded
+from residency.policy.recorded import Recorded, When
 
 __all__ = ["Basis", "Beside", "Recall", "Told"]
 
@@ -23,25 +23,36 @@ _BOUND: Final = 1 << 16
 
 class Basis(NamedTuple):
     """What a decision was made on and does not tell itself: the instant (microseconds, UTC), the signals that led to
-    its finding, and all evidence of the person, that which no rule asks for too."""
+    its finding, and all evidence of the person, that which no rule asks for too.
+
+    `requested` is the request's own instant, None = `now`. `collected` is when the data was collected, None = not
+    known: of one person and exact, so it stands in the detail; the entry has `collected_since`, an edge of the law.
+    """
 
     now: int
     signals: tuple[Signal, ...] = ()
     evidence: frozenset[str] = frozenset()
+    requested: int | None = None
+    collected: int | None = None
+    collected_since: int | None = None
 
-    def words(self) -> dict[str, str]:
-        """Signals ("anchor:place:trust:source") and evidence as a detail tells them, with spaces between."""
-        return {
+    def words(self) -> dict[str, str | int]:
+        """Signals ("anchor:place:trust:source") and evidence as a detail tells them, with spaces between; and when the
+        data was collected, where that is known."""
+        words: dict[str, str | int] = {
             "signals": " ".join(f"{s.anchor}:{s.place}:{s.trust.name.lower()}:{s.source}" for s in self.signals),
             "evidence": " ".join(sorted(self.evidence)),
         }
+        return words if self.collected is None else {**words, "collected": self.collected}
 
 
 class Told(NamedTuple):
-    """What a regional detail tells of the evidence (as in `Basis.words`), and what commits to that detail."""
+    """What a regional detail tells of the evidence and of the time of collection (as in `Basis.words`), and what
+    commits to that detail."""
 
     commitment: str
     evidence: str
+    collected: int | None = None
 
 
 class Beside(StrEnum):
@@ -66,8 +77,8 @@ class Recall:
         self._facts: dict[tuple[int, int], str] = {}  # (slot, epoch) -> the digest that the slot named last
         self._known: dict[tuple[object, ...], Recorded] = {}
 
-    def take(self, entry: Entry) -> tuple[Recorded, int] | Beside:
-        """The decision that an entry tells of and its instant (microseconds), or what else the entry is.
+    def take(self, entry: Entry) -> tuple[Recorded, When] | Beside:
+        """The decision that an entry tells of and its instants, or what else the entry is.
 
         Raises: EntryError, VerificationError where a detail is not the one that the entry commits to.
         """
@@ -82,10 +93,12 @@ class Recall:
                 return Beside.PIN
             return Beside.EXEMPT if entry.note == "exempt" else Beside.EARLY
         facts = self._facts.get((parse_entry_id(entry.id)[0], entry.epoch))
-        detail = self._evidence(entry)
+        told = self._told(entry)
+        detail = None if told is None else told.evidence
         key = (
-            entry.kind, entry.activity, entry.finding, entry.evidence, entry.sink, entry.policy, facts, entry.effect,
-            entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions, entry.presumed, entry.outranked,
+            entry.kind, entry.activity, entry.finding, entry.evidence, entry.sink, entry.policy, entry.policy_version,
+            facts, entry.effect, entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions,
+            entry.presumed, entry.outranked,
             entry.exempted, entry.exemptions, entry.running, detail,
         )  # fmt: skip
         known = self._known.get(key)
@@ -93,15 +106,16 @@ class Recall:
             if len(self._known) >= _BOUND:
                 self._known.clear()
             known = self._known[key] = self._read(entry, facts, detail)
-        return known, entry.decided
+        exactly = None if told is None else told.collected
+        return known, When(entry.decided, entry.requested, entry.collected, exactly)
 
-    def _evidence(self, entry: Entry) -> str | None:
+    def _told(self, entry: Entry) -> Told | None:
         told = self._details.get(entry.id)
         if told is None:
             return None
         if told.commitment != entry.detail:
             raise VerificationError(f"entry {entry.id} does not commit to the regional detail that names it")
-        return told.evidence
+        return told
 
     def _read(self, entry: Entry, facts: str | None, detail: str | None) -> Recorded:
         try:
@@ -115,6 +129,7 @@ class Recall:
             evidence=frozenset(entry.evidence),
             sink=entry.sink,
             policy=entry.policy or "",
+            policy_version=entry.policy_version,
             facts=facts,
             effect=entry.effect or "",
             reason=entry.reason,

@@ -38,9 +38,10 @@ def evidence_of(folders: Iterable[str], keys: KeysFiles) -> dict[str, Told]:
                 entry, data = open_detail(country, record, key)
             except SealError:
                 continue
-            evidence = parse_detail(data).get("evidence")
+            fields = parse_detail(data)
+            evidence, collected = fields.get("evidence"), fields.get("collected")
             if isinstance(evidence, str):
-                found[entry] = Told(commit(data), evidence)
+                found[entry] = Told(commit(data), evidence, collected if isinstance(collected, int) else None)
     return found
 
 

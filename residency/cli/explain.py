@@ -29,7 +29,7 @@ from residency.policy.explain import Explanation
 from residency.policy.explain import explain as tell
 from residency.policy.explain_page import moment
 from residency.policy.explain_render import Page
-from residency.policy.recorded import Recorded
+from residency.policy.recorded import Recorded, When
 from residency.policy.replay import decide_again
 from residency.storage.routing import choose
 
@@ -177,7 +177,7 @@ def _of_entry(audit: Path, number: int, key: Path | None, candidate: Path | None
     archive = Archive(reader(audit, "--audit"), other)
     try:
         checkpoint = read_checkpoint(read_log, verifier_key(log, key))
-        taken: tuple[Recorded, int] | Beside | None = None
+        taken: tuple[Recorded, When] | Beside | None = None
         recall = Recall()
         # To the end, for what comes before the entry says on which facts it was decided, and all of it must hold.
         for index, entry in enumerate(entries(read_log, checkpoint, Pairs(), progress=True, what="reading the log")):
@@ -191,17 +191,17 @@ def _of_entry(audit: Path, number: int, key: Path | None, candidate: Path | None
         wrong(f"--entry: the log has {checkpoint.size} entries, numbered from 0")
     if isinstance(taken, Beside):
         wrong(f"--entry: that one tells of no decision: it is of the {taken.value}")
-    recorded, now = taken
+    recorded, when = taken
     policy = other if other is not None else archive.policy(recorded.policy)
     facts = None if recorded.facts is None else archive.facts(recorded.facts)
     if not isinstance(policy, Policy) or facts is None:
         missing = "policy" if not isinstance(policy, Policy) else "facts"
         why = "; ".join(archive.unreadable.values()) or f"the {missing} that it names lies not in the audit folder"
         wrong(f"--entry: it cannot be decided again: {why}")
-    decision = decide_again(policy, recorded, facts, now)
+    decision = decide_again(policy, recorded, facts, when)
     if decision is None:
         wrong(f"--entry: the policy names no activity {recorded.activity}")
-    return tell(decision, None, at=moment(now), entry=number)
+    return tell(decision, None, at=moment(when.now), entry=number)
 
 
 def _say(told: Explanation, form: Form, lang: Tongue) -> NoReturn:

@@ -126,8 +126,8 @@ def _count(
         if isinstance(taken, Beside):
             tally.beside[taken.value] += 1
         else:
-            recorded, now = taken
-            tally.add(index, entry.subject, recorded.policy, replayer.replay(recorded, now))
+            recorded, when = taken
+            tally.add(index, entry.subject, recorded.policy, replayer.replay(recorded, when))
     pairs.finish()
 
 

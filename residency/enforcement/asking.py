@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, cast
 
 import anyio
 
+from residency.enforcement.request import Request
 from residency.errors import Unavailable, UsageError
+from residency.policy.activities import Match
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity
 
-__all__ = ["DEADLINE", "Who", "ask", "load_callable"]
+__all__ = ["DEADLINE", "Unasked", "Who", "ask", "load_callable"]
 
 Who = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, object] | None]]
 """`async def who(scope)`: our own words and what they hold, or None where nobody asks whom the app knows."""
@@ -25,6 +28,15 @@ Who = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, object] | None]]
 DEADLINE: Final = 5.0
 """Seconds that a callable may take."""
 _KNOWN: Final = OWN_WORDS | {"subject", "verified"}
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """A request that is decided once the app has said who asks; it came at `requested` (microseconds)."""
+
+    match: Match
+    request: Request
+    requested: int
 
 
 def load_callable(target: str) -> Who:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from residency.errors import NoDecision
 
 if TYPE_CHECKING:
-    from residency.enforcement.acts import Current
+    from residency.enforcement.current import Current
 
 __all__ = ["about", "current", "enter", "identify", "leave"]
 
@@ -32,31 +33,36 @@ def current() -> Current:
     return here
 
 
-async def identify(subject: str, *, verified: bool = False, **claims: object) -> Current:
+async def identify(
+    subject: str, *, verified: bool = False, collected: datetime | None = None, **claims: object
+) -> Current:
     """Say that the person this request is about is `subject`, once the app knows, and decide again.
 
     `claims` are citizenship, residence, verified_by, age, consents. `verified=True` means the app itself checked them;
     else they count as declared. So do those of a token that names another subject than this one, and nothing it proves
     (a phone, an age) is proven of this one: say it here. Data of somebody else than the one who asks is for `about`.
 
-    Raises: NoDecision, UsageError for an unknown claim or no id, Refused where the new decision forbids the activity,
-    PinsUnavailable; then, but for Refused, the decision is the one before.
+    `collected` (with a time zone) is when the data was collected that this request is about, for laws that go by it;
+    None = not known, or as said before of this subject.
+
+    Raises: NoDecision, UsageError for an unknown claim, no id or no instant, Refused where the new decision forbids
+    the activity, PinsUnavailable; then, but for Refused, the decision is the one before.
     """
     here = current()
-    await here.identify(subject, claims, verified=verified)
+    await here.identify(subject, claims, verified=verified, collected=collected)
     return here
 
 
 @asynccontextmanager
-async def about(subject: str) -> AsyncIterator[Current]:
+async def about(subject: str, *, collected: datetime | None = None) -> AsyncIterator[Current]:
     """Judge what happens inside by `subject`, whose data it is, not by the caller who asks.
 
     Only the subject's own pin speaks: the caller's address and claims say nothing of someone else. A subject
-    without a pin is silent on every anchor, so `presume:` decides.
+    without a pin is silent on every anchor, so `presume:` decides. `collected` is as in `identify`.
 
-    Raises: NoDecision, UsageError where `subject` is no id, Refused, PinsUnavailable.
+    Raises: NoDecision, UsageError where `subject` is no id or `collected` no instant, Refused, PinsUnavailable.
     """
-    other = await current().about(subject)
+    other = await current().about(subject, collected=collected)
     token = enter(other)
     try:
         yield other

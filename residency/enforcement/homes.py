@@ -16,7 +16,7 @@ from residency.jurisdiction.pins import first_pin, may_move, moved, strengthened
 from residency.model import Pin, Sink
 
 if TYPE_CHECKING:
-    from residency.enforcement.acts import Current
+    from residency.enforcement.current import Current
 
 __all__ = ["Homes"]
 

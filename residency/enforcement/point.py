@@ -8,14 +8,14 @@ A stage never calls the next; this module calls each in turn. Everything of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from residency.audit.recall import Basis
-from residency.enforcement.acts import Current
-from residency.enforcement.asking import Who, ask
+from residency.enforcement.asking import Unasked, Who, ask
+from residency.enforcement.current import Current, StoreFactory
 from residency.enforcement.facts import FactKeeper
 from residency.enforcement.homes import Homes
+from residency.enforcement.metering import Meter
 from residency.enforcement.perception import Perception, Seen
 from residency.enforcement.ports import Clock, Entropy, Facts, Pins
 from residency.enforcement.recorder import Recorder
@@ -35,7 +35,7 @@ from residency.errors import (
     Unavailable,
     UsageError,
 )
-from residency.model import Activity, Anchor, Decision, Pin, Reason, SinkVerdict, SubjectId
+from residency.model import Activity, Pin, Reason, SinkVerdict, SubjectId
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
 from residency.policy.terms import unbegun
@@ -52,6 +52,7 @@ __all__ = [
     "Request",
     "StoreFactory",
     "TokenVerifier",
+    "Unasked",
 ]
 
 STALE_PIN: Final = "stale_pin"
@@ -60,34 +61,6 @@ _PROBLEMS: Final = {
     Reason.PEER_REWRITTEN: "the server rewrote the peer address",
     Reason.DEV_NOT_LOOPBACK: "dev.assume is for loopback only",
 }
-
-
-class StoreFactory(Protocol):
-    """Makes the handle that `current().store(name)` answers."""
-
-    def handle(self, current: Current, name: str) -> object: ...
-
-
-class Meter(Protocol):
-    """What the point counts; `decided` counts the decision's own refusal too, `refusal` all others."""
-
-    def decided(self, decision: Decision) -> None: ...
-    def refusal(self, reason: Reason, *, observed: bool = False) -> None: ...
-    def exempt(self) -> None: ...
-    def exempted(self, numbers: tuple[str, ...]) -> None: ...
-    def contradicted(self) -> None: ...
-    def unread_claim(self, anchor: Anchor) -> None: ...
-    def unsafe_address(self) -> None: ...
-    def stale_pin(self) -> None: ...
-    def overhead(self, microseconds: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Unasked:
-    """A request that is decided once the app has said who asks."""
-
-    match: Match
-    request: Request
 
 
 class EnforcementPoint:
@@ -163,9 +136,10 @@ class EnforcementPoint:
             self.recorder.exempt(match.exempt, self._mode)
             self.metrics.exempt()
             return None
+        requested = self.clock.now()
         if self._who is not None:
-            return Unasked(match, request)
-        return self._admitted(match, request, None)
+            return Unasked(match, request, requested)
+        return self._admitted(match, request, None, requested)
 
     async def ask(self, unasked: Unasked, scope: Mapping[str, Any]) -> Current | Refusal | None:
         """Let the app say who asks, then go on as `admit`. Raises: as `admit`."""
@@ -175,16 +149,18 @@ class EnforcementPoint:
                 said = await ask(self._who, scope)
         except Unavailable as error:
             return self._refuse_early(unasked.match.activity, Reason.IDENTITY_UNAVAILABLE, str(error))
-        return self._admitted(unasked.match, unasked.request, said)
+        return self._admitted(unasked.match, unasked.request, said, unasked.requested)
 
     def _match(self, request: Request, *, lenient: bool = False) -> Match:
         return self.policy.activities.match(
             request.method, request.path, request.raw_path, routing=request.routing, also=request.also, lenient=lenient
         )
 
-    def _admitted(self, match: Match, request: Request, said: Identity | None) -> Current | Refusal | None:
+    def _admitted(
+        self, match: Match, request: Request, said: Identity | None, requested: int
+    ) -> Current | Refusal | None:
         try:
-            return self._admit(match, request, said)
+            return self._admit(match, request, said, requested)
         except AddressDataUnavailable as error:
             return self._refuse_early(match.activity, Reason.ADDRESS_DATA_UNAVAILABLE, str(error))
         except PinsUnavailable as error:
@@ -195,7 +171,7 @@ class EnforcementPoint:
             # Not a token that does not hold, but one that cannot be judged now: with it might go a law that covers.
             return self._refuse_early(match.activity, Reason.KEYS_UNAVAILABLE, str(error))
 
-    def _admit(self, match: Match, request: Request, said: Identity | None) -> Current | Refusal | None:
+    def _admit(self, match: Match, request: Request, said: Identity | None, requested: int) -> Current | Refusal | None:
         seen = self.perception.perceive(match, request, said)
         activity = match.activity
         if seen.problem is not None:
@@ -207,13 +183,16 @@ class EnforcementPoint:
         if activity is None:
             return self._unclassified(seen)
         client, caller, subject = seen.client, seen.caller, seen.subject
-        detail = statutory_detail(subject, client, request.peer, self.clock.now())
-        here = Current(self, activity, match.params, subject, seen.signals, seen.evidence, detail, caller=caller)
+        detail = statutory_detail(subject, client, request.peer, requested)
+        here = Current(
+            self, activity, match.params, subject, seen.signals, seen.evidence, detail,
+            caller=caller, requested=requested,
+        )  # fmt: skip
         here.client = client
         if not seen.known:
             return here
         self._remember(here, seen.pin)
-        self._decide(here)
+        self._decide(here, requested)
         if here.decision.clocks and self._begins(here):
             here.begins = True  # it must wait until that is noted
             return here
@@ -261,9 +240,18 @@ class EnforcementPoint:
     # -- inside a request --------------------------------------------------------------------------------------
 
     async def identify(
-        self, here: Current, subject: SubjectId, claims: Mapping[str, object], *, verified: bool
+        self,
+        here: Current,
+        subject: SubjectId,
+        claims: Mapping[str, object],
+        *,
+        verified: bool,
+        collected: int | None = None,
     ) -> None:
-        """Decide `here` again for `subject`. Raises: UsageError, Refused, Unavailable of any kind."""
+        """Decide `here` again for `subject`, and for data collected at `collected` (microseconds) where it is said.
+
+        Raises: UsageError, Refused, Unavailable of any kind.
+        """
         unknown = sorted(set(claims) - OWN_WORDS)
         if unknown:
             # A claim under a wrong name would be lost, and with it perhaps the law that covers the person.
@@ -273,7 +261,7 @@ class EnforcementPoint:
         digest = self.digest(subject)
         # Fetched before anything changes: a subject whose pin cannot be read must not pass for one without a pin.
         pin = await self.homes.fetch(digest)
-        here.become(subject, digest, pin, said)
+        here.become(subject, digest, pin, said, collected)
         self._remember(here, pin)
         self._decide(here)
         await self._begin(here)
@@ -283,10 +271,13 @@ class EnforcementPoint:
         self.recorder.decision(here.decision, here.alias, here.detail, here.basis, here.note or "identified")
         here.recorded()
 
-    async def about(self, here: Current, subject: SubjectId) -> Current:
+    async def about(self, here: Current, subject: SubjectId, collected: int | None = None) -> Current:
         """A Current for another subject under the same activity, judged by that subject's pin alone."""
         detail = {**here.detail, "account": subject.value}
-        other = Current(self, here.activity, here.params, subject, (), frozenset(), detail, here.trail)
+        other = Current(
+            self, here.activity, here.params, subject, (), frozenset(), detail, here.trail,
+            requested=here.requested, collected=collected,
+        )  # fmt: skip
         self._remember(other, await self.homes.fetch(other.subject_digest))
         self._decide(other)
         await self._begin(other)
@@ -361,12 +352,18 @@ class EnforcementPoint:
         if here.decision.clocks and self._begins(here):
             await self.begin_terms(here, None)
 
-    def _decide(self, here: Current) -> None:
+    def _decide(self, here: Current, now: int | None = None) -> None:
         if self._mode != "observe":
             self.keeper.ready(here.activity)
         finding = self.perception.finding(here.signals, here.pin)
-        here.decided_at = now = self.clock.now()
-        here.decision = self.policy.decide(here.activity, finding, here.evidence, self.facts.current(), now)
+        now = self.clock.now() if now is None else now
+        here.decided_at = now
+        policy = self.policy
+        # An act of a WebSocket may come hours after its request. Neither time is told where nothing is read at it.
+        requested = here.requested if policy.reads_requests and here.requested != now else None
+        collected = here.collected if policy.collection_edges else None
+        facts = self.facts.current()
+        here.decision = policy.decide(here.activity, finding, here.evidence, facts, now, requested, collected)
 
     def _unread(self, said: Identity) -> None:
         for anchor in said.unread:

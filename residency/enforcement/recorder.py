@@ -39,11 +39,15 @@ class Recorder:
         policy: str,
         details: DetailStore | None = None,
         detail_countries: frozenset[str] = frozenset(),
+        *,
+        version: int = 0,
     ) -> None:
+        """`policy` is the digest (hex) of what its entries are decided by, `version` that of its bundle."""
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
+        self._version = version
         self._details = details
         self._detail_countries = detail_countries
         self._slot = Slot(journal, details)
@@ -51,9 +55,10 @@ class Recorder:
         self._templates: dict[tuple[object, ...], EntryTemplate] = {}
         self._words: dict[Finding, tuple[str, ...]] = {}
 
-    def under(self, policy: str) -> Recorder:
+    def under(self, policy: str, version: int = 0) -> Recorder:
         """A recorder into the same slot for decisions by the policy of that digest (hex); both may go on at once."""
-        other = Recorder(self._journal, self._clock, self._entropy, policy, self._details, self._detail_countries)
+        common = (self._journal, self._clock, self._entropy, policy, self._details, self._detail_countries)
+        other = Recorder(*common, version=version)
         other._slot = self._slot
         other._lock = self._slot.lock
         return other
@@ -145,6 +150,7 @@ class Recorder:
                 at=0,
                 effect="permit",
                 policy=self._policy,
+                policy_version=self._version,
                 act=of[0],
                 of=of[1],
                 operation="pin",
@@ -212,6 +218,7 @@ class Recorder:
                 kind="system",
                 at=self._clock.now(),
                 policy=self._policy,
+                policy_version=self._version,
                 epoch=facts.epoch,
                 facts=facts_digest(facts),
                 note=note,
@@ -251,6 +258,8 @@ class Recorder:
                     id=entry,
                     at=self._clock.now(),
                     decided=basis.now,
+                    requested=None if basis.requested == basis.now else basis.requested,
+                    collected=basis.collected_since,
                     epoch=decision.epoch,
                     subject=subject,
                     detail=commitment,
@@ -295,6 +304,7 @@ class Recorder:
             mode=decision.mode,
             effect=effect.word,
             policy=decision.policy,
+            policy_version=decision.policy_version,
             act="unknown" if kind == "outcome" else None,
             of=_PLACEHOLDER_ID if kind == "outcome" else None,
             activity=activity.name if activity is not None else None,
@@ -345,6 +355,7 @@ class Recorder:
                     mode=mode,
                     effect=effect,
                     policy=self._policy,
+                    policy_version=self._version,
                     activity=activity,
                     reason=reason,
                     note=note,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from residency.errors import TokenError
+from residency.errors import TokenError, UsageError
 from residency.model import Activity, Reason, RuleRef, SubjectId
 from residency.policy.activities import Routing
 from residency.signals.identity import (
@@ -30,6 +31,7 @@ __all__ = [
     "Request",
     "TokenVerifier",
     "asker",
+    "collected_at",
     "from_this_machine",
     "statutory_detail",
     "subject_id",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 _BOUND: Final = 4096
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_AHEAD: Final = 300_000_000  # microseconds that the clock of who noted a time may be ahead of ours
 _FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -165,6 +169,22 @@ def subject_id(text: str) -> SubjectId | None:
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and no digest can take
         return None
     return SubjectId(text)
+
+
+def collected_at(when: datetime | None, now: int) -> int | None:
+    """When data was collected, as the app says it, in microseconds; never later than `now`. None = not known.
+
+    Raises: UsageError for what is no instant (a `datetime` without a time zone could be any of a day's) or lies ahead.
+    """
+    if when is None:
+        return None
+    aware: object = when  # the app's word, and not every app is typed
+    if not isinstance(aware, datetime) or aware.utcoffset() is None:
+        raise UsageError("`collected` is a datetime with a time zone, as in datetime(2026, 7, 1, tzinfo=UTC)")
+    at = (aware - _EPOCH) // timedelta(microseconds=1)
+    if at > now + _AHEAD:
+        raise UsageError("`collected` lies in the future: say when the data was collected, or leave it out")
+    return min(at, now)
 
 
 def from_this_machine(request: Request) -> bool:

@@ -7,12 +7,12 @@ of that the decision does not give; `compare` holds two decisions against each o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from residency.model import Clock, Decision, Effect, Finding, Reason, SinkVerdict
 from residency.policy.terms import term_word
 
-__all__ = ["CHANGES", "Change", "Recorded", "compare", "exempted", "wrong"]
+__all__ = ["CHANGES", "Change", "Recorded", "When", "compare", "exempted", "wrong"]
 
 CHANGES: Final = ("mode", "effect", "reason", "sinks", "missing", "duty", "terms", "rules")
 """In what a decision may change. `terms` are running terms and exemptions that it leans on. `rules` alone is no change
@@ -25,9 +25,22 @@ _OF_THE_MOMENT: Final = frozenset(
 )
 
 
+class When(NamedTuple):
+    """The instants (microseconds) of one recorded decision: when it was made, when its request came (None = then), and
+    the last edge of collection of its policy before the data was collected (None = not known, and so not said).
+
+    `exactly` is when the data was collected, where the regional detail was at hand.
+    """
+
+    now: int
+    requested: int | None = None
+    collected: int | None = None
+    exactly: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One decision as the log tells it, but for the instant it was made on. `policy` and `facts` are the digests of
+    """One decision as the log tells it, but for its instants. `policy` and `facts` are the digests of
     what it was made by.
 
     `finding` has no presumptions: these are the policy's. `evidence` is what rules of the recorded policy asked for,
@@ -53,6 +66,7 @@ class Recorded:
     exemptions: tuple[str, ...] = ()
     running: tuple[str, ...] = ()
     all_evidence: frozenset[str] | None = None
+    policy_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

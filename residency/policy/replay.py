@@ -12,7 +12,7 @@ that the recorded policy gives today, field by field.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -22,7 +22,7 @@ from residency.errors import PathError
 from residency.model import Activity, Decision, FactSet, Finding
 from residency.policy.activities import parse_template, shape
 from residency.policy.compiler import Policy
-from residency.policy.recorded import Change, Recorded, compare, exempted, wrong
+from residency.policy.recorded import Change, Recorded, When, compare, exempted, wrong
 
 __all__ = ["Gap", "Replayed", "Replayer", "decide_again"]
 
@@ -41,6 +41,7 @@ class Gap(StrEnum):
     ACTIVITY_TWICE = "its policy gives two activities that name"
     ROUTE_NOT_RECORDED = "no activity named its route, and routes that nobody named are not recorded"
     EVIDENCE_NOT_RECORDED = "the candidate asks for evidence that was not recorded"
+    COLLECTION_NOT_RECORDED = "the candidate asks more exactly when the data was collected than was recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +77,20 @@ class Replayer:
         self._candidate = candidate
         self._at = at
         self._sides: dict[tuple[str, str | None], _Sides | Gap] = {}
-        self._known: dict[tuple[int, int, int], tuple[Recorded, Replayed]] = {}
+        self._known: dict[tuple[object, ...], tuple[Recorded, Replayed]] = {}
 
-    def replay(self, recorded: Recorded, now: int) -> Replayed:
-        """The answers on one decision, made on the instant `now` (microseconds); a probe where the very same `recorded`
-        was asked about before and no boundary lies between."""
+    def replay(self, recorded: Recorded, when: When) -> Replayed:
+        """The answers on one decision, made on those instants; a probe where the very same `recorded` was asked about
+        before and no boundary lies between."""
         sides = self._sides_of(recorded)
         if isinstance(sides, Gap):
             return Replayed(sides)
-        key = (id(recorded), *sides.slices(now))
+        key = (id(recorded), *sides.slices(when))
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _BOUND:
                 self._known.clear()
-            known = self._known[key] = (recorded, sides.replay(recorded, now))  # held, so that its id stays its own
+            known = self._known[key] = (recorded, sides.replay(recorded, when))  # held, so that its id stays its own
         return known[1]
 
     def _sides_of(self, recorded: Recorded) -> _Sides | Gap:
@@ -111,15 +112,19 @@ class Replayer:
         return _Sides(policy, facts, self._candidate, self._at)
 
 
-def decide_again(policy: Policy, recorded: Recorded, facts: FactSet, now: int) -> Decision | None:
-    """The decision of `policy` on a recorded question; None where it names no such activity, or two."""
+def decide_again(policy: Policy, recorded: Recorded, facts: FactSet, when: When) -> Decision | None:
+    """The decision of `policy` on a recorded question; None where it names no such activity, or two.
+
+    The version of a bundle is told by the record alone: archives have the digest.
+    """
     activity = None
     if recorded.activity is not None:
         activity = _by_name(policy).get(recorded.activity)
         if activity is None:
             return None
     evidence = recorded.all_evidence if recorded.all_evidence is not None else _personal(recorded.evidence)
-    return _decide(policy, activity, recorded.finding, evidence, facts, now)
+    decision = _decide(policy, activity, recorded.finding, evidence, facts, _exact(when))
+    return replace(decision, policy_version=recorded.policy_version if policy.digest == recorded.policy else 0)
 
 
 class _Sides:
@@ -140,12 +145,21 @@ class _Sides:
         self._same_routes = _routes(policy) == _routes(candidate)
         self._unrecorded = _asked(candidate) - _asked(policy)
 
-    def slices(self, now: int) -> tuple[int, int]:
-        """Numbers of the slices of time that `now` lies in, on both sides."""
-        new = 0 if self._after is None else bisect_right(self._new_edges, self._at if self._at is not None else now)
-        return bisect_right(self._edges, now), new
+    def slices(self, when: When) -> tuple[object, ...]:
+        """Which slices of time these instants lie in, on both sides."""
+        now, requested, collected, exactly = when
+        times = (now, now if requested is None else requested)
+        own = [bisect_right(self._edges, at) for at in times]
+        since = None if exactly is None else bisect_right(self._before.collection_edges, exactly)
+        if self._after is None:
+            return (collected, since, *own)
+        new = [bisect_right(self._new_edges, at) for at in (times if self._at is None else (self._at, self._at))]
+        return (
+            collected, since, *own, *new,
+            None if exactly is None else bisect_right(self._after.collection_edges, exactly),
+        )  # fmt: skip
 
-    def replay(self, recorded: Recorded, now: int) -> Replayed:
+    def replay(self, recorded: Recorded, when: When) -> Replayed:
         """As `Replayer.replay`, computed."""
         activity = None
         if recorded.activity is not None:
@@ -155,16 +169,18 @@ class _Sides:
             if activity is None:
                 return Replayed(Gap.ACTIVITY_TWICE)
         given = _personal(recorded.evidence)
-        before = _decide(self._before, activity, recorded.finding, given, self._facts, now)
+        before = _decide(self._before, activity, recorded.finding, given, self._facts, _exact(when))
         if recorded.sink is not None and before.sink(recorded.sink) is None:
             return Replayed(wrong=("sink",), decision=before)
         found = wrong(recorded, before)
+        if self._before.collected_since(_exact(when).collected) != when.collected:
+            found = (*found, "collected")
         if found or self._after is None:
             return Replayed(wrong=found, decision=before)
-        return self._compared(self._after, recorded, now, given, before)
+        return self._compared(self._after, recorded, when, given, before)
 
     def _compared(
-        self, candidate: Policy, recorded: Recorded, now: int, given: frozenset[str], before: Decision
+        self, candidate: Policy, recorded: Recorded, when: When, given: frozenset[str], before: Decision
     ) -> Replayed:
         if recorded.activity is None or before.activity is None:
             if not self._same_routes:
@@ -177,7 +193,9 @@ class _Sides:
             counterpart, exempt = found
             if exempt is not None:
                 return Replayed(change=exempted(before, recorded.sink), decision=before)
-        at = now if self._at is None else self._at
+        at = self._as_of(candidate, when)
+        if at is None:
+            return Replayed(Gap.COLLECTION_NOT_RECORDED, decision=before)
 
         def by(evidence: frozenset[str]) -> Change | None:
             after = _decide(candidate, counterpart, recorded.finding, evidence, self._new_facts, at)
@@ -189,6 +207,19 @@ class _Sides:
         if unknown and by(given | unknown) != change:
             return Replayed(Gap.EVIDENCE_NOT_RECORDED, unrecorded=tuple(sorted(unknown)), decision=before)
         return Replayed(change=change, decision=before)
+
+    def _as_of(self, candidate: Policy, when: When) -> When | None:
+        """The instants that the candidate decides on; None where what was recorded of one does not settle it."""
+        now, requested = (when.now, when.requested) if self._at is None else (self._at, None)
+        edges = candidate.collection_edges
+        if when.collected is None or when.exactly is not None or not edges:
+            return When(now, requested, when.collected if when.exactly is None else when.exactly)
+        # Recorded is a span of time, from one edge of the recorded policy to the next.
+        own = self._before.collection_edges
+        at = bisect_right(own, when.collected)
+        first = bisect_right(edges, own[at - 1]) if at else 0
+        last = bisect_left(edges, own[at]) if at < len(own) else len(edges)
+        return When(now, requested, edges[first - 1] if first else edges[0] - 1) if first == last else None
 
 
 def _facts_for(candidate: Policy, policy: Policy, then: FactSet) -> FactSet:
@@ -206,11 +237,16 @@ def _facts_for(candidate: Policy, policy: Policy, then: FactSet) -> FactSet:
 
 
 def _decide(
-    policy: Policy, activity: Activity | None, finding: Finding, evidence: frozenset[str], facts: FactSet, now: int
+    policy: Policy, activity: Activity | None, finding: Finding, evidence: frozenset[str], facts: FactSet, when: When
 ) -> Decision:
     deployment = policy.deployment
     finding = replace(finding, presume=deployment.presume, conflicts_presumed=deployment.conflicts_presumed)
-    return policy.decide(activity, finding, evidence, facts, now)
+    return policy.decide(activity, finding, evidence, facts, when.now, when.requested, when.collected)
+
+
+def _exact(when: When) -> When:
+    """The same with the exact time of collection, where it is known."""
+    return When(when.now, when.requested, when.collected if when.exactly is None else when.exactly)
 
 
 def _personal(evidence: Iterable[str]) -> frozenset[str]:

@@ -11,8 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, runtime_checkable
 
-from residency.enforcement.acts import Act, Current
+from residency.enforcement.acts import Act
 from residency.enforcement.context import current
+from residency.enforcement.current import Current
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import ResidencyError, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict

@@ -19,7 +19,7 @@ from residency.adapters.policy_files import PolicyFiles, load
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency, build
-from residency.enforcement.acts import Current
+from residency.enforcement.current import Current
 from residency.enforcement.request import Refusal, Request
 from residency.errors import JournalFailed, Refused, UnknownStore
 from residency.observe import names
@@ -462,10 +462,19 @@ def bundled(tmp_path: Path) -> Iterator[Bundled]:
 
 def test_a_newer_signed_bundle_is_taken_and_told_by_version(bundled: Bundled, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "residency")
+    bundled.admit()
     rename(bundled.file, bundled.packed(6, mode="observe"))
     bundled.look()
+    assert bundled.request().decision.policy_version == 6
+    bundled.admit("GET", "/healthz")
+    bundled.admit("GET", "/../plain")
+    told = [(entry.kind, entry.policy_version) for entry in bundled.entries]
+    assert told[:2] == [("system", 5), ("decision", 5)]
+    assert len(told) > 5
+    assert {version for _, version in told[2:]} == {6}
     assert bundled.runtime.policy.deployment.mode == "observe"
-    assert [entry.note for entry in bundled.entries] == ["start: version 5", "reload: version 6"]
+    notes = [entry.note for entry in bundled.entries if entry.kind == "system"]
+    assert notes == ["start: version 5", "reload: version 6"]
     assert "version 6, signed by ops (Ed25519) is in force" in caplog.text
     info = next(f.series for f in bundled.runtime.metrics.families() if f.spec.name == names.INFO)
     assert info == (((bundled.runtime.policy.digest, "test", "6"), 1.0),)

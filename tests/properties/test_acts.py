@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.sink_memory import MemorySink
 from residency.audit.entry import parse_entry
-from residency.enforcement.acts import Act, Current
+from residency.enforcement.acts import Act
+from residency.enforcement.current import Current
 from residency.enforcement.point import Identifying, Refusal, Request
 from residency.errors import ResidencyError
 from residency.policy.compiler import Policy

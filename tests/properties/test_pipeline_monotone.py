@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.adapters.sink_memory import MemorySink
-from residency.enforcement.acts import Current
+from residency.enforcement.current import Current
 from residency.enforcement.point import Identifying, Request
 from residency.jurisdiction.resolve import Presumption, presumption, resolve
 from residency.model import Anchor, Decision, FactSet, Pin, Presume, Signal, SubjectId, Trust

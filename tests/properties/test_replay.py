@@ -20,7 +20,7 @@ from starlette.authentication import SimpleUser
 from residency.adapters.sink_memory import MemorySink
 from residency.audit.entry import Entry
 from residency.audit.recall import Beside, Recall
-from residency.enforcement.acts import Current
+from residency.enforcement.current import Current
 from residency.enforcement.point import Identifying, Request
 from residency.errors import ResidencyError
 from residency.model import FactSet, StopOrder

@@ -19,7 +19,7 @@ from residency.audit.checkpoint import parse_verifier_key
 from residency.audit.entry import parse_entry
 from residency.audit.verify import read_checkpoint, verify_entries
 from residency.bootstrap import Residency, build
-from residency.enforcement.acts import Current
+from residency.enforcement.current import Current
 from residency.enforcement.request import Request
 from residency.errors import (
     AddressDataUnavailable,

@@ -41,6 +41,9 @@ def entries(draw: st.DrawFn) -> Entry:
         policy=draw(HEX64),
         epoch=draw(st.integers(0, 2**53 - 1)),
         decided=draw(st.none() | st.integers(-(2**53) + 1, 2**53 - 1)),
+        requested=draw(st.none() | st.integers(-(2**53) + 1, 2**53 - 1)),
+        collected=draw(st.none() | st.integers(-(2**53) + 1, 2**53 - 1)),
+        policy_version=draw(st.integers(0, 2**53 - 1)),
         facts=draw(st.none() | HEX64) if kind == "system" else None,
         act=draw(st.sampled_from(["committed", "failed", "rolled_back", "unknown"])) if outcome else None,
         of=draw(IDS) if outcome else None,
@@ -73,6 +76,7 @@ SAMPLE = Entry(
     at=1_795_000_000_000_000,
     effect="permit",
     policy="ab" * 32,
+    policy_version=7,
     activity="POST /v1/people",
     rules=("vn.d333.19.2",),
     jurisdictions=("VN",),
@@ -95,12 +99,13 @@ def test_the_bytes_are_compact_json_with_every_key_in_order(entry: Entry) -> Non
 
 def test_the_first_version_of_the_format_is_this() -> None:
     assert format_entry(SAMPLE) == (
-        b'{"act":null,"activity":"POST /v1/people","at":1795000000000000,"decided":null,"detail":null,'
+        b'{"act":null,"activity":"POST /v1/people","at":1795000000000000,"collected":null,"decided":null,"detail":null,'
         b'"effect":"permit","epoch":0,"evidence":[],"exempted":[],"exemptions":[],"facts":null,"finding":["territory:VN:established:network"],"id":"0.1","jurisdictions":["VN"],'
         b'"kind":"intent","mode":"enforce","note":null,"observed":[],"of":null,"operation":null,"outranked":[],"policy":"'
         + b"ab"
         * 32
-        + b'","presumed":[],"reason":null,"region":null,"rules":["vn.d333.19.2"],"running":[],"sink":null,"store":null,'
+        + b'","policy_version":7,"presumed":[],"reason":null,"region":null,"requested":null,'
+        b'"rules":["vn.d333.19.2"],"running":[],"sink":null,"store":null,'
         b'"strategy":null,"subject":null,"v":1}'
     )
 
@@ -113,6 +118,8 @@ def test_a_template_writes_what_format_entry_writes(entry: Entry) -> None:
         at=entry.at,
         epoch=entry.epoch,
         decided=entry.decided,
+        requested=entry.requested,
+        collected=entry.collected,
         act=entry.act,
         of=entry.of,
         subject=entry.subject,
@@ -156,6 +163,9 @@ def test_a_flipped_bit_is_an_error_or_another_entry(bit: int) -> None:
         lambda d: d.replace(b',"v":1', b""),
         lambda d: d.replace(b'"at":1795000000000000', b'"at":9007199254740992'),
         lambda d: d.replace(b'"at":1795000000000000', b'"at":1e9'),
+        lambda d: d.replace(b'"policy_version":7', b'"policy_version":null'),
+        lambda d: d.replace(b'"policy_version":7,', b""),
+        lambda d: d.replace(b'"requested":null', b'"requested":"7"'),
         lambda d: d.replace(b'"at":1795000000000000', b'"at":NaN'),
         lambda d: d.replace(b'"rules":[', b'"rules":[[],'),
         lambda d: d.replace(b'"rules":["vn.d333.19.2"]', b'"rules":null'),

@@ -16,12 +16,15 @@ from residency.errors import EntryError
 PLAIN = Entry(id="0.1", kind="decision", at=5, effect="permit", policy="ab" * 32, activity="GET /plain")
 OUTCOME = replace(PLAIN, kind="outcome", act="committed", of="0.0")
 # Text that looks like the values between which the reader cuts.
-TRAPS = ['x","at":1,"decided":null,"detail":null', ',"id":"0.1"', '"', "\\", '","of":null,"operation":', "ư", "\n"]
+TRAPS = ['x","at":1,"collected":null,"decided":null,"detail":null', '","requested":7,"rules":']
+TRAPS += [',"id":"0.1"', '"', "\\", '","of":null,"operation":', "ư", "\n"]
 values = st.fixed_dictionaries(
     {
         "id": st.sampled_from(["0.0", "0.1", "12.345", "4095.9007199254740991"]),
         "at": st.sampled_from([-1, 0, 5, 1_795_000_000_000_000, 2**53 - 1]),
         "decided": st.sampled_from([None, -7, 0, 1_795_000_000_000_000, 2**53 - 1]),
+        "requested": st.sampled_from([None, -7, 0, 1_795_000_000_000_000, 2**53 - 1]),
+        "collected": st.sampled_from([None, -7, 0, 1_795_000_000_000_000, 2**53 - 1]),
         "detail": st.none() | st.just("cd" * 32),
         "subject": st.none() | st.just("ef" * 16),
         "note": st.none() | st.sampled_from(TRAPS),

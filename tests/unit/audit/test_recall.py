@@ -10,7 +10,7 @@ from residency.audit.entry import Entry
 from residency.audit.recall import Basis, Beside, Recall, Told
 from residency.errors import EntryError, VerificationError
 from residency.model import Anchor, AnchorFinding, Finding, Signal, Trust
-from residency.policy.recorded import Recorded
+from residency.policy.recorded import Recorded, When
 
 SYSTEM = Entry(id="0.0", kind="system", at=1, policy="ab" * 32, facts="cd" * 32, note="start")
 DECISION = Entry(
@@ -56,15 +56,15 @@ def test_what_a_decision_was_made_on_is_recalled_and_alike_entries_share_it() ->
     recall = Recall({"0.1": Told("ab" * 32, "age:at_least_18 identity:phone")})
     taken = recall.take(replace(DECISION, detail="ab" * 32))
     assert isinstance(taken, tuple)
-    recorded, now = taken
+    recorded, when = taken
     assert isinstance(recorded, Recorded)
-    assert (recorded.of, recorded.activity, recorded.evidence, now) == (
-        "decision", "GET /plain", frozenset({"identity:phone"}), 1
+    assert (recorded.of, recorded.activity, recorded.evidence, when) == (
+        "decision", "GET /plain", frozenset({"identity:phone"}), When(1)
     )  # fmt: skip
     assert recorded.all_evidence == frozenset({"age:at_least_18", "identity:phone"})
     assert recorded.finding == Finding(AnchorFinding(frozenset({"VN"}), trust=Trust.NETWORK))
     alike = [recall.take(replace(DECISION, id=f"0.{n}", at=n, decided=n, subject="ab" * 8)) for n in (2, 3)]
-    assert [isinstance(each, tuple) and each[1] for each in alike] == [2, 3]
+    assert [isinstance(each, tuple) and each[1] for each in alike] == [When(2), When(3)]
     assert isinstance(alike[0], tuple)
     assert isinstance(alike[1], tuple)
     assert alike[0][0] is alike[1][0]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from residency.bootstrap import build
 from residency.cli.explain import explain
 from residency.cli.replay import replay
-from residency.enforcement.acts import Current
+from residency.enforcement.current import Current
 from residency.enforcement.request import Request
 from tests.world import HANOI, HOME, SINGAPORE, handling, write_deployment
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.authentication import SimpleUser
 
 from residency.adapters.sink_memory import MemorySink
-from residency.enforcement.acts import Current
+from residency.enforcement.current import Current
 from residency.enforcement.point import Identifying, Refusal, Request
 from residency.errors import TokenError
 from residency.signals.identity import ClaimMap

@@ -11,8 +11,8 @@ import pytest
 
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.pins_memory import PinsMemory
-from residency.enforcement.acts import Current
 from residency.enforcement.context import about, current, identify
+from residency.enforcement.current import Current
 from residency.errors import (
     JournalFailed,
     JournalFull,

@@ -10,8 +10,8 @@ from starlette.authentication import SimpleUser
 
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.pins_memory import PinsMemory
-from residency.enforcement.acts import Current
 from residency.enforcement.context import current, identify
+from residency.enforcement.current import Current
 from residency.enforcement.point import Refusal, Request
 from residency.errors import AddressDataUnavailable, JournalFull, PinsUnavailable, Refused, UsageError
 from residency.model import Anchor, Effect, Pin, Reason, Signal, SubjectId, Trust

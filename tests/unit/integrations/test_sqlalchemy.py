@@ -19,8 +19,8 @@ from starlette.authentication import SimpleUser
 from residency.adapters.session_sql import open_session
 from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_sql import SqlSink
-from residency.enforcement.acts import Current
 from residency.enforcement.context import identify
+from residency.enforcement.current import Current
 from residency.enforcement.point import Request
 from residency.errors import (
     JournalFailed,

@@ -11,7 +11,7 @@ import pytest
 from residency.model import AnchorFinding, Effect, FactSet, Finding, StopOrder, Trust
 from residency.policy.archive import facts_digest
 from residency.policy.compiler import Policy
-from residency.policy.recorded import Change, Recorded
+from residency.policy.recorded import Change, Recorded, When
 from residency.policy.replay import Gap, Replayed, Replayer
 from tests.world import HOME, load_policy, write_deployment
 
@@ -99,7 +99,7 @@ def changed(policy: Policy, candidate: Policy, at: int | None = None) -> dict[tu
     found = {}
     for route, place, phone in CASES:
         evidence = frozenset({"identity:phone"}) if phone else frozenset[str]()
-        answer = judge.replay(record(policy, route, place, evidence), NOW)
+        answer = judge.replay(record(policy, route, place, evidence), When(NOW))
         assert (answer.gap, answer.wrong) == (None, ())
         if answer.change is not None:
             found[route, place, phone] = answer.change
@@ -145,7 +145,7 @@ def test_a_sink_that_data_may_no_longer_go_to_is_a_change(make: Make) -> None:
 def test_what_an_act_on_a_sink_may_do_is_compared_at_that_sink(make: Make) -> None:
     policy, candidate = make(ELSE), make(ELSE, HOME)
     recorded = replace(record(policy, "POST /people", "VN", frozenset()), of="intent", sink="sg")
-    change = replayer(policy, candidate).replay(recorded, NOW).change
+    change = replayer(policy, candidate).replay(recorded, When(NOW)).change
     assert change is not None
     assert (change.before, change.after) == (("permit", None), ("deny", "only_in_country"))
     assert (change.sink, change.gained) == ("sg", ("test.home",))
@@ -154,7 +154,7 @@ def test_what_an_act_on_a_sink_may_do_is_compared_at_that_sink(make: Make) -> No
 def test_a_sink_that_the_candidate_does_not_have_refuses_its_acts(make: Make) -> None:
     policy, candidate = make(ELSE), make(ELSE, change=[("[sg, vn]", "[vn]")])
     recorded = replace(record(policy, "POST /people", "VN", frozenset()), of="intent", sink="sg")
-    change = replayer(policy, candidate).replay(recorded, NOW).change
+    change = replayer(policy, candidate).replay(recorded, When(NOW)).change
     assert change is not None
     assert change.after == ("deny", "no_sink")
 
@@ -186,7 +186,7 @@ def test_an_activity_is_found_again_by_its_route_whatever_it_is_called(make: Mak
     ]
     assert changed(policy, make(HOME, PHONE, change=renamed)) == {}
     wider = make(HOME, PHONE, change=[("/posts/{id}", "/posts/{rest:path}")])
-    answer = replayer(policy, wider).replay(record(policy, "GET /posts/{id}", "VN", frozenset()), NOW)
+    answer = replayer(policy, wider).replay(record(policy, "GET /posts/{id}", "VN", frozenset()), When(NOW))
     assert (answer.gap, answer.change) == (None, None)
 
 
@@ -197,7 +197,7 @@ def test_a_route_that_the_candidate_exempts_or_does_not_name_is_a_change(make: M
     dropped = make(HOME, change=[(line, "")])
     recorded = record(policy, "GET /posts", "VN", frozenset())
     for candidate, after in ((exempt, ("exempt", None)), (dropped, ("deny", "unclassified_route"))):
-        change = replayer(policy, candidate).replay(recorded, NOW).change
+        change = replayer(policy, candidate).replay(recorded, When(NOW)).change
         assert change is not None
         assert (change.before, change.after) == (("permit", None), after)
 
@@ -206,21 +206,21 @@ def test_a_route_that_nobody_named_cannot_be_replayed_where_routes_were_changed(
     policy = make(HOME)
     candidate = make(HOME, change=[("exempt: [GET /healthz]", "exempt: [GET /health]")])
     recorded = record(policy, None, "VN", frozenset())
-    assert replayer(policy, candidate).replay(recorded, NOW).gap is Gap.ROUTE_NOT_RECORDED
-    assert replayer(policy, policy).replay(recorded, NOW).gap is None
+    assert replayer(policy, candidate).replay(recorded, When(NOW)).gap is Gap.ROUTE_NOT_RECORDED
+    assert replayer(policy, policy).replay(recorded, When(NOW)).gap is None
 
 
 def test_evidence_that_nobody_recorded_is_a_gap_exactly_where_it_could_matter(make: Make) -> None:
     policy, candidate = make(HOME, PHONE), make(HOME, EID)
     judge = replayer(policy, candidate)
     verified = frozenset({"identity:phone"})
-    found = {case[:2]: judge.replay(record(policy, case[0], case[1], verified), NOW) for case in CASES}
+    found = {case[:2]: judge.replay(record(policy, case[0], case[1], verified), When(NOW)) for case in CASES}
     answer = found.pop(("POST /posts", "VN"))
     assert (answer.gap, answer.unrecorded) == (Gap.EVIDENCE_NOT_RECORDED, ("identity:eid",))
     assert {each.gap for each in found.values()} == {None}
     # The regional detail tells all the evidence there was.
     known = replace(record(policy, "POST /posts", "VN", verified), all_evidence=verified | {"identity:eid"})
-    change = judge.replay(known, NOW).change
+    change = judge.replay(known, When(NOW)).change
     assert change is not None
     assert change.what == ("duty",)
 
@@ -232,15 +232,15 @@ def test_evidence_that_nobody_recorded_is_a_gap_exactly_where_it_could_matter(ma
 def test_a_policy_that_is_not_there_is_a_gap(make: Make, answers: str | None, gap: Gap) -> None:
     policy = make(HOME)
     judge = Replayer({policy.digest: answers}.get, lambda digest: FactSet(0), policy)
-    assert judge.replay(record(policy, "POST /people", "VN", frozenset()), NOW) == Replayed(gap)
+    assert judge.replay(record(policy, "POST /people", "VN", frozenset()), When(NOW)) == Replayed(gap)
 
 
 def test_facts_that_are_not_there_are_a_gap(make: Make) -> None:
     policy = make(HOME)
     judge = Replayer({policy.digest: policy}.get, {facts_digest(policy.facts): None}.get, policy)
     recorded = record(policy, "POST /people", "VN", frozenset())
-    assert judge.replay(recorded, NOW).gap is Gap.FACTS_UNKNOWN
-    assert judge.replay(replace(recorded, facts=None), NOW).gap is Gap.FACTS_UNKNOWN
+    assert judge.replay(recorded, When(NOW)).gap is Gap.FACTS_UNKNOWN
+    assert judge.replay(replace(recorded, facts=None), When(NOW)).gap is Gap.FACTS_UNKNOWN
 
 
 def test_orders_of_the_day_hold_for_the_candidate_too_unless_it_brings_another_register(make: Make) -> None:
@@ -250,7 +250,7 @@ def test_orders_of_the_day_hold_for_the_candidate_too_unless_it_brings_another_r
     recorded = replace(recorded, facts=facts_digest(stopped), of="intent", sink="vn")
     recorded = replace(recorded, effect="deny", reason="stop_order", of="refusal")
     judge = Replayer({policy.digest: policy}.get, {facts_digest(stopped): stopped}.get, policy)
-    answer = judge.replay(recorded, NOW)
+    answer = judge.replay(recorded, When(NOW))
     assert (answer.gap, answer.wrong, answer.change) == (None, (), None)
 
 
@@ -265,7 +265,7 @@ def test_what_came_up_beside_the_register_of_the_time_holds_beside_the_candidate
     recorded = replace(record(policy, "GET /posts", "SG", frozenset()), facts=facts_digest(stopped))
     recorded = replace(recorded, of="refusal", sink="vn", effect="deny", reason="stop_order", rules=())
     answer = Replayer({policy.digest: policy}.get, {facts_digest(stopped): stopped}.get, candidate).replay(
-        recorded, NOW
+        recorded, When(NOW)
     )
     assert (answer.gap, answer.wrong, answer.change) == (None, (), None)
 
@@ -286,8 +286,8 @@ def test_a_record_that_its_own_policy_does_not_give_is_wrong(make: Make, change:
     policy = make(HOME, PHONE)
     recorded = record(policy, "POST /posts", "VN", frozenset())
     judge = replayer(policy, make(HOME))
-    assert judge.replay(recorded, NOW).wrong == ()
-    answer = judge.replay(replace(recorded, **change), NOW)  # type: ignore[arg-type]
+    assert judge.replay(recorded, When(NOW)).wrong == ()
+    answer = judge.replay(replace(recorded, **change), When(NOW))  # type: ignore[arg-type]
     assert field in answer.wrong
     assert answer.change is None
 
@@ -297,7 +297,7 @@ def test_an_act_that_an_enforcing_policy_refuses_is_wrong_however_it_is_told(mak
     recorded = record(policy, "POST /people", "VN", frozenset())
     for effect, reason in (("deny", None), ("permit", None), ("deny", "subject_unknown")):
         act = replace(recorded, of="intent", sink="sg", effect=effect, reason=reason)
-        assert replayer(policy).replay(act, NOW).wrong
+        assert replayer(policy).replay(act, When(NOW)).wrong
 
 
 def test_a_refusal_at_the_act_by_what_the_log_does_not_hold_is_no_wrong_record(make: Make) -> None:
@@ -305,8 +305,8 @@ def test_a_refusal_at_the_act_by_what_the_log_does_not_hold_is_no_wrong_record(m
     recorded = record(policy, "POST /people", "VN", frozenset())
     for reason in ("subject_unknown", "not_home", "facts_moved"):
         refusal = replace(recorded, of="refusal", effect=Effect.DENY.word, reason=reason, rules=())
-        assert replayer(policy).replay(refusal, NOW).wrong == ()
-        assert replayer(policy).replay(replace(refusal, of="decision"), NOW).wrong
+        assert replayer(policy).replay(refusal, When(NOW)).wrong == ()
+        assert replayer(policy).replay(replace(refusal, of="decision"), When(NOW)).wrong
 
 
 def test_the_instant_decides_and_not_the_order_in_which_entries_are_asked_about(make: Make) -> None:
@@ -320,5 +320,5 @@ def test_the_instant_decides_and_not_the_order_in_which_entries_are_asked_about(
         (after, refused, permitted),
         (before, permitted, refused),
     ):
-        assert judge.replay(right, now).wrong == ()
-        assert judge.replay(not_right, now).wrong
+        assert judge.replay(right, When(now)).wrong == ()
+        assert judge.replay(not_right, When(now)).wrong

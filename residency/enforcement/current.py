@@ -1,0 +1,315 @@
+"""One request's newest decision, and the door to its stores. It decides nothing: the enforcement point does, each time
+it is asked; what it begins are acts (`enforcement.acts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from residency.audit.recall import Basis
+from residency.enforcement.acts import CHANGES, Act
+from residency.enforcement.request import Refusal, collected_at, subject_id
+from residency.errors import Refused, SubjectUnknown, UnknownStore, UsageError
+from residency.model import (
+    Activity,
+    Decision,
+    Effect,
+    Operation,
+    Pin,
+    Reason,
+    RuleRef,
+    Signal,
+    SinkVerdict,
+    SubjectId,
+    Trust,
+)
+from residency.signals.identity import Identity
+from residency.signals.peer import ClientAddress
+
+if TYPE_CHECKING:
+    from residency.enforcement.point import EnforcementPoint
+
+__all__ = ["Current", "StoreFactory", "Trail"]
+
+
+class StoreFactory(Protocol):
+    """Makes the handle that `current().store(name)` answers."""
+
+    def handle(self, current: Current, name: str) -> object: ...
+
+
+class Trail:
+    """What one request has left so far, shared by every `Current` made in it: a count of records, the last refusal."""
+
+    __slots__ = ("records", "refusal")
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.refusal: Refusal | None = None
+
+
+class Current:
+    """The newest decision of one request, and the door to its stores. Made by the enforcement point only."""
+
+    __slots__ = (
+        "_alias", "_caller", "_changing", "_recorded", "_start", "_stores", "activity", "begins", "client", "collected",
+        "decided_at", "decision", "detail", "evidence", "note", "params", "pin", "point", "requested", "signals",
+        "subject", "subject_digest", "trail",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        point: EnforcementPoint,
+        activity: Activity,
+        params: Mapping[str, str],
+        subject: SubjectId | None,
+        signals: tuple[Signal, ...],
+        evidence: frozenset[str],
+        detail: dict[str, str | int | None],
+        trail: Trail | None = None,
+        *,
+        caller: Identity | None = None,
+        requested: int,
+        collected: int | None = None,
+    ) -> None:
+        """`requested` is when the request came, `collected` when the data was collected, in microseconds; the latter
+        None = not known, and rules that are read at it speak as if it might be of their time."""
+        self.point = point
+        self.activity = activity
+        self.params = params
+        self.subject = subject
+        self.subject_digest = point.digest(subject) if subject is not None else None
+        self.signals = signals
+        self.evidence = evidence
+        self.requested = requested
+        self.collected = collected
+        self.detail = detail
+        self.trail = trail if trail is not None else Trail()
+        self.pin: Pin | None = None
+        self.client: ClientAddress | None = None
+        self.begins = False  # whether the request itself is the event of a term, which must be noted first
+        self.note: str | None = None  # what every entry about this decision is to say besides
+        self.decision: Decision  # set by the point before anybody sees this object
+        self.decided_at = 0  # the instant (microseconds) that the decision was made on
+        self._recorded: Decision | None = None
+        self._start = (signals, evidence)
+        self._caller = caller
+        self._alias: str | None = None
+        self._changing: list[str] = []
+        self._stores: dict[str, Any] = {}
+
+    @property
+    def decided(self) -> bool:
+        """False only between an admission that must wait (for a pin, for a term to be noted) and its `settle`."""
+        return hasattr(self, "decision") and not self.begins
+
+    @property
+    def of_unknown_caller(self) -> bool:
+        """Whether the subject was named by the request itself, and who makes it is not known."""
+        return self.activity.subject.kind in ("path", "header") and (
+            self._caller is None or self._caller.subject is None
+        )
+
+    @property
+    def basis(self) -> Basis:
+        """What the decision in force was made on."""
+        since = self.point.policy.collected_since(self.collected)
+        return Basis(self.decided_at, self.signals, self.evidence, self.requested, self.collected, since)
+
+    @property
+    def operation(self) -> Operation:
+        """What the activity does with data."""
+        return self.activity.operation
+
+    @property
+    def alias(self) -> str | None:
+        """The random stand-in for the subject in entries; None while no subject is known."""
+        if self.pin is not None:
+            return self.pin.alias
+        if self._alias is None and self.subject is not None:
+            self._alias = self.point.homes.new_alias()
+        return self._alias
+
+    def store(self, name: str) -> Any:
+        """The app's logical store `name`, bound to this subject and decision.
+
+        Raises: UnknownStore where the activity does not name the store.
+        """
+        handle = self._stores.get(name)
+        if handle is None:
+            self._check_store(name)
+            handle = self._stores[name] = self.point.stores.handle(self, name)
+        return handle
+
+    def changes(self, sink: str) -> bool:
+        """Whether an act that changes data on `sink` is confirmed and has not told its outcome yet."""
+        return sink in self._changing
+
+    async def identify(
+        self, subject: str, claims: Mapping[str, object], *, verified: bool, collected: datetime | None = None
+    ) -> None:
+        """Take in who the subject is, and when the data was collected where that is known, and decide again.
+
+        Raises: UsageError, Refused, PinsUnavailable, JournalFull.
+        """
+        known = collected_at(collected, self.point.clock.now())
+        await self.point.identify(self, _given(subject), claims, verified=verified, collected=known)
+
+    async def about(self, subject: str, *, collected: datetime | None = None) -> Current:
+        """A decision on another subject's data under the same activity. Raises: as `identify`."""
+        return await self.point.about(self, _given(subject), collected_at(collected, self.point.clock.now()))
+
+    def become(
+        self, subject: SubjectId, digest: str, pin: Pin | None, said: Identity, collected: int | None = None
+    ) -> None:
+        """Take `subject` for the person this request is about, with what the app says of them, and of when their data
+        was collected; what it said of that before holds for the same subject alone.
+
+        What was proven of another subject before proves nothing of this one. Where the app alone says who the subject
+        is, the request's own signals speak of whoever it names; elsewhere they spoke of the one named first. What a
+        token proves of its own subject is of somebody else no more than declared: dropped, it would no longer speak for
+        a law that covers; verified, it would outweigh what is known of the person.
+        """
+        if self.subject != subject:
+            begun = self.subject is None or self.activity.subject.kind == "app"
+            self.signals, self.evidence = self._start if begun else ((), frozenset())
+            if self._caller is None or self._caller.speaks_of != subject:
+                self.signals = tuple(replace(s, trust=min(s.trust, Trust.DECLARED)) for s in self.signals)
+                self.evidence = frozenset()
+            self._alias = None  # two people under one alias would be linked for ever
+            self.collected = None
+        if collected is not None:
+            self.collected = collected
+        self.subject = subject
+        self.subject_digest = digest
+        self.pin = pin
+        self.signals = tuple(dict.fromkeys((*self.signals, *said.signals)))
+        self.evidence = self.evidence | said.evidence
+        self.detail["account"] = subject.value
+
+    def begin(self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False) -> Act:
+        """Start one act on `sink` of `store`: check it against the decision and record the intent.
+
+        `named` = the app asked for this very sink, so no other would be used in its place.
+
+        Raises: UnknownStore, SubjectUnknown, Refused, PinsUnavailable, JournalFull, JournalFailed; then nothing was
+        done.
+        """
+        self._check_store(store)
+        wanted = operation or self.operation
+        if wanted in CHANGES and self.operation not in CHANGES:
+            raise UsageError(f"activity {self.activity.name!r} is declared `{self.operation}` and may not change data")
+        point = self.point
+        unknown = self.subject is None and self.activity.subject.kind != "none"
+        if unknown:
+            self._subject_unknown(store)
+        point.refresh(self)
+        verdict = self._check_sink(sink)
+        recorder = point.recorder
+        recorder.ready()
+        reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
+        seq, entry = recorder.intent(
+            self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason, note or self.note
+        )
+        self.trail.records += 1
+        if verdict.exemptions:
+            point.metrics.exempted(verdict.exemptions)
+        return Act(self, entry, seq, sink, wanted)
+
+    def recorded(self) -> None:
+        """Note that the decision now in force stands in an entry of its own."""
+        self._recorded = self.decision
+        self.trail.records += 1
+
+    def refused(self, *, counted: bool = False) -> Refused:
+        """Record that the decision itself forbids the activity, and return the error to raise."""
+        reason = self.decision.reason or Reason.INTERNAL
+        return self.refuse(reason, "the decision forbids this activity", counted=counted)
+
+    def refuse_as(self, reason: str) -> Refusal:
+        """Record a refusal that was raised without a record, as routing does. Raises: JournalFull, JournalFailed."""
+        known = next((each for each in Reason if each.value == reason), Reason.INTERNAL)
+        self.refuse(known, "this act is not permitted now", rules=())
+        return self.trail.refusal or Refusal(known)
+
+    def _subject_unknown(self, store: str) -> None:
+        message = f"store {store!r} was opened before the subject was known"
+        if self.decision.mode == "observe":
+            self.point.metrics.refusal(Reason.SUBJECT_UNKNOWN, observed=True)
+            return
+        self.refuse(Reason.SUBJECT_UNKNOWN, message, rules=())
+        raise SubjectUnknown(
+            f"store {store!r} was opened before identify() said whose data it is "
+            f"(activity {self.activity.name!r} takes its subject from {self.activity.subject})"
+        )
+
+    def _check_store(self, store: str) -> None:
+        if self.activity.store != store:
+            raise UnknownStore(f"activity {self.activity.name!r} names no store {store!r} in the deployment file")
+
+    def _check_sink(self, name: str) -> SinkVerdict:
+        """The verdict on sink `name`; refuses, with a record, what the decision does not permit."""
+        decision = self.decision
+        verdict = decision.sink(name)
+        if verdict is None:
+            raise UnknownStore(f"store {self.activity.store!r} has no sink {name!r}")
+        if decision.mode == "observe":
+            return verdict
+        if verdict.effect is not Effect.PERMIT:
+            rules = verdict.rules or decision.rules
+            raise self.refuse(
+                verdict.reason or Reason.INTERNAL, f"sink {name!r} may not take this data", sink=name, rules=rules
+            )
+        if not decision.permitted:
+            raise self.refused()
+        return verdict
+
+    def _observed(self, verdict: SinkVerdict, named: bool) -> tuple[Reason | None, str | None]:
+        """(why this act would be refused, where it would go instead), had the deployment enforced."""
+        decision = self.decision
+        if decision.mode != "observe" or verdict.effect is Effect.PERMIT:
+            return None, None
+        reason = verdict.reason or Reason.INTERNAL
+        if decision.effect is not Effect.PERMIT:  # counted when it was decided, and perhaps recorded for what it is
+            said = self._recorded
+            told = said is not None and (said.effect, said.reason) == (decision.effect, decision.reason)
+            return None if told else reason, None
+        if not named:
+            return None, f"enforce:{decision.sinks[0].sink.name}"
+        self.point.metrics.refusal(reason, observed=True)
+        return reason, None
+
+    def refuse(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        sink: str | None = None,
+        rules: tuple[RuleRef, ...] | None = None,
+        counted: bool = False,
+    ) -> Refused:
+        """Record that something under this decision was refused, and return the error to raise.
+
+        `message` is without personal data; `rules` None = those that decided; `counted` = the metrics have it already.
+        Raises: JournalFull, JournalFailed.
+        """
+        cited = rules if rules is not None else self.decision.rules
+        if not counted:
+            self.point.metrics.refusal(reason)
+        seq, _ = self.point.recorder.refusal(
+            self.decision, reason, self.alias, self.detail, self.basis, sink, cited, self.note
+        )
+        self.trail.refusal = Refusal(reason, cited, seq, message)
+        self.trail.records += 1  # a refusal is a record of its own: the request needs no further entry
+        citations = tuple(dict.fromkeys(rule.citation for rule in cited))
+        return Refused(reason.value, message, citations, tuple(rule.id for rule in cited))
+
+
+def _given(subject: str) -> SubjectId:
+    known = subject_id(subject)
+    if known is None:
+        raise UsageError("a subject's id is 1 to 512 characters of Unicode text")
+    return known
