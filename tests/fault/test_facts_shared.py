@@ -18,7 +18,7 @@ from starlette.authentication import SimpleUser
 
 from residency import Residency, load, wiring
 from residency.audit.journal import RECORDS_AT, scan
-from residency.enforcement.acts import Current
+from residency.enforcement.current import Current
 from residency.enforcement.point import Refusal, Request
 from residency.enforcement.ports import Noted
 from residency.errors import FactsUnavailable, ResidencyError
@@ -265,6 +265,11 @@ def test_a_server_that_comes_back_empty_is_not_believed(tmp_path: Path, redis_se
     for work in (store.events, lambda: store.note(Event("first_transfer", "VN", 9)), lambda: store.count({}, ["a"])):
         with pytest.raises(FactsUnavailable, match="without what it held"):
             work()
+    later = noted(tmp_path, server.url)
+    assert later.events() == (), "who begins anew begins with none"
+    with pytest.raises(FactsUnavailable, match="without what it held"):
+        store.events()
+    later.close()
     store.close()
 
 
