@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from residency.model.activity import Activity, Sink
-from residency.model.duty import Duty, Effect
+from residency.model.duty import NEUTRAL, Duty, Effect
 from residency.model.finding import Finding
 from residency.model.reason import Reason
 
@@ -51,7 +51,8 @@ class Clock:
 class SinkVerdict:
     """What the joined duty says of using one sink for this activity and subject.
 
-    `reason` is None where permitted. `unmet` are clauses that the evidence did not satisfy.
+    `reason` is None where permitted. `unmet` are clauses that the evidence did not satisfy. `duty` is all that is asked
+    of an act on this sink, by the rules about the activity and by those about the sink.
     """
 
     sink: Sink
@@ -61,6 +62,7 @@ class SinkVerdict:
     unmet: tuple[frozenset[str], ...] = ()
     clocks: tuple[Clock, ...] = ()
     exemptions: tuple[str, ...] = ()
+    duty: Duty = NEUTRAL
 
 
 @dataclass(frozen=True, slots=True)

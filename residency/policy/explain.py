@@ -180,6 +180,7 @@ def _sink(verdict: SinkVerdict) -> dict[str, Any]:
         "missing": [sorted(ways_to_meet(clause)) for clause in verdict.unmet],
         "clocks": [_clock(clock) for clock in verdict.clocks],
         "exemptions": list(verdict.exemptions),
+        "duty": _duty(verdict.duty),
     }
 
 
@@ -192,7 +193,7 @@ def _duty(duty: Duty) -> dict[str, Any]:
         "copies": sorted(duty.copies),
         "first_write": sorted(duty.first_write),
         "only": None if duty.only is None else sorted(duty.only),
-        "require": sorted(sorted(clause) for clause in duty.require),
+        "require": sorted(sorted(ways_to_meet(clause)) for clause in duty.require),
         "retain": [_retention(r) for r in sorted(duty.retain)],
         "protect": [[p.field, p.direction, p.transform, p.effect] for p in sorted(duty.protect)],
         "log": sorted(duty.log),

@@ -14,7 +14,7 @@ from typing import Final
 
 from residency.jurisdiction.account import Heard, Voice
 from residency.jurisdiction.precedence import BESIDE
-from residency.model import Anchor, Clock, Decision, Duty, Finding, Pin, Retention, RuleRef, Trust
+from residency.model import Anchor, Clock, Decision, Duty, Effect, Finding, Pin, Retention, RuleRef, Trust
 from residency.model import Term as Span
 from residency.policy.explain_render import Item, Page, Section
 from residency.policy.explain_tasks import event, task
@@ -245,9 +245,14 @@ class _Writer:
         return self.say("clock", at=moment(clock.deadline), **what)
 
     def _must(self) -> Iterator[Item]:
-        duty = self.decision.duty
+        duty = self._asked()
         yield from (Item(text) for text in self._duty(duty))
         yield from (Item(self.say("conflict", conflict=each.value)) for each in sorted(duty.conflicts))
+
+    def _asked(self) -> Duty:
+        """What is asked where the data goes: rules about that sink have a say too."""
+        sinks = self.decision.sinks
+        return sinks[0].duty if sinks and sinks[0].effect is Effect.PERMIT else self.decision.duty
 
     def _duty(self, duty: Duty) -> Iterator[str]:
         yield from (self.say("copy", place=self._place(code)) for code in sorted(duty.copies))
@@ -264,7 +269,7 @@ class _Writer:
             yield self.say("label", labels=", ".join(sorted(duty.label)))
 
     def _due(self) -> Iterator[Item]:
-        for due in sorted(self.decision.duty.deadlines):
+        for due in sorted(self._asked().deadlines):
             words = {"task": task(due.task, self.language), "event": event(due.event, self.language)}
             told = self.say("deadline", term=self._span(due.term), place=due.place, name=due.task, **words)
             yield Item(told)

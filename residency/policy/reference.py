@@ -178,7 +178,8 @@ def _verdict(
     homes = duty.copies | duty.first_write | (duty.only or frozenset())
     at_home = any(within(sink.place, home) for home in homes)
     lean = leaning(duty.require, given, clocks)
-    return SinkVerdict(sink, effect, reason, tuple(_ref(r, asked) for r in rules), unmet, lean), at_home
+    cited = tuple(_ref(r, asked) for r in rules)
+    return SinkVerdict(sink, effect, reason, cited, unmet, lean, duty=duty), at_home
 
 
 def _of_activity(exemption: Exemption, activity: Activity | None) -> bool:

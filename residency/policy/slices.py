@@ -202,7 +202,7 @@ class Slice:
         standing = binding & ~removed
         outcome = judge(duties, standing, standing, given, self._running)
         seen, outranked, exempted = general, binding & removed, 0
-        places: list[tuple[int, Sink, Outcome, tuple[str, ...]]] = []
+        places: list[tuple[int, Sink, Outcome, tuple[str, ...], int]] = []
         for sink, about, shown in row.sinks:
             shown |= given | self._filed_at(sink.name)
             here = rest & about & ~compiled.lifted(shown)
@@ -221,21 +221,24 @@ class Slice:
             more &= ~gone
             place = Place(sink, row.writes, self._is_stopped(sink, covering.jurisdictions))
             verdict = judge(duties, mine | more, more, shown, self._running, place)
-            places.append((rank(sink, verdict), sink, verdict, _numbers([n for n, bits in lifting if bits & could])))
+            numbers = _numbers([n for n, bits in lifting if bits & could])
+            places.append((rank(sink, verdict), sink, verdict, numbers, mine | more))
         places.sort(key=_first)  # it is stable: equal ranks keep the store's order
         cite = self._window.cite
         sinks = tuple(
             [
-                SinkVerdict(sink, v.effect, v.reason, cite(v.rules), v.unmet, self._lean(v.leaning), numbers)
-                for _, sink, v, numbers in places
+                SinkVerdict(
+                    sink, v.effect, v.reason, cite(v.rules), v.unmet, self._lean(v.leaning), numbers, duties.duty(bits)
+                )
+                for _, sink, v, numbers, bits in places
             ]
         )
         rules, effect, reason, unmet = cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
-        if (refused := combined(outcome, [verdict for _, _, verdict, _ in places])) is not None:
+        if (refused := combined(outcome, [place[2] for place in places])) is not None:
             effect, reason = refused
             told = 0
             rules = ()
-            for _, _, verdict, _ in places:
+            for _, _, verdict, _, _ in places:
                 rules += cite(verdict.rules & ~told)
                 told |= verdict.rules
             unmet = tuple(sorted({clause for verdict in sinks for clause in verdict.unmet}, key=sorted))
