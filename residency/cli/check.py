@@ -1,50 +1,67 @@
-"""`residency check`: policy files in, every problem as `file:line:column: message` or what holds, out."""
+"""`residency check`: policy files in; every problem as `file:line:column: message`, or what holds, out."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from residency import wiring
-from residency.adapters.policy_files import load, read_file
+from residency.adapters.policy_files import load, read_bundle, read_file
+from residency.cli.explain_question import instant_of
 from residency.errors import PolicyError, Problem
 from residency.model.data import expand
+from residency.policy.bundle import MAX_BUNDLE, is_bundle
 from residency.policy.casefile import CaseFile
+from residency.policy.compiler import Policy
 from residency.policy.documents import DOCUMENTS, json_schema
-from residency.policy.explain import foreseen_conflicts
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
-from residency.policy.parser import parse_document
+from residency.policy.parser import parse_document, parse_register
+from residency.policy.prove import Proof, prove
+from residency.policy.prove_duties import duty_reports
+from residency.policy.prove_reports import Report, register_reports, report
+from residency.policy.prove_rules import reading_reports, rule_reports
+from residency.policy.prove_words import proof_data, proof_report
 
 __all__ = ["check", "write_schema"]
+
+_PATIENCE: Final = 1.0
+"""Seconds after which it is told what is being done."""
 
 
 def check(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Deployments, laws, registers or tests.", metavar="FILE…")
+        list[Path] | None, typer.Argument(help="Deployments, bundles, laws or registers.", metavar="FILE…")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Prove from that day on, as 2026-09-01; else from now.", metavar="DATE")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
     schema: Annotated[
         Path | None, typer.Option("--write-schema", help="Write the JSON Schemas into this folder.", metavar="DIR")
     ] = None,
 ) -> None:
-    """Check policy files. A deployment is checked with its laws and registers.
+    """Check policy files. A deployment is checked with its laws and registers, and its invariants (`must:`) are proved.
 
-    Exit 0 = all hold, 1 = one does not, 2 = wrong use.
+    Exit 0 = all hold (warnings and notes may be told), 1 = one does not, 2 = wrong use.
 
     Example: residency check policies/deployments/social-api.yaml
     """
     if not files and schema is None:
-        typer.echo("Usage: residency check [--json] [--write-schema DIR] F…   (no file given)", err=True)
+        typer.echo("Usage: residency check [--at DATE] [--json] [--write-schema DIR] F…   (no file given)", err=True)
         raise typer.Exit(2)
     if schema is not None:
         for path in write_schema(schema):
             typer.echo(f"wrote {path}", err=True)
-    held = [_check(file, as_json=as_json) for file in files or ()]  # every file is told of, not only the first bad one
+    # A whole second: what is proved from an instant on can be asked again at that instant.
+    now = time.time_ns() // 1_000_000_000 * 1_000_000 if at is None else instant_of(at)[0]
+    # Every file is told of, not only the first bad one.
+    held = [_check(file, now, as_json=as_json) for file in files or ()]
     if not all(held):
         raise typer.Exit(1)
 
@@ -60,13 +77,19 @@ def write_schema(folder: Path) -> list[Path]:
     return written
 
 
-def _check(file: Path, *, as_json: bool) -> bool:
+def _check(file: Path, now: int, *, as_json: bool) -> bool:
     """Check one file and print what was found; whether it holds."""
-    result: dict[str, Any] = {"file": str(file), "holds": True, "problems": [], "notes": []}
+    result: dict[str, Any] = {"file": str(file), "holds": True, "problems": [], "findings": [], "proofs": []}
     try:
-        summary, notes = _summary(file)
-        result |= {"summary": summary, "notes": notes}
+        summary, reports, proofs = _checked(file, now, _Progress(quiet=as_json))
+        result |= {
+            "holds": all(found.level != "error" for found in reports),
+            "summary": summary,
+            "findings": [_finding(found) for found in reports],
+            "proofs": [proof_data(proof, str(file)) for proof in proofs],
+        }
     except PolicyError as error:
+        reports = []
         result["holds"] = False
         result["problems"] = [
             {"file": p.file, "line": p.line, "column": p.column, "message": p.message} for p in error.problems
@@ -76,33 +99,101 @@ def _check(file: Path, *, as_json: bool) -> bool:
                 typer.echo(str(problem))
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
-    elif result["holds"]:
+        return bool(result["holds"])
+    for found in reports:
+        if found.level == "error":
+            typer.echo(_line(found))
+    if result["holds"]:
         typer.echo(f"{file}: holds: {result['summary']}")
-        for note in result["notes"]:
-            typer.echo(f"{file}: note: {note}")
+    for found in reports:
+        if found.level != "error":
+            typer.echo(_line(found))
     return bool(result["holds"])
 
 
-def _summary(file: Path) -> tuple[str, list[str]]:
-    document = parse_document(read_file(file), str(file), os.environ, file.stem)
+def _line(found: Report) -> str:
+    where = found.problem
+    return f"{where.file}:{where.line}:{where.column}: {found.level}: {where.message}"
+
+
+def _finding(found: Report) -> dict[str, Any]:
+    where = found.problem
+    return {
+        "level": found.level,
+        "kind": found.kind,
+        "file": where.file,
+        "line": where.line,
+        "column": where.column,
+        "message": where.message,
+        "rules": list(found.rules),
+        "activities": list(found.activities),
+    }
+
+
+class _Progress:
+    """Tells on stderr what is being done, once it takes long."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._began = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        if not self._quiet and time.monotonic() - self._began > _PATIENCE:
+            typer.echo(f"residency check: {what} …", err=True)
+
+
+def _checked(file: Path, now: int, progress: Callable[[str], None]) -> tuple[str, list[Report], tuple[Proof, ...]]:
+    """(what the file holds, in a line; what is found; what is proved). Raises: PolicyError."""
+    data = read_file(file, limit=MAX_BUNDLE)
+    if is_bundle(data):
+        bundle = read_bundle(file)
+        summary, reports, proofs = _deployed(load(file), file, now, progress)
+        return f"bundle {bundle.name}, version {bundle.version}: {summary}", reports, proofs
+    document = parse_document(data, str(file), os.environ, file.stem)
     match document:
         case LawDoc():
-            return f"{document.instrument}, {len(document.rules)} rules", []
+            return f"{document.instrument}, {len(document.rules)} rules", [], ()
         case RegisterDoc():
             filings, orders = len(document.filings), len(document.stop_orders)
-            return f"register {document.name}, {filings} filings, {orders} stop orders", []
+            return f"register {document.name}, {filings} filings, {orders} stop orders", [], ()
         case CaseFile():
-            return f"{len(document.cases)} tests of {document.deployment}: `residency test` runs them", []
+            return f"{len(document.cases)} tests of {document.deployment}: `residency test` runs them", [], ()
         case DeploymentDoc():
-            policy = load(file)
-            _check_places(document)
-            rules = sum(len(law.rules) for law in policy.laws)
-            activities = len(document.activities)
-            notes = [*_doubts(document), *foreseen_conflicts(policy, time.time_ns() // 1000)]
-            return (
-                f"deployment {document.name}, mode {document.mode}, {activities} activities, "
-                f"{len(policy.laws)} laws with {rules} rules, digest {policy.digest[:16]}"
-            ), notes
+            return _deployed(load(file), file, now, progress)
+
+
+def _deployed(
+    policy: Policy, file: Path, now: int, progress: Callable[[str], None]
+) -> tuple[str, list[Report], tuple[Proof, ...]]:
+    """What is to be said of a deployment. Raises: PolicyError."""
+    document = policy.deployment
+    _check_places(document)
+    proofs = prove(policy, now, progress=progress)
+    reports = [found for proof in proofs if (found := proof_report(proof, str(file))) is not None]
+    reports += _doubts(document)
+    for name, of in (("duties", duty_reports), ("rules", rule_reports), ("readings", reading_reports)):
+        progress(f"looking at {name}")
+        reports += of(policy, now)
+    reports += register_reports(policy, list(_registers(policy, file)), now)
+    # Warnings before notes; the rest stays in the order of the questions.
+    reports.sort(key=lambda found: ("error", "warning", "note").index(found.level))
+    rules = sum(len(law.rules) for law in policy.laws)
+    proved = f", {sum(1 for p in proofs if p.holds)} of {len(proofs)} invariants proved" if proofs else ""
+    return (
+        f"deployment {document.name}, mode {document.mode}, {len(document.activities)} activities, "
+        f"{len(policy.laws)} laws with {rules} rules, digest {policy.digest[:16]}{proved}",
+        reports,
+        proofs,
+    )
+
+
+def _registers(policy: Policy, file: Path) -> Iterator[RegisterDoc]:
+    """The registers that the policy was made of, with the places of their files."""
+    paths = [Path(policy.base) / text for text in policy.deployment.registers]
+    files = {read_file(path): str(path) for path in paths if path.is_file()}
+    for name, data in policy.sources:
+        if name.startswith("register/"):
+            yield parse_register(data, files.get(data, f"{file}/{name}"))
 
 
 def _check_places(document: DeploymentDoc) -> None:
@@ -117,16 +208,21 @@ def _check_places(document: DeploymentDoc) -> None:
         raise PolicyError(tuple(problems))
 
 
-def _doubts(document: DeploymentDoc) -> list[str]:
+def _doubts(document: DeploymentDoc) -> Iterator[Report]:
     """What holds and is yet likely not meant."""
-    notes = []
+    source = document.source
     if not document.laws:
-        notes.append("`laws: none`: nothing is decided by law here")
+        yield report(source, ("laws",), "note", "no_laws", "`laws: none`: nothing is decided by law here")
     if document.mode == "enforce" and document.pins.url.reveal() == "memory:":
-        notes.append("`pins: memory:`: where each person's data lies is forgotten at every restart")
-    notes += [
-        f"activity `{activity.name}`: `subject: none` with personal data: the caller's address decides whose law it is"
-        for activity in document.activities
-        if activity.subject.kind == "none" and "personal" in expand(activity.data)
-    ]
-    return notes
+        message = "`pins: memory:`: where each person's data lies is forgotten at every restart"
+        yield report(source, ("pins",), "note", "pins", message)
+    if document.mode == "observe" and document.must:
+        message = "`mode: observe`: what is proved of `must` is what would be decided; nothing binds"
+        yield report(source, ("mode",), "warning", "observe", message)
+    for index, activity in enumerate(document.activities):
+        if activity.subject.kind == "none" and "personal" in expand(activity.data):
+            message = (
+                f"activity `{activity.name}`: `subject: none` with personal data: the caller's address decides whose "
+                "law it is"
+            )
+            yield report(source, ("activities", index), "note", "subject", message, activities=[activity.name])

@@ -81,7 +81,10 @@ class Plans:
             questions: dict[tuple[Finding, frozenset[str]], None] = {}
             places = jurisdictions_of(must, self._people.places)
             watches = [self._watch(activity, place) for place in ((None,) if places is None else places)]
-            for watch in watches:
+            raised = self._raised(must, activity, watches)
+            if raised is None:
+                return [], f"the escalations that activity `{activity.name}` meets are too many to go through"
+            for watch in watches if raised else ():
                 people = self._people.under(watch)
                 if isinstance(people, int):
                     return [], f"{people} kinds of people meet in activity `{activity.name}`, too many to go through"
@@ -89,10 +92,7 @@ class Plans:
                 if len(people) * len(proofs) > self._bound:
                     return [], f"{len(people) * len(proofs)} combinations, over the bound of {self._bound}"
                 questions.update(dict.fromkeys((person, evidence) for person in people for evidence in proofs))
-            raised = self._raised(must, activity, watches)
-            if raised is None:
-                return [], f"the escalations that activity `{activity.name}` meets are too many to go through"
-            if questions and raised:
+            if questions:
                 plans.append(Plan(activity, tuple(questions), raised))
         return plans, ""
 
@@ -145,22 +145,30 @@ class Plans:
     def _raised(self, must: Must, activity: Activity, watches: Sequence[Watch]) -> tuple[frozenset[str], ...] | None:
         """Which escalations may be up, as far as it matters; None = too many."""
         laws = self._policy.laws
-        meeting = frozenset(
-            e.id
-            for law in laws
-            for e in law.escalations
-            if not e.data.isdisjoint(expand(activity.data | detected_by(law, activity)))
+        # Escalations to one class for one place do the same: together, they are up wherever one of them is.
+        alike: dict[tuple[str, str], set[str]] = {}
+        for law in laws:
+            there = expand(activity.data | detected_by(law, activity))
+            for escalation in law.escalations:
+                if not escalation.data.isdisjoint(there):
+                    alike.setdefault((law.jurisdiction, escalation.becomes), set()).add(escalation.id)
+        groups = [frozenset(ids) for _, ids in sorted(alike.items())]
+        nothing = frozenset[str]()
+        if not any(watch.overriding for watch in watches):
+            # More of them only tighten, but one may make the data what the invariant is about.
+            tried = [nothing] if self._about(must, activity, nothing) else groups
+        elif 1 << len(groups) > _RAISED:
+            return None
+        else:
+            tried = [nothing.union(*some) for size in range(len(groups) + 1) for some in combinations(groups, size)]
+        return tuple(raised for raised in tried if self._about(must, activity, raised))
+
+    def _about(self, must: Must, activity: Activity, raised: frozenset[str]) -> bool:
+        """Whether the activity is meant at some time while these escalations are up."""
+        return any(
+            about_activity(must, activity, categories(self._policy.laws, activity, raised, at))
+            for at in (self._instants if raised else self._instants[:1])
         )
-        if any(watch.overriding for watch in watches):
-            if 1 << len(meeting) > _RAISED:
-                return None
-            return tuple(
-                frozenset(some) for size in range(len(meeting) + 1) for some in combinations(sorted(meeting), size)
-            )
-        # More of them only tighten, but one may make the data what the invariant is about.
-        if about_activity(must, activity, categories(laws, activity, frozenset(), self._instants[0])):
-            return (frozenset(),)
-        return tuple(frozenset({name}) for name in sorted(meeting))
 
 
 def _tightens(rule: RuleDoc) -> bool:

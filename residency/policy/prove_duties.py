@@ -1,0 +1,193 @@
+"""A policy in; what its laws ask together that this deployment cannot give, by activity and law, out.
+
+People are asked about who prove everything, and an operator that has filed everything: what is refused then is refused
+always. One law at a time first, then all laws at once for duties that cannot all be met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from residency.model import NEUTRAL, Activity, Conflict, Decision, Duty, Effect, Reason, join
+from residency.policy.compiler import Policy
+from residency.policy.parsed import RuleDoc
+from residency.policy.prove_people import People
+from residency.policy.prove_reports import Report, report
+from residency.policy.reference_rules import Question, mode, own_purpose, speaks, stands
+from residency.policy.terms import moment
+
+__all__ = ["duty_reports"]
+
+_OPERATORS: Final = ("filing:", "contract:", "portal:")
+_OF_SINKS: Final = frozenset(
+    {Reason.ONLY_IN_COUNTRY, Reason.NOT_HOME, Reason.NO_SINK, Reason.SINK_UNFIT, Reason.STOP_ORDER}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One thing found, but for the activities it is so in."""
+
+    place: str
+    kind: str
+    text: str
+    rules: tuple[str, ...]
+
+
+def duty_reports(policy: Policy, now: int) -> Iterator[Report]:
+    """Activities that nobody under a law may use, those that wait for a filing, and laws that cannot both be met."""
+    people = People(policy.deployment, policy.laws)
+    asked = frozenset(
+        token for law in policy.laws for rule in law.rules for clause in (*rule.duty.require, rule.unless)
+        for token in clause
+    )  # fmt: skip
+    first: dict[_Finding, int] = {}
+    where: dict[_Finding, dict[str, int]] = {}
+    for at, places in _moments(policy, now):
+        table = policy.table(policy.facts, at)
+        persons = {place: people.covered((place,)) for place in places}
+        everyone = people.covered(people.places)
+        for index, activity in enumerate(policy.deployment.activities):
+            everything = own_purpose(asked, activity)
+            own = frozenset(token for token in everything if not token.startswith(_OPERATORS))
+            for place, person in persons.items():
+                for found in _alone(place, table.decide(activity, person, everything)):
+                    first.setdefault(found, at)
+                    where.setdefault(found, {})[activity.name] = index
+                    break
+                else:
+                    for found in _unfiled(place, table.decide(activity, person, own)):
+                        first.setdefault(found, at)
+                        where.setdefault(found, {})[activity.name] = index
+            together = table.decide(activity, everyone, everything)
+            if together.duty.conflicts or any(v.reason is Reason.CONFLICT for v in together.sinks):
+                for found in _together(policy, activity, together, at):
+                    first.setdefault(found, at)
+                    where.setdefault(found, {})[activity.name] = index
+    for found, at in first.items():
+        names = tuple(where[found])
+        when = "" if at == now else f", from {moment(at)[:10]} on"
+        level = "note" if found.kind == "filing_missing" else "warning"
+        message = f"{_named(names)}{when}: {found.text}{f' ({_listed(found.rules)})' if found.rules else ''}"
+        path = ("activities", where[found][names[0]])
+        yield report(
+            policy.deployment.source, path, level, found.kind, message, rules=found.rules, activities=names
+        )  # fmt: skip
+
+
+def _moments(policy: Policy, now: int) -> Iterator[tuple[int, frozenset[str]]]:
+    """The instants at which to look, with the places whose laws change there."""
+    every = frozenset(law.jurisdiction for law in policy.laws)
+    changes: dict[int, set[str]] = {}
+    for law in policy.laws:
+        for rule in law.rules:
+            edges = [law.span.start, law.span.end, rule.span.start, rule.span.end, *(t.until for t in rule.transitions)]
+            edges += [at for at, _ in (*rule.mode_from, *policy.deployment.modes_from.get(rule.id, ()))]
+            for edge in edges:
+                if edge is not None:
+                    changes.setdefault(edge, set()).add(law.jurisdiction)
+    yield now, every
+    for edge in policy.boundaries():
+        if edge > now:
+            yield edge, frozenset(changes.get(edge, every))
+
+
+def _alone(place: str, decision: Decision) -> Iterator[_Finding]:
+    """What refuses somebody under one law who proves everything, with all filings there."""
+    reason = decision.reason
+    if decision.effect is Effect.PERMIT or reason is None:
+        return
+    rules = tuple(rule.id for rule in decision.rules)
+    law = f"the law of {place}"
+    if reason is Reason.LAW_FORBIDS:
+        yield _Finding(place, "forbidden", f"{law} forbids it to everybody it covers", rules)
+    elif reason is Reason.CONFLICT:
+        return  # told of all laws together
+    elif reason in _OF_SINKS:
+        sinks = ", ".join(f"{v.sink.name} in {v.sink.place}" for v in decision.sinks)
+        want = _wanted(decision.duty)
+        yield _Finding(place, "no_sink", f"no sink of its store ({sinks}) can meet {law}{want}", rules)
+    elif reason is Reason.HOLD:
+        yield _Finding(place, "held", f"{law} holds it for everybody it covers", rules)
+    else:
+        needs = "; ".join(" or ".join(sorted(clause)) for clause in decision.unmet)
+        yield _Finding(place, "unmeetable", f"{law} asks what nothing here can prove: {needs}", rules)
+
+
+def _unfiled(place: str, decision: Decision) -> Iterator[_Finding]:
+    if decision.effect is not Effect.PERMIT and decision.reason in (Reason.FILING_MISSING, Reason.NO_SINK):
+        clauses = [c for c in decision.unmet if any(token.startswith(_OPERATORS) for token in c)]
+        needs = "; ".join(" or ".join(sorted(clause)) for clause in clauses)
+        if needs:
+            rules = tuple(rule.id for rule in decision.rules)
+            text = f"refused under the law of {place} until the register has {needs}"
+            yield _Finding(place, "filing_missing", text, rules)
+
+
+def _together(policy: Policy, activity: Activity, decision: Decision, at: int) -> Iterator[_Finding]:
+    """The smallest sets of rules that cannot all be met, one for each conflict."""
+    question = Question(
+        policy.deployment, policy.laws, activity, decision.finding, frozenset(), policy.facts, at, None, None
+    )
+    removed = {rule.id for rule in (*decision.outranked, *decision.exempted)}
+    speaking = [
+        rule
+        for law in policy.laws
+        for rule in law.rules
+        if rule.sink is None
+        and rule.id not in removed
+        and stands(law, rule, question)
+        and mode(rule, question) == "enforce"
+        and speaks(law, rule, question)
+    ]
+    told = {ref.id for verdict in decision.sinks if verdict.reason is Reason.CONFLICT for ref in verdict.rules}
+    about_sinks = [rule for law in policy.laws for rule in law.rules if rule.id in told and rule.sink is not None]
+    for rules in (speaking, [*speaking, *about_sinks] if about_sinks else []):
+        for conflict in sorted(_joined(rules).conflicts):
+            smallest = _smallest(rules, conflict)
+            names = tuple(rule.id for rule in smallest)
+            text = f"laws that cannot both be met: {conflict.value}"
+            yield _Finding("", "conflict", text, names)
+
+
+def _smallest(rules: Sequence[RuleDoc], conflict: Conflict) -> list[RuleDoc]:
+    """The rules without those that the conflict does not need."""
+    kept = list(rules)
+    for rule in rules:
+        less = [other for other in kept if other is not rule]
+        if conflict in _joined(less).conflicts:
+            kept = less
+    return kept
+
+
+def _joined(rules: Iterable[RuleDoc]) -> Duty:
+    duty = NEUTRAL
+    for rule in rules:
+        duty = join(duty, rule.duty)
+    return duty
+
+
+def _wanted(duty: Duty) -> str:
+    words = []
+    if duty.only is not None:
+        words.append(f"only {' or '.join(sorted(duty.only))}")
+    if duty.copies:
+        words.append(f"a copy in {', '.join(sorted(duty.copies))}")
+    if duty.first_write:
+        words.append(f"first written in {', '.join(sorted(duty.first_write))}")
+    return f": {'; '.join(words)}" if words else ""
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return f"activity {shown}" if len(names) == 1 else f"activities {shown}{_more(len(names) - 3)}"
+
+
+def _listed(rules: Sequence[str]) -> str:
+    return f"{', '.join(rules[:6])}{_more(len(rules) - 6)}"
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
