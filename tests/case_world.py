@@ -6,7 +6,7 @@ from functools import cache
 
 from residency.model import Anchor, Decision, Signal, Trust
 from residency.policy.casefile import CaseFile
-from residency.policy.caserun import Outcome, names_of, run_case
+from residency.policy.caserun import Outcome, check_names, run_case
 from residency.policy.compiler import Policy, compile_policy
 from residency.policy.parser import parse_deployment, parse_law, parse_register, parse_tests
 
@@ -36,6 +36,12 @@ rules:
      duty: {effect: deny}}
   - {id: vn.agencies, article: art. 7, text: Agencies., applies: {anchor: territory, operator: {public_body: true}},
      duty: {only: VN}}
+  - {id: vn.japan, article: art. 9, text: Not there., applies: {anchor: territory, sink: {in: JP}},
+     duty: {effect: deny}}
+  - {id: vn.old, article: art. 10, text: Of old data., in_force: {from: 2026-01-01, to: 2026-06-30}, clock: collection,
+     applies: {anchor: territory, operation: post}, duty: {label: [old]}}
+  - {id: vn.asked, article: art. 11, text: Asked then., in_force: {from: 2026-01-01, to: 2026-06-30}, clock: request,
+     applies: {anchor: territory, operation: post}, duty: {label: [asked]}}
   - {id: vn.later, article: art. 8, text: Later., in_force: {from: 2027-01-01}, applies: {anchor: territory},
      duty: {effect: hold}}
 """
@@ -84,7 +90,7 @@ def cases(*texts: str, head: str = HEAD) -> CaseFile:
 def outcomes(*texts: str, head: str = HEAD) -> list[Outcome]:
     """What the cases come to. `192.0.2.1` is an address in Laos."""
     file = cases(*texts, head=head)
-    names_of(file, policy())
+    check_names(file, policy())
     return [run_case(case, policy(), _network, _goes) for case in file.cases]
 
 

@@ -20,7 +20,7 @@ from residency.errors import AddressDataUnavailable, PolicyError, Problem, Refus
 from residency.model import Decision, Effect, Signal
 from residency.policy.casecover import Coverage, covered
 from residency.policy.casefile import CaseFile
-from residency.policy.caserun import Outcome, names_of, run_case
+from residency.policy.caserun import Outcome, check_names, run_case
 from residency.policy.compiler import Policy
 from residency.policy.parser import parse_tests
 from residency.signals.inet import canonical
@@ -108,7 +108,7 @@ def _run(files: Sequence[Path]) -> tuple[list[Ran], dict[_Key, _Suite]]:
             policy = suite.policy
             if policy is None:
                 raise PolicyError((cases.source.problem(("deployment",), "does not hold:"), *suite.problems))
-            names_of(cases, policy)
+            check_names(cases, policy)
             network = _Network(policy, cases)
             outcomes = tuple(run_case(case, policy, network.of(case.path), _goes(policy)) for case in cases.cases)
         except PolicyError as error:

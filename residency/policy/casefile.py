@@ -142,6 +142,9 @@ def case_references(doc: YamlDoc) -> list[Problem]:
         expect = at(doc.value, (*path, "expect"))
         if isinstance(expect, dict) and all(value == {} for value in expect.values()):
             found.append(doc.problem((*path, "expect"), "nothing is expected: such a test would always hold"))
+        for inner, value in walk(expect, (*path, "expect")):
+            if value is None and expect is not None:
+                found.append(doc.problem(inner, "`null` expects nothing: write [] for none, or leave the key out"))
     return found
 
 

@@ -33,7 +33,7 @@ from residency.policy.compiler import Policy
 from residency.policy.problems import nearest
 from residency.signals.identity import OWN_NAMES, identity
 
-__all__ = ["Failure", "Outcome", "cited", "decided_rules", "names_of", "run_case"]
+__all__ = ["Failure", "Outcome", "check_names", "cited", "decided_rules", "run_case"]
 
 _DUTY: Final = "duties."
 _CLOCK: Final = "clock:"
@@ -68,7 +68,7 @@ class Outcome:
         return not self.failures
 
 
-def names_of(file: CaseFile, policy: Policy) -> None:
+def check_names(file: CaseFile, policy: Policy) -> None:
     """Check what the cases call by name: activities, sinks, rules, escalations.
 
     Raises:

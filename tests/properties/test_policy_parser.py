@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.errors import PolicyError
+from residency.policy.casefile import CaseFile
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.policy.parser import parse_document
 from residency.policy.yamldoc import parse_yaml
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "policy_errors"
-GOOD = [(VECTORS / f"good_{kind}.yaml").read_bytes() for kind in ("deployment", "law", "register")]
+PARSED = LawDoc | DeploymentDoc | RegisterDoc | CaseFile | PolicyError
+GOOD = [(VECTORS / f"good_{kind}.yaml").read_bytes() for kind in ("deployment", "law", "register", "test")]
 WORDS = [
     "NO", "on", "null", "true", "0", "-1", "2026-08-19", "2026-02-30", "9999-12-31", "0001-01-01", "[]", "{}", "''",
     "[x]", "{x: y}", "*", "vn/*", "${A}", "${", "${}", "${B}", "&a", "*a", "!!x", "VN", "24 months", "99999 years",
@@ -45,7 +47,7 @@ def test_any_bytes_are_a_policy_or_a_policy_error(data: bytes) -> None:
 def test_a_damaged_policy_is_a_policy_or_a_policy_error(good: bytes, at: int, length: int, word: str) -> None:
     at %= len(good)
     damaged = good[:at] + word.encode("utf-8", "replace") + good[at + length :]
-    assert isinstance(outcome(damaged), LawDoc | DeploymentDoc | RegisterDoc | PolicyError)
+    assert isinstance(outcome(damaged), PARSED)
 
 
 def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -67,7 +69,7 @@ def test_any_value_in_any_place_is_a_policy_or_a_policy_error(good: bytes, where
         holder = holder[part]  # type: ignore[index]
     holder[path[-1]] = value  # type: ignore[index]
     text = yaml.safe_dump(tree, allow_unicode=True)
-    assert isinstance(outcome(text.encode("utf-8", "replace")), LawDoc | DeploymentDoc | RegisterDoc | PolicyError)
+    assert isinstance(outcome(text.encode("utf-8", "replace")), PARSED)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ def test_a_test_that_could_not_fail_is_refused(expect: str) -> None:
         cases(f"activity: x, expect: {expect}")
 
 
+@pytest.mark.parametrize("expect", ["{effect: null}", "{effect: deny, rules: null}", "{duties: {copies: null}}"])
+def test_null_expects_nothing_and_is_refused(expect: str) -> None:
+    with pytest.raises(PolicyError, match="`null` expects nothing"):
+        cases(f"activity: x, expect: {expect}")
+
+
 @pytest.mark.parametrize("token", ["known:territory", "basis:consent", "ai:portal_id", "sink:encrypted"])
 def test_evidence_that_nobody_can_give_is_refused(token: str) -> None:
     with pytest.raises(PolicyError, match="nobody's to give"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from residency.errors import PolicyError
-from residency.policy.caserun import names_of
+from residency.policy.caserun import check_names
 from tests.case_world import HEAD, cases, outcome, outcomes, policy
 
 READ = "activity: 'GET /people/{id}'"
@@ -37,6 +37,11 @@ HOLDS = [
     f"{READ}, {CITIZEN}, exemptions: [{{rules: vn.move, number: X}}], expect: {{exemptions: X}}",
     f"{READ}, escalations: vn.many, expect: {{rules: [vn.copy, vn.important], duties: {{only: VN}}}}",
     f"{READ}, orders: [vn.stop], expect: {{effect: deny, reason: law_forbids, rules: {{includes: vn.order}}}}",
+    f"{READ}, {CITIZEN}, orders: [vn.stop], expect: {{rules: vn.order}}",
+    "activity: posting, evidence: identity:phone, collected: 2026-03-01, expect: {duties: {label: old}}",
+    "activity: posting, evidence: identity:phone, collected: 2026-09-01, expect: {duties: {label: []}}",
+    "activity: posting, evidence: identity:phone, collected: 2026-09-01, requested: 2026-06-30, expect: "
+    "{duties: {label: asked}}",
     f"{READ}, stop_orders: [people-vn], expect: {{refused: {{people-vn: stop_order}}}}",
     f"{READ}, date: 2027-01-02, expect: {{effect: hold}}",
 ]
@@ -100,7 +105,7 @@ def test_a_failure_cites_the_rules_that_explain_it() -> None:
 )
 def test_a_name_that_the_policy_does_not_know_is_a_mistake_and_no_passing_test(text: str, message: str) -> None:
     with pytest.raises(PolicyError, match=message):
-        names_of(cases(text), policy())
+        check_names(cases(text), policy())
 
 
 def test_nobody_of_whom_nothing_is_known_is_presumed_as_the_deployment_says() -> None:
