@@ -138,7 +138,7 @@ class FactKeeper:
         """Note the events that `terms` wait for, now; the number of the entry that tells of it, None where another has
         noted them and told. Raises: FactsUnavailable, JournalFull, JournalFailed; then no act may lean on them."""
         wanted = sorted({(term.event, term.place) for term in terms})
-        if all(self._facts.current().event(kind, place) is not None for kind, place in wanted):
+        if not self._ahead(wanted, self._clock.now()):
             return None
         return await anyio.to_thread.run_sync(self._begin, wanted)
 
@@ -151,14 +151,28 @@ class FactKeeper:
 
     def _begin(self, wanted: list[tuple[str, str]]) -> int | None:
         with self._lock:
-            missing = [key for key in wanted if self._facts.current().event(*key) is None]
-            ours = [Event(*key, self._clock.now()) for key in missing]
+            now = self._clock.now()
+            ours = [Event(*key, now) for key in self._ahead(wanted, now)]
             try:
-                noted = [self._noted.note(event) for event in ours]
+                noted = [self._note(event) for event in ours]
             except FactsUnavailable:
                 self.events["not_noted"] += 1
                 raise
             return self._take_in(noted, None, "begun" if noted == ours else "heard")
+
+    def _ahead(self, wanted: list[tuple[str, str]], now: int) -> list[tuple[str, str]]:
+        """Those that have not happened by `now`. One that stands as of a later time has not: a register may expect it,
+        or a clock have been ahead, and a term that waits for that time would run for as long."""
+        facts = self._facts.current()
+        return [key for key in wanted if (at := facts.event(*key)) is None or at > now]
+
+    def _note(self, event: Event) -> Event:
+        """Note an event unless an earlier one stands; the one that stands then. Raises: FactsUnavailable."""
+        standing = self._noted.note(event)
+        if standing.at <= event.at:
+            return standing
+        self._noted.put_back(event)
+        return event
 
     def _count(self) -> None:
         counters = {counter for _, counter in self.escalations.by_id(self._clock.now()).values()}

@@ -200,6 +200,32 @@ async def test_it_is_noted_once_and_the_term_runs_out_unless_it_is_filed(make: C
     await world.act("POST /pay")
 
 
+async def test_an_event_that_a_register_expects_later_begins_with_the_first_act(make: Callable[..., World]) -> None:
+    world = make()
+    at = world.clock.now()
+    planned = Event("first_transfer", "VN", at + 3650 * DAY)
+    world.facts.replace(replace(world.facts.current(), events=(planned,)))
+    await world.act("POST /pay")
+    assert world.noted.events() == (Event("first_transfer", "VN", at),)
+    world.clock.advance(61 * DAY)
+    assert world.admit("POST /pay").reason == "filing_missing"
+
+
+async def test_an_event_noted_while_the_clock_was_ahead_gives_no_term_until_then(make: Callable[..., World]) -> None:
+    world = make()
+    at = world.clock.now()
+    world.clock.set_wall(at + 3650 * DAY)
+    await world.act("POST /pay")
+    world.clock.set_wall(at)
+    await world.act("POST /pay")
+    assert world.noted.events() == (Event("first_transfer", "VN", at),)
+    assert world.facts.current().event("first_transfer", "VN") == at
+    world.keeper.beat_once()
+    assert world.noted.events() == (Event("first_transfer", "VN", at),), "the later one is not put back"
+    world.clock.advance(61 * DAY)
+    assert world.admit("POST /pay").reason == "filing_missing"
+
+
 async def test_an_act_that_leans_on_no_term_begins_none(make: Callable[..., World]) -> None:
     world = make()
     await world.act("POST /pay", address=SINGAPORE)
