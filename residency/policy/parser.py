@@ -18,7 +18,7 @@ from residency.policy.build_law import law
 from residency.policy.casefile import CaseFile, case_references, casefile
 from residency.policy.documents import DOCUMENTS, DeploymentFile, LawFile, RegisterFile, Strict, TestFile
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, Source
-from residency.policy.problems import nearest, shown, translate
+from residency.policy.problems import MOST, nearest, shown, translate
 from residency.policy.references import deployment_references, register_references
 from residency.policy.references_law import law_references
 from residency.policy.yamldoc import Path, Value, YamlDoc, parse_yaml
@@ -119,7 +119,16 @@ def _parse(data: bytes, file: str, kind: str, env: Mapping[str, str]) -> tuple[S
     elif not problems:
         problems.append(doc.problem((), f"a policy file is a mapping, got {shown(doc, (), {})}"))
     # `from None`: pydantic's error carries the input, and with it expanded secrets.
-    raise PolicyError(tuple(sorted(set(problems), key=lambda p: (p.line, p.column, p.message)))) from None
+    raise PolicyError(_told(problems)) from None
+
+
+def _told(problems: list[Problem]) -> tuple[Problem, ...]:
+    """Each problem once, in file order; a file that is wrong all over says so, and not more than anybody reads."""
+    found = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
+    if len(found) > MOST:
+        last = found[MOST]
+        found[MOST:] = [Problem(last.file, last.line, last.column, f"and more: the first {MOST} problems are told")]
+    return tuple(found)
 
 
 def _heading(doc: YamlDoc, kind: str) -> list[Problem]:

@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,8 +18,10 @@ from residency.errors import Problem
 from residency.policy.documents import DOCUMENTS, json_schema
 from residency.policy.yamldoc import Path, Value, YamlDoc
 
-__all__ = ["dotted", "nearest", "shown", "translate"]
+__all__ = ["MOST", "dotted", "nearest", "shown", "translate"]
 
+MOST: Final = 1000
+"""How many problems of one file are told."""
 _QUOTED: Final = re.compile(r"'([^']*)'")
 _SECRET_KEYS: Final = frozenset({"url"})
 _EMPTY: Final = frozenset({"missing", "too_short"})
@@ -85,8 +88,9 @@ def shown(doc: YamlDoc, path: Path, written: Mapping[Path, str]) -> str:
 def translate(error: ValidationError, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> list[Problem]:
     """One Problem for each thing that pydantic found. `written` holds the unexpanded text of expanded paths."""
     items = error.errors(include_url=False, include_input=False)
-    # `references` says more of a missing or empty `laws`.
-    return [_one(i, kind, doc, written) for i in items if i["loc"] != ("laws",) or i["type"] not in _EMPTY]
+    # `references` says more of a missing or empty `laws`. One more than are told shows that there are more.
+    told = (i for i in items if i["loc"] != ("laws",) or i["type"] not in _EMPTY)
+    return [_one(i, kind, doc, written) for i in islice(told, MOST + 1)]
 
 
 def _one(item: Any, kind: str, doc: YamlDoc, written: Mapping[Path, str]) -> Problem:

@@ -97,6 +97,16 @@ def test_retention_without_data_holds_for_each_category_of_the_rule() -> None:
     }
 
 
+def test_of_a_file_that_is_wrong_all_over_the_first_thousand_problems_are_told_and_that_there_are_more() -> None:
+    head = b"residency: 1\nkind: law\nrules: ["
+    for wrong in (head + b"{id: x}," * 2000 + b"]", b"a: 1\n" * 5000):
+        with pytest.raises(PolicyError) as told:
+            parse_law(wrong, "f", "x")
+        assert len(told.value.problems) == 1001
+        assert told.value.problems[-1].message == "and more: the first 1000 problems are told"
+        assert len(str(told.value)) < 200_000
+
+
 def test_a_register_becomes_facts() -> None:
     doc = parse_register((VECTORS / "good_register.yaml").read_bytes(), "f")
     assert isinstance(doc, RegisterDoc)
