@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Current": "residency.enforcement.acts",
+    "Current": "residency.enforcement.current",
     "Decision": "residency.model",
     "Effect": "residency.model",
     "NoDecision": "residency.errors",

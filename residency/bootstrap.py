@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,6 @@ from residency.adapters.detail_files import DetailFiles
 from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_files import JournalFiles
-from residency.adapters.jwt import JwtVerifier
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
 from residency.adapters.policy_files import Loaded, PolicyFiles
@@ -35,10 +35,9 @@ from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
 from residency.errors import Unavailable
 from residency.model import FactSet, Finding
-from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
-from residency.policy.changes import carried_over, needs_restart
+from residency.policy.changes import carried_over, needs_restart, register_changes
 from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.stores import RowSink, Stores
@@ -129,7 +128,8 @@ class Residency:
     def open(self) -> None:
         """Claim a journal slot, start the sequencer, join the pipeline. Blocks on the disk; safe from any thread.
 
-        Raises: Unavailable of any kind, JournalCorrupt, VerificationError; then nothing is left open.
+        Raises: Unavailable of any kind, JournalCorrupt, VerificationError, PolicyError for a policy that is older than
+        what was in force here before; then nothing is left open.
         """
         with self._lock:
             if self.is_open:
@@ -199,6 +199,8 @@ class Residency:
         deployment = self.deployment
         keys = KeysFiles(self.path(deployment.keys_folder), create=True)
         audit = self.path(deployment.audit.folder)
+        self._versions = versions = wiring.Versions(audit)
+        versions.check(self.loaded)
         journal = JournalFiles(audit / "journal").open()
         stack.callback(journal.close)
         details = {}
@@ -225,7 +227,10 @@ class Residency:
         with self._at("pins", "url"):
             keeper.load()
         self._archive(self.policy, self.facts.current())
-        recorder.facts(self.facts.current(), _told("start", self.loaded))
+        if (older := versions.older(self.loaded)) is not None:
+            _log.warning("policy: %s; it is taken all the same, as %s says", older, wiring.ALLOW_OLDER)
+        versions.note(self.loaded)
+        recorder.facts(self.facts.current(), wiring.told("start", self.loaded))
         if self.strategy.warning is not None:
             _log.warning("%s", self.strategy.warning)
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
@@ -267,7 +272,16 @@ class Residency:
         keeper.told_by(self._facts_moved)
         stack.enter_context(wiring.beating(keeper, deployment))
         wiring.meter_facts(self.metrics, keeper, self.facts, self.clock.now)
-        self._gauges(journal, sequencer)
+        wiring.meter_runtime(
+            self.metrics,
+            info=lambda: (self.policy.digest, self.deployment.name, str(self.loaded.version)),
+            point=lambda: self.point,
+            watch=self.watch,
+            network=self.network,
+            keys=self.identity_keys,
+            journal=journal,
+            sequencer=sequencer,
+        )
         if self.watch is not None:
             self.watch.start()
             stack.callback(self.watch.stop)
@@ -288,12 +302,13 @@ class Residency:
         """
         old, new = self.policy, loaded.policy
         # 1. Is it another one, newer, and can it be applied whole?
-        if (new.digest, new.deployment, loaded.version) == (old.digest, old.deployment, self.loaded.version):
-            self.loaded = Loaded(old, loaded.signed_by)
+        same = (new.digest, new.deployment, new.version) == (old.digest, old.deployment, old.version)
+        if same and loaded.registers == self.loaded.registers:
+            self.loaded = replace(loaded, policy=old)
             return "same", ""
-        if loaded.version < self.loaded.version:
-            was = f"version {loaded.version} lies there and version {self.loaded.version} is in force"
-            return "older", f"{was}: pack what is to come into force again under a newer version"
+        older = wiring.newer_in_force(self.loaded, loaded) or self._versions.older(loaded)
+        if older is not None:
+            return "older", f"{older}: pack what is to come into force again under a newer version"
         problems = needs_restart(old.deployment, new.deployment)
         if problems:
             return "restart_needed", "\n".join(map(str, problems))
@@ -305,7 +320,10 @@ class Residency:
         def prepare(facts: FactSet) -> None:
             new.decide(None, Finding(), frozenset(), facts, self.clock.now())
             self._archive(new, facts)
-            recorder.facts(facts, _told("reload", loaded))
+            self._versions.note(loaded)
+            recorder.facts(facts, wiring.told("reload", loaded))
+            for note in register_changes(old.facts, new.facts):
+                recorder.system(note)
 
         # 3. In force. Facts first: a request between the two lines is one that came before, with the facts of now.
         self.facts.change(lambda now: carried_over(old.facts, now, new.facts), prepare)
@@ -315,35 +333,6 @@ class Residency:
         self.loaded, self.policy, self.stores = loaded, new, stores
         self.deployment = new.deployment
         return "taken", str(loaded)
-
-    def _gauges(self, journal: JournalFiles, sequencer: Sequencer) -> None:
-        deployment = self.deployment
-        metrics = self.metrics
-        metrics.info(names.INFO, lambda: (self.policy.digest, deployment.name, str(self.loaded.version)))
-        if self.watch is not None:
-            watch = self.watch
-            metrics.counts(names.POLICY_EVENTS, lambda: watch.outcomes)
-            metrics.gauge(names.POLICY_BEHIND, lambda: float(watch.is_behind))
-        network, keys = self.network, self.identity_keys
-        metrics.gauge(names.ADDRESS_DATA_AGE, network.age_seconds)
-        metrics.gauge(names.ADDRESS_DATA_VN, lambda: float(network.meta["vn_addresses"]["ipv4"]))
-        metrics.info(names.ADDRESS_DATA_INFO, lambda: (str(network.meta["source"]), str(network.meta["sha256"])))
-        metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: network.outcomes)
-        if keys is not None:
-            metrics.gauge(names.IDENTITY_KEYS_AGE, lambda: keys.age)
-        verifier = self.point.identifying.verifier
-        if isinstance(verifier, JwtVerifier):
-            metrics.counts(names.TOKENS_REJECTED, lambda: dict(verifier.rejected))
-
-        def backlog() -> float:
-            # From disk, for another process may be the one that sequences; read first, so that it is never below 0.
-            done = sequencer.stored_cursors().get(journal.slot, 0)
-            return journal.next_seq - done
-
-        metrics.gauge(names.JOURNAL_BACKLOG, backlog)
-        metrics.gauge(names.SEQUENCER_FAILING, lambda: float(sequencer.problem is not None))
-        metrics.gauge(names.LOG_SIZE, lambda: sequencer.published)
-        metrics.gauge(names.OPEN_INTENTS, lambda: self.point.recorder.open_intents)
 
     @contextmanager
     def _at(self, *where: str) -> Iterator[None]:
@@ -364,11 +353,6 @@ class Residency:
         from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
 
         return Stores(self._sinks, stores, sessions=open_session)
-
-
-def _told(what: str, loaded: Loaded) -> str:
-    """The note of an entry from which on a policy is in force; its digest the entry has anyway."""
-    return what if not loaded.version else f"{what}: version {loaded.version}"
 
 
 _runtimes: weakref.WeakSet[Residency] = weakref.WeakSet()

@@ -19,7 +19,8 @@ from residency.policy.bundle import MAX_BUNDLE, Bundle, is_bundle, parse_bundle
 from residency.policy.compiler import Policy, compile_policy
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.policy.parser import parse_deployment, parse_law, parse_register
-from residency.policy.signatures import PolicyKey, parse_policy_key, verify_signatures
+from residency.policy.signatures import PolicyKey, verify_signatures
+from residency.policy.trust import MAX_KEYS, MAX_NOTE, SIGNATURE, TrustedKeys, parse_keys, verify_register
 from residency.policy.validator import choose_laws
 from residency.policy.yamldoc import MAX_BYTES
 
@@ -43,15 +44,16 @@ NOT_ENFORCEABLE: Final = "not_enforceable.yaml"
 """The file beside the shipped laws that says what no rule of theirs can do."""
 TESTS: Final = "_test.yaml"
 """How the name of a file of policy tests ends."""
-_MAX_KEYS: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A policy, and the keys that signed the bundle it came in."""
+    """A policy, the keys that signed the bundle it came in, and the version of each register that is signed apart, by
+    the name of its file."""
 
     policy: Policy
     signed_by: tuple[PolicyKey, ...] = ()
+    registers: tuple[tuple[str, int], ...] = ()
 
     @property
     def version(self) -> int:
@@ -61,6 +63,7 @@ class Loaded:
     def __str__(self) -> str:
         words = [f"version {self.version}"] if self.version else []
         words += [f"signed by {', '.join(map(str, self.signed_by))}"] if self.signed_by else []
+        words += [f"register {file} version {version}" for file, version in self.registers]
         return ", ".join([f"digest {self.policy.digest[:16]}", *words])
 
 
@@ -106,13 +109,15 @@ class PolicyFiles:
             PolicyError: as `load`; its cause is a VerificationError where a bundle is damaged or not signed as asked.
         """
         self._files, self._folders = {}, {}
-        trusted = () if self._keys is None else read_keys(self._seen(self._keys))
+        self._trusted = None if self._keys is None else read_keys(self._seen(self._keys))
+        self._versions: dict[str, int] = {}
         data = read_file(self._seen(self.path), limit=MAX_BUNDLE)
         try:
             if is_bundle(data):
                 bundle = parse_bundle(data)
-                signed_by = verify_signatures(bundle.text, bundle.signatures, trusted) if self._keys is not None else ()
-                return Loaded(self._of_bundle(bundle), signed_by)
+                signed_by = self._signed_by(bundle)
+                policy = self._of_bundle(bundle)
+                return Loaded(policy, signed_by, tuple(self._versions.items()))
             if self._keys is not None:
                 raise VerificationError(
                     "only a signed bundle is taken here, and this is none: see `residency bundle pack --help`"
@@ -186,6 +191,7 @@ class PolicyFiles:
                 continue
             try:
                 data = read_file(path)
+                self._verify_register(path, data)
                 register = parse_register(data, str(path))
             except PolicyError as error:
                 problems += error.problems
@@ -198,7 +204,37 @@ class PolicyFiles:
             sources.append((f"register/{register.name}", data))
         return list(registers.values())
 
+    def _verify_register(self, path: Path, data: bytes) -> None:
+        """Raises: VerificationError where keys are asked for, and a register outside a bundle is not signed by one."""
+        if self._trusted is None:
+            return
+        if not self._trusted.registers:
+            raise VerificationError(
+                f"the bundle does not hold the register {path.name}, and no key that is trusted here may sign one"
+            )
+        if path.name in self._versions:
+            raise VerificationError(f"two registers that are signed apart lie in files called {path.name}")
+        signature = self._seen(path.with_name(path.name + SIGNATURE))
+        if not signature.is_file():
+            raise VerificationError(f"the register {path.name} is not signed: {signature.name} is missing")
+        note = read_file(signature, limit=MAX_NOTE)
+        try:
+            self._versions[path.name] = verify_register(path.name, data, note, self._trusted.registers)
+        except VerificationError as error:
+            raise VerificationError(f"the register {path.name}: {error}") from None
+
     # -- a bundle --------------------------------------------------------------------------------------------------
+
+    def _signed_by(self, bundle: Bundle) -> tuple[PolicyKey, ...]:
+        """Who signed a bundle. Raises: VerificationError where they may not, or not for the registers that it holds."""
+        trusted = self._trusted
+        if trusted is None:
+            return ()
+        signed_by = verify_signatures(bundle.text, bundle.signatures, trusted.policies)
+        if trusted.registers and any(name.startswith("register/") for name, _ in bundle.sources):
+            others = verify_signatures(bundle.text, bundle.signatures, trusted.registers)
+            return tuple(dict.fromkeys((*signed_by, *others)))
+        return signed_by
 
     def _of_bundle(self, bundle: Bundle) -> Policy:
         problems: list[Problem] = []
@@ -218,9 +254,13 @@ class PolicyFiles:
                 problems += error.problems
         if problems or deployment is None:  # a bundle holds one deployment
             raise PolicyError(tuple(problems))
+        base, sources = self.path.resolve().parent, list(bundle.sources)
+        if not registers and deployment.registers and self._trusted is not None:  # they lie apart, and are signed so
+            registers = self._registers(deployment, base, problems, sources)
+            if problems:
+                raise PolicyError(tuple(problems))
         _check_whole(bundle, deployment, registers)
-        base = self.path.resolve().parent
-        return _compiled(deployment, laws, registers, list(bundle.sources), base, bundle.version)
+        return _compiled(deployment, laws, registers, sources, base, bundle.version)
 
 
 def _compiled(
@@ -246,8 +286,9 @@ def _check_whole(bundle: Bundle, deployment: DeploymentDoc, registers: list[Regi
     left = sorted(laws - set(choose_laws(deployment, laws)))
     if left:
         raise VerificationError(f"the bundle holds a law that its deployment does not choose: {left[0]}")
-    named = {name.partition("/")[2] for name, _ in bundle.sources if name.startswith("register/")}
-    if {register.name for register in registers} != named or len(named) != len(deployment.registers):
+    packed = {name.partition("/")[2] for name, _ in bundle.sources if name.startswith("register/")}
+    named = {register.name for register in registers}
+    if (packed and packed != named) or len(named) != len(deployment.registers):
         # A register that got lost takes its stop orders along.
         raise VerificationError("the bundle does not hold the registers that its deployment lists")
 
@@ -293,27 +334,13 @@ def read_bundle(path: Path) -> Bundle:
         raise PolicyError((Problem(str(path), 1, 1, str(error)),)) from error
 
 
-def read_keys(path: Path) -> tuple[PolicyKey, ...]:
-    """The public keys in a file, one a line; `#` begins a comment.
+def read_keys(path: Path) -> TrustedKeys:
+    """The public keys in a file, one a line with what it may sign; `#` begins a comment.
 
     Raises:
         PolicyError: where the file cannot be read, holds what is no key, or no key at all.
     """
-    data = read_file(path, limit=_MAX_KEYS)
-    problems, keys = [], []
-    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), start=1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        try:
-            keys.append(parse_policy_key(text))
-        except VerificationError as error:
-            problems.append(Problem(str(path), number, 1, str(error)))
-    if not problems and (not keys or len(data) > _MAX_KEYS):
-        problems.append(Problem(str(path), 1, 1, "the file of policy keys holds no key, so no policy could be taken"))
-    if problems:
-        raise PolicyError(tuple(problems))
-    return tuple(keys)
+    return parse_keys(read_file(path, limit=MAX_KEYS), str(path))
 
 
 def _names(folder: str | Path) -> tuple[str, ...]:

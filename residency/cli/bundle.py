@@ -12,10 +12,12 @@ import typer
 
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
-from residency.adapters.policy_files import KEYS_VARIABLE, PolicyFiles, read_bundle, read_keys
+from residency.adapters.policy_files import KEYS_VARIABLE, PolicyFiles, read_bundle, read_file, read_keys
 from residency.errors import KeysUnavailable, PolicyError, ResidencyError, VerificationError
 from residency.policy.bundle import MAX_VERSION, format_bundle
-from residency.policy.signatures import PolicySigner, ed25519_signer, format_policy_key, ml_dsa_signer
+from residency.policy.parser import parse_register
+from residency.policy.signatures import PolicySigner, ed25519_signer, ml_dsa_signer
+from residency.policy.trust import REGISTER, SIGNATURE, format_key_line, sign_register
 
 __all__ = ["bundle_app"]
 
@@ -36,8 +38,9 @@ def keygen(
     folder: Annotated[Path, typer.Argument(help="The folder that the keys are put in.", metavar="FOLDER")],
     name: Annotated[str, typer.Option("--name", help="Who signs, as logs will say.", metavar="NAME")] = "policy",
     ml_dsa: Annotated[bool, typer.Option("--ml-dsa", help="Make a key of ML-DSA-65 too.")] = False,
+    register: Annotated[bool, typer.Option("--register", help="The key may sign registers, and no policy.")] = False,
 ) -> None:
-    """Make a key that policies are signed by, and the file of its public half for servers.
+    """Make a key that policies (or registers) are signed by, and the file of its public half for servers.
 
     A key that is there already is kept, never replaced. Exit 0 = made, 1 = it is there or cannot be made.
 
@@ -51,11 +54,13 @@ def keygen(
         signers = [ed25519_signer(name, keys.signing_key(name).private_bytes_raw())]
         if ml_dsa:
             signers.append(ml_dsa_signer(name, keys.secret(_ML_DSA.format(name))))
-        LogFiles(folder).write(public.name, "".join(f"{format_policy_key(s.key)}\n" for s in signers).encode())
+        roles = (REGISTER,) if register else ()
+        LogFiles(folder).write(public.name, "".join(f"{format_key_line(s.key, *roles)}\n" for s in signers).encode())
     except (ResidencyError, OSError) as error:
         _fail(_why(error), 1)
     typer.echo(f"signing key: {folder / name} (keep it secret, and away from the servers)")
-    typer.echo(f"public key:  {public} (for the servers: {KEYS_VARIABLE}={public})")
+    use = f"add its lines to the file that {KEYS_VARIABLE} names" if register else f"{KEYS_VARIABLE}={public}"
+    typer.echo(f"public key:  {public} (for the servers: {use})")
 
 
 @bundle_app.command()
@@ -69,6 +74,10 @@ def pack(
         list[Path] | None,
         typer.Option("--key", help="Sign by this key, as `bundle keygen` names it; may be repeated.", metavar="PATH"),
     ] = None,
+    without_registers: Annotated[
+        bool,
+        typer.Option("--without-registers", help="Leave them out: they lie beside it, signed by keys of their own."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Pack a deployment with the laws it chooses and its registers, checked first. The same files give the same bytes.
@@ -81,12 +90,40 @@ def pack(
     try:
         policy = PolicyFiles(deployment, _Anything(os.environ), unsigned=True).read().policy
         signers = [signer for path in key or () for signer in _signers(path)]
-        data = format_bundle(policy.deployment.name, policy.sources, version=version, signers=signers)
+        sources = [s for s in policy.sources if not (without_registers and s[0].startswith("register/"))]
+        data = format_bundle(policy.deployment.name, sources, version=version, signers=signers)
         LogFiles(out.parent).write(out.name, data)
     except (ResidencyError, OSError) as error:
         _fail(_why(error), 1)
     signed_by = [str(signer.key) for signer in signers]
     _tell(out, signed_by, as_json=as_json, nobody="signed by nobody: a server that is given keys refuses it")
+
+
+@bundle_app.command("sign-register")
+def sign(
+    file: Annotated[Path, typer.Argument(help="The register.", metavar="FILE")],
+    key: Annotated[list[Path], typer.Option("--key", help="Sign by this key; may be repeated.", metavar="PATH")],
+    version: Annotated[
+        int, typer.Option(min=0, max=MAX_VERSION, help="Higher than that of the state before; 0 = not counted.")
+    ] = 0,
+) -> None:
+    """Sign a register that lies outside the bundle: FILE.sig, for servers that have a key for registers.
+
+    The register is checked first. Put FILE and FILE.sig in place together. Exit 0 = written, 1 = it does not hold or
+    cannot be signed.
+
+    Example: residency bundle sign-register registers/social-api.yaml --version 12 --key keys/compliance
+    """
+    try:
+        data = read_file(file)
+        register = parse_register(data, str(file))
+        signers = [signer for path in key for signer in _signers(path)]
+        note = sign_register(file.name, data, version=version, signers=signers)
+        LogFiles(file.parent).write(file.name + SIGNATURE, note)
+    except (ResidencyError, OSError) as error:
+        _fail(_why(error), 1)
+    names = ", ".join(str(signer.key) for signer in signers)
+    typer.echo(f"{file}{SIGNATURE}: register {register.name}, version {version}, signed by {names}")
 
 
 @bundle_app.command()

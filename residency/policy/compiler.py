@@ -59,15 +59,16 @@ def compile_policy(
 class Policy:
     """A compiled policy. Immutable but for what it remembers.
 
-    `digest` names the files it came from, `version` the bundle (0 = not counted), `sources` holds them as (name, bytes),
-    `base` is the folder that relative paths of the deployment start from. `laws` are those in use, overlays worked in.
+    `digest` names the files it came from, `version` the bundle (0 = not counted), `sources` holds them as (name,
+    bytes), `base` is the folder that relative paths of the deployment start from. `laws` are those in use, overlays
+    worked in.
     `reads_requests` = some rule is read at the time of the request; `collection_edges` are the instants (microseconds)
     at which the time of collection makes a difference, empty where no rule is read at it.
     """
 
     __slots__ = (
-        "_compiled", "_era", "_index", "_now", "activities", "base", "collection_edges", "deployment", "digest", "facts",
-        "laws", "reads_requests", "sources", "version",
+        "_compiled", "_era", "_index", "_now", "activities", "base", "collection_edges", "deployment", "digest",
+        "facts", "laws", "reads_requests", "sources", "version",
     )  # fmt: skip
 
     def __init__(

@@ -141,3 +141,29 @@ def test_wrong_use_is_told_as_such(deployment: Path, keys: Path, tmp_path: Path)
     damaged.write_bytes(out.read_bytes()[:-9])
     code, said = run("verify", damaged, "--unsigned")
     assert (code, "damaged.bundle:1:1: the bundle is torn or was changed" in said) == (1, True)
+
+
+def test_registers_are_left_out_signed_apart_and_verified_beside_the_bundle(tmp_path: Path, keys: Path) -> None:
+    (tmp_path / "apart").mkdir()
+    source = write_deployment(tmp_path / "apart", "registers: [register.yaml]" + DEPLOYMENT)
+    register = source.with_name("register.yaml")
+    register.write_text("residency: 1\nkind: register\nname: test\n")
+    bundle = source.with_name("test.bundle")
+    assert run("pack", source, "-o", bundle, "--key", keys / "ops", "--without-registers", "--version", 3)[0] == 0
+    assert [name for name, _ in read_bundle(bundle).sources] == ["deployment/test", "law/vn/test"]
+    assert run("keygen", keys, "--name", "compliance", "--register")[0] == 0
+    assert (keys / "compliance.vkey").read_text().endswith(" register\n")
+    trusted = tmp_path / "trusted.vkey"
+    trusted.write_text((keys / "ops.vkey").read_text() + (keys / "compliance.vkey").read_text())
+
+    code, said = run("verify", bundle, "--keys", trusted)
+    assert (code, "register.yaml.sig is missing" in said) == (1, True)
+    code, said = run("sign-register", register, "--version", 9, "--key", keys / "compliance")
+    assert (code, "version 9, signed by compliance (Ed25519)" in said) == (0, True)
+    assert run("verify", bundle, "--keys", trusted)[0] == 0
+    assert run("sign-register", register, "--key", keys / "next")[0] == 0
+    assert run("verify", bundle, "--keys", trusted)[0] == 1
+
+    register.write_text("residency: 1\nkind: registre\nname: test\n")
+    code, said = run("sign-register", register, "--key", keys / "compliance")
+    assert (code, "register.yaml:2" in said) == (1, True)

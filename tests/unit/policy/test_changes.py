@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
-from residency.model import FactSet, StopOrder
-from residency.policy.changes import RELOADABLE, carried_over, needs_restart
+from residency.model import Event, Exemption, FactSet, Filing, FilingResult, Order, StopOrder
+from residency.policy.changes import RELOADABLE, carried_over, needs_restart, register_changes
 from residency.policy.parsed import DeploymentDoc
 from residency.policy.parser import parse_deployment
 
@@ -119,3 +119,39 @@ def test_what_came_while_requests_were_served_stays_and_what_a_register_took_bac
     moved = carried_over(old, now, FactSet(0, stop_orders=(SECOND,)))
     assert moved == FactSet(3, stop_orders=(SECOND, LATER), escalated=frozenset({"vn.core"}))
     assert carried_over(FactSet(0, stop_orders=(SECOND,)), moved, FactSet(0, stop_orders=(SECOND, LATER))) == moved
+
+
+def test_changes_of_registers_are_told_by_kinds_and_numbers_and_nothing_else() -> None:
+    passed = Filing("vn.dossier", "12/2026", 5, FilingResult.PASSED, sha256="ab" * 32)
+    secret = Exemption("E-1", frozenset({"vn.a"}), "Minister An", "a ground", 0, 9)
+    old = FactSet(
+        3, (passed, Filing("vn.dossier", "3/2026", 1, FilingResult.FILED)), (StopOrder("7", "sg", 0),), (), (secret,)
+    )
+    new = FactSet(
+        4,
+        (replace(passed, result=FilingResult.FAILED),),
+        (StopOrder("7", "sg", 0), StopOrder("8", "*", 0)),
+        (Order("vn.localise", "9", 0),),
+        (secret,),
+        (Event("first_transfer", "VN", 1),),
+    )
+    assert register_changes(old, new) == (
+        "register: came events first_transfer.VN, orders vn.localise 9, stop_orders 8; "
+        "changed filings vn.dossier 12/2026; went filings vn.dossier 3/2026",
+    )
+    assert register_changes(new, replace(new, epoch=9)) == ()
+    assert register_changes(FactSet(0), old)[0].count("An") == 0
+
+
+def test_many_changes_of_registers_are_told_in_several_notes() -> None:
+    many = tuple(StopOrder(str(n), "sg", 0) for n in range(250))
+    notes = register_changes(FactSet(0), FactSet(1, stop_orders=many))
+    assert len(notes) == 3
+    assert sum(note.count("stop_orders") for note in notes) == 250
+
+
+def test_two_records_of_one_number_are_a_change_where_either_differs() -> None:
+    twice = (StopOrder("7", "sg", 0), StopOrder("7", "vn", 0))
+    assert register_changes(FactSet(0, stop_orders=twice), FactSet(1, stop_orders=twice[:1])) == (
+        "register: changed stop_orders 7",
+    )

@@ -1,0 +1,46 @@
+"""What a deployment names in; the strategy, tables, verifiers, sinks and pins that serve it, not started, out.
+
+Part of the composition root, apart from `bootstrap` because the commands need these without a runtime.
+"""
+
+from residency.wiring.facts import archive, beating, meter_facts, open_noted
+from residency.wiring.gauges import meter_runtime
+from residency.wiring.policies import ALLOW_OLDER, Versions, newer_in_force, told
+from residency.wiring.problems import problem_at
+from residency.wiring.signals import (
+    address_data,
+    check_keys,
+    claim_map,
+    identifying,
+    identity_keys,
+    place_of,
+    strategy_of,
+    trusted_ranges,
+    who,
+)
+from residency.wiring.storage import check_pins, open_pins, sinks
+
+__all__ = [
+    "ALLOW_OLDER",
+    "Versions",
+    "address_data",
+    "archive",
+    "beating",
+    "check_keys",
+    "check_pins",
+    "claim_map",
+    "identifying",
+    "identity_keys",
+    "meter_facts",
+    "meter_runtime",
+    "newer_in_force",
+    "open_noted",
+    "open_pins",
+    "place_of",
+    "problem_at",
+    "sinks",
+    "strategy_of",
+    "told",
+    "trusted_ranges",
+    "who",
+]

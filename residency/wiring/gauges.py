@@ -1,0 +1,62 @@
+"""The parts of one running process in; what metrics show of them, read when the page is, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from residency.adapters.address_data import AddressData
+from residency.adapters.jwt import JwtVerifier
+from residency.adapters.policy_watch import PolicyWatch
+from residency.adapters.sequencer import Sequencer
+from residency.enforcement.point import EnforcementPoint
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.wiring.signals import Keys
+
+__all__ = ["meter_runtime"]
+
+
+class _Journal(Protocol):
+    @property
+    def slot(self) -> int: ...
+    @property
+    def next_seq(self) -> int: ...
+
+
+def meter_runtime(
+    metrics: Metrics,
+    *,
+    info: Callable[[], tuple[str, str, str]],
+    point: Callable[[], EnforcementPoint],
+    watch: PolicyWatch[Any] | None,
+    network: AddressData[Any],
+    keys: Keys | None,
+    journal: _Journal,
+    sequencer: Sequencer,
+) -> None:
+    """Show what runs. `info` answers digest, deployment and version in force, `point` the pipeline in force."""
+    metrics.info(names.INFO, info)
+    if watch is not None:
+        outcomes: Mapping[str, int] = watch.outcomes
+        metrics.counts(names.POLICY_EVENTS, lambda: outcomes)
+        metrics.gauge(names.POLICY_BEHIND, lambda: float(watch.is_behind))
+    metrics.gauge(names.ADDRESS_DATA_AGE, network.age_seconds)
+    metrics.gauge(names.ADDRESS_DATA_VN, lambda: float(network.meta["vn_addresses"]["ipv4"]))
+    metrics.info(names.ADDRESS_DATA_INFO, lambda: (str(network.meta["source"]), str(network.meta["sha256"])))
+    metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: network.outcomes)
+    if keys is not None:
+        metrics.gauge(names.IDENTITY_KEYS_AGE, lambda: keys.age)
+    verifier = point().identifying.verifier
+    if isinstance(verifier, JwtVerifier):
+        metrics.counts(names.TOKENS_REJECTED, lambda: dict(verifier.rejected))
+
+    def backlog() -> float:
+        # From disk, for another process may be the one that sequences; read first, so that it is never below 0.
+        done = sequencer.stored_cursors().get(journal.slot, 0)
+        return journal.next_seq - done
+
+    metrics.gauge(names.JOURNAL_BACKLOG, backlog)
+    metrics.gauge(names.SEQUENCER_FAILING, lambda: float(sequencer.problem is not None))
+    metrics.gauge(names.LOG_SIZE, lambda: sequencer.published)
+    metrics.gauge(names.OPEN_INTENTS, lambda: point().recorder.open_intents)

@@ -1,0 +1,118 @@
+"""What a deployment says of sinks and pins in; what serves them out. Sinks are not started."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from residency.enforcement.ports import Clock, Pins, SinkPort
+from residency.enforcement.ports import Keys as KeysPort
+from residency.errors import PolicyError, Unavailable
+from residency.model import Pin
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.policy.parsed import DeploymentDoc, SinkDoc
+from residency.wiring.problems import problem_at
+
+__all__ = ["check_pins", "open_pins", "sinks"]
+
+_REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
+_PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
+PathOf = Callable[[str], Path]
+
+
+def check_pins(deployment: DeploymentDoc) -> None:
+    """Raises: PolicyError where the deployment's `pins.url` is none that pins can lie behind."""
+    url = deployment.pins.url.reveal()
+    if url == "memory:" or url.startswith("sqlite:///"):
+        return
+    problem = "pins.url: expected sqlite:///PATH, redis://HOST and its kind, or memory: for tests"
+    if url.partition(":")[0].partition("+")[0] in ("redis", "rediss", "valkey", "valkeys"):
+        from residency.adapters.pins_redis import parse_redis_url
+
+        try:
+            parse_redis_url(url)
+            return
+        except ValueError as error:
+            problem = f"pins.url: {error}"
+    raise PolicyError((deployment.source.problem(("pins", "url"), problem),))
+
+
+def sinks(deployment: DeploymentDoc, path_of: PathOf, base: Path) -> dict[str, SinkPort]:
+    """Every sink by name, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
+    return {name: _sink(deployment, sink, path_of, base) for name, sink in deployment.sinks.items()}
+
+
+def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path) -> SinkPort:
+    url = sink.url.reveal()
+    region = deployment.regions[sink.sink.region]
+    where = ("sinks", sink.sink.name, "url")
+    scheme, _, rest = url.partition(":")
+    # Imported here: the commands that need this module for other things are not to wait for it.
+    if scheme == "memory":
+        from residency.adapters.sink_memory import MemorySink
+
+        return MemorySink(sink.sink.name, region)
+    if scheme == "file":
+        from residency.adapters.sink_files import FilesSink
+
+        return FilesSink(sink.sink.name, region, path_of(rest.removeprefix("//")))
+    try:
+        from residency.adapters.sink_sql import SqlSink  # an optional extra
+    except ImportError as error:
+        what = "a database needs the extra `sql`: pip install 'residency[sql]'"
+        raise PolicyError((deployment.source.problem(where, what),)) from error
+    try:
+        return SqlSink(sink.sink.name, region, url, base=base)
+    except Unavailable as error:
+        raise type(error)(str(problem_at(deployment, where, error))) from error
+
+
+def open_pins(
+    deployment: DeploymentDoc, path_of: PathOf, keys: KeysPort, key_mark: str, clock: Clock, metrics: Metrics
+) -> Pins:
+    """Where the deployment says that pins lie, opened. `key_mark` tells pins of another `subjects` key apart.
+
+    Raises: PinsUnavailable.
+    """
+    doc = deployment.pins
+    url = doc.url.reveal()
+    # Imported here: the commands that need this module for other things are not to wait for it.
+    if url == "memory:":
+        from residency.adapters.pins_memory import PinsMemory
+
+        return PinsMemory()
+    if url.startswith("sqlite:///"):
+        from residency.adapters.pins_sqlite import PinsSqlite
+
+        return PinsSqlite(path_of(url.removeprefix("sqlite:///")), key_mark=key_mark)
+    from residency.adapters.detail_files import recent_pins
+    from residency.adapters.pins_redis import PinsRedis
+    from residency.adapters.pins_redis.mirror import Counters
+
+    def recent() -> Iterator[Pin]:
+        since = clock.now() - _REPLAY
+        for country, folder in deployment.audit.detail.items():
+            key = keys.secret(f"detail-{country.lower()}")
+            yield from recent_pins(path_of(folder) / "journal", country, key, since).values()
+
+    pins = PinsRedis(
+        url,
+        prefix=f"residency:{deployment.name}:pin:",
+        stale_for=doc.stale_for,
+        local=doc.local,
+        key_mark=key_mark,
+        recent=recent,
+        replay=_REPLAY,
+    )
+    events = [name for name in Counters.__slots__ if not name.startswith("_")]
+    metrics.counts(names.PIN_EVENTS, lambda: {name: getattr(pins.counters, name) for name in events})
+    for name, gauge in _PIN_GAUGES.items():
+        metrics.gauge(name, lambda gauge=gauge: _finite(pins.gauges()[gauge]))  # type: ignore[misc]
+    return pins
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
