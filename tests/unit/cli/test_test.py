@@ -70,7 +70,7 @@ def test_a_file_with_mistakes_is_told_and_the_others_still_run(folder: Path) -> 
     assert f"{folder}/broken_test.yaml:6:" in output
     assert "did you mean `effect`" in output
     assert f"{folder}/names_test.yaml:6:5: unknown activity `GET /person/{{id}}`" in output
-    assert f"{folder}/nowhere_test.yaml:3:13: does not hold:\n{folder}/e.yaml:1:1: " in output
+    assert f"{folder}/nowhere_test.yaml:3:13: the deployment does not hold:\n{folder}/e.yaml:1:1: " in output
     assert f"{folder}/address_test.yaml:6:" in output
     assert "1 test in 5 files: 1 hold, 4 files could not be run" in output
 
