@@ -107,7 +107,9 @@ def _run(files: Sequence[Path]) -> tuple[list[Ran], dict[_Key, _Suite]]:
             suite = _suite(file, cases, suites)
             policy = suite.policy
             if policy is None:
-                raise PolicyError((cases.source.problem(("deployment",), "the deployment does not hold:"), *suite.problems))
+                raise PolicyError(
+                    (cases.source.problem(("deployment",), "the deployment does not hold:"), *suite.problems)
+                )
             check_names(cases, policy)
             network = _Network(policy, cases)
             outcomes = tuple(run_case(case, policy, network.of(case.path), _goes(policy)) for case in cases.cases)
