@@ -3,11 +3,13 @@
 Each call opens the file, does its work in one transaction and closes it: calls are rare (a first event, a beat), and so
 nothing is held across a fork or between threads. A first event is one INSERT under SQLite's own write lock, so of two
 processes that race one notes it. The number of a counter is kept beside its subjects: asking costs one look-up however
-many there are. The file is made once there is something to note.
+many there are. The file is made once there is something to note, and named by a number: one that was deleted or put in
+another's place while a process knew it is not believed, for with it went what made a law stricter.
 """
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
@@ -31,20 +33,26 @@ CREATE TABLE IF NOT EXISTS counter (
 CREATE TABLE IF NOT EXISTS counted (
   counter INTEGER NOT NULL, subject BLOB NOT NULL, PRIMARY KEY (counter, subject)
 ) STRICT, WITHOUT ROWID;
+PRAGMA application_id = {name};
 PRAGMA user_version = 1;
 """
 _VERSION: Final = 1
+_OTHER: Final = (
+    "the file of what is noted of the operator is gone or another one: restore it, or restart this service to go on"
+    " without what it held"
+)
 
 
 class NotedSqlite:
     """The `Noted` port over a SQLite file."""
 
-    __slots__ = ("_busy", "_path")
+    __slots__ = ("_busy", "_name", "_path")
 
     def __init__(self, path: Path, *, busy_ms: int = 5000) -> None:
         """`busy_ms` = how long to wait for another process's write. Nothing is opened yet."""
         self._path = path
         self._busy = busy_ms / 1000
+        self._name: int | None = None  # of the file that was seen; None = none yet
 
     def events(self) -> tuple[Event, ...]:
         """Every event that is noted. Raises: FactsUnavailable."""
@@ -110,6 +118,8 @@ class NotedSqlite:
     def _do(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool = False) -> _T:
         try:
             there = self._path.exists()
+            if not there and self._name is not None:
+                raise FactsUnavailable(_OTHER)
             if writes and not there:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.touch(mode=0o600, exist_ok=True)
@@ -118,11 +128,19 @@ class NotedSqlite:
             with closing(connection):
                 # A rollback journal and not a log: nothing is left beside the file, and what is committed is on disk.
                 connection.execute("PRAGMA synchronous = FULL")
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-                elif version != _VERSION:
+                if _number(connection, "user_version") == 0:
+                    connection.execute("BEGIN IMMEDIATE")
+                    if _number(connection, "user_version") == 0:  # and nobody else was faster
+                        for statement in _SCHEMA.format(name=1 + secrets.randbelow(2**31 - 1)).split(";"):
+                            connection.execute(statement)
+                    connection.execute("COMMIT")
+                if _number(connection, "user_version") != _VERSION:
                     raise FactsUnavailable("the file of what is noted is of another version")
+                if writes or there:
+                    name = _number(connection, "application_id")
+                    if self._name is not None and name != self._name:
+                        raise FactsUnavailable(_OTHER)
+                    self._name = name
                 connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
                 try:
                     answer = work(connection)
@@ -134,3 +152,8 @@ class NotedSqlite:
                 return answer
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             raise FactsUnavailable("what is noted of the operator cannot be read or written") from error
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    (number,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+    return int(number)

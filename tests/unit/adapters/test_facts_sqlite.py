@@ -47,6 +47,27 @@ def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
         NotedSqlite(tmp_path / "facts.db").events()
 
 
+@pytest.mark.parametrize("how", ["deleted", "begun anew", "emptied"])
+def test_a_file_that_is_not_the_one_that_was_seen_is_not_believed(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "facts.db"
+    noted = NotedSqlite(path)
+    noted.count({"a": ["ab", "cd"]}, ["a"])
+    noted.escalate("test.many", up=True)
+    kept = path.read_bytes()
+    path.unlink()
+    if how == "begun anew":
+        NotedSqlite(path).note(FIRST)
+    elif how == "emptied":
+        path.touch()
+    for work in (noted.events, noted.escalated, lambda: noted.note(FIRST), lambda: noted.count({"a": ["ab"]}, ["a"])):
+        with pytest.raises(FactsUnavailable, match="without what it held"):
+            work()
+    assert path.exists() == (how != "deleted"), "nothing is begun anew by who knew the old one"
+    path.write_bytes(kept)
+    assert noted.escalated() == {"test.many"}
+    assert noted.count({}, ["a"]) == {"a": 2}
+
+
 def test_while_another_process_writes_it_is_waited_for_and_no_longer_than_said(tmp_path: Path) -> None:
     path = tmp_path / "facts.db"
     NotedSqlite(path).note(FIRST)
