@@ -99,10 +99,15 @@ def target(scope: Mapping[str, Any], routing: Routing) -> tuple[str, bytes | Non
 
 
 def override(method: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The other method that a header asks to be taken for the request's own, if one does."""
+    """The other methods, apart by spaces, that headers ask to be taken for the request's own. None = none.
+
+    Frameworks look at one header or another, and at the first or the last of them, so all count.
+    """
+    others: dict[str, None] | None = None
     for name, value in headers:
         if name in _OVERRIDES:
             other = value.strip().upper().decode("latin-1")
             if other != method.upper():
-                return other
-    return None
+                others = others or {}
+                others[other] = None
+    return None if others is None else " ".join(others)

@@ -51,7 +51,7 @@ class Request:
 
     `method` is "WS" for a WebSocket and for nothing else. `path` is decoded once and relative to the framework's root;
     `peer` is (host, port) of the socket or None. `user` and `session` are what other middleware put into the scope
-    before ours. `routing` is how the app routes, `also` another method that a header asks for.
+    before ours. `routing` is how the app routes, `also` other methods that headers ask for.
     """
 
     method: str

@@ -31,6 +31,7 @@ __all__ = [
 _CACHE: Final = 4096  # matches remembered …
 _KEPT: Final = 256  # … of paths that are no longer, so that a client cannot choose how much memory they take
 _TABLES: Final = 64  # apps under one policy
+_OVERRIDES: Final = 4  # other methods that headers of one request may ask for
 _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 _AMBIGUOUS: Final = "the request path can be read in more than one way"
 _ALONE: Final = Routing(UNKNOWN)
@@ -82,8 +83,8 @@ class ActivityTable:
         also: str | None = None,
     ) -> Match:
         """The activity of one request. `path` is decoded once, `raw_path` as it came, without the query; both lie
-        under the framework's root. `routing` = how the app that serves it routes, where that is known. `also` = another
-        method that a header asks for.
+        under the framework's root. `routing` = how the app that serves it routes, where that is known. `also` = other
+        methods, apart by spaces, that headers ask for.
 
         `lenient` takes every path as it stands: for a deployment that only observes.
 
@@ -103,9 +104,13 @@ class ActivityTable:
                 table.cache.clear()
             table.cache[key] = match
         if also is not None and not lenient:
-            other = table.match(also, path, raw_path, lenient=False)
-            if (other.activity, other.exempt) != (match.activity, match.exempt):
-                raise PathError("a header asks for a method that would be another activity")
+            others = also.split(" ")
+            if len(others) > _OVERRIDES:
+                raise PathError("headers ask for many methods at once")
+            for each in others:
+                other = table.match(each, path, raw_path, lenient=False)
+                if (other.activity, other.exempt) != (match.activity, match.exempt):
+                    raise PathError("a header asks for a method that would be another activity")
         return match
 
     def names(self, route: AppRoute, routing: Routing) -> bool:

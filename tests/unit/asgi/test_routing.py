@@ -101,3 +101,6 @@ def test_a_header_asks_for_another_method_only_where_it_names_another() -> None:
     assert override("POST", [(b"host", b"x")]) is None
     assert override("POST", [(b"x-http-method-override", b" delete ")]) == "DELETE"
     assert override("POST", [(b"x-method-override", b"post")]) is None
+    several = [(b"x-http-method", b"put"), (b"x-method-override", b"POST"), (b"x-http-method", b"PUT")]
+    assert override("POST", several) == "PUT"
+    assert override("POST", [*several, (b"x-http-method-override", b"delete")]) == "PUT DELETE"

@@ -259,6 +259,14 @@ def test_a_header_that_asks_for_a_method_of_another_activity_is_refused() -> Non
     assert routes.match("POST", "/a", b"/a", also="DELETE", lenient=True).activity is not None
 
 
+def test_of_several_methods_that_headers_ask_for_each_counts() -> None:
+    routes = table("ANY /b", "DELETE /b")
+    assert routes.match("POST", "/b", b"/b", also="PUT PATCH").activity is not None
+    for also in ("PUT DELETE", "DELETE PUT", "A B C D E"):
+        with pytest.raises(PathError):
+            routes.match("POST", "/b", b"/b", also=also)
+
+
 def test_a_newline_at_the_end_is_refused_even_where_raw_paths_are_taken() -> None:
     routes = ActivityTable([activity("GET /{x}", raw=True)])
     assert routes.match("GET", "/a\tb", b"/a%09b").activity is not None
