@@ -24,6 +24,7 @@ from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.policy.parser import parse_document, parse_register
 from residency.policy.prove import Proof, prove
 from residency.policy.prove_duties import duty_reports
+from residency.policy.prove_near import near_reports
 from residency.policy.prove_reports import Report, register_reports, report
 from residency.policy.prove_rules import reading_reports, rule_reports
 from residency.policy.prove_words import proof_data, proof_report
@@ -171,6 +172,7 @@ def _deployed(
     proofs = prove(policy, now, progress=progress)
     reports = [found for proof in proofs if (found := proof_report(proof, str(file))) is not None]
     reports += _doubts(document)
+    reports += near_reports(policy)
     for name, of in (("duties", duty_reports), ("rules", rule_reports), ("readings", reading_reports)):
         progress(f"looking at {name}")
         reports += of(policy, now)

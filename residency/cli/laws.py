@@ -15,6 +15,7 @@ from residency.adapters.policy_files import available_laws, read_file
 from residency.cli.laws_pages import Pack, write_pages
 from residency.errors import PolicyError
 from residency.policy.parser import parse_law
+from residency.policy.problems import nearest
 from residency.policy.yamldoc import parse_yaml
 
 __all__ = ["laws", "read_packs"]
@@ -43,8 +44,10 @@ def laws(
         raise typer.Exit(1) from None
     chosen = [pack for pack in known if name is None or _named(pack.name, name)]
     if not chosen:
-        listed = ", ".join(sorted({pack.name for pack in known})) or "none is installed"
-        typer.echo(f"residency laws: no law `{name}`; known: {listed}", err=True)
+        names = sorted({pack.name for pack in known})
+        meant = nearest(name, names)
+        told = meant or f"; known: {', '.join(names) or 'none is installed'}"
+        typer.echo(f"residency laws: no law `{name}`{told}", err=True)
         raise typer.Exit(2)
     if pages is not None:
         for path in write_pages(chosen, pages):
@@ -89,10 +92,14 @@ def _counts(pack: Pack) -> dict[str, int]:
 
 def _line(pack: Pack) -> str:
     sure = ", ".join(f"{number} {level}" for level, number in _counts(pack).items())
-    more = [f"{len(pack.law.readings)} open readings"] if pack.law.readings else []
-    more += [f"{len(pack.law.not_covered)} points not covered"] if pack.law.not_covered else []
+    more = [_several(len(pack.law.readings), "open reading")] if pack.law.readings else []
+    more += [f"{_several(len(pack.law.not_covered), 'point')} not covered"] if pack.law.not_covered else []
     head = f"{pack.name:28} {pack.dates:26} {pack.law.instrument}"
-    return f"{head}\n    {len(pack.law.rules)} rules ({sure}){''.join(f'; {text}' for text in more)}"
+    return f"{head}\n    {_several(len(pack.law.rules), 'rule')} ({sure}){''.join(f'; {text}' for text in more)}"
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _told(pack: Pack, *, whole: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Final
 from residency.errors import Problem
 from residency.policy.compiler import Policy
 from residency.policy.parsed import RegisterDoc, Source
+from residency.policy.problems import nearest
 from residency.policy.terms import moment
 
 __all__ = ["NEAR", "Report", "register_reports", "report"]
@@ -68,17 +69,20 @@ def _of_register(register: RegisterDoc, asked: set[str], triggers: set[str]) -> 
         kind, _, rest = filing.kind.partition(".")
         tokens = {f"filing:{filing.kind}", f"{kind}:{rest}"}
         if tokens.isdisjoint(asked):
-            yield _always((at, "note", "filing", f"{name}: no rule in use asks for it"))
+            hint = nearest(filing.kind, _kinds(asked))
+            level = "warning" if hint else "note"
+            yield _always(((*at, "kind"), level, "filing", f"{name}: no rule in use asks for it{hint}"))
         elif filing.expires is not None:
             yield _ending((*at, "expires"), name, filing.expires, "filing")
         if filing.next_update is not None:
             yield _ending((*at, "next_update"), f"{name}: its next update", filing.next_update, "filing", verb="is due")
     for number, exemption in enumerate(register.exemptions):
-        yield _ending(("exemptions", number, "to"), f"exemption {exemption.number}", exemption.end, "exemption")
+        yield _ending(("exemptions", number, "expires"), f"exemption {exemption.number}", exemption.end, "exemption")
     for number, order in enumerate(register.orders):
         if order.kind not in triggers:
-            what = f"order {order.number}: no rule in use has the trigger `{order.kind}`"
-            yield _always((("orders", number), "note", "order", what))
+            hint = nearest(order.kind, triggers)
+            what = f"order {order.number}: no rule in use has the trigger `{order.kind}`{hint}"
+            yield _always((("orders", number, "kind"), "warning" if hint else "note", "order", what))
     for number, stop in enumerate(register.stop_orders):
         if stop.lifted is None:
             where = "every sink abroad" if stop.sink == "*" else f"sink `{stop.sink}`"
@@ -86,6 +90,12 @@ def _of_register(register: RegisterDoc, asked: set[str], triggers: set[str]) -> 
             yield _always(
                 (("stop_orders", number), "note", "order", f"stop order {stop.number} on {where} since {since}")
             )
+
+
+def _kinds(asked: set[str]) -> set[str]:
+    """The kinds of filings that meet one of the tokens, as registers name them."""
+    parts = [token.partition(":") for token in asked if token.startswith(("filing:", "contract:", "portal:"))]
+    return {rest if kind == "filing" else f"{kind}.{rest}" for kind, _, rest in parts}
 
 
 def _always(told: _Told) -> Callable[[int], _Told | None]:
@@ -98,10 +108,10 @@ def _ending(path: _Path, name: str, end: int, kind: str, verb: str = "ends") -> 
     def told(now: int) -> _Told | None:
         if now >= end + NEAR * 6 or now < end - NEAR:
             return None
-        day = moment(end)[:10]
+        day = moment(end)
         days = abs(end - now) // 86_400_000_000
         if now >= end:
-            return path, "warning", kind, f"{name} {past} on {day}, {days} days ago"
-        return path, "warning", kind, f"{name} {verb} on {day}, in {days} days"
+            return path, "warning", kind, f"{name} {past} {day}, {days} days ago"
+        return path, "warning", kind, f"{name} {verb} {day}, in {days} days"
 
     return told

@@ -29,7 +29,8 @@ def proof_report(proof: Proof, file: str) -> Report | None:
         if must.why:
             message += f"; {must.why}"
         if proof.others:
-            message += f" (and {len(proof.others)} more activities, {names[1]} among them)"
+            more = "too" if len(proof.others) == 1 else f"and {len(proof.others) - 1} more too"
+            message += f" (activity `{names[1]}` {more})"
         asked = command(file, case)
         message += f"\n    {asked}" if asked else "\n    (residency explain cannot ask this: see --json)"
         return report(proof.source, path, "error", "must", message, activities=names)
