@@ -228,7 +228,7 @@ def run(seeds: range, count: int) -> dict[str, int]:
     return tally
 
 
-@pytest.mark.parametrize("start", (0, 20))
+@pytest.mark.parametrize("start", [0, 20])
 def test_what_is_proved_holds_by_brute_force_and_each_counterexample_is_permitted(start: int) -> None:
     tally = run(range(start, start + 20), 120)
     assert tally["worlds"] > 12

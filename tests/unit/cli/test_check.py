@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from residency.adapters.policy_files import load
 from residency.cli.check import check
+from residency.cli.explain import explain
+from residency.policy.bundle import format_bundle
 
 ROOT = Path(__file__).resolve().parents[3]
 VECTORS = ROOT / "tests" / "vectors" / "policy_errors"
@@ -53,7 +57,12 @@ def test_no_file_is_wrong_use_and_a_missing_file_does_not_hold() -> None:
 
 def test_schemas_are_written(tmp_path: Path) -> None:
     assert run("--write-schema", tmp_path / "schema")[0] == 0
-    assert sorted(p.name for p in (tmp_path / "schema").iterdir()) == ["deployment.json", "law.json", "register.json", "test.json"]
+    assert sorted(p.name for p in (tmp_path / "schema").iterdir()) == [
+        "deployment.json",
+        "law.json",
+        "register.json",
+        "test.json",
+    ]
 
 
 DEPLOYMENT = """\
@@ -121,3 +130,81 @@ def test_what_holds_and_is_likely_not_meant_is_noted(tmp_path: Path) -> None:
     assert code == 0
     assert "note: `pins: memory:`" in output
     assert "note: activity `GET /people`: `subject: none` with personal data" in output
+
+
+PROVED = """\
+residency: 1
+kind: deployment
+name: proved
+mode: enforce
+operator: {established_in: VN, roles: [controller], service_lines: [social_network]}
+laws: [vn/*]
+registers: [r.yaml]
+pins: {url: "sqlite:///pins.db"}
+clocks: strict
+must:
+  - id: our.home
+    never: {jurisdiction: VN, data: health, operation: write, sink.country: %s}
+regions: {han: {country: VN}, sin: {country: SG}}
+sinks:
+  vn: {region: han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///./vn.db"}
+  sg: {region: sin, provider: SG, keys: SG, encrypted: true, url: "sqlite:///./sg.db"}
+stores: {people: [vn, sg]}
+activities:
+  - {route: "POST /people", subject: app, data: [health, account], basis: contract, operation: write, store: people}
+"""
+REGISTER = """\
+residency: 1
+kind: register
+name: r
+filings:
+  - {kind: vn.transfer_dossier, number: "7", date: 2026-01-01, result: filed, expires: 2026-12-31, sinks: [vn]}
+"""
+
+
+def proved(folder: Path, country: str) -> Path:
+    (folder / "r.yaml").write_text(REGISTER)
+    file = folder / "d.yaml"
+    file.write_text(PROVED % country)
+    return file
+
+
+def test_an_invariant_is_proved_and_the_register_is_read_beside_it(tmp_path: Path) -> None:
+    code, output = run("--at", "2026-11-22", proved(tmp_path, "not VN"))
+    assert code == 0
+    assert "1 of 1 invariants proved" in output
+    assert f"{tmp_path / 'r.yaml'}:5:" in output
+    assert "warning: filing 7 (vn.transfer_dossier) ends" in output
+
+
+def test_an_invariant_that_does_not_hold_is_asked_again_by_the_command_that_is_printed(tmp_path: Path) -> None:
+    file = proved(tmp_path, "VN")
+    code, output = run("--at", "2026-11-22", file)
+    assert code == 1
+    assert f"{file}:11:5: error: must `our.home` does not hold: activity `POST /people` is permitted" in output
+    line = next(line for line in output.splitlines() if "residency explain" in line)
+    asked = typer.Typer()
+    asked.command()(explain)
+    told = CliRunner().invoke(asked, [*shlex.split(line)[2:], "--json"])
+    assert told.exit_code == 0
+    assert [s["effect"] for s in json.loads(told.output)["sinks"] if s["sink"] == "vn"] == ["permit"]
+
+
+def test_a_bundle_is_checked_as_the_deployment_in_it(tmp_path: Path) -> None:
+    file = proved(tmp_path, "not VN")
+    bundle = tmp_path / "d.bundle"
+    bundle.write_bytes(format_bundle("proved", load(file, {}).sources, version=3, signers=[]))
+    code, output = run("--at", "2026-11-22", bundle)
+    assert code == 0
+    assert f"{bundle}: holds: bundle proved, version 3: deployment proved" in output
+    bundle.write_bytes(bundle.read_bytes()[:-20])
+    assert run(bundle)[0] == 1
+
+
+def test_json_tells_findings_and_proofs(tmp_path: Path) -> None:
+    code, output = run("--json", "--at", "2026-11-22", proved(tmp_path, "VN"))
+    result = json.loads(output)
+    assert (code, result["holds"]) == (1, False)
+    (proof,) = result["proofs"]
+    assert proof["counterexamples"][0]["command"].startswith("residency explain --policy ")
+    assert {"error", "warning", "note"} >= {found["level"] for found in result["findings"]}
