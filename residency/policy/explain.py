@@ -102,6 +102,7 @@ def explain(
         "clocks": [_clock(clock) for clock in decision.clocks],
         "duty": _duty(decision.duty),
         "policy": decision.policy,
+        "policy_version": decision.policy_version,
     }
     return Explanation(data, story)
 

@@ -51,7 +51,7 @@ class Versions:
         for what, version in _versions(loaded).items():
             highest = self._highest(what)
             if version < highest:
-                return f"{_words(what)}version {version} lies there and version {highest} was in force"
+                return f"{_words(what, version)} lies there and version {highest} was in force"
         return None
 
     def allowed(self, loaded: Loaded) -> bool:
@@ -92,7 +92,7 @@ def newer_in_force(old: Loaded, new: Loaded) -> str | None:
     before = _versions(old)
     for what, version in _versions(new).items():
         if version < before.get(what, 0):
-            return f"{_words(what)}version {version} lies there and version {before[what]} is in force"
+            return f"{_words(what, version)} lies there and version {before[what]} is in force"
     return None
 
 
@@ -100,5 +100,6 @@ def _versions(loaded: Loaded) -> dict[str, int]:
     return {_BUNDLE: loaded.version, **{f"register-{file}": version for file, version in loaded.registers}}
 
 
-def _words(what: str) -> str:
-    return "" if what == _BUNDLE else f"register {what.removeprefix('register-')}: "
+def _words(what: str, version: int) -> str:
+    counted = f"version {version}" if version else "a policy without a version"
+    return counted if what == _BUNDLE else f"register {what.removeprefix('register-')}: version {version}"

@@ -55,12 +55,20 @@ def test_an_older_bundle_is_not_taken_by_a_restart_either(
     assert bundled.request().decision.policy_version == 6
     assert "it is taken all the same, as RESIDENCY_POLICY_ALLOW_OLDER says" in caplog.text
     # Told once for this policy: another that is older than what was in force is not taken while it runs.
-    rename(bundled.file, bundled.packed(5))
+    rename(bundled.file, bundled.packed(6))
     bundled.look()
     assert bundled.outcomes == {"older": 1}
+    assert "version 6 lies there and version 7 was in force: pack" in caplog.text
     rename(bundled.file, bundled.packed(8))
     bundled.look()
     assert bundled.outcomes == {"older": 1, "taken": 1}
+
+
+def test_loose_files_without_a_version_are_older_than_any(bundled: Bundled) -> None:
+    asyncio.run(bundled.runtime.aclose())
+    bundled.runtime = build(bundled.source, env={})
+    with pytest.raises(PolicyError, match="a policy without a version lies there and version 5 was in force"):
+        bundled.runtime.open()
 
 
 def test_the_same_version_and_a_newer_one_are_taken_by_a_restart(bundled: Bundled) -> None:

@@ -33,7 +33,7 @@ def test_a_refusal_tells_the_article_and_what_is_missing(policy: Policy) -> None
     assert "VN (Vietnam): territory established, citizenship presumed" in text
     assert "Decree 333/2026/ND-CP art. 16(2)" in text
     assert "identity:eid or identity:national_id or identity:phone" in text
-    assert told.data["effect"] == "deny"
+    assert (told.data["effect"], told.data["policy_version"]) == ("deny", 0)
     assert "vn.d333.16.2" in [rule["id"] for rule in told.data["rules"]]
     assert json.loads(json.dumps(told.data)) == told.data
 
