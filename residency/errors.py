@@ -32,6 +32,7 @@ Messages carry no personal data, no secret and no URL.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = [
     "AddressDataUnavailable",
@@ -99,6 +100,10 @@ class UnknownStore(UsageError):
     """The deployment names no such store, or the activity does not name it."""
 
 
+# A message tells a file's own text, and stands in one line of a terminal or a log: what would end or steer it is named.
+_SHOWN: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake in one policy file. `line` and `column` count from 1; 0 means the file as a whole."""
@@ -109,7 +114,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        return f"{self.file}:{self.line}:{self.column}: {self.message.translate(_SHOWN)}"
 
 
 class PolicyError(ResidencyError):

@@ -9,7 +9,10 @@ from typing import Final
 
 __all__ = ["Item", "Page", "Section", "lines", "markdown"]
 
-_SPECIAL: Final = re.compile(r"([\\`*_\[\]<>|#~])")
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]<>|#~&])")
+# What ends a line somewhere, moves a terminal's cursor, or turns text around. It comes from policies and from logs.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_LINK: Final = re.compile(r"https?://[^\s<>()\"']+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,13 @@ class Page:
 
 def lines(page: Page) -> Iterator[str]:
     """A page for a terminal: titles at the margin, items two spaces in, notes four."""
-    yield page.title
-    yield from (f"  {text}" for text in page.lead)
+    yield _line(page.title)
+    yield from (f"  {_line(text)}" for text in page.lead)
     for section in page.sections:
-        yield section.title
+        yield _line(section.title)
         for item in section.items:
-            yield f"  {item.text}"
-            yield from (f"    {note}" for note in (*item.notes, *((item.link,) if item.link else ())))
+            yield f"  {_line(item.text)}"
+            yield from (f"    {_line(note)}" for note in (*item.notes, *((item.link,) if item.link else ())))
 
 
 def markdown(page: Page) -> str:
@@ -58,14 +61,19 @@ def markdown(page: Page) -> str:
         for item in section.items:
             told.append(f"- {_plain(item.text)}")
             told += [f"  - {_plain(note)}" for note in item.notes]
-            told += [f"  - <{item.link}>"] if item.link else []
+            if item.link:  # a policy's own word: what is no address of the web is text
+                told.append(f"  - <{item.link}>" if _LINK.fullmatch(item.link) else f"  - {_plain(item.link)}")
         parts.append("\n".join(told))
     return "\n\n".join(parts) + "\n"
+
+
+def _line(text: str) -> str:
+    return _CONTROL.sub(" ", text)
 
 
 def _plain(text: str) -> str:
     """Text that CommonMark shows as it is; what we put between backticks stays code."""
     shown = []
-    for index, part in enumerate(text.replace("\n", " ").split("`")):
+    for index, part in enumerate(_line(text).split("`")):
         shown.append(f"`{part}`" if index % 2 and text.count("`") % 2 == 0 and part else _SPECIAL.sub(r"\\\1", part))
     return "".join(shown)

@@ -30,6 +30,7 @@ MAX_DEPTH: Final = 32
 # libyaml reads the same language some ten times faster; PyYAML's own parser serves where it was built without.
 _Loader: Final[type] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_CONTROL: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069]")
 _WORDS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None}
 
 Value = None | bool | int | str | list["Value"] | dict[str, "Value"]
@@ -171,6 +172,11 @@ class _Reader:
     def _say(self, event: yaml.Event, message: str) -> None:
         self.problems.append(Problem(self.file, *_place(event), message))
 
+    def _refuse_escapes(self, event: yaml.ScalarEvent) -> None:
+        # What may not stand in a file may not be written by its number either: it would reach terminals and pages.
+        if event.style == '"' and (bad := _CONTROL.search(event.value)) is not None:
+            self._say(event, f"character U+{ord(bad[0]):04X} may not stand in a policy file, nor its escape")
+
     def _refuse_properties(self, event: yaml.NodeEvent) -> None:
         if event.anchor is not None:
             self._say(event, f"anchor `&{event.anchor}`: anchors are refused; write the value out")
@@ -198,6 +204,7 @@ class _Reader:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._refuse_properties(event)
+        self._refuse_escapes(event)
         if self._ignored:
             return
         plain = event.implicit[0] and event.tag is None

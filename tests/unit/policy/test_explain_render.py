@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +44,20 @@ def test_no_text_becomes_markup(text: str) -> None:
     assert (heading, section, item[:2]) == ("# t", "## t", "- ")
     if "`" not in text:
         assert SPECIAL.search(item[2:].replace("\\\\", "")) is None
+
+
+@pytest.mark.parametrize("text", ["`a\r\r<script>`", "a\r# b", "a\x1b]0;b\x07", "a\u2028b", "a\u202eb", "a\x85b"])
+def test_no_text_ends_its_line_or_steers_a_terminal(text: str) -> None:
+    page = Page("t", (), (Section("t", (Item(text, (text,), text),)),))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", markdown(page) + "\n".join(lines(page)))
+    assert len(list(lines(page))) == len("".join(f"{line}\n" for line in lines(page)).splitlines()) == 5
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "https://a.example/>\n<script>", "https://a.example/ <b>"])
+def test_what_is_no_address_of_the_web_is_no_link(link: str) -> None:
+    told = markdown(Page("t", (), (Section("t", (Item("x", (), link),)),)))
+    assert re.search(r"(?<!\\)[<>]", told) is None
+
+
+def test_what_names_a_character_in_html_is_shown_as_it_is() -> None:
+    assert r"\&lt;b\&gt;" in markdown(Page("&lt;b&gt;", (), ()))

@@ -42,6 +42,10 @@ def test_four_kinds_of_plain_scalar_have_types(text: str, value: object) -> None
         ("", "f.yaml:1:1: the file is empty: a policy file starts with `residency: 1`"),
         ("[" * 40, "f.yaml:1:33: nested deeper than 32 levels"),
         ("a: \x07", "f.yaml:1:4: character U+0007 may not stand in a policy file"),
+        ('a: "x\\e[2J"', "f.yaml:1:4: character U+001B may not stand in a policy file, nor its escape"),
+        ('a: "x\\r\\r<b>"', "f.yaml:1:4: character U+000D may not stand in a policy file, nor its escape"),
+        ('"a\\u202e": 1', "f.yaml:1:1: character U+202E may not stand in a policy file, nor its escape"),
+        ('a: 1\n"x\\ny": 1\n"x\\ny": 2', r"f.yaml:3:1: duplicate key `x\x0ay`: it stands already in line 2"),
     ],
 )
 def test_what_is_refused_is_named_where_it_stands(text: str, expected: str) -> None:
