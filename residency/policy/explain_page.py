@@ -16,6 +16,7 @@ from residency.jurisdiction.account import Heard, Voice
 from residency.jurisdiction.precedence import BESIDE
 from residency.model import Anchor, Clock, Decision, Duty, Effect, Finding, Pin, Retention, RuleRef, Trust
 from residency.model import Term as Span
+from residency.policy.explain_cite import cite
 from residency.policy.explain_render import Item, Page, Section
 from residency.policy.explain_tasks import event, task
 from residency.policy.explain_words import SENTENCES, Language, because, category, place, say, trust
@@ -194,14 +195,14 @@ class _Writer:
             notes = [text] if text else []
             notes += [self.say("fine", fine=rule.fine)] if rule.fine else []
             link = rule.link or next(iter(_LINK.findall(rule.source)), "")
-            told = self.say("rule", id=rule.id, citation=rule.citation, source=source)
+            told = self.say("rule", id=rule.id, citation=cite(rule.citation, self.language), source=source)
             yield Item(told, (*notes, *more), "" if link in told else link)
 
     # -- sinks, and what is missing ----------------------------------------------------------------------------
 
     def _goes(self) -> Iterator[Item]:
         for verdict in self.decision.sinks:
-            cited = "; ".join(dict.fromkeys(rule.citation for rule in verdict.rules))
+            cited = "; ".join(dict.fromkeys(cite(rule.citation, self.language) for rule in verdict.rules))
             by = self.say("by", citations=cited) if cited and verdict.reason is not None else ""
             sink, effect = verdict.sink, self.say(verdict.effect.word)
             told = self.say("sink", sink=sink.name, place=sink.place, effect=effect, why=_why(verdict.reason), by=by)

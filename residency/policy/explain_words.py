@@ -63,7 +63,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     # What was seen.
     "address": (
         "client address: {address} (strategy {strategy}{network})",
-        "địa chỉ người dùng: {address} (cách xác định {strategy}{network})",
+        "địa chỉ người dùng: {address} (cách xác định: {strategy}{network})",
     ),
     "undetermined": ("undetermined", "chưa xác định"),
     "network": (", a {network} network", ", mạng loại {network}"),

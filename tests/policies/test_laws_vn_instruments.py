@@ -11,6 +11,7 @@ import pytest
 from residency.adapters.policy_files import available_laws
 from residency.model import Decision, Finding, Reason
 from residency.policy.compiler import compile_policy
+from residency.policy.parser import parse_law
 from residency.policy.times import instant
 from residency.policy.yamldoc import parse_yaml
 from tests.law_asks import World, cited, filed, law, observed, person, reason, store
@@ -278,6 +279,7 @@ def test_no_law_of_vietnam_speaks_of_an_american_in_america() -> None:
 def test_the_readings_and_modes_of_the_how_to_hold() -> None:
     page = (ROOT / "docs" / "how-to" / "law-packs.md").read_text(encoding="utf-8")
     samples = [parse_yaml(text.encode(), "sample").value for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    samples = [sample for sample in samples if isinstance(sample, dict) and not {"kind", "laws"} & set(sample)]
     said = {key: value for sample in samples if isinstance(sample, dict) for key, value in sample.items()}
     assert set(said) == {"readings", "modes"}
     deployment = world("data: personal", readings=said["readings"], modes=said["modes"]).policy().deployment
@@ -286,3 +288,13 @@ def test_the_readings_and_modes_of_the_how_to_hold() -> None:
     for row in re.findall(r"^\| .* \| (.*) \|$", page, re.MULTILINE):
         for rule in re.findall(r"`(vn\.l91\.[\d.]+)`", row):
             assert rule in {r.id for r in law("vn/personal-data-91-2025").rules}
+
+
+def test_the_overlay_of_the_how_to_changes_rules_that_its_pack_has() -> None:
+    page = (ROOT / "docs" / "how-to" / "law-packs.md").read_text(encoding="utf-8")
+    (text,) = (t for t in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "kind: law" in t)
+    overlay = parse_law(text.encode(), "sample", "acme/decree-333")
+    assert overlay.extends == "vn/decree-333-2026"
+    known = {rule.id for rule in law(overlay.extends).rules}
+    assert {rule.id for rule in overlay.rules} < known
+    assert {rule for rule, _why in overlay.dropped} < known
