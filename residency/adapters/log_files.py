@@ -25,15 +25,18 @@ class LogFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def write(self, path: str, data: bytes) -> None:
-        """Replace what is at `path`; once this returns, `data` survives a power cut. Raises: OSError."""
+    def write(self, path: str, data: bytes, *, mode: int = 0o666) -> None:
+        """Replace what is at `path`; once this returns, `data` survives a power cut. `mode` is less the umask.
+
+        Raises: OSError.
+        """
         target = self._inside(path)
         _make_folder(target.parent)
         # A name of its own for each writer: workers that put one archive there at once replace it one after the other.
         # A crash before the rename leaves the old file, and a temporary that nobody reads.
         temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
         try:
-            with temporary.open("xb") as file:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -91,8 +91,8 @@ def explain(
     key: Annotated[
         Path | None, typer.Option("--key", help="With --audit: the verifier key you were given.", metavar="FILE")
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="text, json, or markdown: a page to mail.")] = Form.TEXT,
-    lang: Annotated[Tongue, typer.Option("--lang", help="en or vi.")] = Tongue.EN,
+    form: Annotated[Form, typer.Option("--format", help="Text, json, or markdown: a page to mail.")] = Form.TEXT,
+    lang: Annotated[Tongue, typer.Option("--lang", help="English or Vietnamese: en, vi.")] = Tongue.EN,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: --format json.")] = False,
 ) -> None:
     """Tell what would be decided for one request, and why; only rules in force at DATE are cited.

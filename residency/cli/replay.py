@@ -39,7 +39,7 @@ def replay(
     ] = None,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", help="The candidate, a deployment file. Without: only verify.", metavar="NEW"),
+        typer.Option("--policy", help="The deployment file.", metavar="FILE"),
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="Let the candidate decide as on that day, 2026-09-01.", metavar="DATE")
@@ -67,7 +67,7 @@ def replay(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Decide every recorded decision again: verify the log by its own policies, and try a candidate on it.
+    """Decide every recorded decision again: verify the log by its own policies, with --policy try a candidate on it.
 
     Tells coverage first, then who would change and why. Needs the audit folder and nothing else. Exit 0 = holds, 1 =
     the log does not hold, a record is wrong, or a limit is passed, 2 = wrong use, a bad candidate included.
