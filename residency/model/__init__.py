@@ -20,10 +20,12 @@ from residency.model.filing import Event, Exemption, FactSet, Filing, FilingResu
 from residency.model.finding import SILENT, Anchor, AnchorFinding, Finding, Presume, Signal, State, Trust
 from residency.model.place import Region
 from residency.model.reason import STATUS, Reason
+from residency.model.retention import OPEN, Retained, retained_until
 from residency.model.subject import Pin, SubjectId
 
 __all__ = [
     "NEUTRAL",
+    "OPEN",
     "PLAIN",
     "SILENT",
     "STATUS",
@@ -53,6 +55,7 @@ __all__ = [
     "Protection",
     "Reason",
     "Region",
+    "Retained",
     "Retention",
     "RuleRef",
     "Signal",
@@ -66,5 +69,6 @@ __all__ = [
     "Trust",
     "deadline",
     "join",
+    "retained_until",
     "treatment",
 ]

@@ -1,13 +1,14 @@
 """Retentions of a joined duty and what is known of one record in; how long it must, may and can no longer stay, out.
 
-Floors and ceilings of several laws stand side by side in a duty. They meet in a record, each counted from its own event:
+Floors and ceilings of several laws stand side by side in a duty. They meet in a record, each counted from its own
+event:
 
 1. A floor or ceiling speaks of the record where its category is, or lies above, one of the record's, and its scope is
    that of the copy or every copy's.
 2. A floor whose event has not happened runs on without an end: unknown is not no. A ceiling whose event has not
    happened does not limit yet.
-3. The longest floor and the shortest ceiling count. A floor beyond the ceiling is kept: `overdue` names the ceilings that
-   it outlasts, `floors` why.
+3. The longest floor and the shortest ceiling count. What a floor holds beyond a ceiling is kept: `overdue` names the
+   ceilings that it outlasts, `floors` why.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ OPEN: Final = 1 << 62
 class Retained:
     """How long one record stays, in microseconds; None = no floor, no ceiling.
 
-    `until` is when it may go at the earliest (`OPEN` = no end is known), by `floors`; `erase_by` is when it must be gone,
-    by `ceilings`. Where the floors outlast ceilings, `erase_by` is None, `until` counts and `overdue` names those
-    ceilings.
+    `until` is when it may go at the earliest (`OPEN` = no end is known), by `floors`; `erase_by` is when it must be
+    gone, by `ceilings`. Where floors outlast ceilings, `overdue` names those, `until` counts and `erase_by` is None.
     """
 
     until: int | None = None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from residency.adapters.policy_files import available_laws
 from residency.audit.entry import Entry
-from residency.model import Bound, Conflict, Decision, Exemption, FactSet, Reason, SinkVerdict
+from residency.model import Bound, Conflict, Decision, Exemption, FactSet, Reason, SinkVerdict, retained_until
 from residency.policy.compiler import Policy, compile_policy
 from residency.policy.times import instant
 from tests.law_asks import World, cited, filed, person, reason, store
@@ -39,6 +39,13 @@ def test_contradiction_the_floor_outlasts_an_erasure_request_and_both_stand_in_t
     assert (Bound.AT_MOST, 0, 20, "erasure_request") in kept
     assert decision.duty.conflicts == frozenset()
     assert {"vn.d333.20.1", "vn.l91.14"} <= cited(decision)
+    ended, asked = instant("2026-09-01", "+07:00"), instant("2026-09-05", "+07:00")
+    events = {"account_end": ended, "last_use": ended, "creation": ended, "erasure_request": asked}
+    record = retained_until(decision.duty.retain, ["personal"], events)
+    assert not record.may_erase(instant("2028-09-01", "+07:00"))
+    assert record.must_erase(instant("2028-09-03", "+07:00"))
+    assert "erasure_request" in {ceiling.start for ceiling in record.overdue}
+    assert (Bound.AT_LEAST, 24) in {(floor.bound, floor.months) for floor in record.floors}
 
 
 def test_contradiction_identity_is_verified_by_number_or_eid_and_images_are_refused() -> None:

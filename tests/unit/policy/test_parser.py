@@ -75,6 +75,13 @@ def test_an_operation_left_out_follows_the_method_and_else_is_a_write(method: st
     assert parse_deployment(text.encode(), "f", {}).activities[0].operation is operation
 
 
+def test_a_value_that_is_missing_is_told_once() -> None:
+    text = (VECTORS / "good_deployment.yaml").read_text().replace("mode: enforce", "mode:")
+    with pytest.raises(PolicyError) as caught:
+        parse_deployment(text.encode(), "f", {})
+    assert [p.message for p in caught.value.problems] == ['the value is missing: write it, or null, "" or []']
+
+
 def test_no_law_is_said_in_words() -> None:
     text = (VECTORS / "good_deployment.yaml").read_text().replace("[vn/*]", "none")
     assert parse_deployment(text.encode(), "f", {}).laws == ()
@@ -107,6 +114,13 @@ def test_of_a_file_that_is_wrong_all_over_the_first_thousand_problems_are_told_a
         assert len(str(told.value)) < 200_000
 
 
+def test_retention_of_the_systems_lifetime_is_no_term_of_no_days() -> None:
+    text = (VECTORS / "good_law.yaml").read_text()
+    text = text.replace("{copies: VN}", "{retain: [{at_least: lifetime, from: creation, data: log, scope: backup}]}")
+    (rule,) = parse_law(text.encode(), "f", "x").rules
+    assert rule.duty.retain == {Retention("log", Bound.AT_LEAST, 0, 0, "creation", lifetime=True, scope="backup")}
+
+
 def test_a_register_becomes_facts() -> None:
     doc = parse_register((VECTORS / "good_register.yaml").read_bytes(), "f")
     assert isinstance(doc, RegisterDoc)
@@ -124,7 +138,8 @@ if __name__ == "__main__":
 def test_what_is_known_of_an_anchor_is_asked_under_the_laws_own_place_in_clauses_and_in_unless() -> None:
     law = parse_law(
         b"residency: 1\nkind: law\njurisdiction: VN\ninstrument: I\nin_force: {from: 2026-01-01}\n"
-        b"checked: {date: 2026-11-21, confidence: high, source: S}\nrules:\n  - id: vn.one\n    article: a\n    text: T\n"
+        b"checked: {date: 2026-11-21, confidence: high, source: S}\nrules:\n"
+        b"  - id: vn.one\n    article: a\n    text: T\n"
         b"    applies: {anchor: citizenship, unless: [known:residence, subject:organisation]}\n"
         b"    duty: {require: [known:citizenship]}\n",
         "law.yaml",
