@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from residency.model import STATUS, Reason, RuleRef
+from residency.policy.explain_cite import cite
 
 __all__ = ["problem", "wants_vietnamese"]
 
@@ -107,9 +108,8 @@ def problem(
     }
     if rules:
         texts = [(rule.text_vi or rule.text if vietnamese else rule.text) for rule in rules]
-        document["detail"] = " ".join(
-            f"{rule.citation}: {text}" if text else rule.citation for rule, text in zip(rules, texts, strict=True)
-        )
+        cited = [cite(rule.citation, "vi" if vietnamese else "en") for rule in rules]
+        document["detail"] = " ".join(f"{c}: {text}" if text else c for c, text in zip(cited, texts, strict=True))
         document["rules"] = [
             {"id": rule.id, "jurisdiction": rule.jurisdiction, "instrument": rule.instrument, "article": rule.article}
             for rule in rules

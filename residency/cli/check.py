@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -153,12 +153,12 @@ def _checked(file: Path, now: int, progress: Callable[[str], None]) -> tuple[str
     document = parse_document(data, str(file), os.environ, file.stem)
     match document:
         case LawDoc():
-            return f"{document.instrument}, {len(document.rules)} rules", [], ()
+            return f"{document.instrument}, {_several(document.rules, 'rule')}", [], ()
         case RegisterDoc():
-            filings, orders = len(document.filings), len(document.stop_orders)
-            return f"register {document.name}, {filings} filings, {orders} stop orders", [], ()
+            filings, orders = _several(document.filings, "filing"), _several(document.stop_orders, "stop order")
+            return f"register {document.name}, {filings}, {orders}", [], ()
         case CaseFile():
-            return f"{len(document.cases)} tests of {document.deployment}: `residency test` runs them", [], ()
+            return f"{_several(document.cases, 'test')} of {document.deployment}: `residency test` runs them", [], ()
         case DeploymentDoc():
             return _deployed(load(file), file, now, progress)
 
@@ -179,14 +179,20 @@ def _deployed(
     reports += register_reports(policy, list(_registers(policy, file)), now)
     # Warnings before notes; the rest stays in the order of the questions.
     reports.sort(key=lambda found: ("error", "warning", "note").index(found.level))
-    rules = sum(len(law.rules) for law in policy.laws)
+    rules = [rule for law in policy.laws for rule in law.rules]
     proved = f", {sum(1 for p in proofs if p.holds)} of {len(proofs)} invariants proved" if proofs else ""
     return (
-        f"deployment {document.name}, mode {document.mode}, {len(document.activities)} activities, "
-        f"{len(policy.laws)} laws with {rules} rules, digest {policy.digest[:16]}{proved}",
+        f"deployment {document.name}, mode {document.mode}, {_several(document.activities, 'activity')}, "
+        f"{_several(policy.laws, 'law')} with {_several(rules, 'rule')}, digest {policy.digest[:16]}{proved}",
         reports,
         proofs,
     )
+
+
+def _several(things: Sized, word: str) -> str:
+    """How many, with the word that goes with the number."""
+    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{len(things)} {word if len(things) == 1 else many}"
 
 
 def _registers(policy: Policy, file: Path) -> Iterator[RegisterDoc]:

@@ -151,7 +151,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     if claim["kind"] == "read":
         rule = "read where the person's data lies"
     elif why:
-        rule = "; ".join(article for _, _, article in why) + f" [{', '.join(name for name, _, _ in why)}]"
+        articles = dict.fromkeys(article for _, _, article in why)
+        rule = f"{'; '.join(articles)} [{', '.join(name for name, _, _ in why)}]"
     else:
         rule = "it follows the person's home" if receipt["laws"] else "no rule moves it"
     return log, claim["activity"], who, ", ".join(receipt["laws"]) or "none of these", receipt["sink"], rule

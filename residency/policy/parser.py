@@ -21,7 +21,7 @@ from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, Source
 from residency.policy.problems import MOST, nearest, shown, translate
 from residency.policy.references import deployment_references, register_references
 from residency.policy.references_law import law_references
-from residency.policy.yamldoc import Path, Value, YamlDoc, parse_yaml
+from residency.policy.yamldoc import MISSING, Path, Value, YamlDoc, parse_yaml
 
 __all__ = ["parse_deployment", "parse_document", "parse_law", "parse_register", "parse_tests"]
 
@@ -124,7 +124,10 @@ def _parse(data: bytes, file: str, kind: str, env: Mapping[str, str]) -> tuple[S
 
 def _told(problems: list[Problem]) -> tuple[Problem, ...]:
     """Each problem once, in file order; a file that is wrong all over says so, and not more than anybody reads."""
-    found = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
+    # Of a value that is not there, that it is not what was expected says nothing more.
+    missing = {(p.line, p.column) for p in problems if p.message.startswith(MISSING)}
+    once = {p for p in problems if (p.line, p.column) not in missing or not p.message.endswith(", got null")}
+    found = sorted(once, key=lambda p: (p.line, p.column, p.message))
     if len(found) > MOST:
         last = found[MOST]
         found[MOST:] = [Problem(last.file, last.line, last.column, f"and more: the first {MOST} problems are told")]

@@ -22,10 +22,12 @@ import yaml
 
 from residency.errors import Problem
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Mark", "Path", "Value", "YamlDoc", "parse_yaml"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MISSING", "Mark", "Path", "Value", "YamlDoc", "parse_yaml"]
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
+MISSING: Final = "the value is missing"
+"""How the problem of an empty value begins."""
 
 # libyaml reads the same language some ten times faster; PyYAML's own parser serves where it was built without.
 _Loader: Final[type] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
@@ -237,7 +239,7 @@ class _Reader:
     def _typed(self, event: yaml.ScalarEvent) -> Value:
         text: str = event.value
         if text == "":
-            self._say(event, 'the value is missing: write it, or null, "" or []')
+            self._say(event, f'{MISSING}: write it, or null, "" or []')
             return None
         if text in _WORDS:
             return _WORDS[text]

@@ -28,7 +28,7 @@ def test_every_reason_is_a_document_in_both_languages_with_its_own_status(reason
 
 def test_rules_are_cited_with_article_and_text_in_the_readers_language() -> None:
     document = json.loads(problem(Reason.LAW_FORBIDS, (RULE,), vietnamese=True)[2])
-    assert document["detail"] == "Decree 1/2026 art. 2: Ở lại."
+    assert document["detail"] == "Nghị định 1/2026 Điều 2: Ở lại."
     assert document["rules"] == [
         {"id": "vn.x.1", "jurisdiction": "VN", "instrument": "Decree 1/2026", "article": "art. 2"}
     ]
