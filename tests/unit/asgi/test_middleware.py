@@ -215,7 +215,7 @@ async def test_a_refused_act_that_the_app_lets_through_is_a_problem_with_the_art
     answer = await served.call("PUT", "/people/an", headers=[(b"accept-language", b"vi")])
     document = json.loads(answer.body)
     assert (answer.status, answer.raised, document["reason"]) == (451, None, "only_in_country")
-    assert document["detail"] == "Test law art. 1: Dữ liệu cá nhân ở lại Việt Nam."
+    assert document["detail"] == "Test law Điều 1: Dữ liệu cá nhân ở lại Việt Nam."
     assert "an" not in document["detail"].split()
     assert served.told == [("refusal", "only_in_country")]
 
