@@ -12,11 +12,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from residency.adapters.policy_files import load
 from residency.bootstrap import build
 from residency.cli.explain import explain
 from residency.cli.replay import replay
 from residency.enforcement.current import Current
 from residency.enforcement.request import Request
+from residency.policy.compiler import Policy
 from tests.world import HANOI, HOME, SINGAPORE, handling, write_deployment
 
 DEPLOYMENT = """
@@ -60,8 +62,8 @@ def ask(*args: str | Path) -> tuple[int, Any]:
     return code, json.loads(output)
 
 
-async def _serve(file: Path) -> None:
-    runtime = build(file, env={"SG_URL": "memory:"})
+async def _serve(policy: Path | Policy) -> None:
+    runtime = build(policy, env={"SG_URL": "memory:"})
     await runtime.start()
     for method, path, address in REQUESTS:
         here = runtime.point.admit(Request(method, path, path.encode(), (), (address, 50_000)))
@@ -174,6 +176,21 @@ def test_an_entry_that_was_changed_is_found(audit: Path) -> None:
     code, told = ask("--audit", audit)
     assert (code, told["holds"]) == (1, False)
     assert "entry" in told["problems"][0]
+
+
+def test_records_of_another_policy_than_they_name_are_wrong_and_exit_1(tmp_path: Path) -> None:
+    told_of, used = (
+        load(write_deployment(tmp_path / name, DEPLOYMENT, rules), {"SG_URL": "memory:"})
+        for name, rules in (("told", (HOME,)), ("used", (HOME, CONTENT)))
+    )
+    liar = Policy(
+        told_of.deployment, used.laws, told_of.facts, told_of.digest, base=told_of.base, sources=told_of.sources
+    )
+    asyncio.run(_serve(liar))
+    code, told = ask("--audit", tmp_path / "told" / "audit")
+    assert (code, told["holds"], told["problems"]) == (1, False, ["2 records are wrong"])
+    assert told["verified"]["wrong"] == 2
+    assert "Does not hold: 2 records are wrong" in run("--audit", tmp_path / "told" / "audit")[1]
 
 
 def test_regional_detail_tells_the_evidence_that_entries_do_not(audit: Path, served: Path, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def test_every_value_and_key_has_its_place() -> None:
 
 def test_what_is_no_text_or_too_much_is_refused_with_its_line() -> None:
     assert str(parse_yaml(b"a: 1\nb: \xff", "f").problems[0]) == "f:2:1: this line is not UTF-8 text"
+    assert MAX_BYTES == 1024 * 1024  # docs/reference/policy-files.md says so
+    assert list(parse_yaml(b"a: 1\n" + b"#" * (MAX_BYTES - 5), "f").problems) == []
     assert "has at most" in str(parse_yaml(b"#" * (MAX_BYTES + 1), "f").problems[0])
 
 
