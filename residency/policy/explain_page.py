@@ -183,9 +183,12 @@ class _Writer:
 
     def _exempted(self) -> Iterator[Item]:
         decision = self.decision
-        numbers = tuple(dict.fromkeys((*decision.exemptions, *(n for v in decision.sinks for n in v.exemptions))))
-        note = (self.say("exemption", numbers=", ".join(numbers)),) if numbers else ()
-        return self._cited(decision.exempted, note)
+        notes = [self.say("exemption", numbers=", ".join(decision.exemptions))] if decision.exemptions else []
+        for verdict in decision.sinks:
+            # One that lifts a rule at some sinks leaves it in force at the others, where it is told as applied.
+            if numbers := [n for n in verdict.exemptions if n not in decision.exemptions]:
+                notes.append(self.say("exemption_at", numbers=", ".join(numbers), sink=verdict.sink.name))
+        return self._cited(decision.exempted, tuple(notes))
 
     def _cited(self, rules: Iterable[RuleRef], more: tuple[str, ...] = ()) -> Iterator[Item]:
         for rule in rules:

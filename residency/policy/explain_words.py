@@ -117,6 +117,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "low": ("low", "thấp"),
     "fine": ("Fine: {fine}", "Mức phạt: {fine}"),
     "exemption": ("by exemption {numbers}", "theo quyết định miễn trừ {numbers}"),
+    "exemption_at": ("by exemption {numbers}, at {sink} alone", "theo quyết định miễn trừ {numbers}, chỉ tại {sink}"),
     # Sinks.
     "sink": ("{sink} in {place}: {effect}{why}{by}", "{sink} tại {place}: {effect}{why}{by}"),
     "by": (" by {citations}", " theo {citations}"),

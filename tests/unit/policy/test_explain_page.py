@@ -98,6 +98,12 @@ def section(told: Page, title: str) -> list[str]:
     return [text.strip() for text in lines(Page("", (), (found,)))][2:]
 
 
+def test_an_exemption_of_one_sink_is_told_with_the_sink() -> None:
+    verdict = replace(DECISION.sinks[0], exemptions=("X-8",))
+    told = page(decision=replace(DECISION, sinks=(verdict,), exemptions=()))
+    assert section(told, "Rules that an exemption lifts")[2] == f"by exemption X-8, at {verdict.sink.name} alone"
+
+
 def test_rules_stand_under_what_became_of_them_with_article_and_link() -> None:
     told = page()
     assert section(told, "Rules that refused") == [
