@@ -59,6 +59,7 @@ def test_a_rule_that_is_overridden_wherever_it_speaks_is_told_at_its_line() -> N
 def test_a_rule_of_low_confidence_that_binds_is_a_warning() -> None:
     low = rule("vn.low", f"{{{ALL}}}", "{effect: deny}", "confidence: low")
     (found,) = of_kind("low_confidence", list(rule_reports(policy(law("VN", low)), NOW)))
+    assert "`vn.low` binds with low confidence" in found.problem.message
     assert (found.level, found.rules) == ("warning", ("vn.low",))
 
 
