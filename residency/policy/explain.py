@@ -14,7 +14,6 @@ from residency.jurisdiction.account import account
 from residency.jurisdiction.found import finding_words
 from residency.model import (
     Anchor,
-    AnchorFinding,
     Clock,
     Decision,
     Duty,
@@ -25,12 +24,11 @@ from residency.model import (
     Signal,
     SinkVerdict,
 )
-from residency.policy.compiler import Policy
 from residency.policy.explain_page import Story, page_of, ways_to_meet
 from residency.policy.explain_render import Page, lines, markdown
 from residency.policy.explain_words import Language, say
 
-__all__ = ["Explanation", "explain", "foreseen_conflicts"]
+__all__ = ["Explanation", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +103,6 @@ def explain(
         "policy_version": decision.policy_version,
     }
     return Explanation(data, story)
-
-
-def foreseen_conflicts(policy: Policy, now: int) -> tuple[str, ...]:
-    """Conflicts that a person under every law of the policy would meet, from `now` (microseconds) on."""
-    places = frozenset(law.jurisdiction for law in policy.laws)
-    found: dict[str, None] = {}
-    for instant in (now, *(edge for edge in policy.boundaries() if edge > now)):
-        for activity in policy.deployment.activities:
-            decision = policy.decide(activity, _everywhere(places), frozenset(), policy.facts, instant)
-            if decision.duty.conflicts:
-                what = ", ".join(sorted(conflict.value for conflict in decision.duty.conflicts))
-                found[f"activity `{activity.name}`: {what} ({', '.join(r.id for r in decision.rules)})"] = None
-    return tuple(found)
-
-
-def _everywhere(places: frozenset[str]) -> Finding:
-    anchor = AnchorFinding(established=places)
-    return Finding(anchor, anchor, anchor, anchor)
 
 
 def _signal(signal: Signal) -> dict[str, str]:

@@ -17,7 +17,9 @@ def test_names_are_unique_and_follow_prometheus_conventions() -> None:
 
 
 def test_no_label_can_carry_a_person() -> None:
-    allowed = set("jurisdiction effect store basis anchor reason digest name metric event source sha256 version".split())
+    allowed = set(
+        "jurisdiction effect store basis anchor reason digest name metric event source sha256 version".split()
+    )
     allowed |= {"clock", "escalation", "exemption", "rule"}
     assert {label for spec in names.METRICS for label in spec.labels} <= allowed
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.policy_files import load
-from residency.model import Anchor, AnchorFinding, Duty, Finding, Signal, Trust
+from residency.model import Anchor, AnchorFinding, Finding, Signal, Trust
 from residency.policy.compiler import Policy, compile_policy
-from residency.policy.explain import explain, foreseen_conflicts
+from residency.policy.explain import explain
 from residency.policy.times import instant
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,15 +50,6 @@ def test_silence_and_an_unnamed_route_are_told_too(policy: Policy) -> None:
     told = explain(policy.decide(None, Finding(), frozenset(), policy.facts, NOW), ())
     assert "  No signal speaks; presumptions decide." in told.lines
     assert "  No activity names this route." in told.lines
-
-
-def test_conflicts_are_foreseen(policy: Policy) -> None:
-    assert foreseen_conflicts(policy, NOW) == ()
-    law = next(law for law in policy.laws if law.name == "vn/decree-333-2026")
-    only = replace(law.rules[0], id="de.only", duty=Duty(only=frozenset({"DE"})))
-    german = replace(law, name="de/x", jurisdiction="DE", rules=(only,))
-    both = compile_policy(replace(policy.deployment, laws=("*",)), (*policy.laws, german), [], "d")
-    assert any("a copy is required outside `only`" in line for line in foreseen_conflicts(both, NOW))
 
 
 def test_a_term_is_no_way_to_meet_a_clause_that_is_not_met(policy: Policy) -> None:
