@@ -13,6 +13,7 @@ from residency.policy.activities import parse_template, shape
 from residency.policy.docwalk import items, listed, mapping, on_calendar, ordered, unknown, walk
 from residency.policy.must import must_problems
 from residency.policy.problems import at, nearest
+from residency.policy.references_law import detector_problems
 from residency.policy.words import ROUTE
 from residency.policy.yamldoc import Path, YamlDoc
 from residency.signals.inet import Ranges
@@ -26,7 +27,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 def deployment_references(doc: YamlDoc) -> list[Problem]:
     """Problems of a deployment file."""
-    return [*_laws(doc), *_names(doc), *_addresses(doc), *_routes(doc), *_declared(doc), *must_problems(doc)]
+    return [
+        *_laws(doc),
+        *_names(doc),
+        *_addresses(doc),
+        *_routes(doc),
+        *_declared(doc),
+        *detector_problems(doc),
+        *must_problems(doc),
+    ]
 
 
 def register_references(doc: YamlDoc) -> list[Problem]:

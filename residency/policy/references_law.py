@@ -12,8 +12,9 @@ from residency.policy.docwalk import items, mapping, on_calendar, ordered, unkno
 from residency.policy.must import must_problems
 from residency.policy.problems import at
 from residency.policy.yamldoc import Path, Value, YamlDoc
+from residency.signals.recognisers import VALIDATORS
 
-__all__ = ["law_references"]
+__all__ = ["detector_problems", "law_references"]
 
 _DAYS: Final = frozenset({"from", "to", "date", "checked", "until", "in_use_before"})
 _EVENTS: Final = frozenset({"retain", "deadlines"})  # where `from` names an event
@@ -21,7 +22,15 @@ _EVENTS: Final = frozenset({"retain", "deadlines"})  # where `from` names an eve
 
 def law_references(doc: YamlDoc) -> list[Problem]:
     """Problems of a law file."""
-    return [*_law(doc), *_own_names(doc), *must_problems(doc)]
+    return [*_law(doc), *_own_names(doc), *detector_problems(doc), *must_problems(doc)]
+
+
+def detector_problems(doc: YamlDoc) -> Iterator[Problem]:
+    """Problems of the detectors of a law or a deployment."""
+    for detector in items(doc, ("detectors",)):
+        word = at(doc.value, (*detector, "validator"))
+        if isinstance(word, str) and word not in VALIDATORS:
+            yield doc.problem((*detector, "validator"), unknown("validator", word, dict.fromkeys(VALIDATORS)))
 
 
 def _law(doc: YamlDoc) -> Iterator[Problem]:
