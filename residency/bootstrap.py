@@ -288,7 +288,8 @@ class Residency:
 
     def _archive(self, policy: Policy, facts: FactSet) -> None:
         """Keep what decisions are made by, so that each can be decided again. Raises: JournalFailed."""
-        wiring.archive(LogFiles(self.path(self.deployment.audit.folder)), policy, facts)
+        # Private: who approved what on which ground is for the auditor, not for everybody on the machine.
+        wiring.archive(LogFiles(self.path(self.deployment.audit.folder), mode=0o600), policy, facts)
 
     def _facts_moved(self, facts: FactSet, note: str) -> int:
         """Archive and record facts that are about to be in force; the entry's number. Raises: Unavailable."""

@@ -13,10 +13,14 @@ __all__ = ["LogFiles"]
 
 
 class LogFiles:
-    """`read`, `write` and `prune` below `folder`, which is made on the first write. Raises OSError as the disk does."""
+    """`read`, `write` and `prune` below `folder`, which is made on the first write. Raises OSError as the disk does.
 
-    def __init__(self, folder: Path) -> None:
+    What is written has the permissions `mode`, less the umask.
+    """
+
+    def __init__(self, folder: Path, *, mode: int = 0o666) -> None:
         self.folder = folder
+        self._mode = mode
 
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, None where there is no such file. Raises: OSError."""
@@ -25,18 +29,15 @@ class LogFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def write(self, path: str, data: bytes, *, mode: int = 0o666) -> None:
-        """Replace what is at `path`; once this returns, `data` survives a power cut. `mode` is less the umask.
-
-        Raises: OSError.
-        """
+    def write(self, path: str, data: bytes) -> None:
+        """Replace what is at `path`; once this returns, `data` survives a power cut. Raises: OSError."""
         target = self._inside(path)
         _make_folder(target.parent)
         # A name of its own for each writer: workers that put one archive there at once replace it one after the other.
         # A crash before the rename leaves the old file, and a temporary that nobody reads.
         temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
         try:
-            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, self._mode)) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

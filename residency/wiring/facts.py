@@ -37,8 +37,7 @@ def archive(files: LogFiles, policy: Policy, facts: FactSet) -> None:
             while files.read(path) != data:
                 left -= 1
                 try:
-                    # Who approved what on which ground is nobody's business here but the auditor's.
-                    files.write(path, data, mode=0o600)
+                    files.write(path, data)
                 except FileNotFoundError:
                     if not left:
                         raise

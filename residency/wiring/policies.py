@@ -61,7 +61,7 @@ class Versions:
 
     def note(self, loaded: Loaded) -> None:
         """Remember what is about to be in force. Raises: JournalFailed."""
-        files = LogFiles(self._folder)
+        files = LogFiles(self._folder, mode=0o600)
         try:
             for what, version in _versions(loaded).items():
                 path = f"versions/{what}/{version}"

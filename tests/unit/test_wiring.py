@@ -77,8 +77,8 @@ class Racing(LogFiles):
         super().__init__(folder)
         self.meanwhile = meanwhile
 
-    def write(self, path: str, data: bytes, *, mode: int = 0o666) -> None:
-        super().write(path, data, mode=mode)
+    def write(self, path: str, data: bytes) -> None:
+        super().write(path, data)
         self.meanwhile(self.folder / path, data)
 
 
