@@ -82,8 +82,8 @@ def pack(
 ) -> None:
     """Pack a deployment with the laws it chooses and its registers, checked first. The same files give the same bytes.
 
-    A `${VAR}` stays as it is written; one that only says how to connect need not be set here. What `must` demands is not
-    proved here: run `residency check` first. Exit 0 = written, 1 = the policy does not hold or cannot be signed.
+    A `${VAR}` stays as it is written; one that only says how to connect need not be set here. What `must` demands is
+    not proved here: run `residency check` first. Exit 0 = written, 1 = the policy does not hold or cannot be signed.
 
     Example: residency bundle pack policies/deployments/social-api.yaml -o social.bundle --version 7 --key keys/ops
     """

@@ -201,4 +201,4 @@ def _lack(clause: Clause) -> int:
         return LACKS.index(Reason.SINK_UNFIT)
     if kinds <= _OPERATOR:
         return LACKS.index(Reason.FILING_MISSING)
-    return LACKS.index(Reason.CONSENT_MISSING if kinds == {"consent"} else Reason.IDENTITY_MISSING)
+    return LACKS.index(Reason.CONSENT_MISSING if kinds - _OPERATOR == {"consent"} else Reason.IDENTITY_MISSING)

@@ -88,7 +88,7 @@ def _lack(clause: Clause) -> Reason:
         return Reason.SINK_UNFIT
     if found <= _OPERATORS:
         return Reason.FILING_MISSING
-    return Reason.CONSENT_MISSING if found == {"consent"} else Reason.IDENTITY_MISSING
+    return Reason.CONSENT_MISSING if found - _OPERATORS == {"consent"} else Reason.IDENTITY_MISSING
 
 
 def joined(rulings: Iterable[Ruling], activity: Activity | None) -> Duty:

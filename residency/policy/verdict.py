@@ -10,7 +10,7 @@ reasons (ADR 0002, 0014): what no one can mend first, what the operator must men
 5. (sink) a write that is not at home                     NOT_HOME
 6. an unmet clause that is the operator's                 FILING_MISSING
 7. an unmet clause about the sink alone                   SINK_UNFIT
-8. an unmet clause of consents alone                      CONSENT_MISSING
+8. an unmet clause: of the person, consents alone         CONSENT_MISSING
 9. another unmet clause                                   IDENTITY_MISSING
 10. effect hold                                           HOLD
 """

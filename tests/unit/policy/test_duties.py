@@ -47,6 +47,7 @@ def _lack(*clause: str) -> Reason:
         (("clock:e.VN/60-days",), Reason.FILING_MISSING),
         (("sink:encrypted", "clock:e.VN/60-days"), Reason.SINK_UNFIT),
         (("consent:a", "clock:e.VN/60-days"), Reason.CONSENT_MISSING),
+        (("consent:a", "basis:z", "filing:a.b"), Reason.CONSENT_MISSING),
         (("consent:a", "identity:phone"), Reason.IDENTITY_MISSING),
         (("filing:a.b", "identity:phone"), Reason.IDENTITY_MISSING),
         (("known:citizenship.VN",), Reason.IDENTITY_MISSING),
