@@ -37,7 +37,7 @@ _PATIENCE: Final = 1.0
 
 def check(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Deployments, bundles, laws or registers.", metavar="FILE…")
+        list[Path] | None, typer.Argument(help="Deployments, bundles, laws, registers or tests.", metavar="FILE…")
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="Prove from that day on, as 2026-09-01; else from now.", metavar="DATE")
