@@ -22,6 +22,7 @@ __all__ = ["MOST", "dotted", "nearest", "shown", "translate"]
 
 MOST: Final = 1000
 """How many problems of one file are told."""
+_COMPARED: Final = 512  # names that a word is compared with at most
 _QUOTED: Final = re.compile(r"'([^']*)'")
 _SECRET_KEYS: Final = frozenset({"url"})
 _EMPTY: Final = frozenset({"missing", "too_short"})
@@ -38,7 +39,8 @@ _KINDS: Final = {
 
 def nearest(word: object, words: Collection[str]) -> str:
     """A closing "; did you mean `x`?" or nothing."""
-    if not isinstance(word, str):
+    # A file of a thousand mistakes against thousands of names would be compared for minutes.
+    if not isinstance(word, str) or len(words) > _COMPARED:
         return ""
     folded = {w.casefold(): w for w in sorted(words)}
     found = difflib.get_close_matches(word[:64].casefold(), folded, n=1, cutoff=0.65)

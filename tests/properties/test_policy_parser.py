@@ -13,6 +13,7 @@ from residency.errors import PolicyError
 from residency.policy.casefile import CaseFile
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.policy.parser import parse_document
+from residency.policy.problems import MOST
 from residency.policy.yamldoc import parse_yaml
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "policy_errors"
@@ -82,3 +83,14 @@ def test_any_value_in_any_place_is_a_policy_or_a_policy_error(good: bytes, where
 )  # fmt: skip
 def test_huge_and_nested_input_ends_in_a_policy_error(data: bytes) -> None:
     assert isinstance(outcome(data), PolicyError)
+
+
+def test_thousands_of_unknown_names_beside_thousands_of_known_ones_end_soon() -> None:
+    # Compared with each other, each with each, they took minutes: this test has the suite's own time to end in.
+    good = GOOD[0].decode()
+    head = good[: good.index("sinks:")]
+    sinks = "".join(f"  s{i}: {{region: vn, provider: VN, keys: VN, url: 'memory:'}}\n" for i in range(4_000))
+    stores = "".join(f"  t{i}: [zz{i}]\n" for i in range(20_000))
+    found = outcome(f"{head}sinks:\n{sinks}stores:\n{stores}".encode())
+    assert isinstance(found, PolicyError)
+    assert len(found.problems) == MOST + 1
