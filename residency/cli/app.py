@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "bundle": "bundle_app",
     "laws": "laws",
     "explain": "explain",
+    "detect": "detect",
     "replay": "replay",
     "locate": "locate",
     "routes": "routes",

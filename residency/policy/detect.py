@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from residency.policy.parsed import Detector
-from residency.signals.recognisers import recognise
+from residency.signals.recognisers import may_be, recognise
 
 __all__ = [
     "MAX_DEPTH",
@@ -113,11 +113,12 @@ def categories_in(detectors: Iterable[Detector], record: Mapping[str, object], *
 class Finder:
     """Detectors over many records of the same kind. Immutable but for the names that it remembers."""
 
-    __slots__ = ("_detectors", "_known", "_year")
+    __slots__ = ("_detectors", "_known", "_validated", "_year")
 
     def __init__(self, detectors: Iterable[Detector], *, year: int) -> None:
         """Detectors that only know kinds of media find nothing in a record. `year` is the current one."""
         self._detectors = tuple(dict.fromkeys(d for d in detectors if d.fields or d.validator is not None))
+        self._validated = tuple((n, d.validator) for n, d in enumerate(self._detectors) if d.validator is not None)
         self._year = year
         self._known: dict[str, frozenset[int]] = {}
 
@@ -139,16 +140,19 @@ class Finder:
 
     def _points(self, field: Field) -> Iterator[tuple[int, int, bool]]:
         """What detectors say of a field by itself: their numbers, points, and whether its name matches."""
-        own, above = self._named(field.name), self._named(field.above)
-        passed: dict[str, int] = {}
-        for number, detector in enumerate(self._detectors):
+        own = self._named(field.name)
+        for number in own:
+            detector = self._detectors[number]
             if detector.validator is None:
-                if number in own:
-                    yield number, _NAME_ALONE if detector.score is None else detector.score, True
-                continue
-            value = passed.get(detector.validator)
+                yield number, _NAME_ALONE if detector.score is None else detector.score, True
+        if not may_be(field.value):
+            return
+        above = self._named(field.above)
+        passed: dict[str, int] = {}
+        for number, validator in self._validated:
+            value = passed.get(validator)
             if value is None:
-                value = passed[detector.validator] = recognise(detector.validator, field.value, year=self._year)
+                value = passed[validator] = recognise(validator, field.value, year=self._year)
             if value:
                 name = number in own or number in above
                 yield number, min(100, value + (_NAME if name else 0)), name

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from residency.signals.recognisers import LONGEST, PROVINCES, VALIDATORS, recognise
+from residency.signals.recognisers import LONGEST, PROVINCES, VALIDATORS, may_be, recognise
 
 YEAR = 2026
 
@@ -92,6 +92,7 @@ NOT_HELD = [
 @pytest.mark.parametrize(("word", "value", "points"), HELD)
 def test_what_has_the_structure_gets_its_points(word: str, value: str, points: int) -> None:
     assert recognise(word, value, year=YEAR) == points
+    assert may_be(value)
 
 
 @pytest.mark.parametrize(("word", "value"), NOT_HELD)
@@ -122,7 +123,9 @@ def test_what_is_neither_text_nor_a_whole_number_is_nothing(value: object) -> No
 @pytest.mark.parametrize("word", VALIDATORS)
 @given(value=st.one_of(st.text(), st.from_regex(r"[+0-9A-ZĐ .()-]{0,70}"), st.integers()), year=st.integers(1, 9999))
 def test_any_value_has_from_nothing_to_a_hundred_points(word: str, value: object, year: int) -> None:
-    assert 0 <= recognise(word, value, year=year) <= 100
+    points = recognise(word, value, year=year)
+    assert 0 <= points <= 100
+    assert may_be(value) or not points
 
 
 def digits(length: int) -> Callable[[random.Random], str]:
