@@ -105,7 +105,7 @@ def _mst(text: str, year: int) -> int:
     if len(digits) != 10 and not branch:
         return 0
     rest = sum(weight * int(digit) for weight, digit in zip(_MST_WEIGHTS, digits, strict=False)) % 11
-    if rest == 0 or int(digits[9]) != 10 - rest:  # what leaves no rest is never issued
+    if int(digits[9]) != 10 - rest:  # what leaves no rest is never issued, and no digit is 10
         return 0
     if branch:
         return 40

@@ -37,6 +37,16 @@ activities:
   - {route: "POST /cards", subject: app, data: [financial], store: people}
   - {route: "POST /phones", subject: app, data: [content], fields: [phone], store: people}
 """
+LAW = """
+residency: 1
+kind: law
+jurisdiction: LA
+instrument: A law of ours
+in_force: {from: 2026-01-01}
+checked: {date: 2026-11-21, confidence: low, source: "a test"}
+detectors: [{data: personal, fields: [number], validator: vn.mobile, score: 50}]
+rules: [{id: la.one, article: art. 1, text: Stays., applies: {anchor: territory}, duty: {only: LA}}]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +112,16 @@ def test_what_the_activity_does_not_declare_is_told_and_is_the_exit_code(
     assert (code, said["lacking"], said["route"]) == (1 if lacking else 0, lacking, route)
     code, output = run("--policy", policy, "--route", route, "-", stdin=json.dumps({"phone": PHONE}))
     assert (code, output.splitlines()[-1]) == (1 if lacking else 0, says)
+
+
+def test_what_one_law_does_not_hear_declared_is_lacking_though_another_does(tmp_path: Path) -> None:
+    (tmp_path / "own" / "la").mkdir(parents=True)
+    (tmp_path / "own" / "la" / "ours.yaml").write_text(LAW)
+    both = tmp_path / "both.yaml"
+    both.write_text(POLICY.replace("laws: [", "laws_from: [own]\nlaws: [la/ours, "))
+    code, said = told(str(both), {"phone": PHONE}, "--route", "POST /phones")
+    assert {by["law"] for by in said["found"][0]["by"]} == {"vn/personal-data-91-2025", "la/ours"}
+    assert (code, said["lacking"]) == (1, ["personal"])
 
 
 def test_a_category_within_what_is_declared_is_not_declared(policy: str) -> None:
