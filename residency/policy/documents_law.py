@@ -42,6 +42,7 @@ from residency.policy.words import (
     Word,
     Words,
 )
+from residency.signals.recognisers import VALIDATORS
 
 __all__ = ["Detector", "Duty", "LawFile", "Must", "OperatorTest", "Rule", "SinkTest", "Span"]
 
@@ -238,7 +239,7 @@ class Detector(Strict):
     data: Category
     fields: list[Plain] = Field(default_factory=list)
     media: WordList | None = None
-    validator: Word | None = None
+    validator: Annotated[Word, Field(json_schema_extra={"enum": list(VALIDATORS)})] | None = None
     score: Annotated[int, Field(ge=1, le=100)] | None = None
 
 
