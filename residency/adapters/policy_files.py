@@ -163,7 +163,9 @@ class PolicyFiles:
             if folder.is_dir():
                 folders.append(folder)
             else:
-                problems.append(deployment.source.problem(("laws_from", index), f"no such folder: {text}"))
+                at = ("laws_from", index)
+                shown = deployment.source.as_written(at, text)
+                problems.append(deployment.source.problem(at, f"no such folder: {shown}"))
         files = available_laws(tuple(folders))
         laws = []
         try:
@@ -187,7 +189,9 @@ class PolicyFiles:
         for index, text in enumerate(deployment.registers):
             path = self._seen(base / text)
             if not path.is_file():
-                problems.append(deployment.source.problem(("registers", index), f"no such file: {text}"))
+                at = ("registers", index)
+                shown = deployment.source.as_written(at, text)
+                problems.append(deployment.source.problem(at, f"no such file: {shown}"))
                 continue
             try:
                 data = read_file(path)

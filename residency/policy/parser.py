@@ -46,8 +46,9 @@ def parse_deployment(data: bytes, file: str, env: Mapping[str, str]) -> Deployme
     Raises:
         PolicyError: with every problem of the file.
     """
-    model, doc = _parse(data, file, "deployment", env)
-    return build.deployment(_as(model, DeploymentFile), _source(doc))
+    written: dict[Path, str] = {}
+    model, doc = _parse(data, file, "deployment", env, written)
+    return build.deployment(_as(model, DeploymentFile), Source(doc.file, doc.values, written))
 
 
 def parse_register(data: bytes, file: str) -> RegisterDoc:
@@ -99,11 +100,14 @@ def _source(doc: YamlDoc) -> Source:
     return Source(doc.file, doc.values)
 
 
-def _parse(data: bytes, file: str, kind: str, env: Mapping[str, str]) -> tuple[Strict, YamlDoc]:
+def _parse(
+    data: bytes, file: str, kind: str, env: Mapping[str, str], written: dict[Path, str] | None = None
+) -> tuple[Strict, YamlDoc]:
+    """`written` is filled with the text of each expanded path."""
     doc = parse_yaml(data, file)
     problems = list(doc.problems)
     if isinstance(doc.value, dict):
-        written: dict[Path, str] = {}
+        written = {} if written is None else written
         problems += _heading(doc, kind)
         value = _expand(doc, doc.value, (), env, written, problems) if kind == "deployment" else doc.value
         # A file of another kind would only give noise under this kind's rules.

@@ -27,8 +27,9 @@ def choose_laws(deployment: DeploymentDoc, names: Collection[str]) -> tuple[str,
         chosen.update(found)
         if not found:
             known = f"; known: {', '.join(sorted(names))}" if names else "; none is installed"
-            hint = nearest(pattern, names) or known
-            problems.append(deployment.source.problem(("laws", index), f"unknown law `{pattern}`{hint}"))
+            shown = deployment.source.as_written(("laws", index), pattern)
+            hint = nearest(shown, names) or known
+            problems.append(deployment.source.problem(("laws", index), f"unknown law `{shown}`{hint}"))
     if problems:
         raise PolicyError(tuple(problems))
     return tuple(sorted(chosen))

@@ -260,3 +260,26 @@ def test_the_stamp_of_a_bundle_moves_with_the_bundle_and_with_the_keys(registere
     assert files.stamp() == before
     keys_file(registered.parent, OPS, NEXT)
     assert files.stamp() != before
+
+
+@pytest.mark.parametrize(
+    ("key", "form"),
+    [
+        ("laws", '["${S}"]'),
+        ("laws", '"${S}"'),
+        ("laws_from", '["${S}"]'),
+        ("laws_from", '"${S}"'),
+        ("registers", '["${S}"]'),
+    ],
+)
+def test_what_a_variable_expands_to_stands_in_no_message_about_files(tmp_path: Path, key: str, form: str) -> None:
+    lines = {"laws": "laws: [vn/*]", key: f"{key}: {form}"}
+    file = tmp_path / "app.yaml"
+    file.write_text(
+        "residency: 1\nkind: deployment\nname: app\nmode: enforce\noperator: {established_in: VN}\n"
+        + "\n".join(lines.values())
+    )
+    with pytest.raises(PolicyError) as caught:
+        load(file, {"S": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+    assert "${S}" in str(caught.value)
