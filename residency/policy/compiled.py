@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from residency.model import Activity, Calendar, FactSet, Operation, Sink, Term, deadline
@@ -14,7 +15,7 @@ from residency.policy.rulebook import Rulebook
 from residency.policy.tokens import Tokens
 from residency.policy.windows import Times, Window, edges, reference
 
-__all__ = ["Compiled", "Row", "Running", "trigger_spans"]
+__all__ = ["Compiled", "Covering", "Row", "Running", "trigger_spans"]
 
 _WINDOWS: Final = 64
 _PURPOSES: Final = 1024  # activities that a deployment does not have may be asked about too, with any purpose
@@ -60,12 +61,23 @@ class Running:
         return began, min(deadline(began, term, calendar) for term, calendar in self.terms)
 
 
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """What a finding comes to where the same is asked: the rules of the laws that cover, and `known:` tokens."""
+
+    number: int
+    rules: int
+    tokens: int
+    jurisdictions: tuple[str, ...]
+    presumed: tuple[str, ...]
+
+
 class Compiled:
     """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
 
     __slots__ = (
-        "_duties", "_lifting", "_plain", "_refs", "_rows", "_sinks", "_unless", "_windows", "book", "deployment",
-        "digest", "edges", "running", "tokens", "version",
+        "_coverings", "_duties", "_lifting", "_plain", "_refs", "_rows", "_sinks", "_unless", "_windows", "book",
+        "deployment", "digest", "edges", "numbers", "running", "tokens", "version",
     )  # fmt: skip
 
     def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str, version: int = 0) -> None:
@@ -77,6 +89,8 @@ class Compiled:
         self._plain = Duties((rule for _, rule in self.book.rules), self.tokens)
         self._duties: dict[str, Duties] = {}
         self._windows: dict[tuple[int, int, int], Window] = {}
+        self._coverings: dict[tuple[int, int], dict[tuple[int, int, int], Covering]] = {}
+        self.numbers: Final = count(1)
         self._refs = tuple(reference(law, rule, deployment.mode_of(rule, 0)) for law, rule in self.book.rules)
         self.edges: Final = tuple(sorted({edge for edge in edges(self.book) if edge is not None}))
         self.running: Final = () if deployment.strict_clocks else tuple(_running(self.book, self.tokens))
@@ -87,6 +101,15 @@ class Compiled:
             name: (sink, self.book.about(sink), self.tokens.bits(sink.tokens)) for name, sink in sinks.items()
         }
         self._rows = [self.row_of(number, activity) for number, activity in enumerate(deployment.activities, start=1)]
+
+    def coverings(self, asked: int, plain: int) -> dict[tuple[int, int, int], Covering]:
+        """What findings come to, known so far, where these questions are asked of them."""
+        found = self._coverings.get((asked, plain))
+        if found is None:
+            if len(self._coverings) >= _WINDOWS:
+                self._coverings = {}
+            found = self._coverings.setdefault((asked, plain), {})
+        return found
 
     def window(self, times: Times) -> Window:
         """What these times alone settle."""

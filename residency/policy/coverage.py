@@ -22,6 +22,7 @@ __all__ = ["Coverage", "Covered"]
 _ANCHORS: Final = tuple(Anchor)
 _NUMBER: Final = {anchor: number for number, anchor in enumerate(_ANCHORS)}
 _BOUND: Final = 65_536
+_FINDINGS: Final = 8_192
 _Presumption = tuple[tuple[Anchor, Presume], ...]
 _Chain = tuple[tuple[int, ...], bool]
 _Heard = tuple[int, int, int, Trust | None]
@@ -42,7 +43,7 @@ class Covered:
 class Coverage:
     """Which of `places` cover a person; `trusts` are those that some rule's `excluded_by` names."""
 
-    __slots__ = ("_all", "_chains", "_heard", "_near", "by_place", "places", "trusts")
+    __slots__ = ("_all", "_chains", "_heard", "_held", "_near", "by_place", "places", "trusts")
 
     def __init__(self, places: Iterable[str], trusts: Iterable[Trust] = ()) -> None:
         self.places: Final[Sequence[str]] = tuple(sorted(set(places)))
@@ -57,6 +58,7 @@ class Coverage:
         self._near: dict[str, tuple[int, int]] = {}
         self._heard: dict[tuple[AnchorFinding, bool], _Heard] = {}
         self._chains: dict[int, tuple[_Presumption, tuple[_Chain, ...]]] = {}
+        self._held: dict[int, tuple[Finding, Covered]] = {}
 
     def bit(self, place: str, anchor: Anchor, excluded_by: Trust | None = None) -> int:
         """The bit of one question; without `excluded_by` also of `presumed` and `known`."""
@@ -81,7 +83,18 @@ class Coverage:
             yield self.places[number], _ANCHORS[row % len(_ANCHORS)]
 
     def of(self, finding: Finding) -> Covered:
-        """What a finding comes to."""
+        """What a finding comes to: of neither time nor facts, so that new ones need not ask again."""
+        held = self._held.get(id(finding))
+        # The entry keeps its finding alive, so an equal id is the same object.
+        if held is not None and held[0] is finding:
+            return held[1]
+        covered = self._of(finding)
+        if len(self._held) >= _FINDINGS:
+            self._held = {}
+        self._held[id(finding)] = finding, covered
+        return covered
+
+    def _of(self, finding: Finding) -> Covered:
         conflicts = finding.conflicts_presumed
         heard = (
             self._hear(finding.territory, conflicts),

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from residency.model import Activity, Decision, FactSet, Finding
-from residency.policy.compiled import Compiled
-from residency.policy.slices import Covering, Slice
+from residency.policy.compiled import Compiled, Covering
+from residency.policy.slices import Slice
 from residency.policy.windows import Times
 
 __all__ = ["MEMO", "Era", "Known", "Table"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from operator import itemgetter
 from typing import Final
 
@@ -30,26 +29,15 @@ from residency.model import (
 )
 from residency.model.place import within
 from residency.policy.bits import all_bits
-from residency.policy.compiled import Compiled, Row, trigger_spans
+from residency.policy.compiled import Compiled, Covering, Row, trigger_spans
 from residency.policy.parsed import Transition
 from residency.policy.verdict import Outcome, Place, combined, judge, rank
 from residency.policy.windows import Times
 
-__all__ = ["Covering", "Slice"]
+__all__ = ["Slice"]
 
 _BOUND: Final = 65_536
 _first: Final = itemgetter(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Covering:
-    """What a finding comes to in one slice: the rules of the laws that cover the person, and `known:` tokens."""
-
-    number: int
-    rules: int
-    tokens: int
-    jurisdictions: tuple[str, ...]
-    presumed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +63,7 @@ class Slice:
 
     __slots__ = (
         "_asked", "_at_sinks", "_clocks", "_compiled", "_coverings", "_enforced", "_exemptions", "_filed",
-        "_numbers", "_plain", "_present", "_rows", "_rulings", "_running", "_stopped", "_times", "_window",
+        "_plain", "_present", "_rows", "_rulings", "_running", "_stopped", "_times", "_window",
         "facts",
     )  # fmt: skip
 
@@ -100,8 +88,8 @@ class Slice:
         self._clocks = dict(self._standing())
         self._running = sum(self._clocks)
         self._rows: dict[int, int] = {}
-        self._coverings: dict[tuple[int, int, int], Covering] = {}
-        self._numbers = count(1)
+        # Of other facts the same is asked as a rule, and then findings come to the same.
+        self._coverings = compiled.coverings(self._asked, self._plain)
         self._rulings: dict[int, _Ruling] = {}
 
     def reference(self, number: int) -> RuleRef:
@@ -117,10 +105,10 @@ class Slice:
         if covering is None:
             bits, presumed, known = key
             if len(self._coverings) >= _BOUND:
-                self._coverings = {}
+                self._coverings.clear()
             # Numbers are never given twice, not even when two threads meet here: what is known by them stays right.
             covering = self._coverings[key] = Covering(
-                next(self._numbers),
+                next(self._compiled.numbers),
                 book.person(bits),
                 self._compiled.tokens.found(known),
                 tuple(place for place, tests in book.coverage.by_place if bits & tests),
