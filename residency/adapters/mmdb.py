@@ -206,10 +206,10 @@ def read_head(data: bytes) -> MmdbHead:
             raise TypeError
         head = MmdbHead(
             str(metadata["database_type"]),
-            int(metadata["build_epoch"]),  # type: ignore[arg-type]
-            int(metadata["ip_version"]),  # type: ignore[arg-type]
-            int(metadata["node_count"]),  # type: ignore[arg-type]
-            int(metadata["record_size"]),  # type: ignore[arg-type]
+            int(metadata["build_epoch"]),  # type: ignore[arg-type]  # int() judges it
+            int(metadata["ip_version"]),  # type: ignore[arg-type]  # int() judges it
+            int(metadata["node_count"]),  # type: ignore[arg-type]  # int() judges it
+            int(metadata["record_size"]),  # type: ignore[arg-type]  # int() judges it
         )
     except _BAD as error:
         raise AddressDataUnavailable("the file's mmdb metadata cannot be read") from error

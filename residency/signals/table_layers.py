@@ -154,8 +154,8 @@ def _first_word(layers: Sequence[Layer]) -> tuple[tuple[str | None, ...], Interv
     for layer in layers:
         own = [word(text) for text in layer.words]
         # What it aliases (-1) is unsaid: the IPv4 address within has its class already.
-        v4 = _merge(v4, layer.v4, lambda a, b, own=own: a or own[b])  # type: ignore[misc]
-        v6 = _merge(v6, layer.v6, lambda a, b, own=own: a or own[max(b, 0)])  # type: ignore[misc]
+        v4 = _merge(v4, layer.v4, lambda a, b, own=own: a or own[b])  # type: ignore[misc]  # bound by default
+        v6 = _merge(v6, layer.v6, lambda a, b, own=own: a or own[max(b, 0)])  # type: ignore[misc]  # bound by default
     return tuple(words), v4, v6
 
 

@@ -111,7 +111,7 @@ def meter_facts(metrics: Metrics, keeper: FactKeeper, facts: Facts, now: Callabl
         return next((end / 1_000_000 for end in ends if end is not None), None)
 
     for token in {grace.token for law in keeper.policy.laws for rule in law.rules for grace in rule.graces}:
-        metrics.gauge(names.TERM_DEADLINE, lambda token=token: deadline(token), token)  # type: ignore[misc]
+        metrics.gauge(names.TERM_DEADLINE, lambda token=token: deadline(token), token)  # type: ignore[misc]  # bound by default
 
     def counted(escalation: str) -> float | None:
         found = keeper.escalations.by_id(now()).get(escalation)
@@ -126,5 +126,5 @@ def meter_facts(metrics: Metrics, keeper: FactKeeper, facts: Facts, now: Callabl
 
     for name in keeper.escalations.ids:
         for gauge, read in ((names.SUBJECTS_COUNTED, counted), (names.SUBJECTS_THRESHOLD, threshold)):
-            metrics.gauge(gauge, lambda read=read, name=name: read(name), name)  # type: ignore[misc]
-        metrics.gauge(names.ESCALATED, lambda name=name: up(name), name)  # type: ignore[misc]
+            metrics.gauge(gauge, lambda read=read, name=name: read(name), name)  # type: ignore[misc]  # bound by default
+        metrics.gauge(names.ESCALATED, lambda name=name: up(name), name)  # type: ignore[misc]  # bound by default

@@ -110,7 +110,7 @@ def open_pins(
     events = [name for name in Counters.__slots__ if not name.startswith("_")]
     metrics.counts(names.PIN_EVENTS, lambda: {name: getattr(pins.counters, name) for name in events})
     for name, gauge in _PIN_GAUGES.items():
-        metrics.gauge(name, lambda gauge=gauge: _finite(pins.gauges()[gauge]))  # type: ignore[misc]
+        metrics.gauge(name, lambda gauge=gauge: _finite(pins.gauges()[gauge]))  # type: ignore[misc]  # bound by default
     return pins
 
 
