@@ -204,8 +204,8 @@ class Residency:
         journal = JournalFiles(audit / "journal").open()
         stack.callback(journal.close)
         details = {}
-        for country, folder in deployment.audit.detail.items():
-            details[country] = JournalFiles(self.path(folder) / "journal").open()
+        for country, kept in deployment.audit.detail.items():
+            details[country] = JournalFiles(self.path(kept.folder) / "journal").open()
             stack.callback(details[country].close)
         detail = DetailFiles(details, lambda country: keys.secret(f"detail-{country.lower()}"), self.entropy.token)
         recorder = Recorder(

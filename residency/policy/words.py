@@ -16,6 +16,7 @@ from residency.model.reason import Reason
 __all__ = [
     "BARE",
     "BARE_EXACTLY",
+    "BARE_FOLDER",
     "BARE_KIND",
     "BARE_MODE",
     "BARE_REASON",
@@ -248,6 +249,7 @@ class _Bare:
 BARE: Final = _Bare("any")
 BARE_MODE: Final = _Bare("mode")
 BARE_EXACTLY: Final = _Bare("exactly")
+BARE_FOLDER: Final = _Bare("folder")
 BARE_REASON: Final = _Bare("reason")
 BARE_KIND: Final = _Bare("kind")
 BARE_RULES: Final = _Bare("rules")

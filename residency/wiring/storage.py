@@ -94,9 +94,9 @@ def open_pins(
 
     def recent() -> Iterator[Pin]:
         since = clock.now() - _REPLAY
-        for country, folder in deployment.audit.detail.items():
+        for country, kept in deployment.audit.detail.items():
             key = keys.secret(f"detail-{country.lower()}")
-            yield from recent_pins(path_of(folder) / "journal", country, key, since).values()
+            yield from recent_pins(path_of(kept.folder) / "journal", country, key, since).values()
 
     pins = PinsRedis(
         url,

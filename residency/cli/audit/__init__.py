@@ -1,0 +1,27 @@
+"""`residency audit`: what the audit trail says and whether it holds. Exit 0 holds, 1 does not, 2 wrong use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+import typer
+
+__all__ = ["audit_app"]
+
+_COMMANDS: Final = {
+    "verify": ("verify", "verify"),
+    "show": ("show", "show"),
+    "open": ("show", "open_intents"),
+    "prove": ("prove", "prove"),
+}
+"""By name: the module below this one, and what it calls the command."""
+
+audit_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Read, check and prove the audit log. Trusts nothing it reads.\n\n"
+    "Example: residency audit verify ./demo-data/log",
+)
+for _name, (_module, _function) in _COMMANDS.items():
+    audit_app.command(_name)(getattr(import_module(f"residency.cli.audit.{_module}"), _function))

@@ -1,0 +1,50 @@
+"""What the commands of `residency audit` share: their options, how they fail, how they write a time."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from residency.audit.entry import Entry
+
+__all__ = ["WORK", "Folder", "Json", "Key", "cell", "document", "fail", "when"]
+
+WORK: Final = "recomputing the log"
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: checkpoint, tile/, log.vkey.")]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: DIR/log.vkey.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON for a program.")]
+
+
+def fail(message: str, as_json: bool, **more: object) -> NoReturn:
+    """Say why a log does not hold, and end with 1."""
+    if as_json:
+        print(json.dumps({"holds": False, "problem": message, **more}))
+    else:
+        Console(stderr=True).print(f"[bold red]Does not hold:[/] {escape(message)}")
+    raise typer.Exit(1)
+
+
+def document(entry: Entry) -> dict[str, Any]:
+    """An entry's fields by name, for JSON."""
+    return {name: getattr(entry, name) for name in sorted(Entry.__dataclass_fields__)}
+
+
+def when(at: int) -> str:
+    """An instant (microseconds, UTC) as people write it."""
+    try:
+        return datetime.fromtimestamp(at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    except (ValueError, OverflowError, OSError):
+        return f"{at} us"
+
+
+def cell(text: str | None) -> str:
+    """Text for a cell of a table; markup in it is shown and not followed."""
+    return "" if text is None else escape(text)

@@ -1,0 +1,107 @@
+"""`residency audit show` and `open`: a log folder in, what it says out."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from residency.audit.entry import KINDS, Entry
+from residency.audit.pairs import Pairs
+from residency.audit.verify import read_checkpoint
+from residency.cli.audit.shared import WORK, Folder, Json, Key, cell, document, fail, when
+from residency.cli.log_folder import entries, reader, verifier_key
+from residency.errors import IntegrityError
+
+__all__ = ["open_intents", "show"]
+
+
+def show(
+    folder: Folder,
+    key: Key = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many entries, the newest.")] = 20,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help=f"Only one of: {', '.join(sorted(KINDS))}.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the newest entries of a log, once the log has been checked.
+
+    Exit 0 = shown, 1 = the log does not hold, 2 = wrong use.
+
+    Example: residency audit show ./demo-data/log --last 20 --kind refusal
+    """
+    if kind is not None and kind not in KINDS:
+        raise typer.BadParameter(f"one of {', '.join(sorted(KINDS))}", param_hint="--kind")
+    newest: deque[tuple[int, Entry]] = deque(maxlen=last)
+    read = reader(folder)
+    try:
+        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+        for index, entry in enumerate(entries(read, checkpoint, Pairs(), progress=not as_json, what=WORK)):
+            if kind is None or entry.kind == kind:
+                newest.append((index, entry))
+    except IntegrityError as error:
+        fail(str(error), as_json)
+    if as_json:
+        for index, entry in newest:
+            print(json.dumps({"index": index, **document(entry)}, ensure_ascii=False))
+        return
+    for line in _told(newest):
+        print(line)
+
+
+def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None:
+    """List intents without an outcome, with their age: acts begun whose end the log does not know.
+
+    Exit 0 = listed, 1 = the log does not hold, 2 = wrong use.
+
+    Example: residency audit open ./demo-data/log --json
+    """
+    pairs = Pairs()
+    read = reader(folder)
+    try:
+        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+        for _ in entries(read, checkpoint, pairs, progress=not as_json, what=WORK):
+            pass
+        pairs.finish()
+    except IntegrityError as error:
+        fail(str(error), as_json)
+    now = time.time_ns() // 1000
+    if as_json:
+        for index, entry in pairs.open:
+            print(json.dumps({"index": index, "age_seconds": (now - entry.at) / 1e6, **document(entry)}))
+        return
+    if not pairs.open:
+        Console().print("No open intents: every act that began has an outcome.")
+        return
+    table = Table("index", "id", "begun (UTC)", "age", "activity", "sink", title=f"{len(pairs.open)} open intents")
+    for index, entry in pairs.open:
+        age = f"{max(0, now - entry.at) / 1e6:.1f} s"
+        table.add_row(str(index), entry.id, when(entry.at), age, cell(entry.activity), cell(entry.sink))
+    Console().print(table)
+
+
+def _told(shown: Iterable[tuple[int, Entry]]) -> Iterator[str]:
+    """The entries as lines, the day and the rules said only where they change: a table would be cut at 80 columns."""
+    day = ""
+    rules: tuple[str, ...] = ()
+    for index, entry in shown:
+        date, _, clock = when(entry.at).partition(" ")
+        if date != day:
+            yield f"{date} (UTC)"
+            day = date
+        kind = entry.kind + (f" ({entry.act})" if entry.act is not None else "")
+        what = entry.activity or entry.note or ""
+        where = f" -> {entry.sink}" if entry.sink is not None else ""
+        why = f" [{entry.reason}]" if entry.reason is not None else ""
+        yield f"{index:>6}  {clock}  {kind:<19} {entry.effect or '':<6} {what}{where}{why}".rstrip()
+        if entry.rules and entry.rules != rules:
+            yield from textwrap.wrap(", ".join(entry.rules), 80, initial_indent=" " * 22, subsequent_indent=" " * 22)
+        rules = entry.rules

@@ -1,0 +1,93 @@
+"""`residency audit verify` tells by its exit code whether a log holds, and names what does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
+
+from residency.audit.checkpoint import format_verifier_key, note_signer
+from residency.audit.entry import format_entry
+from residency.cli.audit import audit_app
+from tests.audit_log import ENTRIES, write_log
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return write_log(tmp_path / "log", [format_entry(entry) for entry in ENTRIES])
+
+
+def test_a_log_that_holds_exits_0_and_says_what_is_in_it(log: Path) -> None:
+    result = runner.invoke(audit_app, ["verify", str(log), "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["holds"] is True
+    assert (report["origin"], report["size"], report["open_intents"]) == ("log.example", 4, 1)
+    assert report["entries"] == {"intent": 2, "outcome": 1, "refusal": 1}
+    assert "The log holds" in runner.invoke(audit_app, ["verify", str(log)]).output
+
+
+def test_a_key_given_apart_is_the_one_that_counts(log: Path, tmp_path: Path) -> None:
+    key = tmp_path / "given.vkey"
+    key.write_bytes((log / "log.vkey").read_bytes())
+    assert runner.invoke(audit_app, ["verify", str(log), "--key", str(key)]).exit_code == 0
+    _, other = note_signer("log.example", Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
+    key.write_text(format_verifier_key(other))
+    result = runner.invoke(audit_app, ["verify", str(log), "--key", str(key), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["holds"] is False
+
+
+def test_another_key_in_the_folder_than_the_one_given_is_a_finding(log: Path, tmp_path: Path) -> None:
+    key = tmp_path / "given.vkey"
+    key.write_bytes((log / "log.vkey").read_bytes())
+    _, other = note_signer("log.example", Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
+    (log / "log.vkey").write_text(format_verifier_key(other))
+    result = runner.invoke(audit_app, ["verify", str(log), "--key", str(key), "--json"])
+    assert result.exit_code == 1
+    assert "not the key that was given" in json.loads(result.stdout)["problem"]
+    (log / "log.vkey").unlink()
+    assert runner.invoke(audit_app, ["verify", str(log), "--key", str(key)]).exit_code == 0
+
+
+def test_a_changed_byte_exits_1_and_is_named(log: Path) -> None:
+    path = log / "tile/entries/000.p/4"
+    path.write_bytes(path.read_bytes().replace(b"people-vn", b"people-sg", 1))
+    for command in ("verify", "show", "open"):
+        result = runner.invoke(audit_app, [command, str(log), "--json"])
+        assert result.exit_code == 1
+        assert "entry 0 is not the one" in json.loads(result.stdout)["problem"]
+    assert runner.invoke(audit_app, ["verify", str(log)]).exit_code == 1
+
+
+@pytest.mark.parametrize("missing", ["log.vkey", "checkpoint", "tile/0/000.p/4"])
+def test_a_missing_file_exits_1(log: Path, missing: str) -> None:
+    (log / missing).unlink()
+    result = runner.invoke(audit_app, ["verify", str(log), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["problem"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [b"no entry"],
+        [format_entry(ENTRIES[1])],
+        [format_entry(ENTRIES[2])],
+        [format_entry(ENTRIES[0]), format_entry(ENTRIES[0])],
+    ],
+)
+def test_a_well_signed_log_whose_entries_contradict_exits_1(tmp_path: Path, entries: list[bytes]) -> None:
+    result = runner.invoke(audit_app, ["verify", str(write_log(tmp_path, entries)), "--json"])
+    assert result.exit_code == 1
+
+
+def test_an_empty_log_holds(tmp_path: Path) -> None:
+    log = write_log(tmp_path, [])
+    assert json.loads(runner.invoke(audit_app, ["verify", str(log), "--json"]).stdout)["size"] == 0
+    assert "No open intents" in runner.invoke(audit_app, ["open", str(log)]).output
