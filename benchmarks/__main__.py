@@ -19,6 +19,7 @@ NAMES: Final = {
     "stage": "from headers to finding, beside a bare Starlette request",
     "routes": "which activity a request is, from 10 to 2,000 routes",
     "policy": "a decision, beside Cedar, Casbin and Rego",
+    "audit": "an entry of the audit trail, beside JSON lines, SQLite and pymerkle",
     "middleware": "the whole middleware, in process and under uvicorn",
 }
 

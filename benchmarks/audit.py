@@ -1,0 +1,303 @@
+"""What an audit trail costs: ours beside JSON lines, SQLite and pymerkle, in one run.
+
+    python -m benchmarks.audit [--json] [--quick]
+
+Ours is the recorder that requests use, with a decision under the Vietnamese laws of this repository, its journal on
+disk; where something is said per second the sequencer works beside it, as in a server. Peers keep the same record as a
+dictionary. `kept` is by the clock, 64 requests at once in one event loop; everything else is the CPU time of the thread
+that does it, the median of interleaved rounds. Waits are counted in fdatasyncs of the same run, because disks differ:
+each round times some of one page, which nothing else disturbs. Compare within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import audit_peers as peers
+from benchmarks.audit_ours import Trail, document_of, first_entry, open_trail
+from residency.audit.merkle import Frontier, leaf_hash
+
+__all__ = ["BARS", "measure", "show"]
+
+BARS: Final = {"lines": 20.0, "append": 4.0, "record": 0.7, "share": 400.0, "sqlite": 50.0, "wait": 4.0}
+"""Times JSON lines with fsync; times pymerkle's append; of json.dumps; nanoseconds; times SQLite; fdatasyncs."""
+CALLERS: Final = 64
+WAITERS: Final = 256
+SEQUENCER: Final = "the sequencer's share"
+Step = Callable[[], object]
+
+
+# -- per second, 64 at once ----------------------------------------------------------------------------------------
+
+
+async def _together(callers: int, seconds: float, one: Callable[[], Any]) -> tuple[float, list[int]]:
+    """`callers` tasks call `one` over and over: calls per second, and nanoseconds that each call took."""
+    waits: list[int] = []
+    clock = time.perf_counter_ns
+    began = clock()
+    until = began + int(seconds * 1e9)
+
+    async def caller() -> None:
+        while (start := clock()) < until:
+            await one()
+            waits.append(clock() - start)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(callers):
+            group.start_soon(caller)
+    return len(waits) / ((clock() - began) / 1e9), waits
+
+
+def _at_once(keep: peers.Keep, record: dict[str, Any]) -> Callable[[], Any]:
+    """One request of a peer's: the record, kept, and the turn passed on."""
+    checkpoint = anyio.lowlevel.checkpoint
+
+    async def one() -> None:
+        keep(record)
+        await checkpoint()
+
+    return one
+
+
+@contextmanager
+def _ways(folder: Path, trail: Trail, document: dict[str, Any]) -> Iterator[dict[str, Callable[[], Any]]]:
+    async def durable() -> None:
+        await trail.durable(trail.record())
+
+    async def buffered() -> None:
+        trail.record()
+        await anyio.lowlevel.checkpoint()
+
+    with ExitStack() as stack:
+        keeps = {
+            "JSON lines, fsync a line": peers.lines(folder, sync=True),
+            "JSON lines, no fsync": peers.lines(folder, sync=False),
+            "pymerkle, SQLite file": peers.pymerkle_file(folder),
+            "SQLite WAL, FULL": peers.sqlite(folder),
+        }
+        ways = {name: _at_once(stack.enter_context(keep), document) for name, keep in keeps.items()}
+        yield {"ours, durable": durable, "ours, buffered": buffered, **ways}
+
+
+def _kept(folder: Path, document: dict[str, Any], rounds: int, seconds: float, progress: Step) -> dict[str, Any]:
+    """Entries per second of each way, and what a durable one waits."""
+    rates: dict[str, list[float]] = {}
+    waits: dict[str, list[float]] = {}
+    with open_trail(folder / "kept", sequencer=True) as trail, _ways(folder, trail, document) as ways:
+        for number in range(rounds + 1):
+            jobs = [(name, CALLERS) for name in ways] + [("ours, durable", WAITERS), ("ours, buffered", WAITERS)]
+            random.Random(number).shuffle(jobs)
+            for name, callers in jobs:
+                rate, took = anyio.run(_together, callers, seconds, ways[name])
+                if number:
+                    rates.setdefault(f"{name} x {callers}", []).append(rate)
+                    waits.setdefault(f"{name} x {callers}", []).append(median(took))
+                    if name == "ours, durable" and callers == WAITERS:
+                        waits.setdefault("ours, durable x 256: p99", []).append(quantiles(took, n=100)[98])
+            if number:
+                waits.setdefault("fdatasync", []).append(_fdatasync(folder, 40, 1))
+                waits.setdefault("fdatasync of what they wrote", []).append(_fdatasync(folder, 20, WAITERS))
+            progress()
+    return {
+        "per_second": {name: round(median(found)) for name, found in rates.items()},
+        "waits": {name: round(median(found)) for name, found in waits.items()},
+    }
+
+
+def _fdatasync(folder: Path, times: int, records: int) -> float:
+    """Median nanoseconds of an fdatasync after `records` entries were stored in a preallocated file."""
+    size = records * 1024
+    fd = os.open(folder / "fdatasync", os.O_RDWR | os.O_CREAT)
+    took: list[int] = []
+    try:
+        os.posix_fallocate(fd, 0, size * times)
+        os.fsync(fd)
+        for number in range(times):
+            os.pwrite(fd, b"x" * size, number * size)
+            began = time.perf_counter_ns()
+            os.fdatasync(fd)
+            took.append(time.perf_counter_ns() - began)
+    finally:
+        os.close(fd)
+        (folder / "fdatasync").unlink()
+    return median(took)
+
+
+# -- CPU per record ------------------------------------------------------------------------------------------------
+
+
+def _timed(step: Step, times: int) -> float:
+    """Nanoseconds of this thread's CPU for one of `times` calls."""
+    gc.collect()
+    gc.disable()
+    began = time.thread_time_ns()
+    for _ in range(times):
+        step()
+    spent = time.thread_time_ns() - began
+    gc.enable()
+    return spent / times
+
+
+def _per_record(folder: Path, rounds: int, records: int, progress: Step) -> tuple[bytes, dict[str, float]]:
+    """The entry, and the CPU of each part of recording it, in nanoseconds."""
+    found: dict[str, list[float]] = {}
+    with open_trail(folder / "cpu", sequencer=False) as trail:
+        trail.record()
+        entry = first_entry(folder / "cpu")
+        document = document_of(entry)
+        frontier, append = Frontier(), peers.pymerkle_memory()
+
+        def grow() -> None:
+            frontier.append(leaf_hash(entry))
+
+        def whole() -> None:
+            trail.record()
+            frontier.append(leaf_hash(entry))
+
+        steps: dict[str, Step] = {
+            "the request's share": trail.record,
+            "an empty call": lambda: None,
+            "an act's intent and outcome": trail.act,
+            "json.dumps of the record": lambda: json.dumps(document),
+            "leaf and frontier": grow,
+            "pymerkle's append": lambda: append(entry),
+            "encode, store, leaf": whole,
+        }
+        for number in range(rounds + 1):
+            names = [*steps, SEQUENCER]
+            random.Random(number).shuffle(names)
+            for name in names:
+                if name == SEQUENCER:
+                    trail.tick()
+                    for _ in range(records):
+                        trail.record()
+                    began = time.thread_time_ns()
+                    done = trail.tick()
+                    cost = (time.thread_time_ns() - began) / done
+                else:
+                    cost = _timed(steps[name], records)
+                if number:
+                    found.setdefault(name, []).append(cost)
+            progress()
+    costs = {name: round(median(times), 1) for name, times in found.items()}
+    # What it costs to ask is no part of any of them.
+    empty = costs.pop("an empty call")
+    costs = {name: round(cost - (0 if name == SEQUENCER else empty), 1) for name, cost in costs.items()}
+    return entry, costs
+
+
+# -- the whole -----------------------------------------------------------------------------------------------------
+
+
+def measure(
+    *, rounds: int = 7, seconds: float = 0.6, records: int = 5_000, progress: Step = lambda: None
+) -> dict[str, Any]:
+    """Entries per second, nanoseconds, and the ratios that have bars."""
+    with tempfile.TemporaryDirectory(prefix="residency-bench-", dir=os.environ.get("RESIDENCY_BENCH_DIR")) as name:
+        entry, costs = _per_record(Path(name), rounds, records, progress)
+        kept = _kept(Path(name), document_of(entry), rounds, seconds, progress)
+    rate, waits = kept["per_second"], kept["waits"]
+    added = waits[f"ours, durable x {WAITERS}"] - waits[f"ours, buffered x {WAITERS}"]
+    dumps = costs["json.dumps of the record"]
+    return {
+        "load": round(os.getloadavg()[0], 1),
+        "bytes": len(entry),
+        "nanoseconds": costs,
+        **kept,
+        "lines": round(rate[f"ours, durable x {CALLERS}"] / rate[f"JSON lines, fsync a line x {CALLERS}"], 1),
+        "unsynced": round(rate[f"ours, durable x {CALLERS}"] / rate[f"JSON lines, no fsync x {CALLERS}"], 2),
+        "pymerkle": round(rate[f"ours, durable x {CALLERS}"] / rate[f"pymerkle, SQLite file x {CALLERS}"], 1),
+        "sqlite_64": round(rate[f"ours, durable x {CALLERS}"] / rate[f"SQLite WAL, FULL x {CALLERS}"], 1),
+        "sqlite": round(rate[f"ours, durable x {WAITERS}"] / rate[f"SQLite WAL, FULL x {CALLERS}"], 1),
+        "append": round(costs["pymerkle's append"] / costs["leaf and frontier"], 1),
+        "record": round(costs["encode, store, leaf"] / dumps, 2),
+        "all": round((costs["the request's share"] + costs[SEQUENCER]) / dumps, 2),
+        "share": costs["the request's share"],
+        "wait": round(added / waits["fdatasync"], 1),
+        "wait_of_same": round(added / waits["fdatasync of what they wrote"], 1),
+    }
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """The result as tables with their bars."""
+    console.print(f"load average {result['load']}; an entry is {result['bytes']} bytes")
+    table = Table(title="Entries kept per second (callers at once)")
+    for head in ("", "per second", "p50 of one"):
+        table.add_column(head, justify="left" if not head else "right", no_wrap=True)
+    waits, rates = result["waits"], result["per_second"]
+    for name, wait in waits.items():
+        table.add_row(name, f"{rates[name]:,}" if name in rates else "", f"{wait / 1000:,.0f} µs")
+    console.print(table)
+    table = Table(title="CPU per record")
+    for head in ("", "cost"):
+        table.add_column(head, justify="left" if not head else "right", no_wrap=True)
+    for name, cost in result["nanoseconds"].items():
+        table.add_row(name, f"{cost / 1000:.2f} µs")
+    console.print(table)
+    table = Table(title="Bars")
+    for head in ("", "found", "bar", "holds"):
+        table.add_column(head, justify="left" if not head else "right", no_wrap=True)
+    for what, found, bar, holds in _bars(result):
+        table.add_row(what, found, bar, "yes" if holds else "NO")
+    for what, key in (
+        ("64 at once, beside JSON lines without fsync, x", "unsynced"),
+        ("64 at once, beside pymerkle's SQLite file, x", "pymerkle"),
+        ("64 at once, beside SQLite WAL FULL, x", "sqlite_64"),
+        ("request's and sequencer's share, of json.dumps", "all"),
+        ("durable, added p50, in fdatasyncs of what 256 wrote", "wait_of_same"),
+    ):
+        table.add_row(what, f"{result[key]}", "", "")
+    console.print(table)
+
+
+def _bars(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
+    least = {
+        "lines": "64 at once, beside JSON lines with fsync",
+        "sqlite": "durable, 256 at once, beside SQLite WAL FULL",
+        "append": "leaf and frontier, beside pymerkle's append",
+    }
+    most = {
+        "record": ("encode, store, leaf, of json.dumps", "x"),
+        "share": ("the request's share, buffered", " ns"),
+        "wait": ("durable at 256, added p50", " fdatasyncs"),
+    }
+    rows = [(what, f"{result[k]}x", f">= {BARS[k]:g}x", result[k] >= BARS[k]) for k, what in least.items()]
+    rows += [
+        (w, f"{result[k]:g}{unit}", f"<= {BARS[k]:g}{unit}", result[k] <= BARS[k]) for k, (w, unit) in most.items()
+    ]
+    return rows
+
+
+def main() -> None:
+    """Read the options, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object to standard output")
+    parser.add_argument("--quick", action="store_true", help="few short rounds, to see that it works")
+    options = parser.parse_args()
+    result = measure(rounds=2, seconds=0.2, records=1_000) if options.quick else measure()
+    if options.json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        console = Console()
+        console.width = max(console.width, 120)
+        show(console, result)
+
+
+if __name__ == "__main__":
+    main()
