@@ -1,7 +1,7 @@
 """The `Keys` port on local disk: one file of 32 raw bytes per key, readable by its owner alone.
 
-`<folder>/<name>.ed25519` is the seed of a signing key, `<folder>/<name>.secret` a secret. A key that others can read is
-no key: it is refused, not mended.
+`<folder>/<name>.ed25519` is the seed of a signing key, `<folder>/<name>.mldsa44` that of an ML-DSA-44 key,
+`<folder>/<name>.secret` a secret. A key that others can read is no key: it is refused, not mended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.errors import KeysUnavailable
 
@@ -36,6 +38,13 @@ class KeysFiles:
     def signing_key(self, name: str) -> Ed25519PrivateKey:
         """The Ed25519 key called `name`. Raises: KeysUnavailable."""
         return Ed25519PrivateKey.from_private_bytes(self._get(name, "ed25519"))
+
+    def ml_dsa_44_key(self, name: str) -> MLDSA44PrivateKey:
+        """The ML-DSA-44 key called `name`. Raises: KeysUnavailable, also where the algorithm cannot be had."""
+        try:
+            return MLDSA44PrivateKey.from_seed_bytes(self._get(name, "mldsa44"))
+        except UnsupportedAlgorithm:
+            raise KeysUnavailable("ML-DSA-44 needs a `cryptography` over OpenSSL 3.5 or later, or AWS-LC") from None
 
     def secret(self, name: str) -> bytes:
         """The 32-byte secret called `name`. Raises: KeysUnavailable."""

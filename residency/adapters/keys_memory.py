@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.errors import KeysUnavailable
 
@@ -29,6 +31,13 @@ class KeysMemory:
     def signing_key(self, name: str) -> Ed25519PrivateKey:
         """The Ed25519 key called `name`. Raises: KeysUnavailable."""
         return Ed25519PrivateKey.from_private_bytes(self._get(name, "ed25519"))
+
+    def ml_dsa_44_key(self, name: str) -> MLDSA44PrivateKey:
+        """The ML-DSA-44 key called `name`. Raises: KeysUnavailable, also where the algorithm cannot be had."""
+        try:
+            return MLDSA44PrivateKey.from_seed_bytes(self._get(name, "mldsa44"))
+        except UnsupportedAlgorithm:
+            raise KeysUnavailable("ML-DSA-44 needs a `cryptography` over OpenSSL 3.5 or later, or AWS-LC") from None
 
     def secret(self, name: str) -> bytes:
         """The 32-byte secret called `name`. Raises: KeysUnavailable."""

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from residency.audit.checkpoint import format_verifier_key, note_signer, verify_checkpoint
+from residency.audit.checkpoint import VerifierKey, format_verifier_key, note_signer, verify_checkpoint
+from residency.audit.cosignature import SECOND_VKEY_PATH, find_cosignature, log_signer
 from residency.audit.follow import follow, must_lead_to
 from residency.audit.journal import RECORDS_AT, Record, Segment, parse_segment
 from residency.audit.merkle import EMPTY_ROOT
+from residency.audit.note import together
 from residency.audit.sequencer import (
     CHECKPOINT_PATH,
     STATE_PATH,
@@ -63,7 +66,7 @@ class Sequencer:
     """Integrates the journals below `journals` into the log in `log`, remembering in `state` how far it got.
 
     `state` lies beside the log, not in it. The origin is the log's name and the signer's name. `interval` (seconds)
-    bounds how long a recorded entry waits to be published.
+    bounds how long a recorded entry waits to be published. With `second_key` every checkpoint is signed by it too.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Sequencer:
         *,
         key: Ed25519PrivateKey,
         origin: str,
+        second_key: MLDSA44PrivateKey | None = None,
         interval: float = 0.2,
         keep_segments: int = 1,
     ) -> None:
@@ -82,6 +86,10 @@ class Sequencer:
         self._state_store = state
         self._origin = origin
         self._signer, self._verifier = note_signer(origin, key)
+        self._second: VerifierKey | None = None
+        if second_key is not None:
+            second, self._second = log_signer(origin, second_key)
+            self._signer = together((self._signer, second))
         self._interval = interval
         self._keep_segments = keep_segments
         self._lock_fd: int | None = None
@@ -259,18 +267,24 @@ class Sequencer:
             raise VerificationError(f"{STATE_PATH} knows {state.size} entries, the checkpoint {published.size}")
         if published is not None and published.size == state.size and published.root != state.root:
             raise VerificationError(f"{STATE_PATH} and the checkpoint differ on the root of {state.size} entries")
-        if published is None or published.size < state.size:
+        if note is None or published is None or published.size < state.size or self._lacks_second(note):
             self._carry_out(plan_publication(state, self._signer))
         self._cursors = dict(state.cursors)
         return tree
 
     def _publish_key(self) -> None:
-        text = (format_verifier_key(self._verifier) + "\n").encode()
-        present = self._log.read(VKEY_PATH)
-        if present is None:
-            self._log.write(VKEY_PATH, text)
-        elif present != text:
-            raise VerificationError(f"{VKEY_PATH} is not the key of this sequencer: the log belongs to another")
+        for path, key in ((VKEY_PATH, self._verifier), (SECOND_VKEY_PATH, self._second)):
+            if key is None:
+                continue
+            text = (format_verifier_key(key) + "\n").encode()
+            present = self._log.read(path)
+            if present is None:
+                self._log.write(path, text)
+            elif present != text:
+                raise VerificationError(f"{path} is not the key of this sequencer: the log belongs to another")
+
+    def _lacks_second(self, note: bytes) -> bool:
+        return self._second is not None and find_cosignature(note, self._second) is None
 
     def _slot_numbers(self) -> list[int]:
         return sorted(int(path.name) for path in self._journals.iterdir() if path.name.isdigit() and path.is_dir())

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.model import Event, FactSet, Pin, Region
 
@@ -39,6 +40,9 @@ class Keys(Protocol):
 
     def signing_key(self, name: str) -> Ed25519PrivateKey:
         """The Ed25519 key called `name`. Raises KeysUnavailable."""
+
+    def ml_dsa_44_key(self, name: str) -> MLDSA44PrivateKey:
+        """The ML-DSA-44 key called `name`. Raises KeysUnavailable, also where the algorithm cannot be had."""
 
     def secret(self, name: str) -> bytes:
         """The 32-byte secret called `name`. Raises KeysUnavailable."""

@@ -27,12 +27,20 @@ def test_the_same_name_answers_the_same_key(make: Make) -> None:
     keys = make(True)
     assert keys.secret("pins") == keys.secret("pins")
     assert keys.signing_key("log").private_bytes_raw() == keys.signing_key("log").private_bytes_raw()
+    assert keys.ml_dsa_44_key("log").private_bytes_raw() == keys.ml_dsa_44_key("log").private_bytes_raw()
 
 
 def test_another_name_answers_another_key_and_a_secret_is_no_signing_key(make: Make) -> None:
     keys = make(True)
     assert len(keys.secret("a")) == 32
-    assert len({keys.secret("a"), keys.secret("b"), keys.signing_key("a").private_bytes_raw()}) == 3
+    post_quantum = keys.ml_dsa_44_key("a").private_bytes_raw()
+    assert len({keys.secret("a"), keys.secret("b"), keys.signing_key("a").private_bytes_raw(), post_quantum}) == 4
+
+
+def test_what_a_key_signs_holds_under_its_public_half(make: Make) -> None:
+    keys = make(True)
+    for key in (keys.signing_key("log"), keys.ml_dsa_44_key("log")):
+        key.public_key().verify(key.sign(b"text"), b"text")
 
 
 def test_a_key_that_is_missing_is_unavailable_and_not_made_up(make: Make) -> None:
@@ -41,6 +49,8 @@ def test_a_key_that_is_missing_is_unavailable_and_not_made_up(make: Make) -> Non
         keys.secret("pins")
     with pytest.raises(KeysUnavailable):
         keys.signing_key("log")
+    with pytest.raises(KeysUnavailable):
+        keys.ml_dsa_44_key("log")
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "A", "x" * 65, "a\0b", ".hidden"])

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.adapters.journal_files import JournalFiles
 from residency.adapters.log_files import LogFiles
 from residency.adapters.sequencer import Sequencer
 from residency.audit.checkpoint import parse_verifier_key
+from residency.audit.cosignature import COSIGNER_KINDS, SECOND_VKEY_PATH, verify_cosignature
 from residency.audit.verify import read_checkpoint, verify_entries
 from residency.errors import JournalCorrupt, VerificationError
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SECOND = MLDSA44PrivateKey.from_seed_bytes(bytes(32))
 
 
 class Place:
@@ -33,9 +36,13 @@ class Place:
         self.opened.append(journal)
         return journal
 
-    def sequencer(self, key: Ed25519PrivateKey = KEY, origin: str = "log.example") -> Sequencer:
+    def sequencer(
+        self, key: Ed25519PrivateKey = KEY, origin: str = "log.example", second: MLDSA44PrivateKey | None = None
+    ) -> Sequencer:
         state = LogFiles(self.folder)
-        sequencer = Sequencer(self.folder / "journal", self.log, state, key=key, origin=origin, interval=0.02)
+        sequencer = Sequencer(
+            self.folder / "journal", self.log, state, key=key, origin=origin, second_key=second, interval=0.02
+        )
         self.opened.append(sequencer)
         return sequencer
 
@@ -184,6 +191,40 @@ def test_another_key_or_origin_is_refused_for_a_log_that_has_one(place: Place) -
     place.close()
     with pytest.raises(VerificationError, match=r"log\.vkey"):
         place.sequencer(origin="log.other").tick()
+
+
+def second_signature(place: Place) -> int:
+    note, key = place.log.read("checkpoint"), place.log.read(SECOND_VKEY_PATH)
+    assert note is not None
+    assert key is not None
+    return verify_cosignature(note, parse_verifier_key(key.decode(), COSIGNER_KINDS))
+
+
+def test_with_a_second_key_every_checkpoint_is_signed_by_both_and_both_keys_lie_beside_it(place: Place) -> None:
+    journal, sequencer = place.journal(), place.sequencer(second=SECOND)
+    for _ in range(2):
+        journal.append(b"entry")
+        sequencer.tick()
+        assert second_signature(place) == 0
+    assert place.entries() == [b"entry", b"entry"]
+
+
+def test_a_log_that_gets_a_second_key_signs_what_is_published_by_it_at_once(place: Place) -> None:
+    place.journal().append(b"entry")
+    first = place.sequencer()
+    assert first.tick() == 1
+    first.stop()
+    assert place.sequencer(second=SECOND).tick() == 0
+    assert second_signature(place) == 0
+    assert place.entries() == [b"entry"]
+
+
+def test_another_second_key_is_refused_for_a_log_that_has_one(place: Place) -> None:
+    first = place.sequencer(second=SECOND)
+    first.tick()
+    first.stop()
+    with pytest.raises(VerificationError, match=SECOND_VKEY_PATH):
+        place.sequencer(second=MLDSA44PrivateKey.from_seed_bytes(b"\1" * 32)).tick()
 
 
 def test_a_lost_or_older_state_is_refused_rather_than_signing_a_second_history(place: Place) -> None:
