@@ -154,50 +154,68 @@ def parse_entry(data: bytes) -> Entry:
 
 
 class EntryTemplate:
-    """The constant part of an entry, encoded once; `fill` writes what differs from one request to the next.
+    """The constant part of an entry, encoded once; `fill` and `brief` write what differs from one request to the next.
 
-    `fill` answers the same bytes as `format_entry` of the same entry (a property test holds them together), without
+    Both answer the same bytes as `format_entry` of the same entry (a property test holds them together), without
     checking the constant part again.
     """
 
-    __slots__ = ("_of_outcome", "_pattern")
-
-    _HOLES: Final = (
-        "act", "at", "collected", "decided", "detail", "epoch", "evidence", "id", "of", "requested", "subject",
-    )  # fmt: skip
+    __slots__ = ("_named", "_nobody", "_of_outcome", "_pieces")
 
     def __init__(self, entry: Entry) -> None:
+        """Of `entry` the times, ids, alias and commitment are left open. Raises: EntryError."""
         format_entry(entry)
-        pieces = [
-            f'"{key}":' + ("%s" if key in self._HOLES else _value(entry, key).replace("%", "%%")) for key in _KEYS
-        ]
-        self._pattern = "{" + ",".join(pieces) + "}"
+        self._pieces = tuple(piece.replace(b"%", b"%%") for piece in entry_pieces(entry))
         self._of_outcome = entry.kind == "outcome"
+        # Made when they are first asked for: most templates are filled in one way only.
+        self._named: bytes | None = None
+        self._nobody: bytes | None = None
+
+    def brief(self, slot: int, seq: int, at: int, decided: int, subject: str | None) -> bytes:
+        """Canonical bytes of an entry, no outcome, that commits to no detail and whose decision leans on no other time.
+
+        Raises: EntryError.
+        """
+        if subject is None:
+            pattern = self._nobody or self._pattern(None)
+            return _within_limit(pattern % (at, decided, slot, seq))
+        if not (subject.isalnum() and subject.isascii()):
+            raise EntryError("`subject` is not an alias in hex")
+        pattern = self._named or self._pattern(b'"%b"')
+        return _within_limit(pattern % (at, decided, slot, seq, subject.encode()))
+
+    def _pattern(self, subject: bytes | None) -> bytes:
+        if self._of_outcome:
+            raise EntryError("`act` and `of` belong to outcomes, and to each outcome")
+        holes = (b"%d", b"null", b"%d", b"null", b'"%d.%d"', b"null", b"null", subject or b"null", b"")
+        pattern = b"".join(piece + hole for piece, hole in zip(self._pieces, holes, strict=True))
+        if subject is None:
+            self._nobody = pattern
+        else:
+            self._named = pattern
+        return pattern
 
     def fill(
         self,
         *,
         id: str,  # noqa: A002 - the field's name in the format
         at: int,
-        epoch: int,
         decided: int | None = None,
         requested: int | None = None,
         collected: int | None = None,
-        act: str | None = None,
         of: str | None = None,
         subject: str | None = None,
         detail: str | None = None,
-        evidence: tuple[str, ...] = (),
     ) -> bytes:
         """Canonical bytes of the template with these values. Raises: EntryError."""
-        if (act is not None) is not self._of_outcome or (of is not None) is not self._of_outcome:
+        if (of is not None) is not self._of_outcome:
             raise EntryError("`act` and `of` belong to outcomes, and to each outcome")
         values = (
-            _text(act), at, _number(collected), _number(decided), _text(detail), epoch, _texts(evidence), _text(id),
-            _text(of), _number(requested), _text(subject),
+            str(at), _number(collected), _number(decided), _text(detail), _text(id), _text(of), _number(requested),
+            _text(subject),
         )  # fmt: skip
         try:
-            return _within_limit((self._pattern % values).encode())
+            return _within_limit(b"%b".join(self._pieces) % tuple(map(str.encode, values)))
         except UnicodeEncodeError:
             raise EntryError("an entry holds text that is not Unicode") from None
 
@@ -206,8 +224,8 @@ def _text(value: str | None) -> str:
     return "null" if value is None else encode_basestring(value)
 
 
-def _number(value: int | None) -> int | str:
-    return "null" if value is None else value
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)
 
 
 def _texts(values: tuple[str, ...]) -> str:

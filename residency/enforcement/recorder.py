@@ -13,19 +13,18 @@ from typing import Final
 
 from residency.audit.detail import commit, format_detail
 from residency.audit.entry import Entry, EntryTemplate, entry_id, format_entry
+from residency.audit.fleet import FIRST_ENTRY, format_begins
 from residency.audit.recall import Basis
+from residency.enforcement.plans import PLACEHOLDER_ID, Plan, Plans
 from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.enforcement.slot import DetailStore, Slot
-from residency.jurisdiction.found import finding_words
 from residency.jurisdiction.pinned import format_pin
-from residency.model import Decision, Effect, FactSet, Finding, Pin, Reason, RuleRef
+from residency.model import Decision, FactSet, Pin, Reason, RuleRef
 from residency.policy.archive import facts_digest
-from residency.policy.terms import term_word
 
 __all__ = ["DetailStore", "Recorder"]
 
-_BOUND: Final = 4096  # templates and finding texts kept at most; cleared when full
-_PLACEHOLDER_ID: Final = "0.0"
+_BOUND: Final = 4096  # templates of entries that no decision is behind, kept at most; cleared when full
 
 
 class Recorder:
@@ -52,8 +51,8 @@ class Recorder:
         self._detail_countries = detail_countries
         self._slot = Slot(journal, details)
         self._lock = self._slot.lock
-        self._templates: dict[tuple[object, ...], EntryTemplate] = {}
-        self._words: dict[Finding, tuple[str, ...]] = {}
+        self._plans = Plans()
+        self._plain_templates: dict[tuple[object, ...], EntryTemplate] = {}
 
     def under(self, policy: str, version: int = 0) -> Recorder:
         """A recorder into the same slot for decisions by the policy of that digest (hex); both may go on at once."""
@@ -88,7 +87,11 @@ class Recorder:
 
         `reason` = why the request would be refused if the deployment enforced, where that is not the decision's own.
         """
-        return self._write(decision, "decision", reason or decision.reason, None, subject, detail, basis, note)[0]
+        plan = self._plans.of(decision)
+        if note is None and reason is None:
+            return self._record(plan, plan.plain, subject, detail, basis)
+        why = reason or decision.reason
+        return self._record(plan, self._plans.template(plan, "decision", reason=why, note=note), subject, detail, basis)
 
     def refusal(
         self,
@@ -102,7 +105,10 @@ class Recorder:
         note: str | None = None,
     ) -> tuple[int, str]:
         """Record that something was refused; (sequence number, entry id)."""
-        return self._write(decision, "refusal", reason, sink, subject, detail, basis, note, None, rules)
+        plan = self._plans.of(decision)
+        template = self._plans.template(plan, "refusal", reason=reason, sink=sink, note=note, rules=rules)
+        seq = self._record(plan, template, subject, detail, basis)
+        return seq, entry_id(self._journal.slot, seq)
 
     def intent(
         self,
@@ -119,55 +125,50 @@ class Recorder:
 
         `reason` and `note` tell what would have become of it if the deployment enforced.
         """
-        return self._write(decision, "intent", reason, sink, subject, detail, basis, note, operation)
+        plan = self._plans.of(decision)
+        template = self._plans.template(plan, "intent", reason=reason, sink=sink, note=note, operation=operation)
+        seq = self._record(plan, template, subject, detail, basis, opens=True)
+        return seq, entry_id(self._journal.slot, seq)
 
     def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str, pin: Pin | None = None) -> int:
         """Record how the act of intent `of` ended; its sequence number. `pin` = the first pin, set by the act."""
-        template = self._template(decision, "outcome", None, sink, None, operation, None)
-        return self._outcome(template, decision.epoch, of, act, pin, decision.jurisdictions)
+        plan = self._plans.of(decision)
+        template = self._plans.template(plan, "outcome", sink=sink, operation=operation, act=act)
+        return self._outcome(template, of, pin, decision.jurisdictions)
 
     def pin_intent(self, pin: Pin, why: str) -> tuple[int, str]:
         """Record that `pin` is about to replace its forerunner; (sequence number, entry id)."""
-        template = self._changed("intent", pin.home, why)
+        template = self._changed("intent", pin.home, why, None)
         with self._lock:
             entry = entry_id(self._journal.slot, self._journal.next_seq)
-            seq = self._journal.append(template.fill(id=entry, at=self._clock.now(), epoch=0, subject=pin.alias))
+            seq = self._journal.append(template.fill(id=entry, at=self._clock.now(), subject=pin.alias))
             self._slot.open_intents += 1
         return seq, entry
 
     def pin_outcome(self, of: str, act: str, pin: Pin | None) -> int:
         """Record how the change of intent `of` ended; `pin` is what stands now, None where it does not."""
         home = pin.home if pin is not None else None
-        return self._outcome(self._changed("outcome", home, None), 0, of, act, pin, ())
+        return self._outcome(self._changed("outcome", home, None, act), of, pin, ())
 
-    def _changed(self, kind: str, home: str | None, note: str | None) -> EntryTemplate:
+    def _changed(self, kind: str, home: str | None, note: str | None, act: str | None) -> EntryTemplate:
         """The constant part of an entry about a pin that changes, which no request's decision is behind."""
-        of = ("unknown", _PLACEHOLDER_ID) if kind == "outcome" else (None, None)
         return EntryTemplate(
             Entry(
-                id=_PLACEHOLDER_ID,
+                id=PLACEHOLDER_ID,
                 kind=kind,
                 at=0,
                 effect="permit",
                 policy=self._policy,
                 policy_version=self._version,
-                act=of[0],
-                of=of[1],
+                act=act,
+                of=None if act is None else PLACEHOLDER_ID,
                 operation="pin",
                 region=home,
                 note=note,
             )
         )
 
-    def _outcome(
-        self,
-        template: EntryTemplate,
-        epoch: int,
-        of: str,
-        act: str,
-        pin: Pin | None,
-        covering: tuple[str, ...],
-    ) -> int:
+    def _outcome(self, template: EntryTemplate, of: str, pin: Pin | None, covering: tuple[str, ...]) -> int:
         with self._lock:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)
@@ -178,9 +179,7 @@ class Recorder:
                 country = next((place for place in places if place in self._detail_countries), None)
                 if country is not None:
                     commitment = self._detail(self._details, country, entry, {"pin": format_pin(pin)})
-            seq = journal.append(
-                template.fill(id=entry, at=self._clock.now(), epoch=epoch, act=act, of=of, detail=commitment)
-            )
+            seq = journal.append(template.fill(id=entry, at=self._clock.now(), of=of, detail=commitment))
             self._slot.open_intents -= 1
             return seq
 
@@ -202,6 +201,14 @@ class Recorder:
     def exempt(self, activity: str, mode: str) -> int:
         """Record a request to an exempt route, named `activity` as the deployment writes it."""
         return self._plain("decision", "permit", activity, mode, None, "exempt")
+
+    def begins(self, predecessor: str | None) -> None:
+        """Record, where this is the instance's first entry, the log it goes on from (`none` = none, None = not said).
+
+        A power cut that takes it leaves an instance that has not begun: the next start records it anew.
+        """
+        if entry_id(self._journal.slot, self._journal.next_seq) == FIRST_ENTRY:
+            self.system(format_begins(predecessor))
 
     def system(self, note: str) -> int:
         """Record something about the instance itself."""
@@ -229,127 +236,57 @@ class Recorder:
         """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
         await self._slot.durable(seq)
 
-    def _write(
+    def _record(
         self,
-        decision: Decision,
-        kind: str,
-        reason: Reason | None,
-        sink: str | None,
+        plan: Plan,
+        template: EntryTemplate,
         subject: str | None,
         detail: Mapping[str, str | int | None],
         basis: Basis,
-        note: str | None,
-        operation: str | None = None,
-        rules: tuple[RuleRef, ...] | None = None,
-    ) -> tuple[int, str]:
-        template = self._template(decision, kind, reason, sink, note, operation, rules)
-        evidence = tuple(sorted(decision.evidence))
+        *,
+        opens: bool = False,
+    ) -> int:
+        """Record an entry that a decision is behind; `opens` an act. Its sequence number."""
+        decided = basis.now
+        requested = None if basis.requested == decided else basis.requested
         country = None
         if self._details is not None:
-            country = next((place for place in decision.jurisdictions if place in self._detail_countries), None)
+            country = next((place for place in plan.decision.jurisdictions if place in self._detail_countries), None)
         with self._lock:
             journal = self._journal
-            entry = entry_id(journal.slot, journal.next_seq)
-            commitment = None
-            if country is not None and self._details is not None:
-                commitment = self._detail(self._details, country, entry, {**detail, **basis.words()})
-            seq = journal.append(
-                template.fill(
-                    id=entry,
+            number = journal.next_seq
+            if country is None and requested is None and basis.collected_since is None:
+                entry = template.brief(journal.slot, number, self._clock.now(), decided, subject)
+            else:
+                own = entry_id(journal.slot, number)
+                commitment = None
+                if country is not None and self._details is not None:
+                    commitment = self._detail(self._details, country, own, {**detail, **basis.words()})
+                entry = template.fill(
+                    id=own,
                     at=self._clock.now(),
-                    decided=basis.now,
-                    requested=None if basis.requested == basis.now else basis.requested,
+                    decided=decided,
+                    requested=requested,
                     collected=basis.collected_since,
-                    epoch=decision.epoch,
                     subject=subject,
                     detail=commitment,
-                    evidence=evidence,
                 )
-            )
-            if kind == "intent":
+            seq = journal.append(entry)
+            if opens:
                 self._slot.open_intents += 1
-        return seq, entry
-
-    def _template(
-        self,
-        decision: Decision,
-        kind: str,
-        reason: Reason | None,
-        sink: str | None,
-        note: str | None,
-        operation: str | None,
-        rules: tuple[RuleRef, ...] | None,
-    ) -> EntryTemplate:
-        # Decisions are memoised by the policy, so the same object comes back for the same case; holding it in the
-        # value keeps its id from being given to another. Cited rules differ by their ids.
-        key = (id(decision), kind, reason, sink, note, operation, None if rules is None else tuple(r.id for r in rules))
-        found = self._templates.get(key)
-        if found is not None:
-            return found
-        verdict = decision.sink(sink) if sink is not None else None
-        activity = decision.activity
-        effect = decision.effect if verdict is None else verdict.effect
-        if reason is not None and effect is Effect.PERMIT:
-            effect = Effect.DENY
-        cited = rules if rules is not None else decision.rules
-        if verdict is not None and rules is None:
-            cited = tuple(dict.fromkeys((*decision.rules, *verdict.rules)))
-        clocks, exemptions = decision.clocks, decision.exemptions
-        if verdict is not None:
-            clocks, exemptions = (*clocks, *verdict.clocks), (*exemptions, *verdict.exemptions)
-        entry = Entry(
-            id=_PLACEHOLDER_ID,
-            kind=kind,
-            at=0,
-            mode=decision.mode,
-            effect=effect.word,
-            policy=decision.policy,
-            policy_version=decision.policy_version,
-            act="unknown" if kind == "outcome" else None,
-            of=_PLACEHOLDER_ID if kind == "outcome" else None,
-            activity=activity.name if activity is not None else None,
-            operation=operation or (activity.operation.value if activity is not None else None),
-            store=activity.store if activity is not None else None,
-            sink=sink,
-            region=verdict.sink.region if verdict is not None else None,
-            reason=reason.value if reason is not None else None,
-            strategy=decision.strategy,
-            note=note,
-            jurisdictions=decision.jurisdictions,
-            finding=self._finding(decision.finding),
-            presumed=decision.presumed,
-            rules=tuple(rule.id for rule in cited),
-            observed=tuple(rule.id for rule in decision.observed),
-            exempted=tuple(rule.id for rule in decision.exempted),
-            exemptions=tuple(dict.fromkeys(exemptions)),
-            outranked=tuple(rule.id for rule in decision.outranked),
-            running=tuple(dict.fromkeys(map(term_word, clocks))),
-        )
-        template = _Held(entry, decision)
-        if len(self._templates) >= _BOUND:
-            self._templates.clear()
-        self._templates[key] = template
-        return template
-
-    def _finding(self, finding: Finding) -> tuple[str, ...]:
-        words = self._words.get(finding)
-        if words is None:
-            if len(self._words) >= _BOUND:
-                self._words.clear()
-            words = self._words[finding] = finding_words(finding)
-        return words
+        return seq
 
     def _plain(
         self, kind: str, effect: str | None, activity: str | None, mode: str, reason: str | None, note: str | None
     ) -> int:
         key = (kind, activity, mode, reason, note)
-        template = self._templates.get(key)
+        template = self._plain_templates.get(key)
         if template is None:
-            if len(self._templates) >= _BOUND:
-                self._templates.clear()
-            template = self._templates[key] = EntryTemplate(
+            if len(self._plain_templates) >= _BOUND:
+                self._plain_templates.clear()
+            template = self._plain_templates[key] = EntryTemplate(
                 Entry(
-                    id=_PLACEHOLDER_ID,
+                    id=PLACEHOLDER_ID,
                     kind=kind,
                     at=0,
                     mode=mode,
@@ -364,14 +301,4 @@ class Recorder:
         with self._lock:
             journal = self._journal
             entry = entry_id(journal.slot, journal.next_seq)
-            return journal.append(template.fill(id=entry, at=self._clock.now(), epoch=0))
-
-
-class _Held(EntryTemplate):
-    """A template that keeps its decision alive for as long as it is cached under the decision's identity."""
-
-    __slots__ = ("decision",)
-
-    def __init__(self, entry: Entry, decision: Decision) -> None:
-        super().__init__(entry)
-        self.decision = decision
+            return journal.append(template.fill(id=entry, at=self._clock.now()))

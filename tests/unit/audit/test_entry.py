@@ -112,29 +112,57 @@ def test_the_first_version_of_the_format_is_this() -> None:
 
 @given(entries())
 def test_a_template_writes_what_format_entry_writes(entry: Entry) -> None:
-    bare = dataclasses.replace(entry, id="0.0", at=0, epoch=0, subject=None, detail=None, evidence=())
-    filled = EntryTemplate(bare).fill(
+    bare = dataclasses.replace(
+        entry, id="0.0", at=0, decided=None, requested=None, collected=None, subject=None, detail=None
+    )
+    template = EntryTemplate(dataclasses.replace(bare, of="0.0") if entry.of is not None else bare)
+    filled = template.fill(
         id=entry.id,
         at=entry.at,
-        epoch=entry.epoch,
         decided=entry.decided,
         requested=entry.requested,
         collected=entry.collected,
-        act=entry.act,
         of=entry.of,
         subject=entry.subject,
         detail=entry.detail,
-        evidence=entry.evidence,
     )
     assert filled == format_entry(entry)
 
 
+@given(entries(), st.integers(0, 4095), st.integers(0, 10**15), st.integers(-(2**53) + 1, 2**53 - 1))
+def test_the_short_way_to_fill_a_template_writes_the_same(entry: Entry, slot: int, seq: int, decided: int) -> None:
+    template = EntryTemplate(entry)
+    if entry.kind == "outcome":
+        with pytest.raises(EntryError):
+            template.brief(slot, seq, entry.at, decided, entry.subject)
+        return
+    meant = dataclasses.replace(
+        entry, id=entry_id(slot, seq), decided=decided, requested=None, collected=None, detail=None
+    )
+    for subject in (entry.subject, None, "ab" * 16):
+        told = dataclasses.replace(meant, subject=subject)
+        assert template.brief(slot, seq, entry.at, decided, subject) == format_entry(told)
+
+
+@pytest.mark.parametrize("subject", ['","v":2,"x":"', "", "ab%b", "\ud800", "\u0661" * 16, "a b"])
+def test_the_short_way_takes_no_alias_that_would_not_stand_as_it_is(subject: str) -> None:
+    with pytest.raises(EntryError):
+        EntryTemplate(SAMPLE).brief(0, 1, 2, 3, subject)
+
+
+def test_a_template_that_grows_beyond_the_limit_is_refused() -> None:
+    size = len(format_entry(dataclasses.replace(SAMPLE, note="x")))
+    template = EntryTemplate(dataclasses.replace(SAMPLE, note="x" * (ENTRY_LIMIT - size + 1)))
+    with pytest.raises(EntryError):
+        template.brief(0, 1, SAMPLE.at, SAMPLE.at, "ab" * 64)
+
+
 def test_a_template_refuses_an_outcome_without_its_intent_and_an_intent_with_one() -> None:
     with pytest.raises(EntryError):
-        EntryTemplate(SAMPLE).fill(id="0.2", at=1, epoch=0, act="committed", of="0.1")
+        EntryTemplate(SAMPLE).fill(id="0.2", at=1, of="0.1")
     outcome = EntryTemplate(dataclasses.replace(SAMPLE, kind="outcome", act="unknown", of="0.0"))
     with pytest.raises(EntryError):
-        outcome.fill(id="0.2", at=1, epoch=0)
+        outcome.fill(id="0.2", at=1)
 
 
 @given(st.binary(max_size=200) | st.text().map(str.encode))

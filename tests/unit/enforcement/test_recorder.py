@@ -119,7 +119,7 @@ async def test_templates_are_bounded_and_stay_right_when_they_are_cleared(world:
     for number in range(5000):
         decision = replace(here.decision, epoch=number)
         world.recorder.decision(decision, None, {}, Basis(0))
-    assert len(world.recorder._templates) <= 4096
+    assert len(world.recorder._plans) <= 4096
     assert [parse_entry(world.journal.records[at]).epoch for at in (0, 4999)] == [0, 4999]
 
 

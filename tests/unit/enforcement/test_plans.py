@@ -1,0 +1,79 @@
+"""Plans: one template for what is alike, another for what differs; bounded, and right after they are cleared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from residency.audit.entry import Entry, EntryTemplate, parse_entry
+from residency.enforcement.plans import Plans
+from residency.model import Effect, Reason, RuleRef
+
+
+def entry_of(template: EntryTemplate) -> Entry:
+    return parse_entry(template.brief(0, 0, 1, 1, None))
+
+
+def test_the_same_decision_gets_the_same_plan_and_the_same_templates(world: Any) -> None:
+    decision, plans = world.admit(who="an").decision, Plans()
+    plan = plans.of(decision)
+    assert plans.of(decision) is plan
+    first = plans.template(plan, "intent", sink="vn", operation="write")
+    assert plans.template(plan, "intent", sink="vn", operation="write") is first
+    assert len(plans) == 2
+
+
+def test_an_equal_decision_that_is_another_object_gets_a_plan_of_its_own(world: Any) -> None:
+    decision, plans = world.admit(who="an").decision, Plans()
+    other = replace(decision, evidence=frozenset({"identity:phone"}))
+    assert entry_of(plans.of(decision).plain).evidence == ()
+    assert entry_of(plans.of(other).plain).evidence == ("identity:phone",)
+
+
+def test_whatever_differs_makes_another_entry(world: Any) -> None:
+    decision, plans = world.admit(who="an").decision, Plans()
+    plan = plans.of(decision)
+    rules = tuple(RuleRef(name, "VN", "Law", "art. 1", "", "low", "enforce") for name in ("a.b.1", "a.b.2"))
+    templates = [
+        plans.template(plan, "decision"),
+        plans.template(plan, "refusal"),
+        plans.template(plan, "refusal", reason=Reason.NOT_HOME),
+        plans.template(plan, "refusal", reason=Reason.INTERNAL),
+        plans.template(plan, "refusal", note="n"),
+        plans.template(plan, "refusal", sink="vn"),
+        plans.template(plan, "refusal", sink="sg"),
+        plans.template(plan, "refusal", operation="read"),
+        plans.template(plan, "refusal", rules=rules[:1]),
+        plans.template(plan, "refusal", rules=rules[1:]),
+        plans.template(plan, "refusal", rules=()),
+    ]
+    assert len({template.brief(0, 0, 1, 1, None) for template in templates}) == len(templates)
+
+
+def test_outcomes_differ_by_how_they_ended(world: Any) -> None:
+    decision, plans = world.admit(who="an").decision, Plans()
+    plan = plans.of(decision)
+    ended = [
+        plans.template(plan, "outcome", sink="vn", operation="write", act=act).fill(id="0.1", at=1, of="0.0")
+        for act in ("committed", "failed")
+    ]
+    assert [parse_entry(data).act for data in ended] == ["committed", "failed"]
+
+
+def test_a_permit_that_is_recorded_with_a_reason_is_told_as_a_denial(world: Any) -> None:
+    decision, plans = world.admit(who="an").decision, Plans()
+    assert decision.effect is Effect.PERMIT
+    assert entry_of(plans.template(plans.of(decision), "refusal", reason=Reason.NOT_HOME)).effect == "deny"
+
+
+def test_many_decisions_leave_a_bounded_number_of_templates_and_a_plan_in_hand_stays_right(world: Any) -> None:
+    decision, plans = world.admit(who="an").decision, Plans()
+    held = plans.of(decision)
+    for number in range(5_000):
+        one = replace(decision, epoch=number)
+        plan = plans.of(one)
+        assert entry_of(plan.plain).epoch == number
+        plans.template(plan, "intent", sink="vn", operation="write")
+    assert len(plans) <= 4096
+    assert entry_of(plans.template(held, "intent", sink="vn")).sink == "vn"
+    assert plans.of(decision) is not held
