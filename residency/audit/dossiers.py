@@ -46,9 +46,10 @@ class Dossier:
     """One filing that a law wants because of flows abroad, at one instant. Instants in microseconds.
 
     `first` is the first transfer in the log that its rules speak of, `noted` the event as it stands in the facts,
-    `began` the earlier of both, from which `deadline` counts. Days are days on the law's clocks; `days_left` is 0 on
-    the last. `not_mentioned` are flows to sinks that no filing which stands names; `begun_after` those that began only
-    after the newest filing, which cannot have known of them.
+    `began` the earlier of both, from which `deadline` counts. `began_on`, `last_day` and the numbers of days are days
+    on the law's clocks, `offset` minutes east of UTC; `days_left` is 0 on the last day. `not_mentioned` are flows to
+    sinks that no filing which stands names; `begun_after` those that began only after the newest filing, which cannot
+    have known of them.
     """
 
     jurisdiction: str
@@ -61,6 +62,9 @@ class Dossier:
     noted: int | None
     began: int | None
     deadline: int | None
+    began_on: date | None
+    last_day: date | None
+    offset: int
     days_since: int | None
     days_left: int | None
     filings: tuple[Filing, ...]
@@ -69,6 +73,11 @@ class Dossier:
     begun_after: tuple[Flow, ...]
     disagreement: str | None
 
+    @property
+    def late(self) -> bool:
+        """Whether it was filed, and after its term."""
+        return bool(self.filings) and self.deadline is not None and self.filings[0].date >= self.deadline
+
     def problems(self) -> Iterator[str]:
         """What is amiss, in sentences."""
         about = f"{self.filing} ({self.jurisdiction})"
@@ -76,6 +85,8 @@ class Dossier:
             yield f"{about}: {self.state.value.replace('_', ' ')}"
         if self.disagreement is not None:
             yield f"{about}: {self.disagreement}"
+        if self.late:
+            yield f"{about}: filed after its term"
         for flow in self.not_mentioned if self.filings else ():
             yield f"{about}: no filing that stands mentions {flow.key.activity} to {flow.key.sink}"
 
@@ -92,11 +103,14 @@ class Dossier:
             "noted": self.noted,
             "began": self.began,
             "deadline": self.deadline,
+            "began_on": None if self.began_on is None else self.began_on.isoformat(),
+            "last_day": None if self.last_day is None else self.last_day.isoformat(),
             "days_since": self.days_since,
             "days_left": self.days_left,
             "filings": [{"number": f.number, "date": f.date, "result": f.result.value} for f in self.filings],
             "not_mentioned": [[f.key.activity, f.key.sink] for f in self.not_mentioned],
             "begun_after_filing": [[f.key.activity, f.key.sink] for f in self.begun_after],
+            "late": self.late,
             "disagreement": self.disagreement,
         }
 
@@ -153,6 +167,9 @@ def _dossier(
     ends = None if began is None else deadline(began, grace.term, calendar)
     filed = tuple(sorted((f for f in facts.filings if f.kind == filing and f.date <= now), key=lambda f: f.date))
     standing = tuple(f for f in filed if f.stands(now))
+    today = _day(now, calendar)
+    began_on = None if began is None else _day(began, calendar)
+    last_day = None if ends is None else _day(ends - 1, calendar)
     covered = frozenset().union(*(f.sinks for f in standing if f.sinks is not None))
     for_all = any(f.sinks is None for f in standing)
     return Dossier(
@@ -166,8 +183,11 @@ def _dossier(
         noted=noted,
         began=began,
         deadline=ends,
-        days_since=None if began is None else (_day(now, calendar) - _day(began, calendar)).days,
-        days_left=None if ends is None else (_day(ends - 1, calendar) - _day(now, calendar)).days,
+        began_on=began_on,
+        last_day=last_day,
+        offset=calendar.offset,
+        days_since=None if began_on is None else (today - began_on).days,
+        days_left=None if last_day is None else (last_day - today).days,
         filings=filed,
         flows=flows,
         not_mentioned=() if for_all else tuple(f for f in flows if f.key.sink not in covered),

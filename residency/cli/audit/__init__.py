@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "show": ("show", "show"),
     "open": ("show", "open_intents"),
     "prove": ("prove", "prove"),
+    "register": ("register", "register"),
 }
 """By name: the module below this one, and what it calls the command."""
 

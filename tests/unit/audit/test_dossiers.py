@@ -158,3 +158,12 @@ def test_of_several_terms_for_one_filing_the_shortest_counts_and_others_are_not_
     found = ask([flow()], NOTED, FIRST, rules=DOSSIER)
     assert (found.rules, found.term) == (("test.dossier", "test.sooner"), "30-days")
     assert found.deadline == at("2026-10-02T00:00:00+00:00")
+
+
+def test_a_dossier_that_was_filed_after_its_term_is_late(ask: Ask) -> None:
+    facts = replace(NOTED, filings=(replace(FILED, date=FIRST + 61 * DAY),))
+    found = ask([flow()], facts, FIRST + 62 * DAY)
+    assert (found.state, found.late, list(found.problems())) == (
+        State.FILED, True, ["vn.transfer_dossier (VN): filed after its term"]
+    )  # fmt: skip
+    assert not ask([flow()], replace(NOTED, filings=(FILED,)), FIRST + 62 * DAY).late
