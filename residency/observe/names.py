@@ -24,6 +24,9 @@ __all__ = [
     "JOURNAL_BACKLOG",
     "LOG_SIZE",
     "METRICS",
+    "MIRROR_EVERY",
+    "MIRROR_FAILING",
+    "MIRROR_LAG",
     "OPEN_INTENTS",
     "OVERHEAD",
     "PINS_HEARD",
@@ -72,6 +75,9 @@ OVERHEAD: Final = "residency_overhead_seconds"
 JOURNAL_BACKLOG: Final = "residency_journal_backlog_entries"
 OPEN_INTENTS: Final = "residency_open_intents"
 SEQUENCER_FAILING: Final = "residency_sequencer_failing"
+MIRROR_LAG: Final = "residency_mirror_lag_seconds"
+MIRROR_EVERY: Final = "residency_mirror_every_seconds"
+MIRROR_FAILING: Final = "residency_mirror_failing"
 LOG_SIZE: Final = "residency_log_size"
 ADDRESS_DATA_AGE: Final = "residency_address_data_age_seconds"
 ADDRESS_DATA_EVENTS: Final = "residency_address_data_events_total"
@@ -139,6 +145,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(OPEN_INTENTS, Kind.GAUGE, "Acts of this process with an intent and no outcome yet."),
     MetricSpec(LOG_SIZE, Kind.GAUGE, "Entries under the newest published checkpoint."),
+    MetricSpec(
+        MIRROR_LAG,
+        Kind.GAUGE,
+        "Time since the mirror was last known to hold all that is published; only where this process ships to it.",
+    ),
+    MetricSpec(MIRROR_EVERY, Kind.GAUGE, "How often the log is shipped to the mirror."),
+    MetricSpec(MIRROR_FAILING, Kind.GAUGE, "1 while the last shipment to the mirror failed, 0 while it did not."),
     MetricSpec(ADDRESS_DATA_AGE, Kind.GAUGE, "Age of the address-to-country data since its build."),
     MetricSpec(
         ADDRESS_DATA_EVENTS,

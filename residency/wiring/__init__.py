@@ -5,6 +5,7 @@ Part of the composition root, apart from `bootstrap` because the commands need t
 
 from residency.wiring.facts import archive, beating, meter_facts, open_noted
 from residency.wiring.gauges import meter_runtime
+from residency.wiring.mirror import check_mirror, meter_mirror, mirror_doubts, open_mirror
 from residency.wiring.policies import ALLOW_OLDER, Versions, newer_in_force, told
 from residency.wiring.problems import problem_at
 from residency.wiring.signals import (
@@ -27,13 +28,17 @@ __all__ = [
     "archive",
     "beating",
     "check_keys",
+    "check_mirror",
     "check_pins",
     "claim_map",
     "identifying",
     "identity_keys",
     "meter_facts",
+    "meter_mirror",
     "meter_runtime",
+    "mirror_doubts",
     "newer_in_force",
+    "open_mirror",
     "open_noted",
     "open_pins",
     "place_of",

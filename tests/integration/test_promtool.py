@@ -91,23 +91,11 @@ def full_page() -> bytes:
     metrics.add(names.SCRAPE_ERRORS, names.LOG_SIZE)
     metrics.refusal(Reason.NOT_HOME, observed=True)
     metrics.overhead(12)
-    for name in (
-        names.JOURNAL_BACKLOG,
-        names.SEQUENCER_FAILING,
-        names.OPEN_INTENTS,
-        names.LOG_SIZE,
-        names.ADDRESS_DATA_AGE,
-        names.ADDRESS_DATA_VN,
-        names.IDENTITY_KEYS_AGE,
-        names.PINS_HEARD,
-        names.PINS_LOCAL,
-        names.PINS_PRIMARIES,
-        names.POLICY_BEHIND,
-    ):
-        metrics.gauge(name, lambda: 1)
+    for spec in names.METRICS:
+        if spec.kind is Kind.GAUGE and not spec.labels:
+            metrics.gauge(spec.name, lambda: 1)
     for name in (names.TERM_DEADLINE, names.SUBJECTS_COUNTED, names.SUBJECTS_THRESHOLD, names.ESCALATED):
         metrics.gauge(name, lambda: 1, "vn.one")
-    metrics.gauge(names.COUNTS_WAITING, lambda: 0)
     metrics.add(names.EXEMPTIONS, "7/2026")
     metrics.add(names.OVERRIDES, "vn.one")
     metrics.counts(names.FACT_EVENTS, lambda: {"begun": 1})
