@@ -1,84 +1,196 @@
-"""The bytes of many entries in, one after the other; the entries out, at a fifth of what parsing each would cost.
+"""Bundles of entries in; of each entry its shape and the values apart from it out, at a fiftieth of what parsing costs.
 
-Most entries of a log differ from others in their number, times, alias and commitment only. `EntryReader` parses the
-first of a kind by `parse_entry`, and remembers the bytes around those values. Bytes that are what is remembered, with
-values of the right form between, are the canonical form of an entry: nothing needs to be parsed to know the rest of it.
-All that is remembered was put together from an entry that was checked, so a wrong guess of where a value stands costs
-time and nothing else.
+Theory. Most entries of a log differ from others in their number, times, alias and commitment only. The rest of their
+bytes is constant, and where a value stands follows from its length. So the first entry of a *layout* (constant pieces
+and lengths of values) is parsed by `parse_entry`, and from then on one `struct` cuts entries of that length: where the
+constant pieces are the same, bytes are in canonical form exactly if the values are of the form that the format gives
+them, which is asked of a whole bundle at once. What is not so is parsed, entry by entry, and refused or not by that.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from struct import Struct
 from typing import Any, Final
 
-from residency.audit.entry import Entry, entry_pieces, parse_entry
+from residency.audit.entry import Entry, entry_pieces, parse_entry, parse_entry_id
+from residency.errors import EntryError, VerificationError
 
-__all__ = ["EntryReader"]
+__all__ = ["EntryReader", "Shape", "Values"]
+
+Values = tuple[bytes, ...]
+"""The values of an entry that its shape leaves open, as they are written, without quotes, in the order of its names."""
 
 _BOUND: Final = 4096
-_APART: Final = frozenset({"at", "collected", "decided", "detail", "id", "of", "requested", "subject"})
-# Narrower than what the format allows: what does not match is parsed.
-_INTEGER: Final = r"(0|[1-9][0-9]{0,14}|[1-8][0-9]{15})"
-_ID: Final = r"((?:0|[1-9][0-9]{0,8})\.(?:0|[1-9][0-9]{0,15}))"
-_VALUES: Final = re.compile(
-    rf'{_INTEGER},"collected":(?:null|{_INTEGER}),"decided":(?:null|{_INTEGER}),"detail":(?:null|"([0-9a-f]{{64}})")'
-    rf' "{_ID}" (?:null|"{_ID}") (?:null|{_INTEGER}) (?:null|"((?:[0-9a-f]{{2}}){{8,64}})")'.encode(),
-    re.ASCII,
-)
+_APART: Final = ("at", "collected", "decided", "detail", "id", "of", "requested", "subject")
+_TIMES: Final = frozenset({"at", "decided", "requested"})
+_HEX: Final = frozenset({"detail", "subject"})
+_DIGITS: Final = 16  # of a time in microseconds, from 2001 to 2255; entries of other times are parsed
+_FIRST_DIGITS: Final = b"12345678"
+_TIME: Final = re.compile(rb"[1-8][0-9]{15}")
+_HEX_DIGITS: Final = b"0123456789abcdef"
+_SETTERS: Final = {field.name: Entry.__dict__[field.name].__set__ for field in fields(Entry)}
+
+
+class Shape:
+    """What all entries of one kind say alike. `names` are the fields that it leaves open: `at` first, then `decided`,
+    `detail`, `id`, `of`, `requested` and `subject`, of these the ones that are not null."""
+
+    __slots__ = ("_fixed", "_read", "at_of", "at_own", "entry", "kind", "names", "pend")
+
+    def __init__(self, entry: Entry, names: tuple[str, ...], pend: Callable[[Values], None]) -> None:
+        self.entry = entry
+        """The first entry of this shape: its fields are those of all, but for `names`."""
+        self.kind = entry.kind
+        self.names = names
+        self.at_own = names.index("id")
+        self.at_of = names.index("of") if "of" in names else 0
+        self.pend = pend
+        self._fixed = [(put, getattr(entry, name)) for name, put in _SETTERS.items() if name not in names]
+        self._read: list[tuple[Callable[[Entry, Any], None], Callable[[bytes], Any]]] = [
+            (_SETTERS[name], int if name in _TIMES else bytes.decode) for name in names
+        ]
+
+    def build(self, values: Values) -> Entry:
+        """The entry of this shape with these values."""
+        # As `copy.copy` would, and not by the constructor, which is slow where a frozen record has so many fields.
+        entry = object.__new__(Entry)
+        for put, value in self._fixed:
+            put(entry, value)
+        for (put, read), text in zip(self._read, values, strict=True):
+            put(entry, read(text))
+        return entry
+
+
+_Layout = tuple[Callable[[bytes], tuple[bytes, ...]], tuple[bytes, ...], Shape]
+"""Entries of one length cut where a shape's values stand, the constant pieces that must come out, and the shape."""
 
 
 class EntryReader:
     """Reads entries as `parse_entry` does. Memory is bounded."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_count", "_known", "_pending", "_shapes")
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, ...], dict[str, Any]] = {}
+        self._known: dict[tuple[int, bytes], list[_Layout]] = {}
+        self._shapes: dict[Entry, Shape] = {}
+        self._pending: dict[tuple[str, ...], list[Values]] = {}
+        self._count = 0
 
     def read(self, data: bytes) -> Entry:
         """The entry that `data` is the canonical form of. Raises: EntryError."""
-        # 1. Cut where the values seem to stand; what is not found gives pieces that nothing is remembered under.
-        at = data.find(b',"at":') + 6
-        effect = data.find(b',"effect":', at)
-        number = data.find(b',"id":', effect) + 6
-        places = data.find(b',"jurisdictions":', number)
-        of = data.find(b',"of":', places) + 6
-        operation = data.find(b',"operation":', of)
-        requested = data.find(b',"requested":', operation) + 13
-        rules = data.find(b',"rules":', requested)
-        subject = data.find(b',"subject":', rules) + 11
-        end = data.rfind(b",", subject)
-        named = data[of:operation]
-        # An outcome names its intent and nothing else does: with `of` or without it are two kinds.
-        pieces = (data[:at], data[effect:number], data[places:of], data[operation:requested], data[rules:subject])
-        known = self._known.get((*pieces, data[end:], named[:1]))
-        if known is None:
-            return self._first(data)
-        # 2. The values must be of the form that the format gives them.
-        found = (data[at:effect], data[number:places], named, data[requested:rules], data[subject:end])
-        values = _VALUES.fullmatch(b" ".join(found))
-        if values is None:
+        (shape,), (values,) = self._cut((data,))
+        if not self._well_formed():
             return parse_entry(data)
-        time, collected, decided, detail, own, intent, asked, alias = values.groups()
-        return Entry(
-            **known,
-            at=int(time),
-            collected=None if collected is None else int(collected),
-            decided=None if decided is None else int(decided),
-            detail=None if detail is None else detail.decode(),
-            id=own.decode(),
-            of=None if intent is None else intent.decode(),
-            requested=None if asked is None else int(asked),
-            subject=None if alias is None else alias.decode(),
-        )
+        parse_entry_id(values[shape.at_own].decode("latin-1"))
+        if shape.at_of:
+            parse_entry_id(values[shape.at_of].decode("latin-1"))
+        return shape.build(values)
 
-    def _first(self, data: bytes) -> Entry:
+    def scan(self, start: int, entries: Sequence[bytes]) -> tuple[list[Shape], list[Values]]:
+        """Of each entry its shape and values, both in order; `start` is the first one's number in the log.
+
+        What is not looked at is the form of `id` and `of`: who calls compares them with those that must come.
+
+        Raises: VerificationError, with the number of the entry that is not in canonical form.
+        """
+        try:
+            cut = self._cut(entries)
+        except EntryError:
+            cut = None
+        if cut is None or not self._well_formed():
+            for index, data in enumerate(entries, start):
+                try:
+                    parse_entry(data)
+                except EntryError as error:
+                    raise VerificationError(f"entry {index}: {error}") from None
+        if cut is None:  # pragma: no cover - what `_cut` refuses was refused by `parse_entry`
+            raise VerificationError(f"an entry from {start} on is not in canonical form")
+        return cut
+
+    def _cut(self, entries: Sequence[bytes]) -> tuple[list[Shape], list[Values]]:
+        for waiting in self._pending.values():
+            waiting.clear()
+        shapes: list[Shape] = []
+        values: list[Values] = []
+        known = self._known
+        for data in entries:
+            # The key only parts what would be tried one after the other. No time stands before byte 31.
+            for unpack, constants, known_shape in known.get((len(data), data[7:31]), ()):
+                pieces = unpack(data)
+                if pieces[::2] == constants:
+                    shape, held = known_shape, pieces[1::2]
+                    break
+            else:
+                shape, held = self._first(data)
+                known = self._known
+            shape.pend(held)
+            shapes.append(shape)
+            values.append(held)
+        return shapes, values
+
+    def _well_formed(self) -> bool:
+        """Whether all times and hex among the values that were cut are such, in the one way to write them."""
+        for names, waiting in self._pending.items():
+            if not waiting:
+                continue
+            for name, column in zip(names, zip(*waiting, strict=True), strict=True):
+                if name in _TIMES:
+                    digits = b"".join(column)
+                    if not digits.isdigit() or digits[::_DIGITS].strip(_FIRST_DIGITS):
+                        return False
+                elif name in _HEX and b"".join(column).translate(None, _HEX_DIGITS):
+                    return False
+        return True
+
+    def _first(self, data: bytes) -> tuple[Shape, Values]:
         entry = parse_entry(data)
-        if len(self._known) >= _BOUND:
-            self._known.clear()
-        head, _collected, _decided, _detail, middle, places, operation, rules, end = entry_pieces(entry)
-        rest = {field.name: getattr(entry, field.name) for field in fields(Entry) if field.name not in _APART}
-        self._known[head, middle, places, operation, rules, end, b"n" if entry.of is None else b'"'] = rest
-        return entry
+        names, constants, values = _parts(entry)
+        pending = self._pending.setdefault(names, [])
+        if any(name in _TIMES and _TIME.fullmatch(value) is None for name, value in zip(names, values, strict=True)):
+            # Not remembered; and not asked again with the others, which are of another form.
+            return Shape(entry, names, _forget), values
+        if self._count >= _BOUND:
+            self._known, self._shapes, self._count = {}, {}, 0
+        self._count += 1
+        sizes = [len(piece) for pair in zip(constants, (*values, b""), strict=True) for piece in pair][:-1]
+        unpack = Struct("".join(f"{size}s" for size in sizes)).unpack
+        shape = self._shape(entry, names, pending.append)
+        self._known.setdefault((len(data), data[7:31]), []).append((unpack, constants, shape))
+        return shape, values
+
+    def _shape(self, entry: Entry, names: tuple[str, ...], pend: Callable[[Values], None]) -> Shape:
+        """The one shape of all layouts that differ in how long their numbers are."""
+        bare = object.__new__(Entry)
+        for name, put in _SETTERS.items():
+            put(bare, ("" if name in names else getattr(entry, name)))
+        shape = self._shapes.get(bare)
+        if shape is None:
+            shape = self._shapes[bare] = Shape(entry, names, pend)
+        return shape
+
+
+def _parts(entry: Entry) -> tuple[tuple[str, ...], tuple[bytes, ...], Values]:
+    """(names of the values that a shape leaves open, the constant pieces around them, the values)."""
+    names: list[str] = []
+    values: list[bytes] = []
+    constants = [b""]
+    for piece, name in zip(entry_pieces(entry), (*_APART, ""), strict=True):
+        constants[-1] += piece
+        value = getattr(entry, name, None)
+        if name == "collected" or value is None:
+            # A date of the law, of which there are few, or null: constant.
+            constants[-1] += b"" if not name else b"null" if value is None else str(value).encode()
+            continue
+        quote = b"" if name in _TIMES else b'"'
+        constants[-1] += quote
+        names.append(name)
+        values.append(str(value).encode())
+        constants.append(quote)
+    return tuple(names), tuple(constants), tuple(values)
+
+
+def _forget(_values: Values) -> None:
+    return None

@@ -70,7 +70,7 @@ def parse_bundle(data: bytes, width: int, where: str) -> tuple[bytes, ...]:
         body = offset + _LENGTH.size
         if body > len(data):
             raise VerificationError(f"{where} ends at byte {len(data)}, after {len(entries)} of {width} entries")
-        offset = body + _LENGTH.unpack_from(data, offset)[0]
+        offset = body + (data[offset] << 8 | data[offset + 1])
         if offset > len(data):
             raise VerificationError(f"{where} ends at byte {len(data)}, within entry {len(entries)} of {width}")
         entries.append(data[body:offset])

@@ -5,6 +5,7 @@ Nothing here trusts a byte that it has not recomputed. Memory stays bounded: one
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 
 from residency.audit.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
@@ -13,10 +14,11 @@ from residency.audit.sequencer import CHECKPOINT_PATH, Tree
 from residency.audit.tiles import TILE_WIDTH, bundle_path, parse_bundle, parse_tile, tile_path
 from residency.errors import VerificationError
 
-__all__ = ["prove_entry", "read_checkpoint", "read_entry", "tile_subtree", "verify_entries"]
+__all__ = ["prove_entry", "read_checkpoint", "read_entry", "tile_subtree", "verify_bundles", "verify_entries"]
 
 Read = Callable[[str], bytes | None]
 _CACHED_TILES = 64
+_sha256 = hashlib.sha256
 
 
 def read_checkpoint(read: Read, key: VerifierKey) -> Checkpoint:
@@ -32,36 +34,34 @@ def verify_entries(read: Read, checkpoint: Checkpoint) -> Iterator[bytes]:
 
     Raises: VerificationError, naming the file, and the entry where it is one.
     """
-    size = checkpoint.size
-    edges: list[list[bytes]] = []
-    # 1. Each bundle must hash to its tile of level 0, hash by hash.
-    for number in range((size + TILE_WIDTH - 1) // TILE_WIDTH):
-        start = number * TILE_WIDTH
-        width = min(TILE_WIDTH, size - start)
-        entries = _bundle(read, number, width)
-        leaves = [leaf_hash(entry) for entry in entries]
-        path, tile = _tile(read, 0, number, width)
-        for i, (leaf, expected) in enumerate(zip(leaves, tile, strict=True)):
-            if leaf != expected:
-                raise VerificationError(f"entry {start + i} is not the one that {path} commits to")
+    for _start, entries in verify_bundles(read, checkpoint):
         yield from entries
+
+
+def verify_bundles(read: Read, checkpoint: Checkpoint) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+    """As `verify_entries`, bundle by bundle: (number of its first entry, its entries)."""
+    size = checkpoint.size
+    edges: list[list[bytes]] = [[]]
+    # 1. Each bundle must hash to its tile of level 0, hash by hash.
+    for start in range(0, size, TILE_WIDTH):
+        width = min(TILE_WIDTH, size - start)
+        entries = _bundle(read, start // TILE_WIDTH, width)
+        leaves = [_sha256(b"\x00" + entry).digest() for entry in entries]
+        path, tile = _tile(read, 0, start // TILE_WIDTH, width)
+        if tuple(leaves) != tile:
+            i = next(i for i, leaf in enumerate(leaves) if leaf != tile[i])
+            raise VerificationError(f"entry {start + i} is not the one that {path} commits to")
+        yield start, entries
         # 2. Each full tile must hash to its place in the tile above; the rest is the right edge.
+        edges[0] = leaves
         level = 0
-        while level == 0 or len(edges[level]) == TILE_WIDTH:
-            if level == len(edges):
-                edges.append([])
-            if level == 0:
-                edges[0] = leaves
-                if width < TILE_WIDTH:
-                    break
-            else:
-                index = (((number + 1) * TILE_WIDTH) >> (8 * (level + 1))) - 1
-                _compare(read, level, index, edges[level])
-            value = root_of(edges[level])
-            edges[level] = []
+        while len(edges[level]) == TILE_WIDTH:
+            if level:
+                _compare(read, level, ((start + TILE_WIDTH) >> (8 * (level + 1))) - 1, edges[level])
             if level + 1 == len(edges):
                 edges.append([])
-            edges[level + 1].append(value)
+            edges[level + 1].append(_perfect_root(edges[level]))
+            edges[level] = []
             level += 1
     for level in range(1, len(edges)):
         if edges[level]:
@@ -139,3 +139,12 @@ def _compare(read: Read, level: int, number: int, hashes: list[bytes]) -> None:
     for i, (computed, stored) in enumerate(zip(hashes, tile, strict=True)):
         if computed != stored:
             raise VerificationError(f"{path}: hash {i} is not that of the tile below")
+
+
+def _perfect_root(hashes: list[bytes]) -> bytes:
+    """The root over a full tile: its hashes in pairs, level by level, which is faster than one by one."""
+    while len(hashes) > 1:
+        hashes = [
+            _sha256(b"\x01" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=True)
+        ]
+    return hashes[0]

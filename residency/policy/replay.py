@@ -93,6 +93,14 @@ class Replayer:
             known = self._known[key] = (recorded, sides.replay(recorded, when))  # held, so that its id stays its own
         return known[1]
 
+    def replay_between(self, recorded: Recorded, first: When, last: When) -> Replayed | None:
+        """The one answer on a decision whenever it was made from `first` to `last`, which say the same of collection;
+        None where a boundary of either policy lies between."""
+        sides = self._sides_of(recorded)
+        if not isinstance(sides, Gap) and sides.slices(first) != sides.slices(last):
+            return None
+        return self.replay(recorded, first)
+
     def _sides_of(self, recorded: Recorded) -> _Sides | Gap:
         key = (recorded.policy, recorded.facts)
         sides = self._sides.get(key)

@@ -101,7 +101,7 @@ def test_a_log_is_verified_by_the_policies_beside_it_and_by_nothing_else(audit: 
     assert told["coverage"]["decisions"] == told["coverage"]["replayed"] == 6
     assert told["verified"] == {"as_recorded": 6, "wrong": 0, "first": []}
     assert told["coverage"]["not_decisions"] == {
-        "entries of the system": 1, "outcomes of acts": 1, "requests to exempt routes": 1
+        "entries of the system": 2, "outcomes of acts": 1, "requests to exempt routes": 1
     }  # fmt: skip
 
 
@@ -231,20 +231,20 @@ def test_a_recorded_decision_is_told_by_its_own_policy_and_by_another(audit: Pat
         result = CliRunner().invoke(explaining, ["--audit", str(audit), "--entry", str(number), *map(str, args)])
         return result.exit_code, result.output
 
-    # 0 is the start; 1 and 2 are GET /posts from Vietnam, 3 from Singapore.
-    code, output = told(1)
+    # 0 and 1 are the start; 2 and 3 are GET /posts from Vietnam, 4 from Singapore.
+    code, output = told(2)
     assert code == 0
     assert output.startswith("GET /posts: permitted, at ")
-    assert "Entry 1 of the log" in output
-    assert json.loads(told(1, "--json")[1])["finding"] == [
+    assert "Entry 2 of the log" in output
+    assert json.loads(told(2, "--json")[1])["finding"] == [
         "territory:VN:established:network", "collection:VN:established:network"
     ]  # fmt: skip
-    assert (told(1, "--policy", candidate)[0], told(3, "--policy", candidate)[0]) == (1, 0)
-    assert "test.content" in told(1, "--policy", candidate)[1]
+    assert (told(2, "--policy", candidate)[0], told(4, "--policy", candidate)[0]) == (1, 0)
+    assert "test.content" in told(2, "--policy", candidate)[1]
     code, output = told(0)
     assert (code, "tells of no decision" in output) == (2, True)
     code, output = told(99)
     assert (code, "numbered from 0" in output) == (2, True)
     shutil.rmtree(audit / "policies")
-    code, output = told(1)
+    code, output = told(2)
     assert (code, "lies not in the audit folder" in output) == (2, True)

@@ -1,0 +1,55 @@
+"""A log and a checkpoint that somebody saw of it earlier in; nothing out, once the one continues the other.
+
+Who remembers a checkpoint can be shown no other history: a log that was rolled back, cut or rewritten since then has no
+consistency proof from it, however well it is signed.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+from residency.audit.checkpoint import Checkpoint
+from residency.audit.merkle import consistency_proof, verify_consistency
+from residency.audit.verify import tile_subtree
+from residency.errors import VerificationError
+
+__all__ = ["check_continues", "check_not_older"]
+
+Read = Callable[[str], bytes | None]
+
+
+def check_not_older(checkpoint: Checkpoint, seen: Checkpoint) -> None:
+    """That the log is the one that was seen, and has not become shorter: what the checkpoints alone tell.
+
+    Raises: VerificationError, with both roots.
+    """
+    if checkpoint.origin != seen.origin:
+        raise VerificationError(f"this is the log {checkpoint.origin}, and what was seen is of {seen.origin}")
+    if checkpoint.size < seen.size:
+        raise VerificationError(f"the log has become shorter: {_both(checkpoint, seen)}")
+    if checkpoint.size == seen.size and checkpoint.root != seen.root:
+        raise VerificationError(f"the log is not the one that was seen: {_both(checkpoint, seen)}")
+
+
+def check_continues(read: Read, checkpoint: Checkpoint, seen: Checkpoint) -> None:
+    """That the log under `checkpoint`, whose files `read` reads, continues the one that was seen.
+
+    Verify the files first: what their tiles hold is believed as far as it leads to both roots.
+
+    Raises: VerificationError, with both roots.
+    """
+    check_not_older(checkpoint, seen)
+    proof = consistency_proof(seen.size, checkpoint.size, tile_subtree(read, checkpoint.size))
+    try:
+        verify_consistency(seen.size, checkpoint.size, proof, seen.root, checkpoint.root)
+    except VerificationError:
+        raise VerificationError(f"the log does not continue the one that was seen: {_both(checkpoint, seen)}") from None
+
+
+def _both(checkpoint: Checkpoint, seen: Checkpoint) -> str:
+    return f"seen {_told(seen)}, now {_told(checkpoint)}"
+
+
+def _told(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.size} entries under root {base64.b64encode(checkpoint.root).decode()}"
