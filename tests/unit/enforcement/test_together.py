@@ -1,0 +1,139 @@
+"""One piece of work serves all who wait; who came too late for it is served by the next; no failure goes unheard."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import pytest
+
+from residency.enforcement.together import Together
+
+pytestmark = pytest.mark.anyio
+
+
+class Counter:
+    """Work that serves whatever was asked for before it began."""
+
+    def __init__(self) -> None:
+        self.asked = self.served = self.runs = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fails = 0
+        self.together = Together(self.work)
+
+    def work(self) -> None:
+        """One run of it."""
+        self.runs += 1
+        reached = self.asked
+        assert self.gate.wait(10)
+        if self.fails:
+            self.fails -= 1
+            raise OSError("disk")
+        self.served = reached
+
+    async def wait(self) -> None:
+        """Ask for something and wait until it is served."""
+        self.asked += 1
+        mine = self.asked
+        await self.together.until(lambda: self.served >= mine)
+        assert self.served >= mine
+
+
+async def test_all_who_are_ready_at_once_are_served_by_one_run() -> None:
+    counter = Counter()
+    async with anyio.create_task_group() as group:
+        for _ in range(200):
+            group.start_soon(counter.wait)
+    assert (counter.served, counter.runs) == (200, 1)
+
+
+async def test_what_is_served_already_asks_for_no_run() -> None:
+    counter = Counter()
+    await counter.together.until(lambda: True)
+    assert counter.runs == 0
+
+
+async def test_who_comes_while_work_is_under_way_is_served_by_the_next_run() -> None:
+    counter = Counter()
+    counter.gate.clear()
+    async with anyio.create_task_group() as group:
+        group.start_soon(counter.wait)
+        await anyio.wait_all_tasks_blocked()
+        await _until(lambda: counter.runs == 1)
+        for _ in range(20):
+            group.start_soon(counter.wait)
+        await anyio.wait_all_tasks_blocked()
+        counter.gate.set()
+    assert (counter.served, counter.runs) == (21, 2)
+
+
+async def test_a_run_that_fails_is_told_to_its_leader_and_the_others_try_again() -> None:
+    counter = Counter()
+    counter.fails = 1
+    failed = 0
+
+    async def one() -> None:
+        nonlocal failed
+        try:
+            await counter.wait()
+        except OSError:
+            failed += 1
+
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(one)
+    assert (failed, counter.served, counter.runs) == (1, 10, 2)
+
+
+async def test_where_every_run_fails_everybody_is_told() -> None:
+    counter = Counter()
+    counter.fails = 10
+    failed = 0
+
+    async def one() -> None:
+        nonlocal failed
+        with pytest.raises(OSError, match="disk"):
+            await counter.wait()
+        failed += 1
+
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(one)
+    assert (failed, counter.served) == (10, 0)
+
+
+async def test_a_leader_that_is_cancelled_leaves_the_others_served() -> None:
+    counter = Counter()
+    counter.gate.clear()
+    async with anyio.create_task_group() as others, anyio.create_task_group() as first:
+        first.start_soon(counter.wait)
+        await _until(lambda: counter.runs == 1)
+        others.start_soon(counter.wait)
+        await anyio.wait_all_tasks_blocked()
+        first.cancel_scope.cancel()
+        counter.gate.set()
+    assert counter.served == 2
+
+
+async def test_threads_that_all_wait_for_the_loop_do_not_hold_the_work_up() -> None:
+    counter = Counter()
+    limiter = anyio.to_thread.current_default_thread_limiter()
+
+    def handler() -> None:
+        anyio.from_thread.run(counter.wait)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            for _ in range(int(limiter.total_tokens)):
+                group.start_soon(anyio.to_thread.run_sync, handler)
+    assert counter.served == limiter.total_tokens
+
+
+async def _until(reached: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not reached():  # noqa: ASYNC110 - a thread tells of it by a number
+            await anyio.sleep(0.001)
