@@ -122,7 +122,7 @@ def test_what_was_recorded_is_published_at_the_end_and_a_second_life_goes_on(dep
             await runtime.aclose()
 
     asyncio.run(lives())
-    assert entries(deployment.parent) == ["start", "start"]
+    assert entries(deployment.parent) == ["begins", "start", "start"]
 
 
 def test_threads_that_open_at_once_open_once(deployment: Path) -> None:
@@ -137,7 +137,7 @@ def test_threads_that_open_at_once_open_once(deployment: Path) -> None:
         for done in [pool.submit(go) for _ in range(8)]:
             done.result()
     asyncio.run(runtime.aclose())
-    assert entries(deployment.parent) == ["start"]
+    assert entries(deployment.parent) == ["begins", "start"]
 
 
 @pytest.mark.parametrize(

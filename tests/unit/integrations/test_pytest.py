@@ -32,4 +32,5 @@ def test_the_fixture_makes_kits_that_are_entered_and_write_below_tmp_path(
     kit = residency_kit(Starlette(), file)
     assert kit.client(person("VN")).get("/").status_code == 404
     assert (tmp_path / "residency" / "audit").is_dir()
-    assert [entry.kind for entry in kit.entries()] == ["system", "decision"]
+    assert [entry.note for entry in kit.entries()] == ["begins", "start", None]
+    assert kit.entries()[-1].kind == "decision"
