@@ -8,7 +8,7 @@ here follows from that row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from residency.errors import VerificationError
@@ -19,6 +19,7 @@ __all__ = [
     "consistency_proof",
     "inclusion_proof",
     "leaf_hash",
+    "leaf_hashes",
     "node_hash",
     "root_of",
     "verify_consistency",
@@ -35,6 +36,11 @@ Subtree = Callable[[int, int], bytes]
 def leaf_hash(entry: bytes) -> bytes:
     """The 32-byte leaf hash of one entry."""
     return _sha256(b"\x00" + entry).digest()
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """The leaf hash of each entry, in order."""
+    return [_sha256(b"\x00" + entry).digest() for entry in entries]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -73,10 +79,17 @@ class Frontier:
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
     """The root over these leaf hashes."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier.append(leaf)
-    return frontier.root()
+    if not leaves:
+        return EMPTY_ROOT
+    # Pair by pair and level by level; the last of an odd row goes up as it is. That is the same tree as splitting at
+    # the largest power of two, and cheaper than growing it leaf by leaf.
+    row = leaves
+    while len(row) > 1:
+        odd = row[-1:] if len(row) & 1 else ()
+        pairs = iter(row)
+        row = [_sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+        row.extend(odd)
+    return row[0]
 
 
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> tuple[bytes, ...]:

@@ -16,6 +16,7 @@ from residency.audit.merkle import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
+    leaf_hashes,
     root_of,
     verify_consistency,
     verify_inclusion,
@@ -49,6 +50,16 @@ def test_the_frontier_has_the_naive_root_at_every_size() -> None:
         frontier.append(leaf)
         assert frontier.size == size
         assert frontier.root() == naive(LEAVES[:size])
+
+
+def test_a_row_of_leaves_has_the_naive_root_at_every_size_whatever_sequence_holds_it() -> None:
+    for size in range(len(LEAVES) + 1):
+        assert root_of(LEAVES[:size]) == root_of(tuple(LEAVES[:size])) == naive(LEAVES[:size])
+
+
+def test_many_leaves_are_hashed_as_one_is() -> None:
+    entries = [b"", b"a", bytes(2_048), b"\x00" * 65_535]
+    assert leaf_hashes(entries) == [leaf_hash(entry) for entry in entries]
 
 
 def test_the_published_reference_tree_has_its_published_roots() -> None:
