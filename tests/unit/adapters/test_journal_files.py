@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,89 @@ def test_a_journal_that_was_never_opened_refuses(tmp_path: Path) -> None:
     with pytest.raises(JournalFailed, match="not open"):
         journal.append(b"x")
     journal.close()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def mark_of(folder: Path) -> int:
+    return parse_mark(segments(folder)[0].read_bytes()[MARK_AT : MARK_AT + 8], "s")
+
+
+def test_what_nobody_waits_for_becomes_durable_all_the_same(folder: Path) -> None:
+    journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=0.05).open()
+    _opened.append(journal)
+    for count in (1, 2):
+        journal.append(b"one")
+        expected = RECORDS_AT + count * record_size(3)
+        wait_until(lambda expected=expected: mark_of(folder) == expected)  # type: ignore[misc]
+
+
+def test_a_disk_that_makes_nothing_durable_in_time_refuses_acts_and_takes_outcomes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+    sync = os.fdatasync
+
+    def slow(fd: int) -> None:
+        asked.set()
+        assert answer.wait(30)
+        sync(fd)
+
+    journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=0.1, stuck_after=60).open()
+    _opened.append(journal)
+    wait_until(lambda: not journal._tending)
+    monkeypatch.setattr(os, "fdatasync", slow)
+    journal.append(b"intent")
+    assert asked.wait(30)
+    wait_until(journal._is_late)
+    with pytest.raises(JournalFailed, match="max_loss"):
+        journal.ready()
+    assert journal.append(b"outcome") == 1
+    answer.set()
+    wait_until(lambda: journal._durable == 2)
+    journal.ready()
+
+
+def test_a_disk_that_never_answers_refuses_everything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=0.01, stuck_after=0.05).open()
+    monkeypatch.setattr(os, "fdatasync", lambda _fd: answer.wait(60))
+    journal.append(b"one")
+    wait_until(lambda: journal._flushing_since is not None and time.monotonic() - journal._flushing_since > 0.05)
+    for call in (journal.ready, lambda: journal.append(b"two"), lambda: journal.sync(0)):
+        with pytest.raises(JournalFailed, match="does not answer"):
+            call()
+    journal.close()  # comes back, though the disk does not
+    assert journal._helper.is_alive()
+    answer.set()
+
+
+def test_a_flush_that_fails_refuses_though_nobody_waited_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=0.02).open()
+    _opened.append(journal)
+
+    def fail(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    journal.append(b"one")
+    wait_until(lambda: journal._failed is not None)
+    for call in (journal.ready, lambda: journal.append(b"two")):
+        with pytest.raises(JournalFailed, match=r"0/00000000\.seg \(EIO\)"):
+            call()
+
+
+def test_a_mistake_in_the_helper_refuses_and_is_not_a_helper_that_went_away(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=0.02).open()
+    _opened.append(journal)
+    monkeypatch.setattr(journal, "_allocate", lambda: 1 // 0)
+    wait_until(lambda: not journal._helper.is_alive())
+    with pytest.raises(JournalFailed, match="ZeroDivisionError"):
+        journal.ready()

@@ -2,8 +2,9 @@
 
 `<folder>/<slot>/lock` is held by flock for as long as the slot is open, `<folder>/<slot>/<number>.seg` are its segments
 (`residency.audit.journal` has their bytes). A stored record is in the page cache, so `kill -9` loses nothing; `sync`
-adds that a power cut loses nothing. Because every byte is allocated before it is needed, a full disk shows as
-`JournalFull` from `ready`, before anything is done, and not as a signal in the middle of a store.
+adds that a power cut loses nothing, and a thread of the journal's own does so for what nobody waits for. Because every
+byte is allocated before it is needed, a full disk shows as `JournalFull` from `ready`, before anything is done, and not
+as a signal in the middle of a store.
 
 Linux: relies on flock, posix_fallocate, and fdatasync writing back pages that were dirtied through a shared map. Where
 the latter two are missing (macOS) zeros are written and fsync is called, which serves for development.
@@ -18,79 +19,30 @@ import os
 import threading
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from residency.audit.journal import (
-    MARK_AT,
-    RECORDS_AT,
-    Segment,
-    format_mark,
-    format_record,
-    format_segment,
-    parse_segment,
-    record_size,
-)
+from residency.adapters.journal_files.segments import Mapped, make_segment
+from residency.audit.faults import fault
+from residency.audit.journal import RECORDS_AT, format_record, record_size
 from residency.audit.recovery import recover
-from residency.errors import JournalCorrupt, JournalFailed, JournalFull
+from residency.errors import JournalFailed, JournalFull
 
 __all__ = ["JournalFiles"]
 
 _MAX_SLOTS: Final = 4096
 _RETRY_SECONDS: Final = 0.5
-
-
-class _Mapped:
-    """One open segment. `offset` is where the next record goes."""
-
-    __slots__ = ("fd", "map", "marks", "name", "number", "offset")
-
-    def __init__(self, path: Path, slot: int, number: int) -> None:
-        self.name = f"{path.parent.name}/{path.name}"
-        self.number = number
-        self.offset = RECORDS_AT
-        self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            size = os.fstat(self.fd).st_size
-            header = os.pread(self.fd, RECORDS_AT, 0)
-            if parse_segment(header, self.name) != Segment(slot, number, size):
-                raise JournalCorrupt(f"{self.name}: slot, number or size ({size} bytes) differ from the header")
-            self.map = mmap.mmap(self.fd, size)
-        except BaseException:
-            os.close(self.fd)
-            raise
-        # The mark is stored through a view of 64-bit words: one aligned store, which no kill can tear.
-        self.marks = memoryview(self.map)[MARK_AT : MARK_AT + 8].cast("Q")
-
-    @property
-    def room(self) -> int:
-        return len(self.map) - self.offset
-
-    def mark(self, offset: int) -> None:
-        self.marks[0] = int.from_bytes(format_mark(offset), "little")
-
-    def end_at(self, offset: int, *, zero: bool) -> None:
-        """Go on at `offset`; with `zero`, wipe what lies behind it. All that is left is durable then."""
-        self.offset = offset
-        if zero:
-            length = len(self.map[offset:].rstrip(b"\0"))
-            self.map[offset : offset + length] = bytes(length)
-        # In this order: a mark says that all below it is on disk.
-        getattr(os, "fdatasync", os.fsync)(self.fd)
-        self.mark(offset)
-
-    def close(self) -> None:
-        self.marks.release()
-        self.map.close()
-        os.close(self.fd)
+_SLOW: Final = "the disk is too slow: what was recorded is not durable within the time that `max_loss` gives"
 
 
 class JournalFiles:
     """One worker slot's journal; see `residency.enforcement.ports.Journal` for the contract.
 
     `segment_bytes` is what is allocated at a time; `headroom` (default a quarter of it) is the room that `ready` keeps
-    for the outcomes of acts already admitted. Safe to use from several threads; useless after a fork, where the child
-    builds its own. After the first failure every call raises until a new journal is opened.
+    for the outcomes of acts already admitted. What is recorded is durable `max_loss` (seconds) later, or `ready`
+    refuses until it is. Safe to use from several threads; useless after a fork, where the child builds its own. After
+    the first failure every call raises until a new journal is opened.
     """
 
     def __init__(
@@ -100,6 +52,7 @@ class JournalFiles:
         segment_bytes: int = 16 * 1024 * 1024,
         entry_limit: int = 65_535,
         headroom: int | None = None,
+        max_loss: float = 1.0,
         stuck_after: float = 10.0,
     ) -> None:
         if segment_bytes % mmap.PAGESIZE or segment_bytes < RECORDS_AT + record_size(entry_limit):
@@ -108,6 +61,7 @@ class JournalFiles:
         self._segment_bytes = segment_bytes
         self._entry_limit = entry_limit
         self._headroom = max(segment_bytes // 4 if headroom is None else headroom, record_size(entry_limit))
+        self._max_loss = max_loss
         self._stuck_after = stuck_after
         self._failed: str | None = "the journal is not open"
         self._forked = False
@@ -115,6 +69,8 @@ class JournalFiles:
         self._allocating = threading.Lock()  # taken before `_lock`, never after
         self._flush = threading.Condition()  # group commit
         self._flushing_since: float | None = None
+        self._tending = False  # whether the helper is at the disk
+        self._clear_at = 0.0  # all that was recorded before then is durable
         self._wake = threading.Event()
         self._closing = False
 
@@ -135,8 +91,9 @@ class JournalFiles:
         except OSError as error:
             raise _unavailable(error, "the journal cannot be opened") from error
         self._failed = None
+        self._clear_at = time.monotonic()
         _open_journals.add(self)
-        self._helper = threading.Thread(target=self._allocate_ahead, name="residency-journal", daemon=True)
+        self._helper = threading.Thread(target=self._tend, name="residency-journal", daemon=True)
         self._helper.start()
         return self
 
@@ -160,10 +117,10 @@ class JournalFiles:
         # A crash while a segment was being made leaves a .tmp that never became part of the journal.
         (self._home / "segment.tmp").unlink(missing_ok=True)
         numbers = sorted(int(path.stem) for path in self._home.glob("*.seg"))[-3:]
-        segments: list[_Mapped] = []
+        segments: list[Mapped] = []
         try:
             for number in numbers:
-                segments.append(self._map(number))
+                segments.append(Mapped(self._home, self._slot, number))
             if not segments:
                 segments.append(self._make(0))
             found = recover([(segment.name, segment.map) for segment in segments])
@@ -176,7 +133,7 @@ class JournalFiles:
         keep = found.index
         self._current = segments[keep]
         self._next = self._durable = found.next_seq
-        self._full: list[_Mapped] = []  # left behind, not yet known to be durable
+        self._full: list[Mapped] = []  # left behind, not yet known to be durable
         self._spare = segments[keep + 1] if keep + 1 < len(segments) else None
         for segment in (*segments[:keep], *segments[keep + 2 :]):
             segment.close()
@@ -228,8 +185,14 @@ class JournalFiles:
     def ready(self) -> None:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
         self._must_work()
+        if (self._tending or self._flushing_since is not None) and self._is_late():
+            raise JournalFailed(_SLOW)
         if self._spare is None and self._current.room < self._headroom:
             self._allocate()
+
+    def _is_late(self) -> bool:
+        """Whether a power cut now might take an entry that was recorded longer than `max_loss` ago."""
+        return self._durable < self._next and time.monotonic() - self._clear_at > self._max_loss
 
     def _must_work(self) -> None:
         if self._failed is not None:
@@ -264,24 +227,24 @@ class JournalFiles:
         """One fdatasync for all that is stored so far; the caller has set `_flushing_since`."""
         try:
             with self._lock:
+                begun = time.monotonic()
                 target = self._next
                 work = [(segment, segment.offset) for segment in (*self._full, self._current)]
             for segment, _ in work:
-                getattr(os, "fdatasync", os.fsync)(segment.fd)
+                segment.sync()
         except OSError as error:
             # After a failed fdatasync the kernel may have dropped the pages: no later success can be believed.
-            self._failed = f"the journal cannot be made durable ({errno.errorcode.get(error.errno or 0, 'EIO')})"
+            self._failed = f"the journal cannot be made durable: {fault(error)}"
             raise JournalFailed(self._failed) from error
         else:
             for segment, offset in work:
-                # A crash before the mark leaves an older one: recovery then trusts less than it could, never more.
                 segment.mark(offset)
             with self._lock:
                 done = [segment for segment, _ in work[:-1]]
                 self._full = [segment for segment in self._full if segment not in done]
             for segment in done:
                 segment.close()
-            self._durable = target
+            self._durable, self._clear_at = target, begun
         finally:
             with self._flush:
                 self._flushing_since = None
@@ -289,32 +252,8 @@ class JournalFiles:
 
     # --- segments ------------------------------------------------------------------------------------------------
 
-    def _path(self, number: int) -> Path:
-        return self._home / f"{number:08d}.seg"
-
-    def _map(self, number: int) -> _Mapped:
-        return _Mapped(self._path(number), self._slot, number)
-
-    def _make(self, number: int) -> _Mapped:
-        """Allocate segment `number` on disk and map it. Raises OSError, and then leaves nothing behind."""
-        temporary = self._home / "segment.tmp"
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            # A crash anywhere before the rename leaves a .tmp, which the next open removes.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, self._segment_bytes)
-            else:
-                os.write(fd, bytes(self._segment_bytes))
-            os.pwrite(fd, format_segment(Segment(self._slot, number, self._segment_bytes)), 0)
-            os.fsync(fd)
-            temporary.rename(self._path(number))
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(fd)
-        _sync_folder(self._home)
-        return self._map(number)
+    def _make(self, number: int) -> Mapped:
+        return make_segment(self._home, self._slot, number, self._segment_bytes)
 
     def _allocate(self) -> None:
         """Have a spare segment. Raises: JournalFull, JournalFailed."""
@@ -330,19 +269,38 @@ class JournalFiles:
             with self._lock:
                 self._spare = spare
 
-    def _allocate_ahead(self) -> None:
-        """The helper thread: keep a spare segment ready, so that `append` need not make one."""
+    def _tend(self) -> None:
+        """The helper thread: keep a spare segment ready, so that `append` need not make one, and what is recorded
+        durable, whether or not anybody waits for it or a sequencer works."""
         while not self._closing:
             self._wake.clear()
-            timeout = None
+            self._tending = True
             try:
-                self._allocate()
-                if self._full:
-                    self.sync(self._next - 1)  # so that full segments can be let go even where nobody synchronises
-            except (JournalFull, JournalFailed):
-                timeout = _RETRY_SECONDS  # not silent: `ready` and `append` raise the same
+                full = self._tend_once()
+            except Exception as error:  # noqa: BLE001 - a thread that ended would look like one that works
+                self._failed = self._failed or f"the journal's helper failed with {type(error).__name__}"
+                return
+            self._tending = False
             if not self._closing:
-                self._wake.wait(timeout)
+                # Half the time: an entry recorded just after one flush began is durable before the other half is over.
+                self._wake.wait(min(self._max_loss / 2, _RETRY_SECONDS) if full else self._max_loss / 2)
+
+    def _tend_once(self) -> bool:
+        """Flush and allocate; whether there was no room for a segment."""
+        now, behind = time.monotonic(), self._durable < self._next
+        # Neither is silent: `ready` and `append` raise the same.
+        with suppress(JournalFailed):
+            if behind:
+                self.sync(self._next - 1)  # full segments are let go by it, too
+            else:
+                self._clear_at = now
+        try:
+            self._allocate()
+        except JournalFailed:
+            return False
+        except JournalFull:
+            return True
+        return False
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -352,7 +310,7 @@ class JournalFiles:
             return
         self._closing = True
         self._wake.set()
-        self._helper.join()
+        self._helper.join(self._stuck_after)
         try:
             if self._failed is None and self._next:
                 self.sync(self._next - 1)
@@ -360,7 +318,8 @@ class JournalFiles:
             self._failed = self._failed or "the journal is closed"
             with self._flush:
                 idle = self._flush.wait_for(lambda: self._flushing_since is None, self._stuck_after)
-            if idle:  # else a thread still sits in fdatasync on these files; the slot stays taken until it returns
+            # Else a thread still sits in a system call on these files, and the slot stays taken until the process ends.
+            if idle and not self._helper.is_alive():
                 with self._lock:
                     for segment in (*self._full, self._current, self._spare):
                         if segment is not None:
@@ -387,14 +346,5 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _unavailable(error: OSError, what: str) -> JournalFull | JournalFailed:
-    name = errno.errorcode.get(error.errno or 0, "unknown error")
     kind = JournalFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else JournalFailed
-    return kind(f"{what} ({name})")
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    return kind(f"{what}: {fault(error)}")
