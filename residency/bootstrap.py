@@ -19,7 +19,6 @@ import anyio.to_thread
 from residency import wiring
 from residency.adapters import prometheus
 from residency.adapters.clock_system import SystemClock
-from residency.adapters.detail_files import DetailFiles
 from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.facts_memory import FactsMemory
 from residency.adapters.journal_files import JournalFiles
@@ -112,6 +111,7 @@ class Residency:
         self.watch = None if files is None else PolicyWatch(files, self._take)
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
         wiring.check_pins(self.deployment)
+        wiring.check_mirror(self.deployment)
         self.strategy = wiring.strategy_of(self.deployment.signals.client_address)
         with self._at("signals", "geoip"):
             self.network = wiring.address_data(self.deployment, self.path, self.clock.now)
@@ -203,21 +203,19 @@ class Residency:
         versions.check(self.loaded)
         journal = JournalFiles(audit / "journal").open()
         stack.callback(journal.close)
-        details = {}
-        for country, kept in deployment.audit.detail.items():
-            details[country] = JournalFiles(self.path(kept.folder) / "journal").open()
-            stack.callback(details[country].close)
-        detail = DetailFiles(details, lambda country: keys.secret(f"detail-{country.lower()}"), self.entropy.token)
+        details, filers = wiring.open_details(stack, deployment, self.path, keys, self.clock, self.entropy)
+        origin = deployment.audit.origin or deployment.name
         recorder = Recorder(
-            journal, self.clock, self.entropy, self.policy.digest, detail if details else None, frozenset(details),
-            version=self.policy.version,
+            journal, self.clock, self.entropy, self.policy.digest, details, version=self.policy.version, origin=origin,
+            keeping=wiring.keeping(self.policy, deployment),
         )  # fmt: skip
         sequencer = Sequencer(
             audit / "journal",
             LogFiles(audit / "log"),
             LogFiles(audit),
             key=keys.signing_key("log"),
-            origin=deployment.audit.origin or deployment.name,
+            second_key=None if deployment.audit.second_signature is None else keys.ml_dsa_44_key("log"),
+            origin=origin,
             interval=deployment.audit.publish_every / 1_000_000,
         )
         subject_key = keys.secret("subjects")
@@ -230,9 +228,11 @@ class Residency:
         if (older := versions.older(self.loaded)) is not None:
             _log.warning("policy: %s; it is taken all the same, as %s says", older, wiring.ALLOW_OLDER)
         versions.note(self.loaded)
+        recorder.begins(deployment.audit.predecessor)
         recorder.facts(self.facts.current(), wiring.told("start", self.loaded))
         if self.strategy.warning is not None:
             _log.warning("%s", self.strategy.warning)
+        mirror = wiring.open_mirror(deployment, audit, keys.signing_key)
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
         with self._at("pins", "url"):
             self._pins = pins = self._open_pins(keys, subject_key)
@@ -267,6 +267,13 @@ class Residency:
 
         self._join = join
         self.point = join(self.policy, recorder, self.stores)
+        if mirror is not None:
+            mirror.start()
+            stack.callback(mirror.stop)  # after the sequencer's, which publishes once more
+            wiring.meter_mirror(self.metrics, mirror)
+        for filer in filers:
+            filer.start()
+            stack.callback(filer.stop)
         sequencer.start()
         stack.callback(sequencer.stop)
         keeper.told_by(self._facts_moved)
@@ -315,7 +322,7 @@ class Residency:
             return "restart_needed", "\n".join(map(str, problems))
         # 2. All that may fail, before anything changes: tables for now, the archive, the entry that tells of it.
         stores = self._stores(new.deployment.stores)
-        recorder = self.point.recorder.under(new.digest, new.version)
+        recorder = self.point.recorder.under(new.digest, new.version, wiring.keeping(new, new.deployment))
         point = self._join(new, recorder, stores)
 
         def prepare(facts: FactSet) -> None:

@@ -1,27 +1,30 @@
-"""Regional detail, sealed and kept in the subject's country: detail bytes in, a sealed record there out.
+"""Regional detail, sealed and recorded for the subject's country: a head and detail bytes in, a sealed record out.
 
-Each country has a journal of its own (given from outside, so that where it lies is decided in one place). A record is
-`length of id (1 byte) | entry id | sealed detail`; it is sealed to the country's key for this country and entry, so
-that it opens nowhere else and for no other entry.
+Each country has a journal of its own (given from outside, so that where it lies is decided in one place), out of which
+records are filed into the country's store later. A detail is sealed to the country's key for this country and entry, so
+that it opens nowhere else and for no other entry; where the country is not this one, to its public key, and then nobody
+here opens it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
 from residency.audit.detail import parse_detail
-from residency.audit.entry import parse_entry_id
+from residency.audit.detail_head import FILLER, Head, format_record, parse_record, seal_context
 from residency.audit.journal import RECORDS_AT, scan
 from residency.errors import IntegrityError, JournalCorrupt, JournalFailed, UsageError
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Pin
 from residency.vault.seal import NONCE_BYTES, seal, unseal
 
-__all__ = ["DetailFiles", "open_detail", "recent_pins"]
+__all__ = ["DetailFiles", "journal_records", "open_detail", "open_sealed", "recent_pins", "turn_over"]
 
 _LAG: Final = 3_600_000_000
+_FILLER_BYTES: Final = 65_535
 
 
 class _Journal(Protocol):
@@ -31,25 +34,39 @@ class _Journal(Protocol):
     def close(self) -> None: ...
 
 
+class _Box(Protocol):
+    def seal(self, plaintext: bytes, context: bytes) -> bytes: ...
+
+
 class DetailFiles:
-    """Detail per country. `key(country)` answers its 32-byte sealing key, `token(size)` unpredictable bytes."""
+    """Detail per country. `key(country)` answers its 32-byte sealing key, `token(size)` unpredictable bytes; what has a
+    box in `boxes` is sealed by it instead."""
 
     def __init__(
-        self, journals: Mapping[str, _Journal], key: Callable[[str], bytes], token: Callable[[int], bytes]
+        self,
+        journals: Mapping[str, _Journal],
+        key: Callable[[str], bytes],
+        token: Callable[[int], bytes],
+        boxes: Mapping[str, _Box] | None = None,
     ) -> None:
         self._journals = journals
         self._key = key
         self._token = token
+        self._boxes = boxes if boxes is not None else {}
 
-    def append(self, country: str, entry_id: str, detail: bytes) -> int:
-        """Seal and record `detail` of entry `entry_id`; its number in the country's journal.
+    def append(self, country: str, head: Head, detail: bytes) -> int:
+        """Seal and record `detail`; its number in the country's journal. One thread at a time.
 
         Raises: UsageError where no journal lies in that country; JournalFull, JournalFailed, KeysUnavailable.
         """
         journal = self._journal(country)
-        sealed = seal(self._key(country), self._token(NONCE_BYTES), detail, _context(country, entry_id))
-        name = entry_id.encode()
-        return journal.append(bytes([len(name)]) + name + sealed)
+        context = seal_context(country, head)
+        box = self._boxes.get(country)
+        if box is not None:
+            sealed = box.seal(detail, context)
+        else:
+            sealed = seal(self._key(country), self._token(NONCE_BYTES), detail, context)
+        return journal.append(format_record(head, sealed))
 
     def ready(self, country: str) -> None:
         """Raise as the country's journal does if a detail might not find room. Raises: UsageError too."""
@@ -77,36 +94,82 @@ class DetailFiles:
         return journal
 
 
+def turn_over(journal: _Journal, segment_bytes: int) -> None:
+    """Fill what is left of the segment in use with records that say nothing, so that it can be let go of once filed.
+
+    Raises: JournalFull, JournalFailed.
+    """
+    for _ in range(-(-segment_bytes // _FILLER_BYTES)):
+        journal.append(FILLER * _FILLER_BYTES)
+
+
 def open_detail(country: str, record: bytes, key: bytes) -> tuple[str, bytes]:
     """(entry id, detail) of one record of a country's detail journal. Raises: JournalCorrupt, EntryError, SealError."""
-    if not record or len(record) < 1 + record[0] or not record[1 : 1 + record[0]].isascii():
-        raise JournalCorrupt("a detail record does not name its entry")
-    entry_id = record[1 : 1 + record[0]].decode()
-    parse_entry_id(entry_id)
-    return entry_id, unseal(key, record[1 + record[0] :], _context(country, entry_id))
+    parsed = parse_record(record)
+    if parsed is None:
+        raise JournalCorrupt("a detail record that only takes room")
+    head, sealed = parsed
+    return head.entry, open_sealed(country, head, sealed, key)
 
 
-def recent_pins(journal: Path, country: str, key: bytes, since: int) -> dict[str, Pin]:
+def open_sealed(country: str, head: Head, sealed: bytes, key: bytes) -> bytes:
+    """The detail sealed to `country`'s own 32-byte key. Raises: SealError."""
+    return unseal(key, sealed, seal_context(country, head))
+
+
+def journal_records(folder: Path) -> Iterator[tuple[Head, bytes]]:
+    """Every (head, sealed detail) in the journals below `folder`, whose slots may be in use: filed or not.
+
+    What is filed meanwhile may be missing: read the country's store afterwards, not before.
+
+    Raises: JournalCorrupt, JournalFailed.
+    """
+    for segment in _segments((folder / "journal").glob("*/*.seg")):
+        for record in scan(segment, RECORDS_AT, None).records:
+            parsed = parse_record(bytes(record.payload))
+            if parsed is not None:
+                yield parsed
+
+
+def recent_pins(
+    journal: Path, country: str, key: bytes, since: int, filed: Callable[[], Iterable[tuple[Head, bytes]]] = tuple
+) -> dict[str, Pin]:
     """The newest pin of each subject that a country's detail tells of since `since` (microseconds, UTC), by subject.
 
     Within one life of a subject (one alias) the higher version is the newer, between lives the later. `journal`
-    is the folder of the country's journal, whose slots may be in use. What does not open is passed over: it is of
-    another key, or half written. Takes time: not for an event loop. Raises: JournalFailed.
+    is the folder of the country's journal, whose slots may be in use; `filed` answers what lies in the country's store,
+    and is asked after the journal was read. What does not open is passed over: it is of another key, or half written.
+    Takes time: not for an event loop.
+
+    Raises: JournalFailed.
     """
     found: dict[str, Pin] = {}
-    try:
-        for slot in sorted(journal.glob("*/")):
-            for segment in _since(sorted(slot.glob("*.seg")), since):
-                for record in scan(segment.read_bytes(), RECORDS_AT, None).records:
-                    pin = _pin(country, bytes(record.payload), key)
-                    if pin is None or pin.at < since:
-                        continue
-                    known = found.get(pin.subject)
-                    if known is None or _newer(pin, known):
-                        found[pin.subject] = pin
-    except OSError as error:
-        raise JournalFailed("the detail journal cannot be read") from error
+
+    def take(pin: Pin | None) -> None:
+        if pin is None or pin.at < since:
+            return
+        known = found.get(pin.subject)
+        if known is None or _newer(pin, known):
+            found[pin.subject] = pin
+
+    for slot in sorted(journal.glob("*/")):
+        for segment in _segments(_since(sorted(slot.glob("*.seg")), since)):
+            for record in scan(segment, RECORDS_AT, None).records:
+                take(_recorded_pin(country, bytes(record.payload), key))
+    for head, sealed in filed():
+        take(_pin(country, head, sealed, key))
     return found
+
+
+def _segments(paths: Iterable[Path]) -> Iterator[bytes]:
+    try:
+        for path in sorted(paths):
+            try:
+                yield path.read_bytes()
+            except FileNotFoundError:
+                continue  # all of it was filed meanwhile
+    except OSError as error:
+        raise JournalFailed(f"the detail journal cannot be read (errno {error.errno})") from error
 
 
 def _newer(pin: Pin, known: Pin) -> bool:
@@ -116,17 +179,22 @@ def _newer(pin: Pin, known: Pin) -> bool:
 def _since(segments: Sequence[Path], since: int) -> Iterator[Path]:
     for index, segment in enumerate(segments):
         # A mapped file's own time may lag behind what is in it, so the newest segment is always read.
-        if index == len(segments) - 1 or segment.stat().st_mtime * 1e6 >= since - _LAG:
-            yield segment
+        with suppress(FileNotFoundError):  # filed meanwhile
+            if index == len(segments) - 1 or segment.stat().st_mtime * 1e6 >= since - _LAG:
+                yield segment
 
 
-def _pin(country: str, record: bytes, key: bytes) -> Pin | None:
+def _recorded_pin(country: str, record: bytes, key: bytes) -> Pin | None:
     try:
-        fields = parse_detail(open_detail(country, record, key)[1])
+        parsed = parse_record(record)
+    except IntegrityError:
+        return None
+    return None if parsed is None else _pin(country, *parsed, key)
+
+
+def _pin(country: str, head: Head, sealed: bytes, key: bytes) -> Pin | None:
+    try:
+        fields = parse_detail(open_sealed(country, head, sealed, key))
         return parse_pin(str(fields["pin"])) if "pin" in fields else None
     except (IntegrityError, ValueError):
         return None
-
-
-def _context(country: str, entry_id: str) -> bytes:
-    return f"residency detail 1\n{country}\n{entry_id}".encode()

@@ -3,52 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import typer
 
-from residency.adapters.detail_files import open_detail
+from residency.adapters.detail_files import journal_records, open_sealed
+from residency.adapters.detail_store import DetailStore
 from residency.adapters.keys_files import KeysFiles
-from residency.audit.detail import commit, parse_detail
-from residency.audit.journal import RECORDS_AT, scan
+from residency.audit.detail import parse_detail
+from residency.audit.detail_head import Head
 from residency.audit.recall import Told
-from residency.errors import SealError, VerificationError
+from residency.errors import JournalFailed, SealError, VerificationError
 
-__all__ = ["evidence_of"]
+__all__ = ["evidence_of", "records"]
 
 
-def evidence_of(folders: Iterable[str], keys: KeysFiles) -> dict[str, Told]:
+def evidence_of(folders: Iterable[str], keys: KeysFiles, origin: str | None = None) -> dict[str, Told]:
     """By entry id, what the details in `folders` ("VN=folder") tell of the evidence, and what commits to them.
 
-    Takes memory for each entry. A detail that does not open is of another key, or half written, and is left out.
+    Only those of the log `origin`; None = of any, where a folder holds the details of one log. Takes memory for each
+    entry. A detail that does not open is of another key, or half written, and is left out.
 
-    Raises: VerificationError, KeysUnavailable, BadParameter.
+    Raises: VerificationError, JournalCorrupt, KeysUnavailable, BadParameter.
     """
     found: dict[str, Told] = {}
     for text in folders:
         country, equals, path = text.partition("=")
-        folder = Path(path) / "journal"
-        if not equals or not folder.is_dir():
+        folder = Path(path)
+        if not equals or not ((folder / "journal").is_dir() or (folder / "details.db").is_file()):
             raise typer.BadParameter(
                 "a country and its folder, as in VN=./residency-data/detail-vn", param_hint="--detail"
             )
         key = keys.secret(f"detail-{country.lower()}")
-        for record in _records(folder):
+        for head, sealed in records(folder):
+            if origin is not None and head.origin != origin:
+                continue
             try:
-                entry, data = open_detail(country, record, key)
+                fields = parse_detail(open_sealed(country, head, sealed, key))
             except SealError:
                 continue
-            fields = parse_detail(data)
             evidence, collected = fields.get("evidence"), fields.get("collected")
             if isinstance(evidence, str):
-                found[entry] = Told(commit(data), evidence, collected if isinstance(collected, int) else None)
+                found[head.entry] = Told(head.commitment, evidence, collected if isinstance(collected, int) else None)
     return found
 
 
-def _records(folder: Path) -> Iterator[bytes]:
+def records(folder: Path) -> Iterator[tuple[Head, bytes]]:
+    """Every (head, sealed detail) in a country's folder, still in a journal or filed; some come twice.
+
+    Raises: VerificationError, JournalCorrupt.
+    """
     try:
-        for segment in sorted(folder.glob("*/*.seg")):
-            for record in scan(segment.read_bytes(), RECORDS_AT, None).records:
-                yield bytes(record.payload)
-    except OSError as error:
-        raise VerificationError(f"the regional detail cannot be read (errno {error.errno})") from error
+        # The journals first: what is filed meanwhile is in the store by the time it is read.
+        yield from chain(journal_records(folder), DetailStore(folder / "details.db").rows())
+    except JournalFailed as error:
+        raise VerificationError(f"the regional detail cannot be read: {error}") from error

@@ -92,9 +92,9 @@ def replay(
     tally = Tally()
     archive = Archive(read, candidate)
     try:
-        details = evidence_of(detail or (), KeysFiles(keys)) if keys is not None else {}
         replayer = Replayer(archive.policy, archive.facts, candidate, at=day)
         checkpoint = read_checkpoint(read_log, verifier_key(folder, key))
+        details = evidence_of(detail or (), KeysFiles(keys), checkpoint.origin) if keys is not None else {}
         _count(tally, Recall(details), replayer, read_log, checkpoint, progress=not as_json)
     except (IntegrityError, Unavailable) as error:
         _fails(str(error), as_json)

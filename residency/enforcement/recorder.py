@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from residency.audit.detail import commit, format_detail
+from residency.audit.detail_terms import Keeping
 from residency.audit.entry import Entry, EntryTemplate, entry_id, format_entry
 from residency.audit.fleet import FIRST_ENTRY, format_begins
 from residency.audit.recall import Basis
+from residency.enforcement.details import Details
 from residency.enforcement.plans import PLACEHOLDER_ID, Plan, Plans
 from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.enforcement.slot import DetailStore, Slot
-from residency.jurisdiction.pinned import format_pin
 from residency.model import Decision, FactSet, Pin, Reason, RuleRef
 from residency.policy.archive import facts_digest
 
@@ -40,26 +40,37 @@ class Recorder:
         detail_countries: frozenset[str] = frozenset(),
         *,
         version: int = 0,
+        origin: str = "",
+        keeping: Keeping | None = None,
     ) -> None:
-        """`policy` is the digest (hex) of what its entries are decided by, `version` that of its bundle."""
+        """`policy` is the digest (hex) of what its entries are decided by, `version` that of its bundle.
+
+        `keeping` says where details lie and for how long, None = in each of `detail_countries` itself, as nobody asks;
+        `origin` is the log's name.
+        """
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
         self._version = version
-        self._details = details
-        self._detail_countries = detail_countries
         self._slot = Slot(journal, details)
         self._lock = self._slot.lock
+        self._details: Details | None = None
+        if details is not None:
+            keeping = keeping or Keeping({country: country for country in detail_countries})
+            self._details = Details(details, keeping, origin, entropy, self._slot)
         self._plans = Plans()
         self._plain_templates: dict[tuple[object, ...], EntryTemplate] = {}
 
-    def under(self, policy: str, version: int = 0) -> Recorder:
-        """A recorder into the same slot for decisions by the policy of that digest (hex); both may go on at once."""
-        common = (self._journal, self._clock, self._entropy, policy, self._details, self._detail_countries)
-        other = Recorder(*common, version=version)
+    def under(self, policy: str, version: int = 0, keeping: Keeping | None = None) -> Recorder:
+        """A recorder into the same slot for decisions by the policy of that digest (hex); both may go on at once.
+
+        `keeping` None = details are kept as before.
+        """
+        other = Recorder(self._journal, self._clock, self._entropy, policy, version=version)
         other._slot = self._slot
         other._lock = self._slot.lock
+        other._details = None if self._details is None else self._details.under(keeping)
         return other
 
     @property
@@ -71,8 +82,12 @@ class Recorder:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
         self._journal.ready()
         if self._details is not None:
-            for country in self._detail_countries:
-                self._details.ready(country)
+            self._details.ready()
+
+    def barred(self, decision: Decision) -> Reason | None:
+        """Why nothing may be done under `decision` though it permits: what is to be recorded of the person may not lie
+        where it would. None = nothing stands against it."""
+        return None if self._details is None else self._details.barred(decision)
 
     def decision(
         self,
@@ -107,7 +122,7 @@ class Recorder:
         """Record that something was refused; (sequence number, entry id)."""
         plan = self._plans.of(decision)
         template = self._plans.template(plan, "refusal", reason=reason, sink=sink, note=note, rules=rules)
-        seq = self._record(plan, template, subject, detail, basis)
+        seq = self._record(plan, template, subject, detail, basis, sink)
         return seq, entry_id(self._journal.slot, seq)
 
     def intent(
@@ -127,14 +142,14 @@ class Recorder:
         """
         plan = self._plans.of(decision)
         template = self._plans.template(plan, "intent", reason=reason, sink=sink, note=note, operation=operation)
-        seq = self._record(plan, template, subject, detail, basis, opens=True)
+        seq = self._record(plan, template, subject, detail, basis, sink, opens=True)
         return seq, entry_id(self._journal.slot, seq)
 
     def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str, pin: Pin | None = None) -> int:
         """Record how the act of intent `of` ended; its sequence number. `pin` = the first pin, set by the act."""
         plan = self._plans.of(decision)
         template = self._plans.template(plan, "outcome", sink=sink, operation=operation, act=act)
-        return self._outcome(template, of, pin, decision.jurisdictions)
+        return self._outcome(template, of, pin, decision.jurisdictions, decision.duty.only)
 
     def pin_intent(self, pin: Pin, why: str) -> tuple[int, str]:
         """Record that `pin` is about to replace its forerunner; (sequence number, entry id)."""
@@ -168,27 +183,23 @@ class Recorder:
             )
         )
 
-    def _outcome(self, template: EntryTemplate, of: str, pin: Pin | None, covering: tuple[str, ...]) -> int:
+    def _outcome(
+        self,
+        template: EntryTemplate,
+        of: str,
+        pin: Pin | None,
+        covering: tuple[str, ...],
+        only: frozenset[str] | None = None,
+    ) -> int:
         with self._lock:
             journal = self._journal
-            entry = entry_id(journal.slot, journal.next_seq)
+            entry, now = entry_id(journal.slot, journal.next_seq), self._clock.now()
             commitment = None
             if pin is not None and self._details is not None:
-                # Where nothing covers the subject any country will do: a pin is a digest and codes.
-                places = (*covering, pin.home, *sorted(self._detail_countries))
-                country = next((place for place in places if place in self._detail_countries), None)
-                if country is not None:
-                    commitment = self._detail(self._details, country, entry, {"pin": format_pin(pin)})
-            seq = journal.append(template.fill(id=entry, at=self._clock.now(), of=of, detail=commitment))
+                commitment = self._details.keep_pin(pin, entry, now, covering, only)
+            seq = journal.append(template.fill(id=entry, at=now, of=of, detail=commitment))
             self._slot.open_intents -= 1
             return seq
-
-    def _detail(self, details: DetailStore, country: str, entry: str, fields: Mapping[str, str | int | None]) -> str:
-        """Keep detail in `country` and answer what commits to it. The lock is held."""
-        private = format_detail(fields, self._entropy.token(16))
-        # A crash after this line leaves a detail that no entry mentions; retention removes it.
-        self._slot.detailed(country, details.append(country, entry, private))
-        return commit(private)
 
     def refused_request(self, activity: str | None, mode: str, reason: Reason) -> int:
         """Record a request refused before it could be decided (an ambiguous path, a rewritten peer)."""
@@ -243,28 +254,28 @@ class Recorder:
         subject: str | None,
         detail: Mapping[str, str | int | None],
         basis: Basis,
+        sink: str | None = None,
         *,
         opens: bool = False,
     ) -> int:
         """Record an entry that a decision is behind; `opens` an act. Its sequence number."""
         decided = basis.now
         requested = None if basis.requested == decided else basis.requested
-        country = None
-        if self._details is not None:
-            country = next((place for place in plan.decision.jurisdictions if place in self._detail_countries), None)
+        details = self._details
         with self._lock:
             journal = self._journal
-            number = journal.next_seq
-            if country is None and requested is None and basis.collected_since is None:
-                entry = template.brief(journal.slot, number, self._clock.now(), decided, subject)
+            number, now = journal.next_seq, self._clock.now()
+            kept = () if details is None else details.places(plan.decision, sink, now)
+            if not kept and requested is None and basis.collected_since is None:
+                entry = template.brief(journal.slot, number, now, decided, subject)
             else:
                 own = entry_id(journal.slot, number)
                 commitment = None
-                if country is not None and self._details is not None:
-                    commitment = self._detail(self._details, country, own, {**detail, **basis.words()})
+                if details is not None and kept:
+                    commitment = details.keep(kept, own, now, subject, {**detail, **basis.words()})
                 entry = template.fill(
                     id=own,
-                    at=self._clock.now(),
+                    at=now,
                     decided=decided,
                     requested=requested,
                     collected=basis.collected_since,

@@ -8,10 +8,9 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-import anyio.to_thread
-
-from residency.enforcement.looplock import LoopLock
+from residency.audit.detail_head import Head
 from residency.enforcement.ports import Journal
+from residency.enforcement.together import Together
 
 __all__ = ["DetailStore", "Slot"]
 
@@ -19,8 +18,8 @@ __all__ = ["DetailStore", "Slot"]
 class DetailStore(Protocol):
     """Where personal and statutory detail rests, country by country."""
 
-    def append(self, country: str, entry_id: str, detail: bytes) -> int:
-        """Seal and record `detail` for an entry in `country`. Raises JournalFull, JournalFailed, KeysUnavailable."""
+    def append(self, country: str, head: Head, detail: bytes) -> int:
+        """Seal and record `detail` for `country`. Raises JournalFull, JournalFailed, KeysUnavailable."""
 
     def ready(self, country: str) -> None:
         """Raise now if a detail might not find room in `country`."""
@@ -43,8 +42,7 @@ class Slot:
         """Acts of this process whose outcome is not recorded yet."""
         self._durable = 0  # entries below this number are known to survive a power cut
         self._unsynced: dict[str, int] = {}  # country -> number of its newest detail that is not known to
-        # One waiter flushes for all that queue up behind it meanwhile, in one thread and not one each.
-        self._flushing = LoopLock()
+        self._flushing = Together(self._flush)
 
     def detailed(self, country: str, seq: int) -> None:
         """Note that detail number `seq` of `country` was recorded. The lock is held."""
@@ -54,9 +52,7 @@ class Slot:
         """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
         if seq < self._durable:
             return
-        async with self._flushing:
-            if seq >= self._durable:
-                await anyio.to_thread.run_sync(self._flush)
+        await self._flushing.until(lambda: seq < self._durable)
 
     def _flush(self) -> None:
         """Make all that is recorded by now durable, details first."""

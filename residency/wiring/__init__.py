@@ -3,6 +3,7 @@
 Part of the composition root, apart from `bootstrap` because the commands need these without a runtime.
 """
 
+from residency.wiring.details import keeping, open_details
 from residency.wiring.facts import archive, beating, meter_facts, open_noted
 from residency.wiring.gauges import meter_runtime
 from residency.wiring.mirror import check_mirror, meter_mirror, mirror_doubts, open_mirror
@@ -33,11 +34,13 @@ __all__ = [
     "claim_map",
     "identifying",
     "identity_keys",
+    "keeping",
     "meter_facts",
     "meter_mirror",
     "meter_runtime",
     "mirror_doubts",
     "newer_in_force",
+    "open_details",
     "open_mirror",
     "open_noted",
     "open_pins",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from residency.enforcement.details import PIN
 from residency.enforcement.ports import Clock, Pins, SinkPort
 from residency.enforcement.ports import Keys as KeysPort
 from residency.errors import PolicyError, Unavailable
@@ -14,6 +16,7 @@ from residency.model import Pin
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc, SinkDoc
+from residency.wiring.details import detail_key, detail_store
 from residency.wiring.problems import problem_at
 
 __all__ = ["check_pins", "open_pins", "sinks"]
@@ -95,8 +98,11 @@ def open_pins(
     def recent() -> Iterator[Pin]:
         since = clock.now() - _REPLAY
         for country, kept in deployment.audit.detail.items():
-            key = keys.secret(f"detail-{country.lower()}")
-            yield from recent_pins(path_of(kept.folder) / "journal", country, key, since).values()
+            if kept.seal_to is not None:
+                continue  # nobody here can read it
+            folder = path_of(kept.folder)
+            filed = partial(detail_store(folder).rows, keeping=PIN, since=since)
+            yield from recent_pins(folder / "journal", country, detail_key(keys, country), since, filed).values()
 
     pins = PinsRedis(
         url,

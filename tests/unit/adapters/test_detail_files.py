@@ -8,18 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from residency.adapters.detail_files import DetailFiles, open_detail, recent_pins
+from residency.adapters.detail_files import DetailFiles, journal_records, open_detail, recent_pins, turn_over
 from residency.adapters.journal_files import JournalFiles
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.keys_memory import KeysMemory
-from residency.audit.detail import format_detail
+from residency.audit.detail import commit, format_detail
+from residency.audit.detail_head import FILLER, Head, parse_record, seal_context
 from residency.errors import JournalCorrupt, JournalFailed, SealError, UsageError
 from residency.jurisdiction.pinned import format_pin
 from residency.model import Anchor, Pin, Trust
+from residency.vault.hpke import HomeBox, open_box, public_key
 
 PIN = Pin("d1", "VN", ((Anchor.TERRITORY, "VN", Trust.NETWORK),), "a1", "first_write", "p", 1_000)
 KEYS = KeysMemory()
 DETAIL = format_detail({"ip": "203.0.113.7"}, bytes(16))
+SEGMENT = 1 << 20
+
+
+def head(entry: str = "0.17", detail: bytes = DETAIL) -> Head:
+    return Head("log.example", entry, commit(detail), "a1" * 16, 1_000, "none", None, 2_000)
+
+
+def pinned(entry: str, pin: Pin) -> tuple[Head, bytes]:
+    detail = format_detail({"pin": format_pin(pin)}, bytes(16))
+    return replace(head(entry, detail), keeping="pin", at=pin.at), detail
 
 
 def build(journal: JournalMemory) -> DetailFiles:
@@ -30,7 +42,7 @@ def test_a_detail_opens_with_its_countrys_key_and_is_not_there_in_clear() -> Non
     journal = JournalMemory()
     details = build(journal)
     details.ready("VN")
-    seq = details.append("VN", "0.17", DETAIL)
+    seq = details.append("VN", head(), DETAIL)
     details.sync("VN", seq)
     assert journal.durable == 1
     assert b"203.0.113.7" not in journal.records[seq]
@@ -39,7 +51,7 @@ def test_a_detail_opens_with_its_countrys_key_and_is_not_there_in_clear() -> Non
 
 def test_a_detail_opens_for_no_other_country_entry_or_key() -> None:
     journal = JournalMemory()
-    record = journal.records[build(journal).append("VN", "0.17", DETAIL)]
+    record = journal.records[build(journal).append("VN", head(), DETAIL)]
     with pytest.raises(SealError):
         open_detail("SG", record, KEYS.secret("detail-vn"))
     with pytest.raises(SealError):
@@ -48,7 +60,20 @@ def test_a_detail_opens_for_no_other_country_entry_or_key() -> None:
         open_detail("VN", record.replace(b"0.17", b"0.18"), KEYS.secret("detail-vn"))
 
 
-@pytest.mark.parametrize("record", [b"", b"\x05ab", b"\x02\xff\xff"])
+def test_what_is_sealed_to_another_countrys_public_key_opens_there_and_not_here() -> None:
+    journal = JournalMemory()
+    private = os.urandom(32)
+    box = HomeBox(public_key(private), os.urandom)
+    details = DetailFiles({"VN": journal}, lambda country: KEYS.secret("detail-vn"), os.urandom, {"VN": box})
+    record = journal.records[details.append("VN", head(), DETAIL)]
+    with pytest.raises(SealError):
+        open_detail("VN", record, KEYS.secret("detail-vn"))
+    parsed = parse_record(record)
+    assert parsed is not None
+    assert open_box(private, parsed[1], seal_context("VN", parsed[0])) == DETAIL
+
+
+@pytest.mark.parametrize("record", [b"x", b"\x02\x00\x05ab", b"\x02\x00\x02\xff\xff", FILLER])
 def test_a_record_that_names_no_entry_is_corrupt(record: bytes) -> None:
     with pytest.raises(JournalCorrupt):
         open_detail("VN", record, bytes(32))
@@ -56,7 +81,7 @@ def test_a_record_that_names_no_entry_is_corrupt(record: bytes) -> None:
 
 def test_a_country_without_a_place_is_refused() -> None:
     with pytest.raises(UsageError):
-        build(JournalMemory()).append("SG", "0.1", DETAIL)
+        build(JournalMemory()).append("SG", head(), DETAIL)
 
 
 def test_closing_closes_every_journal() -> None:
@@ -66,20 +91,29 @@ def test_closing_closes_every_journal() -> None:
         journal.append(b"x")
 
 
-def test_the_newest_pins_of_late_come_back_from_journals_in_use_and_let_go(tmp_path: Path) -> None:
+def test_the_newest_pins_of_late_come_back_from_journals_in_use_from_those_let_go_and_from_what_is_filed(
+    tmp_path: Path,
+) -> None:
     key = KEYS.secret("detail-vn")
     first, second = JournalFiles(tmp_path).open(), JournalFiles(tmp_path).open()
     one, two = (DetailFiles({"VN": journal}, lambda country: key, os.urandom) for journal in (first, second))
     moved, old = replace(PIN, home="SG", version=2, at=3_000), replace(PIN, subject="d2", at=10)
     for number, (details, pin) in enumerate([(two, moved), (one, PIN), (one, old)]):
-        details.append("VN", f"0.{number}", format_detail({"pin": format_pin(pin)}, bytes(16)))
-    one.append("VN", "0.3", DETAIL)
-    one.append("VN", "0.4", format_detail({"pin": "no pin"}, bytes(16)))
+        details.append("VN", *pinned(f"0.{number}", pin))
+    one.append("VN", head("0.3"), DETAIL)
+    broken = format_detail({"pin": "no pin"}, bytes(16))
+    one.append("VN", head("0.4", broken), broken)
     second.close()
     assert recent_pins(tmp_path, "VN", key, 1_000) == {"d1": moved}
     assert recent_pins(tmp_path, "VN", key, 0) == {"d1": moved, "d2": old}
     assert recent_pins(tmp_path, "VN", bytes(32), 0) == {}  # another key opens nothing
     assert recent_pins(tmp_path / "no such journal", "VN", key, 0) == {}
+    memory = JournalMemory()
+    third = replace(PIN, home="DE", version=3, at=4_000)
+    DetailFiles({"VN": memory}, lambda country: key, os.urandom).append("VN", *pinned("0.9", third))
+    filed = parse_record(memory.records[0])
+    assert filed is not None
+    assert recent_pins(tmp_path, "VN", key, 1_000, lambda: [filed]) == {"d1": third}
     first.close()
 
 
@@ -89,6 +123,19 @@ def test_a_subject_that_was_forgotten_and_came_back_has_the_pin_of_its_newer_lif
     details = DetailFiles({"VN": journal}, lambda country: key, os.urandom)
     forgotten, back = replace(PIN, version=3, at=2_000), replace(PIN, alias="e9" * 16, at=3_000)
     for number, pin in enumerate([forgotten, back]):
-        details.append("VN", f"0.{number}", format_detail({"pin": format_pin(pin)}, bytes(16)))
+        details.append("VN", *pinned(f"0.{number}", pin))
     journal.close()
     assert recent_pins(tmp_path, "VN", key, 0) == {"d1": back}
+
+
+def test_a_journal_that_is_turned_over_goes_on_in_another_segment(tmp_path: Path) -> None:
+    key = KEYS.secret("detail-vn")
+    journal = JournalFiles(tmp_path / "journal", segment_bytes=SEGMENT).open()
+    details = DetailFiles({"VN": journal}, lambda country: key, os.urandom)
+    details.append("VN", head("0.1"), DETAIL)
+    turn_over(journal, SEGMENT)
+    details.append("VN", head("0.2"), DETAIL)
+    journal.close()
+    assert [found.entry for found, _ in journal_records(tmp_path)] == ["0.1", "0.2"]
+    (tmp_path / "journal" / "0" / "00000000.seg").unlink()
+    assert [found.entry for found, _ in journal_records(tmp_path)] == ["0.2"]

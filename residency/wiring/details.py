@@ -1,0 +1,73 @@
+"""A deployment and the laws in force for it in; where its regional detail goes, for how long, and who files it, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from residency.adapters.detail_filer import DetailFiler
+from residency.adapters.detail_files import DetailFiles, turn_over
+from residency.adapters.detail_store import DetailStore
+from residency.adapters.journal_files import JournalFiles
+from residency.audit.detail_terms import Keeping
+from residency.enforcement.ports import Clock, Entropy, Keys
+from residency.model import Retention
+from residency.policy.compiler import Policy
+from residency.policy.parsed import DeploymentDoc
+from residency.vault.hpke import HomeBox
+
+__all__ = ["detail_key", "detail_store", "keeping", "open_details"]
+
+_SEGMENT: Final = 16 * 1024 * 1024
+PathOf = Callable[[str], Path]
+
+
+def keeping(policy: Policy, deployment: DeploymentDoc) -> Keeping:
+    """Where the details of `deployment` lie, and which law asks which retention of them."""
+    region = deployment.audit.region
+    here = deployment.regions[region].place if region is not None else ""
+    places = {country: country if kept.seal_to is None else here for country, kept in deployment.audit.detail.items()}
+    owners: dict[Retention, frozenset[str]] = {}
+    for law in policy.laws:
+        for rule in law.rules:
+            for retention in rule.duty.retain:
+                owners[retention] = owners.get(retention, frozenset()) | {law.jurisdiction}
+    return Keeping(places, owners, {law.jurisdiction: law.calendar for law in policy.laws})
+
+
+def open_details(
+    stack: ExitStack, deployment: DeploymentDoc, path_of: PathOf, keys: Keys, clock: Clock, entropy: Entropy
+) -> tuple[DetailFiles | None, tuple[DetailFiler, ...]]:
+    """Where details are recorded, None where the deployment keeps none; and who files them, not started.
+
+    `stack` closes the journals. Raises: JournalCorrupt, JournalFull, JournalFailed, SealError.
+    """
+    journals: dict[str, JournalFiles] = {}
+    filers = []
+    boxes = {}
+    for country, kept in deployment.audit.detail.items():
+        folder = path_of(kept.folder)
+        journal = journals[country] = JournalFiles(folder / "journal", segment_bytes=_SEGMENT).open()
+        stack.callback(journal.close)
+        if kept.seal_to is not None:
+            boxes[country] = HomeBox(kept.seal_to, entropy.token)
+
+        def turn(journal: JournalFiles = journal) -> None:
+            turn_over(journal, _SEGMENT)
+
+        filers.append(DetailFiler(folder, detail_store(folder), clock.now, slot=journal.slot, turn_over=turn))
+    if not journals:
+        return None, ()
+    return DetailFiles(journals, lambda country: detail_key(keys, country), entropy.token, boxes), tuple(filers)
+
+
+def detail_store(folder: Path) -> DetailStore:
+    """The store of the country whose detail lies in `folder`."""
+    return DetailStore(folder / "details.db")
+
+
+def detail_key(keys: Keys, country: str) -> bytes:
+    """The key that a country's detail is sealed to. Raises: KeysUnavailable."""
+    return keys.secret(f"detail-{country.lower()}")
