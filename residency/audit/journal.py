@@ -24,7 +24,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from residency.audit.entry import ENTRY_LIMIT
 from residency.errors import JournalCorrupt
@@ -56,7 +56,9 @@ _HEADER = struct.Struct("<8sIIQQ28x")
 _CRC = struct.Struct("<I")
 _BODY = struct.Struct("<IQ")
 _MARK = struct.Struct("<Q")
-_RECORD_HEADER: Final = _CRC.size + _BODY.size
+_RECORD = struct.Struct("<IIQ")
+_RECORD_HEADER: Final = _RECORD.size
+_PADDING: Final = tuple(bytes(size) for size in range(8))
 _NONZERO = re.compile(rb"[^\0]")
 
 
@@ -76,8 +78,7 @@ class Segment:
     capacity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record; `end` is the offset after it."""
 
     seq: int
@@ -184,14 +185,15 @@ def _record_at(data: Bytes, offset: int, seq: int | None) -> Record | None:
     header = data[offset:start]
     if len(header) < _RECORD_HEADER:
         return None
-    length, number = _BODY.unpack_from(header, _CRC.size)
-    end = offset + record_size(length)
+    checksum, length, number = _RECORD.unpack(header)
+    stop = start + length
+    end = offset + (_RECORD_HEADER + length + 7 & ~7)  # as `record_size`, which every record would have to call
     if not 0 < length <= ENTRY_LIMIT or end > len(data) or (seq is not None and number != seq):
         return None
-    payload = data[start : start + length]
-    if zlib.crc32(payload, zlib.crc32(header[_CRC.size :])) != _CRC.unpack_from(header)[0]:
+    payload = data[start:stop]
+    if zlib.crc32(payload, zlib.crc32(header[_CRC.size :])) != checksum:
         return None
-    if any(data[start + length : end]):
+    if stop != end and data[stop:end] != _PADDING[end - stop]:
         return None
     return Record(number, payload, end)
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from residency.audit.checkpoint import Checkpoint, Signer, format_checkpoint, format_note
 from residency.audit.journal import RECORDS_AT
-from residency.audit.merkle import leaf_hash, node_hash, root_of
+from residency.audit.merkle import leaf_hash, leaf_hashes, node_hash, root_of
 from residency.audit.tiles import (
     TILE_WIDTH,
     bundle_path,
@@ -124,16 +124,18 @@ def plan_commit(
     bundle = list(tree.bundle)
     steps: list[Step] = []
     prune: list[Step] = []
-    index = tree.size
-    for entry in entries:
-        bundle.append(entry)
-        index += 1
+    index, taken = tree.size, 0
+    while taken < len(entries):
+        some = entries[taken : taken + TILE_WIDTH - len(bundle)]
+        taken += len(some)
+        index += len(some)
+        bundle.extend(some)
         if len(bundle) == TILE_WIDTH:
             number = (index >> 8) - 1
             steps.append(Step(StepKind.TILE, bundle_path(number), format_bundle(bundle)))
             prune.append(Step(StepKind.PRUNE, bundle_path(number) + ".p"))
             bundle = []
-        _push(levels, 0, leaf_hash(entry), index, steps, prune)
+        _push(levels, 0, leaf_hashes(some), index, steps, prune)
     if bundle and entries:
         steps.append(Step(StepKind.TILE, bundle_path(index >> 8, len(bundle)), format_bundle(bundle)))
     for level, (_, full, width) in enumerate(tile_sizes(index)):
@@ -153,11 +155,14 @@ def plan_publication(state: State, signer: Signer) -> tuple[Step, ...]:
     return (Step(StepKind.CHECKPOINT, CHECKPOINT_PATH, format_note(text, signer)),)
 
 
-def _push(levels: list[list[bytes]], level: int, value: bytes, size: int, steps: list[Step], prune: list[Step]) -> None:
+def _push(
+    levels: list[list[bytes]], level: int, values: list[bytes], size: int, steps: list[Step], prune: list[Step]
+) -> None:
+    """Add hashes to a level's edge, which they fill at most; a full edge becomes a tile, and its root goes up."""
     if level == len(levels):
         levels.append([])
     edge = levels[level]
-    edge.append(value)
+    edge.extend(values)
     if len(edge) < TILE_WIDTH:
         return
     path = tile_path(level, (size >> (8 * (level + 1))) - 1)
@@ -165,7 +170,7 @@ def _push(levels: list[list[bytes]], level: int, value: bytes, size: int, steps:
     prune.append(Step(StepKind.PRUNE, path + ".p"))
     root = root_of(edge)
     edge.clear()
-    _push(levels, level + 1, root, size, steps, prune)
+    _push(levels, level + 1, [root], size, steps, prune)
 
 
 def _rows(width: int) -> list[tuple[int, int]]:

@@ -59,7 +59,7 @@ def tile_sizes(size: int) -> Iterator[tuple[int, int, int]]:
 
 def format_bundle(entries: Iterable[bytes]) -> bytes:
     """The bytes of an entry bundle. Each entry is at most 65,535 bytes."""
-    return b"".join(_LENGTH.pack(len(entry)) + entry for entry in entries)
+    return b"".join([part for entry in entries for part in (_LENGTH.pack(len(entry)), entry)])
 
 
 def parse_bundle(data: bytes, width: int, where: str) -> tuple[bytes, ...]:
