@@ -10,11 +10,11 @@ import base64
 from collections.abc import Callable
 
 from residency.audit.checkpoint import Checkpoint
-from residency.audit.merkle import consistency_proof, verify_consistency
+from residency.audit.merkle import EMPTY_ROOT, consistency_proof, node_hash, verify_consistency
 from residency.audit.verify import tile_subtree
 from residency.errors import VerificationError
 
-__all__ = ["check_continues", "check_not_older"]
+__all__ = ["check_continues", "check_not_older", "root_at"]
 
 Read = Callable[[str], bytes | None]
 
@@ -53,3 +53,22 @@ def _both(checkpoint: Checkpoint, seen: Checkpoint) -> str:
 
 def _told(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.size} entries under root {base64.b64encode(checkpoint.root).decode()}"
+
+
+def root_at(read: Read, checkpoint: Checkpoint, size: int) -> bytes:
+    """The root that the first `size` entries of the log under `checkpoint` have. Raises: VerificationError."""
+    if not 0 <= size <= checkpoint.size:
+        raise VerificationError(f"there are no {size} entries in a log of {checkpoint.size}")
+    subtree = tile_subtree(read, checkpoint.size)
+    row: list[bytes] = []
+    start = 0
+    while start < size:  # the perfect subtrees of that tree, largest first
+        level = (size - start).bit_length() - 1
+        row.append(subtree(level, start >> level))
+        start += 1 << level
+    if not row:
+        return EMPTY_ROOT
+    root = row.pop()
+    while row:
+        root = node_hash(row.pop(), root)
+    return root

@@ -17,7 +17,7 @@ from residency.audit.sequencer import VKEY_PATH
 from residency.audit.verify import verify_bundles
 from residency.errors import EntryError, VerificationError
 
-__all__ = ["Read", "entries", "reader", "scanned", "verifier_key"]
+__all__ = ["Read", "entries", "reader", "scanned", "verifier_key", "verifier_key_at"]
 
 Read = Callable[[str], bytes | None]
 """From a path below the folder to its bytes, None where there is no such file. Raises: VerificationError."""
@@ -41,20 +41,29 @@ def reader(folder: Path, hint: str = "DIR") -> Read:
 
 def verifier_key(folder: Path, key: Path | None) -> VerifierKey:
     """The key in the file `key`, or the one that lies in the folder. Raises: VerificationError, BadParameter."""
-    path = folder / VKEY_PATH if key is None else key
-    try:
-        verifier = parse_verifier_key(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        if key is not None:
+    return verifier_key_at(reader(folder), key)
+
+
+def verifier_key_at(read: Read, key: Path | None) -> VerifierKey:
+    """The key in the file `key`, or the one that lies beside the log. Raises: VerificationError, BadParameter."""
+    beside = read(VKEY_PATH)
+    if key is None:
+        if beside is None:
+            raise VerificationError(f"{VKEY_PATH} is missing from the log; give a key with --key")
+        try:
+            verifier = parse_verifier_key(beside.decode())
+        except (UnicodeDecodeError, VerificationError) as error:
+            why = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise VerificationError(f"{VKEY_PATH} beside the log: {why}") from None
+    else:
+        try:
+            verifier = parse_verifier_key(key.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
             raise typer.BadParameter("cannot be read", param_hint="--key") from None
-        raise VerificationError(
-            f"{VKEY_PATH} is missing from the log folder, or unreadable; give one with --key"
-        ) from None
-    if key is not None:
-        # Who has no key of their own will take the folder's: one that differs is a finding even where the log holds.
-        beside = reader(folder)(VKEY_PATH)
-        if beside is not None and beside.strip() != format_verifier_key(verifier).encode():
-            raise VerificationError(f"{VKEY_PATH} in the log folder is not the key that was given")
+    # Who has no key of their own will take the log's: one that differs is a finding even where the log holds.
+    if beside is not None and beside != (format_verifier_key(verifier) + "\n").encode():
+        given = "the key that was given" if key is not None else "a key and a line feed"
+        raise VerificationError(f"{VKEY_PATH} beside the log is not {given}")
     return verifier
 
 

@@ -25,7 +25,7 @@ def test_a_file_that_is_not_there_is_none_and_one_that_cannot_be_read_is_an_erro
 
 
 def test_a_key_is_given_or_lies_in_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(VerificationError, match="missing from the log folder"):
+    with pytest.raises(VerificationError, match="missing from the log"):
         verifier_key(tmp_path, None)
     with pytest.raises(typer.BadParameter):
         verifier_key(tmp_path, tmp_path / "nothing")
