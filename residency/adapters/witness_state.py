@@ -1,0 +1,68 @@
+"""What a witness remembers of each log, in a folder: an origin in; the note seen last, and where to keep more, out.
+
+    <folder>/<sha256 of the origin, 32 hex digits>/checkpoint            the note cosigned last
+    <folder>/<…>/refused/<sha256 of both notes, 16 digits>/seen, now     two notes that contradict each other
+    <folder>/<…>/lock
+
+One process at a time works on one log: between what is read and what is kept nobody else may sign.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from residency.adapters.log_files import LogFiles
+from residency.errors import Unavailable
+
+__all__ = ["WitnessState"]
+
+
+class WitnessState:
+    """The memory of one witness of one log; only what `holding` yields may be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = LogFiles(folder, mode=0o600)
+
+    @classmethod
+    @contextmanager
+    def holding(cls, folder: Path, origin: str) -> Iterator[WitnessState]:
+        """The memory of the log `origin` below `folder`, this process's alone meanwhile.
+
+        Raises: Unavailable where another process holds it, OSError.
+        """
+        home = folder / hashlib.sha256(origin.encode()).hexdigest()[:32]
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Unavailable("another process is witnessing this log now") from None
+            yield cls(home)
+        finally:
+            os.close(fd)
+
+    def recall(self) -> bytes | None:
+        """The note that was cosigned last, None where none was. Raises: OSError."""
+        return self._files.read("checkpoint")
+
+    def remember(self, note: bytes) -> None:
+        """Keep `note` in the place of the last one; once this returns it survives a power cut. Raises: OSError.
+
+        A crash after this and before the cosignature is given away leaves a log that was seen and not cosigned: the
+        next time goes on from there.
+        """
+        self._files.write("checkpoint", note)
+
+    def refuse(self, seen: bytes, now: bytes) -> Path:
+        """Keep two notes that contradict each other; the folder they lie in. Raises: OSError."""
+        name = f"refused/{hashlib.sha256(seen + now).hexdigest()[:16]}"
+        self._files.write(f"{name}/seen", seen)
+        self._files.write(f"{name}/now", now)
+        return self.folder / name
