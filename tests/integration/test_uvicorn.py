@@ -214,7 +214,7 @@ def test_without_a_lifespan_what_was_recorded_is_published_when_the_process_ends
         assert server.get()[0] == 200
     server.end()
     checkpoint = (server.log.parent / "audit" / "log" / "checkpoint").read_text()
-    assert int(checkpoint.splitlines()[1]) == 6  # the start, and five requests
+    assert int(checkpoint.splitlines()[1]) == 7  # the instance's beginning, the start, and five requests
 
 
 def test_a_websocket_is_served_or_denied_with_a_problem_document(uvicorn: Callable[..., Server]) -> None:
