@@ -35,6 +35,7 @@ __all__ = [
     "Bytes",
     "End",
     "Record",
+    "Room",
     "Scan",
     "Segment",
     "find_end",
@@ -45,6 +46,7 @@ __all__ = [
     "parse_segment",
     "record_size",
     "scan",
+    "store_record",
 ]
 
 MAGIC: Final = b"RSDYJRNL"
@@ -67,6 +69,13 @@ class Bytes(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, key: slice, /) -> bytes: ...
+
+
+class Room(Protocol):
+    """What `store_record` writes into: a memory map or a bytearray."""
+
+    def __setitem__(self, key: slice, value: bytes, /) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,19 @@ def format_record(seq: int, payload: bytes) -> bytes:
     body = _BODY.pack(len(payload), seq) + payload
     record = _CRC.pack(zlib.crc32(body)) + body
     return record.ljust(record_size(len(payload)), b"\0")
+
+
+def store_record(data: Room, offset: int, seq: int, payload: bytes) -> int:
+    """Put the record where there are zeros at `offset`; the offset after it.
+
+    The payload first: whoever reads meanwhile sees zeros, and then a whole record. A kill before the header leaves a
+    torn one, which was never acknowledged.
+    """
+    length = len(payload)
+    start = offset + _RECORD_HEADER
+    data[start : start + length] = payload
+    _RECORD.pack_into(data, offset, zlib.crc32(payload, zlib.crc32(_BODY.pack(length, seq))), length, seq)
+    return start + length + 7 & ~7
 
 
 def scan(data: Bytes, offset: int, seq: int | None, *, limit: int | None = None) -> Scan:

@@ -25,7 +25,7 @@ from typing import Final, Self
 
 from residency.adapters.journal_files.segments import Mapped, make_segment
 from residency.audit.faults import fault
-from residency.audit.journal import RECORDS_AT, format_record, record_size
+from residency.audit.journal import RECORDS_AT, record_size, store_record
 from residency.audit.recovery import recover
 from residency.errors import JournalFailed, JournalFull
 
@@ -152,25 +152,21 @@ class JournalFiles:
 
     def append(self, payload: bytes) -> int:
         """Record `payload` and return its number. Raises: JournalFull, JournalFailed."""
-        self._must_work()
+        if self._failed is not None or self._flushing_since is not None:
+            self._must_work()
         if not 0 < len(payload) <= self._entry_limit:
             raise JournalFailed(f"an entry is 1 to {self._entry_limit} bytes")
         size = record_size(len(payload))
         while True:
             with self._lock:
-                if size <= self._current.room or self._roll():
-                    return self._store(payload)
+                if size <= self._current.size - self._current.offset or self._roll():
+                    segment, seq = self._current, self._next
+                    # A kill during this store leaves a record that fails its checksum: torn, never acknowledged,
+                    # zeroed by recovery. After it the record is in the page cache, which outlives the process.
+                    segment.offset = store_record(segment.map, segment.offset, seq, payload)
+                    self._next = seq + 1
+                    return seq
             self._allocate()
-
-    def _store(self, payload: bytes) -> int:
-        segment, seq = self._current, self._next
-        record = format_record(seq, payload)
-        # A kill during this store leaves a record that fails its checksum: torn, never acknowledged, zeroed by
-        # recovery. After it the record is in the page cache, which outlives the process.
-        segment.map[segment.offset : segment.offset + len(record)] = record
-        segment.offset += len(record)
-        self._next = seq + 1
-        return seq
 
     def _roll(self) -> bool:
         """Go on in the spare segment, `_lock` held; False where there is none yet. Makes no system call."""
@@ -187,7 +183,7 @@ class JournalFiles:
         self._must_work()
         if (self._tending or self._flushing_since is not None) and self._is_late():
             raise JournalFailed(_SLOW)
-        if self._spare is None and self._current.room < self._headroom:
+        if self._spare is None and self._current.size - self._current.offset < self._headroom:
             self._allocate()
 
     def _is_late(self) -> bool:

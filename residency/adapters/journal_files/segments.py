@@ -15,9 +15,9 @@ __all__ = ["Mapped", "make_segment", "segment_path"]
 
 
 class Mapped:
-    """One open segment. `offset` is where the next record goes. Raises OSError, naming the file."""
+    """One open segment of `size` bytes. `offset` is where the next record goes. Raises OSError, naming the file."""
 
-    __slots__ = ("fd", "map", "marks", "name", "number", "offset")
+    __slots__ = ("fd", "map", "marks", "name", "number", "offset", "size")
 
     def __init__(self, home: Path, slot: int, number: int) -> None:
         path = segment_path(home, number)
@@ -27,7 +27,7 @@ class Mapped:
         self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             with naming(path):
-                size = os.fstat(self.fd).st_size
+                self.size = size = os.fstat(self.fd).st_size
                 header = os.pread(self.fd, RECORDS_AT, 0)
                 if parse_segment(header, self.name) != Segment(slot, number, size):
                     raise JournalCorrupt(f"{self.name}: slot, number or size ({size} bytes) differ from the header")
@@ -37,11 +37,6 @@ class Mapped:
             raise
         # The mark is stored through a view of 64-bit words: one aligned store, which no kill can tear.
         self.marks = memoryview(self.map)[MARK_AT : MARK_AT + 8].cast("Q")
-
-    @property
-    def room(self) -> int:
-        """Bytes from `offset` to the end."""
-        return len(self.map) - self.offset
 
     def sync(self) -> None:
         """Make all that is stored survive a power cut. Raises: OSError."""

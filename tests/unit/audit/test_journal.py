@@ -19,6 +19,7 @@ from residency.audit.journal import (
     parse_segment,
     record_size,
     scan,
+    store_record,
 )
 from residency.errors import JournalCorrupt
 
@@ -51,6 +52,33 @@ def test_records_come_back_in_order_with_a_clean_end(payloads: list[bytes], firs
     assert [record.seq for record in found.records] == list(range(first, first + len(payloads)))
     assert [record.end for record in found.records] == ends(payloads)
     assert find_end(data, found.offset, first + len(payloads), RECORDS_AT, "s") is End.CLEAN
+
+
+@given(st.integers(0, 2**40), st.binary(min_size=1, max_size=70), st.integers(0, 64))
+def test_a_record_stored_in_place_is_the_one_that_is_formatted(seq: int, payload: bytes, words: int) -> None:
+    data = bytearray(1024)
+    end = store_record(data, words * 8, seq, payload)
+    assert end == words * 8 + record_size(len(payload))
+    assert data == bytes(words * 8) + format_record(seq, payload) + bytes(1024 - end)
+
+
+def test_a_kill_within_a_store_leaves_zeros_or_a_torn_record_and_never_another() -> None:
+    class Killed(Exception):
+        pass
+
+    class Room(bytearray):
+        """Takes the payload, and dies before the header."""
+
+        def __setitem__(self, key: object, value: object) -> None:
+            super().__setitem__(key, value)  # type: ignore[call-overload]
+            raise Killed
+
+    data = Room(segment([b"one"]))
+    with pytest.raises(Killed):
+        store_record(data, ends([b"one"])[0], 1, b"two")
+    found = scan(bytes(data), RECORDS_AT, 0)
+    assert [record.payload for record in found.records] == [b"one"]
+    assert find_end(bytes(data), found.offset, 1, RECORDS_AT, "s") is End.TORN
 
 
 def test_the_header_comes_back() -> None:
