@@ -161,9 +161,10 @@ class DetailStore:
             gone = []
             for h in heads:
                 name = (h.origin, h.entry, h.commitment)
-                if db.execute("DELETE FROM detail WHERE (origin, entry, commitment) = (?, ?, ?)", name).rowcount:
-                    db.execute("INSERT INTO erased VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*name, h.due))
-                    gone.append(h.at)
+                sql = "DELETE FROM detail WHERE (origin, entry, commitment) = (?, ?, ?) RETURNING at, due"
+                for at, due in db.execute(sql, name).fetchall():
+                    db.execute("INSERT INTO erased VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*name, due))
+                    gone.append(at)
             _note_gone(db, gone)
             return len(gone)
 

@@ -78,7 +78,7 @@ def terms(retain: Iterable[Retention], now: int, calendar: Calendar = PLAIN) -> 
         r for r in retain if r.category == _LOG or (r.category == "*" and r.bound is Bound.AT_MOST and not r.lifetime)
     )
     kept = retained_until(about, (_LOG,), {"creation": now}, calendar=calendar)
-    words = ",".join(_words(r) for r in (*kept.floors, *kept.ceilings, *kept.overdue))
+    words = ",".join(dict.fromkeys(_words(r) for r in (*kept.floors, *kept.ceilings, *kept.overdue)))
     if kept.until is None and kept.erase_by is None:
         return kept_unasked(NONE, now, calendar)
     return Terms(f"{_LOG}{words}", _end(kept.until), _end(kept.erase_by))

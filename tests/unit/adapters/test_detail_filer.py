@@ -1,0 +1,280 @@
+"""What is recorded in a country's journals is filed once, whoever files, and erased bytes leave the journals too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.clock_manual import ManualClock
+from residency.adapters.detail_filer import DetailFiler
+from residency.adapters.detail_files import DetailFiles, journal_records, turn_over
+from residency.adapters.detail_store import DetailStore
+from residency.adapters.journal_files import JournalFiles
+from residency.audit.detail import commit, format_detail
+from residency.audit.detail_head import Head
+from residency.errors import JournalCorrupt, JournalFailed
+
+SEGMENT = 1 << 18
+DAY = 86_400_000_000
+KEY = bytes(range(32))
+
+
+class Place:
+    """One country's folder, as one worker and the filer see it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = ManualClock()
+        self.store = DetailStore(folder / "details.db")
+        self.filer = DetailFiler(folder, self.store, self.clock.now)
+        self.count = 0
+
+    def worker(self) -> JournalFiles:
+        return JournalFiles(self.folder / "journal", segment_bytes=SEGMENT).open()
+
+    def record(self, journal: JournalFiles, number: int = 1, *, days: int = 90) -> list[str]:
+        """Record this many details, due in so many days; their entry ids."""
+        files = DetailFiles({"VN": journal}, lambda country: KEY, os.urandom)
+        entries = []
+        for _ in range(number):
+            self.count += 1
+            detail = format_detail({"account": f"person-{self.count}"}, os.urandom(16))
+            now = self.clock.now()
+            head = Head("log", f"0.{self.count}", commit(detail), None, now, "none", None, now + days * DAY)
+            files.append("VN", head, detail)
+            entries.append(head.entry)
+        return entries
+
+    @property
+    def filed(self) -> list[str]:
+        return sorted((head.entry for head, _ in self.store.rows()), key=lambda entry: int(entry[2:]))
+
+    def segments(self, slot: int = 0) -> list[str]:
+        return sorted(path.name for path in (self.folder / "journal" / str(slot)).glob("*.seg"))
+
+    def holds(self, sealed: bytes) -> bool:
+        """Whether any file of the place holds these bytes."""
+        return any(sealed in path.read_bytes() for path in self.folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "VN")
+
+
+def test_what_workers_record_is_filed_while_they_go_on(place: Place) -> None:
+    one, two = place.worker(), place.worker()
+    entries = place.record(one, 3) + place.record(two, 2)
+    assert place.filer.tick() == 5
+    assert place.filer.tick() == 0
+    entries += place.record(one, 1)
+    assert place.filer.tick() == 1
+    assert place.filed == sorted(entries)
+    one.close()
+    two.close()
+
+
+def test_segments_go_once_they_are_filed_and_not_before(place: Place) -> None:
+    journal = place.worker()
+    entries = place.record(journal, 1500)  # more than two segments
+    before = len(place.segments())
+    assert before > 2
+    assert place.filer.tick() == 1500
+    assert len(place.segments()) <= 2  # the one in use, and its spare
+    entries += place.record(journal, 10)
+    journal.close()
+    journal = place.worker()  # and what is left is enough to go on from
+    entries += place.record(journal, 1)
+    assert place.filer.tick() == 11
+    assert place.filed == entries
+    journal.close()
+
+
+def test_rows_that_are_filed_already_are_not_doubled(place: Place) -> None:
+    journal = place.worker()
+    entries = place.record(journal, 300)
+    place.store.file(list(journal_records(place.folder))[:100])  # delivered by another way, without a cursor
+    assert place.filer.tick() == 200
+    assert place.filed == entries
+    journal.close()
+
+
+def test_a_filer_that_died_before_it_let_segments_go_is_gone_on_from(place: Place) -> None:
+    journal = place.worker()
+    entries = place.record(journal, 1500)
+    first = place.folder / "journal" / "0" / "00000000.seg"
+    left = first.read_bytes()
+    assert place.filer.tick() == 1500
+    place.filer.release()
+    first.write_bytes(left)
+    assert DetailFiler(place.folder, place.store, place.clock.now).tick() == 0
+    assert not first.exists()
+    assert place.filed == entries
+    journal.close()
+
+
+def test_two_filers_never_work_at_once_and_the_second_takes_over(place: Place) -> None:
+    journal = place.worker()
+    entries = place.record(journal)
+    other = DetailFiler(place.folder, place.store, place.clock.now)
+    assert place.filer.tick() == 1
+    entries += place.record(journal)
+    assert other.tick() is None
+    assert not other.active
+    place.filer.release()
+    assert other.tick() == 1
+    assert other.active
+    assert place.filed == entries
+    other.release()
+    journal.close()
+
+
+def test_a_journal_that_was_exchanged_is_refused_by_name_and_nothing_is_filed(place: Place) -> None:
+    journal = place.worker()
+    place.record(journal, 3)
+    place.filer.tick()
+    journal.close()
+    for path in (place.folder / "journal" / "0").glob("*.seg"):
+        path.unlink()
+    journal = place.worker()
+    place.record(journal, 1)
+    place.filer.release()
+    with pytest.raises(JournalCorrupt, match=r"VN/0/00000000\.seg"):
+        place.filer.tick()
+    assert len(place.filed) == 3
+    journal.close()
+
+
+def test_a_flipped_byte_in_a_journal_is_refused_by_name(place: Place) -> None:
+    journal = place.worker()
+    place.record(journal, 3)
+    journal.close()
+    path = place.folder / "journal" / "0" / "00000000.seg"
+    data = bytearray(path.read_bytes())
+    data[300] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalCorrupt, match=r"VN/0/00000000\.seg"):
+        place.filer.tick()
+
+
+def test_what_is_due_is_erased_within_a_minute_of_the_clock(place: Place) -> None:
+    journal = place.worker()
+    place.record(journal, 1, days=1)
+    place.filer.tick()
+    place.clock.advance(2 * DAY)
+    place.record(journal, 1, days=1)
+    place.filer.tick()
+    assert place.filed == ["0.2"]
+    journal.close()
+
+
+def test_what_is_due_before_it_could_be_filed_is_never_filed(place: Place) -> None:
+    journal = place.worker()
+    place.record(journal, 1, days=0)
+    assert place.filer.tick() == 0
+    journal.close()
+
+
+def erase(place: Place, entry: str) -> bytes:
+    """Erase one detail from the store; its sealed bytes."""
+    ((head, sealed),) = place.store.rows(entry=entry)
+    assert place.holds(sealed)
+    assert place.store.erase([head]) == 1
+    return sealed
+
+
+def test_erased_bytes_leave_the_journal_of_a_worker_that_goes_on(place: Place) -> None:
+    journal = place.worker()
+    own = DetailFiler(
+        place.folder, place.store, place.clock.now, slot=journal.slot, turn_over=lambda: turn_over(journal, SEGMENT)
+    )
+    entries = place.record(journal, 3)
+    own.tick()
+    sealed = erase(place, "0.2")
+    assert place.holds(sealed)  # the segment in use still has them
+    place.clock.advance(1)
+    own.tick()
+    assert not place.holds(sealed)
+    newest = place.segments()
+    entries += place.record(journal, 1)
+    own.tick()
+    assert place.segments() == newest  # once, and not at every round
+    assert place.filed == [entry for entry in entries if entry != "0.2"]
+    own.release()
+    journal.close()
+
+
+def test_erased_bytes_leave_the_journals_of_dead_workers_and_one_that_comes_later_goes_on(place: Place) -> None:
+    journal = place.worker()
+    entries = place.record(journal, 3)
+    journal.close()
+    place.filer.tick()
+    sealed = erase(place, "0.2")
+    place.clock.advance(1)
+    place.filer.tick()
+    assert not place.holds(sealed)
+    journal = place.worker()
+    assert journal.next_seq == 4  # three details and one record that only takes room
+    entries += place.record(journal, 2)
+    assert place.filer.tick() == 2
+    assert place.filed == [entry for entry in entries if entry != "0.2"]
+    journal.close()
+
+
+def test_the_journal_of_a_worker_elsewhere_is_not_touched_while_it_lives(place: Place) -> None:
+    journal = place.worker()
+    place.record(journal, 1)
+    place.filer.tick()
+    erase(place, "0.1")
+    before = place.segments()
+    place.filer.tick()
+    assert place.segments() == before
+    assert place.store.wanted_turns() == {0: place.clock.now()}
+    journal.close()
+
+
+def test_a_filer_that_fails_says_why_and_tries_again(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    journal = place.worker()
+    place.record(journal, 1)
+    (place.folder / "details.db").mkdir()
+    for _ in range(2):
+        place.filer._try_tick()
+    assert place.filer.problem is not None
+    assert "VN/details.db" in place.filer.problem
+    assert len(caplog.records) == 1
+    (place.folder / "details.db").rmdir()
+    place.filer._try_tick()
+    assert place.filer.problem is None
+    assert place.filed == ["0.1"]
+    place.filer.release()
+    journal.close()
+
+
+def test_a_thread_of_its_own_files_what_is_recorded_until_it_is_stopped(place: Place) -> None:
+    journal = place.worker()
+    place.filer.start()
+    place.record(journal, 5)
+    place.filer.stop()
+    place.filer.stop()
+    assert len(place.filed) == 5
+    assert not place.filer.active
+    journal.close()
+
+
+def test_a_disk_that_cannot_be_turned_over_fails_the_round_and_not_the_worker(place: Place) -> None:
+    journal = place.worker()
+
+    def full() -> None:
+        raise JournalFailed("no room")
+
+    own = DetailFiler(place.folder, place.store, place.clock.now, slot=journal.slot, turn_over=full)
+    place.record(journal, 1)
+    own.tick()
+    erase(place, "0.1")
+    with pytest.raises(JournalFailed):
+        own.tick()
+    place.record(journal, 1)
+    own.release()
+    journal.close()
