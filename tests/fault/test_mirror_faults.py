@@ -1,0 +1,165 @@
+"""A mirror whose process or store fails at any moment: no gap, no duplicate, nothing lost, and it goes on by itself."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.log_files import LogFiles
+from residency.adapters.mirror import FolderPlace, Mirror
+from residency.errors import Unavailable
+from residency.wiring.mirror import place_at
+from tests.audit_log import VERIFIER
+from tests.log_mirror import GrowingLog, held
+from tests.object_store import stub_s3
+from tests.servers import eventually
+
+SIZES = (300, 600)  # in the second round: full files, partial ones, and some that the full ones replace
+
+
+class Deadly(FolderPlace):
+    """A folder whose `at`-th act is the process's last: killed before it, or just after it."""
+
+    def __init__(self, folder: Path, at: int, *, after: bool) -> None:
+        super().__init__(folder, LogFiles(folder))
+        self._acts = itertools.count(1)
+        self._at = at
+        self._after = after
+
+    def _act(self, act: Callable[[], None]) -> None:
+        last = next(self._acts) == self._at
+        if last and not self._after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        act()
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def write(self, path: str, data: bytes) -> None:
+        self._act(lambda: super(Deadly, self).write(path, data))
+
+    def prune(self, path: str) -> None:
+        self._act(lambda: super(Deadly, self).prune(path))
+
+
+def two_rounds(folder: Path, place: FolderPlace) -> None:
+    """Ship a log, let it grow, ship it again."""
+    log = GrowingLog(folder / "log")
+    mirror = Mirror(log.files, place, key=VERIFIER, lock=folder / "lock")
+    for size in SIZES:
+        log.grow(size - len(log.entries))
+        mirror.ship()
+
+
+def in_a_child(work: Callable[[], object]) -> int:
+    """How a forked child that does `work` ends: 0, or less the signal that killed it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - a child must never go on as a second pytest
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_every_put_the_next_one_goes_on_without_a_gap_or_a_duplicate(tmp_path: Path, after: bool) -> None:
+    kills = 0
+    while True:
+        folder = tmp_path / str(kills)
+        (folder / "mirror").mkdir(parents=True)
+        place = Deadly(folder / "mirror", kills + 1, after=after)
+        ended = in_a_child(lambda f=folder, p=place: two_rounds(f, p))  # type: ignore[misc]  # bound by default
+        mirror = LogFiles(folder / "mirror")
+        entries = held(LogFiles(folder / "log").read)
+        # Whatever the place says that it holds, it holds.
+        if mirror.read("checkpoint") is not None:
+            there = held(mirror.read)
+            assert there == entries[: len(there)]
+        before = dict(puts(folder / "mirror"))
+        Mirror(LogFiles(folder / "log"), FolderPlace(mirror.folder, mirror), key=VERIFIER, lock=folder / "lock").ship()
+        assert held(mirror.read) == entries
+        # Nothing that was there was put again: a bucket would keep both.
+        now = dict(puts(folder / "mirror"))
+        assert {path for path in before.keys() & now.keys() if before[path] != now[path]} <= {"checkpoint"}
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+        kills += 1
+    print(f"killed at {kills} acts, {'after' if after else 'before'} each")
+    assert kills == 7 + 6 + 2  # the first round, the second, and the folders that it removes
+
+
+def puts(folder: Path) -> list[tuple[str, int]]:
+    """Each file below a folder with its inode: another one was put in its place if that differs."""
+    return [(str(p.relative_to(folder)), p.stat().st_ino) for p in sorted(folder.rglob("*")) if p.is_file()]
+
+
+@pytest.mark.needs("tmpfs")
+def test_a_full_disk_is_a_problem_that_ends_when_there_is_room(tmp_path: Path, tmpfs: Callable[[str], Path]) -> None:
+    log = GrowingLog(tmp_path / "log")
+    log.grow(20_000)
+    small = tmpfs("256k")
+    mirror = Mirror(log.files, place_at(f"file://{small}"), key=VERIFIER, lock=tmp_path / "lock", every=0.05)
+    with pytest.raises(Unavailable, match=r"does not let us write tile/.* \(errno 28\)"):
+        mirror.ship()
+    assert LogFiles(small).read("checkpoint") is None
+    os.system(f"mount -o remount,size=8m {small}")  # noqa: S605 - a folder of this test
+    mirror.ship()
+    mirror.stop()
+    assert held(LogFiles(small).read) == log.entries
+
+
+@pytest.mark.parametrize("status", [500, 503, 403])
+def test_a_store_that_refuses_for_a_while_gets_all_of_it_once_it_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    log = GrowingLog(tmp_path / "log")
+    log.grow(3000)
+    with stub_s3(monkeypatch) as stub:
+        count = [0]
+
+        def bend(method: str, _key: str) -> int | None:
+            count[0] += 1
+            return status if method == "PUT" and count[0] % 3 and count[0] < 60 else None
+
+        stub.bend = bend
+        mirror = Mirror(log.files, place_at("s3://bucket/log"), key=VERIFIER, lock=tmp_path / "lock", every=0.05)
+        mirror.start()
+        eventually(lambda: "log/checkpoint" in stub.objects, within=60, what="the shipment")
+        mirror.stop()
+        keys = [key for key, _ in stub.versions]
+        assert held(lambda path: stub.objects.get(f"log/{path}")) == log.entries
+        assert len(keys) == len(set(keys))
+
+
+def test_a_put_whose_answer_is_lost_is_not_put_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = GrowingLog(tmp_path / "log")
+    log.grow(600)
+    with stub_s3(monkeypatch) as stub:
+        stub.lose = {"log/tile/0/001", "log/tile/entries/000", "log/log.vkey"}
+        mirror = Mirror(log.files, place_at("s3://bucket/log"), key=VERIFIER, lock=tmp_path / "lock", every=0.05)
+        mirror.start()
+        eventually(lambda: "log/checkpoint" in stub.objects, within=30, what="the shipment")
+        mirror.stop()
+        assert stub.lose == set()
+        assert held(lambda path: stub.objects.get(f"log/{path}")) == log.entries
+        assert len(stub.versions) == len(stub.objects)
+
+
+def test_a_log_that_grows_while_it_is_shipped_is_held_whole(tmp_path: Path) -> None:
+    log = GrowingLog(tmp_path / "log")
+    log.grow(10)
+    (tmp_path / "mirror").mkdir()
+    mirror = Mirror(log.files, place_at(f"file://{tmp_path}/mirror"), key=VERIFIER, lock=tmp_path / "lock", every=0.001)
+    mirror.start()
+    for _ in range(150):
+        log.grow(37)
+    mirror.stop()
+    assert mirror.problem is None
+    assert held(LogFiles(tmp_path / "mirror").read) == log.entries
