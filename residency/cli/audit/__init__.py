@@ -14,7 +14,13 @@ _COMMANDS: Final = {
     "show": ("show", "show"),
     "open": ("show", "open_intents"),
     "prove": ("prove", "prove"),
+    "check-proof": ("check_proof", "check_proof"),
+    "receipt": ("receipt", "receipt"),
+    "page": ("page", "page"),
+    "query": ("query", "query"),
     "register": ("register", "register"),
+    "witness": ("witness", "witness"),
+    "witness-key": ("witness", "witness_key"),
 }
 """By name: the module below this one, and what it calls the command."""
 

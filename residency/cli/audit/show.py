@@ -13,39 +13,62 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from residency.audit.entry import KINDS, Entry
+from residency.audit.entry import Entry
 from residency.audit.pairs import Pairs
 from residency.audit.verify import read_checkpoint
+from residency.cli.audit.filters import (
+    ActivityOption,
+    AliasOption,
+    EffectOption,
+    FromOption,
+    JurisdictionOption,
+    KindOption,
+    ReasonOption,
+    RuleOption,
+    SinkOption,
+    ToOption,
+    filter_of,
+)  # fmt: skip
+from residency.cli.audit.period import printable
 from residency.cli.audit.shared import WORK, Folder, Json, Key, cell, document, fail, when
 from residency.cli.log_folder import entries, reader, verifier_key
 from residency.errors import IntegrityError
 
-__all__ = ["open_intents", "show"]
+__all__ = ["open_intents", "show", "told"]
 
 
 def show(
     folder: Folder,
     key: Key = None,
     last: Annotated[int, typer.Option("--last", min=1, help="How many entries, the newest.")] = 20,
-    kind: Annotated[
-        str | None, typer.Option("--kind", metavar="KIND", help=f"Only one of: {', '.join(sorted(KINDS))}.")
-    ] = None,
+    kind: KindOption = None,
+    since: FromOption = None,
+    until: ToOption = None,
+    alias: AliasOption = None,
+    rule: RuleOption = None,
+    sink: SinkOption = None,
+    effect: EffectOption = None,
+    activity: ActivityOption = None,
+    reason: ReasonOption = None,
+    jurisdiction: JurisdictionOption = None,
     as_json: Json = False,
 ) -> None:
-    """Show the newest entries of a log, once the log has been checked.
+    """Show the newest entries of a log, once the whole log has been checked. `query` answers sooner, by an index.
 
     Exit 0 = shown, 1 = the log does not hold, 2 = wrong use.
 
     Example: residency audit show ./demo-data/log --last 20 --kind refusal
     """
-    if kind is not None and kind not in KINDS:
-        raise typer.BadParameter(f"one of {', '.join(sorted(KINDS))}", param_hint="--kind")
+    asked = filter_of(
+        since=since, until=until, alias=alias, rule=rule, sink=sink, effect=effect, kind=kind, activity=activity,
+        reason=reason, jurisdiction=jurisdiction,
+    )  # fmt: skip
     newest: deque[tuple[int, Entry]] = deque(maxlen=last)
     read = reader(folder)
     try:
         checkpoint = read_checkpoint(read, verifier_key(folder, key))
         for index, entry in enumerate(entries(read, checkpoint, Pairs(), progress=not as_json, what=WORK)):
-            if kind is None or entry.kind == kind:
+            if asked.takes(entry):
                 newest.append((index, entry))
     except IntegrityError as error:
         fail(str(error), as_json)
@@ -53,7 +76,7 @@ def show(
         for index, entry in newest:
             print(json.dumps({"index": index, **document(entry)}, ensure_ascii=False))
         return
-    for line in _told(newest):
+    for line in told(newest):
         print(line)
 
 
@@ -88,7 +111,7 @@ def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None
     Console().print(table)
 
 
-def _told(shown: Iterable[tuple[int, Entry]]) -> Iterator[str]:
+def told(shown: Iterable[tuple[int, Entry]]) -> Iterator[str]:
     """The entries as lines, the day and the rules said only where they change: a table would be cut at 80 columns."""
     day = ""
     rules: tuple[str, ...] = ()
@@ -101,7 +124,9 @@ def _told(shown: Iterable[tuple[int, Entry]]) -> Iterator[str]:
         what = entry.activity or entry.note or ""
         where = f" -> {entry.sink}" if entry.sink is not None else ""
         why = f" [{entry.reason}]" if entry.reason is not None else ""
-        yield f"{index:>6}  {clock}  {kind:<19} {entry.effect or '':<6} {what}{where}{why}".rstrip()
+        yield printable(f"{index:>6}  {clock}  {kind:<19} {entry.effect or '':<6} {what}{where}{why}".rstrip())
         if entry.rules and entry.rules != rules:
-            yield from textwrap.wrap(", ".join(entry.rules), 80, initial_indent=" " * 22, subsequent_indent=" " * 22)
+            yield from textwrap.wrap(
+                printable(", ".join(entry.rules)), 80, initial_indent=" " * 22, subsequent_indent=" " * 22
+            )
         rules = entry.rules

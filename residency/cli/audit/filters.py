@@ -1,0 +1,120 @@
+"""What options ask of entries in; whether one answers, out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated, Final
+
+import typer
+
+from residency.adapters.log_index import Shape, shape_of
+from residency.audit.entry import KINDS, Entry
+from residency.cli.audit.period import instant
+
+__all__ = [
+    "ActivityOption", "AliasOption", "EffectOption", "Filter", "FromOption", "JurisdictionOption", "KindOption",
+    "ReasonOption", "RuleOption", "SinkOption", "ToOption", "filter_of",
+]  # fmt: skip
+
+_EFFECTS: Final = ("permit", "hold", "deny")
+_ALIAS: Final = re.compile(r"(?:[0-9a-f]{2}){8,64}")
+
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="DATE", help="From that day or time on, in UTC: 2026-09-01.")
+]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="DATE", help="Before that day or time, in UTC.")]
+AliasOption = Annotated[str | None, typer.Option("--alias", metavar="HEX", help="Of the subject under that alias.")]
+RuleOption = Annotated[
+    str | None, typer.Option("--rule", metavar="ID", help="That name the rule; * stands for anything: vn.l91.*")
+]
+SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="On that sink.")]
+EffectOption = Annotated[
+    str | None, typer.Option("--effect", metavar="EFFECT", help=f"Only one of: {', '.join(_EFFECTS)}.")
+]
+KindOption = Annotated[
+    str | None, typer.Option("--kind", metavar="KIND", help=f"Only one of: {', '.join(sorted(KINDS))}.")
+]
+ActivityOption = Annotated[
+    str | None, typer.Option("--activity", metavar="ROUTE", help='Of that route, as "POST /v1/people"; * as above.')
+]
+ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="CODE", help="With that reason: stop_order.")]
+JurisdictionOption = Annotated[
+    str | None, typer.Option("--jurisdiction", metavar="CODE", help="Under the law of that place: VN.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What is asked of an entry; None asks nothing. Instants in microseconds: since <= at < until."""
+
+    since: int | None = None
+    until: int | None = None
+    alias: str | None = None
+    rule: str | None = None
+    sink: str | None = None
+    effect: str | None = None
+    kind: str | None = None
+    activity: str | None = None
+    reason: str | None = None
+    jurisdiction: str | None = None
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether an entry answers."""
+        return (
+            (self.since is None or self.since <= entry.at)
+            and (self.until is None or entry.at < self.until)
+            and (self.alias is None or self.alias == entry.subject)
+            and self.wants(shape_of(entry))
+        )
+
+    def wants(self, shape: Shape) -> bool:
+        """Whether entries of a shape answer, as far as that is known by it."""
+        return (
+            (self.kind is None or self.kind == shape.kind)
+            and (self.effect is None or self.effect == shape.effect)
+            and (self.reason is None or self.reason == shape.reason)
+            and _any(self.sink, (shape.sink,))
+            and _any(self.activity, (shape.activity,))
+            and _any(self.rule, shape.rules)
+            and (self.jurisdiction is None or self.jurisdiction in shape.jurisdictions)
+        )
+
+
+def _any(pattern: str | None, names: Iterable[str | None]) -> bool:
+    return pattern is None or any(name is not None and fnmatchcase(name, pattern) for name in names)
+
+
+def filter_of(
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    alias: str | None = None,
+    rule: str | None = None,
+    sink: str | None = None,
+    effect: str | None = None,
+    kind: str | None = None,
+    activity: str | None = None,
+    reason: str | None = None,
+    jurisdiction: str | None = None,
+) -> Filter:
+    """The filter that options ask for. Raises: BadParameter."""
+    for value, words, option in ((effect, _EFFECTS, "--effect"), (kind, sorted(KINDS), "--kind")):
+        if value is not None and value not in words:
+            raise typer.BadParameter(f"one of {', '.join(words)}", param_hint=option)
+    if alias is not None and _ALIAS.fullmatch(alias) is None:
+        raise typer.BadParameter("16 to 128 hex digits, as entries write them", param_hint="--alias")
+    return Filter(
+        since=instant(since, "--from"),
+        until=instant(until, "--to"),
+        alias=alias,
+        rule=rule,
+        sink=sink,
+        effect=effect,
+        kind=kind,
+        activity=activity,
+        reason=reason,
+        jurisdiction=jurisdiction,
+    )

@@ -1,0 +1,242 @@
+"""`residency audit query`: a log folder and what is asked of its entries in; the entries that answer, proven, out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from residency.adapters.log_index import LogIndex, index_secret
+from residency.audit.bundles import ProvenBundles
+from residency.audit.checkpoint import Checkpoint
+from residency.audit.entry import Entry
+from residency.audit.entry_reader import EntryReader
+from residency.audit.merkle import consistency_proof, verify_consistency
+from residency.audit.pairs import Pairs
+from residency.audit.tiles import TILE_WIDTH
+from residency.audit.verify import read_checkpoint, tile_subtree
+from residency.cli.audit.filters import (
+    ActivityOption,
+    AliasOption,
+    EffectOption,
+    Filter,
+    FromOption,
+    JurisdictionOption,
+    KindOption,
+    ReasonOption,
+    RuleOption,
+    SinkOption,
+    ToOption,
+    filter_of,
+)  # fmt: skip
+from residency.cli.audit.shared import WORK, Folder, Json, Key, document, fail
+from residency.cli.audit.show import told
+from residency.cli.log_folder import Read, entries, reader, verifier_key
+from residency.errors import EntryError, IntegrityError, ResidencyError, Unavailable, VerificationError
+from residency.model import SubjectId
+
+__all__ = ["query"]
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_BUILD: Final = "building the index"
+
+
+def query(
+    folder: Folder,
+    key: Key = None,
+    since: FromOption = None,
+    until: ToOption = None,
+    subject: Annotated[
+        bool, typer.Option("--subject", help="Of the subject whose id is read from stdin; with --policy.")
+    ] = False,
+    subject_digest: Annotated[
+        str | None,
+        typer.Option("--subject-digest", metavar="HEX", help="Of the subject of that digest; with --policy."),
+    ] = None,
+    alias: AliasOption = None,
+    rule: RuleOption = None,
+    sink: SinkOption = None,
+    effect: EffectOption = None,
+    kind: KindOption = None,
+    activity: ActivityOption = None,
+    reason: ReasonOption = None,
+    jurisdiction: JurisdictionOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="How many entries, the newest; 0 = all.")] = 100,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", metavar="FILE", help="The deployment file, whose pins know the alias.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", metavar="FILE", help="Where the index is. Default: index.db above DIR.")
+    ] = None,
+    scan: Annotated[bool, typer.Option("--scan", help="Read the whole log, without an index.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The entries that answer a question, in the order of the log, each proven to be in it.
+
+    An index of the log is built at the first question and carried on at later ones; it may be deleted at any time. One
+    that somebody else built is not believed. Exit 0 = answered, 1 = the log does not hold, 2 = wrong use.
+
+    Example: residency audit query ./residency-data/audit/log --effect deny --rule "vn.l91.*" --from 2026-09-01
+    """
+    asked = filter_of(
+        since=since, until=until, alias=alias, rule=rule, sink=sink, effect=effect, kind=kind, activity=activity,
+        reason=reason, jurisdiction=jurisdiction,
+    )  # fmt: skip
+    whose = [given for given in (alias, subject_digest, subject or None) if given is not None]
+    if len(whose) > 1:
+        raise typer.BadParameter("one of --alias, --subject-digest and --subject", param_hint="--alias")
+    if subject or subject_digest is not None:
+        found = _alias(policy, subject_digest)
+        if found is None:
+            typer.echo("no pin: nothing links this subject to entries of the log", err=True)
+            return
+        asked = replace(asked, alias=found)
+    newest = None if limit == 0 else limit
+    try:
+        read = reader(folder)
+        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+        if scan:
+            count, answers = _scan(read, checkpoint, asked, newest, progress=not as_json)
+        else:
+            path = folder.absolute().parent / "index.db" if index is None else index
+            count, answers = _look_up(read, checkpoint, asked, newest, path, progress=not as_json)
+        if as_json:
+            for number, entry in answers:
+                print(json.dumps({"index": number, **document(entry)}, ensure_ascii=False))
+            return
+        for line in told(answers):
+            print(line)
+    except IntegrityError as error:
+        fail(str(error), as_json)
+    except Unavailable as error:
+        typer.echo(f"residency audit query: {error} (--index, --scan)", err=True)
+        raise typer.Exit(2) from None
+    shown = count if newest is None else min(count, newest)
+    print(
+        f"{count:,} of {checkpoint.size:,} entries answer" + (f"; the newest {shown:,} shown" if shown < count else "")
+    )
+
+
+def _scan(
+    read: Read, checkpoint: Checkpoint, asked: Filter, newest: int | None, *, progress: bool
+) -> tuple[int, Iterator[tuple[int, Entry]]]:
+    """(how many entries answer, the newest of them), by the log alone; the whole of it was checked before."""
+    answers: deque[tuple[int, Entry]] = deque(maxlen=newest)
+    count, pairs = 0, Pairs()
+    for number, entry in enumerate(entries(read, checkpoint, pairs, progress=progress, what=WORK)):
+        if asked.takes(entry):
+            count += 1
+            answers.append((number, entry))
+    pairs.finish()
+    return count, iter(answers)
+
+
+def _look_up(
+    read: Read, checkpoint: Checkpoint, asked: Filter, newest: int | None, path: Path, *, progress: bool
+) -> tuple[int, Iterator[tuple[int, Entry]]]:
+    """As `_scan`, by the index at `path`, which is built or carried on first."""
+    bundles = ProvenBundles(read, checkpoint)
+    index = _index(read, checkpoint, bundles, path, progress=progress)
+    count, numbers = index.numbers(
+        asked.wants, since=asked.since, until=asked.until, subject=asked.alias, newest=newest
+    )
+    index.close()
+    parse = EntryReader().read
+
+    def answers() -> Iterator[tuple[int, Entry]]:
+        for number in numbers:
+            entry = parse(bundles.entry(number))
+            if not asked.takes(entry):
+                raise VerificationError(
+                    f"the index says that entry {number} answers, and it does not: delete the index"
+                )
+            yield number, entry
+
+    return count, answers()
+
+
+def _index(read: Read, checkpoint: Checkpoint, bundles: ProvenBundles, path: Path, *, progress: bool) -> LogIndex:
+    state = os.environ.get("XDG_STATE_HOME")
+    secret = index_secret((Path(state) if state else Path.home() / ".local" / "state") / "residency")
+    known = LogIndex.open(path, secret)
+    if known is not None and known.built.origin != checkpoint.origin:
+        known.close()
+        known = None
+    if known is not None:
+        _continues(read, known.built, checkpoint)
+        if known.built.size == checkpoint.size:
+            return known
+    first = 0 if known is None else known.built.size
+    return LogIndex.build(path, secret, checkpoint, _since(bundles, first, checkpoint.size, progress=progress), known)
+
+
+def _continues(read: Read, built: Checkpoint, now: Checkpoint) -> None:
+    """Whoever has an index remembers a log. Raises: VerificationError where this one does not continue it."""
+    if built.size > now.size:
+        raise VerificationError(
+            f"the log has {now.size} entries, and had {built.size} when it was last asked: if that is meant, delete the"
+            " index"
+        )
+    proof = consistency_proof(built.size, now.size, tile_subtree(read, now.size))
+    verify_consistency(built.size, now.size, proof, built.root, now.root)
+
+
+def _since(bundles: ProvenBundles, first: int, size: int, *, progress: bool) -> Iterator[Entry]:
+    """The entries from number `first` on, each proven to be in the tree."""
+    parse = EntryReader().read
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
+        task = bar.add_task(_BUILD, total=size, completed=first)
+        for number in range(first // TILE_WIDTH, (size + TILE_WIDTH - 1) // TILE_WIDTH):
+            start = number * TILE_WIDTH
+            for offset, data in enumerate(bundles.bundle(number)):
+                if start + offset < first:
+                    continue
+                try:
+                    yield parse(data)
+                except EntryError as error:
+                    raise VerificationError(f"entry {start + offset}: {error}") from None
+            bar.update(task, completed=start + TILE_WIDTH)
+
+
+def _alias(policy: Path | None, digest: str | None) -> str | None:
+    """The alias of a subject by the pins of a deployment; `digest` None = its id is the first line of stdin."""
+    if policy is None:
+        raise typer.BadParameter("--subject and --subject-digest need the deployment file", param_hint="--policy")
+    if digest is not None and _DIGEST.fullmatch(digest) is None:
+        raise typer.BadParameter("64 hex digits", param_hint="--subject-digest")
+    # Serving code, and heavy: only who asks for a person pays for it.
+    from residency.bootstrap import build
+    from residency.enforcement.request import subject_id
+
+    asked: str | SubjectId | None = digest
+    if digest is None:
+        asked = subject_id(sys.stdin.readline().rstrip("\r\n"))
+    if asked is None:
+        raise typer.BadParameter("stdin holds no subject id", param_hint="--subject")
+
+    async def work() -> str | None:
+        runtime = build(policy)
+        try:
+            async with runtime.reading_pins() as (pins, digest_of):
+                pin = await pins.get(asked if isinstance(asked, str) else digest_of(asked.value))
+        finally:
+            await runtime.aclose()
+        return None if pin is None else pin.alias
+
+    try:
+        return anyio.run(work)
+    except ResidencyError as error:
+        typer.echo(f"residency audit query: {error}", err=True)
+        raise typer.Exit(2) from None
