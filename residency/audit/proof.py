@@ -91,48 +91,58 @@ def judge(data: bytes, key: str | None) -> Verdict:
     except VerificationError as error:
         return Verdict(step, None, str(error), anchored, verifier, kind=document.kind)
     # 5. to 8. Each entry.
-    entries: list[tuple[int, Entry]] = []
-    details: list[Mapping[str, str | int | None] | None] = []
+    judged = _Judged(document, checkpoint)
     for number, item in enumerate(document.items):
-        problem = _judge_item(document, item, checkpoint, entries, details)
+        problem = judged.take(item)
         if problem is not None:
             return Verdict(problem[0], number, problem[1], anchored, verifier, checkpoint, kind=document.kind)
-    return Verdict(None, None, "", anchored, verifier, checkpoint, tuple(entries), tuple(details), document.kind)
+    entries, details = tuple(judged.entries), tuple(judged.details)
+    return Verdict(None, None, "", anchored, verifier, checkpoint, entries, details, document.kind)
 
 
-def _judge_item(
-    document: Document,
-    item: Item,
-    checkpoint: Checkpoint,
-    entries: list[tuple[int, Entry]],
-    details: list[Mapping[str, str | int | None] | None],
-) -> tuple[Step, str] | None:
-    step = Step.ENTRY
-    try:
-        raw = item.entry.encode()
-        entry = parse_entry(raw)
-        if document.kind == "proof" and document.key is not None and document.policy != entry.policy:
-            raise VerificationError("the document names another policy than its entry")
-        step = Step.SUBJECT
-        if document.subject is not None and entry.subject is not None and entry.subject != document.subject:
-            raise VerificationError("the entry is of another subject than the receipt")
-        step = Step.INCLUSION
-        if entries and item.index <= entries[-1][0]:
-            raise VerificationError("the entries do not stand in the order of the log")
-        proof = tuple(_node(text) for text in item.proof)
-        verify_inclusion(leaf_hash(raw), item.index, checkpoint.size, proof, checkpoint.root)
-        step = Step.DETAIL
-        fields = None
-        if item.detail is not None:
-            opened = item.detail.text.encode()
-            if commit(opened) != entry.detail:
-                raise VerificationError("the detail is not the one that the entry commits to")
-            fields = parse_detail(opened)
-    except IntegrityError as error:
-        return step, str(error)
-    entries.append((item.index, entry))
-    details.append(fields)
-    return None
+class _Judged:
+    """The entries of a document that hold so far."""
+
+    def __init__(self, document: Document, checkpoint: Checkpoint) -> None:
+        self._document = document
+        self._checkpoint = checkpoint
+        self._intents: set[str] = set()
+        self.entries: list[tuple[int, Entry]] = []
+        self.details: list[Mapping[str, str | int | None] | None] = []
+
+    def take(self, item: Item) -> tuple[Step, str] | None:
+        """Take in the next entry, or say at which step it fails and why."""
+        document, checkpoint = self._document, self._checkpoint
+        step = Step.ENTRY
+        try:
+            raw = item.entry.encode()
+            entry = parse_entry(raw)
+            if document.kind == "proof" and document.key is not None and document.policy != entry.policy:
+                raise VerificationError("the document names another policy than its entry")
+            step = Step.SUBJECT
+            # An outcome names nobody: it is of whom its intent is of.
+            of_intent = entry.subject is None and entry.of in self._intents
+            if document.subject is not None and entry.subject != document.subject and not of_intent:
+                raise VerificationError("the entry is not of the subject of the receipt")
+            step = Step.INCLUSION
+            if self.entries and item.index <= self.entries[-1][0]:
+                raise VerificationError("the entries do not stand in the order of the log")
+            proof = tuple(_node(text) for text in item.proof)
+            verify_inclusion(leaf_hash(raw), item.index, checkpoint.size, proof, checkpoint.root)
+            step = Step.DETAIL
+            fields = None
+            if item.detail is not None:
+                opened = item.detail.text.encode()
+                if commit(opened) != entry.detail:
+                    raise VerificationError("the detail is not the one that the entry commits to")
+                fields = parse_detail(opened)
+        except IntegrityError as error:
+            return step, str(error)
+        if entry.kind == "intent":
+            self._intents.add(entry.id)
+        self.entries.append((item.index, entry))
+        self.details.append(fields)
+        return None
 
 
 def _node(text: str) -> bytes:

@@ -77,7 +77,7 @@ def _tell(verdict: Verdict, checkpoint: Checkpoint) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold green]The {verdict.kind} holds.[/]")
     table = Table(show_header=False, box=None)
-    table.add_row("log", escape(checkpoint.origin))
+    table.add_row("log", escape(_shown(checkpoint.origin)))
     table.add_row("its size then", f"{checkpoint.size} entries")
     table.add_row("proved here", f"{len(verdict.entries)}")
     console.print(table)
@@ -87,6 +87,11 @@ def _tell(verdict: Verdict, checkpoint: Checkpoint) -> None:
         why = f" [{entry.reason}]" if entry.reason is not None else ""
         said = entry.act or entry.effect or ""
         line = f"{index:>6}  {when(entry.at)}  {entry.kind:<8} {said:<9} {what}{where}{why}".rstrip()
-        console.print(line, markup=False)
+        console.print(_shown(line), markup=False)
         for name, value in sorted((fields or {}).items()):
-            console.print(f"{'':8}{name}: {value}", markup=False)
+            console.print(_shown(f"{'':8}{name}: {value}"), markup=False)
+
+
+def _shown(text: str) -> str:
+    """Text of a file that somebody sent, with nothing in it that a terminal would follow."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -11,7 +11,7 @@ from residency.audit.recall import Beside
 from residency.cli.archive_folder import Archive
 from residency.policy.explain import explain
 from residency.policy.explain_render import Page
-from residency.policy.explain_words import LANGUAGES
+from residency.policy.explain_words import LANGUAGES, say
 from residency.policy.recorded import Recorded, When
 from residency.policy.replay import Replayer
 
@@ -43,7 +43,7 @@ class Stories:
             self.gaps[f"entry {index} is not what its policy decides ({', '.join(answer.wrong)})"] += 1
             return None
         told = explain(answer.decision, None)
-        story = {language: _plain(told.page(language)) for language in LANGUAGES}
+        story = {language: _plain(told.page(language), say("given", language)) for language in LANGUAGES}
         text = json.dumps(story)
         number = self._known.get(text)
         if number is None:
@@ -52,8 +52,8 @@ class Stories:
         return number
 
 
-def _plain(page: Page) -> dict[str, Any]:
-    """A page as JSON values."""
+def _plain(page: Page, without: str) -> dict[str, Any]:
+    """A page as JSON values, but for a section that says `without` and nothing else: signals are in the detail."""
     return {
         "title": page.title,
         "lead": list(page.lead),
@@ -63,5 +63,6 @@ def _plain(page: Page) -> dict[str, Any]:
                 "items": [{"text": i.text, "notes": list(i.notes), "link": i.link} for i in section.items],
             }
             for section in page.sections
+            if [item.text for item in section.items] != [without]
         ],
     }

@@ -1,18 +1,20 @@
-"""`residency audit prove` proves an entry to who has nothing but the verifier key."""
+"""`residency audit prove` writes one file that proves an entry to who has nothing but the verifier key."""
 
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from residency.audit.entry import format_entry
+from residency.audit.proof import judge
 from residency.cli.audit import audit_app
+from residency.cli.audit.page import document_in
 from tests.audit_log import ENTRIES, write_log
-
-runner = CliRunner()
+from tests.proof_documents import VKEY
 
 
 @pytest.fixture
@@ -20,10 +22,60 @@ def log(tmp_path: Path) -> Path:
     return write_log(tmp_path / "log", [format_entry(entry) for entry in ENTRIES])
 
 
+def run(*args: str | Path | int) -> Result:
+    return CliRunner().invoke(audit_app, ["prove", *map(str, args)])
+
+
 def test_prove_prints_an_entry_its_proof_and_its_checkpoint(log: Path) -> None:
-    result = runner.invoke(audit_app, ["prove", str(log), "0"])
+    result = run(log, 0)
     assert result.exit_code == 0
     document = json.loads(result.stdout)
     assert document["entry"].encode() == format_entry(ENTRIES[0])
     assert len(document["proof"]) == 2
     assert document["checkpoint"].startswith("log.example\n4\n")
+    assert judge(result.stdout.encode(), VKEY).entries == ((0, ENTRIES[0]),)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_every_entry_of_a_log_can_be_proved(log: Path, index: int) -> None:
+    assert judge(run(log, index).stdout.encode(), VKEY).entries == ((index, ENTRIES[index]),)
+    assert judge(run(log, index, "--format", "tlog-proof").stdout.encode(), VKEY).entries == ((index, ENTRIES[index]),)
+
+
+def test_a_page_carries_the_very_same_proof(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "proof.html"
+    assert run(log, 3, "--html", "--out", out).exit_code == 0
+    assert json.loads(document_in(out.read_bytes())) == json.loads(run(log, 3).stdout)
+
+
+def test_a_file_is_for_its_owner_and_replaces_what_was_there(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "proof.json"
+    out.write_text("old")
+    result = run(log, 1, "--out", out)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert json.loads(out.read_text())["index"] == 1
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_an_index_outside_the_log_is_wrong_use(log: Path) -> None:
+    assert run(log, 4).exit_code == 2
+    assert run(log, "--", -1).exit_code == 2
+
+
+def test_a_page_carries_json_only(log: Path) -> None:
+    assert run(log, 0, "--html", "--format", "tlog-proof").exit_code == 2
+
+
+def test_a_log_that_does_not_hold_is_not_proved_from(log: Path) -> None:
+    tile = log / "tile" / "0" / "000.p" / "4"
+    tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+    result = run(log, 1)
+    assert result.exit_code == 1
+    assert not json.loads(result.stdout)["holds"]
+
+
+def test_an_entry_that_is_none_is_not_proved(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "odd", [b"{}"])
+    result = run(log, 0)
+    assert result.exit_code == 1
+    assert "entry 0" in json.loads(result.stdout)["problem"]
