@@ -19,6 +19,7 @@ from residency.adapters.facts_memory import FactsMemory, NotedMemory
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.mmdb import EMBEDDED_TABLE
 from residency.adapters.pins_memory import PinsMemory
+from residency.audit.detail_terms import Keeping
 from residency.audit.entry import Entry, parse_entry
 from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
@@ -134,6 +135,7 @@ class Deployed:
         noted: Noted | None = None,
         journal: JournalMemory | None = None,
         details: DetailStore | None = None,
+        keeping: Keeping | None = None,
         open_session: SessionFactory | None = None,
         trusted_peer: Callable[[str], bool] = lambda host: False,
     ) -> None:
@@ -146,7 +148,9 @@ class Deployed:
         self.clock = ManualClock()
         entropy = UnsafeSeededEntropy()
         detailed = frozenset({"VN"}) if details is not None else frozenset[str]()
-        self.recorder = Recorder(self.journal, self.clock, entropy, policy.digest, details, detailed)
+        self.recorder = Recorder(
+            self.journal, self.clock, entropy, policy.digest, details, detailed, origin="test", keeping=keeping
+        )
         self.noted = noted if noted is not None else NotedMemory()
         self.keeper = FactKeeper(self.facts, self.noted, self.clock, policy)
         self.keeper.load()

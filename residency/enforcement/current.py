@@ -133,6 +133,14 @@ class Current:
             self._alias = self.point.homes.new_alias()
         return self._alias
 
+    @property
+    def forbidden(self) -> Reason | None:
+        """Why the activity itself may not go on: the decision says so, or what must be recorded of the person would lie
+        where it may not. None = it may."""
+        if not self.decision.permitted:
+            return self.decision.reason or Reason.INTERNAL
+        return self.point.recorder.barred(self.decision)
+
     def store(self, name: str) -> Any:
         """The app's logical store `name`, bound to this subject and decision.
 
@@ -226,7 +234,9 @@ class Current:
 
     def refused(self, *, counted: bool = False) -> Refused:
         """Record that the decision itself forbids the activity, and return the error to raise."""
-        reason = self.decision.reason or Reason.INTERNAL
+        reason = self.forbidden or Reason.INTERNAL
+        if self.decision.permitted:
+            return self.refuse(reason, "what must be recorded of this person may not be recorded here")
         return self.refuse(reason, "the decision forbids this activity", counted=counted)
 
     def refuse_as(self, reason: str) -> Refusal:
@@ -263,7 +273,7 @@ class Current:
             raise self.refuse(
                 verdict.reason or Reason.INTERNAL, f"sink {name!r} may not take this data", sink=name, rules=rules
             )
-        if not decision.permitted:
+        if self.forbidden is not None:
             raise self.refused()
         return verdict
 

@@ -218,8 +218,10 @@ class EnforcementPoint:
         if self._later(here):
             return here
         self.metrics.decided(decision)
-        if not decision.permitted:
-            reason = decision.reason or Reason.INTERNAL
+        reason = here.forbidden
+        if reason is not None:
+            if decision.permitted:
+                self.metrics.refusal(reason)
             seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, here.basis, note=here.note)
             return Refusal(reason, decision.rules, seq)
         if here.activity.store is None:
@@ -266,7 +268,7 @@ class EnforcementPoint:
         self._decide(here)
         await self._begin(here)
         self.metrics.decided(here.decision)
-        if not here.decision.permitted:
+        if here.forbidden is not None:
             raise here.refused(counted=True)
         self.recorder.decision(here.decision, here.alias, here.detail, here.basis, here.note or "identified")
         here.recorded()
@@ -282,7 +284,7 @@ class EnforcementPoint:
         self._decide(other)
         await self._begin(other)
         self.metrics.decided(other.decision)
-        if not other.decision.permitted:
+        if other.forbidden is not None:
             raise other.refused(counted=True)
         self.recorder.decision(other.decision, other.alias, other.detail, other.basis, other.note or "about")
         other.recorded()
