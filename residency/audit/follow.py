@@ -38,34 +38,51 @@ def must_lead_to(segments: Segments, cursor: Cursor) -> None:
 
 
 def follow(segments: Segments, cursor: Cursor, limit: int) -> tuple[list[Record], Cursor]:
-    """At most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt."""
+    """At most `limit` records from `cursor` on, and where to go on.
+
+    What is whole before a corrupt place comes out first; it is whoever reads on from there that is told.
+    Raises: JournalCorrupt.
+    """
     records: list[Record] = []
-    while True:
-        name = segments.name(cursor.segment)
-        # 1. Before the segment, whether one after it has been begun: then this one's end is final.
-        final = segments.holds_records(cursor.segment + 1)
-        data = segments.open(cursor.segment)
-        if data is None:
-            if cursor.seq or cursor.segment or final:
-                raise JournalCorrupt(f"{name} is missing, and not all of it is in the log")
+    try:
+        while True:
+            found, cursor, goes_on = _step(segments, cursor, limit - len(records))
+            records.extend(found)
+            if not goes_on or len(records) >= limit:
+                return records, cursor
+    except JournalCorrupt:
+        if records:
             return records, cursor
-        # 2. The mark before the records: the worker stores records and then the mark.
-        mark = parse_mark(data[MARK_AT : MARK_AT + 8], name)
-        found = scan(data, cursor.offset, cursor.seq, limit=limit - len(records))
-        if found.records:
-            records.extend(found.records)
-            cursor = Cursor(cursor.segment, found.offset, found.records[-1].seq + 1)
-        if len(records) >= limit:
-            return records, cursor
-        # 3. Where the records stop, say why.
-        end = _end(data, cursor, mark, name)
-        if end is None:
-            continue
-        if not final:
-            return records, cursor
-        if end is not End.CLEAN:
-            raise JournalCorrupt(f"{name}: no whole record at offset {cursor.offset}, and the next segment has begun")
-        cursor = Cursor(cursor.segment + 1, RECORDS_AT, cursor.seq)
+        raise
+
+
+def _step(segments: Segments, cursor: Cursor, limit: int) -> tuple[tuple[Record, ...], Cursor, bool]:
+    """Records of one segment from `cursor` on, where to go on, and whether there may be more there now.
+
+    Raises: JournalCorrupt, where no whole record stands at `cursor` and one should.
+    """
+    name = segments.name(cursor.segment)
+    # 1. Before the segment, whether one after it has been begun: then this one's end is final.
+    final = segments.holds_records(cursor.segment + 1)
+    data = segments.open(cursor.segment)
+    if data is None:
+        if cursor.seq or cursor.segment or final:
+            raise JournalCorrupt(f"{name} is missing, and not all of it is in the log")
+        return (), cursor, False
+    # 2. The mark before the records: the worker stores records and then the mark.
+    mark = parse_mark(data[MARK_AT : MARK_AT + 8], name)
+    found = scan(data, cursor.offset, cursor.seq, limit=limit)
+    if found.records:
+        return found.records, Cursor(cursor.segment, found.offset, found.records[-1].seq + 1), True
+    # 3. Where the records stop, say why.
+    end = _end(data, cursor, mark, name)
+    if end is None:
+        return (), cursor, True
+    if not final:
+        return (), cursor, False
+    if end is not End.CLEAN:
+        raise JournalCorrupt(f"{name}: no whole record at offset {cursor.offset}, and the next segment has begun")
+    return (), Cursor(cursor.segment + 1, RECORDS_AT, cursor.seq), True
 
 
 def _end(data: Bytes, cursor: Cursor, mark: int, name: str) -> End | None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,14 @@ class MortalFiles(LogFiles):
         self._count = count
         self._at = at
 
-    def write(self, path: str, data: bytes) -> None:
+    def write_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+        for file in files:
+            self._step()
+            super().write_all([file])
+
+    def swap(self, path: str, data: bytes) -> None:
         self._step()
-        super().write(path, data)
+        super().swap(path, data)
 
     def prune(self, path: str) -> None:
         self._step()

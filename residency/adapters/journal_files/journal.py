@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from residency.adapters.journal_files.segments import Mapped, make_segment
+from residency.adapters.journal_files.segments import Mapped, make_home, make_segment
 from residency.audit.faults import fault
 from residency.audit.journal import RECORDS_AT, record_size, store_record
 from residency.audit.recovery import recover
@@ -100,7 +100,7 @@ class JournalFiles:
     def _claim(self) -> tuple[int, int, Path]:
         for slot in range(_MAX_SLOTS):
             home = self._folder / str(slot)
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_home(home)
             fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

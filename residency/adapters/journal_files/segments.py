@@ -11,7 +11,7 @@ from residency.audit.faults import naming
 from residency.audit.journal import MARK_AT, RECORDS_AT, Segment, format_mark, format_segment, parse_segment
 from residency.errors import JournalCorrupt
 
-__all__ = ["Mapped", "make_segment", "segment_path"]
+__all__ = ["Mapped", "make_home", "make_segment", "segment_path"]
 
 
 class Mapped:
@@ -70,6 +70,17 @@ class Mapped:
         os.close(self.fd)
 
 
+def make_home(home: Path) -> None:
+    """Make the folder of a slot where it is missing. Its name is on disk then, though whoever made it died before that
+    was; a crash within leaves empty folders. Raises: OSError.
+    """
+    if not home.is_dir():
+        if not home.parent.is_dir():
+            make_home(home.parent)
+        home.mkdir(mode=0o700, exist_ok=True)
+    _sync_folder(home.parent)
+
+
 def segment_path(home: Path, number: int) -> Path:
     """Where segment `number` of the slot in `home` lies."""
     return home / f"{number:08d}.seg"
@@ -99,13 +110,17 @@ def make_segment(home: Path, slot: int, number: int, size: int) -> Mapped:
         raise
     finally:
         os.close(fd)
-    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with naming(home):
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(home)
     return Mapped(home, slot, number)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with naming(folder):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _fdatasync(fd: int) -> None:

@@ -59,6 +59,57 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
     assert log.read("checkpoint") == b"old"
 
 
+def test_of_many_files_each_folder_is_made_durable_once_and_after_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)))
+        sync(fd)
+
+    files = {f"tile/{level}/{number:03d}": b"%d.%d" % (level, number) for number in range(70) for level in (0, 1)}
+    log = LogFiles(tmp_path)
+    log.write_all([("tile/0/x", b""), ("tile/1/x", b"")])  # makes the folders
+    monkeypatch.setattr(os, "fsync", fsync)
+    log.write_all(files.items())
+    assert len(synced) == len(files) + 2
+    assert sorted(synced[-2:]) == ["tile/0", "tile/1"]
+    assert {path: log.read(path) for path in files} == files
+
+
+def test_a_swapped_file_is_whole_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogFiles(tmp_path)
+    log.swap("checkpoint", b"old")
+
+    def fails(fd: int) -> None:
+        assert Path(f"/proc/self/fd/{fd}").read_bytes() == b"new"
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        log.swap("checkpoint", b"new")
+    assert caught.value.filename == str(tmp_path / "checkpoint")
+    assert log.read("checkpoint") == b"old"
+
+
+def test_of_many_files_one_that_fails_leaves_no_temporaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogFiles(tmp_path)
+    log.write("a", b"old")
+    count = [0]
+
+    def third(fd: int) -> None:
+        count[0] += 1
+        if count[0] == 3:
+            raise OSError(28, "full")
+
+    monkeypatch.setattr(os, "fsync", third)
+    with pytest.raises(OSError, match="full"):
+        log.write_all([(name, b"new") for name in "abcd"])
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
+
+
 def test_a_folder_is_pruned_and_pruning_nothing_is_no_error(tmp_path: Path) -> None:
     log = LogFiles(tmp_path)
     log.write("tile/0/000.p/7", b"partial")

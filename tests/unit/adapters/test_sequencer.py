@@ -16,6 +16,7 @@ from residency.adapters.log_files import LogFiles
 from residency.adapters.sequencer import Sequencer
 from residency.audit.checkpoint import parse_verifier_key
 from residency.audit.cosignature import COSIGNER_KINDS, SECOND_VKEY_PATH, verify_cosignature
+from residency.audit.journal import RECORDS_AT, record_size
 from residency.audit.verify import read_checkpoint, verify_entries
 from residency.errors import JournalCorrupt, VerificationError
 
@@ -266,6 +267,84 @@ def test_a_journal_that_was_emptied_or_removed_is_noticed(place: Place) -> None:
         place.sequencer().tick()
 
 
+def spoil(path: Path, at: int) -> bytes:
+    """Change one byte of a file; what it was."""
+    data = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([data[at] ^ 1]))
+    return data[at : at + 1]
+
+
+def test_a_slot_that_cannot_be_read_stands_and_the_others_go_on(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    bad, good = place.journal(), place.journal()
+    for i in range(3):
+        bad.append(b"bad %d" % i)
+        good.append(b"good %d" % i)
+    bad.sync(2)
+    path = place.folder / "journal/0/00000000.seg"
+    at = RECORDS_AT + record_size(5) + 20
+    was = spoil(path, at)
+    sequencer = place.sequencer()
+    sequencer._try_tick()
+    assert place.entries() == [b"bad 0", b"good 0", b"good 1", b"good 2"]  # what is whole before the place, too
+    sequencer._try_tick()
+    assert sequencer.stopped.keys() == {0}
+    assert sequencer.problem is not None
+    assert "slot 0 stands: 0/00000000.seg: the record at offset 152" in sequencer.problem
+    good.append(b"good 3")
+    with pytest.raises(JournalCorrupt, match="slot 0 stands"):
+        sequencer.tick()
+    assert place.entries()[4:] == [b"good 3"]
+    assert sequencer.cursors == {0: 1, 1: 4}
+    assert len(caplog.records) == 1
+    # Mended, it goes on where it stood; until then it is not read at every tick.
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(was)
+    with pytest.raises(JournalCorrupt):
+        sequencer.tick()
+    sequencer._again.clear()
+    sequencer._try_tick()
+    assert not sequencer.problem
+    assert not sequencer.stopped
+    assert place.entries()[5:] == [b"bad 1", b"bad 2"]
+
+
+def test_a_slot_whose_disk_does_not_take_it_does_not_enter_the_log(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals = [place.journal() for _ in range(2)]
+    for journal in journals:
+        journal.append(b"from %d" % journal.slot)
+    sync = os.fdatasync
+
+    def fails(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink() == place.folder / "journal/1/00000000.seg":
+            raise OSError(5, "Input/output error")
+        sync(fd)
+
+    sequencer = place.sequencer()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", fails)
+        with pytest.raises(JournalCorrupt, match=r"slot 1 stands: 1/00000000\.seg \(EIO\)"):
+            sequencer.tick()
+    assert place.entries() == [b"from 0"]
+    sequencer._again.clear()
+    assert sequencer.tick() == 1
+    assert place.entries() == [b"from 0", b"from 1"]
+
+
+def test_no_slot_waits_for_a_busier_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("residency.adapters.sequencer.sequencer._BATCH", 10)
+    busy, idle = place.journal(), place.journal()
+    for i in range(40):
+        busy.append(b"busy %d" % i)
+    idle.append(b"idle")
+    assert place.sequencer().tick() == 41
+    assert place.entries().index(b"idle") == 5
+
+
 def test_a_problem_is_told_and_goes_when_it_is_over(place: Place) -> None:
     place.journal().append(b"one")
     sequencer = place.sequencer()
@@ -283,13 +362,13 @@ def test_a_mistake_of_our_own_is_told_and_does_not_end_the_thread(
 ) -> None:
     place.journal().append(b"one")
     sequencer = place.sequencer()
-    write = place.log.write
-    place.log.write = _broken  # type: ignore[method-assign]
+    swap = place.log.swap
+    place.log.swap = _broken  # type: ignore[method-assign]
     sequencer._try_tick()
     sequencer._try_tick()
     assert sequencer.problem == "the sequencer failed with ZeroDivisionError"
     assert len(caplog.records) == 1
-    place.log.write = write  # type: ignore[method-assign]
+    place.log.swap = swap  # type: ignore[method-assign]
     sequencer._try_tick()
     assert sequencer.problem is None
     assert place.entries() == [b"one"]

@@ -90,20 +90,28 @@ def test_a_segment_that_is_missing_is_named(segments: Memory, cursor: Cursor) ->
 def test_a_torn_end_with_another_segment_after_it_is_corrupt() -> None:
     segments = Memory(s0=(0, 3), s1=(3, 2))
     segments.data[0][RECORDS_AT + 2 * SIZE + 20] ^= 1
+    records, cursor = follow(segments, Cursor(), 100)
+    assert [record.seq for record in records] == [0, 1]  # what is whole before it comes out
+    assert cursor == Cursor(0, RECORDS_AT + 2 * SIZE, 2)
     with pytest.raises(JournalCorrupt, match="next segment has begun"):
-        follow(segments, Cursor(), 100)
+        follow(segments, cursor, 100)
 
 
 def test_a_gap_between_segments_is_corrupt() -> None:
+    segments = Memory(s0=(0, 3), s1=(4, 2), s2=(6, 1))
+    records, cursor = follow(segments, Cursor(), 100)
+    assert [record.seq for record in records] == [0, 1, 2]
     with pytest.raises(JournalCorrupt):
-        follow(Memory(s0=(0, 3), s1=(4, 2), s2=(6, 1)), Cursor(), 100)
+        follow(segments, cursor, 100)
 
 
 def test_durable_records_that_are_gone_are_corrupt() -> None:
     segments = Memory(s0=(0, 2))
     segments.data[0][MARK_AT : MARK_AT + 8] = format_mark(RECORDS_AT + 3 * SIZE)
+    records, cursor = follow(segments, Cursor(), 100)
+    assert len(records) == 2
     with pytest.raises(JournalCorrupt, match="durable"):
-        follow(segments, Cursor(), 100)
+        follow(segments, cursor, 100)
 
 
 def test_a_journal_must_lead_to_where_reading_is_to_go_on() -> None:

@@ -1,29 +1,31 @@
 """One sequencer per instance: all slots' journals in, one signed transparency log out.
 
 Every worker runs one of these; a flock decides whose works, and the others stand by and take over within a second of
-its death. What to write, in which order, and why a crash between two writes is harmless, `residency.audit.sequencer`
-says; this reads the journals, makes what it read durable, and carries the steps out.
+its death. A slot whose journal cannot be read stands, and is told at every tick; the others go on. What to write, in
+which order, and why a crash between two writes is harmless, `residency.audit.sequencer` says; this reads the journals,
+makes what it read durable, and carries the steps out.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
-import mmap
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
+from residency.adapters.sequencer.slots import SlotReader, slot_numbers
 from residency.audit.checkpoint import VerifierKey, format_verifier_key, note_signer, verify_checkpoint
 from residency.audit.cosignature import SECOND_VKEY_PATH, find_cosignature, log_signer
-from residency.audit.follow import follow, must_lead_to
-from residency.audit.journal import RECORDS_AT, Record, Segment, parse_segment
+from residency.audit.faults import fault
 from residency.audit.merkle import EMPTY_ROOT
 from residency.audit.note import together
 from residency.audit.sequencer import (
@@ -46,6 +48,7 @@ __all__ = ["Sequencer", "Store"]
 
 _log = logging.getLogger("residency")
 _STANDBY_SECONDS: Final = 0.5
+_AGAIN_SECONDS: Final = 5.0  # looking at a broken journal again means reading all of it
 _BATCH: Final = 8192  # entries per commit: bounds memory, and the work a crash repeats
 
 
@@ -55,8 +58,11 @@ class Store(Protocol):
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, or None."""
 
-    def write(self, path: str, data: bytes) -> None:
-        """Replace `path` whole and durably."""
+    def write_all(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Replace each (path, data) whole and durably."""
+
+    def swap(self, path: str, data: bytes) -> None:
+        """Replace `path` whole; a power cut may bring the old one back."""
 
     def prune(self, path: str) -> None:
         """Remove the folder `path`."""
@@ -95,12 +101,15 @@ class Sequencer:
         self._lock_fd: int | None = None
         self._tree: Tree | None = None  # None: to be loaded from disk
         self._cursors: dict[int, Cursor] = {}
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, SlotReader] = {}
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ticking = threading.Lock()
+        self.stopped: dict[int, str] = {}
+        """Slots whose journals cannot be read on, and why; nothing of them is passed over, and the others go on."""
+        self._again: dict[int, float] = {}  # when each of these is looked at again
         self.problem: str | None = None
-        """Why the last tick failed; None while all is well."""
+        """Why the last tick failed, or what stands; None while all is well."""
 
     @property
     def active(self) -> bool:
@@ -138,6 +147,7 @@ class Sequencer:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._again.clear()
         if self.active:
             self._try_tick()
         self._release()
@@ -145,23 +155,30 @@ class Sequencer:
     def tick(self) -> int:
         """Integrate and publish all that is recorded now; how many entries that was. 0 where another one works.
 
-        Raises: JournalCorrupt, VerificationError, OSError. The next tick starts again from what is on disk.
+        Raises: JournalCorrupt that names the slots that stand, once what the others recorded is published;
+        VerificationError, OSError, and then the next tick starts again from what is on disk.
         """
         with self._ticking:
             if not self._claim():
                 return 0
             try:
-                return self._tick()
+                done = self._tick()
             except BaseException:
                 # Which step failed is not known here: only the disk says what holds.
                 self._forget()
                 raise
+            if self.stopped:
+                raise JournalCorrupt("; ".join(why for _, why in sorted(self.stopped.items())))
+            return done
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            begun = time.monotonic()
             self._try_tick()
-            idle = self._interval if self.active and self.problem is None else _STANDBY_SECONDS
-            self._stopping.wait(idle)
+            working = self.active and self._tree is not None
+            # From beginning to beginning: a tick that takes long must not put off the next one.
+            rest = self._interval - (time.monotonic() - begun) if working else _STANDBY_SECONDS
+            self._stopping.wait(max(rest, 0))
 
     def _try_tick(self) -> None:
         problem: str | None = None
@@ -170,7 +187,7 @@ class Sequencer:
         except ResidencyError as error:
             problem = str(error)
         except OSError as error:
-            problem = f"the log cannot be written ({type(error).__name__}, errno {error.errno})"
+            problem = f"the log cannot be written: {fault(error)}"
         except Exception as error:  # noqa: BLE001 - a thread that ended would look like one that works
             problem = f"the sequencer failed with {type(error).__name__}"
         if problem is not None and problem != self.problem:  # not at every tick
@@ -198,6 +215,7 @@ class Sequencer:
 
     def _release(self) -> None:
         self._forget()
+        self.stopped = {}
         _active.discard(self)
         if self._lock_fd is not None:
             os.close(self._lock_fd)
@@ -213,39 +231,68 @@ class Sequencer:
 
     def _tick(self) -> int:
         tree = self._load() if self._tree is None else self._tree
-        done = 0
-        while True:
-            entries: list[bytes] = []
-            cursors = dict(self._cursors)
-            numbers = self._slot_numbers()
-            for number in cursors.keys() - numbers:
-                raise JournalCorrupt(f"the journal of slot {number} is gone, whose entries the log has begun to hold")
-            for number in numbers:
-                slot = self._slots.setdefault(number, _Slot(self._journals / str(number), number))
-                records, cursors[number] = slot.read(cursors.get(number, Cursor()), _BATCH - len(entries))
-                entries.extend(record.payload for record in records)
-            if not entries:
-                self._tree = tree
-                return done
-            # What enters the tree must not be lost by a power cut while the tree survives it.
-            for slot in self._slots.values():
-                slot.make_durable()
-            tree, steps = plan_commit(tree, entries, cursors, self._signer, self._origin)
-            self._carry_out(steps)
-            self._tree, self._cursors = tree, cursors
-            done += len(entries)
+        self._tree = tree
+        done, more = 0, True
+        while more:
+            entries, cursors, more = self._gather()
+            if entries:
+                tree, steps = plan_commit(tree, entries, cursors, self._signer, self._origin)
+                self._carry_out(steps)
+                self._tree, self._cursors = tree, cursors
+                done += len(entries)
             # Every entry in these segments is under a published checkpoint now.
             for number, slot in self._slots.items():
                 slot.drop_before(cursors[number].segment - self._keep_segments)
+        return done
+
+    def _gather(self) -> tuple[list[bytes], dict[int, Cursor], bool]:
+        """What all slots recorded, made durable; where to read on; whether there may be more of it."""
+        entries: list[bytes] = []
+        cursors, more = dict(self._cursors), False
+        numbers = slot_numbers(self._journals)
+        stopped = {
+            number: f"the journal of slot {number} is gone, whose entries the log has begun to hold"
+            for number in cursors.keys() - numbers
+        }
+        each = max(_BATCH // max(len(numbers), 1), 1)  # so that no slot waits for a busier one
+        for number in numbers:
+            if number in self.stopped and time.monotonic() < self._again.get(number, 0):
+                stopped[number] = self.stopped[number]
+                continue
+            slot = self._slots.setdefault(number, SlotReader(self._journals / str(number), number))
+            try:
+                records, cursor = slot.read(cursors.get(number, Cursor()), each)
+                # What enters the tree must not be lost by a power cut while the tree survives it.
+                slot.make_durable()
+            except (JournalCorrupt, OSError) as error:
+                # Nothing of this slot is passed over: its cursor stays, and it is looked at again.
+                why = fault(error) if isinstance(error, OSError) else str(error)
+                stopped[number] = f"the journal of slot {number} stands: {why}"
+                self._again[number] = time.monotonic() + _AGAIN_SECONDS
+                self._slots.pop(number).close()
+                continue
+            cursors[number] = cursor
+            entries.extend(record.payload for record in records)
+            more = more or len(records) == each
+        self.stopped = stopped
+        return entries, cursors, more
 
     def _carry_out(self, steps: Iterable[Step]) -> None:
-        for step in steps:
-            if step.kind is StepKind.PRUNE:
-                self._log.prune(step.path)
-            elif step.kind is StepKind.STATE:
-                self._state_store.write(step.path, step.data)
+        """Do the steps, those of one kind together, each kind durable before the next begins."""
+        for kind, group in groupby(steps, lambda step: step.kind):
+            files = [(step.path, step.data) for step in group]
+            if kind is StepKind.TILE:
+                self._log.write_all(files)
+            elif kind is StepKind.STATE:
+                self._state_store.write_all(files)
             else:
-                self._log.write(step.path, step.data)
+                for path, data in files:
+                    if kind is StepKind.CHECKPOINT:
+                        # Where a power cut brings the older one back, it lags behind the state, and the next start
+                        # publishes this one again.
+                        self._log.swap(path, data)
+                    else:
+                        self._log.prune(path)
 
     def _load(self) -> Tree:
         """Read back where we are, mend a checkpoint that lags behind the state. Raises: VerificationError."""
@@ -279,96 +326,13 @@ class Sequencer:
             text = (format_verifier_key(key) + "\n").encode()
             present = self._log.read(path)
             if present is None:
-                self._log.write(path, text)
+                # A crash before the first checkpoint leaves a key without a log, and the next start goes on from there.
+                self._log.write_all([(path, text)])
             elif present != text:
                 raise VerificationError(f"{path} is not the key of this sequencer: the log belongs to another")
 
     def _lacks_second(self, note: bytes) -> bool:
         return self._second is not None and find_cosignature(note, self._second) is None
-
-    def _slot_numbers(self) -> list[int]:
-        return sorted(int(path.name) for path in self._journals.iterdir() if path.name.isdigit() and path.is_dir())
-
-
-class _Slot:
-    """One slot's journal, read while its worker writes it, or after it died."""
-
-    def __init__(self, home: Path, slot: int) -> None:
-        self._home = home
-        self._slot = slot
-        self._number: int | None = None
-        self._fd = -1
-        self._map: mmap.mmap | None = None
-        self._begun = False
-        self._unsynced: set[int] = set()
-
-    def read(self, cursor: Cursor, limit: int) -> tuple[list[Record], Cursor]:
-        """At most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt, OSError."""
-        if not self._begun:
-            must_lead_to(self, cursor)
-            self._begun = True
-        records, after = follow(self, cursor, limit)
-        if records:
-            self._unsynced.update(range(cursor.segment, after.segment + 1))
-        return records, after
-
-    def make_durable(self) -> None:
-        """Make all that was read survive a power cut. Raises: OSError."""
-        for number in sorted(self._unsynced):
-            fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC)
-            try:
-                getattr(os, "fdatasync", os.fsync)(fd)
-            finally:
-                os.close(fd)
-        self._unsynced.clear()
-
-    def drop_before(self, number: int) -> None:
-        """Remove segments below `number`. Raises: OSError."""
-        for path in self._home.glob("*.seg"):
-            if int(path.stem) < number:
-                path.unlink()
-
-    def close(self) -> None:
-        """Let go of the segment that is mapped; idempotent."""
-        if self._map is not None:
-            self._map.close()
-            os.close(self._fd)
-        self._map, self._number = None, None
-
-    def open(self, number: int) -> mmap.mmap | None:
-        """The bytes of segment `number`, mapped until another one is asked for; see `Segments`."""
-        if self._number == number:
-            return self._map
-        self.close()
-        try:
-            fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            size = os.fstat(fd).st_size
-            if parse_segment(os.pread(fd, RECORDS_AT, 0), self.name(number)) != Segment(self._slot, number, size):
-                raise JournalCorrupt(f"{self.name(number)}: slot, number or size differ from the header")
-            self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd, self._number = fd, number
-        return self._map
-
-    def holds_records(self, number: int) -> bool:
-        """Whether there is a segment `number` in which something was stored."""
-        try:
-            with self._path(number).open("rb") as file:
-                return any(os.pread(file.fileno(), 16, RECORDS_AT))
-        except FileNotFoundError:
-            return False
-
-    def _path(self, number: int) -> Path:
-        return self._home / f"{number:08d}.seg"
-
-    def name(self, number: int) -> str:
-        """Slot and file, without the folder."""
-        return f"{self._home.name}/{number:08d}.seg"
 
 
 _active: Final[weakref.WeakSet[Sequencer]] = weakref.WeakSet()

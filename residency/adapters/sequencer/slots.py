@@ -1,0 +1,114 @@
+"""One slot's journal as the sequencer reads it: a folder and a cursor in, records and a cursor out."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+from residency.audit.faults import naming
+from residency.audit.follow import follow, must_lead_to
+from residency.audit.journal import RECORDS_AT, Record, Segment, parse_segment
+from residency.audit.sequencer import Cursor
+from residency.errors import JournalCorrupt
+
+__all__ = ["SlotReader", "slot_numbers"]
+
+
+def slot_numbers(journals: Path) -> list[int]:
+    """The slots that have a folder below `journals`, in order. Raises: OSError."""
+    with os.scandir(journals) as found:
+        return sorted(int(entry.name) for entry in found if entry.name.isdigit() and entry.is_dir())
+
+
+class SlotReader:
+    """One slot's journal, read while its worker writes it, or after it died."""
+
+    def __init__(self, home: Path, slot: int) -> None:
+        self._home = home
+        self._slot = slot
+        self._number: int | None = None
+        self._fd = -1
+        self._map: mmap.mmap | None = None
+        self._begun = False
+        self._unsynced: set[int] = set()
+        self._dropped = 0
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Record], Cursor]:
+        """At most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt, OSError."""
+        if not self._begun:
+            must_lead_to(self, cursor)
+            self._begun = True
+        records, after = follow(self, cursor, limit)
+        if records:
+            self._unsynced.update(range(cursor.segment, after.segment + 1))
+        return records, after
+
+    def make_durable(self) -> None:
+        """Make all that was read survive a power cut. Raises: OSError."""
+        for number in sorted(self._unsynced):
+            path = self._path(number)
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                with naming(path):
+                    getattr(os, "fdatasync", os.fsync)(fd)
+            finally:
+                os.close(fd)
+        self._unsynced.clear()
+
+    def drop_before(self, number: int) -> None:
+        """Remove segments below `number`; a crash leaves some of them, which the next time takes. Raises: OSError."""
+        if number <= self._dropped:
+            return
+        for path in sorted(self._home.glob("*.seg")):  # the oldest first, so that no gap is left
+            if int(path.stem) < number:
+                path.unlink()
+        self._dropped = number
+
+    def close(self) -> None:
+        """Let go of the segment that is mapped; idempotent."""
+        if self._map is not None:
+            self._map.close()
+            os.close(self._fd)
+        self._map, self._number = None, None
+
+    def open(self, number: int) -> mmap.mmap | None:
+        """The bytes of segment `number`, mapped until another one is asked for; see `Segments`."""
+        if self._number == number:
+            return self._map
+        self.close()
+        try:
+            fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            with naming(self._path(number)):
+                size = os.fstat(fd).st_size
+                if parse_segment(os.pread(fd, RECORDS_AT, 0), self.name(number)) != Segment(self._slot, number, size):
+                    raise JournalCorrupt(f"{self.name(number)}: slot, number or size differ from the header")
+                self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._number = fd, number
+        return self._map
+
+    def holds_records(self, number: int) -> bool:
+        """Whether there is a segment `number` in which something was stored."""
+        path = self._path(number)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            with naming(path):
+                return any(os.pread(fd, 16, RECORDS_AT))
+        finally:
+            os.close(fd)
+
+    def _path(self, number: int) -> Path:
+        return self._home / f"{number:08d}.seg"
+
+    def name(self, number: int) -> str:
+        """Slot and file, without the folder."""
+        return f"{self._home.name}/{number:08d}.seg"
