@@ -23,7 +23,8 @@ __all__ = ["EntryReader", "Shape", "Values"]
 Values = tuple[bytes, ...]
 """The values of an entry that its shape leaves open, as they are written, without quotes, in the order of its names."""
 
-_BOUND: Final = 4096
+_BOUND: Final = 4096  # shapes and layouts that are remembered
+_TRIED: Final = 16  # layouts of one length
 _APART: Final = ("at", "collected", "decided", "detail", "id", "of", "requested", "subject")
 _TIMES: Final = frozenset({"at", "decided", "requested"})
 _HEX: Final = frozenset({"detail", "subject"})
@@ -64,8 +65,17 @@ class Shape:
         return entry
 
 
-_Layout = tuple[Callable[[bytes], tuple[bytes, ...]], tuple[bytes, ...], Shape]
-"""Entries of one length cut where a shape's values stand, the constant pieces that must come out, and the shape."""
+class _Layout:
+    """Entries of one length, cut where values stand in them, and the shapes by the constant pieces that come out."""
+
+    __slots__ = ("constants", "format", "shape", "shapes", "unpack")
+
+    def __init__(self, form: str, constants: Values, shape: Shape) -> None:
+        self.format = form
+        self.unpack = Struct(form).unpack
+        self.constants, self.shape = constants, shape
+        """Those that came last; most layouts have only these."""
+        self.shapes = {constants: shape}
 
 
 class EntryReader:
@@ -118,11 +128,15 @@ class EntryReader:
         known = self._known
         for data in entries:
             # The key only parts what would be tried one after the other. No time stands before byte 31.
-            for unpack, constants, known_shape in known.get((len(data), data[7:31]), ()):
-                pieces = unpack(data)
-                if pieces[::2] == constants:
-                    shape, held = known_shape, pieces[1::2]
-                    break
+            for layout in known.get((len(data), data[7:31]), ()):
+                pieces = layout.unpack(data)
+                constants = pieces[::2]
+                if constants != layout.constants:
+                    if len(layout.shapes) == 1 or (other := layout.shapes.get(constants)) is None:
+                        continue
+                    layout.constants, layout.shape = constants, other
+                shape, held = layout.shape, pieces[1::2]
+                break
             else:
                 shape, held = self._first(data)
                 known = self._known
@@ -156,9 +170,16 @@ class EntryReader:
             self._known, self._shapes, self._count = {}, {}, 0
         self._count += 1
         sizes = [len(piece) for pair in zip(constants, (*values, b""), strict=True) for piece in pair][:-1]
-        unpack = Struct("".join(f"{size}s" for size in sizes)).unpack
+        form = "".join(f"{size}s" for size in sizes)
         shape = self._shape(entry, names, pending.append)
-        self._known.setdefault((len(data), data[7:31]), []).append((unpack, constants, shape))
+        layouts = self._known.setdefault((len(data), data[7:31]), [])
+        layout = next((each for each in layouts if each.format == form), None)
+        if layout is not None:
+            layout.shapes[constants] = shape
+        else:
+            if len(layouts) >= _TRIED:
+                layouts.clear()
+            layouts.append(_Layout(form, constants, shape))
         return shape, values
 
     def _shape(self, entry: Entry, names: tuple[str, ...], pend: Callable[[Values], None]) -> Shape:

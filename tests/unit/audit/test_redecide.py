@@ -1,0 +1,160 @@
+"""Decisions made again a group at a time come out as made again one by one, whatever lies between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from residency.audit.entry import Entry, format_entry
+from residency.audit.entry_reader import EntryReader
+from residency.audit.recall import Beside, Recall
+from residency.audit.redecide import Redecide
+from residency.errors import VerificationError
+from residency.model import FactSet, StopOrder
+from residency.policy.archive import facts_digest
+from residency.policy.compiler import Policy
+from residency.policy.replay import Gap, Replayer
+from tests.recorded_log import IN_SINGAPORE, IN_VIETNAM, RecordedLog
+from tests.world import HOME, load_policy, write_deployment
+
+DEPLOYMENT = """
+sinks:
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+stores: {people: [vn, sg]}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "memory:"}
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+  - {route: "GET /posts", subject: none, data: [content]}
+"""
+LATER = """
+  - id: test.later
+    article: art. 5
+    text: From 2026-11-20 nobody reads this.
+    in_force: {from: 2026-11-20}
+    applies: {anchor: territory, data: [content]}
+    duty: {effect: deny}
+"""
+BOUNDARY = 1_795_132_800_000_000  # 2026-11-20
+HOUR = 3_600_000_000
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    return load_policy(write_deployment(tmp_path_factory.mktemp("world"), DEPLOYMENT, (HOME, LATER)))
+
+
+def replayer(policy: Policy, facts: Sequence[FactSet]) -> Replayer:
+    named = {facts_digest(each): each for each in facts}
+    return Replayer(lambda digest: policy if digest == policy.digest else None, named.get)
+
+
+def together(entries: Sequence[Entry], policy: Policy, facts: Sequence[FactSet], width: int = 5) -> Redecide:
+    redecide, reader = Redecide(replayer(policy, facts)), EntryReader()
+    for start in range(0, len(entries), width):
+        bundle = [format_entry(entry) for entry in entries[start : start + width]]
+        redecide.take(start, *reader.scan(start, bundle))
+    redecide.finish()
+    return redecide
+
+
+def one_by_one(
+    entries: Sequence[Entry], policy: Policy, facts: Sequence[FactSet]
+) -> tuple[int, list[int], Counter[Gap]]:
+    recall, again = Recall(), replayer(policy, facts)
+    right, wrong, gaps = 0, [], Counter[Gap]()
+    for index, entry in enumerate(entries):
+        taken = recall.take(entry)
+        if isinstance(taken, Beside):
+            continue
+        answer = again.replay(*taken)
+        if answer.gap is not None:
+            gaps[answer.gap] += 1
+        elif answer.wrong:
+            wrong.append(index)
+        else:
+            right += 1
+    return right, wrong, gaps
+
+
+asked = st.lists(
+    st.tuples(
+        st.sampled_from(["POST /people", "GET /posts", "move"]),
+        st.sampled_from([(IN_VIETNAM,), (IN_SINGAPORE,), ()]),
+        st.integers(1, 3 * HOUR),
+        st.sampled_from(["", "", "", "reason", "policy", "decided"]),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=asked, width=st.integers(1, 20))
+def test_a_group_at_a_time_answers_as_one_by_one(
+    policy: Policy, asked: list[tuple[str, tuple[str, ...], int, str]], width: int
+) -> None:
+    log = RecordedLog(policy, BOUNDARY - 12 * HOUR)
+    facts = [log.facts]
+    forged = []
+    for route, finding, wait, lie in asked:
+        if route == "move":
+            log.adopt(policy, replace(policy.facts, stop_orders=(StopOrder("x", "vn", BOUNDARY),)))
+            facts.append(log.facts)
+        else:
+            number = len(log.journal.records)
+            log.ask(route, finding=finding, wait=wait)
+            forged.append((number, lie))
+    entries = log.entries
+    for number, lie in forged:
+        entry = entries[number]
+        if lie == "reason":
+            entries[number] = replace(entry, reason="only" if entry.reason is None else None)
+        elif lie == "policy":
+            entries[number] = replace(entry, policy="00" * 32)
+        elif lie == "decided":
+            entries[number] = replace(entry, decided=BOUNDARY + 99 * HOUR)
+    found = together(entries, policy, facts, width)
+    right, wrong, gaps = one_by_one(entries, policy, facts)
+    assert (found.right, [index for index, _ in found.wrong], found.gaps) == (right, wrong, gaps)
+    assert found.decisions == found.replayed + sum(gaps.values())
+
+
+def test_a_boundary_between_two_entries_of_one_shape_parts_them(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("GET /posts")
+    entries = log.entries
+    assert together(entries, policy, [log.facts]).wrongs == 0
+    late = replace(entries[-1], id="0.2", decided=BOUNDARY)
+    found = together([*entries, late, replace(late, id="0.3", decided=BOUNDARY - 1)], policy, [log.facts])
+    assert (found.right, found.wrong) == (2, [(2, found.wrong[0][1])])
+    assert set(found.wrong[0][1]) >= {"effect", "rules"}
+
+
+def test_what_tells_of_no_decision_is_counted_for_what_it_is(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("POST /people")
+    found = together(log.entries, policy, [log.facts])
+    assert found.beside == {Beside.SYSTEM: 1, Beside.OUTCOME: 1}
+    assert (found.decisions, found.replayed, found.right) == (1, 1, 1)
+
+
+def test_facts_that_are_not_archived_are_a_gap_and_never_the_same(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("POST /people")
+    found = together(log.entries, policy, [])
+    assert (found.replayed, found.gaps) == (0, {Gap.FACTS_UNKNOWN: 1})
+
+
+def test_a_finding_that_is_none_is_named_with_its_entry(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("POST /people")
+    entries = [replace(entry, finding=("x",)) if entry.kind == "intent" else entry for entry in log.entries]
+    with pytest.raises(VerificationError, match="entry 1"):
+        together(entries, policy, [log.facts])
