@@ -8,14 +8,14 @@ here opens it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
 from residency.audit.detail import parse_detail
 from residency.audit.detail_head import FILLER, Head, format_record, parse_record, seal_context
 from residency.audit.journal import RECORDS_AT, scan
+from residency.audit.sequencer import Cursor
 from residency.errors import IntegrityError, JournalCorrupt, JournalFailed, UsageError
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Pin
@@ -23,7 +23,6 @@ from residency.vault.seal import NONCE_BYTES, seal, unseal
 
 __all__ = ["DetailFiles", "journal_records", "open_detail", "open_sealed", "recent_pins", "turn_over"]
 
-_LAG: Final = 3_600_000_000
 _FILLER_BYTES: Final = 65_535
 
 
@@ -117,79 +116,50 @@ def open_sealed(country: str, head: Head, sealed: bytes, key: bytes) -> bytes:
     return unseal(key, sealed, seal_context(country, head))
 
 
-def journal_records(folder: Path) -> Iterator[tuple[Head, bytes]]:
-    """Every (head, sealed detail) in the journals below `folder`, whose slots may be in use: filed or not.
+def journal_records(folder: Path, filed: Mapping[int, Cursor] | None = None) -> Iterator[tuple[Head, bytes]]:
+    """Every (head, sealed detail) in the journals below `folder` that is not filed yet; their slots may be in use.
 
-    What is filed meanwhile may be missing: read the country's store afterwards, not before.
-
-    Raises: JournalCorrupt, JournalFailed.
+    `filed` is how far each slot's journal is filed, None = not at all. What is filed meanwhile may be missing: read the
+    country's store afterwards. Raises: JournalCorrupt, JournalFailed.
     """
-    for segment in _segments((folder / "journal").glob("*/*.seg")):
-        for record in scan(segment, RECORDS_AT, None).records:
-            parsed = parse_record(bytes(record.payload))
-            if parsed is not None:
-                yield parsed
+    known = filed if filed is not None else {}
+    try:
+        for path in sorted((folder / "journal").glob("*/*.seg")):
+            done = known.get(int(path.parent.name), Cursor())
+            if int(path.stem) < done.segment:
+                continue
+            start = done.offset if int(path.stem) == done.segment else RECORDS_AT
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                continue  # all of it was filed meanwhile
+            for record in scan(data, start, None).records:
+                parsed = parse_record(bytes(record.payload))
+                if parsed is not None:
+                    yield parsed
+    except (OSError, ValueError) as error:
+        raise JournalFailed(f"the detail journal cannot be read ({type(error).__name__})") from error
 
 
-def recent_pins(
-    journal: Path, country: str, key: bytes, since: int, filed: Callable[[], Iterable[tuple[Head, bytes]]] = tuple
-) -> dict[str, Pin]:
-    """The newest pin of each subject that a country's detail tells of since `since` (microseconds, UTC), by subject.
+def recent_pins(records: Iterable[tuple[Head, bytes]], country: str, key: bytes, since: int) -> dict[str, Pin]:
+    """The newest pin of each subject that a country's details tell of since `since` (microseconds, UTC), by subject.
 
-    Within one life of a subject (one alias) the higher version is the newer, between lives the later. `journal`
-    is the folder of the country's journal, whose slots may be in use; `filed` answers what lies in the country's store,
-    and is asked after the journal was read. What does not open is passed over: it is of another key, or half written.
-    Takes time: not for an event loop.
-
-    Raises: JournalFailed.
+    Within one life of a subject (one alias) the higher version is the newer, between lives the later. What does not
+    open is passed over: it is of another key. Takes time: not for an event loop.
     """
     found: dict[str, Pin] = {}
-
-    def take(pin: Pin | None) -> None:
+    for head, sealed in records:
+        pin = _pin(country, head, sealed, key) if head.at >= since else None
         if pin is None or pin.at < since:
-            return
+            continue
         known = found.get(pin.subject)
         if known is None or _newer(pin, known):
             found[pin.subject] = pin
-
-    for slot in sorted(journal.glob("*/")):
-        for segment in _segments(_since(sorted(slot.glob("*.seg")), since)):
-            for record in scan(segment, RECORDS_AT, None).records:
-                take(_recorded_pin(country, bytes(record.payload), key))
-    for head, sealed in filed():
-        take(_pin(country, head, sealed, key))
     return found
-
-
-def _segments(paths: Iterable[Path]) -> Iterator[bytes]:
-    try:
-        for path in sorted(paths):
-            try:
-                yield path.read_bytes()
-            except FileNotFoundError:
-                continue  # all of it was filed meanwhile
-    except OSError as error:
-        raise JournalFailed(f"the detail journal cannot be read (errno {error.errno})") from error
 
 
 def _newer(pin: Pin, known: Pin) -> bool:
     return pin.version > known.version if pin.alias == known.alias else pin.at > known.at
-
-
-def _since(segments: Sequence[Path], since: int) -> Iterator[Path]:
-    for index, segment in enumerate(segments):
-        # A mapped file's own time may lag behind what is in it, so the newest segment is always read.
-        with suppress(FileNotFoundError):  # filed meanwhile
-            if index == len(segments) - 1 or segment.stat().st_mtime * 1e6 >= since - _LAG:
-                yield segment
-
-
-def _recorded_pin(country: str, record: bytes, key: bytes) -> Pin | None:
-    try:
-        parsed = parse_record(record)
-    except IntegrityError:
-        return None
-    return None if parsed is None else _pin(country, *parsed, key)
 
 
 def _pin(country: str, head: Head, sealed: bytes, key: bytes) -> Pin | None:

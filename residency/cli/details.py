@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 
 import typer
 
-from residency.adapters.detail_files import journal_records, open_sealed
-from residency.adapters.detail_store import DetailStore
+from residency.adapters.detail_files import open_sealed
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import parse_detail
 from residency.audit.detail_head import Head
 from residency.audit.recall import Told
 from residency.errors import JournalFailed, SealError, VerificationError
+from residency.wiring.details import detail_rows
 
-__all__ = ["evidence_of", "records"]
+__all__ = ["evidence_of"]
 
 
 def evidence_of(folders: Iterable[str], keys: KeysFiles, origin: str | None = None) -> dict[str, Told]:
@@ -36,7 +35,7 @@ def evidence_of(folders: Iterable[str], keys: KeysFiles, origin: str | None = No
                 "a country and its folder, as in VN=./residency-data/detail-vn", param_hint="--detail"
             )
         key = keys.secret(f"detail-{country.lower()}")
-        for head, sealed in records(folder):
+        for head, sealed in _records(folder):
             if origin is not None and head.origin != origin:
                 continue
             try:
@@ -49,13 +48,8 @@ def evidence_of(folders: Iterable[str], keys: KeysFiles, origin: str | None = No
     return found
 
 
-def records(folder: Path) -> Iterator[tuple[Head, bytes]]:
-    """Every (head, sealed detail) in a country's folder, still in a journal or filed; some come twice.
-
-    Raises: VerificationError, JournalCorrupt.
-    """
+def _records(folder: Path) -> Iterator[tuple[Head, bytes]]:
     try:
-        # The journals first: what is filed meanwhile is in the store by the time it is read.
-        yield from chain(journal_records(folder), DetailStore(folder / "details.db").rows())
+        yield from detail_rows(folder)
     except JournalFailed as error:
         raise VerificationError(f"the regional detail cannot be read: {error}") from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from residency.adapters.detail_filer import DetailFiler
-from residency.adapters.detail_files import DetailFiles, turn_over
+from residency.adapters.detail_files import DetailFiles, journal_records, turn_over
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
+from residency.audit.detail_head import Head
 from residency.audit.detail_terms import Keeping
 from residency.enforcement.ports import Clock, Entropy, Keys
 from residency.model import Retention
@@ -18,7 +19,7 @@ from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc
 from residency.vault.hpke import HomeBox
 
-__all__ = ["detail_key", "detail_store", "keeping", "open_details"]
+__all__ = ["detail_key", "detail_rows", "detail_store", "keeping", "open_details"]
 
 _SEGMENT: Final = 16 * 1024 * 1024
 PathOf = Callable[[str], Path]
@@ -66,6 +67,19 @@ def open_details(
 def detail_store(folder: Path) -> DetailStore:
     """The store of the country whose detail lies in `folder`."""
     return DetailStore(folder / "details.db")
+
+
+def detail_rows(folder: Path, **asked: Any) -> Iterator[tuple[Head, bytes]]:
+    """Every (head, sealed detail) of the country whose detail lies in `folder`: of what is filed, what
+    `DetailStore.rows` answers to `asked`; and all that is not filed yet. What is filed meanwhile comes twice.
+
+    Raises: JournalCorrupt, JournalFailed.
+    """
+    store = detail_store(folder)
+    # In this order: what is filed in between is in the store by the time it is read.
+    filed = store.cursors()
+    yield from journal_records(folder, filed)
+    yield from store.rows(**asked)
 
 
 def detail_key(keys: Keys, country: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from residency.model import Pin
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc, SinkDoc
-from residency.wiring.details import detail_key, detail_store
+from residency.wiring.details import detail_key, detail_rows
 from residency.wiring.problems import problem_at
 
 __all__ = ["check_pins", "open_pins", "sinks"]
@@ -100,9 +99,8 @@ def open_pins(
         for country, kept in deployment.audit.detail.items():
             if kept.seal_to is not None:
                 continue  # nobody here can read it
-            folder = path_of(kept.folder)
-            filed = partial(detail_store(folder).rows, keeping=PIN, since=since)
-            yield from recent_pins(folder / "journal", country, detail_key(keys, country), since, filed).values()
+            rows = detail_rows(path_of(kept.folder), keeping=PIN, since=since)
+            yield from recent_pins(rows, country, detail_key(keys, country), since).values()
 
     pins = PinsRedis(
         url,

@@ -14,6 +14,8 @@ from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.keys_memory import KeysMemory
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import FILLER, Head, parse_record, seal_context
+from residency.audit.journal import RECORDS_AT, scan
+from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt, JournalFailed, SealError, UsageError
 from residency.jurisdiction.pinned import format_pin
 from residency.model import Anchor, Pin, Trust
@@ -91,11 +93,9 @@ def test_closing_closes_every_journal() -> None:
         journal.append(b"x")
 
 
-def test_the_newest_pins_of_late_come_back_from_journals_in_use_from_those_let_go_and_from_what_is_filed(
-    tmp_path: Path,
-) -> None:
+def test_the_newest_pins_of_late_come_back_from_journals_in_use_and_let_go(tmp_path: Path) -> None:
     key = KEYS.secret("detail-vn")
-    first, second = JournalFiles(tmp_path).open(), JournalFiles(tmp_path).open()
+    first, second = JournalFiles(tmp_path / "journal").open(), JournalFiles(tmp_path / "journal").open()
     one, two = (DetailFiles({"VN": journal}, lambda country: key, os.urandom) for journal in (first, second))
     moved, old = replace(PIN, home="SG", version=2, at=3_000), replace(PIN, subject="d2", at=10)
     for number, (details, pin) in enumerate([(two, moved), (one, PIN), (one, old)]):
@@ -104,28 +104,41 @@ def test_the_newest_pins_of_late_come_back_from_journals_in_use_from_those_let_g
     broken = format_detail({"pin": "no pin"}, bytes(16))
     one.append("VN", head("0.4", broken), broken)
     second.close()
-    assert recent_pins(tmp_path, "VN", key, 1_000) == {"d1": moved}
-    assert recent_pins(tmp_path, "VN", key, 0) == {"d1": moved, "d2": old}
-    assert recent_pins(tmp_path, "VN", bytes(32), 0) == {}  # another key opens nothing
-    assert recent_pins(tmp_path / "no such journal", "VN", key, 0) == {}
-    memory = JournalMemory()
-    third = replace(PIN, home="DE", version=3, at=4_000)
-    DetailFiles({"VN": memory}, lambda country: key, os.urandom).append("VN", *pinned("0.9", third))
-    filed = parse_record(memory.records[0])
-    assert filed is not None
-    assert recent_pins(tmp_path, "VN", key, 1_000, lambda: [filed]) == {"d1": third}
+    rows = list(journal_records(tmp_path))
+    assert recent_pins(rows, "VN", key, 1_000) == {"d1": moved}
+    assert recent_pins(rows, "VN", key, 0) == {"d1": moved, "d2": old}
+    assert recent_pins(rows, "VN", bytes(32), 0) == {}  # another key opens nothing
+    assert list(journal_records(tmp_path / "no such journal")) == []
     first.close()
 
 
-def test_a_subject_that_was_forgotten_and_came_back_has_the_pin_of_its_newer_life(tmp_path: Path) -> None:
-    key = KEYS.secret("detail-vn")
-    journal = JournalFiles(tmp_path).open()
-    details = DetailFiles({"VN": journal}, lambda country: key, os.urandom)
+def test_a_subject_that_was_forgotten_and_came_back_has_the_pin_of_its_newer_life() -> None:
+    journal = JournalMemory()
+    details = build(journal)
     forgotten, back = replace(PIN, version=3, at=2_000), replace(PIN, alias="e9" * 16, at=3_000)
     for number, pin in enumerate([forgotten, back]):
         details.append("VN", *pinned(f"0.{number}", pin))
+    rows = [parsed for record in journal.records if (parsed := parse_record(record)) is not None]
+    assert recent_pins(rows, "VN", KEYS.secret("detail-vn"), 0) == {"d1": back}
+
+
+def test_of_a_journal_that_is_filed_in_part_the_rest_is_read(tmp_path: Path) -> None:
+    key = KEYS.secret("detail-vn")
+    journal = JournalFiles(tmp_path / "journal", segment_bytes=SEGMENT).open()
+    details = DetailFiles({"VN": journal}, lambda country: key, os.urandom)
+    details.append("VN", head("0.1"), DETAIL)
+    after_one = scan((tmp_path / "journal" / "0" / "00000000.seg").read_bytes(), RECORDS_AT, None).offset
+    details.append("VN", head("0.2"), DETAIL)
+    turn_over(journal, SEGMENT)
+    details.append("VN", head("0.3"), DETAIL)
     journal.close()
-    assert recent_pins(tmp_path, "VN", key, 0) == {"d1": back}
+
+    def read(*cursor: int) -> list[str]:
+        return [found.entry for found, _ in journal_records(tmp_path, {0: Cursor(*cursor)})]
+
+    assert read(0, after_one, 1) == ["0.2", "0.3"]
+    assert read(1) == ["0.3"]
+    assert [found.entry for found, _ in journal_records(tmp_path, {1: Cursor(1)})] == ["0.1", "0.2", "0.3"]
 
 
 def test_a_journal_that_is_turned_over_goes_on_in_another_segment(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import typer
 
-from residency.adapters.detail_files import DetailFiles
+from residency.adapters.detail_files import DetailFiles, journal_records
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
 from residency.audit.recall import Told
-from residency.cli.details import evidence_of, records
+from residency.cli.details import evidence_of
 
 DETAIL = format_detail({"account": "an", "evidence": "identity:phone"}, bytes(16))
 
@@ -42,7 +42,7 @@ def test_the_evidence_of_each_entry_comes_with_what_commits_to_it(tmp_path: Path
 def test_what_is_filed_is_read_too_and_another_logs_details_are_left_out(tmp_path: Path) -> None:
     keys = KeysFiles(tmp_path / "keys", create=True)
     write(tmp_path / "detail", keys)
-    rows = list(records(tmp_path / "detail"))
+    rows = list(journal_records(tmp_path / "detail"))
     assert [found.entry for found, _ in rows] == ["0.1", "0.2"]
     DetailStore(tmp_path / "filed" / "details.db").file(rows)
     place = [f"VN={tmp_path / 'filed'}"]

@@ -13,9 +13,7 @@ second of its death. The order of a round is the safety argument; a kill anywher
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import mmap
 import os
 import threading
 import weakref
@@ -23,11 +21,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from residency.audit.detail_head import FILLER, Head, parse_record
+from residency.adapters.detail_filer.slot import Slot, lock
+from residency.audit.detail_head import Head, parse_record
 from residency.audit.follow import follow, must_lead_to
-from residency.audit.journal import RECORDS_AT, Segment, format_record, format_segment, parse_segment
 from residency.audit.sequencer import Cursor
-from residency.errors import JournalCorrupt, ResidencyError
+from residency.errors import ResidencyError
 
 __all__ = ["DetailFiler"]
 
@@ -127,6 +125,18 @@ class DetailFiler:
             self._turn_dead(now)
             return filed
 
+    def behind(self) -> bool:
+        """Whether anything is recorded that is not filed, by whomever. Raises: as `tick`."""
+        known = self._store.cursors()
+        for number in self._slots():
+            slot, cursor = Slot(self._folder / "journal" / str(number), number), known.get(number, Cursor())
+            try:
+                if follow(slot, cursor, 1)[0]:
+                    return True
+            finally:
+                slot.close()
+        return False
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._try_tick()
@@ -152,7 +162,7 @@ class DetailFiler:
         new = 0
         known = self._store.cursors()
         for number in self._slots():
-            slot = _Slot(self._folder / "journal" / str(number), number)
+            slot = Slot(self._folder / "journal" / str(number), number)
             try:
                 cursor = known.get(number, Cursor())
                 if number not in self._checked:
@@ -183,7 +193,7 @@ class DetailFiler:
     def _turn_dead(self, now: int) -> None:
         turned = False
         for number in self._store.wanted_turns():
-            if number != self._own and _Slot(self._folder / "journal" / str(number), number).turn(self._cursor(number)):
+            if number != self._own and Slot(self._folder / "journal" / str(number), number).turn(self._cursor(number)):
                 self._store.turned(number, now)
                 turned = True
         if turned:
@@ -201,124 +211,12 @@ class DetailFiler:
     def _claim(self) -> bool:
         if self._lock_fd is not None:
             return True
-        fd = _lock(self._folder / "filer.lock")
+        fd = lock(self._folder / "filer.lock")
         if fd is None:
             return False
         self._lock_fd = fd
         _active.add(self)
         return True
-
-
-class _Slot:
-    """One slot's segments, read while its worker writes them, or after it died."""
-
-    def __init__(self, home: Path, slot: int) -> None:
-        self._home = home
-        self._slot = slot
-        self._number: int | None = None
-        self._map: mmap.mmap | None = None
-
-    def open(self, number: int) -> mmap.mmap | None:
-        """The bytes of segment `number`, mapped until another one is asked for; see `audit.follow.Segments`."""
-        if self._number == number:
-            return self._map
-        self.close()
-        try:
-            fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            size = os.fstat(fd).st_size
-            if parse_segment(os.pread(fd, RECORDS_AT, 0), self.name(number)) != Segment(self._slot, number, size):
-                raise JournalCorrupt(f"{self.name(number)}: slot, number or size differ from the header")
-            self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        finally:
-            os.close(fd)
-        self._number = number
-        return self._map
-
-    def holds_records(self, number: int) -> bool:
-        """Whether there is a segment `number` in which something was stored."""
-        try:
-            with self._path(number).open("rb") as file:
-                return any(os.pread(file.fileno(), 16, RECORDS_AT))
-        except FileNotFoundError:
-            return False
-
-    def name(self, number: int) -> str:
-        """Country's folder, slot and file."""
-        return f"{self._home.parent.parent.name}/{self._home.name}/{number:08d}.seg"
-
-    def make_durable(self, first: int, last: int) -> None:
-        """Make segments `first` to `last` survive a power cut. Raises: OSError."""
-        for number in range(first, last + 1):
-            fd = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC)
-            try:
-                getattr(os, "fdatasync", os.fsync)(fd)
-            finally:
-                os.close(fd)
-
-    def drop_before(self, number: int) -> None:
-        """Remove segments below `number`, all of which is filed. Raises: OSError."""
-        for path in self._home.glob("*.seg"):
-            if int(path.stem) < number:
-                path.unlink()
-
-    def turn(self, cursor: Cursor) -> bool:
-        """Begin a new segment for a slot that nobody writes to and that is filed up to `cursor`; whether that was done.
-
-        A worker that takes the slot later goes on there. Raises: OSError.
-        """
-        fd = _lock(self._home / "lock")
-        if fd is None:
-            return False
-        try:
-            data = self.open(cursor.segment)
-            if data is None or any(data[cursor.offset : cursor.offset + 16]) or self.holds_records(cursor.segment + 1):
-                return False
-            capacity = len(data)
-            segment = Segment(self._slot, cursor.segment + 1, capacity)
-            temporary = self._home / "segment.tmp"
-            # A crash before the rename leaves a .tmp, which whoever opens the slot next removes.
-            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                os.posix_fallocate(file.fileno(), 0, capacity)
-                file.write(format_segment(segment) + format_record(cursor.seq, FILLER))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self._path(segment.number))
-            folder = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-            return True
-        finally:
-            self.close()
-            os.close(fd)
-
-    def close(self) -> None:
-        """Let go of the segment that is mapped; idempotent."""
-        if self._map is not None:
-            self._map.close()
-        self._map, self._number = None, None
-
-    def _path(self, number: int) -> Path:
-        return self._home / f"{number:08d}.seg"
-
-
-def _lock(path: Path) -> int | None:
-    """The open file of a lock that nobody else holds; None where somebody does."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
 
 
 _active: Final[weakref.WeakSet[DetailFiler]] = weakref.WeakSet()
