@@ -14,7 +14,16 @@ from residency.audit.sequencer import CHECKPOINT_PATH, Tree
 from residency.audit.tiles import TILE_WIDTH, bundle_path, parse_bundle, parse_tile, tile_path
 from residency.errors import VerificationError
 
-__all__ = ["prove_entry", "read_checkpoint", "read_entry", "tile_subtree", "verify_bundles", "verify_entries"]
+__all__ = [
+    "perfect_root",
+    "prove_entry",
+    "read_bundle",
+    "read_checkpoint",
+    "read_entry",
+    "tile_subtree",
+    "verify_bundles",
+    "verify_entries",
+]
 
 Read = Callable[[str], bytes | None]
 _CACHED_TILES = 64
@@ -45,7 +54,7 @@ def verify_bundles(read: Read, checkpoint: Checkpoint) -> Iterator[tuple[int, tu
     # 1. Each bundle must hash to its tile of level 0, hash by hash.
     for start in range(0, size, TILE_WIDTH):
         width = min(TILE_WIDTH, size - start)
-        entries = _bundle(read, start // TILE_WIDTH, width)
+        entries = read_bundle(read, start // TILE_WIDTH, width)
         leaves = [_sha256(b"\x00" + entry).digest() for entry in entries]
         path, tile = _tile(read, 0, start // TILE_WIDTH, width)
         if tuple(leaves) != tile:
@@ -60,7 +69,7 @@ def verify_bundles(read: Read, checkpoint: Checkpoint) -> Iterator[tuple[int, tu
                 _compare(read, level, ((start + TILE_WIDTH) >> (8 * (level + 1))) - 1, edges[level])
             if level + 1 == len(edges):
                 edges.append([])
-            edges[level + 1].append(_perfect_root(edges[level]))
+            edges[level + 1].append(perfect_root(edges[level]))
             edges[level] = []
             level += 1
     for level in range(1, len(edges)):
@@ -76,7 +85,7 @@ def read_entry(read: Read, index: int, size: int) -> bytes:
     if not 0 <= index < size:
         raise VerificationError(f"index {index} is not in a log of {size} entries")
     number = index // TILE_WIDTH
-    return _bundle(read, number, min(TILE_WIDTH, size - number * TILE_WIDTH))[index % TILE_WIDTH]
+    return read_bundle(read, number, min(TILE_WIDTH, size - number * TILE_WIDTH))[index % TILE_WIDTH]
 
 
 def prove_entry(read: Read, index: int, checkpoint: Checkpoint) -> tuple[bytes, tuple[bytes, ...]]:
@@ -107,7 +116,8 @@ def tile_subtree(read: Read, size: int) -> Subtree:
     return subtree
 
 
-def _bundle(read: Read, number: int, width: int) -> tuple[bytes, ...]:
+def read_bundle(read: Read, number: int, width: int) -> tuple[bytes, ...]:
+    """The `width` entries of bundle `number`, from its partial file or the full one. Raises: VerificationError."""
     path = bundle_path(number, width)
     data = read(path)
     if data is None and width < TILE_WIDTH:
@@ -141,7 +151,7 @@ def _compare(read: Read, level: int, number: int, hashes: list[bytes]) -> None:
             raise VerificationError(f"{path}: hash {i} is not that of the tile below")
 
 
-def _perfect_root(hashes: list[bytes]) -> bytes:
+def perfect_root(hashes: list[bytes]) -> bytes:
     """The root over a full tile: its hashes in pairs, level by level, which is faster than one by one."""
     while len(hashes) > 1:
         hashes = [

@@ -19,10 +19,13 @@ _COMMANDS: Final = {
     "page": ("page", "page"),
     "query": ("query", "query"),
     "register": ("register", "register"),
+    "export": ("export", "export"),
+    "rebuild": ("rebuild", "rebuild"),
     "witness": ("witness", "witness"),
     "witness-key": ("witness", "witness_key"),
+    "fleet": ("fleet", "fleet_app"),
 }
-"""By name: the module below this one, and what it calls the command."""
+"""By name: the module below this one, and what it calls the command, or the group of commands."""
 
 audit_app = typer.Typer(
     no_args_is_help=True,
@@ -31,4 +34,8 @@ audit_app = typer.Typer(
     "Example: residency audit verify ./demo-data/log",
 )
 for _name, (_module, _function) in _COMMANDS.items():
-    audit_app.command(_name)(getattr(import_module(f"residency.cli.audit.{_module}"), _function))
+    _what = getattr(import_module(f"residency.cli.audit.{_module}"), _function)
+    if isinstance(_what, typer.Typer):
+        audit_app.add_typer(_what, name=_name)
+    else:
+        audit_app.command(_name)(_what)
