@@ -49,7 +49,9 @@ class Recorder:
         `origin` is the log's name.
         """
         self._journal = journal
+        self._number = journal.slot
         self._clock = clock
+        self._now = clock.now
         self._entropy = entropy
         self._policy = policy
         self._version = version
@@ -123,7 +125,7 @@ class Recorder:
         plan = self._plans.of(decision)
         template = self._plans.template(plan, "refusal", reason=reason, sink=sink, note=note, rules=rules)
         seq = self._record(plan, template, subject, detail, basis, sink)
-        return seq, entry_id(self._journal.slot, seq)
+        return seq, entry_id(self._number, seq)
 
     def intent(
         self,
@@ -143,7 +145,7 @@ class Recorder:
         plan = self._plans.of(decision)
         template = self._plans.template(plan, "intent", reason=reason, sink=sink, note=note, operation=operation)
         seq = self._record(plan, template, subject, detail, basis, sink, opens=True)
-        return seq, entry_id(self._journal.slot, seq)
+        return seq, entry_id(self._number, seq)
 
     def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str, pin: Pin | None = None) -> int:
         """Record how the act of intent `of` ended; its sequence number. `pin` = the first pin, set by the act."""
@@ -155,8 +157,8 @@ class Recorder:
         """Record that `pin` is about to replace its forerunner; (sequence number, entry id)."""
         template = self._changed("intent", pin.home, why, None)
         with self._lock:
-            entry = entry_id(self._journal.slot, self._journal.next_seq)
-            seq = self._journal.append(template.fill(id=entry, at=self._clock.now(), subject=pin.alias))
+            entry = entry_id(self._number, self._journal.next_seq)
+            seq = self._journal.append(template.fill(id=entry, at=self._now(), subject=pin.alias))
             self._slot.open_intents += 1
         return seq, entry
 
@@ -193,7 +195,7 @@ class Recorder:
     ) -> int:
         with self._lock:
             journal = self._journal
-            entry, now = entry_id(journal.slot, journal.next_seq), self._clock.now()
+            entry, now = entry_id(self._number, journal.next_seq), self._now()
             commitment = None
             if pin is not None and self._details is not None:
                 commitment = self._details.keep_pin(pin, entry, now, covering, only)
@@ -218,7 +220,7 @@ class Recorder:
 
         A power cut that takes it leaves an instance that has not begun: the next start records it anew.
         """
-        if entry_id(self._journal.slot, self._journal.next_seq) == FIRST_ENTRY:
+        if entry_id(self._number, self._journal.next_seq) == FIRST_ENTRY:
             self.system(format_begins(predecessor))
 
     def system(self, note: str) -> int:
@@ -232,9 +234,9 @@ class Recorder:
         """
         with self._lock:
             entry = Entry(
-                id=entry_id(self._journal.slot, self._journal.next_seq),
+                id=entry_id(self._number, self._journal.next_seq),
                 kind="system",
-                at=self._clock.now(),
+                at=self._now(),
                 policy=self._policy,
                 policy_version=self._version,
                 epoch=facts.epoch,
@@ -259,17 +261,17 @@ class Recorder:
         opens: bool = False,
     ) -> int:
         """Record an entry that a decision is behind; `opens` an act. Its sequence number."""
-        decided = basis.now
-        requested = None if basis.requested == decided else basis.requested
-        details = self._details
+        decided, _, _, requested, _, collected = basis
+        if requested == decided:
+            requested = None
+        details, journal = self._details, self._journal
         with self._lock:
-            journal = self._journal
-            number, now = journal.next_seq, self._clock.now()
+            number, now = journal.next_seq, self._now()
             kept = () if details is None else details.places(plan.decision, sink, now)
-            if not kept and requested is None and basis.collected_since is None:
-                entry = template.brief(journal.slot, number, now, decided, subject)
+            if not kept and requested is None and collected is None:
+                entry = template.brief(self._number, number, now, decided, subject)
             else:
-                own = entry_id(journal.slot, number)
+                own = entry_id(self._number, number)
                 commitment = None
                 if details is not None and kept:
                     commitment = details.keep(kept, own, now, subject, {**detail, **basis.words()})
@@ -278,7 +280,7 @@ class Recorder:
                     at=now,
                     decided=decided,
                     requested=requested,
-                    collected=basis.collected_since,
+                    collected=collected,
                     subject=subject,
                     detail=commitment,
                 )
@@ -311,5 +313,5 @@ class Recorder:
             )
         with self._lock:
             journal = self._journal
-            entry = entry_id(journal.slot, journal.next_seq)
-            return journal.append(template.fill(id=entry, at=self._clock.now()))
+            entry = entry_id(self._number, journal.next_seq)
+            return journal.append(template.fill(id=entry, at=self._now()))
