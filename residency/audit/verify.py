@@ -20,6 +20,7 @@ __all__ = [
     "read_bundle",
     "read_checkpoint",
     "read_entry",
+    "read_signed",
     "tile_subtree",
     "verify_bundles",
     "verify_entries",
@@ -32,10 +33,18 @@ _sha256 = hashlib.sha256
 
 def read_checkpoint(read: Read, key: VerifierKey) -> Checkpoint:
     """The log's newest checkpoint, its signature verified. Raises: VerificationError."""
+    return read_signed(read, key)[1]
+
+
+def read_signed(read: Read, key: VerifierKey) -> tuple[bytes, Checkpoint]:
+    """As `read_checkpoint`, with the note as it is signed."""
     note = read(CHECKPOINT_PATH)
     if note is None:
         raise VerificationError("the log has no checkpoint")
-    return verify_checkpoint(note, key)
+    try:
+        return note, verify_checkpoint(note, key)
+    except VerificationError as error:
+        raise VerificationError(f"{CHECKPOINT_PATH}: {error}") from None
 
 
 def verify_entries(read: Read, checkpoint: Checkpoint) -> Iterator[bytes]:

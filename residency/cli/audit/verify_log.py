@@ -18,7 +18,7 @@ from residency.audit.entry import Entry
 from residency.audit.findings import Finding, findings_of
 from residency.audit.redecide import Redecide
 from residency.audit.remembered import check_continues, check_not_older
-from residency.audit.sequencer import CHECKPOINT_PATH
+from residency.audit.verify import read_signed
 from residency.cli.archive_folder import Archive
 from residency.cli.audit.beside import audit_folder, changed_beside, has_archive
 from residency.cli.audit.shared import WORK
@@ -82,10 +82,7 @@ def verify_log(place: str, asked: Asked) -> Verified:
     read = reader_of(place)
     # 1. The checkpoint: its signature, and that it is not older than what was seen.
     key = verifier_key_at(read, asked.key)
-    note = read(CHECKPOINT_PATH)
-    if note is None:
-        raise VerificationError("the log has no checkpoint")
-    checkpoint = verify_checkpoint(note, key)
+    note, checkpoint = read_signed(read, key)
     seen = [_seen(path, key) for path in asked.seen]
     for each in seen:
         check_not_older(checkpoint, each)
