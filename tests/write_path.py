@@ -20,15 +20,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from residency.adapters.journal_files import JournalFiles
 from residency.adapters.log_files import LogFiles
 from residency.adapters.sequencer import Sequencer
+from residency.audit.faults import fault, naming
+from residency.errors import ResidencyError
 from tests.log_bytes import check_log, check_trail
 
+T = TypeVar("T")
 ROOT: Final = Path(__file__).resolve().parents[1]
 SEGMENT: Final = 8192
 KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -73,7 +76,22 @@ class Life:
             lines += b"%d.%d\n" % (journal.slot, seq)
         if durable:
             journal.sync(journal.next_seq - 1)
-        os.write(self.said, lines)
+        with naming(self.folder / "said"):
+            os.write(self.said, lines)
+
+    def alone(self) -> JournalFiles:
+        """A journal of one thread, opened."""
+        return _Alone(self.folder / "journal", segment_bytes=SEGMENT, entry_limit=600).open()
+
+    def attempt(self, step: Callable[[], T]) -> T | None:
+        """Do `step`; where it is refused, note in `<folder>/refused` what was said."""
+        try:
+            return step()
+        except (ResidencyError, OSError) as error:
+            words = str(error) if isinstance(error, ResidencyError) else fault(error)
+            with (self.folder / "refused").open("a") as file:
+                file.write(f"{type(error).__name__}: {words}\n")
+            return None
 
 
 class _Alone(JournalFiles):
@@ -86,26 +104,41 @@ class _Alone(JournalFiles):
 def requests_and_sequencer(life: Life) -> None:
     """Two slots from opening to closing, and the sequencer of both, all in one thread."""
     life.wait(threading.get_native_id())
-    folder = life.folder / "journal"
-    first, second = (_Alone(folder, segment_bytes=SEGMENT, entry_limit=600).open() for _ in range(2))
+    for step in _steps(life, life.alone(), life.alone()):
+        step()
+
+
+def faults(life: Life) -> None:
+    """The same, where each step may fail: it is noted what was said, and the next one is tried."""
+    life.wait(threading.get_native_id())
+    # Who cannot open a journal does not serve; it is started again.
+    journals = [life.attempt(life.alone) or life.attempt(life.alone) for _ in range(2)]
+    first, second = journals
+    if first is None or second is None:
+        os._exit(98)
+    for step in _steps(life, first, second):
+        life.attempt(step)
+
+
+def _steps(life: Life, first: JournalFiles, second: JournalFiles) -> Iterator[Callable[[], object]]:
     sequencer = make_sequencer(life.folder)
-    sequencer.tick()
-    life.record(first, 100)
-    life.record(second, 110)
-    sequencer.tick()
+    yield sequencer.tick
+    yield lambda: life.record(first, 100)
+    yield lambda: life.record(second, 110)
+    yield sequencer.tick
     for _ in range(3):
-        life.record(first)
-        life.record(second, durable=True)
-    life.record(second, 60)  # over the end of a segment, and of a tile
-    first.ready()
-    sequencer.tick()
-    life.record(first, 90)
-    life.record(first, durable=True)
-    sequencer.tick()
-    life.record(first)
-    sequencer.stop()
-    first.close()
-    second.close()
+        yield lambda: life.record(first)
+        yield lambda: life.record(second, durable=True)
+    yield lambda: life.record(second, 60)  # over the end of a segment, and of a tile
+    yield first.ready
+    yield sequencer.tick
+    yield lambda: life.record(first, 90)
+    yield lambda: life.record(first, durable=True)
+    yield sequencer.tick
+    yield lambda: life.record(first)
+    yield sequencer.stop
+    yield first.close
+    yield second.close
 
 
 def helper(life: Life) -> None:
@@ -122,7 +155,7 @@ def helper(life: Life) -> None:
     journal.close()
 
 
-LIVES: Final[dict[str, Callable[[Life], None]]] = {f.__name__: f for f in (requests_and_sequencer, helper)}
+LIVES: Final[dict[str, Callable[[Life], None]]] = {f.__name__: f for f in (requests_and_sequencer, helper, faults)}
 
 
 def _until(holds: Callable[[], bool]) -> None:

@@ -69,8 +69,9 @@ class LogFiles:
         """Remove the folder `path` if it is there; a crash leaves a part of it. Raises: OSError."""
         folder = self._inside(path)
         self._settled.discard(folder)
-        if folder.is_dir():
-            shutil.rmtree(folder)
+        with naming(folder):
+            if folder.is_dir():
+                shutil.rmtree(folder)
 
     def _replace(self, files: list[tuple[str, bytes]]) -> list[Path]:
         """Write all, then make all durable, then put each in its place; the folders that know of it."""

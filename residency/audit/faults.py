@@ -23,6 +23,6 @@ def naming(path: object) -> Iterator[None]:
 def fault(error: OSError) -> str:
     """`0/00000003.seg (EIO)`: folder and file, without where they lie, and the error's name."""
     name = errno.errorcode.get(error.errno or 0, "unknown error")
-    if not isinstance(error.filename, str):
+    if error.filename is None:
         return f"({name})"
-    return f"{'/'.join(error.filename.split('/')[-2:])} ({name})"
+    return f"{'/'.join(str(error.filename).split('/')[-2:])} ({name})"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.write_path import LIVES, WAITS, Lives, calls, every_kill, recover_and_check
+from tests.write_path import WAITS, Lives, calls, every_kill, recover_and_check
 
 pytestmark = pytest.mark.needs("strace")
 KILLED = -9
@@ -57,7 +57,7 @@ def test_a_kill_at_some_calls_of_every_kind_loses_nothing_and_claims_nothing(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("life", LIVES)
+@pytest.mark.parametrize("life", ["requests_and_sequencer", "helper"])
 def test_a_kill_at_every_single_call_loses_nothing_and_claims_nothing(tmp_path: Path, life: str) -> None:
     with Lives(tmp_path) as lives:
         counts = clean(lives, life)

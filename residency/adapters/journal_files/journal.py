@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from residency.adapters.journal_files.segments import Mapped, make_home, make_segment
-from residency.audit.faults import fault
+from residency.audit.faults import fault, naming
 from residency.audit.journal import RECORDS_AT, record_size, store_record
 from residency.audit.recovery import recover
 from residency.errors import JournalFailed, JournalFull
@@ -84,7 +84,8 @@ class JournalFiles:
         try:
             self._slot, self._lock_fd, self._home = self._claim()
             try:
-                self._recover()
+                with naming(self._home):
+                    self._recover()
             except BaseException:
                 os.close(self._lock_fd)
                 raise
@@ -103,7 +104,8 @@ class JournalFiles:
             make_home(home)
             fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with naming(home / "lock"):
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(fd)
                 continue
@@ -158,7 +160,8 @@ class JournalFiles:
             raise JournalFailed(f"an entry is 1 to {self._entry_limit} bytes")
         size = record_size(len(payload))
         while True:
-            with self._lock:
+            self._lock.acquire()  # not `with`, which takes twice as long
+            try:
                 if size <= self._current.size - self._current.offset or self._roll():
                     segment, seq = self._current, self._next
                     # A kill during this store leaves a record that fails its checksum: torn, never acknowledged,
@@ -166,6 +169,8 @@ class JournalFiles:
                     segment.offset = store_record(segment.map, segment.offset, seq, payload)
                     self._next = seq + 1
                     return seq
+            finally:
+                self._lock.release()
             self._allocate()
 
     def _roll(self) -> bool:

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from residency.adapters.sequencer.slots import SlotReader, slot_numbers
 from residency.audit.checkpoint import VerifierKey, format_verifier_key, note_signer, verify_checkpoint
 from residency.audit.cosignature import SECOND_VKEY_PATH, find_cosignature, log_signer
-from residency.audit.faults import fault
+from residency.audit.faults import fault, naming
 from residency.audit.merkle import EMPTY_ROOT
 from residency.audit.note import together
 from residency.audit.sequencer import (
@@ -200,9 +200,11 @@ class Sequencer:
         if self._lock_fd is not None:
             return True
         self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._journals / "sequencer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self._journals / "sequencer.lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with naming(path):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
             return False

@@ -17,7 +17,7 @@ __all__ = ["SlotReader", "slot_numbers"]
 
 def slot_numbers(journals: Path) -> list[int]:
     """The slots that have a folder below `journals`, in order. Raises: OSError."""
-    with os.scandir(journals) as found:
+    with naming(journals), os.scandir(journals) as found:
         return sorted(int(entry.name) for entry in found if entry.name.isdigit() and entry.is_dir())
 
 
@@ -60,9 +60,10 @@ class SlotReader:
         """Remove segments below `number`; a crash leaves some of them, which the next time takes. Raises: OSError."""
         if number <= self._dropped:
             return
-        for path in sorted(self._home.glob("*.seg")):  # the oldest first, so that no gap is left
-            if int(path.stem) < number:
-                path.unlink()
+        with naming(self._home):
+            for path in sorted(self._home.glob("*.seg")):  # the oldest first, so that no gap is left
+                if int(path.stem) < number:
+                    path.unlink()
         self._dropped = number
 
     def close(self) -> None:
