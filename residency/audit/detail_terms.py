@@ -19,7 +19,7 @@ from residency.audit.detail_head import FOREVER
 from residency.model import PLAIN, Bound, Calendar, Retention, Term, deadline, retained_until
 from residency.model.place import within
 
-__all__ = ["DEFAULT_DAYS", "NONE", "Keeping", "Terms", "kept_unasked", "terms"]
+__all__ = ["DEFAULT_DAYS", "NONE", "Keeping", "Terms", "kept_unasked", "terms", "words_of"]
 
 DEFAULT_DAYS: Final = 90
 """Days for which a detail is kept that no law speaks of: the shortest time for which any law in the packs wants such
@@ -78,7 +78,7 @@ def terms(retain: Iterable[Retention], now: int, calendar: Calendar = PLAIN) -> 
         r for r in retain if r.category == _LOG or (r.category == "*" and r.bound is Bound.AT_MOST and not r.lifetime)
     )
     kept = retained_until(about, (_LOG,), {"creation": now}, calendar=calendar)
-    words = ",".join(dict.fromkeys(_words(r) for r in (*kept.floors, *kept.ceilings, *kept.overdue)))
+    words = ",".join(dict.fromkeys(words_of(r) for r in (*kept.floors, *kept.ceilings, *kept.overdue)))
     if kept.until is None and kept.erase_by is None:
         return kept_unasked(NONE, now, calendar)
     return Terms(f"{_LOG}{words}", _end(kept.until), _end(kept.erase_by))
@@ -93,7 +93,8 @@ def _end(at: int | None) -> int | None:
     return None if at is None else min(at, FOREVER)
 
 
-def _words(retention: Retention) -> str:
+def words_of(retention: Retention) -> str:
+    """One retention as a class tells it, e.g. `>=12m`."""
     sign = ">=" if retention.bound is Bound.AT_LEAST else "<="
     if retention.lifetime:
         return f"{sign}lifetime"

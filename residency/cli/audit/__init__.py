@@ -18,10 +18,13 @@ _COMMANDS: Final = {
     "receipt": ("receipt", "receipt"),
     "page": ("page", "page"),
     "query": ("query", "query"),
+    "report": ("report", "report"),
     "register": ("register", "register"),
     "export": ("export", "export"),
     "rebuild": ("rebuild", "rebuild"),
     "witness": ("witness", "witness"),
+    "detail": ("detail", "detail_app"),
+    "detail-key": ("detail_deliver", "detail_key"),
     "witness-key": ("witness", "witness_key"),
     "fleet": ("fleet", "fleet_app"),
 }
