@@ -69,9 +69,12 @@ class LogFiles:
         """Remove the folder `path` if it is there; a crash leaves a part of it. Raises: OSError."""
         folder = self._inside(path)
         self._settled.discard(folder)
-        with naming(folder):
+        try:
             if folder.is_dir():
                 shutil.rmtree(folder)
+        except OSError as error:
+            error.filename = str(folder)  # it would name the file alone, which lies in many folders
+            raise
 
     def _replace(self, files: list[tuple[str, bytes]]) -> list[Path]:
         """Write all, then make all durable, then put each in its place; the folders that know of it."""
