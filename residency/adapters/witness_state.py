@@ -12,27 +12,37 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from residency.adapters.log_files import LogFiles
 from residency.errors import Unavailable
 
-__all__ = ["WitnessState"]
+__all__ = ["Files", "WitnessState"]
+
+
+class Files(Protocol):
+    """Durable, atomic files by path; `residency.adapters.log_files.LogFiles` has the contract."""
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes at `path`, or None."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Replace `path` whole and durably."""
 
 
 class WitnessState:
     """The memory of one witness of one log; only what `holding` yields may be used."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Files) -> None:
         self.folder = folder
-        self._files = LogFiles(folder, mode=0o600)
+        self._files = files
 
     @classmethod
     @contextmanager
-    def holding(cls, folder: Path, origin: str) -> Iterator[WitnessState]:
-        """The memory of the log `origin` below `folder`, this process's alone meanwhile.
+    def holding(cls, folder: Path, origin: str, files: Callable[[Path], Files]) -> Iterator[WitnessState]:
+        """The memory of the log `origin` below `folder`, this process's alone meanwhile; `files` opens a folder.
 
         Raises: Unavailable where another process holds it, OSError.
         """
@@ -44,7 +54,7 @@ class WitnessState:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Unavailable("another process is witnessing this log now") from None
-            yield cls(home)
+            yield cls(home, files(home))
         finally:
             os.close(fd)
 

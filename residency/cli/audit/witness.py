@@ -89,7 +89,7 @@ def witness(
         note = read(CHECKPOINT_PATH)
         if note is None:
             raise VerificationError("the log has no checkpoint")
-        with WitnessState.holding(state, key.name if origin is None else origin) as memory:
+        with WitnessState.holding(state, key.name if origin is None else origin, LogFiles) as memory:
             remembered = memory.recall()
             judgement = judge(note, key, remembered, read, origin=origin)
             if judgement.conflict is not None and remembered is not None:

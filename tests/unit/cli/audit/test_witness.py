@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from residency.adapters.log_files import LogFiles
 from residency.adapters.witness_state import WitnessState
 from residency.audit.checkpoint import parse_verifier_key, verify_checkpoint
 from residency.audit.cosignature import COSIGNER_KINDS, require_cosignatures, verify_cosignature
@@ -103,7 +104,7 @@ def test_a_log_that_went_back_or_forked_is_refused_and_both_notes_are_kept(desk:
     (kept,) = desk.folder.glob("state/*/refused/*")
     assert str(kept) in answer["problem"]
     assert ((kept / "seen").read_bytes(), (kept / "now").read_bytes()) == (seen, now)
-    with WitnessState.holding(desk.folder / "state", ORIGIN) as memory:
+    with WitnessState.holding(desk.folder / "state", ORIGIN, LogFiles) as memory:
         assert memory.recall() == seen
     desk.publish(ENTRIES[:9])
     assert desk.answer()["seen"] == 5
@@ -124,7 +125,7 @@ def test_a_memory_that_cannot_be_written_costs_the_cosignature(desk: Desk, monke
 def test_a_damaged_memory_a_held_one_and_a_missing_tile_are_refused(desk: Desk) -> None:
     desk.publish(ENTRIES[:5])
     assert desk.witness().exit_code == 0
-    with WitnessState.holding(desk.folder / "state", ORIGIN):
+    with WitnessState.holding(desk.folder / "state", ORIGIN, LogFiles):
         assert "another process" in desk.answer()["problem"]
     (memory,) = desk.folder.glob("state/*/checkpoint")
     kept = memory.read_bytes()
