@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from residency.audit.fleet import FleetFinding
+from residency.audit.findings import Finding
 from residency.cli.audit.shared import Json, Key, fail
 from residency.cli.audit.verify_fleet import differs, read_fleet
-from residency.cli.audit.verify_log import Asked, Verified, keep, verify_log
+from residency.cli.audit.verify_log import Asked, keep, verify_log
+from residency.cli.audit.verify_show import show, show_findings
+from residency.cli.audit.verify_witness import second_signature, witnessed
 from residency.errors import IntegrityError, Unavailable
 
 __all__ = ["verify"]
@@ -51,6 +54,23 @@ def verify(
         float, typer.Option("--max-gap", min=0, metavar="HOURS", help="Tell of a longer time without an entry.")
     ] = 24,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on findings too.")] = False,
+    witness: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--witness", metavar="FILE", help="Verifier keys of witnesses, one a line; they must have cosigned."
+        ),
+    ] = None,
+    quorum: Annotated[
+        int | None, typer.Option("--quorum", min=1, help="How many witnesses must have cosigned. Default: all.")
+    ] = None,
+    cosigned: Annotated[
+        Path | None,
+        typer.Option("--cosigned", metavar="FILE", help="The checkpoint that they cosigned. Default: the log's own."),
+    ] = None,
+    second_key: Annotated[
+        Path | None,
+        typer.Option("--second-key", metavar="FILE", help="The log's ML-DSA-44 key: it must have signed too."),
+    ] = None,
     fleet: Annotated[
         Path | None, typer.Option("--fleet", metavar="FILE", help="A signed register of logs: which are missing?")
     ] = None,
@@ -70,8 +90,10 @@ def verify(
         raise typer.BadParameter("--fleet and --fleet-key go together", param_hint="--fleet")
     if fleet is None and len(places) > 1:
         raise typer.BadParameter("several logs go with --fleet", param_hint="DIR|URL")
-    if fleet is not None and (key is not None or remember is not None or since or audit is not None):
-        raise typer.BadParameter("--key, --remember, --since and --audit go with one log", param_hint="--fleet")
+    if not witness and (quorum is not None or cosigned is not None):
+        raise typer.BadParameter("goes with --witness", param_hint="--cosigned" if quorum is None else "--quorum")
+    if fleet is not None and any(given for given in (key, remember, since, audit, witness, second_key)):
+        raise typer.BadParameter("goes without the options that are about one log", param_hint="--fleet")
     remembered = () if remember is None or not remember.exists() else (remember,)
     asked = Asked(
         key=key,
@@ -87,18 +109,29 @@ def verify(
         return
     try:
         verified = verify_log(places[0], asked)
+        second = second_signature(verified, second_key)
+        seen_by = witnessed(verified, witness, quorum, cosigned, asked.now) if witness else None
     except (IntegrityError, Unavailable) as error:
         fail(str(error), as_json)
-    report = {**verified.data(), "key_given": key is not None, "seen": len(asked.seen)}
+    if second is False:
+        unsigned = Finding("second_signature", "a second key lies beside the log, and it did not sign the checkpoint")
+        verified = changed(verified, findings=(*verified.findings, unsigned))
+    report = {
+        **verified.data(),
+        "key_given": key is not None,
+        "seen": len(asked.seen),
+        "second_signature": second,
+        "witnessed": None if seen_by is None else seen_by.data(),
+    }
     if strict and verified.findings:
-        _not_strict(len(verified.findings), report, [verified], as_json)
+        _not_strict(verified.findings, report, as_json)
     if remember is not None:
         keep(remember, verified.note)
     if as_json:
         print(json.dumps({"holds": True, **report}))
         return
     console = Console()
-    _show(console, verified, asked)
+    show(console, verified, asked, second, seen_by)
     if key is None:
         console.print("[yellow]The key came from the log folder itself: give the one you were handed with --key.[/]")
     if remember is not None:
@@ -113,7 +146,7 @@ def _fleet(places: list[str], asked: Asked, register: Path, key: Path, *, strict
         for place in places:
             logs.append(verify_log(place, asked))
             if not as_json:
-                _show(Console(), logs[-1], asked)
+                show(Console(), logs[-1], asked)
         place = ""
         found = differs(listed, logs)
     except (IntegrityError, Unavailable) as error:
@@ -125,57 +158,25 @@ def _fleet(places: list[str], asked: Asked, register: Path, key: Path, *, strict
         "fleet_findings": [{"what": f.what, "origin": f.origin, "message": f.message} for f in found],
     }
     if wrong:
-        fail("the fleet is not what its register lists: " + "; ".join(map(_told, wrong)), as_json, **report)
-    odd = len(found) + sum(len(log.findings) for log in logs)
+        fail(
+            "the fleet is not what its register lists: "
+            + "; ".join(f"{f.what}: {f.origin}: {f.message}" for f in wrong),
+            as_json,
+            **report,
+        )
+    odd = [*(finding for log in logs for finding in log.findings)]
+    odd += [Finding(finding.what, f"{finding.origin}: {finding.message}") for finding in found]
     if strict and odd:
-        _not_strict(odd, report, (), as_json)
+        _not_strict(odd, report, as_json)
     if as_json:
         print(json.dumps({"holds": True, **report}))
         return
     console = Console()
     console.print(f"[bold green]The fleet is whole:[/] {len(logs)} logs, register version {listed.version}.")
-    for finding in found:
-        console.print(f"[yellow]Finding:[/] {escape(_told(finding))}", soft_wrap=True)
+    show_findings(console, odd[-len(found) :] if found else ())
 
 
-def _told(finding: FleetFinding) -> str:
-    return f"{finding.what}: {finding.origin}: {finding.message}"
-
-
-def _not_strict(number: int, report: dict[str, Any], shown: list[Verified] | tuple[()], as_json: bool) -> NoReturn:
+def _not_strict(findings: Sequence[Finding], report: dict[str, Any], as_json: bool) -> NoReturn:
     if not as_json:
-        for log in shown:
-            _findings(Console(stderr=True), log)
-    fail(f"{number} findings, and --strict was given", as_json, **report)
-
-
-def _show(console: Console, log: Verified, asked: Asked) -> None:
-    # Coverage first: what was not checked says how much the rest is worth.
-    again = log.redecide
-    if again is not None:
-        whole = again.replayed == again.decisions
-        share = "" if whole or not again.decisions else f" ({again.replayed / again.decisions:.2%})"
-        told = f"{again.replayed:,} of {again.decisions:,} decisions were made again{share}, all as recorded."
-        console.print(told if whole else f"[yellow]{told}[/]", highlight=False)
-    elif asked.replay:
-        console.print("[bold yellow]No decision was made again: there is no archive of policies beside the log.[/]")
-        console.print("[yellow]Name the audit folder with --audit; without it, a decision is only what is written.[/]")
-    else:
-        console.print("[yellow]No decision was made again, as was asked.[/]")
-    console.print("[bold green]The log holds.[/]")
-    size, kinds = log.checkpoint.size, sorted(log.kinds.items())
-    table = Table(show_header=False, box=None)
-    table.add_row("origin", escape(log.checkpoint.origin))
-    table.add_row("entries", f"{size}" + (f"  ({', '.join(f'{k} {n}' for k, n in kinds)})" if kinds else ""))
-    table.add_row("root", str(log.data()["root"]))
-    table.add_row("signature", f"Ed25519, holds under {escape(log.key.name)}")
-    table.add_row("open intents", str(log.open) + ("  (see: residency audit open)" if log.open else ""))
-    if asked.seen:
-        table.add_row("continues", f"{len(asked.seen)} checkpoints that were seen earlier")
-    console.print(table)
-    _findings(console, log)
-
-
-def _findings(console: Console, log: Verified) -> None:
-    for finding in log.findings:
-        console.print(f"[yellow]Finding:[/] {escape(finding.message)}", soft_wrap=True)
+        show_findings(Console(stderr=True), findings)
+    fail(f"{len(findings)} findings, and --strict was given", as_json, **report)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from residency.audit.fleet import FIRST_ENTRY, Fleet, FleetFinding, FoundLog, check_fleet, parse_begins, verify_fleet
+from residency.audit.fleet import Fleet, FleetFinding, FoundLog, check_fleet, parse_begins, verify_fleet
 from residency.audit.note import parse_verifier_key
 from residency.audit.remembered import root_at
 from residency.cli.audit.verify_log import Verified
@@ -42,5 +42,5 @@ def _found(fleet: Fleet, log: Verified) -> FoundLog:
     root = None
     if listed is not None and listed.closed is not None and listed.closed.size <= log.checkpoint.size:
         root = root_at(log.read, log.checkpoint, listed.closed.size)
-    begins = parse_begins(log.first.note) if log.first is not None and log.first.id == FIRST_ENTRY else None
+    begins = None if log.first is None else parse_begins(log.first.note)
     return FoundLog(log.place, log.key, log.checkpoint.size, log.checkpoint.root, begins, root)

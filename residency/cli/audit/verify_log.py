@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -16,6 +16,7 @@ from residency.audit.checkpoint import Checkpoint, VerifierKey, verify_checkpoin
 from residency.audit.continuity import Continuity
 from residency.audit.entry import Entry
 from residency.audit.findings import Finding, findings_of
+from residency.audit.fleet import FIRST_ENTRY
 from residency.audit.redecide import Redecide
 from residency.audit.remembered import check_continues, check_not_older
 from residency.audit.verify import read_signed
@@ -28,6 +29,8 @@ from residency.errors import VerificationError
 from residency.policy.replay import Replayer
 
 __all__ = ["Asked", "Verified", "keep", "verify_log"]
+
+_FIRST: Final = FIRST_ENTRY.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A log that holds. `note` is its checkpoint as it was signed, `first` its first entry, None where it is empty;
+    """A log that holds. `note` is its checkpoint as it was signed, `first` its entry `0.0`, None where there is none;
     `redecide` is None where no decision was made again."""
 
     place: str
@@ -102,7 +105,9 @@ def verify_log(place: str, asked: Asked) -> Verified:
         if redecide is not None:
             redecide.take(start, shapes, values)
         if first is None:
-            first = shapes[0].build(values[0])
+            # Another slot than the first may have been integrated before it.
+            cut = zip(shapes, values, strict=True)
+            first = next((shape.build(held) for shape, held in cut if held[shape.at_own] == _FIRST), None)
     continuity.finish()
     if redecide is not None:
         redecide.finish()

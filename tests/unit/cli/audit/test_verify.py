@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -91,3 +93,57 @@ def test_an_empty_log_holds(tmp_path: Path) -> None:
     log = write_log(tmp_path, [])
     assert json.loads(runner.invoke(audit_app, ["verify", str(log), "--json"]).stdout)["size"] == 0
     assert "No open intents" in runner.invoke(audit_app, ["open", str(log)]).output
+
+
+def told(*args: str | Path) -> tuple[int, dict[str, Any]]:
+    result = runner.invoke(audit_app, ["verify", *map(str, args), "--json"])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_what_is_seen_is_remembered_once_the_log_holds_and_asked_for_the_next_time(log: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    assert told(log, "--remember", seen)[1]["seen"] == 0
+    assert seen.read_bytes() == (log / "checkpoint").read_bytes()
+    assert told(log, "--remember", seen)[1]["seen"] == 1
+    shorter = write_log(tmp_path / "shorter", [format_entry(entry) for entry in ENTRIES[:3]])
+    code, report = told(shorter, "--remember", seen)
+    assert code == 1
+    assert "the log has become shorter: seen 4 entries under root" in report["problem"]
+    assert seen.read_bytes() == (log / "checkpoint").read_bytes()
+
+
+def test_a_checkpoint_that_somebody_else_kept_is_asked_for_and_left_as_it_is(log: Path, tmp_path: Path) -> None:
+    older = write_log(tmp_path / "older", [format_entry(entry) for entry in ENTRIES[:2]]) / "checkpoint"
+    before = older.read_bytes()
+    assert told(log, "--since", older)[0] == 0
+    other = write_log(tmp_path / "other", [format_entry(replace(ENTRIES[0], sink="people-sg"))]) / "checkpoint"
+    code, report = told(log, "--since", older, "--since", other)
+    assert code == 1
+    assert "does not continue the one that was seen: seen 1 entries" in report["problem"]
+    assert older.read_bytes() == before
+
+
+def test_findings_are_told_and_exit_0_but_where_strictness_is_asked_for(log: Path, tmp_path: Path) -> None:
+    code, report = told(log)
+    assert (code, [finding["what"] for finding in report["findings"]]) == (0, ["open_intents", "not_replayed"])
+    seen = tmp_path / "seen"
+    code, report = told(log, "--strict", "--remember", seen)
+    assert (code, report["holds"]) == (1, False)
+    assert report["problem"] == "2 findings, and --strict was given"
+    assert not seen.exists()
+    whole = write_log(tmp_path / "whole", [format_entry(entry) for entry in ENTRIES[:2]])
+    assert told(whole, "--strict", "--no-replay")[0] == 0
+
+
+def test_how_long_a_silence_is_odd_is_said_in_hours(tmp_path: Path) -> None:
+    late = replace(ENTRIES[3], id="0.2", at=ENTRIES[0].at + 7_200_000_000)
+    log = write_log(tmp_path / "late", [format_entry(entry) for entry in (*ENTRIES[:2], late)])
+    assert told(log, "--no-replay", "--max-gap", "2.5")[1]["findings"] == []
+    assert told(log, "--no-replay", "--max-gap", "1.5")[1]["findings"][0]["what"] == "time_gap"
+
+
+@pytest.mark.parametrize(
+    "options", [["--fleet", "x"], ["another"], ["--quorum", "1"], ["--cosigned", "x"], ["--remember", "no/where"]]
+)
+def test_options_that_do_not_go_together_are_wrong_use(log: Path, options: list[str]) -> None:
+    assert runner.invoke(audit_app, ["verify", str(log), *options]).exit_code == 2
