@@ -8,12 +8,14 @@ integrates as a worker does, and nothing else, so its memory is the writer's. Co
 kernel included, for each tenth of the log. `audit verify` runs as users run it, at an eighth, a quarter, a half and the
 whole; linear is that an entry of the second half costs what one of the second eighth does. Resident memory counts pages
 of the journal's files, which belong to the system's cache, once for each time they are mapped; what is the writer's own
-is told beside it. Exit 1 where a bar is missed.
+is told beside it. Because a machine has better and worse minutes, every cost is also measured in a ruler's: a fixed
+piece of work, done again and again in between; the bars are on those. Exit 1 where a bar is missed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -37,6 +39,7 @@ BARS: Final = {"flat": 1.10, "memory": 64 * 10**6, "proof": 5.0, "linear": 1.10}
 TENTHS: Final = 10
 EIGHTHS: Final = (1, 2, 4, 8)
 _CHUNK: Final = 8192
+_RULED: Final = bytes(832)
 
 
 # -- the writer, in a process of its own ---------------------------------------------------------------------------
@@ -59,7 +62,7 @@ def write(folder: Path, entries: int) -> None:
         folder / "journal", LogFiles(folder / "log"), LogFiles(folder), key=key, origin="bench.example"
     )
     done, part = 0, 0
-    spent = {"record": 0.0, "integrate": 0.0}
+    spent = {"record": 0.0, "integrate": 0.0, "ruler": 0.0}
     began = time.monotonic()
     try:
         while done < entries:
@@ -75,12 +78,23 @@ def write(folder: Path, entries: int) -> None:
                 sequencer.tick()
                 spent["record"] += between - before
                 spent["integrate"] += time.process_time() - between
+                spent["ruler"] += _ruler(1_000) * some
                 done += some
             print(json.dumps({"entries": done, "seconds": time.monotonic() - began, **spent, **_memory()}), flush=True)
             sys.stdin.readline()
     finally:
         sequencer.stop()
         journal.close()
+
+
+def _ruler(times: int) -> float:
+    """CPU seconds of a fixed piece of work: a hash, and a few hundred bytes of JSON."""
+    document = {"activity": "GET /v1/me", "at": 1_795_000_000_000_000, "rules": ["vn.d333.19.2"] * 8}
+    began = time.process_time()
+    for _ in range(times):
+        hashlib.sha256(_RULED).digest()
+        json.dumps(document)
+    return (time.process_time() - began) / times
 
 
 def _memory() -> dict[str, int]:
@@ -92,8 +106,9 @@ def _memory() -> dict[str, int]:
 # -- what is asked of the log --------------------------------------------------------------------------------------
 
 
-def _verify(folder: Path) -> float:
-    """CPU seconds of `residency audit verify`. Raises: SystemExit where the log does not hold."""
+def _verify(folder: Path) -> tuple[float, float]:
+    """CPU seconds of `residency audit verify`, and of the ruler. Raises: SystemExit where the log does not hold."""
+    ruler = _ruler(5_000)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     program, log = str(Path(sys.executable).with_name("residency")), str(folder / "log")
     command = [program, "audit", "verify", log, "--json"]
@@ -101,7 +116,8 @@ def _verify(folder: Path) -> float:
     if done.returncode:
         raise SystemExit(f"the log does not hold: {done.stdout}{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return seconds, (ruler + _ruler(5_000)) / 2
 
 
 def _prove(folder: Path, times: int) -> float:
@@ -160,14 +176,21 @@ def measure(entries: int, folder: str | None, console: Console) -> dict[str, Any
                 f"{part['entries']:,} entries after {part['seconds']:,.0f} s, {part['VmRSS'] / 1e6:.0f} MB resident"
             )
             if len(parts) * 8 in {eighths * TENTHS * 4 for eighths in EIGHTHS}:
-                seconds = _verify(home)
-                verified.append({"entries": part["entries"], "seconds": round(seconds, 2), "proof": _prove(home, 200)})
+                seconds, ruler = _verify(home)
+                verified.append(
+                    {
+                        "entries": part["entries"],
+                        "seconds": seconds,
+                        "ruled": seconds / ruler,
+                        "proof": _prove(home, 200),
+                    }
+                )
                 console.print(
                     f"  verified in {seconds:.1f} s of CPU: {part['entries'] / seconds:,.0f} entries a second"
                 )
         disk = sum(path.stat().st_size for path in (home / "log").rglob("*") if path.is_file())
     tenths = [_cost(parts[at + 3], parts[at - 1] if at else None) for at in range(0, TENTHS * 4, 4)]
-    took = [found["seconds"] for found in verified]
+    took = [found["ruled"] for found in verified]
     return {
         "load": round(os.getloadavg()[0], 1),
         "entries": entries,
@@ -175,21 +198,28 @@ def measure(entries: int, folder: str | None, console: Console) -> dict[str, Any
         "tenths": tenths,
         "seconds": round(parts[-1]["seconds"]),
         "verified": verified,
-        "flat": round(tenths[-1]["all"] / tenths[0]["all"], 3),
+        "flat": round(tenths[-1]["ruled"] / tenths[0]["ruled"], 3),
+        "flat_unruled": round(tenths[-1]["all"] / tenths[0]["all"], 3),
         "memory": max(part["VmHWM"] for part in parts),
         "memory_anonymous": max(part["RssAnon"] for part in parts),
         "proof": round(max(found["proof"] for found in verified), 2),
         "linear": round((took[3] - took[2]) / 4 / (took[1] - took[0]), 3),
-        "verified_per_second": round(entries / took[3]),
+        "verified_per_second": round(entries / verified[3]["seconds"]),
     }
 
 
 def _cost(part: dict[str, Any], before: dict[str, Any] | None) -> dict[str, float]:
-    """CPU microseconds per entry between two parts."""
-    start = before or {"entries": 0, "record": 0.0, "integrate": 0.0}
+    """CPU microseconds per entry between two parts, and how many times the ruler's that is."""
+    start = before or {"entries": 0, "record": 0.0, "integrate": 0.0, "ruler": 0.0}
     count = part["entries"] - start["entries"]
-    record, integrate = ((part[name] - start[name]) * 1e6 / count for name in ("record", "integrate"))
-    return {"record": round(record, 2), "integrate": round(integrate, 2), "all": round(record + integrate, 2)}
+    record, integrate, ruler = ((part[name] - start[name]) * 1e6 / count for name in ("record", "integrate", "ruler"))
+    both = record + integrate
+    return {
+        "record": round(record, 2),
+        "integrate": round(integrate, 2),
+        "all": round(both, 2),
+        "ruled": round(both / ruler, 3),
+    }
 
 
 def missed(result: dict[str, Any]) -> list[str]:
@@ -200,10 +230,12 @@ def missed(result: dict[str, Any]) -> list[str]:
 def show(console: Console, result: dict[str, Any]) -> None:
     """The result as tables with their bars."""
     table = Table(title=f"CPU per entry, by tenths of {result['entries']:,} (load average {result['load']})")
-    for head in ("", "recorded", "integrated", "both"):
+    for head in ("", "recorded", "integrated", "both", "x the ruler"):
         table.add_column(head, justify="right", no_wrap=True)
     for number, cost in enumerate(result["tenths"], 1):
-        table.add_row(str(number), *(f"{cost[name]:.2f} µs" for name in ("record", "integrate", "all")))
+        table.add_row(
+            str(number), *(f"{cost[name]:.2f} µs" for name in ("record", "integrate", "all")), f"{cost['ruled']}"
+        )
     console.print(table)
     table = Table(title="Bars")
     for head in ("", "found", "bar", "holds"):
