@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from residency.adapters.clock_manual import ManualClock
+from residency.adapters.journal_files import JournalFiles
 from residency.adapters.policy_files import load
 from residency.audit.checkpoint import parse_verifier_key
+from residency.audit.cosignature import COSIGNER_KINDS, SECOND_VKEY_PATH, verify_cosignature
 from residency.audit.entry import parse_entry
 from residency.audit.verify import read_checkpoint, verify_entries
 from residency.bootstrap import Residency, build
@@ -125,6 +127,50 @@ def test_what_was_recorded_is_published_at_the_end_and_a_second_life_goes_on(dep
     assert entries(deployment.parent) == ["begins", "start", "start"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("", "begins"),
+        ("predecessor: none, ", "begins; predecessor none"),
+        ("predecessor: old.example/a, ", "begins; predecessor old.example/a"),
+    ],
+)
+def test_an_instance_says_once_which_log_it_goes_on_from_however_many_workers_and_lives_it_has(
+    deployment: Path, setting: str, says: str
+) -> None:
+    deployment.write_text(DEPLOYMENT.replace("audit: {", f"audit: {{{setting}"))
+
+    async def lives() -> None:
+        for _ in range(2):
+            workers = [build(deployment, env={}) for _ in range(3)]
+            for worker in workers:
+                await worker.start()
+            for worker in workers:
+                await worker.aclose()
+
+    asyncio.run(lives())
+    notes = entries(deployment.parent)
+    assert notes[0] == says
+    assert notes[1:] == ["start"] * 6
+
+
+def test_a_second_signature_is_on_every_checkpoint_once_the_deployment_asks_for_it(deployment: Path) -> None:
+    async def life() -> None:
+        runtime = build(deployment, env={})
+        await runtime.start()
+        await runtime.aclose()
+
+    log = deployment.parent / "audit/log"
+    asyncio.run(life())
+    assert not (log / SECOND_VKEY_PATH).exists()
+    deployment.write_text(DEPLOYMENT.replace("audit: {", "audit: {second_signature: ml-dsa-44, "))
+    asyncio.run(life())
+    key = parse_verifier_key((log / SECOND_VKEY_PATH).read_text(), COSIGNER_KINDS)
+    assert verify_cosignature((log / "checkpoint").read_bytes(), key) == 0
+    assert key.name == "test"
+    assert entries(deployment.parent) == ["begins", "start", "start"]
+
+
 def test_threads_that_open_at_once_open_once(deployment: Path) -> None:
     runtime = build(deployment, env={})
     barrier = Barrier(8)
@@ -193,6 +239,18 @@ def test_a_strategy_that_anybody_can_forge_is_warned_of_at_the_start_and_each_us
     asyncio.run(runtime.aclose())
 
 
+def test_what_a_power_cut_may_take_is_what_the_deployment_says(deployment: Path) -> None:
+    deployment.write_text(DEPLOYMENT.replace("audit: {", "audit: {max_loss: 250 ms, "))
+    runtime = build(deployment, env={})
+    runtime.open()
+    try:
+        journal = runtime.point.recorder._journal
+        assert isinstance(journal, JournalFiles)
+        assert journal._max_loss == 0.25
+    finally:
+        asyncio.run(runtime.aclose())
+
+
 def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
     runtime = build(deployment, env={})
 
@@ -201,11 +259,15 @@ def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
 
     assert gauges()[names.OPEN_INTENTS] == ()
     runtime.open()
-    assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)
+    assert gauges()[names.OPEN_INTENTS] == gauges()[names.OLDEST_INTENT] == (((), 0.0),)
+    assert gauges()[names.SLOTS_STOPPED] == (((), 0.0),)
+    runtime.point.recorder.pin_intent(Pin("s", "VN", (), "ab" * 16, "test", runtime.policy.digest, 1), "x")
+    runtime.point.recorder._slot.opened = {0: runtime.clock.now() - 5_000_000}
+    assert gauges()[names.OLDEST_INTENT][0][1] >= 5
     assert gauges()[names.INFO][0][0] == (runtime.policy.digest, "test", "0")
     assert gauges()[names.ADDRESS_DATA_AGE][0][1] > 0
     asyncio.run(runtime.aclose())
-    assert gauges()[names.OPEN_INTENTS] == (((), 0.0),)
+    assert gauges()[names.OPEN_INTENTS] == (((), 1.0),)
     page, _ = runtime.render_metrics()
     assert b"residency_scrape_errors_total{" not in page
 
