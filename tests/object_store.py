@@ -136,6 +136,11 @@ class StubS3:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object there without asking the server."""
+        self.objects[key] = data
+        self.put_at[key] = datetime.now(UTC)
+
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ class LogObjects:
             raise UsageError("the environment's AWS settings cannot be read as such") from None
         self._http = httpx.Client(timeout=timeout)
         self._http_error = httpx.HTTPError
+        self.close = weakref.finalize(self, self._http.close)
+        """Let connections go; done by itself where nobody does."""
 
     def read(self, path: str) -> bytes | None:
         """The object's bytes, None where there is none. Raises: Unavailable."""
@@ -135,10 +138,6 @@ class LogObjects:
         except (KeyError, ValueError, TypeError):
             raise Unavailable(f"the lock of {path} cannot be read: its dates are not of the usual form") from None
         return Lock(put, mode.upper(), end)
-
-    def close(self) -> None:
-        """Let connections go."""
-        self._http.close()
 
     @contextmanager
     def _asking(self, verb: str, path: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from urllib.parse import urlsplit
 
 from residency.errors import Unavailable, UsageError
@@ -25,6 +26,8 @@ class LogWeb:
         self._limit = limit
         self._client = httpx.Client(timeout=timeout, limits=httpx.Limits(max_connections=32))
         self._error = httpx.HTTPError
+        self.close = weakref.finalize(self, self._client.close)
+        """Let connections go; done by itself where nobody does."""
 
     def read(self, path: str) -> bytes | None:
         """The file's bytes, None where the server says that there is none. Raises: Unavailable, naming path, status."""
@@ -42,7 +45,3 @@ class LogWeb:
                 return bytes(data)
         except self._error as error:
             raise Unavailable(f"{path} cannot be read ({type(error).__name__})") from None
-
-    def close(self) -> None:
-        """Let connections go."""
-        self._client.close()

@@ -28,7 +28,7 @@ class ReadAhead:
         self._read = read
         self._most = most
         self._room = room
-        self._largest = 1
+        self._largest: int | None = None
         self._size = 0
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="residency-read-ahead")
         self._coming: dict[str, dict[int, tuple[str, Future[bytes | None]]]] = {"entries": {}, "0": {}}
@@ -69,12 +69,13 @@ class ReadAhead:
             self.close()  # nobody goes on reading: the process is not to wait for what it will not use
             raise
         if data is not None:
-            self._largest = max(self._largest, len(data))
+            self._largest = max(self._largest or 1, len(data))
         return data
 
     def _ahead(self, number: int) -> Iterator[int]:
         count = (self._size + TILE_WIDTH - 1) // TILE_WIDTH
-        many = max(1, min(self._most, self._room // (2 * self._largest)))
+        # Until one was seen, nothing is known of how large they are.
+        many = 2 if self._largest is None else max(1, min(self._most, self._room // (2 * self._largest)))
         return iter(range(number + 1, min(number + 1 + many, count)))
 
     def _path(self, kind: str, number: int) -> str:

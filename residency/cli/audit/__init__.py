@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "report": ("report", "report"),
     "register": ("register", "register"),
     "export": ("export", "export"),
+    "mirror": ("mirror", "mirror"),
     "rebuild": ("rebuild", "rebuild"),
     "witness": ("witness", "witness"),
     "detail": ("detail", "detail_app"),
