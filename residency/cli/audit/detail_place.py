@@ -70,7 +70,7 @@ class Place:
 
 
 def places_of(policy: Path) -> list[Place]:
-    """Every place in which a deployment keeps details; nothing is opened. Exits 2 where the deployment cannot be used."""
+    """Every place in which a deployment keeps details; nothing is opened. Exits 2 where it cannot be used."""
     try:
         runtime = build(policy)
     except ResidencyError as error:
