@@ -201,7 +201,7 @@ class Residency:
         audit = self.path(deployment.audit.folder)
         self._versions = versions = wiring.Versions(audit)
         versions.check(self.loaded)
-        journal = JournalFiles(audit / "journal").open()
+        journal = JournalFiles(audit / "journal", max_loss=deployment.audit.max_loss / 1_000_000).open()
         stack.callback(journal.close)
         details, filers = wiring.open_details(stack, deployment, self.path, keys, self.clock, self.entropy)
         origin = deployment.audit.origin or deployment.name
@@ -288,6 +288,7 @@ class Residency:
             keys=self.identity_keys,
             journal=journal,
             sequencer=sequencer,
+            now=self.clock.now,
         )
         if self.watch is not None:
             self.watch.start()

@@ -1,4 +1,4 @@
-"""An OSError in, words about it out: which file it was, by its last two names, and what the system said."""
+"""An OSError in, words about it out: which file it was, by its last three names, and what the system said."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def naming(path: object) -> Iterator[None]:
 
 
 def fault(error: OSError) -> str:
-    """`0/00000003.seg (EIO)`: folder and file, without where they lie, and the error's name."""
+    """`journal/0/00000003.seg (EIO)`: which file, without where it all lies, and the error's name."""
     name = errno.errorcode.get(error.errno or 0, "unknown error")
     if error.filename is None:
         return f"({name})"
-    return f"{'/'.join(str(error.filename).split('/')[-2:])} ({name})"
+    return f"{'/'.join(str(error.filename).split('/')[-3:])} ({name})"

@@ -78,7 +78,12 @@ class Recorder:
     @property
     def open_intents(self) -> int:
         """Acts of this process whose outcome is not recorded yet, under whichever policy."""
-        return self._slot.open_intents
+        return len(self._slot.opened)
+
+    @property
+    def oldest_intent(self) -> int | None:
+        """When the oldest of these was recorded (microseconds, UTC); None where there is none."""
+        return next(iter(tuple(self._slot.opened.values())), None)
 
     def ready(self) -> None:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
@@ -157,9 +162,9 @@ class Recorder:
         """Record that `pin` is about to replace its forerunner; (sequence number, entry id)."""
         template = self._changed("intent", pin.home, why, None)
         with self._lock:
-            entry = entry_id(self._number, self._journal.next_seq)
-            seq = self._journal.append(template.fill(id=entry, at=self._now(), subject=pin.alias))
-            self._slot.open_intents += 1
+            entry, now = entry_id(self._number, self._journal.next_seq), self._now()
+            seq = self._journal.append(template.fill(id=entry, at=now, subject=pin.alias))
+            self._slot.opened[seq] = now
         return seq, entry
 
     def pin_outcome(self, of: str, act: str, pin: Pin | None) -> int:
@@ -200,7 +205,7 @@ class Recorder:
             if pin is not None and self._details is not None:
                 commitment = self._details.keep_pin(pin, entry, now, covering, only)
             seq = journal.append(template.fill(id=entry, at=now, of=of, detail=commitment))
-            self._slot.open_intents -= 1
+            self._slot.opened.pop(int(of.rpartition(".")[2]), None)
             return seq
 
     def refused_request(self, activity: str | None, mode: str, reason: Reason) -> int:
@@ -288,7 +293,7 @@ class Recorder:
                 )
             seq = journal.append(entry)
             if opens:
-                self._slot.open_intents += 1
+                self._slot.opened[seq] = now
             return seq
         finally:
             self._lock.release()

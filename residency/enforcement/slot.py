@@ -31,15 +31,15 @@ class DetailStore(Protocol):
 class Slot:
     """A journal, and the details that its entries commit to. `lock` is held while an entry takes its number."""
 
-    __slots__ = ("_details", "_durable", "_flushing", "_unsynced", "journal", "lock", "open_intents")
+    __slots__ = ("_details", "_durable", "_flushing", "_unsynced", "journal", "lock", "opened")
 
     def __init__(self, journal: Journal, details: DetailStore | None) -> None:
         self.journal = journal
         self._details = details
         # An id names its own sequence number, so taking the number and appending must be one step.
         self.lock = threading.Lock()
-        self.open_intents = 0
-        """Acts of this process whose outcome is not recorded yet."""
+        self.opened: dict[int, int] = {}
+        """Intents of this process whose outcome is not recorded yet, oldest first: number -> when it was recorded."""
         self._durable = 0  # entries below this number are known to survive a power cut
         self._unsynced: dict[str, int] = {}  # country -> number of its newest detail that is not known to
         self._flushing = Together(self._flush)

@@ -27,6 +27,7 @@ __all__ = [
     "MIRROR_EVERY",
     "MIRROR_FAILING",
     "MIRROR_LAG",
+    "OLDEST_INTENT",
     "OPEN_INTENTS",
     "OVERHEAD",
     "PINS_HEARD",
@@ -38,6 +39,7 @@ __all__ = [
     "REFUSALS",
     "SCRAPE_ERRORS",
     "SEQUENCER_FAILING",
+    "SLOTS_STOPPED",
     "TOKENS_REJECTED",
     "UNREAD_CLAIMS",
     "UNSAFE_ADDRESS",
@@ -74,6 +76,8 @@ EXEMPT: Final = "residency_exempt_total"
 OVERHEAD: Final = "residency_overhead_seconds"
 JOURNAL_BACKLOG: Final = "residency_journal_backlog_entries"
 OPEN_INTENTS: Final = "residency_open_intents"
+OLDEST_INTENT: Final = "residency_open_intents_oldest_seconds"
+SLOTS_STOPPED: Final = "residency_sequencer_stopped_slots"
 SEQUENCER_FAILING: Final = "residency_sequencer_failing"
 MIRROR_LAG: Final = "residency_mirror_lag_seconds"
 MIRROR_EVERY: Final = "residency_mirror_every_seconds"
@@ -143,7 +147,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Kind.GAUGE,
         "1 while this process's sequencer cannot publish what is recorded, 0 while it works or stands by.",
     ),
+    MetricSpec(
+        SLOTS_STOPPED,
+        Kind.GAUGE,
+        "Journals that this process's sequencer cannot read on, while it publishes the others; 0 where it stands by.",
+    ),
     MetricSpec(OPEN_INTENTS, Kind.GAUGE, "Acts of this process with an intent and no outcome yet."),
+    MetricSpec(OLDEST_INTENT, Kind.GAUGE, "Time since the oldest of these intents was recorded; 0 without any."),
     MetricSpec(LOG_SIZE, Kind.GAUGE, "Entries under the newest published checkpoint."),
     MetricSpec(
         MIRROR_LAG,

@@ -50,7 +50,10 @@ def open_details(
     boxes = {}
     for country, kept in deployment.audit.detail.items():
         folder = path_of(kept.folder)
-        journal = journals[country] = JournalFiles(folder / "journal", segment_bytes=_SEGMENT).open()
+        journal = JournalFiles(
+            folder / "journal", segment_bytes=_SEGMENT, max_loss=deployment.audit.max_loss / 1_000_000
+        ).open()
+        journals[country] = journal
         stack.callback(journal.close)
         if kept.seal_to is not None:
             boxes[country] = HomeBox(kept.seal_to, entropy.token)

@@ -34,8 +34,10 @@ def meter_runtime(
     keys: Keys | None,
     journal: _Journal,
     sequencer: Sequencer,
+    now: Callable[[], int],
 ) -> None:
-    """Show what runs. `info` answers digest, deployment and version in force, `point` the pipeline in force."""
+    """Show what runs. `info` answers digest, deployment and version in force, `point` the pipeline in force, `now`
+    microseconds since the epoch."""
     metrics.info(names.INFO, info)
     if watch is not None:
         outcomes: Mapping[str, int] = watch.outcomes
@@ -59,4 +61,12 @@ def meter_runtime(
     metrics.gauge(names.JOURNAL_BACKLOG, backlog)
     metrics.gauge(names.SEQUENCER_FAILING, lambda: float(sequencer.problem is not None))
     metrics.gauge(names.LOG_SIZE, lambda: sequencer.published)
+    metrics.gauge(names.SLOTS_STOPPED, lambda: len(sequencer.stopped))
     metrics.gauge(names.OPEN_INTENTS, lambda: point().recorder.open_intents)
+
+    def oldest() -> float:
+        since = point().recorder.oldest_intent
+        # A clock that was set back since must not show an age below 0.
+        return 0.0 if since is None else max(now() - since, 0) / 1_000_000
+
+    metrics.gauge(names.OLDEST_INTENT, oldest)

@@ -327,7 +327,7 @@ def test_a_slot_whose_disk_does_not_take_it_does_not_enter_the_log(
     sequencer = place.sequencer()
     with monkeypatch.context() as patched:
         patched.setattr(os, "fdatasync", fails)
-        with pytest.raises(JournalCorrupt, match=r"slot 1 stands: 1/00000000\.seg \(EIO\)"):
+        with pytest.raises(JournalCorrupt, match=r"slot 1 stands: journal/1/00000000\.seg \(EIO\)"):
             sequencer.tick()
     assert place.entries() == [b"from 0"]
     sequencer._again.clear()

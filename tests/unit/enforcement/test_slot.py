@@ -24,6 +24,20 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+async def test_the_oldest_open_intent_is_known_by_its_time() -> None:
+    clock = ManualClock()
+    recorder = Recorder(JournalMemory(), clock, UnsafeSeededEntropy(), OLD)
+    begun = clock.now()
+    _, first = recorder.pin_intent(PIN, "x")
+    clock.advance(7_000_000)
+    _, second = recorder.pin_intent(PIN, "y")
+    assert (recorder.open_intents, recorder.oldest_intent) == (2, begun)
+    recorder.pin_outcome(first, "committed", PIN)
+    assert (recorder.open_intents, recorder.oldest_intent) == (1, begun + 7_000_000)
+    recorder.pin_outcome(second, "failed", None)
+    assert (recorder.open_intents, recorder.oldest_intent) == (0, None)
+
+
 async def test_recorders_under_two_policies_share_numbers_counts_and_durability() -> None:
     journal = JournalMemory()
     old = Recorder(journal, ManualClock(), UnsafeSeededEntropy(), OLD)
