@@ -80,7 +80,7 @@ def deliver(
     try:
         if erase:
             caught_up(spool)  # out of a journal nothing can be erased
-        private, own = place.keys.secret(_name(country)), place.key()
+        private, own = place.keys.secret(_name(country)), place.key(create=True)
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
             task = bar.add_task("bringing details home", total=None)

@@ -64,9 +64,10 @@ class Place:
         """The deployment's keys, none of which is made."""
         return KeysFiles(self.runtime.path(self.runtime.deployment.keys_folder))
 
-    def key(self) -> bytes:
-        """The key that details are sealed to. Raises: KeysUnavailable."""
-        return detail_key(self.keys, self.country)
+    def key(self, *, create: bool = False) -> bytes:
+        """The key that details are sealed to; one that is missing is made where `create`. Raises: KeysUnavailable."""
+        folder = self.runtime.path(self.runtime.deployment.keys_folder)
+        return detail_key(KeysFiles(folder, create=create), self.country)
 
 
 def places_of(policy: Path) -> list[Place]:
