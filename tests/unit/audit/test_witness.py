@@ -81,6 +81,12 @@ def test_a_log_that_went_back_is_a_conflict_even_where_it_is_a_prefix() -> None:
     assert "shorter" in str(judgement.conflict)
 
 
+def test_what_two_notes_contradict_alone_needs_no_tiles_to_be_a_conflict() -> None:
+    seen = Log(range(5)).note()
+    for other in (Log(range(1, 6)), Log(range(3))):
+        assert judge(other.note(), KEY, seen, Log().read).conflict is not None
+
+
 def test_a_checkpoint_read_before_the_log_grew_and_pruned_is_judged_by_the_full_tile() -> None:
     log = Log(range(200))
     seen, note = log.note(), log.grow(range(200, 250))
