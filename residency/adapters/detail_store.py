@@ -204,6 +204,7 @@ class DetailStore:
             with closing(sqlite3.connect(place, timeout=self._busy, isolation_level=None)) as db:
                 db.execute("PRAGMA secure_delete = ON")
                 db.execute("PRAGMA synchronous = FULL")
+                db.execute("PRAGMA temp_store = MEMORY")  # pages of details belong into no other folder
                 if _version(db) == 0:
                     db.execute("PRAGMA journal_mode = WAL")
                     db.execute("BEGIN IMMEDIATE")
