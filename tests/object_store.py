@@ -174,7 +174,12 @@ class Seaweed:
         options += [f"-{name}.port.grpc={ports[2 * i + 1]}" for i, name in enumerate(names)]
         options += [f"-s3.port={ports[-2]}", f"-s3.port.grpc={ports[-1]}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         options += [f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]
-        options += [f"-s3.config={config}", "-master.telemetry=false", "-volume.max=20", "-master.volumeSizeLimitMB=64"]
+        options += [
+            f"-s3.config={config}",
+            "-master.telemetry=false",
+            "-volume.max=300",
+            "-master.volumeSizeLimitMB=64",
+        ]
         self.endpoint = f"http://127.0.0.1:{ports[-2]}"
         self._log = (folder / "weed.log").open("wb")
         self._process = subprocess.Popen(

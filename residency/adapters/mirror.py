@@ -164,6 +164,7 @@ class Mirror:
         self._lock = lock
         self._required = required
         self._looked_at_lock = required is None
+        self._shipped = 0
         self._lock_fd: int | None = None
         self._stop = threading.Event()
         self._over = threading.Event()
@@ -215,13 +216,16 @@ class Mirror:
         there = self._place.read(CHECKPOINT_PATH)
         held = None if there is None else self._checked(there)
         check_continues(self._local.read, held, newest)
+        before = 0 if held is None else held.size
+        if before < self._shipped:
+            _log.warning("mirror: it held %d entries and now says %d: somebody removes there", self._shipped, before)
         put = 0
         if not self._looked_at_lock or there != note:
             put = self._put_keys()
         if there != note:
             put += self._put_log(held, newest, note)
-        self._whole_at = began
-        return Shipped(newest.size, put, 0 if held is None else held.size)
+        self._whole_at, self._shipped = began, newest.size
+        return Shipped(newest.size, put, before)
 
     def release(self) -> None:
         """Let another process ship."""

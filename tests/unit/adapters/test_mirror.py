@@ -170,6 +170,16 @@ def test_a_place_whose_checkpoint_we_did_not_sign_is_left_as_it_is(
         assert dict(files(tmp_path / "bucket")) == {"checkpoint": note}
 
 
+def test_a_place_that_forgot_is_shipped_to_again_and_that_is_told(
+    mirror: Mirror, bucket: Bucket, log: GrowingLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror.ship()
+    (tmp_path / "bucket" / "checkpoint").unlink()
+    mirror.ship()
+    assert held(bucket.read) == log.entries
+    assert "held 300 entries and now says 0" in caplog.text
+
+
 def test_a_file_that_somebody_else_put_is_told_and_left(mirror: Mirror, bucket: Bucket) -> None:
     bucket.write("tile/0/000", b"poison")
     with pytest.raises(VerificationError, match="something else as tile/0/000"):
