@@ -60,6 +60,7 @@ _BODY = struct.Struct("<IQ")
 _MARK = struct.Struct("<Q")
 _RECORD = struct.Struct("<IIQ")
 _RECORD_HEADER: Final = _RECORD.size
+_ZEROS: Final = bytes(1 << 16)
 _PADDING: Final = tuple(bytes(size) for size in range(8))
 _NONZERO = re.compile(rb"[^\0]")
 
@@ -188,12 +189,11 @@ def find_end(data: Bytes, offset: int, seq: int | None, mark: int, where: str) -
     # 1. What was once durable must be whole.
     if offset < mark:
         raise JournalCorrupt(f"{where}: the record at offset {offset} fails its checksum, and was durable once")
-    # 2. Only zeros: a clean end. (Compared, not searched: megabytes of them stand at the end of every fresh segment.)
-    rest = data[offset : len(data)]
-    if rest == bytes(len(rest)):
+    # 2. Only zeros: a clean end.
+    if _only_zeros(data, offset):
         return End.CLEAN
     # 3. No whole record after the bad one: it was being stored when the process died.
-    later = _later_record(rest, seq)
+    later = _later_record(data[offset : len(data)], seq)
     if later is None:
         return End.TORN
     # 4. Whole records follow. Only a page that was never written back explains that without foul play.
@@ -218,6 +218,16 @@ def _record_at(data: Bytes, offset: int, seq: int | None) -> Record | None:
     if stop != end and data[stop:end] != _PADDING[end - stop]:
         return None
     return Record(number, payload, end)
+
+
+def _only_zeros(data: Bytes, offset: int) -> bool:
+    """Whether zeros alone stand from `offset` on. Megabytes do in every fresh segment: compared, and in pieces."""
+    size = len(data)
+    for start in range(offset, size, len(_ZEROS)):
+        piece = data[start : min(start + len(_ZEROS), size)]
+        if piece != (_ZEROS if len(piece) == len(_ZEROS) else bytes(len(piece))):
+            return False
+    return True
 
 
 def _later_record(rest: bytes, seq: int | None) -> int | None:

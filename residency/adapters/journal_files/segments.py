@@ -6,6 +6,7 @@ import mmap
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from residency.audit.faults import naming
 from residency.audit.journal import MARK_AT, RECORDS_AT, Segment, format_mark, format_segment, parse_segment
@@ -14,16 +15,20 @@ from residency.errors import JournalCorrupt
 __all__ = ["Mapped", "make_home", "make_segment", "segment_path"]
 
 
+_LET_GO: Final = 1 << 20  # bytes, at least: so that not every flush asks for it
+
+
 class Mapped:
     """One open segment of `size` bytes. `offset` is where the next record goes. Raises OSError, naming the file."""
 
-    __slots__ = ("fd", "map", "marks", "name", "number", "offset", "size")
+    __slots__ = ("fd", "kept_from", "map", "marks", "name", "number", "offset", "size")
 
     def __init__(self, home: Path, slot: int, number: int) -> None:
         path = segment_path(home, number)
         self.name = f"{home.name}/{path.name}"
         self.number = number
         self.offset = RECORDS_AT
+        self.kept_from = 0
         self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             with naming(path):
@@ -42,6 +47,15 @@ class Mapped:
         """Make all that is stored survive a power cut. Raises: OSError."""
         with naming(self.name):
             _fdatasync(self.fd)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """What was stored is not read again here: it need not count as this process's memory. The page cache keeps it,
+        and a crash finds it there as before."""
+        done = self.offset & -_LET_GO
+        if done > self.kept_from and hasattr(mmap, "MADV_DONTNEED"):
+            self.map.madvise(mmap.MADV_DONTNEED, self.kept_from, done - self.kept_from)
+            self.kept_from = done
 
     def mark(self, offset: int) -> None:
         """Say that all below `offset` was durable once.

@@ -49,7 +49,7 @@ __all__ = ["Sequencer", "Store"]
 _log = logging.getLogger("residency")
 _STANDBY_SECONDS: Final = 0.5
 _AGAIN_SECONDS: Final = 5.0  # looking at a broken journal again means reading all of it
-_BATCH: Final = 8192  # entries per commit: bounds memory, and the work a crash repeats
+_BATCH: Final = 4096  # entries per commit: bounds memory, and the work a crash repeats
 
 
 class Store(Protocol):
@@ -268,9 +268,12 @@ class Sequencer:
                 slot.make_durable()
             except (JournalCorrupt, OSError) as error:
                 # Nothing of this slot is passed over: its cursor stays, and it is looked at again.
-                why = fault(error) if isinstance(error, OSError) else str(error)
+                why = str(error)
+                if isinstance(error, OSError):
+                    why = fault(error)
+                else:
+                    self._again[number] = time.monotonic() + _AGAIN_SECONDS
                 stopped[number] = f"the journal of slot {number} stands: {why}"
-                self._again[number] = time.monotonic() + _AGAIN_SECONDS
                 self._slots.pop(number).close()
                 continue
             cursors[number] = cursor

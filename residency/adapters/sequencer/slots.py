@@ -42,6 +42,9 @@ class SlotReader:
         records, after = follow(self, cursor, limit)
         if records:
             self._unsynced.update(range(cursor.segment, after.segment + 1))
+            if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+                # What was read is not read again: it need not count as this process's memory. The page cache keeps it.
+                self._map.madvise(mmap.MADV_DONTNEED)
         return records, after
 
     def make_durable(self) -> None:
