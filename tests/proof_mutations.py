@@ -179,6 +179,10 @@ def _entries(chance: random.Random, count: int) -> Iterator[Case]:
     odd += [
         right[0].replace('"v":1', f'"v":{number}') for number in ("1.0", "1e0", "-0", "2", "null", '"1"', "true", "01")
     ]
+    # Text that is not Unicode, and text that is, escaped without need.
+    odd += [
+        right[0].replace('"note":null', f'"note":"{text}"') for text in ("\\ud800", "x\\udc00", "\\u0000", "\\u0041")
+    ]
     at = '"at":1795000000000000'
     odd += [
         right[0].replace(at, f'"at":{n}')

@@ -15,12 +15,18 @@ from residency.audit.proof_document import Item, format_proof, format_tlog_proof
 from residency.audit.sequencer import CHECKPOINT_PATH
 from residency.audit.verify import prove_entry
 from residency.cli.audit.page import page_with
-from residency.cli.audit.shared import Folder, Key, fail
+from residency.cli.audit.shared import Key, fail
 from residency.cli.audit.written import write_out
-from residency.cli.log_folder import Read, reader, verifier_key
+from residency.cli.log_folder import Read
+from residency.cli.log_places import reader_of, verifier_key_at
 from residency.errors import EntryError, IntegrityError, VerificationError
 
-__all__ = ["checkpoint_note", "prove"]
+__all__ = ["Place", "checkpoint_note", "prove"]
+
+Place = Annotated[
+    str,
+    typer.Argument(metavar="DIR|URL", help="Where the log lies: a folder, s3://BUCKET/PREFIX or https://HOST/PATH."),
+]
 
 
 class Form(StrEnum):
@@ -31,7 +37,7 @@ class Form(StrEnum):
 
 
 def prove(
-    folder: Folder,
+    place: Place,
     index: Annotated[int, typer.Argument(metavar="INDEX", help="The entry's number in the log, from 0.")],
     key: Key = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
@@ -46,9 +52,9 @@ def prove(
     """
     if html and form is not Form.JSON:
         raise typer.BadParameter("a page carries the JSON form", param_hint="--format")
-    read = reader(folder)
+    read = reader_of(place)
     try:
-        verifier = verifier_key(folder, key)
+        verifier = verifier_key_at(read, key)
         note, checkpoint = checkpoint_note(read, verifier)
         if not 0 <= index < checkpoint.size:
             raise typer.BadParameter(f"the log has {checkpoint.size} entries, numbered from 0", param_hint="INDEX")

@@ -23,12 +23,13 @@ from residency.audit.recall import Beside, Recall
 from residency.audit.verify import tile_subtree
 from residency.cli.archive_folder import Archive
 from residency.cli.audit.page import page_with
-from residency.cli.audit.prove import checkpoint_note
+from residency.cli.audit.prove import Place, checkpoint_note
 from residency.cli.audit.receipt_sources import alias_of, opened
 from residency.cli.audit.receipt_stories import Stories
-from residency.cli.audit.shared import Folder, Key, fail
+from residency.cli.audit.shared import Key, fail
 from residency.cli.audit.written import write_out
-from residency.cli.log_folder import Read, entries, reader, verifier_key
+from residency.cli.log_folder import Read, entries, reader
+from residency.cli.log_places import is_url, reader_of, verifier_key_at
 from residency.errors import IntegrityError, Unavailable
 from residency.policy.recorded import Recorded, When
 
@@ -47,7 +48,7 @@ class _Kept:
 
 
 def receipt(
-    folder: Folder,
+    place: Place,
     alias: Annotated[
         str | None, typer.Option("--alias", metavar="HEX", help="The person's alias, as entries name it.")
     ] = None,
@@ -93,19 +94,20 @@ def receipt(
         alias = alias_of(policy, subject_from)
     if alias is not None and _ALIAS.fullmatch(alias) is None:
         raise typer.BadParameter("16 to 128 hex digits, as entries name a person", param_hint="--alias")
-    read = reader(folder)
+    read = reader_of(place)
     try:
-        verifier = verifier_key(folder, key)
+        verifier = verifier_key_at(read, key)
         note, checkpoint = checkpoint_note(read, verifier)
         numbers = None if index is None else frozenset(index)
         if numbers is not None and max(numbers) >= checkpoint.size:
             raise typer.BadParameter(f"the log has {checkpoint.size} entries, numbered from 0", param_hint="--index")
         kept = _kept(read, checkpoint, alias, numbers)
         if not kept:
-            fail("the log has no entry of that person", as_json=False)
-        stories = Stories(Archive(reader(audit if audit is not None else folder.absolute().parent, "--audit")))
-        wanted = {each.entry.id for each in kept if each.entry.detail is not None}
-        details = {} if keys is None else opened(detail or (), KeysFiles(keys), wanted)
+            typer.echo("The log has no entry of that person.", err=True)
+            raise typer.Exit(1)
+        stories = Stories(_archive(place, audit))
+        wanted = {each.entry.id: each.entry.detail for each in kept if each.entry.detail is not None}
+        details = {} if keys is None else opened(detail or (), KeysFiles(keys), checkpoint.origin, wanted)
         prove = _prover(read, checkpoint)
         items = [prove(each, details.get(each.entry.id), stories.of(each.index, each.taken)) for each in kept]
     except (IntegrityError, Unavailable) as error:
@@ -113,6 +115,13 @@ def receipt(
     text = format_receipt(note, verifier, items, alias, stories.told)
     write_out(page_with(text) if html else text, out)
     _summary(kept, len(details), len(wanted), stories.gaps)
+
+
+def _archive(place: str, audit: Path | None) -> Archive:
+    """The archive in the folder `audit`, or in the one that the log's lies in; of a log elsewhere there is none."""
+    if audit is None and is_url(place):
+        return Archive(lambda _: None)
+    return Archive(reader(audit if audit is not None else Path(place).absolute().parent, "--audit"))
 
 
 def _kept(read: Read, checkpoint: Checkpoint, alias: str | None, numbers: frozenset[int] | None) -> list[_Kept]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import anyio
 import typer
 
-from residency.adapters.detail_files import open_detail
+from residency.adapters.detail_files import open_sealed
 from residency.adapters.keys_files import KeysFiles
-from residency.audit.journal import RECORDS_AT, scan
 from residency.audit.proof_document import Detail
 from residency.bootstrap import build
-from residency.cli.audit.shared import fail
 from residency.enforcement.request import subject_id
-from residency.errors import ResidencyError, SealError, VerificationError
+from residency.errors import JournalFailed, ResidencyError, SealError, VerificationError
+from residency.wiring.details import detail_rows
 
 __all__ = ["alias_of", "opened"]
 
@@ -46,33 +45,34 @@ def alias_of(policy: Path, source: str) -> str:
     except ResidencyError as error:
         raise typer.BadParameter(str(error), param_hint="--policy") from None
     if alias is None:
-        fail("no pin names an alias of that person; the alias was destroyed, or never was", as_json=False)
+        typer.echo("No pin names an alias of that person: it was destroyed, or never was.", err=True)
+        raise typer.Exit(1)
     return alias
 
 
-def opened(folders: Iterable[str], keys: KeysFiles, wanted: Container[str]) -> dict[str, Detail]:
-    """By entry id, the details in `folders` ("VN=folder") of the entries `wanted`, opened by `keys`.
+def opened(folders: Iterable[str], keys: KeysFiles, origin: str, wanted: Mapping[str, str]) -> dict[str, Detail]:
+    """By entry id, the details in `folders` ("VN=folder") of the log `origin`, opened by `keys`: of each entry in
+    `wanted` the one that it commits to (hex).
 
     One that does not open is of another key, or half written, and is left out.
 
-    Raises: VerificationError, KeysUnavailable, BadParameter.
+    Raises: VerificationError, JournalCorrupt, KeysUnavailable, BadParameter.
     """
     found: dict[str, Detail] = {}
     for text in folders:
         country, equals, path = text.partition("=")
-        folder = Path(path) / "journal"
-        if not equals or not folder.is_dir():
+        folder = Path(path)
+        if not equals or not ((folder / "journal").is_dir() or (folder / "details.db").is_file()):
             raise typer.BadParameter("a country and its folder, as in VN=./detail-vn", param_hint="--detail")
         key = keys.secret(f"detail-{country.lower()}")
         try:
-            for segment in sorted(folder.glob("*/*.seg")):
-                for record in scan(segment.read_bytes(), RECORDS_AT, None).records:
-                    try:
-                        entry, data = open_detail(country, bytes(record.payload), key)
-                    except SealError:
-                        continue
-                    if entry in wanted:
-                        found[entry] = Detail(country, data.decode())
-        except OSError as error:
-            raise VerificationError(f"the regional detail cannot be read (errno {error.errno})") from error
+            for head, sealed in detail_rows(folder):
+                if head.origin != origin or wanted.get(head.entry) != head.commitment:
+                    continue
+                try:
+                    found[head.entry] = Detail(country, open_sealed(country, head, sealed, key).decode())
+                except SealError:
+                    continue
+        except JournalFailed as error:
+            raise VerificationError(f"the regional detail cannot be read: {error}") from error
     return found

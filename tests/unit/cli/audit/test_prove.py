@@ -79,3 +79,8 @@ def test_an_entry_that_is_none_is_not_proved(tmp_path: Path) -> None:
     result = run(log, 0)
     assert result.exit_code == 1
     assert "entry 0" in json.loads(result.stdout)["problem"]
+
+
+def test_a_log_behind_a_url_is_proved_from_alike(log: Path) -> None:
+    assert run(log.as_uri(), 2).stdout == run(log, 2).stdout
+    assert run("gopher://log.example", 2).exit_code == 2
