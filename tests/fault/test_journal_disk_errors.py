@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.write_path import Lives, calls, every_kill, recover_and_check
+from tests.write_path import NAMES_A_FILE, Lives, calls, every_kill, recover_and_check
 
 pytestmark = pytest.mark.needs("strace")
 
@@ -18,7 +17,6 @@ TOUCH_THE_DISK = (
     "write", "pwrite64", "pread64", "fsync", "fdatasync", "fallocate", "rename", "openat", "mkdir", "unlink",
     "unlinkat", "rmdir", "mmap", "getdents64", "flock",
 )  # fmt: skip
-NAMES_A_FILE = re.compile(r"\b[\w.-]+/\.?[\w.-]+ \(E[A-Z]+\)")
 
 
 def clean(lives: Lives) -> Counter[str]:
