@@ -20,6 +20,7 @@ NAMES: Final = {
     "routes": "which activity a request is, from 10 to 2,000 routes",
     "policy": "a decision, beside Cedar, Casbin and Rego",
     "audit": "an entry of the audit trail, beside JSON lines, SQLite and pymerkle",
+    "verify": "a log of a million entries verified, beside hashing alone",
     "middleware": "the whole middleware, in process and under uvicorn",
 }
 
