@@ -6,6 +6,7 @@ In: a policy, what happened and when. Out: entries that the real recorder wrote 
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 
 from residency.adapters.clock_manual import ManualClock
@@ -19,10 +20,51 @@ from residency.model import Activity, Effect, FactSet, Reason
 from residency.policy.archive import archived
 from residency.policy.compiler import Policy
 from tests.audit_log import write_log
+from tests.world import load_policy, write_deployment
 
 IN_VIETNAM = "territory:VN:established:network"
 IN_SINGAPORE = "territory:SG:established:network"
 DAY = 86_400_000_000
+
+
+START = 1_788_000_000_000_000
+SOME_DEPLOYMENT = """
+sinks:
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+stores: {people: [sg, vn], home: [vn], abroad: [sg]}
+exempt: [GET /healthz]
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+  - {route: "POST /posts", subject: app, data: [content], operation: post, store: home}
+  - {route: "GET /friends", subject: app, data: [relationship], store: home}
+  - {route: "POST /carts", subject: app, data: [transaction], store: abroad}
+  - {route: "GET /news", subject: none, data: [state]}
+"""
+SOME_RULES = (
+    """
+  - id: test.home
+    article: art. 1
+    text: Personal data is kept in Vietnam.
+    applies: {anchor: territory, data: [personal]}
+    duty: {copies: [VN], retain: [{at_least: 24 months, from: creation}]}
+""",
+    """
+  - id: test.verified
+    article: art. 2
+    text: Who publishes is verified.
+    applies: {anchor: territory, data: [content], operation: post}
+    duty: {require: [["identity:phone"]]}
+""",
+    """
+  - id: test.never
+    article: art. 3
+    text: Nobody looks at friends, some day.
+    mode: observe
+    applies: {anchor: territory, data: [relationship]}
+    duty: {effect: deny}
+""",
+)
 
 
 class RecordedLog:
@@ -96,3 +138,27 @@ class RecordedLog:
             (audit / path).parent.mkdir(parents=True, exist_ok=True)
             (audit / path).write_bytes(data)
         return write_log(audit / "log", list(self.journal.records))
+
+
+def some_weeks(folder: Path, count: int = 300, mode: str = "enforce") -> RecordedLog:
+    """Some weeks of a deployment, of everything something."""
+    changes = [
+        ("mode: enforce", f"mode: {mode}"),
+        ("presume: {territory: not_covered}", "presume: {territory: covered}"),
+    ]
+    log = RecordedLog(load_policy(write_deployment(folder, SOME_DEPLOYMENT, SOME_RULES, changes)), START)
+    some = random.Random(5)
+    for _ in range(count):
+        log.ask(
+            some.choice(["POST /people", "POST /people", "POST /posts", "POST /carts", "GET /friends", "GET /news"]),
+            finding=some.choice([(IN_VIETNAM,), (IN_SINGAPORE,), ()]),
+            evidence=some.choice([frozenset(), frozenset({"identity:phone"})]),
+            subject=some.choice([None, "aa" * 8, "bb" * 16, f"{some.getrandbits(64):016x}"]),
+            how=some.choice(["committed", "committed", "failed", "unknown", None]),
+            wait=some.randrange(1, DAY // 6),
+        )
+        if some.random() < 0.1:
+            log.recorder.exempt("GET /healthz", mode)
+        if some.random() < 0.1:
+            log.recorder.refused_request(None, mode, Reason.PATH_AMBIGUOUS)
+    return log

@@ -107,7 +107,15 @@ class Dossier:
             "last_day": None if self.last_day is None else self.last_day.isoformat(),
             "days_since": self.days_since,
             "days_left": self.days_left,
-            "filings": [{"number": f.number, "date": f.date, "result": f.result.value} for f in self.filings],
+            "filings": [
+                {
+                    "number": filing.number,
+                    "date": filing.date,
+                    "on": _there(filing.date, self.offset).isoformat(),
+                    "result": filing.result.value,
+                }
+                for filing in self.filings
+            ],
             "not_mentioned": [[f.key.activity, f.key.sink] for f in self.not_mentioned],
             "begun_after_filing": [[f.key.activity, f.key.sink] for f in self.begun_after],
             "late": self.late,
@@ -228,4 +236,8 @@ def _disagreement(
 
 
 def _day(at: int, calendar: Calendar) -> date:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at, minutes=calendar.offset)).date()
+    return _there(at, calendar.offset)
+
+
+def _there(at: int, offset: int) -> date:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at, minutes=offset)).date()

@@ -30,7 +30,7 @@ from residency.errors import IntegrityError
 from residency.model import FactSet
 from residency.policy.compiler import Policy
 
-__all__ = ["ArchiveOption", "register"]
+__all__ = ["ArchiveOption", "Newest", "facts_of", "register"]
 
 _WORK: Final = "looking for transfers"
 ArchiveOption = Annotated[
@@ -41,20 +41,27 @@ ArchiveOption = Annotated[
 ]
 
 
-class _Newest:
-    """The policy and the facts that were in force last, by the log."""
+class Newest:
+    """The policy and the facts that were in force last, by the entries `before` an instant (microseconds)."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: int | None = None) -> None:
         self.policy: str | None = None
         self.facts: str | None = None
-        self._at = self._facts_at = -(1 << 62)
+        self.at: int | None = None
+        """The time of the newest entry."""
+        self._before = before
+        self._policy_at = self._facts_at = -(1 << 62)
 
     def add(self, entry: Entry) -> None:
         """Take in one entry."""
-        if entry.policy is not None and entry.at >= self._at:
-            self._at, self.policy = entry.at, entry.policy
-        if entry.facts is not None and entry.at >= self._facts_at:
-            self._facts_at, self.facts = entry.at, entry.facts
+        at = entry.at
+        if self._before is not None and at >= self._before:
+            return
+        self.at = at if self.at is None else max(self.at, at)
+        if entry.policy is not None and at >= self._policy_at:
+            self._policy_at, self.policy = at, entry.policy
+        if entry.facts is not None and at >= self._facts_at:
+            self._facts_at, self.facts = at, entry.facts
 
 
 def register(
@@ -86,7 +93,7 @@ def register(
         now = SystemClock().now()
     given = None if policy is None else candidate_at(policy)
     opened = Archive(reader(folder.parent if archive is None else archive, "--archive"), given)
-    transfers, newest, pairs = Transfers(opened.policy, opened.facts), _Newest(), Pairs()
+    transfers, newest, pairs = Transfers(opened.policy, opened.facts), Newest(), Pairs()
     read = reader(folder)
     quiet = as_json or as_csv
     try:
@@ -99,7 +106,7 @@ def register(
         fail(str(error), as_json)
     flows = transfers.flows()
     last = transfers.policy(newest.policy) if given is None else given
-    due = () if last is None else dossiers(last, _facts(opened, newest, given), flows, now)
+    due = () if last is None else dossiers(last, facts_of(opened, newest, given), flows, now)
     problems = [*_amiss(transfers, flows, last), *(line for each in due for line in each.problems())]
     if as_json:
         print(json.dumps(register_document(last, flows, due, transfers, problems, now), ensure_ascii=False))
@@ -114,7 +121,7 @@ def register(
         raise typer.Exit(1)
 
 
-def _facts(archive: Archive, newest: _Newest, given: Policy | None) -> FactSet:
+def facts_of(archive: Archive, newest: Newest, given: Policy | None) -> FactSet:
     """The facts that stand: filings and orders of the policy at hand, and every event that was noted."""
     noted = None if newest.facts is None else archive.facts(newest.facts)
     if given is None:

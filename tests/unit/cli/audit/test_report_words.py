@@ -1,0 +1,18 @@
+"""Both languages have every word, and no two sections are called alike."""
+
+from __future__ import annotations
+
+from residency.cli.audit.report_words import LANGUAGES, WORDS
+
+
+def test_every_word_is_there_in_both_languages() -> None:
+    english, vietnamese = (WORDS[language] for language in LANGUAGES)
+    assert english.keys() == vietnamese.keys()
+    assert all((*english.values(), *vietnamese.values()))
+    assert not {name for name, word in english.items() if len(word) > 12 and vietnamese[name] == word}
+
+
+def test_sections_are_numbered_in_the_order_of_the_page() -> None:
+    names = ("coverage", "policies", "decisions", "refusals", "transfers", "retention", "open", "ages", "verification")
+    for words in WORDS.values():
+        assert [words[name].partition(".")[0] for name in names] == [str(number) for number in range(1, 10)]
