@@ -134,7 +134,7 @@ def test_a_place_of_details_that_is_none_exits_2(served: Served) -> None:
 
 def test_a_log_that_does_not_hold_gives_no_receipt(served: Served, tmp_path: Path) -> None:
     log = Path(shutil.copytree(served.log, tmp_path / "log"))
-    bundle = next(path for path in (log / "tile" / "entries").rglob("*") if path.is_file())
-    data = bundle.read_bytes()
-    bundle.write_bytes(data.replace(b"permit", b"perm1t", 1))
+    for bundle in (log / "tile" / "entries").rglob("*"):
+        if bundle.is_file():
+            bundle.write_bytes(bundle.read_bytes().replace(b"permit", b"perm1t", 1))
     assert run(Served(served.policy, log, served.detail, served.keys), "--index", "2").exit_code == 1
