@@ -37,8 +37,10 @@ SEGMENT: Final = 8192
 NAMES_A_FILE: Final = re.compile(r"\b[\w.-]+/\.?[\w.-]+ \(E[A-Z]+\)")
 """Folder, file and the error's name: what every refusal tells of a disk that failed."""
 KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
-WAITS: Final = frozenset({"futex", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "restart_syscall"})
-"""Calls that wait and write nothing: how often they are made depends on how threads happen to run."""
+WAITS: Final = frozenset({
+    "futex", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "restart_syscall", "madvise", "mprotect", "brk"
+})  # fmt: skip
+"""Calls that wait, or ask for memory: how often they are made depends on how threads happen to run."""
 
 
 def payload(slot: int, seq: int) -> bytes:

@@ -94,8 +94,14 @@ class JournalFiles:
         self._failed = None
         self._clear_at = time.monotonic()
         _open_journals.add(self)
-        self._helper = threading.Thread(target=self._tend, name="residency-journal", daemon=True)
-        self._helper.start()
+        helper = threading.Thread(target=self._tend, name="residency-journal", daemon=True)
+        try:
+            helper.start()
+        except RuntimeError as error:  # no memory, or too many threads
+            self._failed = "the journal is not open"
+            self._let_go()
+            raise JournalFailed("the journal cannot be opened: its helper cannot be started") from error
+        self._helper = helper
         return self
 
     def _claim(self) -> tuple[int, int, Path]:
@@ -321,12 +327,16 @@ class JournalFiles:
                 idle = self._flush.wait_for(lambda: self._flushing_since is None, self._stuck_after)
             # Else a thread still sits in a system call on these files, and the slot stays taken until the process ends.
             if idle and not self._helper.is_alive():
-                with self._lock:
-                    for segment in (*self._full, self._current, self._spare):
-                        if segment is not None:
-                            segment.close()
-                os.close(self._lock_fd)
+                self._let_go()
             _open_journals.discard(self)
+
+    def _let_go(self) -> None:
+        _open_journals.discard(self)
+        with self._lock:
+            for segment in (*self._full, self._current, self._spare):
+                if segment is not None:
+                    segment.close()
+        os.close(self._lock_fd)
 
     def _after_fork(self) -> None:
         # The lock belongs to the open file, which a child shares: were it kept, the slot would outlive its worker.

@@ -351,3 +351,20 @@ def test_a_mistake_in_the_helper_refuses_and_is_not_a_helper_that_went_away(
     wait_until(lambda: not journal._helper.is_alive())
     with pytest.raises(JournalFailed, match="ZeroDivisionError"):
         journal.ready()
+
+
+def test_a_journal_whose_helper_cannot_be_started_is_not_open_and_keeps_no_slot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    journal = JournalFiles(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fails)
+        with pytest.raises(JournalFailed, match="helper cannot be started"):
+            journal.open()
+    with pytest.raises(JournalFailed, match="not open"):
+        journal.append(b"x")
+    journal.close()
+    assert open_journal(folder).slot == 0
