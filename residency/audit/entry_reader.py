@@ -91,7 +91,10 @@ class EntryReader:
 
     def read(self, data: bytes) -> Entry:
         """The entry that `data` is the canonical form of. Raises: EntryError."""
-        (shape,), (values,) = self._cut((data,))
+        shapes: list[Shape] = []
+        cut: list[Values] = []
+        self._cut((data,), shapes, cut)
+        (shape,), (values,) = shapes, cut
         if not self._well_formed():
             return parse_entry(data)
         parse_entry_id(values[shape.at_own].decode("latin-1"))
@@ -106,25 +109,24 @@ class EntryReader:
 
         Raises: VerificationError, with the number of the entry that is not in canonical form.
         """
+        shapes: list[Shape] = []
+        values: list[Values] = []
         try:
-            cut = self._cut(entries)
-        except EntryError:
-            cut = None
-        if cut is None or not self._well_formed():
+            self._cut(entries, shapes, values)
+        except EntryError as error:
+            raise VerificationError(f"entry {start + len(shapes)}: {error}") from None
+        if not self._well_formed():
             for index, data in enumerate(entries, start):
                 try:
                     parse_entry(data)
                 except EntryError as error:
                     raise VerificationError(f"entry {index}: {error}") from None
-        if cut is None:  # pragma: no cover - what `_cut` refuses was refused by `parse_entry`
-            raise VerificationError(f"an entry from {start} on is not in canonical form")
-        return cut
+        return shapes, values
 
-    def _cut(self, entries: Sequence[bytes]) -> tuple[list[Shape], list[Values]]:
+    def _cut(self, entries: Sequence[bytes], shapes: list[Shape], values: list[Values]) -> None:
+        """Add the shape and the values of each entry, whose form is not asked yet. Raises: EntryError."""
         for waiting in self._pending.values():
             waiting.clear()
-        shapes: list[Shape] = []
-        values: list[Values] = []
         known = self._known
         for data in entries:
             # The key only parts what would be tried one after the other. No time stands before byte 31.
@@ -143,7 +145,6 @@ class EntryReader:
             shape.pend(held)
             shapes.append(shape)
             values.append(held)
-        return shapes, values
 
     def _well_formed(self) -> bool:
         """Whether all times and hex among the values that were cut are such, in the one way to write them."""
