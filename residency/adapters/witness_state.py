@@ -47,7 +47,11 @@ class WitnessState:
         Raises: Unavailable where another process holds it, OSError.
         """
         home = folder / hashlib.sha256(origin.encode()).hexdigest()[:32]
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+        # A power cut that took the folder would leave a witness that believes the next checkpoint unseen.
+        for above in (folder.absolute().parent, folder):
+            _sync(above)
         fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -76,3 +80,11 @@ class WitnessState:
         self._files.write(f"{name}/seen", seen)
         self._files.write(f"{name}/now", now)
         return self.folder / name
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
