@@ -1,7 +1,7 @@
 """Coroutines that wait for the same blocking work in; the work, done in a thread for all of them at once, out.
 
-Of those who wait in one event loop one leads: it lets all that is ready to run have its turn, so that who is about to
-ask comes along, and then does the work. The others sleep, wake together when it is done, and look whether it served
+Of those who wait in one event loop one leads: it has the work done, once all that is ready to run has had its turn, so
+that who is about to ask comes along. The others sleep, wake together when it is done, and look whether it served
 them; one that came too late for it leads the next. So one piece of work serves as many as there are, and nobody waits
 for more than two.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
@@ -46,7 +45,7 @@ class Together:
                 continue
             turn.done = done = anyio.Event()
             try:
-                await anyio.lowlevel.checkpoint()
+                # This lets all that is ready have its turn before the thread begins (on asyncio; a test holds it to that).
                 await anyio.to_thread.run_sync(self._work, limiter=turn.thread)
             finally:
                 # Where the work failed, each of those who waited asks again: it may not fail for all of them.
