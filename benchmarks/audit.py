@@ -58,9 +58,12 @@ async def _together(callers: int, seconds: float, one: Callable[[], Any]) -> tup
     until = began + int(seconds * 1e9)
 
     async def caller() -> None:
-        while (start := clock()) < until:
+        now = clock()
+        while True:  # once at least, however slow it is
             await one()
-            waits.append(clock() - start)
+            waits.append(clock() - now)
+            if (now := clock()) >= until:
+                break
 
     async with anyio.create_task_group() as group:
         for _ in range(callers):

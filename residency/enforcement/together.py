@@ -45,7 +45,7 @@ class Together:
                 continue
             turn.done = done = anyio.Event()
             try:
-                # This lets all that is ready have its turn before the thread begins (on asyncio; a test holds it to that).
+                # Before the thread begins, all that is ready has its turn (on asyncio; a test holds it to that).
                 await anyio.to_thread.run_sync(self._work, limiter=turn.thread)
             finally:
                 # Where the work failed, each of those who waited asks again: it may not fail for all of them.
