@@ -27,6 +27,11 @@ class Witnessed:
     checkpoint: Checkpoint
     held: tuple[Cosignature, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The witnesses, each once whatever keys it has."""
+        return tuple(dict.fromkeys(cosignature.key.name for cosignature in self.held))
+
     def data(self) -> dict[str, Any]:
         """All of it as plain JSON values; times in seconds since the epoch."""
         return {

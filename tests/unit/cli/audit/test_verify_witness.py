@@ -52,7 +52,10 @@ def keys(path: Path, *cosigners: tuple[Cosigner, VerifierKey]) -> Path:
 def test_the_newest_checkpoint_and_an_older_one_that_the_log_continues_count(verified: Make, tmp_path: Path) -> None:
     trusted = keys(tmp_path / "keys", ONE, TWO)
     older = cosigned(verified(2, "older"), tmp_path / "older.note", ONE, TWO)
+    twin = ml_dsa_cosigner("one.example", MLDSA44PrivateKey.from_seed_bytes(b"\4" * 32))
     log = verified()
+    both = cosigned(log, tmp_path / "both.note", ONE, twin)
+    assert witnessed(log, [keys(tmp_path / "twins", ONE, twin)], None, both, NOW).names == ("one.example",)
     newest = cosigned(log, tmp_path / "newest.note", ONE, TWO)
     for note, size in ((older, 2), (newest, 4)):
         told = witnessed(log, [trusted], None, note, NOW).data()
