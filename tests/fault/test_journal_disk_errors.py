@@ -52,7 +52,7 @@ def try_each(lives: Lives, kind: str, at: Iterable[tuple[str, int]]) -> int:
 
 def test_an_error_at_some_calls_of_every_kind_loses_nothing_and_names_the_file(tmp_path: Path) -> None:
     with Lives(tmp_path) as lives:
-        every = list(every_kill(clean(lives), 25))
+        every = list(every_kill(clean(lives), 40))
         for kind, part in (("EIO", every[::2]), ("ENOSPC", every[1::2])):
             assert try_each(lives, kind, part) > len(part) / 2
 

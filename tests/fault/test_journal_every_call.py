@@ -39,7 +39,7 @@ def clean(lives: Lives, life: str) -> Counter[str]:
     return least
 
 
-@pytest.mark.parametrize(("life", "every"), [("requests_and_sequencer", 20), ("helper", 5)])
+@pytest.mark.parametrize(("life", "every"), [("requests_and_sequencer", 30), ("helper", 10)])
 def test_a_kill_at_some_calls_of_every_kind_loses_nothing_and_claims_nothing(
     tmp_path: Path, life: str, every: int
 ) -> None:

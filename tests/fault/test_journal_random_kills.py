@@ -68,7 +68,7 @@ def rounds(folder: Path, count: int) -> None:
 
 
 def test_a_few_kills_at_random_instants_lose_nothing_and_claim_nothing(tmp_path: Path) -> None:
-    rounds(tmp_path, 6)
+    rounds(tmp_path, 4)
 
 
 @pytest.mark.slow
