@@ -19,7 +19,7 @@ from residency.model.calendar import Calendar
 from residency.policy.compiler import Policy
 from residency.policy.parsed import Grace
 
-__all__ = ["Dossier", "State", "dossiers"]
+__all__ = ["SENTENCES", "Dossier", "State", "dossiers"]
 
 _FILING: Final = "filing:"
 _ABROAD: Final = frozenset({"abroad", "provider_abroad", "keys_abroad"})
@@ -38,6 +38,18 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
+_NOT_NOTED: Final = "dossier_event_not_noted"
+_EARLIER: Final = "dossier_event_later_than_the_log"
+SENTENCES: Final = {
+    "dossier_overdue": "overdue",
+    "dossier_failed": "failed",
+    "dossier_suspended": "suspended",
+    "dossier_expired": "expired",
+    "dossier_late": "filed after its term",
+    "dossier_not_mentioned": "no filing that stands mentions",
+    _NOT_NOTED: "the log has a first transfer, and the facts have no event of it",
+    _EARLIER: "the log has an earlier transfer than the event that stands",
+}
 _BAD: Final = frozenset({State.OVERDUE, State.FAILED, State.SUSPENDED, State.EXPIRED})
 
 
@@ -78,17 +90,21 @@ class Dossier:
         """Whether it was filed, and after its term."""
         return bool(self.filings) and self.deadline is not None and self.filings[0].date >= self.deadline
 
+    def amiss(self) -> Iterator[tuple[str, str]]:
+        """What is amiss: (a code, the activity and sink that it is about or "")."""
+        if self.state in _BAD:
+            yield f"dossier_{self.state.value}", ""
+        if self.disagreement is not None:
+            yield self.disagreement, ""
+        if self.late:
+            yield "dossier_late", ""
+        for flow in self.not_mentioned if self.filings else ():
+            yield "dossier_not_mentioned", f"{flow.key.activity} > {flow.key.sink}"
+
     def problems(self) -> Iterator[str]:
         """What is amiss, in sentences."""
-        about = f"{self.filing} ({self.jurisdiction})"
-        if self.state in _BAD:
-            yield f"{about}: {self.state.value.replace('_', ' ')}"
-        if self.disagreement is not None:
-            yield f"{about}: {self.disagreement}"
-        if self.late:
-            yield f"{about}: filed after its term"
-        for flow in self.not_mentioned if self.filings else ():
-            yield f"{about}: no filing that stands mentions {flow.key.activity} to {flow.key.sink}"
+        for code, about in self.amiss():
+            yield f"{self.filing} ({self.jurisdiction}): {SENTENCES[code]}" + (f": {about}" if about else "")
 
     def data(self) -> dict[str, Any]:
         """The dossier as plain JSON values; flows by activity and sink."""
@@ -200,7 +216,7 @@ def _dossier(
         flows=flows,
         not_mentioned=() if for_all else tuple(f for f in flows if f.key.sink not in covered),
         begun_after=tuple(f for f in flows if filed and f.first > filed[-1].date),
-        disagreement=_disagreement(event, first, noted, flows, filed),
+        disagreement=_disagreement(first, noted, filed),
     )
 
 
@@ -223,15 +239,13 @@ _RESULTS: Final = {
 }
 
 
-def _disagreement(
-    event: str, first: int | None, noted: int | None, flows: tuple[Flow, ...], filed: tuple[Filing, ...]
-) -> str | None:
+def _disagreement(first: int | None, noted: int | None, filed: tuple[Filing, ...]) -> str | None:
     if first is None or (filed and filed[0].date <= first):
         return None  # what is filed before the first transfer starts no clock
     if noted is None:
-        return f"the log has a first transfer, and the facts no {event}"
+        return _NOT_NOTED
     if first < noted:
-        return f"the log has an earlier transfer than the {event} that stands"
+        return _EARLIER
     return None
 
 

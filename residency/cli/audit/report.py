@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from residency.adapters.clock_system import SystemClock
 from residency.audit.checkpoint import Checkpoint, format_verifier_key
 from residency.audit.dossiers import dossiers
 from residency.audit.figures import Figures
@@ -181,7 +182,8 @@ def _address_data(policy: Policy | None) -> Iterator[Aged]:
 
     built: int | None = None
     with suppress(ResidencyError):
-        data = address_data(policy.deployment, Path(policy.base).joinpath, lambda: 0)
+        # The clock tells whether the data is too old to serve; of when it is, it says itself.
+        data = address_data(policy.deployment, Path(policy.base).joinpath, SystemClock().now)
         data.open()
         built = data.built_at * 1_000_000
     yield Aged("address_data", "embedded" if policy.deployment.signals.geoip.database is None else "own", built)

@@ -177,8 +177,8 @@ def _findings(
     if not checked.key_given:
         yield {"code": "key_from_the_log_itself"}
     for dossier in due:
-        for problem in dossier.problems():
-            yield {"code": "dossier", "what": problem}
+        for code, about in dossier.amiss():
+            yield {"code": code, "filing": dossier.filing, "jurisdiction": dossier.jurisdiction, "flow": about or None}
 
 
 def _articles(rules: Mapping[str, RuleRef], figures: Figures) -> Iterator[dict[str, Any]]:

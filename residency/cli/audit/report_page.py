@@ -16,6 +16,7 @@ from residency.policy.explain_cite import cite
 
 __all__ = ["report_page"]
 
+_SHOWN: Final = 200
 _CSP: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -78,9 +79,10 @@ class _Page:
         yield f'<p class="small">{escape(say["beside"])}</p>'
 
     def _finding(self, finding: Mapping[str, Any]) -> str:
-        if finding["code"] == "dossier":
-            return str(finding["what"])
         words = self._words[f"f_{finding['code']}"]
+        if "filing" in finding:
+            about = "" if finding["flow"] is None else f": {finding['flow']}"
+            return f"{finding['filing']} ({finding['jurisdiction']}): {words}{about}"
         return f"{finding['count']:,} {words}" if "count" in finding else words
 
     def _coverage(self) -> Iterator[str]:
@@ -223,7 +225,8 @@ class _Page:
             until = "" if each["oldest_detail_until"] is None else _day(each["oldest_detail_until"])
             until += f" ({say['passed']})" if each["passed"] else ""
             citation = each["rule"] if each["citation"] is None else cite(each["citation"], self._language)
-            key = (citation, say[f"{each['bound']}_"], each["term"], each["from"], until)
+            term = " ".join(say.get(word, word) for word in each["term"].split())
+            key = (citation, say[f"{each['bound']}_"], term, each["from"], until)
             rows.setdefault(key, []).append(each["category"])
         listed = [(key[0], ", ".join(names), *key[1:]) for key, names in rows.items()]
         heads = (say["article"], say["categories"], say["bound"], say["term"], say["from"], say["oldest_until"])
@@ -235,9 +238,12 @@ class _Page:
         rows = [
             (each["index"], (each["at"] or "")[:19].replace("T", " "), _age(each["age_seconds"], say["days"]),
              each["activity"] or "-", each["sink"] or "-")
-            for each in self._all["open_intents"]
+            for each in self._all["open_intents"][:_SHOWN]
         ]  # fmt: skip
         yield self._listed(heads, rows, "nwn  ")
+        more = len(self._all["open_intents"]) - len(rows)
+        if more:
+            yield f'<p class="small">{more:,} {escape(say["more"])}</p>'
 
     def _ages(self) -> Iterator[str]:
         say = self._words

@@ -13,8 +13,8 @@ _WITHIN: Final = re.compile(r"(?<=\w)([./:_])(?=\w)")
 
 STYLE: Final = """
 :root{color-scheme:light}
-body{font:14px/1.45 "Segoe UI","Noto Sans",Arial,sans-serif;color:#222;background:#fff;max-width:52rem;margin:2rem auto;
-padding:0 1rem}
+body{font:.9rem/1.45 "Segoe UI","Noto Sans",Arial,sans-serif;color:#222;background:#fff;
+max-width:52rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.7rem;margin:0 0 .3rem}
 h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:2px solid #2f4858;padding-bottom:.2rem;break-after:avoid}
 h3{font-size:.95rem;margin:1.1rem 0 .3rem;break-after:avoid}
@@ -23,7 +23,8 @@ th,td{text-align:left;vertical-align:top;padding:.22rem .45rem;border-bottom:1px
 th{background:#eef2f5;border-bottom:1px solid #2f4858;overflow-wrap:normal}
 thead{display:table-header-group}
 tr{break-inside:avoid}
-td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n{white-space:nowrap}
 td.w{white-space:nowrap}
 td.s{background:#f7f9fa;font-weight:600;break-after:avoid}
 td.g{padding-left:1.4rem;color:#444}
@@ -37,7 +38,7 @@ pre{background:#f4f4f4;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere
 figure{margin:.6rem 0;break-inside:avoid}
 ul.grounds{margin:0;padding-left:1rem}
 @page{size:A4;margin:16mm 14mm}
-@media print{body{margin:0;padding:0;max-width:none;font-size:10.5px}h2{margin-top:1.2rem}}
+@media print{:root{font-size:11.5px}body{margin:0;padding:0;max-width:none}h2{margin-top:1.4rem}}
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from residency.audit.dossiers import SENTENCES
 from residency.cli.audit.report_words import LANGUAGES, WORDS
 
 
@@ -16,3 +17,8 @@ def test_sections_are_numbered_in_the_order_of_the_page() -> None:
     names = ("coverage", "policies", "decisions", "refusals", "transfers", "retention", "open", "ages", "verification")
     for words in WORDS.values():
         assert [words[name].partition(".")[0] for name in names] == [str(number) for number in range(1, 10)]
+
+
+def test_every_code_of_a_finding_about_a_dossier_has_its_words() -> None:
+    told = {name.removeprefix("f_") for name in WORDS["vi"] if name.startswith("f_dossier")}
+    assert told == set(SENTENCES)
