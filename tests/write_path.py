@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -188,11 +189,19 @@ def _say(text: str) -> None:
 # --- the other side ----------------------------------------------------------------------------------------------
 
 
+def memory_or(folder: Path) -> Path:
+    """Where files lie in memory, if there is such a place, else `folder`: what a kill leaves is the page cache's, and a
+    sync of memory takes no time."""
+    memory = Path("/dev/shm")  # noqa: S108 - whoever uses it makes a folder of its own there
+    return memory if memory.is_dir() else folder
+
+
 class Lives:
-    """Runs lives below `folder`, each in a folder of its own."""
+    """Runs lives in memory, or else below `folder`, each in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._place = TemporaryDirectory(dir=memory_or(folder))
+        self._folder = Path(self._place.name)
         self._count = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.write_path"],
@@ -213,6 +222,7 @@ class Lives:
         self._process.kill() if kind else None
         self._process.wait()
         self._process.stdout.close()
+        self._place.cleanup()
 
     def run(self, name: str, *strace: str) -> tuple[Path, int, str]:
         """One life under strace with these options: (its folder, its return code, what strace wrote)."""

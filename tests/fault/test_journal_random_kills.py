@@ -74,4 +74,4 @@ def test_a_few_kills_at_random_instants_lose_nothing_and_claim_nothing(tmp_path:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_many_kills_at_random_instants_lose_nothing_and_claim_nothing(tmp_path: Path) -> None:
-    rounds(tmp_path, 300)
+    rounds(tmp_path, 150)

@@ -13,7 +13,7 @@ from residency.adapters.journal_files import JournalFiles
 from residency.audit.journal import RECORDS_AT, record_size
 from residency.errors import JournalCorrupt, JournalFailed
 from tests.log_bytes import check_trail
-from tests.write_path import make_sequencer, open_journal, payload
+from tests.write_path import make_sequencer, memory_or, open_journal, payload
 
 COUNT = 6
 ENDS = [RECORDS_AT]
@@ -39,9 +39,8 @@ def garble(data: bytearray, at: int) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: these are hundreds of recoveries, and none of them loses its power."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    with TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
+    """A folder in memory where there is one: these are hundreds of recoveries."""
+    with TemporaryDirectory(dir=memory_or(tmp_path)) as name:
         yield Path(name)
 
 
