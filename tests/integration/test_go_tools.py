@@ -6,7 +6,9 @@ The program is in tests/integration/go; it knows nothing of this package but tha
 from __future__ import annotations
 
 import os
+import random
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +22,17 @@ from residency.adapters.sequencer import Sequencer
 from residency.audit.checkpoint import Checkpoint, format_checkpoint, parse_verifier_key, verify_checkpoint
 from residency.audit.cosignature import ed25519_cosigner, ml_dsa_cosigner
 from residency.audit.fleet import Fleet, add_log, format_fleet
-from residency.audit.note import format_note, format_verifier_key, note_signer, parse_note, with_signature
+from residency.audit.note import (
+    format_note,
+    format_verifier_key,
+    note_signer,
+    parse_note,
+    together,
+    verify_note,
+    with_signature,
+)
 from residency.audit.sequencer import StepKind, Tree, plan_commit
+from residency.errors import VerificationError
 from tests.audit_log import KEY, ORIGIN, SIGNER, VERIFIER
 from tests.conftest import GO_PACKAGES
 
@@ -152,6 +163,60 @@ def test_a_fleet_register_is_a_note_that_go_opens(go: Path) -> None:
     note = format_note(format_fleet(add_log(Fleet("fleet.example"), VERIFIER, "2026-11-22")), signer)
     assert run(go, "open", format_verifier_key(key), given=note).stdout == "holds fleet.example\n"
     assert run(go, "open", format_verifier_key(key), given=note.replace(b"version 2", b"version 3")).returncode == 1
+
+
+def spoilt(chance: random.Random, note: bytes) -> bytes:
+    """The note with some of its bytes, characters or lines changed, put in, doubled, taken out or moved."""
+    for _ in range(chance.randint(1, 3)):
+        at, other = chance.randrange(len(note)), chance.randrange(len(note))
+        lines = note.split(b"\n")
+        line = chance.randrange(len(lines))
+        match chance.randrange(8):
+            case 0:
+                note = note[:at] + bytes([note[at] ^ 1 << chance.randrange(8)]) + note[at + 1 :]
+            case 1:
+                put_in = chance.choice(["\n", " ", "\u00a0", "\u2003", "\u0085", "\x1f", "\x7f", "+", "=", "—", "\n\n"])
+                note = note[:at] + put_in.encode() + note[at:]
+            case 2:
+                note = note[:at] + bytes([chance.randrange(256)]) + note[at:]
+            case 3:
+                note = note[: min(at, other)] + note[max(at, other) :] or b"\n"
+            case 4:
+                note = b"\n".join([*lines[:line], lines[line], *lines[line:]])
+            case 5:
+                note = b"\n".join([*lines[:line], *lines[line + 1 :]]) or b"\n"
+            case 6:
+                chance.shuffle(lines)
+                note = b"\n".join(lines)
+            case _:
+                note = note.replace(b"A", b"B", 1) if chance.random() < 0.5 else note.replace(b"=\n", b"\n", 1)
+    return note
+
+
+def test_of_notes_that_were_spoilt_we_open_only_those_that_go_opens_and_read_the_same_text(go: Path) -> None:
+    other, _ = note_signer("other.example", Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
+    text = format_checkpoint(Checkpoint(ORIGIN, 7, bytes(32))) + "\nmore\n"
+    whole = [format_note(text, together(signers)) for signers in ([SIGNER], [other, SIGNER], [SIGNER, other, other])]
+    chance = random.Random(7)
+    notes = [spoilt(chance, whole[number % 3]) for number in range(3000)]
+    for number in range(3000):  # of these the text stays, and often the signature over it
+        body, _, block = whole[number % 3].rpartition(b"\n\n")
+        notes.append(body + b"\n\n" + spoilt(chance, block))
+    told = run(go, "each", format_verifier_key(VERIFIER), given="\n".join(note.hex() for note in notes).encode())
+    opened, stricter = 0, Counter[str]()
+    for note, line in zip(notes, told.stdout.splitlines(), strict=True):
+        theirs = None if line == "no" else bytes.fromhex(line.removeprefix("text ")).decode()
+        try:
+            assert verify_note(note, VERIFIER) == theirs, note
+            opened += 1
+        except VerificationError as error:
+            if theirs is not None:
+                stricter[str(error)] += 1
+    print(f"{opened} of {len(notes)} opened by both; refused by us alone: {dict(stricter)}")
+    assert opened > 300
+    # The document's base64 has one form of each value, and a key's signature that fails should spoil the whole note: Go
+    # lets the last bits be any, and looks at the first of a key's signatures alone.
+    assert set(stricter) <= {"a note signature is not canonical base64", f"the signature by {ORIGIN} does not hold"}
 
 
 @pytest.mark.parametrize("name", ["log.example", "log.example/one", "đăng-ký.example"])

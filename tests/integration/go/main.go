@@ -4,11 +4,13 @@
 //	    the log, every STEP-th entry in it and the last, and that it continues each earlier checkpoint
 //	tlogcheck sign NAME SEED < TEXT           a verifier key, an empty line, and the text as a note signed by that key
 //	tlogcheck open VKEY... < NOTE             the names of the signatures that hold, then those of keys it does not know
+//	tlogcheck each VKEY < NOTES               for each line, a note in hex: its text in hex, or "no" where it is refused
 //
 // Exit 0 = it holds, 1 = it does not.
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
@@ -45,8 +47,10 @@ func run(args []string) error {
 		return sign(args[1], args[2])
 	case len(args) >= 2 && args[0] == "open":
 		return open(args[1:])
+	case len(args) == 2 && args[0] == "each":
+		return each(args[1])
 	}
-	return errors.New("verify FOLDER STEP [CHECKPOINT...] | sign NAME SEED | open VKEY...")
+	return errors.New("verify FOLDER STEP [CHECKPOINT...] | sign NAME SEED | open VKEY... | each VKEY")
 }
 
 // folder reads tiles as tlog asks for them. Its paths name the height of a tile, which tlog-tiles fixes and leaves out;
@@ -224,4 +228,28 @@ func open(vkeys []string) error {
 		fmt.Println("unknown", signature.Name)
 	}
 	return nil
+}
+
+func each(vkey string) error {
+	verifier, err := note.NewVerifier(vkey)
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 1<<24)
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	for lines.Scan() {
+		signed, err := hex.DecodeString(lines.Text())
+		if err != nil {
+			return err
+		}
+		opened, err := note.Open(signed, note.VerifierList(verifier))
+		if err != nil {
+			fmt.Fprintln(out, "no")
+			continue
+		}
+		fmt.Fprintln(out, "text", hex.EncodeToString([]byte(opened.Text)))
+	}
+	return lines.Err()
 }
