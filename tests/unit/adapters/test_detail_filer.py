@@ -278,3 +278,39 @@ def test_a_disk_that_cannot_be_turned_over_fails_the_round_and_not_the_worker(pl
     place.record(journal, 1)
     own.release()
     journal.close()
+
+
+def test_a_child_born_while_its_parent_files_keeps_nobody_from_taking_over(place: Place) -> None:
+    journal = place.worker()
+    place.record(journal, 1)
+    journal.close()
+    assert place.filer.tick() == 1
+    read, write = os.pipe()
+    born, tell = os.pipe()
+    child = os.fork()
+    if child == 0:  # lives on until it is told to end
+        os.close(write)
+        os.write(tell, b"x")
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        os.read(born, 1)
+        place.filer.release()
+        other = DetailFiler(place.folder, place.store, place.clock.now)
+        assert other.tick() == 0
+        other.release()
+    finally:
+        for end in (read, write, born, tell):
+            os.close(end)
+        os.waitpid(child, 0)
+
+
+def test_who_stands_by_knows_whether_all_is_filed(place: Place) -> None:
+    assert not place.filer.behind()
+    journal = place.worker()
+    place.record(journal, 1)
+    assert place.filer.behind()
+    place.filer.tick()
+    assert not place.filer.behind()
+    place.filer.release()
+    journal.close()
