@@ -260,8 +260,7 @@ class Mirror:
         pieces = shipment(self._local.read, held, newest)
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="residency-mirror") as pool:
             while batch := list(islice(pieces, _AHEAD)):
-                created = [pool.submit(self._create, path, data) for path, data in batch]
-                put += sum(_results(created))
+                put += self._create_all(pool, batch)
                 last = batch[-1][0]
         # Whoever changed the bucket's retention meanwhile is noticed in the round after.
         if last is not None and self._required is not None:
@@ -272,6 +271,17 @@ class Mirror:
             for folder in replaced(0 if held is None else held.size, newest.size):
                 self._place.prune(folder)
         return put + 1
+
+    def _create_all(self, pool: ThreadPoolExecutor, batch: list[tuple[str, bytes]]) -> int:
+        created: list[Future[bool]] = []
+        try:
+            for path, data in batch:
+                created.append(pool.submit(self._create, path, data))
+        except RuntimeError:
+            # The interpreter ends (a server without a lifespan): it starts no thread any more, and ours still runs.
+            rest = batch[len(created) :]
+            return sum(_results(created)) + sum(self._create(path, data) for path, data in rest)
+        return sum(_results(created))
 
     def _create(self, path: str, data: bytes) -> bool:
         if self._over.is_set():

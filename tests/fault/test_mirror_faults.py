@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tests.log_mirror import GrowingLog, held
 from tests.object_store import stub_s3
 from tests.servers import eventually
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = (300, 600)  # in the second round: full files, partial ones, and some that the full ones replace
 
 
@@ -163,3 +166,30 @@ def test_a_log_that_grows_while_it_is_shipped_is_held_whole(tmp_path: Path) -> N
     mirror.stop()
     assert mirror.problem is None
     assert held(LogFiles(tmp_path / "mirror").read) == log.entries
+
+
+ENDING = """
+import atexit, sys, time
+from pathlib import Path
+from residency.adapters.mirror import Mirror
+from residency.wiring.mirror import place_at
+from tests.audit_log import VERIFIER
+from tests.log_mirror import GrowingLog
+
+folder = Path(sys.argv[1])
+log = GrowingLog(folder / "log")
+log.grow(300)
+mirror = Mirror(log.files, place_at(f"file://{folder}/mirror"), key=VERIFIER, lock=folder / "lock", every=3600)
+atexit.register(mirror.stop)
+mirror.start()
+while not (folder / "mirror" / "checkpoint").exists():
+    time.sleep(0.01)
+log.grow(600)
+"""
+
+
+def test_a_process_that_ends_without_a_word_ships_what_it_published(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    ended = subprocess.run([sys.executable, "-c", ENDING, str(tmp_path)], cwd=ROOT, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr.decode()) == (0, "")
+    assert len(held(LogFiles(tmp_path / "mirror").read)) == 900

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.audit.checkpoint import Checkpoint
-from residency.audit.merkle import EMPTY_ROOT
+from residency.audit.merkle import EMPTY_ROOT, leaf_hash
 from residency.audit.mirror import check_continues, replaced, shipment
 from residency.audit.sequencer import StepKind, Tree, plan_commit
+from residency.audit.tiles import format_bundle
 from residency.audit.verify import verify_entries
 from residency.errors import VerificationError
 from tests.audit_log import ORIGIN, SIGNER
@@ -87,6 +88,19 @@ def test_a_byte_that_changed_is_not_shipped(path: str) -> None:
         with pytest.raises(VerificationError, match="tile"):
             given_out.extend(shipment(changed.get, None, newest))
         assert set(given_out) <= files.items()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_entry_that_was_changed_together_with_its_hash_is_not_shipped(number: int) -> None:
+    files, newest = log(600)
+    bundle, tile = (next(p for p in files if p.startswith(f"tile/{kind}/00{number}")) for kind in ("entries", "0"))
+    entries = [b"changed", *ENTRIES[number * 256 : min(600, number * 256 + 256)][1:]]
+    hashes = leaf_hash(b"changed") + files[tile][32:]
+    changed = {**files, bundle: format_bundle(entries), tile: hashes}
+    given_out: list[tuple[str, bytes]] = []
+    with pytest.raises(VerificationError, match=r"what the tile above it commits to|do not hash to the root"):
+        given_out.extend(shipment(changed.get, None, newest))
+    assert set(given_out) <= files.items()
 
 
 @pytest.mark.parametrize("path", sorted(log(600)[0]))
