@@ -43,6 +43,7 @@ _TIME: Final = struct.Struct(">Q")
 _SPAN: Final = struct.Struct(">QQ")
 _MAX_TIME: Final = 2**63 - 1
 _SIGNATURE_BYTES: Final = {KeyKind.COSIGNATURE: 64, KeyKind.ML_DSA_44: 2420}
+_CLOCKS_DIFFER: Final = 300  # seconds that a witness's clock may be ahead of a verifier's
 _LABEL: Final = b"subtree/v1\n\0"
 
 Cosigner = Callable[[str, int], str]
@@ -111,8 +112,8 @@ def require_cosignatures(
 ) -> tuple[Cosignature, ...]:
     """The cosignatures by `keys` in `note`, of `quorum` witnesses at least; a witness with two keys is one.
 
-    `now` (seconds): later times are refused; None = not asked. Raises: VerificationError; ValueError where the quorum
-    is below one or beyond what the keys could reach.
+    `now` (seconds): times more than five minutes later are refused; None = not asked. Raises: VerificationError;
+    ValueError where the quorum is below one or beyond what the keys could reach.
     """
     witnesses = {key.name for key in keys}
     if not 1 <= quorum <= len(witnesses):
@@ -124,7 +125,7 @@ def require_cosignatures(
         found = find_cosignature(note, key)
         if found is None or found.time == 0:  # without a time nothing is said of the newest state
             continue
-        if now is not None and found.time > now:
+        if now is not None and found.time > now + _CLOCKS_DIFFER:
             raise VerificationError(f"the cosignature by {key.name} is of a time to come")
         held.append(found)
     present = {found.key.name for found in held}

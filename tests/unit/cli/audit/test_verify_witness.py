@@ -77,7 +77,7 @@ def test_all_witnesses_are_asked_for_unless_a_quorum_is_said(verified: Make, tmp
     with pytest.raises(typer.BadParameter, match="quorum"):
         witnessed(log, files, 3, note, NOW)
     with pytest.raises(VerificationError, match="to come"):
-        witnessed(log, files, 1, note, NOW - 1_000_000)
+        witnessed(log, files, 1, note, NOW - 301_000_000)
 
 
 def test_files_without_keys_or_that_are_not_there_are_wrong_use(verified: Make, tmp_path: Path) -> None:
