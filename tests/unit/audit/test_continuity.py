@@ -76,6 +76,21 @@ def test_a_bundle_at_a_time_refuses_what_one_by_one_refuses_and_leaves_the_same_
         assert read(entries, width=width).open == one_by_one.open
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [outcome("0.0", "1.0")],
+        [INTENT, outcome("0.1", "0.0"), outcome("0.2", "0.0")],
+        [outcome("0.0", "1.0"), outcome("0.1", "1.0"), replace(INTENT, id="1.0")],
+        [outcome("0.0", "1.0"), replace(INTENT, id="1.0"), outcome("0.1", "1.0")],
+    ],
+)
+@pytest.mark.parametrize("width", [1, 3])
+def test_an_outcome_without_an_intent_of_its_own_is_refused(entries: list[Entry], width: int) -> None:
+    with pytest.raises(VerificationError, match="outcome of"):
+        read(entries, width=width)
+
+
 @pytest.mark.parametrize("own", ["0.1", "0.00", "x", "00.0", "1"])
 def test_a_number_that_was_not_to_come_is_named(own: str) -> None:
     data = format_entry(INTENT).replace(b'"0.0"', f'"{own}"'.encode())

@@ -158,3 +158,29 @@ def test_a_finding_that_is_none_is_named_with_its_entry(policy: Policy) -> None:
     entries = [replace(entry, finding=("x",)) if entry.kind == "intent" else entry for entry in log.entries]
     with pytest.raises(VerificationError, match="entry 1"):
         together(entries, policy, [log.facts])
+
+
+def parted(policy: Policy, slots: tuple[int, int]) -> tuple[list[Entry], list[FactSet]]:
+    """Two starts, in these slots, each with facts of its own under epoch 1, and an entry of one shape after each."""
+    stopped = replace(policy.facts, stop_orders=(StopOrder("x", "vn", BOUNDARY - 9 * HOUR),))
+    entries: list[Entry] = []
+    facts: list[FactSet] = []
+    for slot, known in zip(slots, (policy.facts, stopped), strict=True):
+        log = RecordedLog(policy, BOUNDARY - 2 * HOUR, known)
+        log.ask("POST /people", how=None)
+        seq = sum(entry.id.startswith(f"{slot}.") for entry in entries)
+        entries += [replace(entry, id=f"{slot}.{seq + at}") for at, entry in enumerate(log.entries)]
+        facts.append(log.facts)
+    return entries, facts
+
+
+@pytest.mark.parametrize(("slots", "order"), [((0, 1), (0, 1, 2, 3)), ((0, 1), (0, 2, 1, 3)), ((0, 0), (0, 1, 2, 3))])
+def test_an_epoch_means_the_facts_that_its_own_slot_named_last(
+    policy: Policy, slots: tuple[int, int], order: tuple[int, ...]
+) -> None:
+    entries, facts = parted(policy, slots)
+    assert together([entries[at] for at in order], policy, facts).right == 2
+    # The second is told as the first was, which is right on the first facts alone.
+    entries[3] = replace(entries[1], id=entries[3].id)
+    found = together([entries[at] for at in order], policy, facts)
+    assert (found.right, [index for index, _ in found.wrong]) == (1, [3])

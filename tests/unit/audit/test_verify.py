@@ -81,6 +81,16 @@ def test_a_tile_and_bundle_changed_together_do_not_reach_the_root() -> None:
         verify(forged)
 
 
+def test_a_full_tile_of_the_second_level_is_held_to_the_tiles_below_it() -> None:
+    steps = plan_commit(Tree(), [b"entry %d" % i for i in range(65_536 + 1)], {}, SIGNER, ORIGIN)[1]
+    files = {step.path: step.data for step in steps if step.data}
+    assert len(verify(files)) == 65_537
+    tile = bytearray(files["tile/1/000"])
+    tile[32 * 200] ^= 1
+    with pytest.raises(VerificationError, match="tile/1/000: hash 200 is not that of the tile below"):
+        verify(files | {"tile/1/000": bytes(tile)})
+
+
 def test_a_partial_file_may_be_gone_once_the_full_one_is_there() -> None:
     tree, steps = plan_commit(Tree(), ENTRIES[:300], {}, SIGNER, ORIGIN)
     old = {step.path: step.data for step in steps if step.data}
