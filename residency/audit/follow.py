@@ -1,10 +1,10 @@
-"""Reading a journal while its worker writes it, or after it died: a cursor in, whole records and a cursor out."""
+"""Reading a journal while its worker writes it, or after it died: a cursor in, payloads and the next cursor out."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from residency.audit.journal import MARK_AT, RECORDS_AT, Bytes, End, Record, find_end, parse_mark, scan
+from residency.audit.journal import MARK_AT, RECORDS_AT, Bytes, End, find_end, parse_mark, payloads, scan
 from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt
 
@@ -37,27 +37,27 @@ def must_lead_to(segments: Segments, cursor: Cursor) -> None:
         raise JournalCorrupt(f"{segments.name(cursor.segment)} is not the journal that the log was built from")
 
 
-def follow(segments: Segments, cursor: Cursor, limit: int) -> tuple[list[Record], Cursor]:
-    """At most `limit` records from `cursor` on, and where to go on.
+def follow(segments: Segments, cursor: Cursor, limit: int) -> tuple[list[bytes], Cursor]:
+    """Payloads of at most `limit` records from `cursor` on, and where to go on.
 
     What is whole before a corrupt place comes out first; it is whoever reads on from there that is told.
     Raises: JournalCorrupt.
     """
-    records: list[Record] = []
+    found: list[bytes] = []
     try:
         while True:
-            found, cursor, goes_on = _step(segments, cursor, limit - len(records))
-            records.extend(found)
-            if not goes_on or len(records) >= limit:
-                return records, cursor
+            more, cursor, goes_on = _step(segments, cursor, limit - len(found))
+            found.extend(more)
+            if not goes_on or len(found) >= limit:
+                return found, cursor
     except JournalCorrupt:
-        if records:
-            return records, cursor
+        if found:
+            return found, cursor
         raise
 
 
-def _step(segments: Segments, cursor: Cursor, limit: int) -> tuple[tuple[Record, ...], Cursor, bool]:
-    """Records of one segment from `cursor` on, where to go on, and whether there may be more there now.
+def _step(segments: Segments, cursor: Cursor, limit: int) -> tuple[list[bytes], Cursor, bool]:
+    """Payloads of records of one segment from `cursor` on, where to go on, and whether there may be more there now.
 
     Raises: JournalCorrupt, where no whole record stands at `cursor` and one should.
     """
@@ -68,21 +68,21 @@ def _step(segments: Segments, cursor: Cursor, limit: int) -> tuple[tuple[Record,
     if data is None:
         if cursor.seq or cursor.segment or final:
             raise JournalCorrupt(f"{name} is missing, and not all of it is in the log")
-        return (), cursor, False
+        return [], cursor, False
     # 2. The mark before the records: the worker stores records and then the mark.
     mark = parse_mark(data[MARK_AT : MARK_AT + 8], name)
-    found = scan(data, cursor.offset, cursor.seq, limit=limit)
-    if found.records:
-        return found.records, Cursor(cursor.segment, found.offset, found.records[-1].seq + 1), True
+    found, offset = payloads(data, cursor.offset, cursor.seq, limit)
+    if found:
+        return found, Cursor(cursor.segment, offset, cursor.seq + len(found)), True
     # 3. Where the records stop, say why.
     end = _end(data, cursor, mark, name)
     if end is None:
-        return (), cursor, True
+        return [], cursor, True
     if not final:
-        return (), cursor, False
+        return [], cursor, False
     if end is not End.CLEAN:
         raise JournalCorrupt(f"{name}: no whole record at offset {cursor.offset}, and the next segment has begun")
-    return (), Cursor(cursor.segment + 1, RECORDS_AT, cursor.seq), True
+    return [], Cursor(cursor.segment + 1, RECORDS_AT, cursor.seq), True
 
 
 def _end(data: Bytes, cursor: Cursor, mark: int, name: str) -> End | None:

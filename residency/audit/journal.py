@@ -44,6 +44,7 @@ __all__ = [
     "format_segment",
     "parse_mark",
     "parse_segment",
+    "payloads",
     "record_size",
     "scan",
     "store_record",
@@ -179,6 +180,22 @@ def scan(data: Bytes, offset: int, seq: int | None, *, limit: int | None = None)
         records.append(record)
         offset, seq = record.end, record.seq + 1
     return Scan(tuple(records), offset)
+
+
+def payloads(data: Bytes, offset: int, seq: int, limit: int) -> tuple[list[bytes], int]:
+    """Payloads of whole records from `offset` on, numbered from `seq`, at most `limit`; and the offset after them.
+
+    As `scan`, for many records: it keeps none of them, only bytes, which the garbage collector has no work with.
+    """
+    found: list[bytes] = []
+    while len(found) < limit:
+        record = _record_at(data, offset, seq)
+        if record is None:
+            break
+        seq, payload, offset = record
+        found.append(payload)
+        seq += 1
+    return found, offset
 
 
 def find_end(data: Bytes, offset: int, seq: int | None, mark: int, where: str) -> End:

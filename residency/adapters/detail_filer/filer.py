@@ -169,11 +169,11 @@ class DetailFiler:
                     must_lead_to(slot, cursor)
                     self._checked.add(number)
                 while True:
-                    records, after = follow(slot, cursor, _BATCH)
+                    payloads, after = follow(slot, cursor, _BATCH)
                     if after == cursor:
                         break
                     slot.make_durable(cursor.segment, after.segment)
-                    rows = [row for record in records if (row := parse_record(bytes(record.payload))) is not None]
+                    rows = [row for payload in payloads if (row := parse_record(payload)) is not None]
                     new += self._store.file(rows, {number: after}, now=self._now())
                     cursor = after
                     slot.drop_before(cursor.segment)

@@ -263,7 +263,7 @@ class Sequencer:
                 continue
             slot = self._slots.setdefault(number, SlotReader(self._journals / str(number), number))
             try:
-                records, cursor = slot.read(cursors.get(number, Cursor()), each)
+                payloads, cursor = slot.read(cursors.get(number, Cursor()), each)
                 # What enters the tree must not be lost by a power cut while the tree survives it.
                 slot.make_durable()
             except (JournalCorrupt, OSError) as error:
@@ -277,8 +277,8 @@ class Sequencer:
                 self._slots.pop(number).close()
                 continue
             cursors[number] = cursor
-            entries.extend(record.payload for record in records)
-            more = more or len(records) == each
+            entries.extend(payloads)
+            more = more or len(payloads) == each
         self.stopped = stopped
         return entries, cursors, more
 

@@ -1,4 +1,4 @@
-"""One slot's journal as the sequencer reads it: a folder and a cursor in, records and a cursor out."""
+"""One slot's journal as the sequencer reads it: a folder and a cursor in, payloads and a cursor out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from residency.audit.faults import naming
 from residency.audit.follow import follow, must_lead_to
-from residency.audit.journal import RECORDS_AT, Record, Segment, parse_segment
+from residency.audit.journal import RECORDS_AT, Segment, parse_segment
 from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt
 
@@ -34,18 +34,18 @@ class SlotReader:
         self._unsynced: set[int] = set()
         self._dropped = 0
 
-    def read(self, cursor: Cursor, limit: int) -> tuple[list[Record], Cursor]:
-        """At most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt, OSError."""
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[bytes], Cursor]:
+        """Payloads of at most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt, OSError."""
         if not self._begun:
             must_lead_to(self, cursor)
             self._begun = True
-        records, after = follow(self, cursor, limit)
-        if records:
+        payloads, after = follow(self, cursor, limit)
+        if payloads:
             self._unsynced.update(range(cursor.segment, after.segment + 1))
             if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
                 # What was read is not read again: it need not count as this process's memory. The page cache keeps it.
                 self._map.madvise(mmap.MADV_DONTNEED)
-        return records, after
+        return payloads, after
 
     def make_durable(self) -> None:
         """Make all that was read survive a power cut. Raises: OSError."""

@@ -46,8 +46,8 @@ class Memory:
 
 def test_records_are_followed_over_segments_and_no_further_than_they_go() -> None:
     segments = Memory(s0=(0, 3), s1=(3, 2), s2=(0, 0))
-    records, cursor = follow(segments, Cursor(), 100)
-    assert [record.seq for record in records] == [0, 1, 2, 3, 4]
+    payloads, cursor = follow(segments, Cursor(), 100)
+    assert [int(payload) for payload in payloads] == [0, 1, 2, 3, 4]
     assert cursor == Cursor(1, RECORDS_AT + 2 * SIZE, 5)
     assert follow(segments, cursor, 100) == ([], cursor)
 
@@ -56,9 +56,9 @@ def test_records_are_followed_over_segments_and_no_further_than_they_go() -> Non
 def test_following_in_small_steps_comes_to_the_same(limit: int) -> None:
     segments, cursor, seen = Memory(s0=(0, 3), s1=(3, 4)), Cursor(), []
     while True:
-        records, cursor = follow(segments, cursor, limit)
-        seen += [record.seq for record in records]
-        if not records:
+        payloads, cursor = follow(segments, cursor, limit)
+        seen += [int(payload) for payload in payloads]
+        if not payloads:
             break
     assert seen == list(range(7))
 
@@ -68,10 +68,10 @@ def test_a_record_that_is_being_stored_is_not_there_yet() -> None:
     at = RECORDS_AT + 2 * SIZE
     whole = bytes(segments.data[0][at : at + SIZE])
     segments.data[0][at + 10 : at + SIZE] = bytes(SIZE - 10)
-    records, cursor = follow(segments, Cursor(), 100)
-    assert len(records) == 2
+    payloads, cursor = follow(segments, Cursor(), 100)
+    assert len(payloads) == 2
     segments.data[0][at : at + SIZE] = whole
-    assert [record.seq for record in follow(segments, cursor, 100)[0]] == [2]
+    assert [int(payload) for payload in follow(segments, cursor, 100)[0]] == [2]
 
 
 def test_a_slot_that_has_no_segment_yet_has_nothing_to_read() -> None:
@@ -90,8 +90,8 @@ def test_a_segment_that_is_missing_is_named(segments: Memory, cursor: Cursor) ->
 def test_a_torn_end_with_another_segment_after_it_is_corrupt() -> None:
     segments = Memory(s0=(0, 3), s1=(3, 2))
     segments.data[0][RECORDS_AT + 2 * SIZE + 20] ^= 1
-    records, cursor = follow(segments, Cursor(), 100)
-    assert [record.seq for record in records] == [0, 1]  # what is whole before it comes out
+    payloads, cursor = follow(segments, Cursor(), 100)
+    assert [int(payload) for payload in payloads] == [0, 1]  # what is whole before it comes out
     assert cursor == Cursor(0, RECORDS_AT + 2 * SIZE, 2)
     with pytest.raises(JournalCorrupt, match="next segment has begun"):
         follow(segments, cursor, 100)
@@ -99,8 +99,8 @@ def test_a_torn_end_with_another_segment_after_it_is_corrupt() -> None:
 
 def test_a_gap_between_segments_is_corrupt() -> None:
     segments = Memory(s0=(0, 3), s1=(4, 2), s2=(6, 1))
-    records, cursor = follow(segments, Cursor(), 100)
-    assert [record.seq for record in records] == [0, 1, 2]
+    payloads, cursor = follow(segments, Cursor(), 100)
+    assert [int(payload) for payload in payloads] == [0, 1, 2]
     with pytest.raises(JournalCorrupt):
         follow(segments, cursor, 100)
 
@@ -108,8 +108,8 @@ def test_a_gap_between_segments_is_corrupt() -> None:
 def test_durable_records_that_are_gone_are_corrupt() -> None:
     segments = Memory(s0=(0, 2))
     segments.data[0][MARK_AT : MARK_AT + 8] = format_mark(RECORDS_AT + 3 * SIZE)
-    records, cursor = follow(segments, Cursor(), 100)
-    assert len(records) == 2
+    payloads, cursor = follow(segments, Cursor(), 100)
+    assert len(payloads) == 2
     with pytest.raises(JournalCorrupt, match="durable"):
         follow(segments, cursor, 100)
 

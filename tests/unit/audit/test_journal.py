@@ -17,6 +17,7 @@ from residency.audit.journal import (
     format_segment,
     parse_mark,
     parse_segment,
+    payloads,
     record_size,
     scan,
     store_record,
@@ -79,6 +80,14 @@ def test_a_kill_within_a_store_leaves_zeros_or_a_torn_record_and_never_another()
     found = scan(bytes(data), RECORDS_AT, 0)
     assert [record.payload for record in found.records] == [b"one"]
     assert find_end(bytes(data), found.offset, 1, RECORDS_AT, "s") is End.TORN
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60), max_size=12), st.integers(0, 2**40), st.integers(1, 14))
+def test_payloads_are_those_of_the_records_that_a_scan_finds(data: list[bytes], first: int, limit: int) -> None:
+    stored = bytes(segment(data, first=first))
+    found = scan(stored, RECORDS_AT, first, limit=limit)
+    assert payloads(stored, RECORDS_AT, first, limit) == ([record.payload for record in found.records], found.offset)
+    assert payloads(stored, RECORDS_AT, first + 1, limit) == ([], RECORDS_AT)  # another's numbers
 
 
 def test_the_header_comes_back() -> None:
