@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -277,6 +278,47 @@ def test_what_is_published_last_is_shipped_at_the_end(mirror: Mirror, log: Growi
     mirror.stop()
     assert held(bucket.read) == log.entries
     assert not mirror.is_ours
+
+
+def test_who_ends_while_another_one_ships_waits_for_it_and_ships_the_rest(
+    mirror: Mirror, log: GrowingLog, bucket: Bucket, tmp_path: Path
+) -> None:
+    mirror.ship()
+    other = Mirror(log.files, bucket, key=VERIFIER, lock=tmp_path / "mirror.lock", every=3600)
+    other.start()
+    log.grow(5)
+    ending = threading.Thread(target=other.stop)
+    ending.start()
+    assert held(bucket.read) == log.entries[:300]
+    mirror.release()
+    ending.join()
+    assert held(bucket.read) == log.entries
+
+
+def test_a_place_that_hangs_holds_the_end_up_for_as_long_as_was_said_and_no_longer(
+    mirror: Mirror, log: GrowingLog, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes_on = threading.Event()
+    put: list[str] = []
+
+    def hang(path: str, data: bytes) -> bool:
+        put.append(path)
+        return goes_on.wait(60)
+
+    log.grow(256 * 40)
+    mirror.ship()
+    log.grow(256 * 40)
+    monkeypatch.setattr(bucket, "create", hang)
+    mirror.start()
+    eventually(lambda: put, what="the first put")
+    mirror.stop(patience=0.1)
+    assert "the next start goes on with it" in caplog.text
+    assert mirror.is_ours
+    goes_on.set()
+    eventually(lambda: not mirror.is_ours, what="the lock's release")
+    # What was on its way is through, and nothing was begun any more.
+    assert 1 <= len(put) <= 9
+    assert held(bucket.read) == log.entries[: 300 + 256 * 40]
 
 
 def test_a_place_that_is_away_is_a_problem_that_ends(
