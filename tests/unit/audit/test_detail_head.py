@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,13 @@ def test_a_record_tells_its_head_again(
 ) -> None:
     head = replace(HEAD, origin=origin, alias=alias, at=at, keep_until=keep, erase_by=erase)
     assert parse_record(format_record(head, b"sealed")) == (head, b"sealed")
+
+
+@given(st.text(max_size=30), st.none() | st.text(max_size=40), st.text(max_size=20), st.none() | INSTANT)
+def test_a_head_is_written_as_json_dumps_would(origin: str, alias: str | None, keeping: str, end: int | None) -> None:
+    head = replace(HEAD, origin=origin, alias=alias, keeping=keeping, keep_until=end)
+    text = json.dumps(asdict(head), sort_keys=True, separators=(",", ":")).encode()
+    assert format_record(head, b"") == b"\x02" + len(text).to_bytes(2, "big") + text
 
 
 def test_a_record_that_only_takes_room_says_nothing() -> None:
@@ -51,8 +59,9 @@ def test_any_other_bytes_are_a_record_or_corrupt(data: bytes) -> None:
     ],
 )
 def test_a_head_of_another_shape_is_corrupt(wrong: dict[str, object]) -> None:
+    text = json.dumps({**asdict(HEAD), **wrong}).encode()
     with pytest.raises(JournalCorrupt):
-        parse_record(format_record(replace(HEAD, **wrong), b""))  # type: ignore[arg-type]
+        parse_record(b"\x02" + len(text).to_bytes(2, "big") + text)
 
 
 def test_a_head_names_an_entry() -> None:
