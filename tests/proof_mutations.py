@@ -16,14 +16,16 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from residency.audit.checkpoint import format_verifier_key, note_signer
+from residency.audit.cosignature import ed25519_cosigner
 from residency.audit.detail import commit
 from residency.audit.entry import format_entry
+from residency.audit.note import format_signature
 from residency.audit.proof_document import Detail, Item, format_receipt, format_tlog_proof
 from tests.audit_log import ORIGIN, SIGNER, VERIFIER
 from tests.proof_documents import ALIAS, OPENED, PERSON, VKEY, SmallLog, person, proof, receipt, small_log
 
-Case = tuple[bytes, str | None]
-"""A document and the reader's key."""
+Case = tuple[bytes, str | None, tuple[str, ...]]
+"""A document, the reader's key, and the keys of witnesses that the reader trusts."""
 
 _OTHER, _OTHER_KEY = note_signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
 _WITNESS, _ = note_signer("witness.example", Ed25519PrivateKey.from_private_bytes(b"\x02" * 32))
@@ -38,8 +40,14 @@ _TOKENS = (
 
 
 def cases(seed: int, each: int) -> Iterator[Case]:
-    """About 20 times `each` cases."""
+    """About 25 times `each` cases."""
     chance = random.Random(seed)
+    for data, key in _plain(chance, each):
+        yield data, key, ()
+    yield from _witnessed(chance, each)
+
+
+def _plain(chance: random.Random, each: int) -> Iterator[tuple[bytes, str | None]]:
     log = small_log()
     texts = [proof(), proof(4), receipt(), format_tlog_proof(log.note, log.item(3))]
     for text in texts:
@@ -172,7 +180,7 @@ def _notes(chance: random.Random, note: str, count: int) -> Iterator[str]:
         yield note[:at] + chance.choice((*_TOKENS, "")) + note[at + 1 :]
 
 
-def _entries(chance: random.Random, count: int) -> Iterator[Case]:
+def _entries(chance: random.Random, count: int) -> Iterator[tuple[bytes, str | None]]:
     """Proofs of entries that stand in a log, whatever form they have."""
     right = [format_entry(entry).decode() for entry in PERSON]
     odd: list[str] = ["", "null", "[]", "{}", '"x"', "1", "\ufeff" + right[0], "[" * 3000]
@@ -221,7 +229,7 @@ def _entries(chance: random.Random, count: int) -> Iterator[Case]:
         yield json.dumps({**document, "proof": list(log.item(index).proof)}).encode(), VKEY
 
 
-def _details(chance: random.Random, count: int) -> Iterator[Case]:
+def _details(chance: random.Random, count: int) -> Iterator[tuple[bytes, str | None]]:
     """Receipts of entries that commit to details of whatever form."""
     right = OPENED.decode()
     odd = [
@@ -249,7 +257,7 @@ def _details(chance: random.Random, count: int) -> Iterator[Case]:
         yield format_receipt(log.note, VERIFIER, [log.item(index, Detail("VN", text))]).encode(), VKEY
 
 
-def _trees(chance: random.Random, count: int) -> Iterator[Case]:
+def _trees(chance: random.Random, count: int) -> Iterator[tuple[bytes, str | None]]:
     """Proofs in trees of many sizes, right ones and ones of another index or with other nodes."""
     for _ in range(count):
         size = chance.choice((1, 2, 3, chance.randrange(1, 70)))
@@ -272,13 +280,53 @@ def _trees(chance: random.Random, count: int) -> Iterator[Case]:
         yield format_tlog_proof(log.note, held).encode(), VKEY
 
 
-def _subjects(chance: random.Random, count: int) -> Iterator[Case]:
+def _subjects(chance: random.Random, count: int) -> Iterator[tuple[bytes, str | None]]:
     """Receipts that hold any entries of the log, of one person or of nobody."""
     log = small_log()
     for _ in range(count):
         held = [log.item(index) for index in sorted(chance.sample(range(5), chance.randrange(1, 6)))]
         subject = chance.choice((ALIAS, ALIAS, "ab" * 16, "", None))
         yield format_receipt(log.note, VERIFIER, held, subject).encode(), VKEY
+
+
+def _witnessed(chance: random.Random, count: int) -> Iterator[Case]:
+    """Proofs under checkpoints that witnesses cosigned, as they ought to or not."""
+    note = small_log().note.decode()
+    text = note.rpartition("\n\n")[0] + "\n"
+    private = [Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (7, 8)]
+    (one, one_key), (two, two_key) = (ed25519_cosigner(f"witness.example/{n}", key) for n, key in enumerate(private))
+    first, second = format_verifier_key(one_key), format_verifier_key(two_key)
+    late = (2**63).to_bytes(8, "big") + private[0].sign(f"cosignature/v1\ntime {2**63}\n{text}".encode())
+    untimed = bytes(8) + private[0].sign(text.encode())
+    good = one(text, 1_795_000_000)
+    of_others = one(text.replace("\n5\n", "\n6\n"), 1_795_000_000)
+    odd = [format_signature(one_key, signed) for signed in (late, untimed, untimed[:-1], b"x")]
+    odd += [one(text, 0), of_others, good[:-8] + "AAAAAA==", good.replace("example/0", "example/9")]
+    blocks: list[tuple[str, ...]] = [
+        (),
+        (good,),
+        (good, two(text, 7)),
+        (one(text, 0), good),
+        (good, good),
+        (good, of_others),
+    ]
+    blocks += [(line,) for line in odd] + [(good, line) for line in odd]
+    mldsa = f"{ORIGIN}+00000000+{base64.b64encode(b'm' * 1313).decode()}"
+    keys = [(), (first,), (second,), (first, second), (first, first), (VKEY,), ("",), (f" {first}\n",), (mldsa,)]
+    keys.append((first.replace("+", "+0", 1),))
+    for block in blocks:
+        cosigned = note + "".join(line + "\n" for line in block)
+        for trusted in keys:
+            document = {**json.loads(proof()), "checkpoint": cosigned}
+            yield json.dumps(document).encode(), VKEY, trusted
+    yield json.dumps({**json.loads(proof()), "key": first}).encode(), first, (first,)
+    for _ in range(count):
+        cosigned, at = note + good + "\n", chance.randrange(len(note) + len(good))
+        cosigned = cosigned[:at] + chance.choice((*_TOKENS, "")) + cosigned[at + 1 :]
+        yield json.dumps({**json.loads(proof()), "checkpoint": cosigned}).encode(), VKEY, (first,)
+        at = chance.randrange(len(first))
+        key = first[:at] + chance.choice((*_TOKENS, "")) + first[at + 1 :]
+        yield json.dumps({**json.loads(proof()), "checkpoint": note + good + "\n"}).encode(), VKEY, (key,)
 
 
 def _encodes(text: str) -> bool:

@@ -1,19 +1,20 @@
 """A proof or receipt and the reader's verifier key in; a verdict, with the step that failed, out.
 
 Theory. A document is judged in steps, each leaning on the one before: its form; the reader's key; the signature on the
-checkpoint; what the checkpoint says; then of each entry its canonical form, whom it is of, that it is in the tree, and
-that an opened detail is the one it commits to. The page for browsers (`cli/audit/page`) takes the same steps in the
-same order and answers the same; a test holds the two together.
+checkpoint; what the checkpoint says; who witnessed it; then of each entry its canonical form, whom it is of, that it is
+in the tree, and that an opened detail is the one it commits to. The page for browsers (`cli/audit/page`) takes the same
+steps in the same order and answers the same; a test holds the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from residency.audit.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, parse_verifier_key, verify_note
+from residency.audit.cosignature import COSIGNER_KINDS, Cosignature, find_cosignature
 from residency.audit.detail import commit, parse_detail
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.merkle import leaf_hash, verify_inclusion
@@ -32,6 +33,7 @@ class Step(StrEnum):
     KEY = "key"
     SIGNATURE = "signature"
     CHECKPOINT = "checkpoint"
+    WITNESS = "witness"
     ENTRY = "entry"
     SUBJECT = "subject"
     INCLUSION = "inclusion"
@@ -54,6 +56,7 @@ class Verdict:
     entries: tuple[tuple[int, Entry], ...] = ()
     details: tuple[Mapping[str, str | int | None] | None, ...] = ()
     kind: str = ""
+    witnesses: tuple[Cosignature, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -61,9 +64,10 @@ class Verdict:
         return self.failed is None
 
 
-def judge(data: bytes, key: str | None) -> Verdict:
+def judge(data: bytes, key: str | None, witnesses: Sequence[str] = ()) -> Verdict:
     """What becomes of the proof or receipt in `data` under the verifier key `key` (text) that the reader has from
-    elsewhere. None = the key in the document is taken, and `anchored` stays false."""
+    elsewhere. None = the key in the document is taken, and `anchored` stays false. Each of `witnesses` (verifier keys
+    as text) must have cosigned the checkpoint."""
     # 1. The form: what is not understood to the letter is refused, so that nothing unseen hides in it.
     try:
         document = parse_document(data)
@@ -78,9 +82,10 @@ def judge(data: bytes, key: str | None) -> Verdict:
         verifier = parse_verifier_key(given)
         if document.key is not None and document.key != given:
             raise VerificationError("the key in the document is not the one that was given")
+        cosigners = [parse_verifier_key(text.strip(_SPACE), COSIGNER_KINDS) for text in witnesses]
     except VerificationError as error:
         return Verdict(Step.KEY, None, str(error), anchored, kind=document.kind)
-    # 3. The signature, and 4. what was signed.
+    # 3. The signature, 4. what was signed, and 5. who else signed it.
     step = Step.SIGNATURE
     try:
         signed = verify_note(document.checkpoint.encode(), verifier)
@@ -88,16 +93,18 @@ def judge(data: bytes, key: str | None) -> Verdict:
         checkpoint = parse_checkpoint(signed)
         if checkpoint.origin != verifier.name:
             raise VerificationError("the checkpoint's origin is not the verifier key's name")
+        step = Step.WITNESS
+        seen_by = tuple(_cosigned(document.checkpoint.encode(), cosigner) for cosigner in cosigners)
     except VerificationError as error:
         return Verdict(step, None, str(error), anchored, verifier, kind=document.kind)
-    # 5. to 8. Each entry.
+    # 6. to 9. Each entry.
     judged = _Judged(document, checkpoint)
     for number, item in enumerate(document.items):
         problem = judged.take(item)
         if problem is not None:
             return Verdict(problem[0], number, problem[1], anchored, verifier, checkpoint, kind=document.kind)
     entries, details = tuple(judged.entries), tuple(judged.details)
-    return Verdict(None, None, "", anchored, verifier, checkpoint, entries, details, document.kind)
+    return Verdict(None, None, "", anchored, verifier, checkpoint, entries, details, document.kind, seen_by)
 
 
 class _Judged:
@@ -143,6 +150,13 @@ class _Judged:
         self.entries.append((item.index, entry))
         self.details.append(fields)
         return None
+
+
+def _cosigned(note: bytes, key: VerifierKey) -> Cosignature:
+    found = find_cosignature(note, key)
+    if found is None or found.time == 0:  # without a time nothing is said of the newest state
+        raise VerificationError(f"the checkpoint carries no cosignature by {key.name}")
+    return found
 
 
 def _node(text: str) -> bytes:

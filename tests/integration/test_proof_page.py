@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from residency.audit.checkpoint import format_verifier_key
+from residency.audit.cosignature import ed25519_cosigner
 from residency.audit.proof import Step, judge
 from residency.cli.audit.page import page_with
 from residency.model import Reason
 from residency.policy.explain_words import because
 from tests.browser import Tab, chromium
 from tests.proof_documents import HOSTILE, OPENED, VKEY, proof, receipt, small_log
-from tests.proof_mutations import cases
+from tests.proof_mutations import Case, cases
 
 DETAIL = OPENED.decode()
 NOTE = small_log().note.decode()
@@ -172,6 +175,18 @@ def test_another_key_than_the_one_in_the_file_is_red(tab: Tab, page: Path) -> No
     assert check(tab, page, proof(), other) == ("bad", "key")
 
 
+def test_witnesses_that_the_reader_trusts_must_have_cosigned(tab: Tab, page: Path) -> None:
+    cosign, witness = ed25519_cosigner("witness.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
+    line = cosign(NOTE.rpartition("\n\n")[0] + "\n", 1_795_000_000)
+    cosigned = tampered(proof(), "checkpoint", to=NOTE + line + "\n")
+    keys = f"{VKEY}\n{format_verifier_key(witness)}\n"
+    assert check(tab, page, cosigned, keys) == ("good", "")
+    assert "witness.example (2026-11-18 11:06:40" in tab.text()
+    assert check(tab, page, cosigned) == ("good", "")
+    assert "also carries signatures by witness.example" in tab.text()
+    assert check(tab, page, proof(), keys) == ("bad", "witness")
+
+
 def test_text_in_a_document_cannot_script_the_page(tab: Tab, page: Path, tmp_path: Path) -> None:
     assert check(tab, page, receipt()) == ("good", "")
     assert HOSTILE in tab.text()
@@ -211,20 +226,21 @@ def differences(tab: Tab, page: Path, seed: int, each: int) -> Counter[str]:
     """How many cases came to each verdict, once the page and Python have said the same of all of them."""
     tab.open(page)
     counted: Counter[str] = Counter()
-    batch: list[tuple[bytes, str | None]] = []
+    batch: list[Case] = []
 
     def compare() -> None:
-        asked = json.dumps([[base64.b64encode(data).decode(), key] for data, key in batch])
+        asked = json.dumps([[base64.b64encode(data).decode(), key, trusted] for data, key, trusted in batch])
         found = tab.run(
-            f"(async () => {{ const told = []; for (const [data, key] of {asked}) {{"
+            f"(async () => {{ const told = []; for (const [data, key, trusted] of {asked}) {{"
             "const raw = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));"
-            "const r = await residency.judge(raw, key); told.push([r.holds, r.failed, r.item, r.unable, r.anchored]); }"
+            "const r = await residency.judge(raw, key, trusted);"
+            "told.push([r.holds, r.failed, r.item, r.unable, r.anchored]); }"
             "return told; })()"
         )
-        for (data, key), answer in zip(batch, found, strict=True):
-            own = judge(data, key)
+        for (data, key, trusted), answer in zip(batch, found, strict=True):
+            own = judge(data, key, trusted)
             failed = None if own.failed is None else own.failed.value
-            assert answer[:3] == [own.holds, failed, own.item], (data[:3000], key, answer, own.problem)
+            assert answer[:3] == [own.holds, failed, own.item], (data[:3000], key, trusted, answer, own.problem)
             assert answer[3:] == [False, key is not None]
             counted[failed or "holds"] += 1
         batch.clear()

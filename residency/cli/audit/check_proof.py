@@ -27,6 +27,12 @@ def check_proof(
         str, typer.Argument(metavar="FILE", help="A proof or receipt: JSON, tlog-proof or a page; - = standard input.")
     ],
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The log's verifier key, from somewhere else.")],
+    witness: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--witness", metavar="FILE", help="Witnesses' verifier keys, one a line: each must have cosigned."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a proof or receipt without the log: with nothing but the file and the log's key.
@@ -41,11 +47,17 @@ def check_proof(
     except (OSError, UnicodeDecodeError):
         raise typer.BadParameter("cannot be read", param_hint="--key") from None
     try:
+        witnesses = [line for path in witness or () for line in path.read_text(encoding="utf-8").split()]
+    except (OSError, UnicodeDecodeError):
+        raise typer.BadParameter("cannot be read", param_hint="--witness") from None
+    if witness is not None and not witnesses:
+        raise typer.BadParameter("holds no key", param_hint="--witness")
+    try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError:
         raise typer.BadParameter("cannot be read", param_hint="FILE") from None
     try:
-        verdict = judge(document_in(data), given)
+        verdict = judge(document_in(data), given, witnesses)
     except VerificationError as error:
         fail(str(error), as_json, failed="document")
     checkpoint = verdict.checkpoint
@@ -64,6 +76,7 @@ def _tell_json(verdict: Verdict, checkpoint: Checkpoint) -> None:
         "kind": verdict.kind,
         "origin": checkpoint.origin,
         "size": checkpoint.size,
+        "witnesses": [{"name": seen.key.name, "time": seen.time} for seen in verdict.witnesses],
         "root": base64.b64encode(checkpoint.root).decode(),
         "entries": [
             {"index": index, **document(entry), "detail_fields": fields}
@@ -79,6 +92,8 @@ def _tell(verdict: Verdict, checkpoint: Checkpoint) -> None:
     table = Table(show_header=False, box=None)
     table.add_row("log", escape(_shown(checkpoint.origin)))
     table.add_row("its size then", f"{checkpoint.size} entries")
+    for seen in verdict.witnesses:
+        table.add_row("cosigned", escape(_shown(f"{seen.key.name}, {when(seen.time * 1_000_000)} UTC")))
     table.add_row("proved here", f"{len(verdict.entries)}")
     console.print(table)
     for (index, entry), fields in zip(verdict.entries, verdict.details, strict=True):

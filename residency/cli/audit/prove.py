@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,10 @@ import typer
 
 from residency.audit.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
 from residency.audit.entry import parse_entry
+from residency.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from residency.audit.proof_document import Item, format_proof, format_tlog_proof
 from residency.audit.sequencer import CHECKPOINT_PATH
-from residency.audit.verify import prove_entry
+from residency.audit.verify import read_entry, tile_subtree
 from residency.cli.audit.page import page_with
 from residency.cli.audit.shared import Key, fail
 from residency.cli.audit.written import write_out
@@ -21,11 +23,18 @@ from residency.cli.log_folder import Read
 from residency.cli.log_places import reader_of, verifier_key_at
 from residency.errors import EntryError, IntegrityError, VerificationError
 
-__all__ = ["Place", "checkpoint_note", "prove"]
+__all__ = ["Checkpointed", "Place", "checkpoint_note", "prove", "prover"]
 
 Place = Annotated[
     str,
     typer.Argument(metavar="DIR|URL", help="Where the log lies: a folder, s3://BUCKET/PREFIX or https://HOST/PATH."),
+]
+
+Checkpointed = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint", metavar="FILE", help="Prove under this one, such as a cosigned one. Default: the newest."
+    ),
 ]
 
 
@@ -42,6 +51,7 @@ def prove(
     key: Key = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
     html: Annotated[bool, typer.Option("--html", help="A page that carries the proof and checks it.")] = False,
+    at: Checkpointed = None,
     form: Annotated[Form, typer.Option("--format", help="JSON, or the text of C2SP tlog-proof.")] = Form.JSON,
 ) -> None:
     """Write one file that proves an entry by itself: the entry, its inclusion proof, the signed checkpoint, the key.
@@ -55,23 +65,50 @@ def prove(
     read = reader_of(place)
     try:
         verifier = verifier_key_at(read, key)
-        note, checkpoint = checkpoint_note(read, verifier)
+        newest, (note, checkpoint) = checkpoint_note(read, verifier, at)
         if not 0 <= index < checkpoint.size:
             raise typer.BadParameter(f"the log has {checkpoint.size} entries, numbered from 0", param_hint="INDEX")
-        entry, nodes = prove_entry(read, index, checkpoint)
+        entry = read_entry(read, index, newest.size)
+        nodes = prover(read, newest, checkpoint)(index, entry)
         parse_entry(entry)
     except EntryError as error:
         fail(f"entry {index}: {error}", as_json=True)
     except IntegrityError as error:
         fail(str(error), as_json=True)
-    item = Item(index, entry.decode(), tuple(base64.b64encode(node).decode() for node in nodes))
+    item = Item(index, entry.decode(), nodes)
     text = format_tlog_proof(note, item) if form is Form.TLOG_PROOF else format_proof(note, verifier, item)
     write_out(page_with(text) if html else text, out)
 
 
-def checkpoint_note(read: Read, key: VerifierKey) -> tuple[bytes, Checkpoint]:
-    """The log's newest checkpoint, as the note that it was signed in and as what it says. Raises: VerificationError."""
+def checkpoint_note(
+    read: Read, key: VerifierKey, kept: Path | None = None
+) -> tuple[Checkpoint, tuple[bytes, Checkpoint]]:
+    """The log's newest checkpoint, and the one to prove under, as its note and as what it says: that in the file
+    `kept`, None = the newest. Raises: VerificationError, BadParameter where the file cannot be read."""
     note = read(CHECKPOINT_PATH)  # once: a running log replaces it
     if note is None:
         raise VerificationError("the log has no checkpoint")
-    return note, verify_checkpoint(note, key)
+    newest = verify_checkpoint(note, key)
+    if kept is None:
+        return newest, (note, newest)
+    try:
+        note = kept.read_bytes()
+    except OSError:
+        raise typer.BadParameter("cannot be read", param_hint="--checkpoint") from None
+    checkpoint = verify_checkpoint(note, key)
+    if checkpoint.size > newest.size:
+        raise VerificationError(f"the checkpoint speaks of {checkpoint.size} entries, the log has {newest.size}")
+    return newest, (note, checkpoint)
+
+
+def prover(read: Read, newest: Checkpoint, checkpoint: Checkpoint) -> Callable[[int, bytes], tuple[str, ...]]:
+    """From an entry's number and bytes to its inclusion proof (base64) under `checkpoint`, checked; the log's tiles are
+    those of `newest`. Raises: VerificationError."""
+    subtree = tile_subtree(read, newest.size)
+
+    def prove(index: int, entry: bytes) -> tuple[str, ...]:
+        nodes = inclusion_proof(index, checkpoint.size, subtree)
+        verify_inclusion(leaf_hash(entry), index, checkpoint.size, nodes, checkpoint.root)
+        return tuple(base64.b64encode(node).decode() for node in nodes)
+
+    return prove

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,14 +14,12 @@ from rich.console import Console
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.checkpoint import Checkpoint
 from residency.audit.entry import Entry, format_entry
-from residency.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from residency.audit.pairs import Pairs
-from residency.audit.proof_document import Detail, Item, format_receipt
+from residency.audit.proof_document import Item, format_receipt
 from residency.audit.recall import Beside, Recall
-from residency.audit.verify import tile_subtree
 from residency.cli.archive_folder import Archive
 from residency.cli.audit.page import page_with
-from residency.cli.audit.prove import Place, checkpoint_note
+from residency.cli.audit.prove import Checkpointed, Place, checkpoint_note, prover
 from residency.cli.audit.receipt_sources import alias_of, opened
 from residency.cli.audit.receipt_stories import Stories
 from residency.cli.audit.shared import Key, fail
@@ -73,6 +69,7 @@ def receipt(
         Path | None, typer.Option("--keys", metavar="DIR", help="The folder of keys that opens it.")
     ] = None,
     key: Key = None,
+    at: Checkpointed = None,
     html: Annotated[bool, typer.Option("--html", help="A page that carries the receipt and checks it.")] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
 ) -> None:
@@ -97,19 +94,24 @@ def receipt(
     read = reader_of(place)
     try:
         verifier = verifier_key_at(read, key)
-        note, checkpoint = checkpoint_note(read, verifier)
+        newest, (note, checkpoint) = checkpoint_note(read, verifier, at)
         numbers = None if index is None else frozenset(index)
         if numbers is not None and max(numbers) >= checkpoint.size:
             raise typer.BadParameter(f"the log has {checkpoint.size} entries, numbered from 0", param_hint="--index")
-        kept = _kept(read, checkpoint, alias, numbers)
+        kept = [each for each in _kept(read, newest, alias, numbers) if each.index < checkpoint.size]
         if not kept:
             typer.echo("The log has no entry of that person.", err=True)
             raise typer.Exit(1)
         stories = Stories(_archive(place, audit))
         wanted = {each.entry.id: each.entry.detail for each in kept if each.entry.detail is not None}
         details = {} if keys is None else opened(detail or (), KeysFiles(keys), checkpoint.origin, wanted)
-        prove = _prover(read, checkpoint)
-        items = [prove(each, details.get(each.entry.id), stories.of(each.index, each.taken)) for each in kept]
+        prove = prover(read, newest, checkpoint)
+        items = []
+        for each in kept:
+            raw = format_entry(each.entry)
+            story = stories.of(each.index, each.taken)
+            nodes = prove(each.index, raw)
+            items.append(Item(each.index, raw.decode(), nodes, details.get(each.entry.id), story))
     except (IntegrityError, Unavailable) as error:
         fail(str(error), as_json=False)
     text = format_receipt(note, verifier, items, alias, stories.told)
@@ -137,19 +139,6 @@ def _kept(read: Read, checkpoint: Checkpoint, alias: str | None, numbers: frozen
             if entry.kind == "intent":
                 intents.add(entry.id)
     return kept
-
-
-def _prover(read: Read, checkpoint: Checkpoint) -> Callable[[_Kept, Detail | None, int | None], Item]:
-    subtree = tile_subtree(read, checkpoint.size)
-
-    def prove(kept: _Kept, detail: Detail | None, story: int | None) -> Item:
-        raw = format_entry(kept.entry)
-        nodes = inclusion_proof(kept.index, checkpoint.size, subtree)
-        verify_inclusion(leaf_hash(raw), kept.index, checkpoint.size, nodes, checkpoint.root)
-        proof = tuple(base64.b64encode(node).decode() for node in nodes)
-        return Item(kept.index, raw.decode(), proof, detail, story)
-
-    return prove
 
 
 def _summary(kept: list[_Kept], opened_details: int, wanted: int, gaps: Counter[str]) -> None:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.audit.checkpoint import format_note, format_verifier_key, note_signer
+from residency.audit.cosignature import ed25519_cosigner
 from residency.audit.detail import commit, format_detail
 from residency.audit.entry import format_entry, parse_entry
-from residency.audit.proof import Step, judge
+from residency.audit.proof import Step, Verdict, judge
 from residency.audit.proof_document import format_proof, format_tlog_proof
 from tests.audit_log import VERIFIER
 from tests.proof_documents import OPENED, PERSON, VKEY, SmallLog, proof, receipt, small_log
@@ -182,6 +183,24 @@ def test_a_detail_in_another_form_is_refused_though_the_entry_commits_to_it() ->
 def test_a_log_of_another_name_than_its_key_is_refused() -> None:
     log = SmallLog([format_entry(PERSON[0])], "other.example\n1\n" + base64.b64encode(bytes(32)).decode() + "\n")
     assert fails({**json.loads(PROOF), "checkpoint": log.note.decode(), "proof": []}) == (Step.CHECKPOINT, None)
+
+
+def test_a_witness_that_the_reader_trusts_must_have_cosigned_and_says_when() -> None:
+    cosign, witness = ed25519_cosigner("witness.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
+    vkey = format_verifier_key(witness)
+    text = small_log().note.decode().rpartition("\n\n")[0] + "\n"
+
+    def judged(*lines: str) -> Verdict:
+        document = changed(PROOF, "checkpoint", to=lambda note: note + "".join(f"{line}\n" for line in lines))
+        return judge(json.dumps(document).encode(), VKEY, [vkey])
+
+    found = judged(cosign(text, 7), cosign(text, 9))
+    assert found.holds
+    assert [(seen.key.name, seen.time) for seen in found.witnesses] == [("witness.example", 9)]
+    assert judged().failed is Step.WITNESS
+    assert judged(cosign(text, 0)).failed is Step.WITNESS  # without a time it says nothing of the newest state
+    assert judged(cosign(text.replace("\n5\n", "\n6\n"), 9)).failed is Step.WITNESS
+    assert judge(PROOF.encode(), VKEY, [VKEY]).failed is Step.KEY  # a log is no witness of itself
 
 
 @given(st.data())

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner, Result
 
 from residency.audit.checkpoint import format_verifier_key
+from residency.audit.cosignature import ed25519_cosigner
 from residency.audit.entry import format_entry
 from residency.audit.proof_document import format_proof, format_tlog_proof
 from residency.cli.audit import audit_app
@@ -68,6 +70,25 @@ def test_another_key_than_the_files_exits_1(key: Path) -> None:
     key.write_text("log.example+00000000+AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n")
     result = run(key, text, "--json")
     assert (result.exit_code, json.loads(result.stdout)["failed"]) == (1, "key")
+
+
+def test_witnesses_are_asked_for_and_told(key: Path) -> None:
+    cosign, witness = ed25519_cosigner("witness.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
+    trusted = key.parent / "witnesses"
+    trusted.write_text(format_verifier_key(witness) + "\n")
+    note = small_log().note.decode()
+    line = cosign(note.rpartition("\n\n")[0] + "\n", 1_795_000_000)
+    cosigned = json.dumps({**json.loads(proof()), "checkpoint": f"{note}{line}\n"})
+    result = run(key, cosigned, "--witness", str(trusted))
+    assert result.exit_code == 0
+    assert "witness.example, 2026-11-18 11:06:40" in result.stdout
+    told = json.loads(run(key, cosigned, "--witness", str(trusted), "--json").stdout)
+    assert told["witnesses"] == [{"name": "witness.example", "time": 1_795_000_000}]
+    refused = run(key, proof(), "--witness", str(trusted), "--json")
+    assert (refused.exit_code, json.loads(refused.stdout)["failed"]) == (1, "witness")
+    trusted.write_text("\n")
+    assert run(key, cosigned, "--witness", str(trusted)).exit_code == 2
+    assert run(key, cosigned, "--witness", "/nowhere").exit_code == 2
 
 
 def test_pages_tlog_proofs_and_standard_input_are_read_too(key: Path) -> None:

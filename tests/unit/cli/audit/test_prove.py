@@ -14,7 +14,7 @@ from residency.audit.proof import judge
 from residency.cli.audit import audit_app
 from residency.cli.audit.page import document_in
 from tests.audit_log import ENTRIES, write_log
-from tests.proof_documents import VKEY
+from tests.proof_documents import VKEY, SmallLog
 
 
 @pytest.fixture
@@ -84,3 +84,22 @@ def test_an_entry_that_is_none_is_not_proved(tmp_path: Path) -> None:
 def test_a_log_behind_a_url_is_proved_from_alike(log: Path) -> None:
     assert run(log.as_uri(), 2).stdout == run(log, 2).stdout
     assert run("gopher://log.example", 2).exit_code == 2
+
+
+def test_a_proof_can_be_under_a_checkpoint_that_somebody_kept(log: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    for size in (1, 2, 3, 4):
+        kept.write_bytes(SmallLog([format_entry(entry) for entry in ENTRIES[:size]]).note)
+        verdict = judge(run(log, 0, "--checkpoint", kept).stdout.encode(), VKEY)
+        assert verdict.checkpoint is not None
+        assert (verdict.checkpoint.size, verdict.entries) == (size, ((0, ENTRIES[0]),))
+        assert run(log, size, "--checkpoint", kept).exit_code == 2
+
+
+def test_a_checkpoint_of_another_history_or_of_more_than_the_log_has_is_refused(log: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(SmallLog([format_entry(entry) for entry in (*ENTRIES[:1], ENTRIES[3])]).note)
+    assert run(log, 1, "--checkpoint", kept).exit_code == 1
+    kept.write_bytes(SmallLog([b"x"] * 5).note)
+    assert run(log, 1, "--checkpoint", kept).exit_code == 1
+    assert run(log, 1, "--checkpoint", tmp_path / "nowhere").exit_code == 2

@@ -92,6 +92,12 @@ def test_entries_can_be_named_by_their_numbers(served: Served) -> None:
     assert run(served, "--index", "1000").exit_code == 2
 
 
+def test_a_receipt_can_be_under_a_checkpoint_that_somebody_kept(served: Served, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    shutil.copy(served.log / "checkpoint", kept)
+    assert of(run(served, "--checkpoint", kept, person="an")) == of(run(served, person="an"))
+
+
 def test_a_page_carries_the_very_same_receipt(served: Served, tmp_path: Path) -> None:
     assert run(served, "--html", "--out", tmp_path / "receipt.html", person="an").exit_code == 0
     assert json.loads(document_in((tmp_path / "receipt.html").read_bytes())) == of(run(served, person="an"))
