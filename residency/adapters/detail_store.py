@@ -96,12 +96,20 @@ class DetailStore:
 
     def cursors(self) -> dict[int, Cursor]:
         """How far each slot's journal is filed. Raises: JournalFailed, JournalCorrupt."""
-        return self._do(
-            lambda db: {
-                slot: Cursor(segment, place, seq)
-                for slot, segment, place, seq in db.execute("SELECT slot, segment, place, seq FROM cursor")
-            }
-        )
+        return self.progress()[0]
+
+    def progress(self) -> tuple[dict[int, Cursor], frozenset[int]]:
+        """How far each slot's journal is filed; and the slots whose journal may hold bytes of what was erased, as it was
+        not turned over since. Raises: JournalFailed, JournalCorrupt."""
+
+        def read(db: sqlite3.Connection) -> tuple[dict[int, Cursor], frozenset[int]]:
+            (newest,) = db.execute("SELECT max(newest) FROM gone").fetchone()
+            rows = db.execute("SELECT slot, segment, place, seq, since FROM cursor").fetchall()
+            cursors = {slot: Cursor(segment, place, seq) for slot, segment, place, seq, _ in rows}
+            turns = (slot for slot, _, _, seq, since in rows if newest is not None and seq and since <= newest)
+            return cursors, frozenset(turns)
+
+        return self._do(read)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -169,15 +177,6 @@ class DetailStore:
             return len(gone)
 
         return self._erasing(erase)
-
-    def wanted_turns(self) -> dict[int, int]:
-        """Slots whose journal may still hold bytes of what was erased, and was not turned over since: by slot the
-        instant (microseconds) that the newest of it was recorded at. Raises: JournalFailed, JournalCorrupt."""
-        return self._do(
-            lambda db: dict(
-                db.execute("SELECT slot, newest FROM cursor JOIN gone WHERE since <= newest AND seq > 0").fetchall()
-            )
-        )
 
     def turned(self, slot: int, now: int) -> None:
         """Note that what slot `slot` records from `now` on (microseconds) lies in another segment than what it recorded

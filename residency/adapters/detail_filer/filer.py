@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -43,7 +43,7 @@ class _Store(Protocol):
     ) -> int: ...
     def cursors(self) -> dict[int, Cursor]: ...
     def expire(self, now: int) -> int: ...
-    def wanted_turns(self) -> dict[int, int]: ...
+    def progress(self) -> tuple[dict[int, Cursor], frozenset[int]]: ...
     def turned(self, slot: int, now: int) -> None: ...
 
 
@@ -114,15 +114,17 @@ class DetailFiler:
         Raises: JournalCorrupt, JournalFull, JournalFailed, EntryError, OSError. The next round starts from the disk.
         """
         with self._ticking:
-            self._turn_own()
+            known, wanted = self._store.progress()
+            self._turn_own(wanted)
             if not self._claim():
                 return None
-            filed = self._file()
+            filed = self._file(known)
             now = self._now()
             if self._expired_at is None or not 0 <= now - self._expired_at < _EXPIRE_EVERY:
                 self._store.expire(now)
                 self._expired_at = now
-            self._turn_dead(now)
+                wanted = self._store.progress()[1]
+            self._turn_dead(wanted, now)
             return filed
 
     def behind(self) -> bool:
@@ -158,9 +160,8 @@ class DetailFiler:
 
     # --- one round ---------------------------------------------------------------------------------------------------
 
-    def _file(self) -> int:
+    def _file(self, known: Mapping[int, Cursor]) -> int:
         new = 0
-        known = self._store.cursors()
         for number in self._slots():
             slot = Slot(self._folder / "journal" / str(number), number)
             try:
@@ -182,25 +183,24 @@ class DetailFiler:
                 slot.close()
         return new
 
-    def _turn_own(self) -> None:
-        if self._own is None or self._turn_over is None or self._own not in self._store.wanted_turns():
+    def _turn_own(self, wanted: Collection[int]) -> None:
+        if self._own is None or self._turn_over is None or self._own not in wanted:
             return
         # Taken before: what is recorded while it turns may lie on either side.
         before = self._now()
         self._turn_over()
         self._store.turned(self._own, before)
 
-    def _turn_dead(self, now: int) -> None:
+    def _turn_dead(self, wanted: Collection[int], now: int) -> None:
+        dead = [number for number in wanted if number != self._own]
+        known = self._store.cursors() if dead else {}
         turned = False
-        for number in self._store.wanted_turns():
-            if number != self._own and Slot(self._folder / "journal" / str(number), number).turn(self._cursor(number)):
+        for number in dead:
+            if Slot(self._folder / "journal" / str(number), number).turn(known.get(number, Cursor())):
                 self._store.turned(number, now)
                 turned = True
         if turned:
-            self._file()
-
-    def _cursor(self, slot: int) -> Cursor:
-        return self._store.cursors().get(slot, Cursor())
+            self._file(known)
 
     def _slots(self) -> list[int]:
         journals = self._folder / "journal"

@@ -74,8 +74,8 @@ def test_more_rows_than_are_read_at_once_come_each_once(store: DetailStore) -> N
 
 
 def test_a_store_that_is_not_there_holds_nothing_and_is_not_made_by_asking(store: DetailStore) -> None:
-    assert (list(store.rows()), store.cursors(), store.count(), store.expire(DAY), store.wanted_turns()) == (
-        [], {}, {}, 0, {}
+    assert (list(store.rows()), store.cursors(), store.count(), store.expire(DAY), store.progress()) == (
+        [], {}, {}, 0, ({}, frozenset())
     )  # fmt: skip
     assert not store._path.exists()
 
@@ -125,16 +125,16 @@ def test_a_detail_under_a_floor_goes_at_its_end_and_not_before(store: DetailStor
 def test_journals_that_may_hold_erased_bytes_are_to_be_turned_over_once(store: DetailStore) -> None:
     store.file([(head("0.1", at=5 * DAY), b"x"), (head("0.2", at=9 * DAY), b"y")], {0: Cursor(0, 900, 3)})
     store.file([], {1: Cursor(0, 200, 1), 2: Cursor()})
-    assert store.wanted_turns() == {}
+    assert store.progress()[1] == frozenset()
     store.erase([head("0.1")])
-    assert store.wanted_turns() == {0: 5 * DAY, 1: 5 * DAY}  # nothing was ever recorded by slot 2
+    assert store.progress()[1] == {0, 1}  # nothing was ever recorded by slot 2
     store.turned(0, 6 * DAY)
-    assert store.wanted_turns() == {1: 5 * DAY}
+    assert store.progress()[1] == {1}
     store.erase([head("0.2")])
-    assert store.wanted_turns() == {0: 9 * DAY, 1: 9 * DAY}
+    assert store.progress()[1] == {0, 1}
     store.turned(0, 10 * DAY)
     store.file([], {0: Cursor(1, 300, 9)})
-    assert store.wanted_turns() == {1: 9 * DAY}
+    assert store.progress()[1] == {1}
 
 
 def test_many_who_file_at_once_lose_and_double_nothing(store: DetailStore) -> None:
