@@ -23,6 +23,7 @@ from residency.audit.verify import read_signed
 from residency.cli.archive_folder import Archive
 from residency.cli.audit.beside import audit_folder, changed_beside, has_archive
 from residency.cli.audit.shared import WORK
+from residency.cli.audit.strays import changed_strays
 from residency.cli.log_folder import Read, reader, scanned
 from residency.cli.log_places import is_url, reader_of, verifier_key_at
 from residency.errors import VerificationError
@@ -115,6 +116,9 @@ def verify_log(place: str, asked: Asked) -> Verified:
             index, fields = redecide.wrong[0]
             told = f"{redecide.wrongs} recorded decisions are not what their policy decides"
             raise VerificationError(f"{told}; the first is entry {index} ({', '.join(fields)})")
+    if not is_url(place):
+        for sentence in changed_strays(Path(place), read, checkpoint):
+            raise VerificationError(sentence)
     # 4. That it goes on from what was seen: its tiles are verified, so that only another history is to blame.
     for each in seen:
         check_continues(read, checkpoint, each)
