@@ -289,6 +289,8 @@ def test_who_ends_while_another_one_ships_waits_for_it_and_ships_the_rest(
     log.grow(5)
     ending = threading.Thread(target=other.stop)
     ending.start()
+    ending.join(0.3)
+    assert ending.is_alive()
     assert held(bucket.read) == log.entries[:300]
     mirror.release()
     ending.join()
