@@ -130,6 +130,28 @@ def test_a_filing_that_stands_is_the_ground_from_its_day_on(recorded: Recorded, 
     assert (after.met, after.running) == (("filing:vn.transfer_dossier",), ())
 
 
+def test_a_further_filing_for_the_sink_joins_the_ground_though_entries_tell_the_same(
+    tmp_path: Path,
+) -> None:
+    either = DOSSIER.replace(
+        '[{any: "filing:vn.transfer_dossier", within: 60 days, after: first_transfer}]',
+        '[["filing:vn.transfer_dossier", "filing:contract.own"]]',
+    )
+    (tmp_path / "register.yaml").write_text(
+        "residency: 1\nkind: register\nname: r\nfilings:\n"
+        "  - {kind: contract.own, number: '1', date: 2026-01-01, result: filed}\n"
+        "  - {kind: vn.transfer_dossier, number: '7', date: 2026-09-03, result: filed, sinks: [sg]}\n"
+    )
+    changes = [("activities:", "registers: [register.yaml]\nactivities:")]
+    log = RecordedLog(load_policy(write_deployment(tmp_path, DEPLOYMENT, (either,), changes)), START)
+    first, second = log.ask("POST /people"), log.ask("POST /people", wait=10 * DAY)
+    assert (first.evidence, first.running) == (second.evidence, second.running)
+    (flow,) = flows(log)
+    assert [ground.met for ground in flow.grounds] == [
+        ("filing:contract.own",), ("filing:contract.own", "filing:vn.transfer_dossier")
+    ]  # fmt: skip
+
+
 def test_what_an_observing_deployment_let_pass_has_no_ground_but_the_reason_against_it(recorded: Recorded) -> None:
     log = recorded(("mode: enforce", "mode: observe"), ("stores: {people: [sg, vn]", "stores: {people: [sg]"))
     log.adopt(log.policy, FactSet(0, stop_orders=log.facts.stop_orders))

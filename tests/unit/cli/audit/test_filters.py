@@ -53,7 +53,7 @@ def test_a_period_has_its_first_instant_and_not_its_last() -> None:
 @pytest.mark.parametrize("options", [{"kind": "rumour"}, {"effect": "maybe"}, {"alias": "AB" * 8}, {"since": "soon"}])
 def test_what_no_entry_can_be_is_wrong_use(options: dict[str, str]) -> None:
     with pytest.raises(typer.BadParameter):
-        filter_of(**options)  # type: ignore[arg-type]
+        filter_of(**options)
 
 
 def test_show_takes_the_same_filters(tmp_path: Path) -> None:
