@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.keys_memory import KeysMemory
@@ -50,6 +51,18 @@ def test_a_key_that_is_missing_is_unavailable_and_not_made_up(make: Make) -> Non
     with pytest.raises(KeysUnavailable):
         keys.signing_key("log")
     with pytest.raises(KeysUnavailable):
+        keys.ml_dsa_44_key("log")
+
+
+def test_where_the_algorithm_cannot_be_had_the_key_is_unavailable(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Without:
+        @staticmethod
+        def from_seed_bytes(seed: bytes) -> None:
+            raise UnsupportedAlgorithm("not in this build")
+
+    keys = make(True)
+    monkeypatch.setattr(f"{type(keys).__module__}.MLDSA44PrivateKey", Without)
+    with pytest.raises(KeysUnavailable, match="ML-DSA-44 needs"):
         keys.ml_dsa_44_key("log")
 
 

@@ -53,6 +53,9 @@ def new(
     try:
         signer, key = note_signer(name, KeysFiles(keys, create=True).signing_key(_STEM))
         vkey = format_verifier_key(key)
+        present = LogFiles(keys).read(f"{_STEM}.vkey")
+        if present is not None and present.decode(errors="replace").strip() != vkey:
+            raise VerificationError(f"{keys} holds the key of another fleet; it is kept")
         LogFiles(keys).write(f"{_STEM}.vkey", f"{vkey}\n".encode())
         LogFiles(register.absolute().parent).write(register.name, format_note(format_fleet(Fleet(name)), signer))
     except (ResidencyError, OSError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
@@ -169,6 +170,18 @@ def test_a_logs_second_signature_states_no_time_and_leaves_the_first_as_it_was()
     assert key.name == LOG_KEY.name
     with pytest.raises(VerificationError, match="0 of 1"):
         require_cosignatures(note, [key], 1)
+
+
+def test_a_signature_of_an_algorithm_that_cannot_be_had_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Without:
+        @staticmethod
+        def from_public_bytes(public: bytes) -> None:
+            raise UnsupportedAlgorithm("not in this build")
+
+    note = with_signature(NOTE, ML(TEXT, TIME))
+    monkeypatch.setattr("residency.audit.cosignature.MLDSA44PublicKey", Without)
+    with pytest.raises(VerificationError, match="cannot be verified"):
+        verify_cosignature(note, ML_KEY)
 
 
 def test_a_log_key_is_none_that_cosigns() -> None:

@@ -67,6 +67,14 @@ def test_a_register_that_is_there_is_kept(office: Office) -> None:
     assert (result.exit_code, office.register.read_bytes()) == (1, before)
 
 
+def test_a_second_register_may_share_the_fleets_key_and_another_fleet_may_not(office: Office, tmp_path: Path) -> None:
+    before = office.key.read_bytes()
+    for name, code in (("other.example", 1), ("fleet.example", 0)):
+        result = office.run("new", tmp_path / "second.note", "--name", name, "--keys", office.keys)
+        assert (result.exit_code, office.key.read_bytes()) == (code, before)
+        assert (tmp_path / "second.note").exists() == (code == 0)
+
+
 def test_logs_come_go_on_from_one_another_and_end(office: Office, log: Path) -> None:
     assert office.change("add", log / "log.vkey", "--date", "2026-01-02").exit_code == 0
     assert office.change("close", log / "checkpoint", "--date", "2026-10-01").exit_code == 0
