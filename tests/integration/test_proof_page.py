@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.audit.checkpoint import format_verifier_key
-from residency.audit.cosignature import ed25519_cosigner
+from residency.audit.cosignature import ed25519_cosigner, ml_dsa_cosigner
 from residency.audit.proof import Step, judge
 from residency.cli.audit.page import page_with
 from residency.model import Reason
@@ -185,6 +186,18 @@ def test_witnesses_that_the_reader_trusts_must_have_cosigned(tab: Tab, page: Pat
     assert check(tab, page, cosigned) == ("good", "")
     assert "also carries signatures by witness.example" in tab.text()
     assert check(tab, page, proof(), keys) == ("bad", "witness")
+
+
+def test_a_witness_with_two_keys_is_asked_by_the_one_that_browsers_know(tab: Tab, page: Path) -> None:
+    text = NOTE.rpartition("\n\n")[0] + "\n"
+    cosign, first = ed25519_cosigner("witness.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
+    cosign_too, second = ml_dsa_cosigner("witness.example", MLDSA44PrivateKey.from_seed_bytes(b"w" * 32))
+    cosigned = tampered(proof(), "checkpoint", to=f"{NOTE}{cosign(text, 7)}\n{cosign_too(text, 7)}\n")
+    both = [format_verifier_key(first), format_verifier_key(second)]
+    assert judge(cosigned.encode(), VKEY, both).holds
+    assert check(tab, page, cosigned, "\n".join([VKEY, *both])) == ("good", "")
+    assert check(tab, page, cosigned, f"{VKEY}\n{both[1]}") == ("unable", "")
+    assert "ML-DSA-44" in tab.text()
 
 
 def test_text_in_a_document_cannot_script_the_page(tab: Tab, page: Path, tmp_path: Path) -> None:
