@@ -99,8 +99,8 @@ class DetailStore:
         return self.progress()[0]
 
     def progress(self) -> tuple[dict[int, Cursor], frozenset[int]]:
-        """How far each slot's journal is filed; and the slots whose journal was not turned over since something was erased
-        whose bytes it may hold. Raises: JournalFailed, JournalCorrupt."""
+        """How far each slot's journal is filed; and the slots whose journal may hold bytes of something erased and was
+        not turned over since. Raises: JournalFailed, JournalCorrupt."""
 
         def read(db: sqlite3.Connection) -> tuple[dict[int, Cursor], frozenset[int]]:
             (newest,) = db.execute("SELECT max(newest) FROM gone").fetchone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -312,5 +313,24 @@ def test_who_stands_by_knows_whether_all_is_filed(place: Place) -> None:
     assert place.filer.behind()
     place.filer.tick()
     assert not place.filer.behind()
+    place.filer.release()
+    journal.close()
+
+
+def test_a_store_that_cannot_grow_leaves_details_in_their_journal_until_it_can(place: Place) -> None:
+    journal = place.worker()
+    entries = place.record(journal, 20)
+    place.filer.tick()
+    entries += place.record(journal, 400)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 15, limits[1]))
+    try:
+        with pytest.raises(JournalFailed, match=r"VN/details\.db"):
+            place.filer.tick()
+        assert place.filer.behind()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert place.filer.tick() == 400
+    assert place.filed == entries
     place.filer.release()
     journal.close()
