@@ -177,12 +177,12 @@ class EntryTemplate:
         Raises: EntryError.
         """
         if subject is None:
-            pattern = self._nobody or self._pattern(None)
-            return _within_limit(pattern % (at, decided, slot, seq))
-        if not (subject.isalnum() and subject.isascii()):
+            data = (self._nobody or self._pattern(None)) % (at, decided, slot, seq)
+        elif subject.isalnum() and subject.isascii():
+            data = (self._named or self._pattern(b'"%b"')) % (at, decided, slot, seq, subject.encode())
+        else:
             raise EntryError("`subject` is not an alias in hex")
-        pattern = self._named or self._pattern(b'"%b"')
-        return _within_limit(pattern % (at, decided, slot, seq, subject.encode()))
+        return data if len(data) <= ENTRY_LIMIT else _within_limit(data)
 
     def _pattern(self, subject: bytes | None) -> bytes:
         if self._of_outcome:
