@@ -25,7 +25,7 @@ from residency.adapters.detail_filer.slot import Slot, lock
 from residency.audit.detail_head import Head, parse_record
 from residency.audit.follow import follow, must_lead_to
 from residency.audit.sequencer import Cursor
-from residency.errors import ResidencyError
+from residency.errors import IntegrityError, JournalCorrupt, ResidencyError
 
 __all__ = ["DetailFiler"]
 
@@ -162,25 +162,36 @@ class DetailFiler:
 
     def _file(self, known: Mapping[int, Cursor]) -> int:
         new = 0
+        failed: IntegrityError | None = None
         for number in self._slots():
-            slot = Slot(self._folder / "journal" / str(number), number)
             try:
-                cursor = known.get(number, Cursor())
-                if number not in self._checked:
-                    must_lead_to(slot, cursor)
-                    self._checked.add(number)
-                while True:
-                    payloads, after = follow(slot, cursor, _BATCH)
-                    if after == cursor:
-                        break
-                    slot.make_durable(cursor.segment, after.segment)
-                    rows = [row for payload in payloads if (row := parse_record(payload)) is not None]
-                    new += self._store.file(rows, {number: after}, now=self._now())
-                    cursor = after
-                    slot.drop_before(cursor.segment)
+                new += self._file_slot(number, known.get(number, Cursor()))
+            except IntegrityError as error:  # its journal stands, and the others go on
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return new
+
+    def _file_slot(self, number: int, cursor: Cursor) -> int:
+        new = 0
+        slot = Slot(self._folder / "journal" / str(number), number)
+        try:
+            if number not in self._checked:
+                must_lead_to(slot, cursor)
+                self._checked.add(number)
+            while True:
+                payloads, after = follow(slot, cursor, _BATCH)
+                if after == cursor:
+                    break
+                slot.make_durable(cursor.segment, after.segment)
+                parsed = [_row(payload, slot, cursor, place) for place, payload in enumerate(payloads)]
+                rows = [row for row in parsed if row is not None]
+                new += self._store.file(rows, {number: after}, now=self._now())
+                cursor = after
                 slot.drop_before(cursor.segment)
-            finally:
-                slot.close()
+            slot.drop_before(cursor.segment)
+        finally:
+            slot.close()
         return new
 
     def _turn_own(self, wanted: Collection[int]) -> None:
@@ -217,6 +228,14 @@ class DetailFiler:
         self._lock_fd = fd
         _active.add(self)
         return True
+
+
+def _row(payload: bytes, slot: Slot, cursor: Cursor, place: int) -> tuple[Head, bytes] | None:
+    try:
+        return parse_record(payload)
+    except IntegrityError as error:
+        name = slot.name(cursor.segment)
+        raise JournalCorrupt(f"{name} or a later one: record {cursor.seq + place}: {error}") from None
 
 
 _active: Final[weakref.WeakSet[DetailFiler]] = weakref.WeakSet()

@@ -79,10 +79,10 @@ def test_what_workers_record_is_filed_while_they_go_on(place: Place) -> None:
 
 def test_segments_go_once_they_are_filed_and_not_before(place: Place) -> None:
     journal = place.worker()
-    entries = place.record(journal, 1500)  # more than two segments
+    entries = place.record(journal, 2500)  # more than two segments
     before = len(place.segments())
     assert before > 2
-    assert place.filer.tick() == 1500
+    assert place.filer.tick() == 2500
     assert len(place.segments()) <= 2  # the one in use, and its spare
     entries += place.record(journal, 10)
     journal.close()
@@ -334,3 +334,17 @@ def test_a_store_that_cannot_grow_leaves_details_in_their_journal_until_it_can(p
     assert place.filed == entries
     place.filer.release()
     journal.close()
+
+
+def test_a_slot_that_holds_something_else_stands_and_the_others_are_filed(place: Place) -> None:
+    one, two = place.worker(), place.worker()
+    place.record(one, 1)
+    one.append(b"no detail")
+    place.record(two, 1)
+    for _ in range(2):
+        with pytest.raises(JournalCorrupt, match=r"VN/0/00000000\.seg.*record 1.*version 2"):
+            place.filer.tick()
+    assert place.filed == ["0.2"]
+    place.filer.release()
+    one.close()
+    two.close()
