@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -77,6 +78,28 @@ def test_of_many_files_each_folder_is_made_durable_once_and_after_all_of_them(
     assert len(synced) == len(files) + 2
     assert sorted(synced[-2:]) == ["tile/0", "tile/1"]
     assert {path: log.read(path) for path in files} == files
+
+
+def test_a_folder_that_somebody_made_and_died_is_on_disk_before_what_lies_in_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    (tmp_path / "log/tile/0").mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name))
+    log = LogFiles(tmp_path / "log")
+    log.write("tile/0/000", b"x")
+    assert synced[:3] == [tmp_path.name, "log", "tile"]
+    synced.clear()
+    log.write("tile/0/001", b"x")
+    assert len(synced) == 2  # the file and its folder: the rest is known
+
+
+def test_a_folder_that_somebody_else_removed_is_made_again(tmp_path: Path) -> None:
+    log = LogFiles(tmp_path)
+    log.write("tile/0/000.p/1", b"x")
+    shutil.rmtree(tmp_path / "tile")
+    log.write("tile/0/000.p/2", b"y")
+    assert log.read("tile/0/000.p/2") == b"y"
 
 
 def test_a_swapped_file_is_whole_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

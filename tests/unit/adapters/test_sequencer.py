@@ -375,3 +375,31 @@ def test_a_mistake_of_our_own_is_told_and_does_not_end_the_thread(
 
 def _broken(path: str, data: bytes) -> None:
     raise ZeroDivisionError
+
+
+class Bell:
+    """An event that notes how long it was to be waited for, and ends it after three times."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def is_set(self) -> bool:
+        return len(self.waits) == 3
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+@pytest.mark.parametrize(("interval", "longest"), [(10.0, 9.98), (0.001, 0.0)])
+def test_a_long_tick_does_not_put_off_the_next_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch, interval: float, longest: float
+) -> None:
+    sequencer = place.sequencer()
+    sequencer.tick()
+    bell = Bell()
+    with monkeypatch.context() as patched:
+        patched.setattr(sequencer, "_interval", interval)
+        patched.setattr(sequencer, "tick", lambda: time.sleep(0.02))
+        patched.setattr(sequencer, "_stopping", bell)
+        sequencer._run()
+    assert all(0 <= seconds <= longest for seconds in bell.waits)
