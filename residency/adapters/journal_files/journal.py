@@ -70,7 +70,7 @@ class JournalFiles:
         self._flush = threading.Condition()  # group commit
         self._flushing_since: float | None = None
         self._tending = False  # whether the helper is at the disk
-        self._clear_at = 0.0  # all that was recorded before then is durable
+        self._clear_at = 0.0  # all that was recorded before then is durable, where something is not
         self._wake = threading.Event()
         self._closing = False
 
@@ -92,7 +92,6 @@ class JournalFiles:
         except OSError as error:
             raise _unavailable(error, "the journal cannot be opened") from error
         self._failed = None
-        self._clear_at = time.monotonic()
         _open_journals.add(self)
         helper = threading.Thread(target=self._tend, name="residency-journal", daemon=True)
         try:
@@ -108,6 +107,7 @@ class JournalFiles:
         for slot in range(_MAX_SLOTS):
             home = self._folder / str(slot)
             make_home(home)
+            # A crash from here on leaves an empty file; its lock ends with the process.
             fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 with naming(home / "lock"):
@@ -173,6 +173,8 @@ class JournalFiles:
                     # A kill during this store leaves a record that fails its checksum: torn, never acknowledged,
                     # zeroed by recovery. After it the record is in the page cache, which outlives the process.
                     segment.offset = store_record(segment.map, segment.offset, seq, payload)
+                    if seq == self._durable:
+                        self._clear_at = time.monotonic()
                     self._next = seq + 1
                     return seq
             finally:
@@ -251,7 +253,9 @@ class JournalFiles:
                 self._full = [segment for segment in self._full if segment not in done]
             for segment in done:
                 segment.close()
-            self._durable, self._clear_at = target, begun
+            # In this order: a time that is too early refuses too soon, one that is too late not at all.
+            self._clear_at = begun
+            self._durable = target
         finally:
             with self._flush:
                 self._flushing_since = None
@@ -294,13 +298,10 @@ class JournalFiles:
 
     def _tend_once(self) -> bool:
         """Flush and allocate; whether there was no room for a segment."""
-        now, behind = time.monotonic(), self._durable < self._next
         # Neither is silent: `ready` and `append` raise the same.
-        with suppress(JournalFailed):
-            if behind:
+        if self._durable < self._next:
+            with suppress(JournalFailed):
                 self.sync(self._next - 1)  # full segments are let go by it, too
-            else:
-                self._clear_at = now
         try:
             self._allocate()
         except JournalFailed:

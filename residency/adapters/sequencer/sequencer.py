@@ -201,6 +201,7 @@ class Sequencer:
             return True
         self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._journals / "sequencer.lock"
+        # A crash from here on leaves an empty file; its lock ends with the process.
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             with naming(path):

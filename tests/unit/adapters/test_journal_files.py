@@ -313,6 +313,20 @@ def test_a_disk_that_makes_nothing_durable_in_time_refuses_acts_and_takes_outcom
     journal.ready()
 
 
+def test_a_helper_that_slept_long_does_not_make_a_fresh_entry_late(folder: Path) -> None:
+    journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=20).open()
+    _opened.append(journal)
+    journal.append(b"one")
+    journal.sync(0)
+    journal._clear_at -= 1000  # nothing was recorded for a quarter of an hour, nor did the helper run
+    journal.append(b"two")
+    journal._tending = True
+    journal.ready()
+    journal._clear_at -= 21
+    with pytest.raises(JournalFailed, match="max_loss"):
+        journal.ready()
+
+
 def test_a_disk_that_never_answers_refuses_everything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
     journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=0.01, stuck_after=0.05).open()
