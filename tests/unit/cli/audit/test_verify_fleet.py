@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def test_a_log_that_is_missing_is_named(fleet: Path) -> None:
 def test_a_log_that_grew_after_it_was_closed_or_was_rewritten_is_named(fleet: Path) -> None:
     write(fleet / "a.example", "a.example", 1, entries("none", 4))
     assert "grown: a.example" in verify(fleet, *NAMES)[1]["problem"]
+    shutil.rmtree(fleet / "a.example")
     write(fleet / "a.example", "a.example", 1, entries("x.example", 4))
     assert "changed: a.example" in verify(fleet, *NAMES)[1]["problem"]
 
