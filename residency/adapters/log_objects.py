@@ -12,15 +12,15 @@ import re
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from residency.audit.mirror import Lock
 from residency.errors import Unavailable, UsageError, VerificationError
 
-__all__ = ["Lock", "LogObjects", "parse_s3_url"]
+__all__ = ["LogObjects", "parse_s3_url"]
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -30,15 +30,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _used_by: int | None = None
 """The process that talked to a store first. The client's threads do not survive a fork, and a child would wait for them
 for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """What a store says of one object: put at `put`, under `mode` ("" = none), until `until` (microseconds, UTC)."""
-
-    put: int
-    mode: str
-    until: int | None
 
 
 def parse_s3_url(url: str) -> tuple[str, str]:

@@ -18,9 +18,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,45 +26,17 @@ from typing import Final, Protocol
 
 from residency.audit.checkpoint import Checkpoint, VerifierKey, format_verifier_key, verify_checkpoint
 from residency.audit.cosignature import SECOND_VKEY_PATH
-from residency.audit.mirror import check_continues, replaced, shipment
+from residency.audit.mirror import Place, Required, check_continues, replaced, shipment
 from residency.audit.sequencer import CHECKPOINT_PATH, VKEY_PATH
 from residency.errors import ResidencyError, Unavailable, VerificationError
 
-__all__ = ["FolderPlace", "Mirror", "Place", "Required", "Shipped"]
+__all__ = ["Mirror", "Shipped"]
 
 _log = logging.getLogger("residency")
 _PATIENCE: Final = 10.0  # seconds that `stop` gives the last round
 _LONGEST_WAIT: Final = 60.0  # seconds between two tries while the place is away
 _AT_ONCE: Final = 8
 _AHEAD: Final = 4 * _AT_ONCE  # files in memory at one time
-
-
-class Place(Protocol):
-    """Where the log is to lie too. Raises Unavailable where it cannot be reached."""
-
-    def read(self, path: str) -> bytes | None:
-        """The bytes at `path`, or None."""
-
-    def create(self, path: str, data: bytes) -> bool:
-        """Put a final file; False where it is there already. Raises: VerificationError where others are there."""
-
-    def write(self, path: str, data: bytes) -> None:
-        """Replace what is at `path`."""
-
-    def prune(self, path: str) -> None:
-        """Remove all that lies below `path`."""
-
-    def lock(self, path: str) -> _Lock:
-        """How long what lies at `path` is locked."""
-
-
-class _Lock(Protocol):
-    @property
-    def put(self) -> int: ...
-    @property
-    def mode(self) -> str: ...
-    @property
-    def until(self) -> int | None: ...
 
 
 class _Files(Protocol):
@@ -76,67 +46,12 @@ class _Files(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Required:
-    """What lock is asked for: `until` tells, from the instant something was put, the instant it must be locked to
-    (microseconds); `days` of default retention are enough for it."""
-
-    until: Callable[[int], int]
-    days: int
-
-
-@dataclass(frozen=True, slots=True)
 class Shipped:
     """One round: entries that the place holds now, files that were put, entries that it held before."""
 
     size: int
     files: int
     before: int
-
-
-class FolderPlace:
-    """A folder (of a network mount) as a place. It must be there: a mount that is missing is not to be filled."""
-
-    def __init__(self, folder: Path, files: _Files) -> None:
-        """`files` are those of `folder`, each replaced whole and durably."""
-        self._folder = folder
-        self._files = files
-
-    def read(self, path: str) -> bytes | None:
-        """The bytes at `path`, or None. Raises: Unavailable."""
-        with self._asking("read", path):
-            return self._files.read(path)
-
-    def create(self, path: str, data: bytes) -> bool:
-        """Put a final file; False where it is there. Raises: VerificationError where others are there, Unavailable."""
-        there = self.read(path)
-        if there is not None and there != data:
-            raise VerificationError(f"the mirror holds something else as {path}; nothing was overwritten")
-        if there is None:
-            self.write(path, data)
-        return there is None
-
-    def write(self, path: str, data: bytes) -> None:
-        """Replace what is at `path`. Raises: Unavailable."""
-        with self._asking("write", path):
-            self._files.write(path, data)
-
-    def prune(self, path: str) -> None:
-        """Remove the folder `path`. Raises: Unavailable."""
-        with self._asking("delete", path):
-            self._files.prune(path)
-
-    def lock(self, path: str) -> _Lock:
-        """Raises: Unavailable: a folder locks nothing."""
-        raise Unavailable("a folder cannot lock what lies in it")
-
-    @contextmanager
-    def _asking(self, verb: str, path: str) -> Iterator[None]:
-        if not self._folder.is_dir():
-            raise Unavailable("the mirror's folder is not there: is it mounted?")
-        try:
-            yield
-        except OSError as error:
-            raise Unavailable(f"the mirror's folder does not let us {verb} {path} (errno {error.errno})") from error
 
 
 class Mirror:

@@ -9,7 +9,8 @@ signature.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from residency.audit.checkpoint import Checkpoint
 from residency.audit.merkle import consistency_proof, leaf_hash, root_of, verify_consistency
@@ -27,10 +28,47 @@ from residency.audit.tiles import (
 from residency.audit.verify import tile_subtree
 from residency.errors import VerificationError
 
-__all__ = ["check_continues", "replaced", "shipment"]
+__all__ = ["Lock", "Place", "Required", "check_continues", "replaced", "shipment"]
 
 Read = Callable[[str], bytes | None]
 _KNOWN: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a store says of one object: put at `put`, under `mode` ("" = none), until `until` (microseconds, UTC)."""
+
+    put: int
+    mode: str
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """What lock is asked for: `until` tells, from the instant something was put, the instant it must be locked to
+    (microseconds); `days` of default retention are enough for it."""
+
+    until: Callable[[int], int]
+    days: int
+
+
+class Place(Protocol):
+    """Where the log is to lie too. Raises Unavailable where it cannot be reached."""
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes at `path`, or None."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put a final file; False where it is there already. Raises: VerificationError where others are there."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Replace what is at `path`."""
+
+    def prune(self, path: str) -> None:
+        """Remove all that lies below `path`."""
+
+    def lock(self, path: str) -> Lock:
+        """How long what lies at `path` is locked."""
 
 
 def check_continues(read: Read, held: Checkpoint | None, newest: Checkpoint) -> None:

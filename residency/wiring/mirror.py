@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from residency.adapters.log_files import LogFiles
 from residency.adapters.log_objects import LogObjects, parse_s3_url
-from residency.adapters.mirror import FolderPlace, Mirror, Place, Required
+from residency.adapters.mirror import Mirror
+from residency.adapters.mount import FolderPlace
 from residency.audit.checkpoint import note_signer
+from residency.audit.mirror import Place, Required
 from residency.errors import PolicyError, UsageError
 from residency.model.calendar import Term, deadline
 from residency.model.data import expand

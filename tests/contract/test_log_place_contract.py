@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from residency.adapters.mirror import Place
+from residency.audit.mirror import Place
 from residency.errors import VerificationError
 from residency.wiring.mirror import place_at
 from tests.conftest import find_weed

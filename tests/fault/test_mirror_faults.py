@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.log_files import LogFiles
-from residency.adapters.mirror import FolderPlace, Mirror
+from residency.adapters.mirror import Mirror
+from residency.adapters.mount import FolderPlace
 from residency.errors import Unavailable
 from residency.wiring.mirror import place_at
 from tests.audit_log import VERIFIER

@@ -6,15 +6,16 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from residency.adapters.mirror import FolderPlace, Mirror, Required, Shipped
+from residency.adapters.mirror import Mirror, Shipped
+from residency.adapters.mount import FolderPlace
 from residency.audit.checkpoint import note_signer
 from residency.audit.cosignature import SECOND_VKEY_PATH
-from residency.errors import Unavailable, VerificationError
+from residency.audit.mirror import Lock, Required
+from residency.errors import VerificationError
 from residency.wiring.mirror import place_at
 from tests.audit_log import KEY, VERIFIER
 from tests.log_mirror import GrowingLog, held
@@ -24,13 +25,9 @@ DAY = 86_400_000_000
 YEAR = Required(lambda put: put + 365 * DAY, 366)
 
 
-@dataclass(frozen=True)
-class Lock:
-    """What a bucket says of an object."""
-
-    put: int = 0
-    mode: str = "COMPLIANCE"
-    until: int | None = 800 * DAY
+def a_lock(mode: str = "COMPLIANCE", until: int | None = 800 * DAY) -> Lock:
+    """What a bucket says of an object that was put at the beginning of time."""
+    return Lock(0, mode, until)
 
 
 class Bucket(FolderPlace):
@@ -41,7 +38,7 @@ class Bucket(FolderPlace):
 
         folder.mkdir()
         super().__init__(folder, LogFiles(folder))
-        self.locked = Lock()
+        self.locked = a_lock()
         self.looked_at: list[str] = []
         self.written: list[str] = []
 
@@ -215,10 +212,10 @@ def test_a_lock_is_looked_at_first_on_the_key_and_in_each_round_on_what_was_put(
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        (Lock(mode="", until=None), "locked not at all"),
-        (Lock(mode="GOVERNANCE"), "locked in mode governance"),
-        (Lock(until=None), "locked in mode compliance"),
-        (Lock(until=364 * DAY), "locked for 364 days only"),
+        (a_lock(mode="", until=None), "locked not at all"),
+        (a_lock(mode="GOVERNANCE"), "locked in mode governance"),
+        (a_lock(until=None), "locked in mode compliance"),
+        (a_lock(until=364 * DAY), "locked for 364 days only"),
     ],
 )
 def test_a_place_that_does_not_lock_is_told_before_the_log_lies_in_it(
@@ -237,14 +234,14 @@ def test_a_lock_that_is_taken_away_later_holds_the_checkpoint_back(
     mirror = Mirror(log.files, bucket, key=VERIFIER, lock=tmp_path / "lock", required=YEAR)
     mirror.ship()
     log.grow(1)
-    bucket.locked = Lock(until=1)
+    bucket.locked = a_lock(until=1)
     with pytest.raises(VerificationError, match="days only"):
         mirror.ship()
     assert held(bucket.read) == log.entries[:300]
 
 
 def test_a_lock_of_just_the_time_asked_for_is_enough(log: GrowingLog, bucket: Bucket, tmp_path: Path) -> None:
-    bucket.locked = Lock(until=365 * DAY)
+    bucket.locked = a_lock(until=365 * DAY)
     assert Mirror(log.files, bucket, key=VERIFIER, lock=tmp_path / "lock", required=YEAR).ship() is not None
 
 
@@ -341,11 +338,6 @@ def test_a_place_that_is_away_is_a_problem_that_ends(
     assert len(told) == 2
     assert "is it mounted?" in told[0]
     assert told[1] == "mirror: it is shipped again"
-
-
-def test_a_folder_locks_nothing_and_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="cannot lock"):
-        place_at(f"file://{tmp_path}").lock("checkpoint")
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.keys_memory import KeysMemory
-from residency.adapters.mirror import FolderPlace, Mirror
+from residency.adapters.mirror import Mirror
+from residency.adapters.mount import FolderPlace
 from residency.bootstrap import build
 from residency.errors import PolicyError, UsageError
 from residency.model.calendar import Term, deadline

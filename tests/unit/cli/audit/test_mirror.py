@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from residency.adapters.log_files import LogFiles
-from residency.adapters.mirror import FolderPlace, Mirror
+from residency.adapters.mirror import Mirror
+from residency.adapters.mount import FolderPlace
 from residency.audit.entry import format_entry
 from residency.cli.audit import audit_app
 from tests.audit_log import ENTRIES, VERIFIER, write_log
