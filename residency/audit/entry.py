@@ -178,10 +178,11 @@ class EntryTemplate:
         """
         if subject is None:
             data = (self._nobody or self._pattern(None)) % (at, decided, slot, seq)
-        elif subject.isalnum() and subject.isascii():
-            data = (self._named or self._pattern(b'"%b"')) % (at, decided, slot, seq, subject.encode())
         else:
-            raise EntryError("`subject` is not an alias in hex")
+            alias = subject.encode("ascii", "replace")
+            if not alias.isalnum():
+                raise EntryError("`subject` is not an alias in hex")
+            data = (self._named or self._pattern(b'"%b"')) % (at, decided, slot, seq, alias)
         return data if len(data) <= ENTRY_LIMIT else _within_limit(data)
 
     def _pattern(self, subject: bytes | None) -> bytes:
