@@ -212,9 +212,31 @@ def test_without_a_lifespan_what_was_recorded_is_published_when_the_process_ends
     server = uvicorn(PEER, "--lifespan", "off").ready()
     for _ in range(5):
         assert server.get()[0] == 200
-    server.end()
+    server.process.send_signal(signal.SIGINT)
+    server.process.wait(20)
     checkpoint = (server.log.parent / "audit" / "log" / "checkpoint").read_text()
     assert int(checkpoint.splitlines()[1]) == 7  # the instance's beginning, the start, and five requests
+
+
+def test_without_a_lifespan_and_ended_by_a_signal_that_leaves_no_time_the_next_start_publishes(
+    uvicorn: Callable[..., Server],
+) -> None:
+    # uvicorn ends by raising SIGTERM anew, which nothing of Python outlives; what is recorded is in the journal.
+    server = uvicorn(PEER, "--lifespan", "off").ready()
+    for _ in range(5):
+        assert server.get()[0] == 200
+    assert server.end() == -signal.SIGTERM
+    folder = server.log.parent
+    again = Server(folder, PEER, ("--lifespan", "off"))
+    try:
+        assert again.ready().get()[0] == 200
+        ends = time.monotonic() + 20
+        while int((folder / "audit/log/checkpoint").read_text().splitlines()[1]) < 9 and time.monotonic() < ends:
+            time.sleep(0.05)
+    finally:
+        again.end()
+    # The instance's beginning once, two starts, six requests.
+    assert int((folder / "audit/log/checkpoint").read_text().splitlines()[1]) == 9
 
 
 def test_a_websocket_is_served_or_denied_with_a_problem_document(uvicorn: Callable[..., Server]) -> None:
