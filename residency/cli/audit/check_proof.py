@@ -76,7 +76,9 @@ def _tell_json(verdict: Verdict, checkpoint: Checkpoint) -> None:
         "kind": verdict.kind,
         "origin": checkpoint.origin,
         "size": checkpoint.size,
-        "witnesses": [{"name": seen.key.name, "time": seen.time} for seen in verdict.witnesses],
+        "witnesses": [
+            {"name": seen.key.name, "kind": seen.key.kind.name.lower(), "time": seen.time} for seen in verdict.witnesses
+        ],
         "root": base64.b64encode(checkpoint.root).decode(),
         "entries": [
             {"index": index, **document(entry), "detail_fields": fields}
@@ -93,7 +95,8 @@ def _tell(verdict: Verdict, checkpoint: Checkpoint) -> None:
     table.add_row("log", escape(_shown(checkpoint.origin)))
     table.add_row("its size then", f"{checkpoint.size} entries")
     for seen in verdict.witnesses:
-        table.add_row("cosigned", escape(_shown(f"{seen.key.name}, {when(seen.time * 1_000_000)} UTC")))
+        kind = seen.key.kind.name.lower().replace("_", "-")
+        table.add_row("cosigned", escape(_shown(f"{seen.key.name}, {when(seen.time * 1_000_000)} UTC ({kind})")))
     table.add_row("proved here", f"{len(verdict.entries)}")
     console.print(table)
     for (index, entry), fields in zip(verdict.entries, verdict.details, strict=True):

@@ -43,7 +43,7 @@ class Stories:
             self.gaps[f"entry {index} is not what its policy decides ({', '.join(answer.wrong)})"] += 1
             return None
         told = explain(answer.decision, None)
-        story = {language: _plain(told.page(language), say("given", language)) for language in LANGUAGES}
+        story: Story = {language: _plain(told.page(language), say("given", language)) for language in LANGUAGES}
         text = json.dumps(story)
         number = self._known.get(text)
         if number is None:

@@ -83,7 +83,7 @@ def test_witnesses_are_asked_for_and_told(key: Path) -> None:
     assert result.exit_code == 0
     assert "witness.example, 2026-11-18 11:06:40" in result.stdout
     told = json.loads(run(key, cosigned, "--witness", str(trusted), "--json").stdout)
-    assert told["witnesses"] == [{"name": "witness.example", "time": 1_795_000_000}]
+    assert told["witnesses"] == [{"name": "witness.example", "kind": "cosignature", "time": 1_795_000_000}]
     refused = run(key, proof(), "--witness", str(trusted), "--json")
     assert (refused.exit_code, json.loads(refused.stdout)["failed"]) == (1, "witness")
     trusted.write_text("\n")
