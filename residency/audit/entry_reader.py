@@ -1,4 +1,4 @@
-"""Bundles of entries in; of each entry its shape and the values apart from it out, at a fiftieth of what parsing costs.
+"""Bundles of entries in; of each its shape and the values apart from it out, at a twentieth of what parsing costs.
 
 Theory. Most entries of a log differ from others in their number, times, alias and commitment only. The rest of their
 bytes is constant, and where a value stands follows from its length. So the first entry of a *layout* (constant pieces
