@@ -43,7 +43,7 @@ from residency.cli.audit.filters import (
 from residency.cli.audit.shared import WORK, Folder, Json, Key, document, fail
 from residency.cli.audit.show import told
 from residency.cli.log_folder import Read, entries, reader, verifier_key
-from residency.errors import EntryError, IntegrityError, ResidencyError, Unavailable, VerificationError
+from residency.errors import IntegrityError, ResidencyError, Unavailable, VerificationError
 from residency.model import SubjectId
 
 __all__ = ["query"]
@@ -194,19 +194,16 @@ def _continues(read: Read, built: Checkpoint, now: Checkpoint) -> None:
 
 def _since(bundles: ProvenBundles, first: int, size: int, *, progress: bool) -> Iterator[Entry]:
     """The entries from number `first` on, each proven to be in the tree."""
-    parse = EntryReader().read
+    scan = EntryReader().scan
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
         task = bar.add_task(_BUILD, total=size, completed=first)
         for number in range(first // TILE_WIDTH, (size + TILE_WIDTH - 1) // TILE_WIDTH):
             start = number * TILE_WIDTH
-            for offset, data in enumerate(bundles.bundle(number)):
-                if start + offset < first:
-                    continue
-                try:
-                    yield parse(data)
-                except EntryError as error:
-                    raise VerificationError(f"entry {start + offset}: {error}") from None
+            skipped = max(0, first - start)
+            shapes, values = scan(start + skipped, bundles.bundle(number)[skipped:])
+            for shape, held in zip(shapes, values, strict=True):
+                yield shape.build(held)
             bar.update(task, completed=start + TILE_WIDTH)
 
 
