@@ -32,6 +32,7 @@ from residency.errors import JournalCorrupt
 __all__ = [
     "MARK_AT",
     "RECORDS_AT",
+    "RECORD_HEADER",
     "Bytes",
     "End",
     "Record",
@@ -60,7 +61,7 @@ _CRC = struct.Struct("<I")
 _BODY = struct.Struct("<IQ")
 _MARK = struct.Struct("<Q")
 _RECORD = struct.Struct("<IIQ")
-_RECORD_HEADER: Final = _RECORD.size
+RECORD_HEADER: Final = _RECORD.size
 _ZEROS: Final = bytes(1 << 16)
 _PADDING: Final = tuple(bytes(size) for size in range(8))
 _NONZERO = re.compile(rb"[^\0]")
@@ -147,7 +148,7 @@ def parse_mark(data: bytes, where: str) -> int:
 
 def record_size(payload_bytes: int) -> int:
     """Bytes that a record with a payload of this many bytes takes."""
-    return (_RECORD_HEADER + payload_bytes + 7) & ~7
+    return (RECORD_HEADER + payload_bytes + 7) & ~7
 
 
 def format_record(seq: int, payload: bytes) -> bytes:
@@ -164,7 +165,7 @@ def store_record(data: Room, offset: int, seq: int, payload: bytes) -> int:
     torn one, which was never acknowledged.
     """
     length = len(payload)
-    start = offset + _RECORD_HEADER
+    start = offset + RECORD_HEADER
     data[start : start + length] = payload
     _RECORD.pack_into(data, offset, zlib.crc32(payload, zlib.crc32(_BODY.pack(length, seq))), length, seq)
     return start + length + 7 & ~7
@@ -220,13 +221,13 @@ def find_end(data: Bytes, offset: int, seq: int | None, mark: int, where: str) -
 
 
 def _record_at(data: Bytes, offset: int, seq: int | None) -> Record | None:
-    start = offset + _RECORD_HEADER
+    start = offset + RECORD_HEADER
     header = data[offset:start]
-    if len(header) < _RECORD_HEADER:
+    if len(header) < RECORD_HEADER:
         return None
     checksum, length, number = _RECORD.unpack(header)
     stop = start + length
-    end = offset + (_RECORD_HEADER + length + 7 & ~7)  # as `record_size`, which every record would have to call
+    end = offset + (RECORD_HEADER + length + 7 & ~7)  # as `record_size`, which every record would have to call
     if not 0 < length <= ENTRY_LIMIT or end > len(data) or (seq is not None and number != seq):
         return None
     payload = data[start:stop]

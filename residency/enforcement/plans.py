@@ -36,10 +36,12 @@ class Plan:
 class Plans:
     """The plans of decisions that were recorded lately. Memory is bounded; threads may share it."""
 
-    __slots__ = ("_count", "_plans", "_words")
+    __slots__ = ("_count", "_plans", "_words", "known")
 
     def __init__(self) -> None:
         self._plans: dict[int, Plan] = {}
+        self.known = self._plans.get
+        """The plan under the identity of a decision, where `of` was asked for it lately: without a call of its own."""
         self._words: dict[Finding, tuple[str, ...]] = {}
         self._count = 0
 

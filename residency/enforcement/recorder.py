@@ -109,7 +109,7 @@ class Recorder:
 
         `reason` = why the request would be refused if the deployment enforced, where that is not the decision's own.
         """
-        plan = self._plans.of(decision)
+        plan = self._plans.known(id(decision)) or self._plans.of(decision)
         if note is None and reason is None:
             return self._record(plan, plan.plain, subject, detail, basis)
         why = reason or decision.reason

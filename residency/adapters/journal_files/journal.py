@@ -25,7 +25,7 @@ from typing import Final, Self
 
 from residency.adapters.journal_files.segments import Mapped, make_home, make_segment
 from residency.audit.faults import fault, naming
-from residency.audit.journal import RECORDS_AT, record_size, store_record
+from residency.audit.journal import RECORD_HEADER, RECORDS_AT, record_size, store_record
 from residency.audit.recovery import recover
 from residency.errors import JournalFailed, JournalFull
 
@@ -164,11 +164,12 @@ class JournalFiles:
             self._must_work()
         if not 0 < len(payload) <= self._entry_limit:
             raise JournalFailed(f"an entry is 1 to {self._entry_limit} bytes")
-        size = record_size(len(payload))
+        size = RECORD_HEADER + len(payload)  # segments are multiples of 8 bytes: the padding fits where this does
         while True:
             self._lock.acquire()  # not `with`, which takes twice as long
             try:
-                if size <= self._current.size - self._current.offset or self._roll():
+                segment = self._current
+                if segment.offset + size <= segment.size or self._roll():
                     segment, seq = self._current, self._next
                     # A kill during this store leaves a record that fails its checksum: torn, never acknowledged,
                     # zeroed by recovery. After it the record is in the page cache, which outlives the process.
