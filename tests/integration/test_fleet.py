@@ -141,4 +141,7 @@ def test_a_witness_elsewhere_cosigns_a_log_as_it_grows_and_an_auditor_asks_for_i
     answer = fleet.run("verify", log, *asked, "--cosigned", out)
     assert (answer["exit"], answer["size"], answer["witnessed"]["size"]) == (0, 4, 3)
     assert answer["second_signature"] is True
+    told = fleet.run("verify", log, *asked[:-1], "--cosigned", out)["said"]
+    assert "1 cosigned the first 3 entries" in told  # one witness, though by two keys
+    assert "ML-DSA-44, holds" in told
     assert fleet.run("verify", log, *asked)["exit"] == 1  # the newest checkpoint was cosigned by nobody

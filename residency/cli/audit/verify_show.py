@@ -46,7 +46,7 @@ def show(
     if second is not None:
         table.add_row("second signature", "ML-DSA-44, holds" if second else "ML-DSA-44, NOT THERE")
     if seen_by is not None:
-        table.add_row("witnesses", f"{len(seen_by.held)} cosigned the first {seen_by.checkpoint.size} entries")
+        table.add_row("witnesses", f"{len(seen_by.names)} cosigned the first {seen_by.checkpoint.size} entries")
     table.add_row("open intents", str(log.open) + ("  (see: residency audit open)" if log.open else ""))
     if asked.seen:
         table.add_row("continues", f"{len(asked.seen)} checkpoints that were seen earlier")
