@@ -211,8 +211,8 @@ class Residency:
         )  # fmt: skip
         sequencer = Sequencer(
             audit / "journal",
-            LogFiles(audit / "log"),
-            LogFiles(audit),
+            LogFiles(audit / "log", alone=True),  # the sequencer's lock says so
+            LogFiles(audit, alone=True),
             key=keys.signing_key("log"),
             second_key=None if deployment.audit.second_signature is None else keys.ml_dsa_44_key("log"),
             origin=origin,

@@ -56,7 +56,8 @@ def open_journal(folder: Path) -> JournalFiles:
 
 def make_sequencer(folder: Path) -> Sequencer:
     """The sequencer of the folder, not started."""
-    return Sequencer(folder / "journal", LogFiles(folder / "log"), LogFiles(folder), key=KEY, origin="log.example")
+    log, state = LogFiles(folder / "log", alone=True), LogFiles(folder, alone=True)
+    return Sequencer(folder / "journal", log, state, key=KEY, origin="log.example")
 
 
 class Life:
@@ -281,6 +282,9 @@ def recover_and_check(folder: Path) -> str:
         journal.close()
     assert sequencer.problem is None, sequencer.problem
     _, entries = check_trail(folder)
+    # A temporary of a partial tile goes with its folder, once the tile is full.
+    left = {path.parent.suffix for path in folder.rglob("*.tmp")}
+    assert left <= {".p"}, f"temporaries that nobody will remove: {left}"
     assert entries[: len(published)] == published, "what was published is not the beginning of the log"
     for slot in range(2):
         mine = [entry for entry in entries if entry.startswith(b"%d." % slot)]

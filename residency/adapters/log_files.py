@@ -23,12 +23,14 @@ class LogFiles:
     """`read`, `write` and `prune` below `folder`, which is made on the first write. Raises OSError as the disk does,
     naming the file.
 
-    What is written has the permissions `mode`, less the umask.
+    What is written has the permissions `mode`, less the umask. `alone` = nobody else writes here, so that temporaries
+    of a life that was killed are written over by the next.
     """
 
-    def __init__(self, folder: Path, *, mode: int = 0o666) -> None:
+    def __init__(self, folder: Path, *, mode: int = 0o666, alone: bool = False) -> None:
         self.folder = folder
         self._mode = mode
+        self._alone = alone
         self._settled: set[Path] = set()  # folders that are there and known to be on disk
 
     def read(self, path: str) -> bytes | None:
@@ -104,9 +106,12 @@ class LogFiles:
 
     def _begin(self, target: Path) -> tuple[int, Path, Path]:
         """An empty temporary beside `target`, open to be written."""
-        # A name of its own for each writer: workers that put one archive there at once replace it one after the other.
-        temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        if self._alone:
+            temporary, flags = target.with_name(f".{target.name}.tmp"), flags | os.O_TRUNC
+        else:
+            # A name of its own for each writer: workers that put one archive there replace it one after the other.
+            temporary, flags = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp"), flags | os.O_EXCL
         self._settle(target.parent)
         try:
             return os.open(temporary, flags, self._mode), temporary, target

@@ -94,6 +94,13 @@ def test_a_folder_that_somebody_made_and_died_is_on_disk_before_what_lies_in_it_
     assert len(synced) == 2  # the file and its folder: the rest is known
 
 
+def test_what_a_killed_writer_left_is_written_over_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.tmp").write_bytes(b"more than is to be written")
+    log = LogFiles(tmp_path, alone=True)
+    log.write("checkpoint", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("checkpoint", b"new")]
+
+
 def test_a_folder_that_somebody_else_removed_is_made_again(tmp_path: Path) -> None:
     log = LogFiles(tmp_path)
     log.write("tile/0/000.p/1", b"x")
