@@ -7,9 +7,10 @@ speaks may take another away there.
 
 Why that is enough. Take any finding. Each place that it names is exchanged for one that lies within the same watched
 places and within no other law's; what was covered there stays covered, by signals that settle it. What was excluded
-stays excluded by signals that are as far to be trusted as its rules (`excluded_by`) can tell apart. Elsewhere nothing
-is covered that was not, and more is known for sure. So the same overriding rules speak, of the others no more than
-did, and of tokens none is lost.
+stays excluded by signals that are as far to be trusted as its rules (`excluded_by`) can tell apart. Where even a hint
+lifts a rule, silence alone leaves it open, and with it such rules of all places, which are then watched too. Elsewhere
+nothing is covered that was not, and more is known for sure. So the same overriding rules speak, of the others no more
+than did, and of tokens none is lost.
 """
 
 from __future__ import annotations
@@ -139,7 +140,8 @@ class People:
         if least or contested:
             trusts.append(Trust.HINT)
         elsewhere = frozenset({self._elsewhere})
-        found: dict[AnchorFinding, None] = {}
+        # No signal is weaker than a hint: what even a hint excludes is left open by silence alone.
+        found: dict[AnchorFinding, None] = {AnchorFinding(): None} if Trust.HINT in least else {}
         for there in _subsets(inside):
             for unsure in _subsets(inside) if contested else (frozenset[str](),):
                 # With something established, what is contested stays so, whatever `presume: {conflicts: …}` says.

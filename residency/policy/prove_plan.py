@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from residency.model import Activity, Effect, Finding
+from residency.model import Activity, Effect, Finding, Trust
 from residency.model.data import expand
 from residency.model.place import within
 from residency.policy.bits import bits_of
@@ -113,6 +113,7 @@ class Plans:
         overriding: set[str] = set()
         while True:
             watched |= {p for p in self._people.places if any(within(w, p) for w in watched)}
+            watched |= self._open_with(watched)
             more = {}
             for law, rule in book.rules:
                 if not rule.overrides or rule.id in overriding or not may >> book.numbers[rule.id] & 1:
@@ -132,6 +133,14 @@ class Plans:
             } & self._people.places
         watch = self._watching[activity.name, place] = Watch(place, tuple(sorted(overriding)))
         return watch
+
+    def _open_with(self, watched: set[str]) -> set[str]:
+        """Places whose rules hold of whom nothing is heard, where a rule of a watched place asks for that silence."""
+        lifted = [
+            (law.jurisdiction, rule.excluded_by) for law, rule in self._book.rules if rule.excluded_by is not None
+        ]
+        silent = any(place in watched and trust is Trust.HINT for place, trust in lifted)
+        return {place for place, _ in lifted} if silent else set()
 
     def _evidence(self, activity: Activity, watch: Watch) -> list[frozenset[str]]:
         """What a person may prove: everything, but each way of what lifts an overriding rule."""
