@@ -24,6 +24,10 @@ _TITLES: Final[dict[Reason, tuple[str, str]]] = {
         "This data must be stored in the person's own country first",
         "Dữ liệu này phải được lưu trữ tại quốc gia của người dùng trước",
     ),
+    Reason.DETAIL_ABROAD: (
+        "What the law asks to be recorded of this may not be kept where the request came in",
+        "Thông tin mà pháp luật yêu cầu ghi lại không được lưu tại nơi tiếp nhận yêu cầu này",
+    ),
     Reason.ONLY_IN_COUNTRY: (
         "This data may not leave the country whose law covers it",
         "Dữ liệu này không được đưa ra khỏi quốc gia có luật điều chỉnh",

@@ -30,10 +30,11 @@ COMMANDS: Final = {
     "routes": "routes",
     "status": "status",
     "doctor": "doctor",
-    "audit": "audit_app",
+    "audit": "app_for",
     "pin": "pin_app",
 }
-"""By name, what its module `residency.cli.<name>` calls it: a function, or an application of several commands."""
+"""By name, what its module `residency.cli.<name>` calls it: a function, an application of several
+commands, or what makes one of the arguments that are left."""
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
@@ -50,6 +51,8 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     asked = arguments[0] if arguments else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
         command = getattr(import_module(f"residency.cli.{name}"), COMMANDS[name])
+        if COMMANDS[name] == "app_for":
+            command = command(arguments[1:])
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

@@ -172,6 +172,8 @@ def _deployed(
     proofs = prove(policy, now, progress=progress)
     reports = [found for proof in proofs if (found := proof_report(proof, str(file))) is not None]
     reports += _doubts(document)
+    for doubt in wiring.mirror_doubts(policy):
+        reports.append(report(document.source, ("audit", "mirror"), "warning", "mirror", doubt))
     reports += near_reports(policy)
     for name, of in (("duties", duty_reports), ("rules", rule_reports), ("readings", reading_reports)):
         progress(f"looking at {name}")
@@ -207,7 +209,7 @@ def _registers(policy: Policy, file: Path) -> Iterator[RegisterDoc]:
 def _check_places(document: DeploymentDoc) -> None:
     """Whether what the deployment names outside itself could be asked at all. Raises: PolicyError with all that not."""
     problems: list[Problem] = []
-    for check_place in (wiring.check_pins, wiring.check_keys):
+    for check_place in (wiring.check_pins, wiring.check_keys, wiring.check_mirror):
         try:
             check_place(document)
         except PolicyError as error:

@@ -78,6 +78,8 @@ def _examine(policy: Path) -> Iterator[_Finding]:
         yield _Finding("warn", f"dev.assume is {deployment.assume}: only loopback is served", "remove `dev:`")
     if deployment.unclassified == "permit":
         yield _Finding("warn", "routes that no activity names are permitted", "set `unclassified: deny`")
+    for doubt in wiring.mirror_doubts(runtime.policy):
+        yield _Finding("warn", doubt, "see docs/how-to/object-lock.md")
     yield from anyio.run(_sinks, runtime)
     yield from anyio.run(_pins, runtime)
     yield from _noted(runtime)

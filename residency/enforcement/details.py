@@ -58,7 +58,7 @@ class Details:
         only = decision.duty.only
         if only is None or decision.mode == "observe":
             return None
-        return Reason.NOT_HOME if self._keeping.countries(decision.jurisdictions, only)[1] else None
+        return Reason.DETAIL_ABROAD if self._keeping.countries(decision.jurisdictions, only)[1] else None
 
     def places(self, decision: Decision, sink: str | None, now: int) -> Kept:
         """Where the detail of an entry about `decision` (on `sink`) of `now` (microseconds) is kept, and how long."""

@@ -18,6 +18,7 @@ class Reason(StrEnum):
 
     LAW_FORBIDS = "law_forbids"
     NOT_HOME = "not_home"
+    DETAIL_ABROAD = "detail_abroad"
     ONLY_IN_COUNTRY = "only_in_country"
     FILING_MISSING = "filing_missing"
     STOP_ORDER = "stop_order"
@@ -49,6 +50,7 @@ class Reason(StrEnum):
 STATUS: Final[dict[Reason, int]] = {
     Reason.LAW_FORBIDS: 451,
     Reason.NOT_HOME: 451,
+    Reason.DETAIL_ABROAD: 451,
     Reason.ONLY_IN_COUNTRY: 451,
     Reason.FILING_MISSING: 451,
     Reason.STOP_ORDER: 451,

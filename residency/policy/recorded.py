@@ -21,7 +21,14 @@ _CITED: Final = frozenset({"rules"})
 # Refusals at the act by what the log does not hold: the pin, another request of the same moment, an app that did not
 # say whose data it is. They refuse what the decision permits; nothing here permits.
 _OF_THE_MOMENT: Final = frozenset(
-    {Reason.NOT_HOME, Reason.NO_SINK, Reason.SUBJECT_UNKNOWN, Reason.FACTS_MOVED, Reason.INTERNAL}
+    {
+        Reason.NOT_HOME,
+        Reason.DETAIL_ABROAD,
+        Reason.NO_SINK,
+        Reason.SUBJECT_UNKNOWN,
+        Reason.FACTS_MOVED,
+        Reason.INTERNAL,
+    }
 )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
 import typer
 
-__all__ = ["audit_app"]
+__all__ = ["app_for", "audit_app"]
 
 _COMMANDS: Final = {
     "verify": ("verify", "verify"),
@@ -31,15 +32,35 @@ _COMMANDS: Final = {
 }
 """By name: the module below this one, and what it calls the command, or the group of commands."""
 
-audit_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Read, check and prove the audit log. Trusts nothing it reads.\n\n"
-    "Example: residency audit verify ./demo-data/log",
-)
-for _name, (_module, _function) in _COMMANDS.items():
-    _what = getattr(import_module(f"residency.cli.audit.{_module}"), _function)
-    if isinstance(_what, typer.Typer):
-        audit_app.add_typer(_what, name=_name)
-    else:
-        audit_app.command(_name)(_what)
+audit_app: typer.Typer
+"""All of them, joined when it is asked for."""
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The application with the one command that `arguments` ask for, or with all, to tell what there is."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        help="Read, check and prove the audit log. Trusts nothing it reads.\n\n"
+        "Example: residency audit verify ./demo-data/log",
+    )
+    app.callback()(_root)
+    asked = arguments[0] if arguments else ""
+    for name in [asked] if asked in _COMMANDS else _COMMANDS:
+        module, of = _COMMANDS[name]
+        command = getattr(import_module(f"residency.cli.audit.{module}"), of)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _root() -> None:
+    """Makes one command alone a group of one."""
+
+
+def __getattr__(name: str) -> typer.Typer:
+    if name != "audit_app":
+        raise AttributeError(name)
+    return app_for(())

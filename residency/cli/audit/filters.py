@@ -28,7 +28,7 @@ FromOption = Annotated[
 ToOption = Annotated[str | None, typer.Option("--to", metavar="DATE", help="Before that day or time, in UTC.")]
 AliasOption = Annotated[str | None, typer.Option("--alias", metavar="HEX", help="Of the subject under that alias.")]
 RuleOption = Annotated[
-    str | None, typer.Option("--rule", metavar="ID", help="That name the rule; * stands for anything: vn.l91.*")
+    str | None, typer.Option("--rule", metavar="ID", help="That name the rule; * stands for anything, as in vn.l91.*.")
 ]
 SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="On that sink.")]
 EffectOption = Annotated[

@@ -73,9 +73,7 @@ def query(
     reason: ReasonOption = None,
     jurisdiction: JurisdictionOption = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="How many entries, the newest; 0 = all.")] = 100,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="The deployment file, whose pins know the alias.")
-    ] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="The deployment file.")] = None,
     index: Annotated[
         Path | None, typer.Option("--index", metavar="FILE", help="Where the index is. Default: index.db above DIR.")
     ] = None,

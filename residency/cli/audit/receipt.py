@@ -52,9 +52,7 @@ def receipt(
         str | None,
         typer.Option("--subject-from", metavar="FILE", help="A file with the person's id, - = stdin; with --policy."),
     ] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="The deployment whose pins know the person.")
-    ] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="The deployment file.")] = None,
     index: Annotated[
         list[int] | None, typer.Option("--index", metavar="N", min=0, help="Instead: an entry's number. May repeat.")
     ] = None,

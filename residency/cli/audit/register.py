@@ -68,7 +68,7 @@ def register(
     folder: Folder,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", metavar="FILE", help="The deployment file: its register has the filings of today."),
+        typer.Option("--policy", metavar="FILE", help="The deployment file."),
     ] = None,
     archive: ArchiveOption = None,
     key: Key = None,

@@ -52,7 +52,7 @@ def report(
     archive: ArchiveOption = None,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", metavar="FILE", help="The deployment file: filings and address data of today."),
+        typer.Option("--policy", metavar="FILE", help="The deployment file."),
     ] = None,
     keys: Annotated[
         Path | None, typer.Option("--keys", metavar="DIR", help="The folder of keys, to tell how old they are.")

@@ -72,7 +72,7 @@ def verify(
         typer.Option("--second-key", metavar="FILE", help="The log's ML-DSA-44 key: it must have signed too."),
     ] = None,
     fleet: Annotated[
-        Path | None, typer.Option("--fleet", metavar="FILE", help="A signed register of logs: which are missing?")
+        Path | None, typer.Option("--fleet", metavar="FILE", help="A signed register of logs: tells which are missing.")
     ] = None,
     fleet_key: Annotated[
         Path | None, typer.Option("--fleet-key", metavar="FILE", help="The verifier key of that register.")

@@ -135,9 +135,9 @@ async def test_a_request_whose_detail_may_not_be_spooled_abroad_is_refused_and_l
     places = Places(make_world, ABROAD)
     answer = places.world.admit("POST", "/people", who="an")  # the law keeps personal data in Vietnam
     assert isinstance(answer, Refusal)
-    assert answer.reason is Reason.NOT_HOME
+    assert answer.reason is Reason.DETAIL_ABROAD
     (entry,) = places.world.entries
-    assert (entry.kind, entry.reason, entry.effect, entry.detail) == ("refusal", "not_home", "deny", None)
+    assert (entry.kind, entry.reason, entry.effect, entry.detail) == ("refusal", "detail_abroad", "deny", None)
     assert (places.vn.records, places.sg.records) == ([], [])
 
 
@@ -157,7 +157,7 @@ async def test_identify_refuses_whom_it_finds_barred(make_world: Worlds) -> None
     here = places.world.admit("POST", "/sign-up")
     with handling(here), pytest.raises(Refused) as refused:
         await here.identify("an", {}, verified=True)
-    assert refused.value.reason == "not_home"
+    assert refused.value.reason == "detail_abroad"
     assert [entry.kind for entry in places.world.entries] == ["refusal"]
 
 
@@ -171,7 +171,7 @@ async def test_an_act_is_refused_whose_decision_has_come_to_bar_it(make_world: W
     places.world.point.refresh = lambda current: None
     with handling(here), pytest.raises(Refused) as refused:
         here.begin("people", "sg")
-    assert refused.value.reason == "not_home"
+    assert refused.value.reason == "detail_abroad"
     assert places.world.intents == []
 
 
