@@ -274,6 +274,7 @@ class Residency:
         for filer in filers:
             filer.start()
             stack.callback(filer.stop)
+        wiring.meter_details(self.metrics, filers)
         sequencer.start()
         stack.callback(sequencer.stop)
         keeper.told_by(self._facts_moved)
@@ -383,7 +384,8 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _close_at_exit() -> None:
-    # A server without a lifespan tells nobody that it ends; what is recorded is published all the same.
+    # A server without a lifespan tells nobody that it ends. Where the interpreter ends in good order, what is recorded is
+    # published; after a signal that kills, the next start does it.
     for runtime in list(_runtimes):
         if runtime.is_open:
             runtime.is_open = runtime.is_ready = False

@@ -18,6 +18,7 @@ __all__ = [
     "BY_NAME",
     "DECIDED",
     "DECISIONS",
+    "DETAIL_FILING_FAILING",
     "EXEMPT",
     "IDENTITY_KEYS_AGE",
     "INFO",
@@ -79,6 +80,7 @@ OPEN_INTENTS: Final = "residency_open_intents"
 OLDEST_INTENT: Final = "residency_open_intents_oldest_seconds"
 SLOTS_STOPPED: Final = "residency_sequencer_stopped_slots"
 SEQUENCER_FAILING: Final = "residency_sequencer_failing"
+DETAIL_FILING_FAILING: Final = "residency_detail_filing_failing"
 MIRROR_LAG: Final = "residency_mirror_lag_seconds"
 MIRROR_EVERY: Final = "residency_mirror_every_seconds"
 MIRROR_FAILING: Final = "residency_mirror_failing"
@@ -146,6 +148,11 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         SEQUENCER_FAILING,
         Kind.GAUGE,
         "1 while this process's sequencer cannot publish what is recorded, 0 while it works or stands by.",
+    ),
+    MetricSpec(
+        DETAIL_FILING_FAILING,
+        Kind.GAUGE,
+        "Countries whose regional details this process cannot file; they stay in their journals meanwhile.",
     ),
     MetricSpec(
         SLOTS_STOPPED,

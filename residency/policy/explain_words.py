@@ -189,10 +189,6 @@ _REASONS: Final[dict[Reason, tuple[str, str]]] = {
         "The data must first be kept in the person's own country.",
         "Dữ liệu phải được lưu tại quốc gia của người đó trước.",
     ),
-    Reason.DETAIL_ABROAD: (
-        "What must be recorded of the person may be kept in none of the places that this instance has.",
-        "Thông tin phải ghi lại về người này không được lưu ở nơi nào mà máy chủ này có.",
-    ),
     Reason.ONLY_IN_COUNTRY: (
         "The data may rest only in the country whose law covers it.",
         "Dữ liệu chỉ được lưu tại quốc gia có luật điều chỉnh.",

@@ -3,7 +3,7 @@
 Part of the composition root, apart from `bootstrap` because the commands need these without a runtime.
 """
 
-from residency.wiring.details import keeping, open_details
+from residency.wiring.details import keeping, meter_details, open_details
 from residency.wiring.facts import archive, beating, meter_facts, open_noted
 from residency.wiring.gauges import meter_runtime
 from residency.wiring.mirror import check_mirror, meter_mirror, mirror_doubts, open_mirror
@@ -35,6 +35,7 @@ __all__ = [
     "identifying",
     "identity_keys",
     "keeping",
+    "meter_details",
     "meter_facts",
     "meter_mirror",
     "meter_runtime",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +15,13 @@ from residency.audit.detail_head import Head
 from residency.audit.detail_terms import Keeping
 from residency.enforcement.ports import Clock, Entropy, Keys
 from residency.model import Retention
+from residency.observe import names
+from residency.observe.cells import Metrics
 from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc
 from residency.vault.hpke import HomeBox
 
-__all__ = ["detail_key", "detail_rows", "detail_store", "keeping", "open_details"]
+__all__ = ["detail_key", "detail_rows", "detail_store", "keeping", "meter_details", "open_details"]
 
 _SEGMENT: Final = 16 * 1024 * 1024
 PathOf = Callable[[str], Path]
@@ -65,6 +67,11 @@ def open_details(
     if not journals:
         return None, ()
     return DetailFiles(journals, lambda country: detail_key(keys, country), entropy.token, boxes), tuple(filers)
+
+
+def meter_details(metrics: Metrics, filers: Sequence[DetailFiler]) -> None:
+    """Show how many of these cannot file now."""
+    metrics.gauge(names.DETAIL_FILING_FAILING, lambda: float(sum(filer.problem is not None for filer in filers)))
 
 
 def detail_store(folder: Path) -> DetailStore:

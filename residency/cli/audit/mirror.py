@@ -25,9 +25,7 @@ _WAIT: Final = 5.0
 
 def mirror(
     folder: Folder,
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="Where to: s3://BUCKET/PREFIX or file:///PATH.")
-    ],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to: s3://BUCKET/PREFIX or file:///PATH.")],
     locked: Annotated[
         str | None,
         typer.Option("--locked", metavar="TERM", help="Refuse a bucket that locks for less, as in '24 months'."),
