@@ -384,8 +384,8 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _close_at_exit() -> None:
-    # A server without a lifespan tells nobody that it ends. Where the interpreter ends in good order, what is recorded is
-    # published; after a signal that kills, the next start does it.
+    # A server without a lifespan tells nobody that it ends. Where the interpreter ends in good order, what is recorded
+    # is published; after a signal that kills, the next start does it.
     for runtime in list(_runtimes):
         if runtime.is_open:
             runtime.is_open = runtime.is_ready = False
