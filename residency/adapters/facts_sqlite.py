@@ -128,6 +128,7 @@ class NotedSqlite:
             with closing(connection):
                 # A rollback journal and not a log: nothing is left beside the file, and what is committed is on disk.
                 connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA secure_delete = ON")  # a subject that is forgotten leaves no bytes
                 if _number(connection, "user_version") == 0:
                     connection.execute("BEGIN IMMEDIATE")
                     if _number(connection, "user_version") == 0:  # and nobody else was faster

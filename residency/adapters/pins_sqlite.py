@@ -3,7 +3,8 @@
 Two connections: one for changes, used in a thread under a lock; one that cannot write, for `peek`. In WAL mode a
 reader never waits for a writer, so `peek` is one indexed read of what was last committed by whichever process
 (microseconds, no await, no cache that another worker could make stale). The compare-and-set is one SQL statement
-under SQLite's own write lock, so it holds between processes too.
+under SQLite's own write lock, so it holds between processes too. A pin that is forgotten is gone from the files: it is
+overwritten with zeros, and the write-ahead log, which had it too, is cut to nothing.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class PinsSqlite:
             _use_wal(self._writer, busy_ms)
             # FULL: a pin that an act relies on survives a power cut before the act's data is written.
             self._writer.execute("PRAGMA synchronous = FULL")
+            self._writer.execute("PRAGMA secure_delete = ON")  # not every build of SQLite has it on by itself
             self._writer.execute(_SCHEMA)
             # Refuses a file of the right shape but damaged content now, not at some subject's first request.
             self._writer.execute("SELECT count(*) FROM pin").fetchone()
@@ -111,7 +113,7 @@ class PinsSqlite:
 
     async def forget(self, subject: str, version: int) -> None:
         """Remove the pin whose version is `version`. Raises: StaleVersion, PinsUnavailable."""
-        await anyio.to_thread.run_sync(self._change, _DELETE, (subject, version))
+        await anyio.to_thread.run_sync(self._forget, subject, version)
 
     async def aclose(self) -> None:
         """Close the file; idempotent."""
@@ -135,6 +137,13 @@ class PinsSqlite:
             changed = self._guard(lambda: _opened(self._writer).execute(statement, values).rowcount)
         if changed != 1:
             raise StaleVersion("the pin has another version than the one this was based on")
+
+    def _forget(self, subject: str, version: int) -> None:
+        self._change(_DELETE, (subject, version))
+        with self._write_lock:
+            # A crash before this, or a process that reads meanwhile, leaves the pin's bytes in the write-ahead log: until
+            # the next pin that is forgotten, or the last process closes the file.
+            self._guard(lambda: _opened(self._writer).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
 
     def _select(self, connection: sqlite3.Connection | None, subject: str) -> Pin | None:
         row = _opened(connection).execute(_SELECT, (subject,)).fetchone()

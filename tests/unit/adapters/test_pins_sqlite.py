@@ -41,6 +41,10 @@ anyio.run(main)
 """
 
 
+def _holds(folder: Path, text: str) -> bool:
+    return any(text.encode() in file.read_bytes() for file in folder.iterdir())
+
+
 async def test_pins_survive_closing(tmp_path: Path) -> None:
     pins = PinsSqlite(tmp_path / "pins.db")
     await pins.put(PIN)
@@ -48,6 +52,21 @@ async def test_pins_survive_closing(tmp_path: Path) -> None:
     again = PinsSqlite(tmp_path / "pins.db")
     assert again.peek(PIN.subject) == (PIN, True)
     await again.aclose()
+
+
+async def test_a_forgotten_pin_leaves_no_bytes_in_the_files_while_workers_hold_them_open(tmp_path: Path) -> None:
+    one, other = PinsSqlite(tmp_path / "pins.db"), PinsSqlite(tmp_path / "pins.db")
+    for number in range(20):
+        await one.put(dataclasses.replace(PIN, subject=f"{number:064x}", alias=f"{number:02x}" * 16))
+    gone = dataclasses.replace(PIN, alias="e7" * 16)
+    await one.put(gone)
+    assert other.peek(gone.subject) == (gone, True)
+    assert _holds(tmp_path, gone.alias)
+    await one.forget(gone.subject, 1)
+    assert not _holds(tmp_path, gone.alias)
+    assert other.peek(f"{7:064x}")[0] is not None
+    await one.aclose()
+    await other.aclose()
 
 
 async def test_what_another_connection_committed_is_seen_at_once(tmp_path: Path) -> None:
