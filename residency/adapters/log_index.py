@@ -38,6 +38,7 @@ PRAGMA user_version = {_VERSION};
 _SHAPES: Final = 1 << 16
 _BATCH: Final = 4096
 _SECRET_BYTES: Final = 32
+_CODE_BYTES: Final = 32
 
 
 class Shape(NamedTuple):
@@ -99,7 +100,10 @@ class LogIndex:
     def open(cls, path: Path, secret: bytes) -> LogIndex | None:
         """The index at `path`, None where there is none, or none that whoever has `secret` built."""
         try:
-            expected = _beside(path).read_bytes()
+            if not (path.is_file() and _beside(path).is_file()):
+                return None  # a pipe in either's place would be waited for
+            with _beside(path).open("rb") as file:
+                expected = file.read(_CODE_BYTES + 1)
             if not hmac.compare_digest(expected, _code(path, secret)):
                 return None
             # Immutable: a journal that lies beside the file is not played back into it.
@@ -129,7 +133,10 @@ class LogIndex:
                     _write(db, log, first, entries)
                 code = _code(new, secret)
                 new.replace(path)
-                _beside(path).write_bytes(code)
+                # The folder may be another's: a link that lies there is replaced, and not written through.
+                with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                    file.write(code)
+                new.replace(_beside(path))
             finally:
                 new.unlink(missing_ok=True)
         except (OSError, sqlite3.Error) as error:

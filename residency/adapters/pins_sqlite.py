@@ -141,8 +141,8 @@ class PinsSqlite:
     def _forget(self, subject: str, version: int) -> None:
         self._change(_DELETE, (subject, version))
         with self._write_lock:
-            # A crash before this, or a process that reads meanwhile, leaves the pin's bytes in the write-ahead log: until
-            # the next pin that is forgotten, or the last process closes the file.
+            # A crash before this, or a process that reads meanwhile, leaves the pin's bytes in the write-ahead log:
+            # until the next pin is forgotten, or the last process closes the file.
             self._guard(lambda: _opened(self._writer).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
 
     def _select(self, connection: sqlite3.Connection | None, subject: str) -> Pin | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
@@ -170,3 +171,27 @@ def test_the_secret_is_made_once_and_refused_where_others_may_read_it(tmp_path: 
 def test_a_shape_names_every_rule_of_an_entry_once() -> None:
     entry = replace(BASE, rules=("a", "b"), observed=("b",), exempted=("c",), outranked=("d",))
     assert shape_of(entry).rules == ("a", "b", "c", "d")
+
+
+@pytest.mark.timeout(10)
+def test_nothing_is_written_through_a_link_and_no_pipe_is_waited_for(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"of the reader alone")
+    folder = tmp_path / "given"
+    folder.mkdir()
+    path, beside = folder / "index.db", folder / "index.db.mac"
+    for place in (path, beside):
+        place.symlink_to(mine)
+    assert LogIndex.open(path, SECRET) is None
+    LogIndex.build(path, SECRET, log(1), [BASE]).close()
+    assert mine.read_bytes() == b"of the reader alone"
+    for place in (path, beside):
+        kept = place.read_bytes()
+        place.unlink()
+        os.mkfifo(place)
+        assert LogIndex.open(path, SECRET) is None
+        place.unlink()
+        place.write_bytes(kept)
+    again = LogIndex.open(path, SECRET)
+    assert again is not None
+    again.close()
