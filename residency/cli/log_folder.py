@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import typer
 from rich.console import Console
@@ -17,7 +21,9 @@ from residency.audit.sequencer import VKEY_PATH
 from residency.audit.verify import verify_bundles
 from residency.errors import EntryError, VerificationError
 
-__all__ = ["Read", "entries", "reader", "scanned", "verifier_key", "verifier_key_at"]
+__all__ = ["Read", "entries", "read_plain", "reader", "scanned", "verifier_key", "verifier_key_at"]
+
+_LIMIT: Final = 64 * 2**20  # of bundles, the largest files of a log, none reaches 17
 
 Read = Callable[[str], bytes | None]
 """From a path below the folder to its bytes, None where there is no such file. Raises: VerificationError."""
@@ -30,13 +36,31 @@ def reader(folder: Path, hint: str = "DIR") -> Read:
 
     def read(path: str) -> bytes | None:
         try:
-            return (folder / path).read_bytes()
+            return read_plain(folder / path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise VerificationError(f"{path} cannot be read (errno {error.errno})") from error
+            raise VerificationError(f"{path} cannot be read ({_why(error)})") from error
 
     return read
+
+
+def read_plain(path: Path, limit: int = _LIMIT) -> bytes:
+    """The bytes of a file that somebody else may have put there, `limit` of them at most.
+
+    A pipe would be waited for, and a device, or a hole of terabytes, would be all of memory. Raises: OSError.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"more than {limit} bytes")
+        return file.read()
+
+
+def _why(error: OSError) -> str:
+    return str(error.strerror) if error.errno in (errno.EINVAL, errno.EFBIG) else f"errno {error.errno}"
 
 
 def verifier_key(folder: Path, key: Path | None) -> VerifierKey:

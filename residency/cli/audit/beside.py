@@ -11,6 +11,7 @@ from typing import Final
 
 from residency.audit.checkpoint import Checkpoint
 from residency.audit.sequencer import STATE_PATH, parse_state
+from residency.cli.log_folder import read_plain
 from residency.errors import VerificationError
 from residency.policy.archive import digest_of, format_archive
 
@@ -69,6 +70,6 @@ def _is_facts(data: bytes, digest: str) -> bool:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_plain(path)
     except OSError as error:
         raise VerificationError(f"{path.name} cannot be read (errno {error.errno})") from error

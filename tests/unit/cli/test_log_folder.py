@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,18 @@ def test_a_key_is_given_or_lies_in_the_folder(tmp_path: Path) -> None:
         verifier_key(tmp_path, None)
     with pytest.raises(typer.BadParameter):
         verifier_key(tmp_path, tmp_path / "nothing")
+
+
+@pytest.mark.timeout(10)
+def test_what_somebody_put_in_a_files_place_is_not_waited_for_and_does_not_fill_the_memory(tmp_path: Path) -> None:
+    read = reader(tmp_path)
+    os.mkfifo(tmp_path / "checkpoint")
+    with pytest.raises(VerificationError, match=r"^checkpoint cannot be read \(not a file\)$"):
+        read("checkpoint")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with pytest.raises(VerificationError, match=r"^endless cannot be read \(not a file\)$"):
+        read("endless")
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(VerificationError, match=r"^hole cannot be read \(more than 67108864 bytes\)$"):
+        read("hole")
