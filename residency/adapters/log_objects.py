@@ -45,8 +45,9 @@ def parse_s3_url(url: str) -> tuple[str, str]:
 class LogObjects:
     """`read`, `create`, `write`, `prune` and `lock` below one prefix of a bucket."""
 
-    def __init__(self, url: str, *, timeout: float = 10.0, retries: int = 2) -> None:
-        """Nothing is asked of the store yet. `timeout` (seconds) bounds one request. Raises: UsageError."""
+    def __init__(self, url: str, *, timeout: float = 10.0, retries: int = 2, limit: int = 32 * 2**20) -> None:
+        """Nothing is asked of the store yet. `timeout` (seconds) bounds one request, `limit` (bytes) one object that
+        is read. Raises: UsageError."""
         bucket, prefix = parse_s3_url(url)
         try:
             import httpx
@@ -55,6 +56,7 @@ class LogObjects:
         except ImportError:
             raise UsageError("stores of objects need the extra `s3`: pip install 'residency[s3]'") from None
         self._obstore = obstore
+        self._limit = limit
         # Where none is named, the client would ask the address that clouds keep for it.
         region = {} if os.environ.keys() & {"AWS_REGION", "AWS_DEFAULT_REGION"} else {"region": "us-east-1"}
         try:
@@ -81,7 +83,10 @@ class LogObjects:
         """The object's bytes, None where there is none. Raises: Unavailable."""
         with self._asking("read", path):
             try:
-                return bytes(self._obstore.get(self._store, path).bytes())
+                found = self._obstore.get(self._store, path)
+                if found.meta["size"] > self._limit:
+                    raise Unavailable(f"{path} cannot be read (more than {self._limit} bytes)")
+                return bytes(found.bytes())
             except FileNotFoundError:
                 return None
 

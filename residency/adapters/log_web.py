@@ -24,7 +24,9 @@ class LogWeb:
             raise UsageError("web addresses need the extra `http`: pip install 'residency[http]'") from None
         self._base = url.rstrip("/")
         self._limit = limit
-        self._client = httpx.Client(timeout=timeout, limits=httpx.Limits(max_connections=32))
+        # Files come as they are: a compressed one could be any size once it is unpacked.
+        plain = {"Accept-Encoding": "identity"}
+        self._client = httpx.Client(headers=plain, timeout=timeout, limits=httpx.Limits(max_connections=32))
         self._error = httpx.HTTPError
         self.close = weakref.finalize(self, self._client.close)
         """Let connections go; done by itself where nobody does."""
@@ -37,8 +39,10 @@ class LogWeb:
                     return None
                 if answer.status_code != 200:
                     raise Unavailable(f"{path} cannot be read (status {answer.status_code})")
+                if answer.headers.get("Content-Encoding", "identity") != "identity":
+                    raise Unavailable(f"{path} cannot be read (it comes compressed)")
                 data = bytearray()
-                for chunk in answer.iter_bytes():
+                for chunk in answer.iter_raw():
                     data += chunk
                     if len(data) > self._limit:
                         raise Unavailable(f"{path} cannot be read (more than {self._limit} bytes)")

@@ -118,6 +118,14 @@ def test_an_answer_that_is_no_answer_is_told_by_path_and_status_alone(
         assert told.value.__cause__ is None
 
 
+def test_an_object_larger_than_any_of_a_log_is_not_read(place: LogObjects, stub: StubS3) -> None:
+    place.write("checkpoint", b"x" * 1001)
+    small = LogObjects("s3://bucket/chat-api/log", timeout=2, retries=0, limit=1000)
+    with pytest.raises(Unavailable, match=r"^checkpoint cannot be read \(more than 1000 bytes\)$"):
+        small.read("checkpoint")
+    small.close()
+
+
 def test_a_store_that_does_not_answer_is_given_up(stub: StubS3) -> None:
     place = LogObjects("s3://bucket/log", timeout=0.2, retries=0)
     stub.delay = 1.0

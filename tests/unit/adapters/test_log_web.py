@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -52,6 +55,33 @@ def test_a_file_without_an_end_is_given_up(stub: StubS3) -> None:
     stub.put("checkpoint", b"x" * 100_001)
     with pytest.raises(Unavailable, match="more than 100000 bytes"):
         LogWeb(stub.endpoint, limit=100_000).read("checkpoint")
+
+
+def test_what_comes_compressed_is_not_unpacked() -> None:
+    asked: list[str | None] = []
+
+    class Bomb(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Accept-Encoding"])
+            body = gzip.compress(bytes(10_000_000))
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Bomb) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        web = LogWeb(f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(Unavailable, match=r"^checkpoint cannot be read \(it comes compressed\)$"):
+            web.read("checkpoint")
+        web.close()
+        thread.join()
+    assert asked == ["identity"]
 
 
 @pytest.mark.parametrize(
