@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from residency.model import NEUTRAL, Activity, Conflict, Decision, Duty, Effect, Reason, join
+from residency.model import NEUTRAL, Activity, Bound, Conflict, Decision, Duty, Effect, Reason, join
 from residency.policy.compiler import Policy
 from residency.policy.parsed import RuleDoc
 from residency.policy.prove_people import People
@@ -37,8 +37,12 @@ class _Finding:
 
 
 def duty_reports(policy: Policy, now: int) -> Iterator[Report]:
-    """Activities that nobody under a law may use, those that wait for a filing, and laws that cannot both be met."""
+    """Activities that nobody under a law may use, those that wait for a filing, and laws that cannot both be met; logs
+    that a law wants kept and the deployment has no place for, and places for which there is no law."""
     people = People(policy.deployment, policy.laws)
+    for place in sorted(policy.deployment.audit.detail.keys() - people.places):
+        message = f"no law in use is one of {place}: nothing of a person is kept there but pins"
+        yield report(policy.deployment.source, ("audit", "detail", place), "warning", "detail_of_no_law", message)
     asked = frozenset(
         token for law in policy.laws for rule in law.rules for clause in (*rule.duty.require, rule.unless)
         for token in clause
@@ -53,14 +57,11 @@ def duty_reports(policy: Policy, now: int) -> Iterator[Report]:
             everything = own_purpose(asked, activity)
             own = frozenset(token for token in everything if not token.startswith(_OPERATORS))
             for place, person in persons.items():
-                for found in _alone(place, table.decide(activity, person, everything)):
+                decision = table.decide(activity, person, everything)
+                alone = (*_alone(place, decision),) or _unfiled(place, table.decide(activity, person, own))
+                for found in (*alone, *_unlogged(policy, place, decision)):
                     first.setdefault(found, at)
                     where.setdefault(found, {})[activity.name] = index
-                    break
-                else:
-                    for found in _unfiled(place, table.decide(activity, person, own)):
-                        first.setdefault(found, at)
-                        where.setdefault(found, {})[activity.name] = index
             together = table.decide(activity, everyone, everything)
             if together.duty.conflicts or any(v.reason is Reason.CONFLICT for v in together.sinks):
                 for found in _together(policy, activity, together, at):
@@ -124,6 +125,24 @@ def _unfiled(place: str, decision: Decision) -> Iterator[_Finding]:
             rules = tuple(rule.id for rule in decision.rules)
             text = f"refused under the law of {place} until the register has {needs}"
             yield _Finding(place, "filing_missing", text, rules)
+
+
+def _unlogged(policy: Policy, place: str, decision: Decision) -> Iterator[_Finding]:
+    """What a law wants kept of whoever acts, and nothing here keeps."""
+    if place in policy.deployment.audit.detail:
+        return
+    asked = {each for each in decision.duty.retain if each.category == "log" and each.bound is Bound.AT_LEAST}
+    speak = {ref.id for ref in decision.rules}
+    rules = tuple(
+        rule.id
+        for law in policy.laws
+        if law.jurisdiction == place
+        for rule in law.rules
+        if rule.id in speak and asked.intersection(rule.duty.retain)
+    )
+    if rules:
+        text = f"the law of {place} wants logs kept, and `audit.detail` has no {place}: account and address go unkept"
+        yield _Finding(place, "log_not_kept", text, rules)
 
 
 def _together(policy: Policy, activity: Activity, decision: Decision, at: int) -> Iterator[_Finding]:

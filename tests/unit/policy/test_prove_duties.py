@@ -82,3 +82,20 @@ def test_an_overridden_rule_is_in_no_conflict() -> None:
     vietnam = law("VN", rule("vn.copy", f"{{{ALL}}}", "{copies: [VN]}"))
     germany = law("DE", rule("de.only", f"{{{ALL}}}", "{only: [DE]}", "overrides: [vn.copy]"))
     assert [each.kind for each in told(policy(vietnam, germany))] == []
+
+
+LOGS = rule("vn.logs", f"{{{ALL}}}", "{log: [ip], retain: [{at_least: 12 months, data: log, from: creation}]}")
+
+
+def test_logs_that_a_law_wants_kept_and_no_place_keeps_are_told() -> None:
+    (found,) = told(policy(law("VN", LOGS)))
+    assert (found.level, found.kind, found.rules) == ("warning", "log_not_kept", ("vn.logs",))
+    assert "`audit.detail` has no VN" in found.problem.message
+    assert told(policy(law("VN", LOGS), more="audit: {detail: {VN: ./detail-vn}}\n")) == []
+
+
+def test_a_place_for_details_that_no_law_in_use_asks_for_is_told_at_its_line() -> None:
+    (found,) = told(policy(law("EU", LOGS), more="audit: {detail: {EU: ./eu, DE: ./de}}\n"))
+    assert (found.level, found.kind) == ("warning", "detail_of_no_law")
+    assert "no law in use is one of DE" in found.problem.message
+    assert found.problem.line > 1
