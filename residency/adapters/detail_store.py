@@ -74,8 +74,10 @@ class DetailStore:
 
         def file(db: sqlite3.Connection) -> int:
             new = 0
+            late = []  # no row has them, and the journal they come from still has their bytes
             for h, sealed in rows:
                 if h.due <= now:
+                    late.append(h.at)
                     continue
                 new += db.execute(
                     _INSERT,
@@ -90,6 +92,7 @@ class DetailStore:
                     " DO UPDATE SET (segment, place, seq) = (excluded.segment, excluded.place, excluded.seq)",
                     (slot, cursor.segment, cursor.offset, cursor.seq),
                 )
+            _note_gone(db, late)
             return new
 
         return self._do(file, writes=True)

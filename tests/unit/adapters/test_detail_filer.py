@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,10 +173,39 @@ def test_what_is_due_is_erased_within_a_minute_of_the_clock(place: Place) -> Non
     journal.close()
 
 
-def test_what_is_due_before_it_could_be_filed_is_never_filed(place: Place) -> None:
+def test_what_is_due_before_it_could_be_filed_is_never_filed_and_its_bytes_leave_the_journal(place: Place) -> None:
     journal = place.worker()
     place.record(journal, 1, days=0)
+    ((_, sealed),) = journal_records(place.folder)
+    journal.close()
     assert place.filer.tick() == 0
+    place.clock.advance(60_000_000)
+    place.filer.tick()
+    assert not place.holds(sealed)
+
+
+def test_a_journal_is_durable_before_the_store_says_that_it_is_filed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A power cut that took back what counts as filed would have the slot's numbers begin again below it.
+    journal = place.worker()
+    place.record(journal, 3)
+    order: list[str] = []
+    flush, file = os.fdatasync, DetailStore.file
+
+    def flushed(fd: int) -> None:
+        if threading.current_thread() is threading.main_thread():  # the journal's helper has its own
+            order.append("journal")
+        flush(fd)
+
+    def filed(store: DetailStore, *rows: Any, **more: Any) -> int:
+        order.append("store")
+        return file(store, *rows, **more)
+
+    monkeypatch.setattr(os, "fdatasync", flushed)
+    monkeypatch.setattr(DetailStore, "file", filed)
+    assert place.filer.tick() == 3
+    assert order == ["journal", "store"]
     journal.close()
 
 
