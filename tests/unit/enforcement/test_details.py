@@ -196,3 +196,23 @@ async def test_a_pin_is_kept_in_a_country_that_may_have_it_and_for_the_time_that
     assert (head.keeping, head.alias, head.keep_until) == ("pin", here.pin.alias, None)
     assert head.entry == places.world.entries[-1].id
     assert head.due > head.at + 89 * DAY
+
+
+@pytest.mark.parametrize(
+    ("places", "kept"), [({"SG": "SG", "VN": "VN"}, "VN"), ({"SG": "SG"}, None), ({"SG": "SG", "VN": "SG"}, None)]
+)
+async def test_a_pin_is_kept_nowhere_but_where_only_lets_it_lie(
+    make_world: Worlds, places: dict[str, str], kept: str | None
+) -> None:
+    all_of = Places(make_world, Keeping({"SG": "SG", "VN": "VN"}))
+    here = all_of.world.admit("POST", "/people", who="an")
+    with handling(here):
+        act = here.begin("people", "vn")
+        await act.confirm()
+        act.outcome("committed")
+    details = all_of.world.recorder._details
+    assert isinstance(details, Details)
+    before = len(all_of.heads("SG")), len(all_of.heads("VN"))
+    told = details.under(Keeping(places)).keep_pin(here.pin, "0.9", 0, ("SG", "VN"), frozenset({"VN"}))
+    more = len(all_of.heads("SG")) - before[0], len(all_of.heads("VN")) - before[1]
+    assert (told is not None, more) == (kept is not None, (0, 0 if kept is None else 1))
