@@ -53,6 +53,11 @@ def findings_of(continuity: Continuity, redecide: Redecide | None, now: int, max
             Finding("not_replayed", f"{_times(count)} a decision was not made again: {gap}", count)
             for gap, count in sorted(redecide.gaps.items())
         ]
+        found += [
+            _odd("decided_apart", redecide.apart, "a decision was not made when it was recorded", "by {}"),
+            _odd("undecided", redecide.undecided, "an act or a permit has no decision behind it", ""),
+            _odd("unregistered", redecide.unregistered, "facts that are not those of the policy's registers", ""),
+        ]
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -60,7 +65,9 @@ def _odd(what: str, odd: Oddity, message: str, by: str) -> Finding | None:
     if odd.largest is None:
         return None
     first, largest = odd.first[0], odd.largest
-    told = f"{message}: {_times(odd.count)}, first at entry {first.index} ({first.id}) {by.format(_span(first.by))}"
+    told = f"{message}: {_times(odd.count)}, first at entry {first.index} ({first.id})"
+    if by:
+        told += f" {by.format(_span(first.by))}"
     if largest != first:
         told += f", most at entry {largest.index} ({largest.id}) {by.format(_span(largest.by))}"
     return Finding(what, told, odd.count, first.index)

@@ -63,6 +63,7 @@ class Beside(StrEnum):
     EXEMPT = "requests to exempt routes"
     PIN = "changes of pins"
     EARLY = "requests refused before a decision"
+    UNDECIDED = "acts and permits that no decision is behind"
 
 
 class Recall:
@@ -89,9 +90,7 @@ class Recall:
         if entry.kind == "outcome":
             return Beside.OUTCOME
         if entry.decided is None:
-            if entry.kind == "intent":
-                return Beside.PIN
-            return Beside.EXEMPT if entry.note == "exempt" else Beside.EARLY
+            return _undecided(entry)
         facts = self._facts.get((parse_entry_id(entry.id)[0], entry.epoch))
         told = self._told(entry)
         detail = None if told is None else told.evidence
@@ -144,3 +143,14 @@ class Recall:
             running=entry.running,
             all_evidence=None if detail is None else frozenset(detail.split()),
         )
+
+
+def _undecided(entry: Entry) -> Beside:
+    """What an entry is that names no decision: it says so by its form, or what it tells of was never decided."""
+    if entry.sink is not None or entry.store is not None:
+        return Beside.UNDECIDED
+    if entry.kind == "intent":
+        return Beside.PIN if entry.operation == "pin" else Beside.UNDECIDED
+    if entry.kind == "decision" and entry.note == "exempt":
+        return Beside.EXEMPT
+    return Beside.EARLY if entry.effect == "deny" else Beside.UNDECIDED

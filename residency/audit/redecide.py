@@ -7,10 +7,11 @@ time, so all entries of one shape whose instants lie between the same boundaries
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
+from residency.audit.continuity import TOLERANCE, Odd, Oddity
 from residency.audit.entry import Entry
 from residency.audit.entry_reader import Shape, Values
 from residency.audit.recall import Beside, Recall
@@ -22,6 +23,7 @@ __all__ = ["Redecide"]
 
 _TOGETHER: Final = 1 << 14  # entries, before they are decided
 _SHOWN: Final = 20
+_DAY: Final = 86_400_000_000
 _Group = list[tuple[int, Values]]
 
 
@@ -41,6 +43,13 @@ class Redecide:
         self.gaps: Counter[Gap] = Counter()
         self.beside: Counter[str] = Counter()
         """Entries that tell of no decision, by what they are."""
+        self.apart = Oddity()
+        """Decisions on another time than they were recorded at: what was in force then may not have been in force."""
+        self.undecided = Oddity()
+        """Acts, permits and passes of routes that are not exempt, with no decision behind them."""
+        self.unregistered = Oddity()
+        """Facts that are not those of the registers of the policy that they came with."""
+        self._seen: dict[tuple[str | None, str | None], bool] = {}  # (policy, facts or exempt route), and what of it
 
     @property
     def decisions(self) -> int:
@@ -59,7 +68,10 @@ class Redecide:
             if shape.kind == "system":
                 # From here on this slot may mean other facts by an epoch.
                 self._decide()
-                self._recalled(shape.build(held), index)
+                entry = shape.build(held)
+                self._recalled(entry, index)
+                if entry.facts is not None and self._differs(self._replayer.registered, entry.policy, entry.facts):
+                    self.unregistered.add(Odd(index, entry.id, 0))
                 self.beside[Beside.SYSTEM] += 1
                 continue
             key = shape, held[shape.at_own].partition(b".")[0]
@@ -82,8 +94,14 @@ class Redecide:
             taken = self._recalled(entry, index)
             if isinstance(taken, Beside):
                 self.beside[taken] += len(group)
+                if taken is Beside.UNDECIDED or (
+                    taken is Beside.EXEMPT and self._differs(self._replayer.exempts, entry.policy, entry.activity or "")
+                ):
+                    for number, values in group:
+                        self.undecided.add(Odd(number, values[shape.at_own].decode(), 0))
                 continue
             recorded, when = taken
+            self._compare_times(shape, group)
             answer = self._replayer.replay_between(recorded, *_ends(shape, group, when))
             if answer is not None:
                 self._tell(answer, group)
@@ -93,6 +111,27 @@ class Redecide:
                 self._tell(self._replayer.replay(recorded, at), [each])
         self._groups.clear()
         self._waiting = 0
+
+    def _differs(self, ask: Callable[[str, str], bool | None], policy: str | None, of: str) -> bool:
+        known = self._seen.get((policy, of))
+        if known is None:
+            if len(self._seen) >= _TOGETHER:
+                self._seen.clear()
+            known = self._seen[policy, of] = policy is not None and ask(policy, of) is False
+        return known
+
+    def _compare_times(self, shape: Shape, group: _Group) -> None:
+        """An act is decided as it begins. What is told at a request's end may have been decided at its beginning."""
+        before = TOLERANCE if shape.kind == "intent" else _DAY
+        place = shape.names.index("decided")
+        at = [held[0] for _, held in group]
+        decided = [held[place] for _, held in group]
+        if int(max(at)) - int(min(decided)) <= before and int(max(decided)) - int(min(at)) <= TOLERANCE:
+            return
+        for index, held in group:
+            late = int(held[0]) - int(held[place])
+            if late > before or -late > TOLERANCE:
+                self.apart.add(Odd(index, held[shape.at_own].decode(), abs(late)))
 
     def _recalled(self, entry: Entry, index: int) -> tuple[Recorded, When] | Beside:
         try:

@@ -30,6 +30,8 @@ _BOUND: Final = 1 << 16
 # Evidence of the person. All other tokens follow from the policy, its register, the finding and the time.
 _PERSONAL: Final = ("identity:", "age:", "consent:", "subject:")
 _TO_THE_PURPOSE: Final = "consent:{purpose}"
+# Events are noted and escalations come up while requests are served; of the rest nobody tells but a register.
+_REGISTERED: Final = ("filings", "stop_orders", "orders", "exemptions")
 
 
 class Gap(StrEnum):
@@ -76,6 +78,7 @@ class Replayer:
         self._facts = facts
         self._candidate = candidate
         self._at = at
+        self._archived: dict[str, Policy | str | None] = {}
         self._sides: dict[tuple[str, str | None], _Sides | Gap] = {}
         self._known: dict[tuple[object, ...], tuple[Recorded, Replayed]] = {}
 
@@ -101,6 +104,24 @@ class Replayer:
             return None
         return self.replay(recorded, first)
 
+    def exempts(self, digest: str, route: str) -> bool | None:
+        """Whether the policy of that digest lets `route` ("GET /healthz") pass undecided; None = not known."""
+        policy = self._policy(digest)
+        return route in {" ".join(each) for each in policy.deployment.exempt} if isinstance(policy, Policy) else None
+
+    def registered(self, digest: str, facts: str) -> bool | None:
+        """Whether the facts of that digest hold what the registers of the policy of that digest do, and nothing of the
+        kinds that only a register brings; None where either is not known."""
+        policy, held = self._policy(digest), self._facts(facts)
+        if not isinstance(policy, Policy) or held is None:
+            return None
+        return all(set(getattr(policy.facts, kind)) == set(getattr(held, kind)) for kind in _REGISTERED)
+
+    def _policy(self, digest: str) -> Policy | str | None:
+        if digest not in self._archived:
+            self._archived[digest] = self._policies(digest)
+        return self._archived[digest]
+
     def _sides_of(self, recorded: Recorded) -> _Sides | Gap:
         key = (recorded.policy, recorded.facts)
         sides = self._sides.get(key)
@@ -109,7 +130,7 @@ class Replayer:
         return sides
 
     def _open(self, digest: str, facts_digest: str | None) -> _Sides | Gap:
-        policy = self._policies(digest)
+        policy = self._policy(digest)
         if policy is None:
             return Gap.POLICY_MISSING
         if isinstance(policy, str):

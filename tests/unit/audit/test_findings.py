@@ -33,7 +33,7 @@ def found(
 
 
 def at(*times: int) -> list[Entry]:
-    return [replace(REFUSAL, id=f"0.{seq}", at=START + time) for seq, time in enumerate(times)]
+    return [replace(REFUSAL, id=f"0.{seq}", at=START + time, decided=START + time) for seq, time in enumerate(times)]
 
 
 def test_of_a_log_like_any_other_nothing_is_told() -> None:
@@ -75,3 +75,16 @@ def test_decisions_that_were_not_made_again_are_told_and_so_is_that_none_was() -
 
 def test_a_finding_is_plain_for_programs() -> None:
     assert Finding("time_gap", "…", 1, 4).data() == {"what": "time_gap", "message": "…", "count": 1, "index": 4}
+
+
+def test_what_is_decided_on_another_day_or_not_at_all_is_told() -> None:
+    redecide = Redecide(Replayer(lambda _: None, lambda _: None))
+    late = replace(REFUSAL, at=START + 3 * DAY)
+    act = replace(REFUSAL, id="0.1", at=START + 3 * DAY, kind="intent", effect="permit", sink="sg", decided=None)
+    done = replace(act, id="0.2", kind="outcome", act="committed", of="0.1")
+    told = {finding.what: finding for finding in found([late, act, done], redecide=redecide)}
+    assert told["decided_apart"].message == (
+        "a decision was not made when it was recorded: once, first at entry 0 (0.0) by 3.0 d"
+    )
+    assert told["undecided"].message == "an act or a permit has no decision behind it: once, first at entry 1 (0.1)"
+    assert "unregistered" not in told

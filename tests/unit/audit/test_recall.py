@@ -90,7 +90,12 @@ def test_a_detail_that_the_entry_does_not_commit_to_is_refused() -> None:
         (replace(DECISION, kind="outcome", act="committed", of="0.0", decided=None), Beside.OUTCOME),
         (replace(DECISION, decided=None, note="exempt"), Beside.EXEMPT),
         (replace(DECISION, decided=None, kind="intent", operation="pin"), Beside.PIN),
-        (replace(DECISION, decided=None, kind="refusal", reason="path_ambiguous"), Beside.EARLY),
+        (replace(DECISION, decided=None, kind="refusal", effect="deny", reason="path_ambiguous"), Beside.EARLY),
+        (replace(DECISION, decided=None), Beside.UNDECIDED),
+        (replace(DECISION, decided=None, note="exempt", sink="sg"), Beside.UNDECIDED),
+        (replace(DECISION, decided=None, kind="intent", operation="write", sink="sg"), Beside.UNDECIDED),
+        (replace(DECISION, decided=None, kind="intent", operation="pin", sink="sg"), Beside.UNDECIDED),
+        (replace(DECISION, decided=None, kind="refusal", effect="permit"), Beside.UNDECIDED),
     ],
 )
 def test_what_tells_of_no_decision_is_named_for_what_it_is(entry: Entry, beside: Beside) -> None:

@@ -15,7 +15,7 @@ from residency.audit.entry_reader import EntryReader
 from residency.audit.recall import Beside, Recall
 from residency.audit.redecide import Redecide
 from residency.errors import VerificationError
-from residency.model import FactSet, StopOrder
+from residency.model import Event, FactSet, StopOrder
 from residency.policy.archive import facts_digest
 from residency.policy.compiler import Policy
 from residency.policy.replay import Gap, Replayer
@@ -30,6 +30,7 @@ stores: {people: [vn, sg]}
 audit: {folder: ./audit}
 keys: {folder: ./keys}
 pins: {url: "memory:"}
+exempt: [GET /healthz]
 activities:
   - {route: "POST /people", subject: app, data: [personal], store: people}
   - {route: "GET /posts", subject: none, data: [content]}
@@ -184,3 +185,49 @@ def test_an_epoch_means_the_facts_that_its_own_slot_named_last(
     entries[3] = replace(entries[1], id=entries[3].id)
     found = together([entries[at] for at in order], policy, facts)
     assert (found.right, [index for index, _ in found.wrong]) == (1, [3])
+
+
+def odd(found: Redecide) -> list[list[int]]:
+    return [[each.index for each in seen.first] for seen in (found.apart, found.undecided, found.unregistered)]
+
+
+def test_a_decision_put_on_another_day_is_told_though_that_days_law_decides_it_so(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("GET /posts")
+    log.ask("POST /people")
+    entries = log.entries
+    assert odd(together(entries, policy, [log.facts])) == [[], [], []]
+    backdated = replace(entries[1], at=BOUNDARY + 30 * HOUR)  # refused since the boundary
+    found = together([entries[0], backdated, *entries[2:]], policy, [log.facts])
+    assert (found.wrongs, odd(found)) == (0, [[1], [], []])
+    slow = replace(entries[1], at=entries[1].at + 20 * HOUR)  # a request of some hours, told at its end
+    ahead = replace(entries[1], at=entries[1].at - HOUR)
+    late = replace(entries[2], at=entries[2].at + HOUR)  # an act is decided as it begins
+    assert entries[2].kind == "intent"
+    assert odd(together([entries[0], slow, late, *entries[3:]], policy, [log.facts])) == [[2], [], []]
+    assert odd(together([entries[0], ahead, *entries[2:]], policy, [log.facts])) == [[1], [], []]
+
+
+def test_an_act_with_no_decision_behind_it_does_not_pass_for_something_else(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("POST /people")
+    log.recorder.exempt("GET /healthz", "enforce")
+    entries = log.entries
+    assert odd(together(entries, policy, [log.facts])) == [[], [], []]
+    hidden = [replace(entry, decided=None) if entry.kind == "intent" else entry for entry in entries]
+    assert odd(together(hidden, policy, [log.facts])) == [[], [1], []]
+    passed = [replace(entry, activity="GET /export") if entry.note == "exempt" else entry for entry in entries]
+    assert odd(together(passed, policy, [log.facts])) == [[], [3], []]
+
+
+def test_facts_that_no_register_holds_are_told_and_those_that_come_up_by_themselves_are_not(policy: Policy) -> None:
+    grown = replace(policy.facts, events=(Event("begun", "VN", BOUNDARY),), escalated=frozenset({"x"}))
+    stopped = replace(policy.facts, stop_orders=(StopOrder("x", "vn", BOUNDARY - 9 * HOUR),))
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR, grown)
+    log.ask("POST /people")
+    facts = [log.facts]
+    assert odd(together(log.entries, policy, facts)) == [[], [], []]
+    log.adopt(policy, stopped)
+    facts.append(log.facts)
+    assert odd(together(log.entries, policy, facts)) == [[], [], [3]]
+    assert odd(together(log.entries, policy, [])) == [[], [], []]  # not archived: a gap, told as such
