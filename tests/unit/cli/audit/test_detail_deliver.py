@@ -176,7 +176,7 @@ def test_where_data_may_not_leave_the_country_in_any_form_the_instance_abroad_re
     two = Two(tmp_path, HOME, LOGS)
     (answer,) = live(two.abroad, "an")
     assert isinstance(answer, Refusal)
-    assert answer.reason is Reason.NOT_HOME
+    assert answer.reason is Reason.DETAIL_ABROAD
     (plain,) = live(two.abroad, "an", path="/plain")  # no law keeps this at home
     assert isinstance(plain, Current)
     entries = [entry for entry in logged(two.abroad) if entry.kind != "system"]
