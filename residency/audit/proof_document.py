@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, cast
@@ -35,6 +36,7 @@ DOCUMENT_LIMIT: Final = 64 << 20
 TLOG_PROOF: Final = "c2sp.org/tlog-proof@v1"
 _VERSION: Final = 1
 _INTEGER_LIMIT: Final = 2**53
+_PLACE: Final = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?")  # no sentence: it is shown, and proved by nothing
 
 Story = Mapping[str, Any]
 """A decision told, by language ("en", "vi"): `title`, `lead` (texts), `sections` (title; items: text, notes, link)."""
@@ -194,7 +196,9 @@ def _item(value: object, stories: int) -> Item:
     opened = None
     if detail is not None:
         parts = _keys(detail, "country text")
-        opened = Detail(_str(parts["country"]), _str(parts["text"]))
+        if _PLACE.fullmatch(_str(parts["country"])) is None:
+            raise VerificationError("a detail's country is not a code of one")
+        opened = Detail(parts["country"], _str(parts["text"]))
     if story is not None and (type(story) is not int or not 0 <= story < stories):
         raise VerificationError("an entry names a story that is not there")
     return Item(*_proved(fields), detail=opened, story=story)
