@@ -10,7 +10,6 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from residency.adapters.keys_files import KeysFiles
@@ -18,7 +17,7 @@ from residency.adapters.log_files import LogFiles
 from residency.audit.checkpoint import VerifierKey, parse_verifier_key, verify_checkpoint
 from residency.audit.fleet import Closed, Fleet, add_log, close_log, format_fleet, verify_fleet
 from residency.audit.note import format_note, format_verifier_key, note_signer
-from residency.cli.audit.shared import Json
+from residency.cli.audit.shared import Json, shown
 from residency.errors import ResidencyError, VerificationError
 
 __all__ = ["fleet_app"]
@@ -133,10 +132,10 @@ def show(
         print(json.dumps(_document(fleet)))
         return
     title = f"{fleet.name}, version {fleet.version}: {len(fleet.logs)} logs"
-    table = Table("origin", "since", "after", "closed", title=escape(title))
+    table = Table("origin", "since", "after", "closed", title=shown(title))
     for log in fleet.logs:
         ended = "" if log.closed is None else f"{log.closed.date}, {log.closed.size} entries"
-        table.add_row(escape(log.origin), log.since, escape(log.after or ""), ended)
+        table.add_row(shown(log.origin), log.since, shown(log.after or ""), ended)
     Console().print(table)
 
 
@@ -192,5 +191,5 @@ def _fail(message: str, as_json: bool = False) -> NoReturn:
     if as_json:
         print(json.dumps({"holds": False, "problem": message}))
     else:
-        Console(stderr=True).print(f"[bold red]Refused:[/] {escape(message)}", soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]Refused:[/] {shown(message)}", soft_wrap=True)
     raise typer.Exit(1)

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from residency.audit.entry import Entry
+from residency.cli.audit.period import printable
 
-__all__ = ["WORK", "Folder", "Json", "Key", "cell", "document", "fail", "when"]
+__all__ = ["WORK", "Folder", "Json", "Key", "cell", "document", "fail", "shown", "when"]
 
 WORK: Final = "recomputing the log"
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: checkpoint, tile/, log.vkey.")]
@@ -28,8 +29,13 @@ def fail(message: str, as_json: bool, **more: object) -> NoReturn:
     if as_json:
         print(json.dumps({"holds": False, "problem": message, **more}))
     else:
-        Console(stderr=True).print(f"[bold red]Does not hold:[/] {escape(message)}")
+        Console(stderr=True).print(f"[bold red]Does not hold:[/] {shown(message)}")
     raise typer.Exit(1)
+
+
+def shown(message: str) -> str:
+    """A message with what somebody else wrote in it (a name, a path), without markup and terminal codes."""
+    return escape("\n".join(map(printable, message.split("\n"))))
 
 
 def document(entry: Entry) -> dict[str, Any]:
@@ -46,5 +52,5 @@ def when(at: int) -> str:
 
 
 def cell(text: str | None) -> str:
-    """Text for a cell of a table; markup in it is shown and not followed."""
-    return "" if text is None else escape(text)
+    """Text for a cell of a table; markup and terminal codes in it are not followed."""
+    return "" if text is None else shown(text)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from residency.audit.findings import Finding
+from residency.cli.audit.shared import shown
 from residency.cli.audit.verify_log import Asked, Verified
 from residency.cli.audit.verify_witness import Witnessed
 
@@ -39,10 +39,10 @@ def show(
     console.print("[bold green]The log holds.[/]")
     size, kinds = log.checkpoint.size, sorted(log.kinds.items())
     table = Table(show_header=False, box=None)
-    table.add_row("origin", escape(log.checkpoint.origin))
+    table.add_row("origin", shown(log.checkpoint.origin))
     table.add_row("entries", f"{size}" + (f"  ({', '.join(f'{k} {n}' for k, n in kinds)})" if kinds else ""))
     table.add_row("root", str(log.data()["root"]))
-    table.add_row("signature", f"Ed25519, holds under {escape(log.key.name)}")
+    table.add_row("signature", f"Ed25519, holds under {shown(log.key.name)}")
     if second is not None:
         table.add_row("second signature", "ML-DSA-44, holds" if second else "ML-DSA-44, NOT THERE")
     if seen_by is not None:
@@ -57,4 +57,4 @@ def show(
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:
     """Print what is odd, a line each."""
     for finding in findings:
-        console.print(f"[yellow]Finding:[/] {escape(finding.message)}", soft_wrap=True)
+        console.print(f"[yellow]Finding:[/] {shown(finding.message)}", soft_wrap=True)

@@ -11,7 +11,6 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
@@ -21,7 +20,7 @@ from residency.audit.cosignature import COSIGNER_KINDS, Cosigner, ed25519_cosign
 from residency.audit.note import KeyKind, format_verifier_key, parse_note, verify_note, with_signature
 from residency.audit.sequencer import CHECKPOINT_PATH
 from residency.audit.witness import Judgement, judge
-from residency.cli.audit.shared import Json
+from residency.cli.audit.shared import Json, shown
 from residency.cli.log_places import reader_of
 from residency.errors import ResidencyError, VerificationError
 
@@ -116,7 +115,7 @@ def _tell(judgement: Judgement, at: int, lines: Sequence[str], as_json: bool) ->
         return
     for line in lines:
         print(line)
-    Console(stderr=True).print(f"[green]Cosigned:[/] {escape(_story(checkpoint, seen))}", soft_wrap=True)
+    Console(stderr=True).print(f"[green]Cosigned:[/] {shown(_story(checkpoint, seen))}", soft_wrap=True)
 
 
 def _story(checkpoint: Checkpoint, seen: Checkpoint | None) -> str:
@@ -175,5 +174,5 @@ def _refuse(message: str, as_json: bool, **more: object) -> NoReturn:
     if as_json:
         print(json.dumps({"cosigned": False, "problem": message, **more}))
     else:
-        Console(stderr=True).print(f"[bold red]Refused:[/] {escape(message)}", soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]Refused:[/] {shown(message)}", soft_wrap=True)
     raise typer.Exit(1)
