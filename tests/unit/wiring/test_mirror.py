@@ -80,6 +80,19 @@ def test_a_mirror_is_opened_as_the_deployment_says(tmp_path: Path) -> None:
     assert not (tmp_path / "audit").exists()
 
 
+@pytest.mark.anyio
+async def test_the_end_ships_what_it_published_last(tmp_path: Path) -> None:
+    away = tmp_path / "mount"
+    away.mkdir()
+    audit = tmp_path / "policy" / "residency-data" / "audit"
+    runtime = build(deployment(tmp_path / "policy", f'{{url: "file://{away}", every: 24 h}}'), env={}, reload=False)
+    runtime.open()
+    runtime.point.recorder.system("the last word")
+    await runtime.aclose()
+    assert (away / "checkpoint").read_bytes() == (audit / "log" / "checkpoint").read_bytes()
+    assert any(b"the last word" in path.read_bytes() for path in away.glob("tile/entries/**/*") if path.is_file())
+
+
 @pytest.mark.parametrize(
     ("mirror", "doubts"),
     [
