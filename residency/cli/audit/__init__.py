@@ -42,7 +42,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode="rich",
         help="Read, check and prove the audit log. Trusts nothing it reads.\n\n"
-        "Example: residency audit verify ./demo-data/log",
+        "Example: residency audit verify ./demo-data/audit/log",
     )
     app.callback()(_root)
     asked = arguments[0] if arguments else ""

@@ -57,7 +57,7 @@ def show(
 
     Exit 0 = shown, 1 = the log does not hold, 2 = wrong use.
 
-    Example: residency audit show ./demo-data/log --last 20 --kind refusal
+    Example: residency audit show ./demo-data/audit/log --last 20 --kind refusal
     """
     asked = filter_of(
         since=since, until=until, alias=alias, rule=rule, sink=sink, effect=effect, kind=kind, activity=activity,
@@ -85,7 +85,7 @@ def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None
 
     Exit 0 = listed, 1 = the log does not hold, 2 = wrong use.
 
-    Example: residency audit open ./demo-data/log --json
+    Example: residency audit open ./demo-data/audit/log --json
     """
     pairs = Pairs()
     read = reader(folder)

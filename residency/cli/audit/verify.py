@@ -84,7 +84,7 @@ def verify(
     What is odd and proves nothing (a clock set back, a long silence, an act without an outcome) is a finding: told, and
     exit 0 unless --strict. Exit 0 = the log holds, 1 = it does not, 2 = wrong use.
 
-    Example: residency audit verify ./demo-data/log --key ./log.vkey --remember ./seen.checkpoint
+    Example: residency audit verify ./demo-data/audit/log --key ./log.vkey --remember ./seen.checkpoint
     """
     if (fleet is None) != (fleet_key is None):
         raise typer.BadParameter("--fleet and --fleet-key go together", param_hint="--fleet")

@@ -67,3 +67,9 @@ def test_every_help_has_an_example(command: str) -> None:
     result = runner.invoke(audit_app, [command, "--help"])
     assert result.exit_code == 0
     assert "Example: residency audit" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["verify"], ["show"], ["open"], ["prove"], ["export"], ["mirror"]])
+def test_an_example_on_the_demos_log_names_the_folder_that_the_demo_makes(arguments: list[str]) -> None:
+    words = runner.invoke(audit_app, [*arguments, "--help"]).output.split()
+    assert [word for word in words if word.startswith("./demo-data")] == ["./demo-data/audit/log"]
