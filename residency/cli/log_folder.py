@@ -17,7 +17,7 @@ from residency.audit.checkpoint import Checkpoint, VerifierKey, format_verifier_
 from residency.audit.entry import Entry
 from residency.audit.entry_reader import EntryReader, Shape, Values
 from residency.audit.pairs import Pairs
-from residency.audit.sequencer import VKEY_PATH
+from residency.audit.sequencer import CHECKPOINT_PATH, VKEY_PATH
 from residency.audit.verify import verify_bundles
 from residency.errors import EntryError, VerificationError
 
@@ -73,6 +73,7 @@ def verifier_key_at(read: Read, key: Path | None) -> VerifierKey:
     beside = read(VKEY_PATH)
     if key is None:
         if beside is None:
+            _ask_for_the_log(read)
             raise VerificationError(f"{VKEY_PATH} is missing from the log; give a key with --key")
         try:
             verifier = parse_verifier_key(beside.decode())
@@ -84,11 +85,21 @@ def verifier_key_at(read: Read, key: Path | None) -> VerifierKey:
             verifier = parse_verifier_key(key.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             raise typer.BadParameter("cannot be read", param_hint="--key") from None
+        except VerificationError as error:  # says nothing about the log
+            raise typer.BadParameter(f"holds no key of a log: {error}", param_hint="--key") from None
+        if beside is None:
+            _ask_for_the_log(read)
     # Who has no key of their own will take the log's: one that differs is a finding even where the log holds.
     if beside is not None and beside != (format_verifier_key(verifier) + "\n").encode():
         given = "the key that was given" if key is not None else "a key and a line feed"
         raise VerificationError(f"{VKEY_PATH} beside the log is not {given}")
     return verifier
+
+
+def _ask_for_the_log(read: Read) -> None:
+    """Raises: BadParameter, where the folder is the audit folder, and the log a folder in it."""
+    if read(CHECKPOINT_PATH) is None and read(f"log/{CHECKPOINT_PATH}") is not None:
+        raise typer.BadParameter("not a log, but a folder with one in it: give its folder `log`", param_hint="DIR")
 
 
 def entries(read: Read, checkpoint: Checkpoint, pairs: Pairs, *, progress: bool, what: str) -> Iterator[Entry]:

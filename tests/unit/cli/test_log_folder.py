@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from residency.audit.checkpoint import format_verifier_key
 from residency.cli.log_folder import reader, verifier_key
 from residency.errors import VerificationError
+from tests.audit_log import VERIFIER
 
 
 def test_what_is_no_folder_is_wrong_use(tmp_path: Path) -> None:
@@ -30,6 +32,23 @@ def test_a_key_is_given_or_lies_in_the_folder(tmp_path: Path) -> None:
         verifier_key(tmp_path, None)
     with pytest.raises(typer.BadParameter):
         verifier_key(tmp_path, tmp_path / "nothing")
+
+
+def test_a_file_that_holds_no_key_is_wrong_use_and_says_nothing_about_the_log(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("not a key\n", encoding="utf-8")
+    with pytest.raises(typer.BadParameter, match="holds no key of a log") as raised:
+        verifier_key(tmp_path, tmp_path / "other")
+    assert raised.value.param_hint == "--key"
+
+
+def test_the_audit_folder_given_for_its_log_is_told_where_the_log_lies(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "checkpoint").touch()
+    key = tmp_path / "mine.vkey"
+    key.write_text(format_verifier_key(VERIFIER), encoding="utf-8")
+    for given in (None, key):
+        with pytest.raises(typer.BadParameter, match="give its folder `log`"):
+            verifier_key(tmp_path, given)
 
 
 @pytest.mark.timeout(10)
