@@ -83,4 +83,6 @@ def _span(microseconds: int) -> str:
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
+    if seconds >= 1:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     return f"{seconds:.6f}".rstrip("0").rstrip(".") + " s"

@@ -46,6 +46,13 @@ def test_a_clock_set_back_is_told_with_the_first_and_the_largest_step() -> None:
     assert "first at entry 2 (0.2) by 2 s, most at entry 4 (0.4) by 9 s" in finding.message
 
 
+def test_a_length_of_time_is_told_as_people_write_it() -> None:
+    (finding,) = found(at(0, 10 * SECOND, 8 * SECOND - 80_462))
+    assert "by 2.1 s" in finding.message
+    (finding,) = found(at(0, 10 * SECOND, 10 * SECOND - 1_500))
+    assert "by 0.0015 s" in finding.message
+
+
 def test_a_silence_is_told_with_how_long_it_was() -> None:
     (finding,) = found(at(0, 3 * DAY))
     assert (finding.what, finding.index) == ("time_gap", 1)
