@@ -107,7 +107,14 @@ def _tell(verdict: Verdict, checkpoint: Checkpoint) -> None:
         line = f"{index:>6}  {when(entry.at)}  {entry.kind:<8} {said:<9} {what}{where}{why}".rstrip()
         console.print(_shown(line), markup=False)
         for name, value in sorted((fields or {}).items()):
-            console.print(_shown(f"{'':8}{name}: {value}"), markup=False)
+            console.print(_shown(f"{'':8}{name}: {_detail(name, value)}"), markup=False)
+
+
+def _detail(name: str, value: object) -> str:
+    """A field of a detail, as people read it."""
+    if name == "at" and isinstance(value, int):
+        return f"{when(value)} UTC"
+    return "not known" if value is None else "none" if value == "" else str(value)
 
 
 def _shown(text: str) -> str:

@@ -47,6 +47,11 @@ def test_a_good_receipt_shows_each_entry_and_the_opened_detail(key: Path) -> Non
     assert "address: 113.160.0.1" in result.stdout
 
 
+def test_an_opened_detail_is_told_as_people_read_it(key: Path) -> None:
+    lines = {line.strip() for line in run(key, receipt()).stdout.splitlines()}
+    assert "at: 2026-11-18 11:06:40.000 UTC" in lines
+
+
 def test_json_tells_all_of_it(key: Path) -> None:
     told = json.loads(run(key, receipt(), "--json").stdout)
     assert (told["holds"], told["kind"], told["origin"], told["size"]) == (True, "receipt", "log.example", 5)
