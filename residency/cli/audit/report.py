@@ -76,7 +76,7 @@ def report(
         raise typer.BadParameter("a file that ends in .html", param_hint="--out")
     start, end = instant(since, "--from"), instant(until, "--to")
     if start is not None and end is not None and end <= start:
-        raise typer.BadParameter("the end of the period lies after its beginning", param_hint="--to")
+        raise typer.BadParameter("the period must end after it begins", param_hint="--to")
     if keys is not None and not keys.is_dir():
         raise typer.BadParameter("not a folder", param_hint="--keys")
     given = None if policy is None else candidate_at(policy)
@@ -98,7 +98,7 @@ def report(
         console = Console()
         console.print(
             f"{coverage['entries']:,} entries, {coverage['decisions']:,} decisions; "
-            f"{len(document['findings'])} findings: {out}", markup=False, soft_wrap=True,
+            f"findings: {len(document['findings'])}; written to {out}", markup=False, soft_wrap=True,
         )  # fmt: skip
     if wrong:
         raise typer.Exit(1)
