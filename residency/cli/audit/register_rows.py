@@ -8,6 +8,7 @@ from typing import Any, Final
 from residency.audit.dossiers import Dossier
 from residency.audit.transfers import Flow, Ground, Transfers
 from residency.cli.audit.period import day, iso, printable
+from residency.cli.audit.shared import csv_cell
 from residency.model import RuleRef
 from residency.policy.compiler import Policy
 
@@ -102,11 +103,12 @@ def flow_rows(policy: Policy | None, flows: Iterable[Flow]) -> Iterator[tuple[st
     for flow in flows:
         key = flow.key
         grounds = " | ".join(f"{count} x {ground_words(ground)}" for ground, count in flow.grounds.items())
-        yield (
+        row = (
             name, places, key.jurisdiction, key.activity, key.operation, key.purpose, " ".join(key.categories),
             key.sink, key.region, key.place, key.provider, key.keys, " ".join(key.how), iso(flow.first) or "",
             iso(flow.last) or "", str(flow.count), str(flow.unknown), subjects_word(flow), grounds,
         )  # fmt: skip
+        yield tuple(map(csv_cell, row))
 
 
 def register_lines(

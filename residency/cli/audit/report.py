@@ -29,7 +29,7 @@ from residency.cli.audit.register import ArchiveOption, Newest, facts_of
 from residency.cli.audit.report_data import Aged, Checked, file_ages, report_document
 from residency.cli.audit.report_page import report_page
 from residency.cli.audit.report_words import LANGUAGES
-from residency.cli.audit.shared import Folder, Json, Key, fail
+from residency.cli.audit.shared import Folder, Json, Key, csv_cell, fail
 from residency.cli.log_folder import Read, entries, reader, verifier_key
 from residency.cli.replay import candidate_at
 from residency.errors import IntegrityError, ResidencyError
@@ -210,4 +210,4 @@ def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, str, st
             yield from _leaves(inner, (*path, str(number)))
     else:
         told = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        yield path[0], "/".join(path[1:]), told
+        yield path[0], csv_cell("/".join(path[1:])), csv_cell(told)

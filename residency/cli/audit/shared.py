@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -14,9 +15,11 @@ from rich.markup import escape
 from residency.audit.entry import Entry
 from residency.cli.audit.period import printable
 
-__all__ = ["WORK", "Folder", "Json", "Key", "cell", "document", "fail", "shown", "when"]
+__all__ = ["WORK", "Folder", "Json", "Key", "cell", "csv_cell", "document", "fail", "shown", "when"]
 
 WORK: Final = "recomputing the log"
+_FORMULA: Final = frozenset("=+-@\t\r")
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?|-")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: checkpoint, tile/, log.vkey.")]
 Key = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: DIR/log.vkey.")
@@ -49,6 +52,13 @@ def when(at: int) -> str:
         return datetime.fromtimestamp(at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     except (ValueError, OverflowError, OSError):
         return f"{at} us"
+
+
+def csv_cell(text: str) -> str:
+    """Text for a cell of CSV, behind an apostrophe where a spreadsheet would compute it; numbers are as they are."""
+    if text[:1] not in _FORMULA or _NUMBER.fullmatch(text) is not None:
+        return text
+    return f"'{text}"
 
 
 def cell(text: str | None) -> str:
