@@ -10,6 +10,7 @@ import pytest
 from residency.adapters.clock_manual import ManualClock
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.entropy_seeded import UnsafeSeededEntropy
+from residency.adapters.journal_files import JournalFiles
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.keys_memory import KeysMemory
 from residency.audit.detail import commit, format_detail
@@ -78,6 +79,18 @@ def test_a_deployment_without_details_has_nobody_to_file_them(tmp_path: Path) ->
         )
     assert opened == (None, ())
     assert keeping(policy, policy.deployment).places == {}
+
+
+def test_what_a_power_cut_may_take_of_details_is_what_the_deployment_says(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, _PACKS.replace("audit: {", "audit: {max_loss: 250 ms, "))
+    with ExitStack() as stack:
+        files, _ = open_details(
+            stack, policy.deployment, tmp_path.joinpath, KeysMemory(), ManualClock(), UnsafeSeededEntropy()
+        )
+        assert files is not None
+        journal = files._journals["VN"]
+        assert isinstance(journal, JournalFiles)
+        assert journal._max_loss == 0.25
 
 
 def test_a_public_key_that_seals_nothing_is_found_by_the_first_detail(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ from typer.testing import CliRunner
 
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.keys_files import KeysFiles
-from residency.audit.detail_head import Head
+from residency.audit.detail import format_detail
+from residency.audit.detail_head import Head, seal_context
 from residency.cli.audit import audit_app
 from residency.enforcement.current import Current
 from residency.enforcement.request import Refusal
 from residency.model import Reason
+from residency.vault.hpke import HomeBox
 from tests.detail_world import LOGS, deploy, live, logged
 from tests.world import HOME
 
@@ -163,6 +168,21 @@ def test_a_spool_for_another_key_or_a_changed_one_does_not_open_and_nothing_of_i
     assert code == 1
     assert "does not open" in told["problem"]
     assert two.at_home == []
+
+
+def test_a_detail_that_was_forged_abroad_does_not_come_home(two: Two) -> None:
+    # Whoever has the public key can seal; what the log commits to they cannot choose afterwards.
+    live(two.abroad, "an")
+    head, _ = rows(two.spool)[0]
+    DetailStore(two.spool / "details.db").erase([head])
+    forged = replace(head, entry="0.99")
+    box = HomeBox(base64.b64decode(key_of(two.home.parent / "keys")), os.urandom)
+    sealed = box.seal(format_detail({"account": "mallory"}, bytes(16)), seal_context("VN", forged))
+    DetailStore(two.spool / "details.db").file([(forged, sealed)])
+    code, told = two.deliver()
+    assert code == 1
+    assert "entry 0.99 of abroad: its detail is not the one it commits to" in told["problem"]
+    assert "0.99" not in [head.entry for head, _ in two.at_home]
 
 
 def test_wrong_use_is_told(two: Two, tmp_path: Path) -> None:

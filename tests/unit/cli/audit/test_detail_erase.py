@@ -162,6 +162,7 @@ def test_after_unlinking_nothing_on_disk_leads_from_the_alias_to_the_subject(tmp
             assert pin.alias.encode() not in data
             assert bytes.fromhex(pin.alias) not in data
     assert any(entry.subject == pin.alias for entry in logged(policy))
+    assert [entry.kind for entry in logged(policy) if entry.note == f"alias unlinked: {pin.alias}"] == ["system"]
     assert holds(policy)
 
 
