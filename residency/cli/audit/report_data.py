@@ -253,5 +253,5 @@ def _age(aged: Aged, until: int) -> dict[str, Any]:
 def file_ages(folder: Path) -> Iterator[Aged]:
     """The keys of a folder, by the time their files were written."""
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".ed25519", ".secret"):
+        if path.suffix in (".ed25519", ".mldsa44", ".secret"):
             yield Aged("key", path.name, path.stat().st_mtime_ns // 1000)

@@ -247,10 +247,13 @@ activities: [{route: "POST /people", subject: app, data: [personal], store: peop
 
 
 def test_keys_and_address_data_are_told_with_their_age(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "log.ed25519").write_bytes(bytes(32))
+    for name in ("log.ed25519", "log.mldsa44", "subjects.secret", "log.txt"):
+        (tmp_path / name).write_bytes(bytes(32))
     told = served.told("--to", TO, "--keys", str(tmp_path), "--policy", str(served.folder / "test.yaml"))
+    keys = [each["name"] for each in told["ages"] if each["kind"] == "key"]
+    assert keys == ["log.ed25519", "log.mldsa44", "subjects.secret"]
     ages = {each["kind"]: each for each in told["ages"]}
-    assert (ages["key"]["name"], ages["address_data"]["name"]) == ("log.ed25519", "embedded")
+    assert ages["address_data"]["name"] == "embedded"
     assert ages["address_data"]["age_days"] > 0
 
 
