@@ -39,6 +39,7 @@ __all__ = [
     "FoundLog",
     "add_log",
     "check_fleet",
+    "check_follows",
     "close_log",
     "format_begins",
     "format_fleet",
@@ -198,6 +199,26 @@ def add_log(fleet: Fleet, key: VerifierKey, since: str, after: str | None = None
 def close_log(fleet: Fleet, origin: str, closed: Closed) -> Fleet:
     """The register's next version, in which a log has ended. Raises: VerificationError."""
     return replace(_ended(fleet, origin, closed), version=fleet.version + 1)
+
+
+def check_follows(fleet: Fleet, seen: Fleet) -> None:
+    """That a register is the one that was seen earlier, or came of it by adding and closing logs.
+
+    An older register is as well signed as the newest, and one from which a log was taken out is so too.
+
+    Raises: VerificationError, with both versions.
+    """
+    versions = f"version {fleet.version} of the fleet register, after version {seen.version} was seen"
+    if fleet.version < seen.version:
+        raise VerificationError(f"{versions}: an older one")
+    if fleet.version == seen.version and fleet != seen:
+        raise VerificationError(f"{versions}: another one")
+    for number, was in enumerate(seen.logs):
+        log = fleet.logs[number] if number < len(fleet.logs) else None
+        if log is None or replace(log, closed=was.closed) != was or (was.closed is not None and log.closed is None):
+            raise VerificationError(f"{versions}: {was.origin} is not listed as it was")
+        if was.closed is not None and log.closed != was.closed:
+            raise VerificationError(f"{versions}: {was.origin} was closed otherwise")
 
 
 def check_fleet(fleet: Fleet, found: Sequence[FoundLog]) -> tuple[FleetFinding, ...]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from residency.audit.findings import Finding
+from residency.audit.fleet import check_follows
 from residency.cli.audit.shared import Json, Key, fail
 from residency.cli.audit.verify_fleet import differs, read_fleet
 from residency.cli.audit.verify_log import Asked, keep, verify_log
@@ -36,7 +37,9 @@ def verify(
     remember: Annotated[
         Path | None,
         typer.Option(
-            "--remember", metavar="FILE", help="The log must continue this checkpoint; then keep the new one."
+            "--remember",
+            metavar="FILE",
+            help="The log must continue this checkpoint; then keep the new one. With --fleet: the register.",
         ),
     ] = None,
     since: Annotated[
@@ -92,12 +95,13 @@ def verify(
         raise typer.BadParameter("several logs go with --fleet", param_hint="DIR|URL")
     if not witness and (quorum is not None or cosigned is not None):
         raise typer.BadParameter("goes with --witness", param_hint="--cosigned" if quorum is None else "--quorum")
-    if fleet is not None and any(given for given in (key, remember, since, audit, witness, second_key)):
+    if fleet is not None and any(given for given in (key, audit, witness, second_key)):
         raise typer.BadParameter("goes without the options that are about one log", param_hint="--fleet")
     remembered = () if remember is None or not remember.exists() else (remember,)
+    seen = (*remembered, *(since or ()))
     asked = Asked(
         key=key,
-        seen=(*remembered, *(since or ())),
+        seen=seen if fleet is None else (),
         audit=audit,
         replay=replay,
         max_gap=round(max_gap * _HOUR),
@@ -105,7 +109,9 @@ def verify(
         progress=not as_json,
     )
     if fleet is not None and fleet_key is not None:
-        _fleet(places, asked, fleet, fleet_key, strict=strict, as_json=as_json)
+        note = _fleet(places, asked, fleet, fleet_key, seen, strict=strict, as_json=as_json)
+        if remember is not None:
+            keep(remember, note)
         return
     try:
         verified = verify_log(places[0], asked)
@@ -138,11 +144,16 @@ def verify(
         console.print(f"Kept as seen: {escape(str(remember))}", soft_wrap=True)
 
 
-def _fleet(places: list[str], asked: Asked, register: Path, key: Path, *, strict: bool, as_json: bool) -> None:
+def _fleet(
+    places: list[str], asked: Asked, register: Path, key: Path, seen: Sequence[Path], *, strict: bool, as_json: bool
+) -> bytes:
+    """Verify a fleet against its register, which must follow those that were `seen`; the register's note."""
     logs = []
     place = ""
     try:
-        listed = read_fleet(register, key)
+        listed, note = read_fleet(register, key)
+        for path in seen:
+            check_follows(listed, read_fleet(path, key, "--since")[0])
         for place in places:
             logs.append(verify_log(place, asked))
             if not as_json:
@@ -170,10 +181,11 @@ def _fleet(places: list[str], asked: Asked, register: Path, key: Path, *, strict
         _not_strict(odd, report, as_json)
     if as_json:
         print(json.dumps({"holds": True, **report}))
-        return
+        return note
     console = Console()
     console.print(f"[bold green]The fleet is whole:[/] {len(logs)} logs, register version {listed.version}.")
     show_findings(console, odd[-len(found) :] if found else ())
+    return note
 
 
 def _not_strict(findings: Sequence[Finding], report: dict[str, Any], as_json: bool) -> NoReturn:

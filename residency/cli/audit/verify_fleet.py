@@ -16,8 +16,8 @@ from residency.errors import VerificationError
 __all__ = ["differs", "read_fleet"]
 
 
-def read_fleet(register: Path, key: Path) -> Fleet:
-    """The register in a file, its signature verified. Raises: VerificationError, BadParameter."""
+def read_fleet(register: Path, key: Path, hint: str = "--fleet") -> tuple[Fleet, bytes]:
+    """The register in a file, its signature verified, and its note. Raises: VerificationError, BadParameter."""
     try:
         fleet_key = parse_verifier_key(key.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -25,9 +25,9 @@ def read_fleet(register: Path, key: Path) -> Fleet:
     try:
         note = register.read_bytes()
     except OSError:
-        raise typer.BadParameter("cannot be read", param_hint="--fleet") from None
+        raise typer.BadParameter("cannot be read", param_hint=hint) from None
     try:
-        return verify_fleet(note, fleet_key)
+        return verify_fleet(note, fleet_key), note
     except VerificationError as error:
         raise VerificationError(f"{register.name}: {error}") from None
 

@@ -16,6 +16,7 @@ from residency.audit.fleet import (
     FoundLog,
     add_log,
     check_fleet,
+    check_follows,
     close_log,
     format_begins,
     format_fleet,
@@ -187,3 +188,36 @@ def test_what_a_first_entry_says_comes_back() -> None:
     assert parse_begins(format_begins("a.example")) == Begins("a.example", said=True)
     for note in (None, "", "start", "begins;", "begins; predecessor", "begins now"):
         assert parse_begins(note) is None
+
+
+def test_a_register_follows_itself_and_every_one_that_it_came_of() -> None:
+    grown = add_log(FLEET, key("d.example", 4), "2026-12-01")
+    ended = close_log(grown, "b.example", ENDED)
+    for seen, now in ((FLEET, FLEET), (FLEET, grown), (FLEET, ended), (grown, ended), (Fleet("fleet.example"), ended)):
+        check_follows(now, seen)
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        (replace(FLEET, version=4), "an older one"),
+        (replace(FLEET, logs=FLEET.logs[:2]), "another one"),
+        (replace(FLEET, version=6, logs=FLEET.logs[:2]), "c.example is not listed as it was"),
+        (replace(FLEET, version=6, logs=(FLEET.logs[0], FLEET.logs[2])), "b.example is not listed as it was"),
+        (
+            replace(FLEET, version=6, logs=(*FLEET.logs[:2], replace(FLEET.logs[2], key=key("c.example", 9)))),
+            "c.example is not listed as it was",
+        ),
+        (
+            replace(FLEET, version=6, logs=(replace(FLEET.logs[0], closed=None), *FLEET.logs[1:])),
+            "a.example is not listed as it was",
+        ),
+        (
+            replace(FLEET, version=6, logs=(replace(FLEET.logs[0], closed=replace(ENDED, size=6)), *FLEET.logs[1:])),
+            "a.example was closed otherwise",
+        ),
+    ],
+)
+def test_a_register_that_takes_back_what_was_seen_does_not_follow(now: Fleet, why: str) -> None:
+    with pytest.raises(VerificationError, match=f"version {now.version} .* after version 5 was seen: {why}"):
+        check_follows(now, FLEET)

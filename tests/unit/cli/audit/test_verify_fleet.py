@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from residency.adapters.log_files import LogFiles
 from residency.audit.entry import Entry, format_entry
-from residency.audit.fleet import Closed, Fleet, add_log, close_log, format_begins, format_fleet
+from residency.audit.fleet import Closed, Fleet, add_log, close_log, format_begins, format_fleet, verify_fleet
 from residency.audit.merkle import leaf_hash, root_of
 from residency.audit.note import VerifierKey, format_note, format_verifier_key, note_signer
 from residency.audit.sequencer import StepKind, Tree, plan_commit
@@ -113,6 +113,23 @@ def test_a_register_of_another_key_or_with_a_changed_byte_does_not_hold(fleet: P
         read_fleet(fleet / "fleet", fleet / "nothing")
 
 
-@pytest.mark.parametrize("options", [("--remember", "x"), ("--key", "x"), ("--audit", "x")])
+def test_who_remembers_a_register_is_shown_no_older_one_and_none_without_a_log_that_was_listed(fleet: Path) -> None:
+    kept, register = fleet / "kept", fleet / "fleet"
+    newest = register.read_bytes()
+    assert verify(fleet, *NAMES, options=("--remember", str(kept)))[0] == 0
+    assert kept.read_bytes() == newest
+    only = verify_fleet(newest, KEY)
+    without = replace(only, logs=(only.logs[0],))
+    for version, why in ((3, "an older one"), (4, "another one"), (5, "b.example is not listed as it was")):
+        register.write_bytes(format_note(format_fleet(replace(without, version=version)), SIGNER))
+        code, told = verify(fleet, "a.example")
+        assert (code, told["holds"]) == (0, True)  # well signed, and whole: only who remembers can tell
+        for option in ("--remember", "--since"):
+            code, told = verify(fleet, "a.example", options=(option, str(kept)))
+            assert (code, why in told["problem"]) == (1, True)
+    assert kept.read_bytes() == newest
+
+
+@pytest.mark.parametrize("options", [("--second-key", "x"), ("--key", "x"), ("--audit", "x")])
 def test_what_is_about_one_log_does_not_go_with_a_fleet(fleet: Path, options: tuple[str, ...]) -> None:
     assert verify(fleet, *NAMES, options=options)[0] == 2
