@@ -19,6 +19,7 @@
     └── Unavailable                what we or the infrastructure cannot do now
         ├── JournalFull            no preallocated room is left for an entry
         ├── JournalFailed          the journal cannot be written
+        │   └── JournalLate        what is recorded is not durable in time: who waits for that may go on
         ├── SinkUnavailable        a sink cannot be reached (its name, never its URL)
         ├── KeysUnavailable        a key is missing or unreadable
         ├── PinsUnavailable        pins cannot be read or written
@@ -44,6 +45,7 @@ __all__ = [
     "JournalCorrupt",
     "JournalFailed",
     "JournalFull",
+    "JournalLate",
     "KeysUnavailable",
     "NoDecision",
     "PathError",
@@ -170,6 +172,10 @@ class JournalFull(Unavailable):
 
 class JournalFailed(Unavailable):
     """The journal cannot be written or synchronised."""
+
+
+class JournalLate(JournalFailed):
+    """What was recorded is not durable within the time that was promised; who waits until it is may go on."""
 
 
 class SinkUnavailable(Unavailable):

@@ -13,6 +13,7 @@ from residency.errors import (
     FactsUnavailable,
     JournalFailed,
     JournalFull,
+    JournalLate,
     KeysUnavailable,
     PinsUnavailable,
     PolicyError,
@@ -31,6 +32,7 @@ _TRY_AGAIN_LATER: Final = 1013  # the IANA registry of close codes
 _REASONS: Final[dict[type[object], Reason]] = {
     JournalFull: Reason.JOURNAL_FULL,
     JournalFailed: Reason.JOURNAL_FAILED,
+    JournalLate: Reason.JOURNAL_FAILED,
     SinkUnavailable: Reason.SINK_UNAVAILABLE,
     PinsUnavailable: Reason.PINS_UNAVAILABLE,
     FactsUnavailable: Reason.FACTS_UNAVAILABLE,

@@ -24,7 +24,7 @@ from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
 from residency.enforcement.point import Unasked
 from residency.enforcement.request import Refusal, Request
-from residency.errors import Refused, ResidencyError, SubjectUnknown, Unavailable, UsageError
+from residency.errors import JournalLate, Refused, ResidencyError, SubjectUnknown, Unavailable, UsageError
 from residency.model import Reason
 
 __all__ = ["ResidencyMiddleware"]
@@ -107,7 +107,12 @@ class ResidencyMiddleware:
             method, path, raw_path, headers, get("client"), get("user"), get("session"), routing=routing, also=also
         )
         try:
-            admitted = point.admit(request)
+            try:
+                admitted = point.admit(request)
+            except JournalLate:
+                # A slow disk is waited for, as by who must not be lost at all; one that hangs ends in a refusal.
+                await point.recorder.caught_up()
+                admitted = point.admit(request)
             if isinstance(admitted, Unasked):
                 admitted = await point.ask(admitted, scope)
             if isinstance(admitted, Current) and not admitted.decided:

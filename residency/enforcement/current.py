@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from residency.audit.recall import Basis
 from residency.enforcement.acts import CHANGES, Act
 from residency.enforcement.request import Refusal, collected_at, subject_id
-from residency.errors import Refused, SubjectUnknown, UnknownStore, UsageError
+from residency.errors import JournalLate, Refused, SubjectUnknown, UnknownStore, UsageError
 from residency.model import (
     Activity,
     Decision,
@@ -217,7 +217,12 @@ class Current:
         point.refresh(self)
         verdict = self._check_sink(sink)
         recorder = point.recorder
-        recorder.ready()
+        try:
+            recorder.ready()
+        except JournalLate:
+            # An act that changes something waits for its record anyway; no other may be lost later than is said.
+            if wanted not in CHANGES:
+                raise
         reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
         seq, entry = recorder.intent(
             self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason, note or self.note

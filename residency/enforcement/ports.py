@@ -146,7 +146,10 @@ class Journal(Protocol):
         """
 
     def ready(self) -> None:
-        """Raise JournalFull or JournalFailed now if an act's entries might not find room. Called before an act."""
+        """Raise JournalFull or JournalFailed now if an act's entries might not find room. Called before an act.
+
+        JournalLate: there is room, but what was recorded is not durable in time; who waits for `sync` may go on.
+        """
 
     def sync(self, seq: int) -> None:
         """Block until entry `seq` survives a power cut (group commit). Raises JournalFailed."""

@@ -19,6 +19,7 @@ from residency.enforcement.details import Details
 from residency.enforcement.plans import PLACEHOLDER_ID, Plan, Plans
 from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.enforcement.slot import DetailStore, Slot
+from residency.errors import JournalLate
 from residency.model import Decision, FactSet, Pin, Reason, RuleRef
 from residency.policy.archive import facts_digest
 
@@ -86,10 +87,20 @@ class Recorder:
         return next(iter(tuple(self._slot.opened.values())), None)
 
     def ready(self) -> None:
-        """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
-        self._journal.ready()
+        """Raise JournalFull or JournalFailed now if an act's entries might not find room, JournalLate where all that is
+        recorded is to be waited for first (`caught_up`)."""
+        try:
+            self._journal.ready()
+        except JournalLate:
+            if self._details is not None:
+                self._details.ready()  # a full one is the worse news
+            raise
         if self._details is not None:
             self._details.ready()
+
+    async def caught_up(self) -> None:
+        """Wait until all that is recorded by now survives a power cut. Raises: JournalFailed."""
+        await self._slot.durable(self._journal.next_seq - 1)
 
     def barred(self, decision: Decision) -> Reason | None:
         """Why nothing may be done under `decision` though it permits: what is to be recorded of the person may not lie

@@ -1,4 +1,5 @@
-"""A journal that has failed, is stuck or too slow refuses requests with its reason; a full one: test_full_disk."""
+"""A journal that has failed or is stuck refuses requests with its reason, a slow one is waited for; a full one:
+test_full_disk."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -147,17 +149,33 @@ def test_a_journal_whose_disk_does_not_answer_refuses(
     refused(client, runtime, tmp_path)
 
 
-def test_a_journal_that_is_too_slow_for_max_loss_refuses_and_serves_again_as_soon_as_it_is_not(
-    client: TestClient, runtime: Residency, disk: Disk, tmp_path: Path
+def test_while_a_journal_is_too_slow_for_max_loss_requests_wait_and_are_served_as_soon_as_it_is_not(
+    client: TestClient, runtime: Residency, disk: Disk
 ) -> None:
     journal = journal_of(runtime)
     disk.hang()
     record_now(runtime)
     journal._max_loss = 0.05
     wait_until(lambda: journal._flushing_since is not None and journal._is_late())
-    refused(client, runtime, tmp_path)
-    disk.go()
-    wait_until(lambda: not journal._is_late())
+    before = journal.next_seq
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lambda: client.get("/plain").status_code)
+        with pytest.raises(TimeoutError):
+            answer.result(timeout=0.3)
+        assert journal.next_seq == before  # it has not even been recorded
+        disk.go()
+        assert answer.result(timeout=30) == 200
     journal._max_loss = 30
-    assert client.get("/plain").status_code == 200
     assert client.post("/put/third").status_code == 200
+
+
+def test_who_waits_for_a_slow_disk_that_does_not_answer_is_refused(
+    client: TestClient, runtime: Residency, disk: Disk, tmp_path: Path
+) -> None:
+    journal = journal_of(runtime)
+    journal._stuck_after = 0.5
+    disk.hang()
+    record_now(runtime)
+    journal._max_loss = 0.05
+    wait_until(lambda: journal._flushing_since is not None and journal._is_late())
+    refused(client, runtime, tmp_path)

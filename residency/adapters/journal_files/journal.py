@@ -27,7 +27,7 @@ from residency.adapters.journal_files.segments import Mapped, make_home, make_se
 from residency.audit.faults import fault, naming
 from residency.audit.journal import RECORD_HEADER, RECORDS_AT, record_size, store_record
 from residency.audit.recovery import recover
-from residency.errors import JournalFailed, JournalFull
+from residency.errors import JournalFailed, JournalFull, JournalLate
 
 __all__ = ["JournalFiles"]
 
@@ -41,7 +41,7 @@ class JournalFiles:
 
     `segment_bytes` is what is allocated at a time; `headroom` (default a quarter of it) is the room that `ready` keeps
     for the outcomes of acts already admitted. What is recorded is durable `max_loss` (seconds) later, or `ready`
-    refuses until it is. Safe to use from several threads; useless after a fork, where the child builds its own. After
+    says so until it is. Safe to use from several threads; useless after a fork, where the child builds its own. After
     the first failure every call raises until a new journal is opened.
     """
 
@@ -193,12 +193,13 @@ class JournalFiles:
         return True
 
     def ready(self) -> None:
-        """Raise JournalFull or JournalFailed now if an act's entries might not find room."""
+        """Raise JournalFull or JournalFailed now if an act's entries might not find room, JournalLate if they might be
+        lost later than is promised."""
         self._must_work()
-        if (self._tending or self._flushing_since is not None) and self._is_late():
-            raise JournalFailed(_SLOW)
         if self._spare is None and self._current.size - self._current.offset < self._headroom:
             self._allocate()
+        if (self._tending or self._flushing_since is not None) and self._is_late():
+            raise JournalLate(_SLOW)
 
     def _is_late(self) -> bool:
         """Whether a power cut now might take an entry that was recorded longer than `max_loss` ago."""
