@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from residency.adapters.detail_filer import DetailFiler
-from residency.adapters.detail_files import DetailFiles, journal_records, turn_over
+from residency.adapters.detail_files import DetailFiles, journal_records, open_sealed, turn_over
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
 from residency.audit.detail_head import Head
 from residency.audit.detail_terms import Keeping
 from residency.enforcement.ports import Clock, Entropy, Keys
+from residency.errors import ResidencyError, SealError
 from residency.model import Retention
 from residency.observe import names
 from residency.observe.cells import Metrics
@@ -23,6 +25,7 @@ from residency.vault.hpke import HomeBox
 
 __all__ = ["detail_key", "detail_rows", "detail_store", "keeping", "meter_details", "open_details"]
 
+_log = logging.getLogger("residency")
 _SEGMENT: Final = 16 * 1024 * 1024
 PathOf = Callable[[str], Path]
 
@@ -63,7 +66,10 @@ def open_details(
         def turn(journal: JournalFiles = journal) -> None:
             turn_over(journal, _SEGMENT)
 
-        filers.append(DetailFiler(folder, detail_store(folder), clock.now, slot=journal.slot, turn_over=turn))
+        store = detail_store(folder)
+        if kept.seal_to is None:
+            _tell_lost_key(country, store, keys)
+        filers.append(DetailFiler(folder, store, clock.now, slot=journal.slot, turn_over=turn))
     if not journals:
         return None, ()
     return DetailFiles(journals, lambda country: detail_key(keys, country), entropy.token, boxes), tuple(filers)
@@ -72,6 +78,23 @@ def open_details(
 def meter_details(metrics: Metrics, filers: Sequence[DetailFiler]) -> None:
     """Show how many of these cannot file now."""
     metrics.gauge(names.DETAIL_FILING_FAILING, lambda: float(sum(filer.problem is not None for filer in filers)))
+
+
+def _tell_lost_key(country: str, store: DetailStore, keys: Keys) -> None:
+    """Say it where what is kept opens no more: a key that is missing is made anew, and nobody would hear of it."""
+    try:
+        for head, sealed in store.rows():
+            open_sealed(country, head, sealed, detail_key(keys, country))
+            break
+    except SealError:
+        _log.error(
+            "details of %s that were kept before do not open under detail-%s.secret: bring their key back, or they are "
+            "lost",
+            country,
+            country.lower(),
+        )
+    except ResidencyError:
+        return  # who files and who records say it, and are refused
 
 
 def detail_store(folder: Path) -> DetailStore:

@@ -15,6 +15,7 @@ from residency.adapters.keys_files import KeysFiles
 from residency.adapters.keys_memory import KeysMemory
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
+from residency.enforcement.current import Current
 from residency.errors import KeysUnavailable, SealError
 from residency.policy.compiler import Policy
 from residency.wiring.details import detail_key, detail_rows, keeping, open_details
@@ -91,6 +92,18 @@ def test_what_a_power_cut_may_take_of_details_is_what_the_deployment_says(tmp_pa
         journal = files._journals["VN"]
         assert isinstance(journal, JournalFiles)
         assert journal._max_loss == 0.25
+
+
+def test_a_key_that_was_lost_or_exchanged_is_told_at_the_start_and_requests_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = deploy(tmp_path)
+    live(file, "an")
+    live(file, "an")
+    assert "do not open" not in caplog.text
+    (tmp_path / "keys" / "detail-vn.secret").unlink()
+    assert [type(each) for each in live(file, "binh")] == [Current]
+    assert "details of VN that were kept before do not open under detail-vn.secret" in caplog.text
 
 
 def test_a_public_key_that_seals_nothing_is_found_by_the_first_detail(tmp_path: Path) -> None:
