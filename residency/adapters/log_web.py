@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from urllib.parse import urlsplit
 
@@ -13,8 +14,9 @@ __all__ = ["LogWeb"]
 class LogWeb:
     """Reads files below `https://HOST/PATH`, over connections that are kept. Threads may share it."""
 
-    def __init__(self, url: str, *, timeout: float = 10.0, limit: int = 32 * 2**20) -> None:
-        """Nothing is asked yet. `timeout` is in seconds, `limit` the bytes of the largest file. Raises: UsageError."""
+    def __init__(self, url: str, *, timeout: float = 10.0, longest: float = 300.0, limit: int = 32 * 2**20) -> None:
+        """Nothing is asked yet. In seconds, `timeout` bounds one silence and `longest` one file; `limit` is the bytes
+        of the largest file. Raises: UsageError."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise UsageError("expected https://HOST/PATH of a log, with nothing after the path")
@@ -24,6 +26,7 @@ class LogWeb:
             raise UsageError("web addresses need the extra `http`: pip install 'residency[http]'") from None
         self._base = url.rstrip("/")
         self._limit = limit
+        self._longest = longest
         # Files come as they are: a compressed one could be any size once it is unpacked.
         plain = {"Accept-Encoding": "identity"}
         self._client = httpx.Client(headers=plain, timeout=timeout, limits=httpx.Limits(max_connections=32))
@@ -41,9 +44,11 @@ class LogWeb:
                     raise Unavailable(f"{path} cannot be read (status {answer.status_code})")
                 if answer.headers.get("Content-Encoding", "identity") != "identity":
                     raise Unavailable(f"{path} cannot be read (it comes compressed)")
-                data = bytearray()
+                data, end = bytearray(), time.monotonic() + self._longest
                 for chunk in answer.iter_raw():
                     data += chunk
+                    if time.monotonic() >= end:
+                        raise Unavailable(f"{path} cannot be read (more than {self._longest:g} seconds)")
                     if len(data) > self._limit:
                         raise Unavailable(f"{path} cannot be read (more than {self._limit} bytes)")
                 return bytes(data)

@@ -84,6 +84,12 @@ def test_what_comes_compressed_is_not_unpacked() -> None:
     assert asked == ["identity"]
 
 
+def test_a_file_that_comes_drop_by_drop_is_given_up(stub: StubS3) -> None:
+    stub.put("checkpoint", b"x" * 200_000)
+    with pytest.raises(Unavailable, match=r"^checkpoint cannot be read \(more than 0 seconds\)$"):
+        LogWeb(stub.endpoint, longest=0.0).read("checkpoint")
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://host/a", "https://", "https:///a", "https://host/a?b", "https://host/a#b", "dir"]
 )
