@@ -15,6 +15,7 @@ from residency.audit.checkpoint import Checkpoint
 from residency.audit.dossiers import Dossier
 from residency.audit.entry import Entry
 from residency.audit.figures import EFFECTS, ROLES, Figures, Told
+from residency.audit.recall import Beside
 from residency.audit.transfers import Flow, Transfers
 from residency.cli.audit.period import instant, iso
 from residency.cli.audit.register_rows import dossier_document, flow_document, unobserved, who
@@ -165,6 +166,7 @@ def _findings(
     open_now = sum(1 for _, entry in checked.open if figures.since <= entry.at < figures.until)
     for code, count in (
         ("records_wrong", figures.wrongs),
+        ("acts_without_a_decision", figures.beside[Beside.UNDECIDED]),
         ("decisions_not_replayable", sum(figures.gaps.values())),
         ("acts_without_a_place", transfers.unplaced),
         ("open_intents", open_now),

@@ -129,6 +129,8 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("f_records_wrong", "records tell another decision than the policy that they name gives",
      "bản ghi cho kết quả khác với chính sách mà nó nêu"),
     ("f_decisions_not_replayable", "decisions cannot be made again", "quyết định không thể lập lại"),
+    ("f_acts_without_a_decision", "acts or permits have no decision behind them",
+     "hành vi hoặc sự cho phép không có quyết định nào làm căn cứ"),
     ("f_acts_without_a_place", "acts went nobody can say where", "hành vi không rõ dữ liệu đi đâu"),
     ("f_open_intents", "acts have no outcome", "hành vi chưa có kết quả"),
     ("f_clock_steps_back", "times a worker's clock went backwards", "lần đồng hồ của tiến trình lùi lại"),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from residency.audit.entry import format_entry, parse_entry
+from residency.audit.entry import Entry, format_entry, parse_entry
 from residency.cli.audit import audit_app
 from tests.audit_log import write_log
 from tests.recorded_log import DAY, START, RecordedLog, some_weeks
@@ -194,6 +194,19 @@ def test_a_record_that_its_policy_does_not_give_is_the_first_finding_and_exits_1
     assert json.loads(result.stdout)["findings"][0] == {"code": "records_wrong", "count": 1}
     told = json.loads((tmp_path / "r.json").read_text())
     assert told["verification"]["first_wrong"][0]["index"] == number
+
+
+def test_an_act_that_no_decision_is_behind_is_a_finding(tmp_path: Path) -> None:
+    log = some_weeks(tmp_path, 20)
+    log.write(tmp_path / "audit")
+    number = next(n for n, e in enumerate(log.entries) if e.kind == "intent")
+    records = list(log.journal.records)
+    hidden = {**_fields(parse_entry(records[number])), "decided": None}
+    records[number] = format_entry(Entry(**hidden))
+    write_log(tmp_path / "audit" / "log", records)
+    told = json.loads(report(tmp_path / "audit" / "log", tmp_path / "r.html", "--json").stdout)
+    assert {"code": "acts_without_a_decision", "count": 1} in told["findings"]
+    assert "acts or permits have no decision behind them" in (tmp_path / "r.html").read_text()
 
 
 def _fields(entry: object) -> dict[str, Any]:
