@@ -33,6 +33,9 @@ DOSSIER = """
     applies: {anchor: territory, data: [personal], sink: {abroad: true}}
     duty: {require: [{any: "filing:vn.transfer_dossier", within: 60 days, after: first_transfer}]}
 """
+NEVER = DOSSIER.replace(
+    '{require: [{any: "filing:vn.transfer_dossier", within: 60 days, after: first_transfer}]}', "{effect: deny}"
+)
 REGISTER = "residency: 1\nkind: register\nname: r\nfilings: {filings}\n"
 FILED = "[{kind: vn.transfer_dossier, number: '7', date: 2026-09-10, result: filed, sinks: [%s]}]"
 runner = CliRunner()
@@ -99,6 +102,21 @@ def test_filings_of_todays_deployment_count_and_what_they_leave_out_is_amiss(ser
     served.register.write_text(REGISTER.format(filings=FILED % "us"))
     code, told = served.ask("--at", "2026-10-29", "--policy", str(served.file))
     assert (code, told["dossiers"][0]["not_mentioned"]) == (1, [["POST /people", "sg"]])
+
+
+def test_acts_that_only_observing_let_pass_are_amiss(tmp_path: Path) -> None:
+    file = write_deployment(tmp_path, DEPLOYMENT.replace("registers: [register.yaml]\n", ""), (NEVER,))
+    file.write_text(file.read_text().replace("${SG_URL}", "memory:").replace("mode: enforce", "mode: observe"))
+    log = RecordedLog(load_policy(file), START)
+    log.ask("POST /people", sink="sg")
+    log.write(tmp_path / "audit")
+    result = runner.invoke(audit_app, ["register", str(tmp_path / "audit" / "log"), "--json"])
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["holds"]) == (1, False)
+    (ground,) = told["flows"][0]["grounds"]
+    why = f"enforcing would refuse them: {ground['refused']}"
+    assert told["problems"] == [f"1 acts of POST /people to sg went on, though {why}"]
+    assert ground["refused"]
 
 
 def test_csv_has_a_line_for_each_flow_under_a_head(served: Served) -> None:

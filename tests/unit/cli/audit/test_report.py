@@ -80,6 +80,7 @@ def test_every_number_of_the_document_can_be_counted_again_from_the_entries(serv
     assert sum(flow["count"] for flow in told["transfers"]["flows"]) == len(abroad) > 0
     left_open = [entry.id for entry in inside if entry.kind == "intent" and entry.id not in ended]
     assert [each["id"] for each in told["open_intents"]] == left_open != []
+    assert {"code": "open_intents", "count": len(left_open)} in told["findings"]
     assert told["policies"][0]["entries"] == len(inside)
     assert [each["age_days"] for each in told["ages"] if each["kind"] == "law"] == [-70]
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from typer.testing import CliRunner
 
 from residency.audit.checkpoint import format_verifier_key, note_signer
+from residency.audit.cosignature import log_signer
 from residency.audit.entry import format_entry
 from residency.cli.audit import audit_app
 from tests.audit_log import ENTRIES, write_log
@@ -133,6 +135,15 @@ def test_findings_are_told_and_exit_0_but_where_strictness_is_asked_for(log: Pat
     assert not seen.exists()
     whole = write_log(tmp_path / "whole", [format_entry(entry) for entry in ENTRIES[:2]])
     assert told(whole, "--strict", "--no-replay")[0] == 0
+
+
+def test_a_second_key_that_did_not_sign_is_a_finding(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", [format_entry(entry) for entry in ENTRIES[:2]])
+    second = log_signer("log.example", MLDSA44PrivateKey.from_seed_bytes(bytes(32)))[1]
+    (log / "log.ml-dsa-44.vkey").write_text(format_verifier_key(second) + "\n")
+    code, report = told(log, "--no-replay")
+    assert (code, [finding["what"] for finding in report["findings"]]) == (0, ["second_signature"])
+    assert told(log, "--no-replay", "--strict")[0] == 1
 
 
 def test_how_long_a_silence_is_odd_is_said_in_hours(tmp_path: Path) -> None:
