@@ -112,6 +112,8 @@ def unlink(policy: Policy, as_json: Json = False) -> None:
     if done is None:
         typer.echo("null" if as_json else "no pin: this subject has no alias")
         raise typer.Exit(1)
+    if not as_json:
+        print("Unlinked: the pin is erased, and the alias with it.")
     _tell(*done, as_json=as_json)
 
 

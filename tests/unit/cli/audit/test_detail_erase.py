@@ -148,7 +148,8 @@ def test_after_unlinking_nothing_on_disk_leads_from_the_alias_to_the_subject(tmp
     sealed = [sealed for head, sealed in rows(policy) if head.alias == pin.alias]
     assert any(digest in data for data in on_disk(policy.parent) for digest in digests)
     assert all(any(each in data for data in on_disk(policy.parent)) for each in sealed)
-    assert run("unlink", "--policy", str(policy), stdin="an\n")[0] == 0
+    code, told = run("unlink", "--policy", str(policy), stdin="an\n")
+    assert (code, told.splitlines()[0]) == (0, "Unlinked: the pin is erased, and the alias with it.")
     live(policy)
     assert pin_of(policy, "an") is None
     assert pin_of(policy, "binh") is not None
