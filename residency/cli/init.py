@@ -41,10 +41,19 @@ signals:
 exempt: [GET /healthz, GET /docs, GET /openapi.json]
 unclassified: deny
 metrics: /metrics
-# One line per route: whose data (`subject`), which data, what is done with it, where it rests.
+{detail}# One line per route: whose data (`subject`), which data, what is done with it, where it rests.
 activities:
   - {{route: "POST /v1/people", subject: app, data: [personal, account], operation: write, store: people}}
   - {{route: "GET /v1/people/{{id}}", subject: path.id, data: [personal], operation: read, store: people}}
+"""
+
+_DETAIL: Final = """\
+# What laws want logged of a person (account, address, times), sealed, in their country; deletable at any time.
+audit: {detail: {VN: ./residency-data/detail-vn}}
+"""
+_SPOOL: Final = """\
+# What Vietnamese law wants logged of a person is kept in Vietnam: docs/how-to/personal-detail.md says how.
+# Until then none is kept, and `residency check` says so.
 """
 
 
@@ -67,7 +76,8 @@ def init(
     if not is_place(country):
         typer.echo(f"residency init: {country!r} is no country code such as VN", err=True)
         raise typer.Exit(2)
-    text = _TEMPLATE.format(name=name, country=country, url=json.dumps(_from_file(url, file)))
+    detail = _DETAIL if country == "VN" else _SPOOL
+    text = _TEMPLATE.format(name=name, country=country, url=json.dumps(_from_file(url, file)), detail=detail)
     try:
         parse_deployment(text.encode(), str(file), os.environ)
     except PolicyError as error:
