@@ -164,7 +164,10 @@ def _flow_lines(flow: Flow, rules: Mapping[str, RuleRef]) -> Iterator[str]:
 def _dossier_lines(dossier: Dossier, now: int) -> Iterator[str]:
     yield f"Dossier {dossier.filing} of {dossier.jurisdiction}: {dossier.state.value.replace('_', ' ')}"
     if dossier.began_on is not None:
-        left = "" if dossier.filings else f", {dossier.days_left} days left"
+        left = ""
+        if dossier.days_left is not None and not dossier.filings:
+            over = dossier.days_left < 0
+            left = f", {-dossier.days_left} days over it" if over else f", {dossier.days_left} days left"
         yield (
             f"    first transfer {dossier.began_on}, {dossier.days_since} days ago; the term of"
             f" {dossier.term.replace('-', ' ')} ends with {dossier.last_day}{left}"

@@ -88,6 +88,7 @@ def test_a_dossier_that_is_overdue_exits_1_and_is_told(served: Served) -> None:
     result = runner.invoke(audit_app, ["register", str(served.log), "--at", "2026-10-29"])
     assert result.exit_code == 1
     assert "Amiss: vn.transfer_dossier (VN): overdue" in result.output
+    assert "ends with 2026-10-28, 1 days over it" in result.output
 
 
 def test_filings_of_todays_deployment_count_and_what_they_leave_out_is_amiss(served: Served) -> None:
