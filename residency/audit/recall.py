@@ -98,7 +98,7 @@ class Recall:
             entry.kind, entry.activity, entry.finding, entry.evidence, entry.sink, entry.policy, entry.policy_version,
             facts, entry.effect, entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions,
             entry.presumed, entry.outranked,
-            entry.exempted, entry.exemptions, entry.running, detail,
+            entry.exempted, entry.exemptions, entry.running, detail, entry.store, entry.region,
         )  # fmt: skip
         known = self._known.get(key)
         if known is None:
@@ -142,6 +142,7 @@ class Recall:
             exemptions=entry.exemptions,
             running=entry.running,
             all_evidence=None if detail is None else frozenset(detail.split()),
+            placed=(entry.store, entry.region),
         )
 
 

@@ -74,6 +74,8 @@ class Recorded:
     running: tuple[str, ...] = ()
     all_evidence: frozenset[str] | None = None
     policy_version: int = 0
+    placed: tuple[str | None, str | None] | None = None
+    """Store, and region of the sink, as the entry names them; None = not at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,11 @@ def wrong(recorded: Recorded, decision: Decision) -> tuple[str, ...]:
         )
         if getattr(recorded, name) != given
     ]
+    if recorded.placed is not None:
+        store = None if decision.activity is None else decision.activity.store
+        own = (store, None if verdict is None else verdict.sink.region)
+        words = zip(("store", "region"), recorded.placed, own, strict=True)
+        found += [name for name, given, right in words if given != right]
     told = (recorded.effect, recorded.reason, recorded.rules)
     tellings = _tellings(recorded, decision)
     if told in tellings or _of_the_moment(recorded, decision):

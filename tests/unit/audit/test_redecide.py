@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -231,3 +232,15 @@ def test_facts_that_no_register_holds_are_told_and_those_that_come_up_by_themsel
     facts.append(log.facts)
     assert odd(together(log.entries, policy, facts)) == [[], [], [3]]
     assert odd(together(log.entries, policy, [])) == [[], [], []]  # not archived: a gap, told as such
+
+
+@pytest.mark.parametrize("field", ["store", "region"])
+def test_an_entry_that_puts_an_act_somewhere_else_is_wrong(policy: Policy, field: str) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("POST /people", sink="sg", finding=(IN_SINGAPORE,))
+    entries = log.entries
+    assert (entries[1].kind, entries[1].sink, entries[1].region) == ("intent", "sg", "sg")
+    assert together(entries, policy, [log.facts]).wrongs == 0
+    lie: dict[str, Any] = {field: "vn-han"}
+    found = together([entries[0], replace(entries[1], **lie), *entries[2:]], policy, [log.facts])
+    assert found.wrong == [(1, (field,))]
