@@ -54,13 +54,14 @@ class _Page:
     def _head(self) -> Iterator[str]:
         say, period, coverage = self._words, self._all["period"], self._all["coverage"]
         yield f"<h1>{escape(say['title'])}</h1>"
-        start, end = (period[key] or f"({say['whole_log']})" for key in ("from", "to"))
+        start, end = period["from"], period["to"]
+        told = say["whole_log"] if start is None and end is None else f"{start or '…'} – {end or '…'}"
         lines = [f"<code>{escape(self._all['origin'])}</code>"]
         who = self._all["who"]
         if who is not None:
             places = ", ".join(who["established_in"])
             lines.append(f"{say['operator']}: {escape(who['deployment'])} ({say['established']} {escape(places)})")
-        lines.append(f"{say['period']}: {escape(start)} – {escape(end)}")
+        lines.append(f"{say['period']}: {escape(told)}")
         lines.append(f"{say['as_of']} {escape(period['told_as_of'] or '-')}")
         yield f"<p>{'<br>'.join(lines)}</p>"
         people = ("" if coverage["people_exact"] else f"{say['at_least']} ") + f"{coverage['people']:,}"

@@ -155,6 +155,16 @@ def test_both_languages_tell_the_same_numbers(served: Served) -> None:
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [([], "Period: the whole log"), (PERIOD, f"Period: {FROM}T00:00:00Z – {TO}T00:00:00Z"),
+     (PERIOD[:2], f"Period: {FROM}T00:00:00Z – …")],
+)  # fmt: skip
+def test_the_page_tells_the_period_and_where_it_is_open(served: Served, arguments: list[str], told: str) -> None:
+    served.told(*arguments)
+    assert f"{told}<br>" in (served.folder / "out.html").read_text()
+
+
 def test_the_same_log_and_period_give_the_same_bytes(served: Served) -> None:
     first = served.told(*PERIOD) and [
         (served.folder / f"out{end}").read_bytes() for end in (".html", ".json", ".csv")
