@@ -1,8 +1,9 @@
 """Shapes and values of a log's entries in, in its order; contradictions, open intents and what is odd of its time out.
 
 Two kinds of answers. What *contradicts* is refused: per worker slot the numbers run from 0 without a gap, an outcome
-names an intent of the log, and each intent has at most one. What is *odd* is told: a clock that went backwards within a
-slot, a long silence, times that cannot be, an act that began long ago and has no outcome. A log can be odd and honest.
+names an intent of the log and tells of the same act, and each intent has at most one. What is *odd* is told: a clock
+that went backwards within a slot, a long silence, times that cannot be, an act that began long ago and has no outcome.
+A log can be odd and honest.
 
 The rules on numbers and pairs are those of `audit.pairs`, asked of a bundle at once; a property holds the two together.
 """
@@ -17,6 +18,7 @@ from typing import Final
 
 from residency.audit.entry import Entry, parse_entry_id
 from residency.audit.entry_reader import Shape, Values
+from residency.audit.pairs import must_be_one_act
 from residency.errors import EntryError, VerificationError
 
 __all__ = ["TOLERANCE", "Continuity", "Odd", "Oddity"]
@@ -80,7 +82,8 @@ class Continuity:
         self._slots: dict[int, _Slot] = {}
         self._open: dict[bytes, tuple[int, Shape, Values]] = {}
         # Slots are integrated one after the other, so an outcome from another slot may come before its intent.
-        self._early: dict[bytes, int] = {}
+        self._early: dict[bytes, tuple[int, Shape, Values]] = {}
+        self._one_act: set[tuple[Shape, Shape]] = set()
         self._shapes: Counter[Shape] = Counter()
         self._kinds: Counter[str] = Counter()
         self.first: int | None = None
@@ -138,17 +141,23 @@ class Continuity:
                 self.before_first.add(Odd(index, own.decode(), self.first - at))
             if shape.at_of:
                 of = held[shape.at_of]
-                if intents.pop(of, None) is None:
-                    self._await(of, index)
-            elif shape.kind == "intent" and (not early or early.pop(own, None) is None):
-                intents[own] = index, shape, held
+                begun = intents.pop(of, None)
+                if begun is None:
+                    self._await(of, index, shape, held)
+                elif (begun[1], shape) not in self._one_act:
+                    self._must_be_one_act(begun, (index, shape, held))
+            elif shape.kind == "intent":
+                if early and own in early:
+                    self._must_be_one_act((index, shape, held), early.pop(own))
+                else:
+                    intents[own] = index, shape, held
         self.newest = newest
         if newest > self._ahead:
             self._count_ahead(start, shapes, values)
 
     def finish(self) -> None:
         """Say that the log ends here. Raises: VerificationError where an outcome has no intent of its own."""
-        for of, index in self._early.items():
+        for of, (index, _, _) in self._early.items():
             raise VerificationError(
                 f"entry {index} is an outcome of {of.decode('latin-1')}, which has one already or is no intent"
             )
@@ -165,14 +174,20 @@ class Continuity:
             raise VerificationError(f"entry {index} is {own.decode()}, where {slot.due.decode()} was to come")
         return slot
 
-    def _await(self, of: bytes, index: int) -> None:
+    def _must_be_one_act(self, intent: tuple[int, Shape, Values], outcome: tuple[int, Shape, Values]) -> None:
+        must_be_one_act(intent[1].build(intent[2]), outcome[1].build(outcome[2]), outcome[0])
+        if len(self._one_act) >= _SHAPES:
+            self._one_act.clear()
+        self._one_act.add((intent[1], outcome[1]))
+
+    def _await(self, of: bytes, index: int, shape: Shape, values: Values) -> None:
         try:
             parse_entry_id(of.decode("latin-1"))
         except EntryError as error:
             raise VerificationError(f"entry {index}: {error}") from None
         if of in self._early or len(self._early) >= _WAITING_LIMIT:
             raise VerificationError(f"entry {index} is an outcome of {of.decode()}, which has one or is no intent")
-        self._early[of] = index
+        self._early[of] = index, shape, values
 
     def _count_ahead(self, start: int, shapes: Sequence[Shape], values: Sequence[Values]) -> None:
         for index, shape, held in zip(count(start), shapes, values):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from residency.audit.entry import Entry
@@ -61,3 +64,32 @@ def test_a_gap_or_a_repetition_in_a_slot_is_named(ids: tuple[str, ...]) -> None:
 
 def test_an_empty_log_has_nothing_open() -> None:
     assert run().open == ()
+
+
+ABROAD: dict[str, Any] = {
+    "activity": "GET /v1/x",
+    "operation": "read",
+    "store": "people",
+    "sink": "people-sg",
+    "region": "sg",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ABROAD))
+@pytest.mark.parametrize("early", [False, True])
+def test_an_outcome_that_tells_of_another_act_than_its_intent_is_refused(name: str, early: bool) -> None:
+    other = {**ABROAD, name: "elsewhere"}
+    if early:
+        entries = (replace(outcome("0.0", "1.0"), **other), replace(intent("1.0"), **ABROAD))
+    else:
+        entries = (replace(intent("0.0"), **ABROAD), replace(outcome("0.1", "0.0"), **other))
+    with pytest.raises(VerificationError, match=f"with another {name}"):
+        run(*entries)
+    assert run(*(replace(entry, **ABROAD) for entry in entries)).open == ()
+
+
+def test_an_outcome_may_leave_the_region_out_and_a_pin_may_end_elsewhere() -> None:
+    left_out = replace(outcome("0.1", "0.0"), **{**ABROAD, "region": None})
+    assert run(replace(intent("0.0"), **ABROAD), left_out).open == ()
+    pin = replace(intent("0.0"), operation="pin", region="VN")
+    assert run(pin, replace(outcome("0.1", "0.0"), operation="pin", region="SG")).open == ()
