@@ -39,9 +39,11 @@ NAMES_A_FILE: Final = re.compile(r"\b[\w.-]+/\.?[\w.-]+ \(E[A-Z]+\)")
 """Folder, file and the error's name: what every refusal tells of a disk that failed."""
 KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
 WAITS: Final = frozenset({
-    "futex", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "restart_syscall", "madvise", "mprotect", "brk"
+    "futex", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "restart_syscall", "madvise", "mprotect", "brk",
+    "exit",
 })  # fmt: skip
-"""Calls that wait, or ask for memory: how often they are made depends on how threads happen to run."""
+"""Calls that wait, ask for memory, or are a thread's last: how often they are made depends on how threads happen to
+run, and on whether one is still there when the process ends."""
 
 
 def payload(slot: int, seq: int) -> bytes:
