@@ -257,6 +257,7 @@ def _compiled_apart(files: Sequence[SourceFile], mmdb: str) -> bytes:
     told = b"\n".join((head, b"".join(file.data for file in files)))
     try:
         # A session of its own: a Ctrl-C at the terminal is the server's to answer, which may still want the table.
+        # Not a shell, and our own interpreter.
         done = subprocess.run(command, input=told, capture_output=True, timeout=_APART, start_new_session=True)  # noqa: S603
     except subprocess.SubprocessError as error:
         raise OSError("the compiling process did not end in time") from error

@@ -136,6 +136,7 @@ class DetailStore:
         sql = f"SELECT {_ROW} FROM detail WHERE (origin, entry, commitment) > (?, ?, ?){where}"  # noqa: S608 - our words
         sql += " ORDER BY origin, entry, commitment LIMIT ?"
         while True:
+            # mypy does not infer a lambda whose argument is bound by default.
             found = self._do(lambda db, at=after: db.execute(sql, (*at, *asked.values(), _BATCH)).fetchall())  # type: ignore[misc]
             for *head, sealed in found:
                 yield Head(*head), sealed

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812 - a class, whatever its own name
 from typing import Any, Final, Literal, get_args
 
 from residency.errors import AddressDataUnavailable

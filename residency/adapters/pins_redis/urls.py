@@ -102,7 +102,7 @@ def parse_redis_url(url: str) -> Place:
         except ValueError:
             raise ValueError("a host, port or option of the URL cannot be read") from None
         nodes.append((str(parsed.pop("host", "localhost")), int(parsed.pop("port", default))))
-    return _place(kind or "single", tuple(nodes), service, parsed)  # type: ignore[arg-type]
+    return _place(kind or "single", tuple(nodes), service, parsed)  # type: ignore[arg-type]  # one of the kinds
 
 
 def _place(kind: Kind, nodes: tuple[Node, ...], service: str, parsed: dict[str, Any]) -> Place:

@@ -83,7 +83,7 @@ def export(
         )
     try:
         key = place.key()
-        target = sys.stdout if out is None else open(out, "x", encoding="utf-8", opener=_private)  # noqa: SIM115
+        target = sys.stdout if out is None else open(out, "x", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed below
         try:
             for head, sealed in found(place, alias, entry):
                 target.write(json.dumps(_opened(place.country, head, sealed, key), ensure_ascii=False) + "\n")
