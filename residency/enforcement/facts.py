@@ -167,9 +167,9 @@ class FactKeeper:
         return [key for key in wanted if (at := facts.event(*key)) is None or at > now]
 
     def _note(self, event: Event) -> Event:
-        """Note an event unless an earlier one stands; the one that stands then. Raises: FactsUnavailable."""
+        """Note an event unless one that has happened stands; the one that stands then. Raises: FactsUnavailable."""
         standing = self._noted.note(event)
-        if standing.at <= event.at:
+        if standing.at <= self._clock.now():  # asked anew: another may have been first while this waited for the store
             return standing
         self._noted.put_back(event)
         return event

@@ -284,6 +284,22 @@ async def test_a_term_that_another_process_began_is_taken_from_there(make: Calla
     assert len(noted.events()) == 1
 
 
+async def test_what_another_noted_while_this_waited_for_the_store_stands(make: Callable[..., World]) -> None:
+    class Slow(Store):
+        """Another process is quicker by two milliseconds of waiting for the lock."""
+
+        def note(self, event: Event) -> Event:
+            world.clock.advance(2000)
+            super().note(replace(event, at=world.clock.now()))
+            return super().note(event)
+
+    world = make(noted=Slow())
+    at = world.clock.now()
+    await world.act("POST /pay")
+    assert world.noted.events() == (Event("first_transfer", "VN", at + 2000),) == world.facts.current().events
+    assert (world.keeper.events["begun"], world.keeper.events["heard"]) == (0, 1)
+
+
 async def test_a_beat_takes_in_what_others_began_and_puts_back_what_the_store_lost(make: Callable[..., World]) -> None:
     noted = NotedMemory()
     one, other = make(noted=noted), make(noted=noted)
