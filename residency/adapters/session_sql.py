@@ -31,8 +31,9 @@ from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
 from residency.errors import UsageError
+from residency.storage.handle import SESSION, StoreHandle
 from residency.storage.routing import CHANGES
-from residency.storage.stores import SESSION, RowSink, StoreHandle
+from residency.storage.stores import RowSink
 
 if TYPE_CHECKING:
     from sqlalchemy.orm.session import _EntityBindKey, _SessionBind

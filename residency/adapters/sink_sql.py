@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from residency.enforcement.context import current
 from residency.errors import NoDecision, ResidencyError, SinkUnavailable, UsageError
 from residency.model import Region
-from residency.storage.stores import SESSION
+from residency.storage.handle import SESSION
 
 __all__ = ["SqlSink"]
 

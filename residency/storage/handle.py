@@ -1,0 +1,100 @@
+"""A decision's `Current` and a store in, acts on the right sink out: what the handles of all kinds of store share.
+
+Every call on a handle is one act: intent, confirmation, effect, outcome. A crash between effect and outcome leaves an
+open intent, which is a finding; nothing here ever says "committed" of what it has not seen return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from residency.enforcement.acts import Act
+from residency.enforcement.context import current
+from residency.enforcement.current import Current
+from residency.enforcement.ports import SinkPort
+from residency.errors import UnknownStore, UsageError
+from residency.model import Operation, Reason, SinkVerdict
+from residency.storage.routing import CHANGES, choose
+
+__all__ = ["SESSION", "SessionFactory", "StoreHandle"]
+
+SESSION: Final = "residency.session"
+"""Under this key a connection's info holds the routed session it works for; without it no request may commit."""
+
+SessionFactory = Callable[[str], AbstractAsyncContextManager[Any]]
+
+
+class StoreHandle:
+    """One logical store under one request's newest decision."""
+
+    __slots__ = ("_current", "_sinks", "name", "order", "sessions")
+
+    def __init__(
+        self,
+        current: Current,
+        name: str,
+        order: tuple[str, ...],
+        sinks: Mapping[str, SinkPort],
+        sessions: SessionFactory | None,
+    ) -> None:
+        self._current = current
+        self._sinks = sinks
+        self.name = name
+        self.order = order
+        self.sessions = sessions
+
+    @property
+    def sink_name(self) -> str:
+        """The sink that the activity's own operation would use now. Raises: Refused where there is none."""
+        return self.route().sink.name
+
+    def route(self, *, operation: Operation | None = None, sink: str | None = None) -> SinkVerdict:
+        """The verdict on the sink that an act would use now. Raises: Refused (NO_SINK), UnknownStore."""
+        here = self._current
+        return choose(here.decision, here.pin, sink, order=self.order, operation=operation or here.operation)
+
+    def sink(self, name: str) -> SinkPort:
+        """The store's backend called `name`. Raises: UnknownStore."""
+        if name not in self.order:
+            raise UnknownStore(f"store {self.name!r} has no sink {name!r}")
+        return self._sinks[name]
+
+    def begin(self, *, operation: Operation | None = None, sink: str | None = None, resumed: bool = False) -> Act:
+        """Start one act on the routed sink (or on `sink`) and record its intent.
+
+        `resumed` = `sink` is where this handle's user went before, not one that the app asked for by name.
+
+        Raises: Refused, SubjectUnknown, UnknownStore, JournalFull, JournalFailed, NoDecision outside a request,
+        UsageError under another decision than the one this handle is of; then nothing was done.
+        """
+        here = self._current
+        if current() is not here:
+            # Kept from one request for the next, it would put one person's data where another's belongs.
+            raise UsageError(f"a handle of store {self.name!r} is of use in its own request only: ask current() anew")
+        # Facts that moved since the last decision may move the route, so they are reread before it is taken.
+        here.point.refresh(here)
+        verdict = self.route(operation=operation, sink=sink)
+        if verdict.reason is Reason.NOT_HOME and here.decision.mode != "observe":
+            # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
+            rules = verdict.rules or here.decision.rules
+            message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
+            raise here.refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
+        named = sink is not None and not resumed
+        return here.begin(self.name, verdict.sink.name, operation=operation, named=named)
+
+    def session(self) -> AbstractAsyncContextManager[Any]:
+        """A context manager giving a `sqlalchemy.ext.asyncio.AsyncSession` on this store.
+
+        Raises: UsageError where the package's `sql` extra is not part of this deployment.
+        """
+        if self.sessions is None:
+            raise UsageError(f"store {self.name!r} is not a store of rows here")
+        return self.sessions(self.name)
+
+    def operation(self, wanted: Operation) -> Operation:
+        """The word for an act: an activity that changes data keeps its own for it (post, write); one that does not is
+        refused by `begin`."""
+        own = self._current.operation
+        return own if own in CHANGES and wanted is Operation.WRITE and own is not Operation.ERASE else wanted
