@@ -19,7 +19,7 @@ from residency.audit.sequencer import Cursor
 from residency.errors import IntegrityError, JournalCorrupt, JournalFailed, UsageError
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Pin
-from residency.vault.seal import NONCE_BYTES, seal, unseal
+from residency.vault.seal import Sealer, unseal
 
 __all__ = ["DetailFiles", "journal_records", "open_detail", "open_sealed", "recent_pins", "turn_over"]
 
@@ -51,7 +51,7 @@ class DetailFiles:
         self._journals = journals
         self._key = key
         self._token = token
-        self._boxes = boxes if boxes is not None else {}
+        self._boxes = dict(boxes or {})
 
     def append(self, country: str, head: Head, detail: bytes) -> int:
         """Seal and record `detail`; its number in the country's journal. One thread at a time.
@@ -61,11 +61,9 @@ class DetailFiles:
         journal = self._journal(country)
         context = seal_context(country, head)
         box = self._boxes.get(country)
-        if box is not None:
-            sealed = box.seal(detail, context)
-        else:
-            sealed = seal(self._key(country), self._token(NONCE_BYTES), detail, context)
-        return journal.append(format_record(head, sealed))
+        if box is None:  # its own key is asked for once there is something to seal
+            box = self._boxes[country] = Sealer(self._key(country), self._token)
+        return journal.append(format_record(head, box.seal(detail, context)))
 
     def ready(self, country: str) -> None:
         """Raise as the country's journal does if a detail might not find room. Raises: UsageError too."""

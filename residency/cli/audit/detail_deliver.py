@@ -23,7 +23,7 @@ from residency.cli.audit.shared import Json
 from residency.errors import ResidencyError, SealError, VerificationError
 from residency.model.place import is_place
 from residency.vault.hpke import open_box, public_key
-from residency.vault.seal import NONCE_BYTES, seal
+from residency.vault.seal import Sealer
 from residency.wiring.details import detail_rows, detail_store
 
 __all__ = ["deliver", "detail_key"]
@@ -80,7 +80,8 @@ def deliver(
     try:
         if erase:
             caught_up(spool)  # out of a journal nothing can be erased
-        private, own = place.keys.secret(_name(country)), place.key(create=True)
+        private = place.keys.secret(_name(country))
+        own = Sealer(place.key(create=True), SystemEntropy().token)
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as bar:
             task = bar.add_task("bringing details home", total=None)
@@ -102,7 +103,7 @@ def deliver(
         )
 
 
-def _resealed(place: Place, head: Head, sealed: bytes, private: bytes, own: bytes) -> Row:
+def _resealed(place: Place, head: Head, sealed: bytes, private: bytes, own: Sealer) -> Row:
     context = seal_context(place.country, head)
     try:
         detail = open_box(private, sealed, context)
@@ -110,7 +111,7 @@ def _resealed(place: Place, head: Head, sealed: bytes, private: bytes, own: byte
         raise SealError(f"entry {head.entry} of {head.origin}: {error}") from None
     if commit(detail) != head.commitment:
         raise VerificationError(f"entry {head.entry} of {head.origin}: its detail is not the one it commits to")
-    return head, seal(own, SystemEntropy().token(NONCE_BYTES), detail, context)
+    return head, own.seal(detail, context)
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
