@@ -79,7 +79,7 @@ SINKS: Final = (
     Sink("vn-foreign", "r1", "VN", "US", "US", True, scope="replica"),
     Sink("de", "r2", "DE", "DE", "DE", True, in_transit=False),
     Sink("sg", "r3", "SG", "SG", "VN", False, scope="backup"),
-    Sink("qc", "r4", "CA-QC", "CA", "CA", True, scope="log"),
+    Sink("qc", "r4", "CA-QC", "CA", "CA", True, scope="cache"),
 )
 _PERSON: Final = ("identity:phone", "identity:eid", "age:at_least_18", "consent:ads", "consent:guardian")
 _LIES: Final = ("basis:contract", "sink:encrypted", "known:territory.VN", "ai:portal_id", "consent:{purpose}")
@@ -322,7 +322,7 @@ class _Maker:
                 case 1:
                     test = replace(test, outside=self.some(PLACES, 2, 1))
                 case 2:
-                    test = replace(test, scopes=self.some(("primary", "replica", "backup", "log"), 2, 1))
+                    test = replace(test, scopes=self.some(("primary", "replica", "backup", "cache"), 2, 1))
                 case 3:
                     test = replace(test, encrypted=self.maybe(0.5))
                 case _:
@@ -395,7 +395,7 @@ class _Maker:
             f"a{number}", "POST", f"/a{number}", SubjectSource("app"),
             self.some(DATA, 3, 1), self.pick(tuple(Operation)),
             purpose=self.pick((None, "ads", "care")), basis=self.pick((None, "consent", "contract")),
-            store=self.pick((None, "s1", "s1", "s1", "s2")),
+            stores=self.pick(((), ("s1",), ("s1",), ("s2",), ("s1", "s2"), ("s2", "s1"))),
             ai=tuple(sorted((k, facts_of_ai[k]) for k in self.some(tuple(facts_of_ai), 4))) if self.maybe(0.6) else (),
             actions=self.some(("livestream", "sell"), 2), fields=self.some(("phone", "Home_Phone", "id1", "note"), 2),
             media=self.some(("id_image", "video"), 1), since=self.whenever(),

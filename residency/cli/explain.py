@@ -234,10 +234,10 @@ def _print(page: Page, effect: Effect) -> None:
 
 def _goes(policy: Policy, decision: Decision, pin: Pin | None) -> str | None:
     """The sink that the first act would use; None where none would be."""
-    if decision.activity is None or decision.activity.store is None or not decision.sinks:
+    if decision.activity is None or not decision.activity.stores or not decision.sinks:
         return None
     try:
-        verdict = choose(decision, pin, None, order=policy.deployment.stores[decision.activity.store])
+        verdict = choose(decision, pin, None, order=policy.deployment.stores[decision.activity.stores[0]])
     except (Refused, UnknownStore):
         return None
     return verdict.sink.name if verdict.effect is Effect.PERMIT else None

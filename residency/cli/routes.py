@@ -126,7 +126,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     route = f"{row['method']} {row['path']}"
     if row["exempt"]:
         return [route, "exempt", "", "", ""]
-    store = f"{row['store']}: {', '.join(row['sinks'])}" if row["store"] is not None else ""
+    store = f"{', '.join(row['stores'])}: {', '.join(row['sinks'])}" if row["stores"] else ""
     return [route, row["subject"], row["operation"], ", ".join(row["data"]), store]
 
 
@@ -141,8 +141,8 @@ def _listed(policy: Policy) -> list[dict[str, Any]]:
             "subject": str(activity.subject),
             "operation": activity.operation.value,
             "data": sorted(activity.data),
-            "store": activity.store,
-            "sinks": list(deployment.stores[activity.store]) if activity.store is not None else [],
+            "stores": list(activity.stores),
+            "sinks": list(deployment.sinks_of(activity)),
         }
         for activity in deployment.activities
     ]

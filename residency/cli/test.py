@@ -170,10 +170,10 @@ def _goes(policy: Policy) -> Callable[[Decision], str | None]:
     """The sink that a first act would use; None where none would be."""
 
     def sink(decision: Decision) -> str | None:
-        if decision.activity is None or decision.activity.store is None or decision.effect is not Effect.PERMIT:
+        if decision.activity is None or not decision.activity.stores or decision.effect is not Effect.PERMIT:
             return None
         try:
-            verdict = choose(decision, None, None, order=policy.deployment.stores[decision.activity.store])
+            verdict = choose(decision, None, None, order=policy.deployment.stores[decision.activity.stores[0]])
         except (Refused, UnknownStore):
             return None
         return verdict.sink.name if verdict.effect is Effect.PERMIT else None

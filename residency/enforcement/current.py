@@ -152,6 +152,10 @@ class Current:
             handle = self._stores[name] = self.point.stores.handle(self, name)
         return handle
 
+    def http(self, name: str) -> Any:
+        """The service `name` that the activity calls: a store whose sinks are endpoints. Raises: as `store`."""
+        return self.store(name)
+
     def changes(self, sink: str) -> bool:
         """Whether an act that changes data on `sink` is confirmed and has not told its outcome yet."""
         return sink in self._changing
@@ -262,7 +266,7 @@ class Current:
         )
 
     def _check_store(self, store: str) -> None:
-        if self.activity.store != store:
+        if store not in self.activity.stores:
             raise UnknownStore(f"activity {self.activity.name!r} names no store {store!r} in the deployment file")
 
     def _check_sink(self, name: str) -> SinkVerdict:
@@ -270,7 +274,7 @@ class Current:
         decision = self.decision
         verdict = decision.sink(name)
         if verdict is None:
-            raise UnknownStore(f"store {self.activity.store!r} has no sink {name!r}")
+            raise UnknownStore(f"activity {self.activity.name!r} has no sink {name!r}")
         if decision.mode == "observe":
             return verdict
         if verdict.effect is not Effect.PERMIT:

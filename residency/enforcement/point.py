@@ -224,7 +224,7 @@ class EnforcementPoint:
                 self.metrics.refusal(reason)
             seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, here.basis, note=here.note)
             return Refusal(reason, decision.rules, seq)
-        if here.activity.store is None:
+        if not here.activity.stores:
             # No act can follow, so this is the request's one entry, recorded before the app answers.
             self.recorder.decision(decision, here.alias, here.detail, here.basis, here.note)
             here.recorded()
@@ -347,7 +347,7 @@ class EnforcementPoint:
 
     def _begins(self, here: Current) -> bool:
         """Whether the request itself is the event of a term: no act can follow, so what it does begins here."""
-        return here.activity.store is None and here.decision.permitted and bool(unbegun(here.decision, None))
+        return not here.activity.stores and here.decision.permitted and bool(unbegun(here.decision, None))
 
     async def _begin(self, here: Current) -> None:
         here.begins = False
@@ -376,7 +376,7 @@ class EnforcementPoint:
 
         It is counted then; a request that ends without `identify` leaves its entry and touched no store.
         """
-        return here.activity.subject.kind == "app" and here.subject is None and here.activity.store is not None
+        return here.activity.subject.kind == "app" and here.subject is None and bool(here.activity.stores)
 
     def _unclassified(self, seen: Seen) -> Refusal | None:
         finding = self.perception.finding(seen.signals, None)

@@ -37,7 +37,7 @@ class Activity:
     `data` holds categories as written in the file; `raw_paths` = the activity takes dot segments, doubles and
     encoded slashes as they come (an explicit choice, off by default). `actions` are what laws gate by name, such as
     `livestream`; `fields` and `media` what a request carries. `since` (microseconds) is when the system behind it was
-    put into use, None = not said.
+    put into use, None = not said. `stores` are those it uses, in the order of the file.
     """
 
     name: str
@@ -48,13 +48,18 @@ class Activity:
     operation: Operation
     purpose: str | None = None
     basis: str | None = None
-    store: str | None = None
+    stores: tuple[str, ...] = ()
     ai: tuple[tuple[str, str], ...] = ()
     raw_paths: bool = False
     actions: frozenset[str] = frozenset()
     fields: frozenset[str] = frozenset()
     media: frozenset[str] = frozenset()
     since: int | None = None
+
+    @property
+    def store(self) -> str | None:
+        """The one store that it uses; None where it uses none or several."""
+        return self.stores[0] if len(self.stores) == 1 else None
 
     @property
     def tokens(self) -> frozenset[str]:

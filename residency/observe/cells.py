@@ -106,7 +106,7 @@ class Metrics:
         `refusal`.
         """
         effect = decision.effect.word
-        store = decision.activity.store if decision.activity is not None else None
+        store = "+".join(decision.activity.stores) if decision.activity is not None else ""
         found = [
             self.cell(names.DECISIONS, place, effect, store or _NO_STORE)
             for place in (decision.jurisdictions or (_NO_JURISDICTION,))

@@ -17,7 +17,6 @@ from residency.model import (
     Order,
     Presume,
     Region,
-    Sink,
     StopOrder,
     SubjectSource,
 )
@@ -25,14 +24,13 @@ from residency.policy import documents as files
 from residency.policy.build_audit import audit
 from residency.policy.build_law import detectors, musts
 from residency.policy.build_signals import pins, signals
+from residency.policy.build_storage import hand_over, location, records, sink
 from residency.policy.detect import detected
 from residency.policy.parsed import (
     DeploymentDoc,
     RegisterDoc,
-    SinkDoc,
     Source,
 )
-from residency.policy.parsed_signals import Secret
 from residency.policy.times import instant
 
 __all__ = ["deployment", "register"]
@@ -73,9 +71,7 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
         registers=tuple(model.registers),
         presume=_presume(model.presume),
         regions=regions,
-        sinks={
-            name: SinkDoc(_sink(name, s, regions[s.region].place), Secret(s.url)) for name, s in model.sinks.items()
-        },
+        sinks={name: sink(name, s, regions) for name, s in model.sinks.items()},
         stores={name: tuple(sinks) for name, sinks in model.stores.items()},
         activities=activities,
         conflicts_presumed=model.presume.conflicts == "as_silent",
@@ -95,6 +91,10 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
         must=musts(model.must, ("must",)),
         detectors=detectors(model.detectors),
         signals=signals(model.signals),
+        copies={store: tuple(names) for store, names in model.copies.items()},
+        records=records(model.records),
+        hand_over=hand_over(model.hand_over),
+        location=location(model.location),
         audit=audit(model.audit, model.name),
         keys_folder=model.keys.folder if model.keys is not None else "./residency-data/keys",
         pins=pins(model.pins),
@@ -107,20 +107,6 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
 def _route(text: str) -> tuple[str, str]:
     method, path = text.split(" ", 1)
     return method, path
-
-
-def _sink(name: str, sink: files.SinkFile, place: str) -> Sink:
-    return Sink(
-        name,
-        sink.region,
-        place,
-        sink.provider,
-        sink.keys,
-        sink.encrypted,
-        sink.in_transit,
-        sink.scope,
-        frozenset(sink.certified),
-    )
 
 
 def _activity(activity: files.ActivityFile, model: files.DeploymentFile) -> Activity:
@@ -137,7 +123,7 @@ def _activity(activity: files.ActivityFile, model: files.DeploymentFile) -> Acti
         operation=Operation(operation),
         purpose=activity.purpose,
         basis=activity.basis,
-        store=activity.store,
+        stores=_stores(activity, model),
         ai=tuple(sorted((key, _word(value)) for key, value in activity.ai.items())),
         raw_paths=activity.paths == "raw",
         actions=frozenset(activity.action),
@@ -145,6 +131,12 @@ def _activity(activity: files.ActivityFile, model: files.DeploymentFile) -> Acti
         media=frozenset(activity.media),
         since=None if activity.since is None else instant(activity.since, _UTC),
     )
+
+
+def _stores(activity: files.ActivityFile, model: files.DeploymentFile) -> tuple[str, ...]:
+    """The stores that it names, and the services that it calls as far as they are stores."""
+    called = [activity.http] if activity.http is not None and activity.http in model.stores else []
+    return tuple(dict.fromkeys((*activity.store, *called)))
 
 
 def _word(value: str | bool) -> str:

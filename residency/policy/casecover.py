@@ -76,7 +76,7 @@ def _speaking(policy: Policy, book: Rulebook, activity: Activity, days: Iterable
     for day in days:
         data |= book.escalated(activity, up, day)
     sinks = book.general
-    for name in policy.deployment.stores.get(activity.store or "", ()):
+    for name in policy.deployment.sinks_of(activity):
         sinks |= book.about(policy.deployment.sinks[name].sink)
     return book.concerning(activity) & book.there & data & sinks
 

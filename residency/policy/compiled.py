@@ -38,6 +38,8 @@ class Row:
     writes: bool
     sinks: tuple[tuple[Sink, int, int], ...]
     """(sink, the rules about it, the tokens that it gives)."""
+    needs: tuple[frozenset[str], ...]
+    """The sinks of each store that the activity cannot do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,6 @@ class Compiled:
     def row_of(self, number: int, activity: Activity) -> Row:
         """The row of any activity."""
         purpose = None if activity.purpose is None else f"consent:{activity.purpose}"
-        names = () if activity.store is None else self.deployment.stores.get(activity.store, ())
         return Row(
             number,
             activity,
@@ -148,7 +149,8 @@ class Compiled:
             purpose,
             self._duties_of(purpose),
             activity.operation in (Operation.WRITE, Operation.POST),
-            tuple(self._sinks[name] for name in names),
+            tuple(self._sinks[name] for name in self.deployment.sinks_of(activity)),
+            self.deployment.needs(activity),
         )
 
     def _duties_of(self, purpose: str | None) -> Duties:

@@ -12,6 +12,7 @@ from pydantic import Field
 from residency.policy.documents_audit import Audit
 from residency.policy.documents_law import Detector, LawFile, Must
 from residency.policy.documents_signals import Pins, Signals, Strict
+from residency.policy.documents_storage import HandOvers, Location, Records, SinkFile
 from residency.policy.documents_tests import TestFile
 from residency.policy.words import (
     BARE_MODE,
@@ -30,7 +31,6 @@ from residency.policy.words import (
     Role,
     Route,
     RuleId,
-    Scope,
     ServiceLine,
     Size,
     Subject,
@@ -62,19 +62,6 @@ class RegionFile(Strict):
     country: Place
 
 
-class SinkFile(Strict):
-    """One physical backend."""
-
-    region: Plain
-    provider: Place
-    keys: Place
-    encrypted: bool
-    in_transit: bool = True
-    scope: Scope = "primary"
-    certified: list[Word] = Field(default_factory=list)
-    url: Plain
-
-
 class Presume(Strict):
     """What a silent anchor is taken for."""
 
@@ -95,7 +82,7 @@ class ActivityFile(Strict):
     operation: Operations | None = None
     purpose: Plain | None = None
     basis: Plain | None = None
-    store: Plain | None = None
+    store: Annotated[list[Plain], *ONE_OR_MANY] = Field(default_factory=list)
     http: Plain | None = None
     ai: dict[str, Plain | bool] = Field(default_factory=dict)
     action: Annotated[list[Word], *ONE_OR_MANY] = Field(default_factory=list)
@@ -146,6 +133,10 @@ class DeploymentFile(Strict):
     regions: dict[Name, RegionFile] = Field(default_factory=dict)
     sinks: dict[Name, SinkFile] = Field(default_factory=dict)
     stores: dict[Name, Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)]] = Field(default_factory=dict)
+    copies: dict[Plain, Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)]] = Field(default_factory=dict)
+    records: Records = Field(default_factory=dict)
+    hand_over: HandOvers = Field(default_factory=dict)
+    location: Location = Field(default_factory=Location)
     signals: Signals = Field(default_factory=Signals)
     exempt: list[Route] = Field(default_factory=list)
     unclassified: Literal["deny", "permit"] = "deny"

@@ -23,13 +23,13 @@ from residency.model import (
     Order,
     Presume,
     Region,
-    Sink,
     StopOrder,
     Term,
     Trust,
 )
 from residency.policy.parsed_audit import AuditDoc
 from residency.policy.parsed_signals import PinsDoc, Secret, SignalsDoc
+from residency.policy.parsed_storage import HandOverDoc, LocationDoc, RecordDoc, SinkDoc
 
 __all__ = [
     "AuditDoc",
@@ -273,14 +273,6 @@ class LawDoc:
 
 
 @dataclass(frozen=True, slots=True)
-class SinkDoc:
-    """A sink as the decision sees it, and the secret that connects to it."""
-
-    sink: Sink
-    url: Secret
-
-
-@dataclass(frozen=True, slots=True)
 class DeploymentDoc:
     """One deployment. `laws` are names or globs, empty only where the file says `laws: none`; paths are as written."""
 
@@ -309,12 +301,29 @@ class DeploymentDoc:
     must: tuple[Must, ...] = ()
     detectors: tuple[Detector, ...] = ()
     signals: SignalsDoc = field(default_factory=SignalsDoc)
+    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Copies that the app wants, by store: sinks that get them after the write at home, where the decision permits."""
+    records: Mapping[str, tuple[RecordDoc, ...]] = field(default_factory=dict)
+    hand_over: Mapping[str, HandOverDoc] = field(default_factory=dict)
+    location: LocationDoc = field(default_factory=LocationDoc)
     audit: AuditDoc = field(default_factory=AuditDoc)
     keys_folder: str = "./residency-data/keys"
     pins: PinsDoc = field(default_factory=lambda: PinsDoc(Secret("sqlite:///./residency-data/pins.db")))
     metrics: str | None = None
     assume: str | None = None  # dev: {assume: VN}
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))
+
+    def sinks_of(self, activity: Activity) -> tuple[str, ...]:
+        """The sinks of all stores that an activity uses, each once, in the order of the file."""
+        return tuple(dict.fromkeys(name for store in activity.stores for name in self.stores.get(store, ())))
+
+    def needs(self, activity: Activity) -> tuple[frozenset[str], ...]:
+        """The sinks of each store that an activity cannot do without: it may go on only where each of these has one
+        that may take the data, so that nothing is done by halves. A cache it can do without."""
+        found = (self.stores.get(store, ()) for store in activity.stores)
+        return tuple(
+            frozenset(names) for names in found if any(self.sinks[name].sink.scope != "cache" for name in names)
+        )
 
     def mode_of(self, rule: RuleDoc, now: int) -> str:
         """The mode of a rule at `now` (microseconds): the deployment's word for it, else the rule's own."""

@@ -195,6 +195,8 @@ def _permitted(must: Must, decision: Decision, rules: Counter[str]) -> tuple[Sin
                 return (verdict.sink,)
             refusing = verdict if verdict.effect is not Effect.PERMIT else decision
             rules.update(rule.id for rule in refusing.rules)
+    if decision.effect is Effect.PERMIT and not of_sinks(must):
+        return (None,)  # it goes on without its cache
     return None
 
 

@@ -73,8 +73,8 @@ class Plans:
         deployment = self._policy.deployment
         plans: list[Plan] = []
         for activity in deployment.activities:
-            names = () if activity.store is None else deployment.stores.get(activity.store, ())
-            if activity.store is None and of_sinks(must):
+            names = deployment.sinks_of(activity)
+            if not names and of_sinks(must):
                 continue
             if names and not any(about_sink(must, deployment.sinks[name].sink) for name in names):
                 continue

@@ -169,8 +169,8 @@ def _never(
     if not any(bit & bits for bits in speaking):
         return "no activity does what is asked about"
     if rule.sink is not None:
-        stores = {a.store for a, bits in zip(deployment.activities, speaking, strict=True) if bit & bits and a.store}
-        sinks = {name for store in stores for name in deployment.stores.get(store, ())}
+        mine = [a for a, bits in zip(deployment.activities, speaking, strict=True) if bit & bits]
+        sinks = {name for activity in mine for name in deployment.sinks_of(activity)}
         if not any(bit & book.about(deployment.sinks[name].sink) for name in sinks):
             return "no activity uses such a sink"
     if rule.trigger is not None and not any(o.kind == rule.trigger.order for o in policy.facts.orders):

@@ -76,6 +76,8 @@ class Recorded:
     policy_version: int = 0
     placed: tuple[str | None, str | None] | None = None
     """Store, and region of the sink, as the entry names them; None = not at hand."""
+    done: tuple[str | None, str | None] | None = None
+    """Operation, and the strategy by which the client's address was looked for; None = not at hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,11 @@ def reference_decide(
         permitted = deployment.unclassified == "permit"
         effect = Effect.PERMIT if permitted else Effect.DENY
         reason = None if permitted else Reason.UNCLASSIFIED_ROUTE
-    elif effect is not Effect.DENY and verdicts and all(v.effect is not Effect.PERMIT for v in verdicts):
-        cited = tuple(dict.fromkeys(ref for verdict in verdicts for ref in verdict.rules))
-        unmet = sorted_clauses(clause for verdict in verdicts for clause in verdict.unmet)
-        if len({v.reason for v in verdicts}) == 1:
-            effect, reason = verdicts[0].effect, verdicts[0].reason
+    elif effect is not Effect.DENY and (closed := _closed(deployment, activity, verdicts)):
+        cited = tuple(dict.fromkeys(ref for verdict in closed for ref in verdict.rules))
+        unmet = sorted_clauses(clause for verdict in closed for clause in verdict.unmet)
+        if len({v.reason for v in closed}) == 1:
+            effect, reason = closed[0].effect, closed[0].reason
         else:
             effect, reason = Effect.DENY, Reason.NO_SINK
     in_order = [r for r in speaking if r[1].id in applying]
@@ -187,9 +187,23 @@ def _of_activity(exemption: Exemption, activity: Activity | None) -> bool:
 
 
 def _sinks(deployment: DeploymentDoc, activity: Activity | None) -> list[Sink]:
-    if activity is None or activity.store is None:
-        return []
-    return [deployment.sinks[name].sink for name in deployment.stores.get(activity.store, ())]
+    found: list[Sink] = []
+    for store in () if activity is None else activity.stores:
+        for name in deployment.stores.get(store, ()):
+            if deployment.sinks[name].sink not in found:
+                found.append(deployment.sinks[name].sink)
+    return found
+
+
+def _closed(deployment: DeploymentDoc, activity: Activity, verdicts: Sequence[SinkVerdict]) -> list[SinkVerdict]:
+    """The verdicts on the sinks of those of its stores that no sink may take the data in, caches left out."""
+    names: set[str] = set()
+    for store in activity.stores:
+        mine = [verdict for verdict in verdicts if verdict.sink.name in deployment.stores.get(store, ())]
+        cache = all(verdict.sink.scope == "cache" for verdict in mine)
+        if not cache and not any(verdict.effect is Effect.PERMIT for verdict in mine):
+            names |= {verdict.sink.name for verdict in mine}
+    return [verdict for verdict in verdicts if verdict.sink.name in names]
 
 
 def _names(rulings: Sequence[Ruling]) -> set[str]:

@@ -15,6 +15,7 @@ from residency.policy.must import must_problems
 from residency.policy.problems import at, nearest
 from residency.policy.references_audit import audit_problems
 from residency.policy.references_law import detector_problems
+from residency.policy.references_storage import storage_problems
 from residency.policy.words import ROUTE
 from residency.policy.yamldoc import Path, YamlDoc
 from residency.signals.inet import Ranges
@@ -30,7 +31,8 @@ def deployment_references(doc: YamlDoc) -> list[Problem]:
     """Problems of a deployment file."""
     return [
         *_laws(doc),
-        *_names(doc),
+        *storage_problems(doc),
+        *_subjects(doc),
         *_addresses(doc),
         *_routes(doc),
         *_declared(doc),
@@ -73,26 +75,10 @@ def _laws(doc: YamlDoc) -> Iterator[Problem]:
         yield doc.problem(("laws",), "`none` stands beside other laws")
 
 
-def _names(doc: YamlDoc) -> Iterator[Problem]:
-    regions, sinks, stores = (mapping(doc, name) for name in ("regions", "sinks", "stores"))
-    for name in sinks:
-        region = at(doc.value, ("sinks", name, "region"))
-        if isinstance(region, str) and region not in regions:
-            yield doc.problem(("sinks", name, "region"), unknown("region", region, regions))
-    for name, members in stores.items():
-        names = [members] if isinstance(members, str) else members if isinstance(members, list) else []
-        for index, sink in enumerate(names):
-            path: Path = ("stores", name, index) if isinstance(members, list) else ("stores", name)
-            if isinstance(sink, str) and sink not in sinks:
-                yield doc.problem(path, unknown("sink", sink, sinks))
-            elif sink in names[:index]:
-                yield doc.problem(path, f"sink `{sink}` stands twice in store `{name}`")
+def _subjects(doc: YamlDoc) -> Iterator[Problem]:
+    verifier = at(doc.value, ("signals", "identity", "jwt"))
     for activity in items(doc, ("activities",)):
-        store = at(doc.value, (*activity, "store"))
-        if isinstance(store, str) and store not in stores:
-            yield doc.problem((*activity, "store"), unknown("store", store, stores))
         subject = at(doc.value, (*activity, "subject"))
-        verifier = at(doc.value, ("signals", "identity", "jwt"))
         if isinstance(subject, str) and subject.startswith("jwt.") and not isinstance(verifier, dict):
             yield doc.problem((*activity, "subject"), f"subject `{subject}` needs signals.identity.jwt")
 

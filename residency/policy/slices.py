@@ -31,7 +31,7 @@ from residency.model.place import within
 from residency.policy.bits import all_bits
 from residency.policy.compiled import Compiled, Covering, Row, trigger_spans
 from residency.policy.parsed import Transition
-from residency.policy.verdict import Outcome, Place, combined, judge, rank
+from residency.policy.verdict import Outcome, Place, combined, judge, missing, rank
 from residency.policy.windows import Times
 
 __all__ = ["Slice"]
@@ -222,14 +222,14 @@ class Slice:
             ]
         )
         rules, effect, reason, unmet = cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
-        if (refused := combined(outcome, [place[2] for place in places])) is not None:
-            effect, reason = refused
+        if refused := missing(outcome, [place[1:3] for place in places], row.needs):
+            effect, reason = combined(refused)
             told = 0
             rules = ()
-            for _, _, verdict, _, _ in places:
+            for verdict in refused:
                 rules += cite(verdict.rules & ~told)
                 told |= verdict.rules
-            unmet = tuple(sorted({clause for verdict in sinks for clause in verdict.unmet}, key=sorted))
+            unmet = tuple(sorted({clause for verdict in refused for clause in verdict.unmet}, key=sorted))
         return _Ruling(
             effect,
             reason,

@@ -25,7 +25,7 @@ from residency.model import Clause, Conflict, Effect, Reason, Sink
 from residency.model.place import within
 from residency.policy.duties import LACKS, Asked, Duties
 
-__all__ = ["Outcome", "Place", "combined", "judge", "rank"]
+__all__ = ["Outcome", "Place", "combined", "judge", "missing", "rank"]
 
 _TREATMENT: Final = frozenset({Conflict.TREATMENT})
 
@@ -106,10 +106,22 @@ def rank(sink: Sink, outcome: Outcome) -> int:
     return 2 * refused + (not any(within(sink.place, place) for place in outcome.near))
 
 
-def combined(outcome: Outcome, sinks: Sequence[Outcome]) -> tuple[Effect, Reason | None] | None:
-    """(effect, reason) of an activity whose store refuses it at every one of `sinks`, the best first; else None."""
-    if outcome.effect is Effect.DENY or not sinks or sinks[0].effect is Effect.PERMIT:
-        return None
-    if all(sink.reason is sinks[0].reason for sink in sinks):
-        return sinks[0].effect, sinks[0].reason
+def missing(
+    outcome: Outcome, sinks: Sequence[tuple[Sink, Outcome]], needs: tuple[frozenset[str], ...]
+) -> list[Outcome]:
+    """What stands against an activity at the sinks of the stores that it `needs` and that none of their own `sinks`
+    (the best first) is permitted to; empty = each has one."""
+    if outcome.effect is Effect.DENY or not sinks:
+        return []
+    if len(needs) == 1 and len(needs[0]) == len(sinks):
+        return [] if sinks[0][1].effect is Effect.PERMIT else [verdict for _, verdict in sinks]
+    permitted = {sink.name for sink, verdict in sinks if verdict.effect is Effect.PERMIT}
+    lacking = frozenset[str]().union(*[names for names in needs if permitted.isdisjoint(names)])
+    return [verdict for sink, verdict in sinks if sink.name in lacking]
+
+
+def combined(refused: Sequence[Outcome]) -> tuple[Effect, Reason | None]:
+    """(effect, reason) of an activity that these verdicts stand against."""
+    if all(sink.reason is refused[0].reason for sink in refused):
+        return refused[0].effect, refused[0].reason
     return Effect.DENY, Reason.NO_SINK

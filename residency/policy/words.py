@@ -22,6 +22,7 @@ __all__ = [
     "BARE_REASON",
     "BARE_RULES",
     "BARE_SINK",
+    "BARE_URL",
     "DATE",
     "DIGEST",
     "DURATION",
@@ -254,6 +255,7 @@ BARE_REASON: Final = _Bare("reason")
 BARE_KIND: Final = _Bare("kind")
 BARE_RULES: Final = _Bare("rules")
 BARE_SINK: Final = _Bare("sink")
+BARE_URL: Final = _Bare("url")
 ONE_OR_MANY: Final = (BeforeValidator(_many), _OneOrMany())
 Places = Annotated[list[Place], *ONE_OR_MANY, Field(min_length=1)]
 Categories = Annotated[list[Category], *ONE_OR_MANY, Field(min_length=1)]

@@ -39,24 +39,29 @@ def choose(
 
     Raises: Refused (NO_SINK) where the decision knows no sink, UnknownStore where the requested one is not the store's.
     """
-    if not decision.sinks:
+    if requested is not None and requested not in order:
+        raise UnknownStore(f"the activity's store has no sink {requested!r}")
+    sinks = decision.sinks
+    if len(sinks) != len(order):  # the activity uses other stores besides
+        sinks = tuple([verdict for verdict in sinks if verdict.sink.name in order])
+    if not sinks:
         raise Refused(Reason.NO_SINK.value, "the decision knows no sink for this activity")
     if decision.mode == "observe":
         return _named(decision, order[0] if requested is None else requested)
     if requested is not None:
         return _named(decision, requested)
     if pin is None:
-        return decision.sinks[0]
-    home = [verdict for verdict in decision.sinks if verdict.sink.place == pin.home]
+        return sinks[0]
+    home = [verdict for verdict in sinks if verdict.sink.place == pin.home]
     if not home:
         # One sink leaves nothing to guess: all of the store's data lies there. With several, the subject's data lay
         # at a home that this store no longer has, and another sink would answer empty.
-        return decision.sinks[0] if len(decision.sinks) == 1 else _not_home(decision.sinks[0])
+        return sinks[0] if len(sinks) == 1 else _not_home(sinks[0])
     best = next((verdict for verdict in home if verdict.effect is Effect.PERMIT), home[0])
     if best.effect is Effect.PERMIT or not _changes(decision, operation):
         return best
     # Where no sink at all is permitted the cause is not the place, so the verdict keeps its own reason.
-    elsewhere = any(verdict.effect is Effect.PERMIT for verdict in decision.sinks)
+    elsewhere = any(verdict.effect is Effect.PERMIT for verdict in sinks)
     return _not_home(best) if elsewhere else best
 
 

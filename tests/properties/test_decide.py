@@ -198,7 +198,7 @@ def test_copies_here_first_write_there_and_only_elsewhere_all_stand_and_are_a_co
         for name, duty in duties.items()
     )
     world = make_world(0, 0)
-    activity = replace(world.deployment.activities[0], store="s1")
+    activity = replace(world.deployment.activities[0], stores=("s1",))
     deployment = replace(world.deployment, activities=(activity,))
     world = laws_only(replace(world, deployment=deployment), laws)
     asked = Asked(0, Finding(), frozenset(), FactSet(0), 0, None, None)  # nobody spoke: covered by all three
@@ -423,7 +423,7 @@ def test_decide_answers_whatever_it_is_asked(seed: int, now: int, other: int | N
     world = make_world(seed, 1)
     policy: Policy = compiled(world)
     (asked,) = world.questions
-    foreign = Activity("x", "GET", "/x", SubjectSource("none"), frozenset({"personal"}), Operation.READ, store=word)
+    foreign = Activity("x", "GET", "/x", SubjectSource("none"), frozenset({"personal"}), Operation.READ, stores=(word,))
     for activity in (None, foreign, replace(world.deployment.activities[0], purpose=word)):
         decision = policy.decide(activity, asked.finding, asked.evidence | {word}, asked.facts, now, other, other)
         assert decision.activity == activity

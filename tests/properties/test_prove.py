@@ -171,13 +171,15 @@ def permitted_at(must: Must, on: Ground, case: Case, decision: Decision) -> Iter
         return
     if not about_person(must, decision.jurisdictions):
         return
-    if case.activity.store is None:
+    if not case.activity.stores:
         if not any(key.startswith("sink") for key, _, _ in must.never):
             yield None
         return
     for verdict in decision.sinks:
         if verdict.effect is Effect.PERMIT and about_sink(must, verdict.sink):
             yield verdict.sink
+    if not any(key.startswith("sink") for key, _, _ in must.never):
+        yield None  # it goes on, be it without its cache
 
 
 def oracle(on: Ground, case: Case, facts: FactSet) -> Decision:

@@ -28,7 +28,7 @@ def decision(
         subject=SubjectSource("path", "id"),
         data=frozenset({"personal"}),
         operation=Operation.READ,
-        store=store,
+        stores=() if store is None else (store,),
     )
     return Decision(
         activity=activity,

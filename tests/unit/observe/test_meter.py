@@ -18,7 +18,7 @@ def decision(jurisdiction: str, effect: Effect = Effect.PERMIT, reason: Reason |
         subject=SubjectSource("jwt", "sub"),
         data=frozenset({"content"}),
         operation=Operation.PROCESS,
-        store="chat",
+        stores=("chat",),
     )
     return Decision(
         activity=activity,

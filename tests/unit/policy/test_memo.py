@@ -43,7 +43,7 @@ def test_equal_findings_of_other_objects_share_a_decision(policy: Policy) -> Non
 
 def test_an_activity_of_the_same_name_is_not_taken_for_the_one_that_was_asked_about(policy: Policy) -> None:
     own, facts, nothing = policy.deployment.activities[0], policy.facts, frozenset[str]()
-    other = replace(own, path="/elsewhere", store=None)
+    other = replace(own, path="/elsewhere", stores=())
     table, finding = policy.table(facts, 5), Finding()
     for activity in (own, other, own, replace(own)):
         for decision in (

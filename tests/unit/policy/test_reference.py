@@ -124,7 +124,7 @@ def named(decision: Decision, field: str) -> list[str]:
     return [ref.id for ref in getattr(decision, field)]
 
 
-STORED = activity(store="s")
+STORED = activity(stores=("s",))
 
 
 # -- standing: time, triggers, readings, modes

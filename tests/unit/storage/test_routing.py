@@ -37,7 +37,7 @@ def decision(
     *verdicts: SinkVerdict, mode: str = "enforce", operation: Operation = Operation.WRITE, duty: Duty = NEUTRAL
 ) -> Decision:
     """A decision with the given verdicts, permitted ones first as the words promise."""
-    activity = Activity("a", "POST", "/a", SubjectSource("app"), frozenset(), operation, store="people")
+    activity = Activity("a", "POST", "/a", SubjectSource("app"), frozenset(), operation, stores=("people",))
     return Decision(
         activity=activity,
         effect=Effect.PERMIT,
@@ -135,16 +135,18 @@ def test_a_read_follows_the_data_even_where_reading_it_is_refused() -> None:
 
 def test_a_read_inside_a_write_activity_keeps_the_home_sinks_own_reason() -> None:
     made = decision(verdict(SG), verdict(VN, Effect.DENY, Reason.STOP_ORDER))
-    assert choose(made, pin("VN"), None, order=(), operation=Operation.READ).reason is Reason.STOP_ORDER
+    assert choose(made, pin("VN"), None, order=(SG.name, VN.name), operation=Operation.READ).reason is Reason.STOP_ORDER
 
 
 def test_where_nothing_is_permitted_the_home_sink_keeps_its_own_reason() -> None:
     held = (verdict(SG, Effect.HOLD, Reason.IDENTITY_MISSING), verdict(VN, Effect.HOLD, Reason.IDENTITY_MISSING))
-    assert choose(decision(*held), pin("VN"), None, order=()).reason is Reason.IDENTITY_MISSING
+    assert choose(decision(*held), pin("VN"), None, order=(SG.name, VN.name)).reason is Reason.IDENTITY_MISSING
 
 
 def test_a_home_that_the_store_no_longer_has_is_not_guessed_at() -> None:
-    chosen = choose(decision(verdict(SG), verdict(VN), operation=Operation.READ), pin("DE"), None, order=())
+    chosen = choose(
+        decision(verdict(SG), verdict(VN), operation=Operation.READ), pin("DE"), None, order=(SG.name, VN.name)
+    )
     assert chosen.reason is Reason.NOT_HOME
 
 
@@ -154,7 +156,7 @@ def test_a_store_of_one_sink_leaves_nothing_to_guess() -> None:
 
 def test_a_requested_sink_answers_with_its_own_verdict() -> None:
     made = decision(verdict(SG, Effect.DENY), verdict(VN))
-    assert choose(made, pin("VN"), SG.name, order=()).reason is Reason.ONLY_IN_COUNTRY
+    assert choose(made, pin("VN"), SG.name, order=(SG.name, VN.name)).reason is Reason.ONLY_IN_COUNTRY
 
 
 def test_observing_leaves_the_app_where_it_was() -> None:
@@ -169,5 +171,5 @@ def test_a_sink_of_another_store_is_unknown() -> None:
 
 def test_a_decision_without_a_sink_refuses() -> None:
     with pytest.raises(Refused) as caught:
-        choose(decision(), None, None, order=())
+        choose(decision(), None, None, order=(SG.name, VN.name))
     assert caught.value.reason == Reason.NO_SINK

@@ -1,0 +1,104 @@
+"""A YamlDoc of a deployment in; problems of where data rests that only show where two lines meet, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from residency.errors import Problem
+from residency.policy.docwalk import items, mapping, unknown
+from residency.policy.problems import at
+from residency.policy.yamldoc import Path, Value, YamlDoc
+
+__all__ = ["storage_problems"]
+
+
+def storage_problems(doc: YamlDoc) -> Iterator[Problem]:
+    """Problems of sinks, stores, records, copies and hand-overs."""
+    yield from _sinks(doc)
+    yield from _stores(doc)
+    yield from _copies(doc)
+    yield from _records(doc)
+    for place in mapping(doc, "hand_over"):
+        where: Path = ("hand_over", place)
+        given = at(doc.value, where)
+        url = given if isinstance(given, str) else at(doc.value, (*where, "url"))
+        if (
+            isinstance(url, str)
+            and "${" not in url
+            and not url.startswith(("https://", "http://127.", "http://localhost"))
+        ):
+            yield doc.problem(where, "expected https://HOST: what is handed over is somebody's data")
+
+
+def _sinks(doc: YamlDoc) -> Iterator[Problem]:
+    regions = mapping(doc, "regions")
+    for name in mapping(doc, "sinks"):
+        own = at(doc.value, ("sinks", name, "region"))
+        for path in (("sinks", name), *items(doc, ("sinks", name, "members"))):
+            region = at(doc.value, (*path, "region"))
+            if not isinstance(region, str):
+                continue
+            if region not in regions:
+                yield doc.problem((*path, "region"), unknown("region", region, regions))
+            elif isinstance(own, str) and own in regions:
+                here, home = (at(doc.value, ("regions", each, "country")) for each in (region, own))
+                if here != home:
+                    yield doc.problem(
+                        (*path, "region"),
+                        f"a member of `{name}` lies in {here}, and the sink in {home}: a sink lies in one place, and "
+                        "failover never leaves it",
+                    )
+
+
+def _stores(doc: YamlDoc) -> Iterator[Problem]:
+    sinks, stores = mapping(doc, "sinks"), mapping(doc, "stores")
+    for name, members in stores.items():
+        yield from _named(doc, ("stores", name), members, sinks, "sink")
+    for activity in items(doc, ("activities",)):
+        yield from _named(doc, (*activity, "store"), at(doc.value, (*activity, "store")), stores, "store")
+
+
+def _copies(doc: YamlDoc) -> Iterator[Problem]:
+    sinks, stores = mapping(doc, "sinks"), mapping(doc, "stores")
+    for store, wanted in mapping(doc, "copies").items():
+        if store not in stores:
+            yield doc.problem(("copies", store), unknown("store", store, stores))
+        yield from _named(doc, ("copies", store), wanted, sinks, "sink")
+        mine = stores.get(store)
+        for index, name in enumerate(wanted if isinstance(wanted, list) else [wanted]):
+            if isinstance(mine, list) and isinstance(name, str) and name in sinks and name not in mine:
+                where: Path = ("copies", store, index) if isinstance(wanted, list) else ("copies", store)
+                yield doc.problem(where, f"sink `{name}` is none of store `{store}`")
+
+
+def _records(doc: YamlDoc) -> Iterator[Problem]:
+    stores = mapping(doc, "stores")
+    for store, tables in mapping(doc, "records").items():
+        if store not in stores:
+            yield doc.problem(("records", store), unknown("store", store, stores))
+        for table, record in tables.items() if isinstance(tables, dict) else ():
+            where: Path = ("records", store, table)
+            if not isinstance(record, dict) or not isinstance(tables, dict):
+                continue
+            via = record.get("via")
+            if "subject" in record and via:
+                yield doc.problem(where, "give `subject` or `via`, not both")
+            for column, other in via.items() if isinstance(via, dict) else ():
+                if isinstance(other, str) and other not in tables:
+                    yield doc.problem((*where, "via", column), unknown("table", other, tables))
+                elif other == table:
+                    yield doc.problem((*where, "via", column), "a table cannot be reached by itself")
+
+
+def _named(doc: YamlDoc, where: Path, given: object, known: dict[str, Value], what: str) -> Iterator[Problem]:
+    """Problems of one name or a list of names that must each be among `known`, once."""
+    several = isinstance(given, list)
+    names = given if isinstance(given, list) else [given]
+    for index, name in enumerate(names):
+        path = (*where, index) if several else where
+        if isinstance(name, str) and name not in known:
+            yield doc.problem(path, unknown(what, name, known))
+        elif several and name in names[:index]:
+            yield doc.problem(
+                path, f"{what} `{name}` stands twice" + (f" in store `{where[-1]}`" if what == "sink" else "")
+            )

@@ -1,0 +1,106 @@
+"""Where data rests, as a deployment says it: members, records, copies, hand-overs, several stores of one activity."""
+
+from __future__ import annotations
+
+from residency.model import Activity, AnchorFinding, Effect, Finding, Reason
+from residency.policy.compiler import Policy, compile_policy
+from residency.policy.parsed import DeploymentDoc
+from residency.policy.parsed_storage import HandOverDoc, LocationDoc, RecordDoc
+from residency.policy.parser import parse_deployment, parse_law
+
+TEXT = """
+residency: 1
+kind: deployment
+name: app
+mode: enforce
+operator: {established_in: VN}
+laws: [vn/test]
+regions: {han: {country: VN}, hcm: {country: VN}, sin: {country: SG}}
+sinks:
+  vn:
+    {region: han, provider: VN, url: "sqlite:///vn.db", encrypted: true, keys: VN,
+     members: [{region: hcm, url: "sqlite:///vn2.db"}]}
+  sg: {region: sin, provider: SG, url: "sqlite:///sg.db", encrypted: true, keys: SG}
+  files-sg: {region: sin, provider: SG, url: "file:///files", encrypted: true, keys: SG}
+  cache-sg: {region: sin, provider: SG, url: "redis://cache", encrypted: true, keys: SG, scope: cache}
+  model-sg: {region: sin, provider: SG, url: "https://model.example/v1/", encrypted: true, keys: SG}
+stores: {people: [vn, sg], uploads: files-sg, cache: cache-sg, model: model-sg}
+copies: {people: sg}
+records:
+  people:
+    person: {subject: id, data: [personal], times: {created: created_at}}
+    letter: {via: {person_id: person}, data: [content]}
+hand_over: {SG: {url: "https://sg.example", how: proxy}, VN: "https://vn.example"}
+location: {every: 1 min, drift: refuse}
+activities:
+  - {route: "POST /one", subject: none, data: [personal], store: people}
+  - {route: "POST /two", subject: none, data: [personal], store: [people, uploads]}
+  - {route: "POST /cached", subject: none, data: [personal], store: [people, cache]}
+  - {route: "POST /ask", subject: none, data: [personal], store: people, http: model}
+  - {route: "POST /call", subject: none, data: [personal], http: elsewhere}
+"""
+LAW = """
+residency: 1
+kind: law
+jurisdiction: VN
+instrument: Test
+title: Test
+in_force: {from: 1970-01-01}
+checked: {date: 2026-11-21, confidence: high, source: none}
+rules:
+  - id: vn.home
+    article: art. 1
+    text: At home only.
+    applies: {anchor: territory, data: personal}
+    duty: {only: VN}
+"""
+VIETNAMESE = Finding(territory=AnchorFinding(frozenset({"VN"})))
+
+
+def document() -> DeploymentDoc:
+    return parse_deployment(TEXT.encode(), "f", {})
+
+
+def policy() -> Policy:
+    return compile_policy(document(), [parse_law(LAW.encode(), "vn/test.yaml", "vn/test")], [], "0" * 64)
+
+
+def test_what_a_deployment_says_of_where_data_rests_becomes_values() -> None:
+    doc = document()
+    (member,) = doc.sinks["vn"].members
+    assert (member.region.name, member.region.place, member.url.reveal()) == ("hcm", "VN", "sqlite:///vn2.db")
+    assert doc.copies == {"people": ("sg",)}
+    assert doc.records["people"] == (
+        RecordDoc("person", "id", None, frozenset({"personal"}), {"created": "created_at"}),
+        RecordDoc("letter", None, ("person_id", "person"), frozenset({"content"})),
+    )
+    assert doc.hand_over == {
+        "SG": HandOverDoc("https://sg.example", "proxy"),
+        "VN": HandOverDoc("https://vn.example"),
+    }
+    assert doc.location == LocationDoc(60_000_000, "refuse")
+
+
+def test_a_service_that_is_a_store_is_one_of_the_activitys_stores() -> None:
+    named = {activity.path: (activity.stores, activity.store) for activity in document().activities}
+    assert named == {
+        "/one": (("people",), "people"),
+        "/two": (("people", "uploads"), None),
+        "/cached": (("people", "cache"), None),
+        "/ask": (("people", "model"), None),
+        "/call": ((), None),
+    }
+
+
+def test_an_activity_goes_on_only_where_each_of_its_stores_has_a_sink_that_may_take_the_data() -> None:
+    made = policy()
+
+    def decide(path: str) -> tuple[Effect, Reason | None, list[str]]:
+        activity: Activity = next(a for a in made.deployment.activities if a.path == path)
+        decision = made.decide(activity, VIETNAMESE, frozenset(), made.facts, 0)
+        return decision.effect, decision.reason, [verdict.sink.name for verdict in decision.sinks]
+
+    assert decide("/one") == (Effect.PERMIT, None, ["vn", "sg"])
+    assert decide("/two") == (Effect.DENY, Reason.ONLY_IN_COUNTRY, ["vn", "sg", "files-sg"])
+    assert decide("/cached") == (Effect.PERMIT, None, ["vn", "sg", "cache-sg"]), "it can do without a cache"
+    assert decide("/ask") == (Effect.DENY, Reason.ONLY_IN_COUNTRY, ["vn", "sg", "model-sg"])
