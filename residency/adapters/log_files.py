@@ -42,6 +42,16 @@ class LogFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def paths(self, folder: str) -> list[str]:
+        """The paths of the files in `folder`, sorted; none where there is no such folder. Raises: OSError."""
+        target = self._inside(folder)
+        try:
+            with naming(target):
+                names = os.listdir(target)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [f"{folder}/{name}" for name in sorted(names)]
+
     def write(self, path: str, data: bytes) -> None:
         """Replace what is at `path`; once this returns, `data` survives a power cut. Raises: OSError."""
         self.write_all([(path, data)])

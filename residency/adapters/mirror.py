@@ -1,7 +1,8 @@
 """A log on local disk and a second place in; what is published there too, by a thread of its own, out.
 
-Each round asks the second place what it holds (its own checkpoint, under our signature), and gives it what is new: full
-files, partial files, the checkpoint last. Nothing is remembered here that the place does not say itself.
+Each round asks the second place what it holds (its own checkpoint, under our signature), and gives it what is new: the
+archive of what decided, full files, partial files, the checkpoint last. Nothing is remembered here that the place does
+not say itself, but for which archived files this process has put there.
 
     a crash before the checkpoint   leaves files that no checkpoint there covers: the next round finds them there, with
                                     the same bytes, and puts none of them twice
@@ -24,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
+from residency.audit.archived import ARCHIVE_FOLDERS, check_archived, is_archived
 from residency.audit.checkpoint import Checkpoint, VerifierKey, format_verifier_key, verify_checkpoint
 from residency.audit.cosignature import SECOND_VKEY_PATH
 from residency.audit.mirror import Place, Required, check_continues, replaced, shipment
@@ -35,14 +37,14 @@ __all__ = ["Mirror", "Shipped"]
 _log = logging.getLogger("residency")
 _PATIENCE: Final = 10.0  # seconds that `stop` gives the last round
 _LONGEST_WAIT: Final = 60.0  # seconds between two tries while the place is away
+_SOON: Final = 2.0  # seconds between two looks while there is nothing to ship, or another process does it
 _AT_ONCE: Final = 8
 _AHEAD: Final = 4 * _AT_ONCE  # files in memory at one time
 
 
 class _Files(Protocol):
     def read(self, path: str) -> bytes | None: ...
-    def write(self, path: str, data: bytes) -> None: ...
-    def prune(self, path: str) -> None: ...
+    def paths(self, folder: str) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ class Mirror:
         lock: Path,
         every: float = 60.0,
         required: Required | None = None,
+        archive: _Files | None = None,
     ) -> None:
+        """`archive` has the folders of policies and facts that lie beside the log; None = they are not shipped."""
         self.every = every
         self.problem: str | None = None
         """Why the last round failed; None while all is well."""
@@ -78,6 +82,8 @@ class Mirror:
         self._key = key
         self._lock = lock
         self._required = required
+        self._archive = archive
+        self._archived: set[str] = set()
         self._looked_at_lock = required is None
         self._shipped = 0
         self._lock_fd: int | None = None
@@ -137,9 +143,15 @@ class Mirror:
         put = 0
         if not self._looked_at_lock or there != note:
             put = self._put_keys()
+        # Listed after the checkpoint was read: what its decisions were made by was archived before them.
+        archived, changed = self._put_archive()
+        put += archived
         if there != note:
             put += self._put_log(held, newest, note)
-        self._whole_at, self._shipped = began, newest.size
+        self._shipped = newest.size
+        if changed is not None:
+            raise changed  # the log does not wait for it, which is worth more
+        self._whole_at = began
         return Shipped(newest.size, put, before)
 
     def release(self) -> None:
@@ -168,6 +180,27 @@ class Mirror:
             self._looked_at_lock = True
         second = self._local.read(SECOND_VKEY_PATH)
         return put if second is None else put + self._place.create(SECOND_VKEY_PATH, second)
+
+    def _put_archive(self) -> tuple[int, VerificationError | None]:
+        """(files put, what is said against one that is not what its digest names and stays here)."""
+        files, changed, put = self._archive, None, 0
+        if files is None:
+            return 0, None
+        named = (path for folder in ARCHIVE_FOLDERS for path in files.paths(folder))
+        new = (path for path in named if is_archived(path) and path not in self._archived)
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="residency-mirror") as pool:
+            while paths := list(islice(new, _AHEAD)):
+                batch = []
+                for path in paths:
+                    data = files.read(path) or b""
+                    try:
+                        check_archived(path, data)
+                        batch.append((path, data))
+                    except VerificationError as error:
+                        changed = error
+                put += self._create_all(pool, batch)
+                self._archived.update(path for path, _ in batch)
+        return put, changed
 
     def _put_log(self, held: Checkpoint | None, newest: Checkpoint, note: bytes) -> int:
         put = 0
@@ -225,8 +258,12 @@ class Mirror:
         failures = 0
         while not self._stop.is_set():
             failures = 0 if self._try() else failures + 1
-            wait = min(2.0 ** (failures - 1), _LONGEST_WAIT, self.every) if failures else self.every
-            self._stop.wait(wait)
+            # A log that has just begun is shipped as soon as it is there, and so is one whose shipper has died: either
+            # could otherwise lie on one disk for another `every`.
+            wait = self.every if self._shipped else _SOON
+            if failures:
+                wait = min(2.0 ** (failures - 1), _LONGEST_WAIT)
+            self._stop.wait(min(wait, self.every))
         self._try(wait=_PATIENCE / 2)
         if self._over.is_set():
             self.release()

@@ -12,7 +12,7 @@ from typing import Any
 from residency.audit.continuity import TOLERANCE, Continuity, Oddity
 from residency.audit.redecide import Redecide
 
-__all__ = ["Finding", "findings_of"]
+__all__ = ["Finding", "findings_of", "span"]
 
 _SECOND = 1_000_000
 
@@ -37,14 +37,14 @@ def findings_of(continuity: Continuity, redecide: Redecide | None, now: int, max
     `max_gap` are microseconds."""
     found = [
         _odd("clock_step", continuity.steps_back, "a slot's clock went backwards", "by {}"),
-        _odd("time_gap", continuity.gaps, f"nothing was recorded for more than {_span(max_gap)}", "for {}"),
+        _odd("time_gap", continuity.gaps, f"nothing was recorded for more than {span(max_gap)}", "for {}"),
         _odd("future", continuity.ahead, "an entry's time has not come yet", "by {}"),
         _odd("before_first", continuity.before_first, "an entry's time lies before the log's first", "by {}"),
     ]
     old = [(index, entry) for index, entry in continuity.open if now - entry.at > TOLERANCE]
     if old:
         index, entry = min(old, key=lambda pair: pair[1].at)
-        told = f"an act began and has no outcome: {_times(len(old))}, the oldest {_span(now - entry.at)} ago"
+        told = f"an act began and has no outcome: {_times(len(old))}, the oldest {span(now - entry.at)} ago"
         found.append(Finding("open_intents", f"{told}, entry {index} ({entry.id})", len(old), index))
     if redecide is None:
         found.append(Finding("not_replayed", "no decision was made again: there is no archive of policies", 0))
@@ -67,9 +67,9 @@ def _odd(what: str, odd: Oddity, message: str, by: str) -> Finding | None:
     first, largest = odd.first[0], odd.largest
     told = f"{message}: {_times(odd.count)}, first at entry {first.index} ({first.id})"
     if by:
-        told += f" {by.format(_span(first.by))}"
+        told += f" {by.format(span(first.by))}"
     if largest != first:
-        told += f", most at entry {largest.index} ({largest.id}) {by.format(_span(largest.by))}"
+        told += f", most at entry {largest.index} ({largest.id}) {by.format(span(largest.by))}"
     return Finding(what, told, odd.count, first.index)
 
 
@@ -77,8 +77,8 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _span(microseconds: int) -> str:
-    """A length of time as people write it."""
+def span(microseconds: int) -> str:
+    """A length of time (microseconds) as people write it."""
     seconds = microseconds / _SECOND
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:

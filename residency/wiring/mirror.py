@@ -91,6 +91,7 @@ def open_mirror(
         lock=audit / "mirror.lock",
         every=mirror.every / 1_000_000,
         required=None if mirror.locked is None else required_lock(mirror.locked),
+        archive=LogFiles(audit),
     )
 
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
+from residency.audit.archived import ARCHIVE_FOLDERS, check_archived
 from residency.audit.checkpoint import Checkpoint
 from residency.audit.sequencer import STATE_PATH, parse_state
 from residency.cli.log_folder import read_plain
 from residency.errors import VerificationError
-from residency.policy.archive import digest_of, format_archive
 
 __all__ = ["audit_folder", "changed_beside", "has_archive"]
 
-_NAME: Final = re.compile(r"([0-9a-f]{64})\.json")
 
-
-def audit_folder(place: str) -> Path | None:
-    """The audit folder that the log folder `place` lies in, None where it lies in none."""
+def audit_folder(log: Path) -> Path | None:
+    """The audit folder that a log's folder lies in, or, as in a mirror, is; None where there is none."""
     try:
-        around = Path(place).resolve().parent
+        own = log.resolve()
     except OSError:
         return None
-    return around if has_archive(around) or (around / STATE_PATH).is_file() else None
+    if has_archive(own.parent) or (own.parent / STATE_PATH).is_file():
+        return own.parent
+    return own if has_archive(own) else None
 
 
 def has_archive(audit: Path) -> bool:
@@ -36,13 +32,13 @@ def has_archive(audit: Path) -> bool:
 
 def changed_beside(audit: Path, checkpoint: Checkpoint) -> Iterator[str]:
     """A sentence for each archived file, and for the sequencer's state, that is not what it was written as."""
-    for folder, check in (("policies", _is_policy), ("facts", _is_facts)):
+    for folder in ARCHIVE_FOLDERS:
         for path in sorted((audit / folder).glob("*.json")):
-            match = _NAME.fullmatch(path.name)
-            if match is None:
-                yield f"{folder}/{path.name} is not named after a digest"
-            elif not check(_bytes(path), match[1]):
-                yield f"{folder}/{path.name} is not what its digest names"
+            data = _bytes(path)
+            try:
+                check_archived(f"{folder}/{path.name}", data)
+            except VerificationError as error:
+                yield str(error)
     state = audit / STATE_PATH
     if state.exists():
         try:
@@ -54,18 +50,6 @@ def changed_beside(audit: Path, checkpoint: Checkpoint) -> Iterator[str]:
             yield f"{STATE_PATH} is not of this log, or older than its checkpoint"
         elif known.size == checkpoint.size and known.root != checkpoint.root:
             yield f"{STATE_PATH} has another root than the checkpoint"
-
-
-def _is_policy(data: bytes, digest: str) -> bool:
-    try:
-        sources = [(name, text.encode()) for name, text in json.loads(data)["sources"]]
-        return digest_of(sources) == digest and format_archive(sources) == data
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return False
-
-
-def _is_facts(data: bytes, digest: str) -> bool:
-    return hashlib.sha256(data).hexdigest() == digest
 
 
 def _bytes(path: Path) -> bytes:

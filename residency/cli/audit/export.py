@@ -23,10 +23,11 @@ from residency.audit.entry import KINDS
 from residency.audit.entry_reader import EntryReader
 from residency.audit.sequencer import CHECKPOINT_PATH
 from residency.audit.verify import verify_bundles
+from residency.cli.audit.filters import FromOption, ToOption
 from residency.cli.audit.period import instant
-from residency.cli.audit.shared import Json, Key, fail
+from residency.cli.audit.shared import Json, Key, Place, fail, unreached
 from residency.cli.log_places import reader_of, verifier_key_at
-from residency.errors import IntegrityError, UsageError, VerificationError
+from residency.errors import IntegrityError, Unavailable, UsageError, VerificationError
 
 __all__ = ["export"]
 
@@ -41,15 +42,13 @@ class Form(StrEnum):
 
 
 def export(
-    place: Annotated[str, typer.Argument(metavar="DIR|URL", help="A log: checkpoint, tile/, log.vkey.")],
+    place: Place,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The file to write; one that is there is replaced.")
     ],
     form: Annotated[Form, typer.Option("--format", help="Parquet, or JSON lines.")] = Form.PARQUET,
-    since: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="Entries from that day or time on.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Entries before that day or time.")] = None,
+    since: FromOption = None,
+    until: ToOption = None,
     kinds: Annotated[
         list[str] | None,
         typer.Option("--kind", metavar="KIND", help=f"Only this kind, or several: {', '.join(sorted(KINDS))}."),
@@ -59,7 +58,8 @@ def export(
 ) -> None:
     """Write the entries of a log to one file, for DuckDB, Spark, Trino or a program; the whole log is verified.
 
-    Where it does not hold, no file is written. Exit 0 = written, 1 = the log does not hold, 2 = wrong use.
+    Where it does not hold, no file is written. Exit 0 = written, 1 = the log does not hold, 2 = wrong use, or a place
+    that cannot be reached.
 
     Example: residency audit export ./demo-data/audit/log --out entries.parquet
     """
@@ -101,6 +101,8 @@ def export(
             continuity.finish()
     except IntegrityError as error:
         fail(str(error), as_json)
+    except Unavailable as error:
+        unreached(str(error), as_json)
     except UsageError as error:
         raise typer.BadParameter(str(error), param_hint="--format") from None
     except OSError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,10 +15,7 @@ from residency.adapters.log_index import Shape, shape_of
 from residency.audit.entry import KINDS, Entry
 from residency.cli.audit.period import instant
 
-__all__ = [
-    "ActivityOption", "AliasOption", "EffectOption", "Filter", "FromOption", "JurisdictionOption", "KindOption",
-    "ReasonOption", "RuleOption", "SinkOption", "ToOption", "filter_of",
-]  # fmt: skip
+__all__ = ["Filter", "FromOption", "ToOption", "filter_of", "filtered"]
 
 _EFFECTS: Final = ("permit", "hold", "deny")
 _ALIAS: Final = re.compile(r"(?:[0-9a-f]{2}){8,64}")
@@ -26,24 +24,6 @@ FromOption = Annotated[
     str | None, typer.Option("--from", metavar="DATE", help="From that day or time on, in UTC: 2026-09-01.")
 ]
 ToOption = Annotated[str | None, typer.Option("--to", metavar="DATE", help="Before that day or time, in UTC.")]
-AliasOption = Annotated[str | None, typer.Option("--alias", metavar="HEX", help="Of the subject under that alias.")]
-RuleOption = Annotated[
-    str | None, typer.Option("--rule", metavar="ID", help="That name the rule; * stands for anything, as in vn.l91.*.")
-]
-SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="On that sink.")]
-EffectOption = Annotated[
-    str | None, typer.Option("--effect", metavar="EFFECT", help=f"Only one of: {', '.join(_EFFECTS)}.")
-]
-KindOption = Annotated[
-    str | None, typer.Option("--kind", metavar="KIND", help=f"Only one of: {', '.join(sorted(KINDS))}.")
-]
-ActivityOption = Annotated[
-    str | None, typer.Option("--activity", metavar="ROUTE", help='Of that route, as "POST /v1/people"; * as above.')
-]
-ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="CODE", help="With that reason: stop_order.")]
-JurisdictionOption = Annotated[
-    str | None, typer.Option("--jurisdiction", metavar="CODE", help="Under the law of that place: VN.")
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +69,30 @@ def _any(pattern: str | None, names: Iterable[str | None]) -> bool:
 
 def filter_of(
     *,
-    since: str | None = None,
-    until: str | None = None,
-    alias: str | None = None,
-    rule: str | None = None,
-    sink: str | None = None,
-    effect: str | None = None,
-    kind: str | None = None,
-    activity: str | None = None,
-    reason: str | None = None,
-    jurisdiction: str | None = None,
+    since: FromOption = None,
+    until: ToOption = None,
+    alias: Annotated[
+        str | None, typer.Option("--alias", metavar="HEX", help="Of the subject under that alias.")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option("--rule", metavar="ID", help="That name the rule; * stands for anything: vn.l91.*")
+    ] = None,
+    sink: Annotated[str | None, typer.Option("--sink", metavar="NAME", help="On that sink; * as above.")] = None,
+    effect: Annotated[
+        str | None, typer.Option("--effect", metavar="EFFECT", help=f"Only one of: {', '.join(_EFFECTS)}.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help=f"Only one of: {', '.join(sorted(KINDS))}.")
+    ] = None,
+    activity: Annotated[
+        str | None, typer.Option("--activity", metavar="ROUTE", help='Of that route: "POST /v1/people"; * as above.')
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="CODE", help="With that reason: stop_order.")
+    ] = None,
+    jurisdiction: Annotated[
+        str | None, typer.Option("--jurisdiction", metavar="CODE", help="Under the law of that place: VN.")
+    ] = None,
 ) -> Filter:
     """The filter that options ask for. Raises: BadParameter."""
     for value, words, option in ((effect, _EFFECTS, "--effect"), (kind, sorted(KINDS), "--kind")):
@@ -118,3 +112,23 @@ def filter_of(
         reason=reason,
         jurisdiction=jurisdiction,
     )
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `filter_of` in the place of its parameter `asked`, which is given the filter."""
+    options = inspect.signature(filter_of, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True)
+
+    def run(**given: Any) -> None:
+        command(asked=filter_of(**{name: given.pop(name) for name in options}), **given)
+
+    parameters = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.parameters.items()
+        for each in (options.values() if name == "asked" else (parameter,))
+    ]
+    # What typer reads of a command.
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # as inspect documents it
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run

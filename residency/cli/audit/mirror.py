@@ -11,7 +11,7 @@ from rich.console import Console
 
 from residency.adapters.log_files import LogFiles
 from residency.adapters.mirror import Mirror
-from residency.cli.audit.shared import Folder, Json, Key, fail
+from residency.cli.audit.shared import Folder, Json, Key, fail, unreached
 from residency.cli.log_folder import verifier_key
 from residency.errors import IntegrityError, Unavailable, UsageError
 from residency.policy.build_law import term
@@ -33,11 +33,12 @@ def mirror(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Ship a log to a second place once, as `audit.mirror` of a deployment does all the time.
+    """Ship a log, and the archive of policies beside it, to a second place once, as `audit.mirror` of a deployment does
+    all the time.
 
     Only what is new is put, and only under this log's signature; a place that holds more, or another log, is left as it
     is. Credentials: AWS_ACCESS_KEY_ID and its kind. Exit 0 = the place holds the whole log, 1 = it does not, 2 = wrong
-    use.
+    use, or a place that cannot be reached.
 
     Example: residency audit mirror ./demo-data/audit/log s3://audit-logs/chat-api --locked '24 months'
     """
@@ -57,14 +58,17 @@ def mirror(
             key=verifier_key(folder, key),
             lock=folder.absolute().parent / "mirror.lock",
             required=None if locked is None else required_lock(term(locked)),
+            archive=LogFiles(folder.absolute().parent),
         )
         try:
             with Console(stderr=True).status("shipping the log"):
                 shipped = shipping.ship(wait=_WAIT)
         finally:
             shipping.release()
-    except (IntegrityError, Unavailable) as error:
+    except IntegrityError as error:
         fail(str(error), as_json)
+    except Unavailable as error:
+        unreached(str(error), as_json)
     except OSError as error:
         fail(f"the log cannot be read, or its mirror.lock not be made (errno {error.errno})", as_json)
     if shipped is None:

@@ -17,18 +17,13 @@ from residency.audit.proof_document import Item, format_proof, format_tlog_proof
 from residency.audit.sequencer import CHECKPOINT_PATH
 from residency.audit.verify import read_entry, tile_subtree
 from residency.cli.audit.page import page_with
-from residency.cli.audit.shared import Key, fail
+from residency.cli.audit.shared import Key, Place, fail, holding
 from residency.cli.audit.written import write_out
 from residency.cli.log_folder import Read
 from residency.cli.log_places import reader_of, verifier_key_at
-from residency.errors import EntryError, IntegrityError, VerificationError
+from residency.errors import EntryError, VerificationError
 
-__all__ = ["Checkpointed", "Place", "checkpoint_note", "prove", "prover"]
-
-Place = Annotated[
-    str,
-    typer.Argument(metavar="DIR|URL", help="Where the log lies: a folder, s3://BUCKET/PREFIX or https://HOST/PATH."),
-]
+__all__ = ["Checkpointed", "checkpoint_note", "prove", "prover"]
 
 Checkpointed = Annotated[
     Path | None,
@@ -56,25 +51,24 @@ def prove(
 ) -> None:
     """Write one file that proves an entry by itself: the entry, its inclusion proof, the signed checkpoint, the key.
 
-    Exit 0 = written, 1 = the log does not hold, 2 = wrong use.
+    Exit 0 = written, 1 = the log does not hold, 2 = wrong use, or a place that cannot be reached.
 
     Example: residency audit prove ./demo-data/audit/log 0 --out entry-0.proof.json
     """
     if html and form is not Form.JSON:
         raise typer.BadParameter("a page carries the JSON form", param_hint="--format")
     read = reader_of(place)
-    try:
+    with holding(as_json=True):
         verifier = verifier_key_at(read, key)
         newest, (note, checkpoint) = checkpoint_note(read, verifier, at)
         if not 0 <= index < checkpoint.size:
             raise typer.BadParameter(f"the log has {checkpoint.size} entries, numbered from 0", param_hint="INDEX")
         entry = read_entry(read, index, newest.size)
         nodes = prover(read, newest, checkpoint)(index, entry)
-        parse_entry(entry)
-    except EntryError as error:
-        fail(f"entry {index}: {error}", as_json=True)
-    except IntegrityError as error:
-        fail(str(error), as_json=True)
+        try:
+            parse_entry(entry)
+        except EntryError as error:
+            fail(f"entry {index}: {error}", as_json=True)
     item = Item(index, entry.decode(), nodes)
     text = format_tlog_proof(note, item) if form is Form.TLOG_PROOF else format_proof(note, verifier, item)
     write_out(page_with(text) if html else text, out)

@@ -1,7 +1,8 @@
-"""`residency audit query`: a log folder and what is asked of its entries in; the entries that answer, proven, out."""
+"""`residency audit query`: where a log lies and what is asked of it in; the entries that answer, proven, out."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -26,24 +27,12 @@ from residency.audit.merkle import consistency_proof, verify_consistency
 from residency.audit.pairs import Pairs
 from residency.audit.tiles import TILE_WIDTH
 from residency.audit.verify import read_checkpoint, tile_subtree
-from residency.cli.audit.filters import (
-    ActivityOption,
-    AliasOption,
-    EffectOption,
-    Filter,
-    FromOption,
-    JurisdictionOption,
-    KindOption,
-    ReasonOption,
-    RuleOption,
-    SinkOption,
-    ToOption,
-    filter_of,
-)  # fmt: skip
-from residency.cli.audit.shared import WORK, Folder, Json, Key, document, fail
+from residency.cli.audit.filters import Filter, filtered
+from residency.cli.audit.shared import WORK, Json, Key, Place, document, holding
 from residency.cli.audit.show import told
-from residency.cli.log_folder import Read, entries, reader, verifier_key
-from residency.errors import IntegrityError, ResidencyError, Unavailable, VerificationError
+from residency.cli.log_folder import Read, entries
+from residency.cli.log_places import folder_of, reader_of, verifier_key_at
+from residency.errors import ResidencyError, VerificationError
 from residency.model import SubjectId
 
 __all__ = ["query"]
@@ -52,11 +41,11 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _BUILD: Final = "building the index"
 
 
+@filtered
 def query(
-    folder: Folder,
+    place: Place,
+    asked: Filter,
     key: Key = None,
-    since: FromOption = None,
-    until: ToOption = None,
     subject: Annotated[
         bool, typer.Option("--subject", help="Of the subject whose id is read from stdin; with --policy.")
     ] = False,
@@ -64,18 +53,13 @@ def query(
         str | None,
         typer.Option("--subject-digest", metavar="HEX", help="Of the subject of that digest; with --policy."),
     ] = None,
-    alias: AliasOption = None,
-    rule: RuleOption = None,
-    sink: SinkOption = None,
-    effect: EffectOption = None,
-    kind: KindOption = None,
-    activity: ActivityOption = None,
-    reason: ReasonOption = None,
-    jurisdiction: JurisdictionOption = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="How many entries, the newest; 0 = all.")] = 100,
     policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="The deployment file.")] = None,
     index: Annotated[
-        Path | None, typer.Option("--index", metavar="FILE", help="Where the index is. Default: index.db above DIR.")
+        Path | None,
+        typer.Option(
+            "--index", metavar="FILE", help="Where the index is. Default: index.db above the log; of a URL: your own."
+        ),
     ] = None,
     scan: Annotated[bool, typer.Option("--scan", help="Read the whole log, without an index.")] = False,
     as_json: Json = False,
@@ -83,15 +67,12 @@ def query(
     """The entries that answer a question, in the order of the log, each proven to be in it.
 
     An index of the log is built at the first question and carried on at later ones; it may be deleted at any time. One
-    that somebody else built is not believed. Exit 0 = answered, 1 = the log does not hold, 2 = wrong use.
+    that somebody else built is not believed. Exit 0 = answered, 1 = the log does not hold, 2 = wrong use, or a place
+    that cannot be reached.
 
     Example: residency audit query ./residency-data/audit/log --effect deny --rule "vn.l91.*" --from 2026-09-01
     """
-    asked = filter_of(
-        since=since, until=until, alias=alias, rule=rule, sink=sink, effect=effect, kind=kind, activity=activity,
-        reason=reason, jurisdiction=jurisdiction,
-    )  # fmt: skip
-    whose = [given for given in (alias, subject_digest, subject or None) if given is not None]
+    whose = [given for given in (asked.alias, subject_digest, subject or None) if given is not None]
     if len(whose) > 1:
         raise typer.BadParameter("one of --alias, --subject-digest and --subject", param_hint="--alias")
     if subject or subject_digest is not None:
@@ -101,13 +82,13 @@ def query(
             return
         asked = replace(asked, alias=found)
     newest = None if limit == 0 else limit
-    try:
-        read = reader(folder)
-        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+    read = reader_of(place)
+    with holding(as_json):
+        checkpoint = read_checkpoint(read, verifier_key_at(read, key))
         if scan:
             count, answers = _scan(read, checkpoint, asked, newest, progress=not as_json)
         else:
-            path = folder.absolute().parent / "index.db" if index is None else index
+            path = _index_path(place) if index is None else index
             count, answers = _look_up(read, checkpoint, asked, newest, path, progress=not as_json)
         if as_json:
             for number, entry in answers:
@@ -115,11 +96,6 @@ def query(
             return
         for line in told(answers):
             print(line)
-    except IntegrityError as error:
-        fail(str(error), as_json)
-    except Unavailable as error:
-        typer.echo(f"residency audit query: {error} (--index, --scan)", err=True)
-        raise typer.Exit(2) from None
     shown = count if newest is None else min(count, newest)
     print(
         f"{count:,} of {checkpoint.size:,} entries answer" + (f"; the newest {shown:,} shown" if shown < count else "")
@@ -165,8 +141,7 @@ def _look_up(
 
 
 def _index(read: Read, checkpoint: Checkpoint, bundles: ProvenBundles, path: Path, *, progress: bool) -> LogIndex:
-    state = os.environ.get("XDG_STATE_HOME")
-    secret = index_secret((Path(state) if state else Path.home() / ".local" / "state") / "residency")
+    secret = index_secret(_own_folder())
     known = LogIndex.open(path, secret)
     if known is not None and known.built.origin != checkpoint.origin:
         known.close()
@@ -177,6 +152,20 @@ def _index(read: Read, checkpoint: Checkpoint, bundles: ProvenBundles, path: Pat
             return known
     first = 0 if known is None else known.built.size
     return LogIndex.build(path, secret, checkpoint, _since(bundles, first, checkpoint.size, progress=progress), known)
+
+
+def _own_folder() -> Path:
+    """The folder of what this user's commands keep."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "residency"
+
+
+def _index_path(place: str) -> Path:
+    """Where the index of the log at `place` is kept: above it, and for one over a network in a folder of this user."""
+    folder = folder_of(place)
+    if folder is not None:
+        return folder.absolute().parent / "index.db"
+    return _own_folder() / f"index-{hashlib.sha256(place.encode()).hexdigest()[:16]}.db"
 
 
 def _continues(read: Read, built: Checkpoint, now: Checkpoint) -> None:

@@ -19,14 +19,13 @@ from residency.audit.proof_document import Item, format_receipt
 from residency.audit.recall import Beside, Recall
 from residency.cli.archive_folder import Archive
 from residency.cli.audit.page import page_with
-from residency.cli.audit.prove import Checkpointed, Place, checkpoint_note, prover
+from residency.cli.audit.prove import Checkpointed, checkpoint_note, prover
 from residency.cli.audit.receipt_sources import alias_of, opened
 from residency.cli.audit.receipt_stories import Stories
-from residency.cli.audit.shared import Key, fail
+from residency.cli.audit.shared import Key, Place, holding
 from residency.cli.audit.written import write_out
-from residency.cli.log_folder import Read, entries, reader
-from residency.cli.log_places import is_url, reader_of, verifier_key_at
-from residency.errors import IntegrityError, Unavailable
+from residency.cli.log_folder import Read, entries
+from residency.cli.log_places import archive_of, reader_of, verifier_key_at
 from residency.policy.recorded import Recorded, When
 
 __all__ = ["receipt"]
@@ -58,7 +57,9 @@ def receipt(
     ] = None,
     audit: Annotated[
         Path | None,
-        typer.Option("--audit", metavar="DIR", help="Where policies/ and facts/ lie. Default: the folder of DIR."),
+        typer.Option(
+            "--audit", metavar="DIR", help="Where policies/ and facts/ lie. Default: above the log, or in it."
+        ),
     ] = None,
     detail: Annotated[
         list[str] | None, typer.Option("--detail", metavar="P=DIR", help="Open regional detail, with --keys: VN=DIR.")
@@ -74,8 +75,8 @@ def receipt(
     """Write one file about one person, or about some entries: each with its proof, told in English and Vietnamese.
 
     The whole log is checked on the way. No id of a person is taken from the command line: it would stay in the
-    shell's history. With --detail the file holds personal data; only its owner may read it.
-    Exit 0 = written, 1 = the log does not hold or knows nothing of it, 2 = wrong use.
+    shell's history. With --detail the file holds personal data; only its owner may read it. Exit 0 = written, 1 = the
+    log does not hold or knows nothing of it, 2 = wrong use, or a place that cannot be reached.
 
     Example: residency audit receipt ./audit/log --alias 9f2c… --html --out receipt.html
     """
@@ -90,7 +91,7 @@ def receipt(
     if alias is not None and _ALIAS.fullmatch(alias) is None:
         raise typer.BadParameter("16 to 128 hex digits, as entries name a person", param_hint="--alias")
     read = reader_of(place)
-    try:
+    with holding(as_json=False):
         verifier = verifier_key_at(read, key)
         newest, (note, checkpoint) = checkpoint_note(read, verifier, at)
         numbers = None if index is None else frozenset(index)
@@ -100,7 +101,7 @@ def receipt(
         if not kept:
             typer.echo("The log has no entry of that person.", err=True)
             raise typer.Exit(1)
-        stories = Stories(_archive(place, audit))
+        stories = Stories(Archive(archive_of(place, audit, "--audit")))
         wanted = {each.entry.id: each.entry.detail for each in kept if each.entry.detail is not None}
         details = {} if keys is None else opened(detail or (), KeysFiles(keys), checkpoint.origin, wanted)
         prove = prover(read, newest, checkpoint)
@@ -110,18 +111,9 @@ def receipt(
             story = stories.of(each.index, each.taken)
             nodes = prove(each.index, raw)
             items.append(Item(each.index, raw.decode(), nodes, details.get(each.entry.id), story))
-    except (IntegrityError, Unavailable) as error:
-        fail(str(error), as_json=False)
     text = format_receipt(note, verifier, items, alias, stories.told)
     write_out(page_with(text) if html else text, out)
     _summary(kept, len(details), len(wanted), stories.gaps)
-
-
-def _archive(place: str, audit: Path | None) -> Archive:
-    """The archive in the folder `audit`, or in the one that the log's lies in; of a log elsewhere there is none."""
-    if audit is None and is_url(place):
-        return Archive(lambda _: None)
-    return Archive(reader(audit if audit is not None else Path(place).absolute().parent, "--audit"))
 
 
 def _kept(read: Read, checkpoint: Checkpoint, alias: str | None, numbers: frozenset[int] | None) -> list[_Kept]:

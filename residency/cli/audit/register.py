@@ -1,4 +1,4 @@
-"""`residency audit register`: a log folder and the archive beside it in; the register of transfers abroad out."""
+"""`residency audit register`: where a log lies and the archive beside it in; the register of transfers abroad out."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from residency.audit.verify import read_checkpoint
 from residency.cli.archive_folder import Archive
 from residency.cli.audit.period import instant
 from residency.cli.audit.register_rows import flow_rows, register_document, register_lines
-from residency.cli.audit.shared import Folder, Json, Key, fail
-from residency.cli.log_folder import entries, reader, verifier_key
+from residency.cli.audit.shared import Json, Key, Place, holding
+from residency.cli.log_folder import entries
+from residency.cli.log_places import archive_of, reader_of, verifier_key_at
 from residency.cli.replay import candidate_at
-from residency.errors import IntegrityError
 from residency.model import FactSet
 from residency.policy.compiler import Policy
 
@@ -36,7 +36,7 @@ _WORK: Final = "looking for transfers"
 ArchiveOption = Annotated[
     Path | None,
     typer.Option(
-        "--archive", metavar="DIR", help="The folder of policies/ and facts/. Default: the one above the log."
+        "--archive", metavar="DIR", help="The folder of policies/ and facts/. Default: above the log, or in it."
     ),
 ]
 
@@ -65,7 +65,7 @@ class Newest:
 
 
 def register(
-    folder: Folder,
+    place: Place,
     policy: Annotated[
         Path | None,
         typer.Option("--policy", metavar="FILE", help="The deployment file."),
@@ -82,7 +82,8 @@ def register(
     dossiers that makes due, and which flows they do not mention.
 
     Laws and sinks are those of the archived policies; filings those of --policy, where it is given. Exit 0 = all is in
-    order, 1 = the log does not hold, or something is amiss with a dossier, 2 = wrong use.
+    order, 1 = the log does not hold, or something is amiss with a dossier, 2 = wrong use, or a place that cannot be
+    reached.
 
     Example: residency audit register ./residency-data/audit/log --policy policies/deployments/ai-chat.yaml
     """
@@ -92,21 +93,19 @@ def register(
     if now is None:
         now = SystemClock().now()
     given = None if policy is None else candidate_at(policy)
-    opened = Archive(reader(folder.parent if archive is None else archive, "--archive"), given)
+    opened = Archive(archive_of(place, archive, "--archive"), given)
     transfers, newest, pairs = Transfers(opened.policy, opened.facts), Newest(), Pairs()
-    read = reader(folder)
+    read = reader_of(place)
     quiet = as_json or as_csv
-    try:
-        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+    with holding(as_json):
+        checkpoint = read_checkpoint(read, verifier_key_at(read, key))
         for index, entry in enumerate(entries(read, checkpoint, pairs, progress=not quiet, what=_WORK)):
             transfers.add(index, entry)
             newest.add(entry)
         pairs.finish()
-    except IntegrityError as error:
-        fail(str(error), as_json)
-    flows = transfers.flows()
-    last = transfers.policy(newest.policy) if given is None else given
-    due = () if last is None else dossiers(last, facts_of(opened, newest, given), flows, now)
+        flows = transfers.flows()
+        last = transfers.policy(newest.policy) if given is None else given
+        due = () if last is None else dossiers(last, facts_of(opened, newest, given), flows, now)
     problems = [*_amiss(transfers, flows, last), *(line for each in due for line in each.problems())]
     if as_json:
         print(json.dumps(register_document(last, flows, due, transfers, problems, now), ensure_ascii=False))

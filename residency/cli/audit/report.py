@@ -1,4 +1,4 @@
-"""`residency audit report`: a log folder and a period in; an evidence pack as a page, JSON and CSV out."""
+"""`residency audit report`: where a log lies and a period in; an evidence pack as a page, JSON and CSV out."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from residency.cli.audit.register import ArchiveOption, Newest, facts_of
 from residency.cli.audit.report_data import Aged, Checked, file_ages, report_document
 from residency.cli.audit.report_page import report_page
 from residency.cli.audit.report_words import LANGUAGES
-from residency.cli.audit.shared import Folder, Json, Key, csv_cell, fail
-from residency.cli.log_folder import Read, entries, reader, verifier_key
+from residency.cli.audit.shared import Json, Key, Place, csv_cell, holding
+from residency.cli.log_folder import Read, entries
+from residency.cli.log_places import archive_of, name_of, reader_of, verifier_key_at
 from residency.cli.replay import candidate_at
-from residency.errors import IntegrityError, ResidencyError
+from residency.errors import ResidencyError
 from residency.policy.compiler import Policy
 from residency.policy.replay import Replayer
 
@@ -43,7 +44,7 @@ _FOREVER: Final = 1 << 62
 
 
 def report(
-    folder: Folder,
+    place: Place,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The page to write, .html; .json and .csv come beside it.")
     ],
@@ -66,7 +67,7 @@ def report(
 
     The same log, archive and period give the same bytes: no clock is read. Ages are told for the end of the period.
     Exit 0 = written, and the records hold; 1 = the log does not hold (nothing is written) or a record is wrong; 2 =
-    wrong use.
+    wrong use, or a place that cannot be reached.
 
     Example: residency audit report ./residency-data/audit/log --from 2026-07-01 --to 2026-10-01 --out report.html
     """
@@ -80,11 +81,9 @@ def report(
     if keys is not None and not keys.is_dir():
         raise typer.BadParameter("not a folder", param_hint="--keys")
     given = None if policy is None else candidate_at(policy)
-    opened = Archive(reader(folder.parent if archive is None else archive, "--archive"), given)
-    try:
-        document = _document(folder, key, opened, given, keys, (start, end), progress=not as_json)
-    except IntegrityError as error:
-        fail(str(error), as_json)
+    opened = Archive(archive_of(place, archive, "--archive"), given)
+    with holding(as_json):
+        document = _document(place, key, opened, given, keys, (start, end), progress=not as_json)
     try:
         for suffix, text in _files(document, language):
             out.with_suffix(suffix).write_text(text, encoding="utf-8", newline="")
@@ -105,7 +104,7 @@ def report(
 
 
 def _document(
-    folder: Path,
+    place: str,
     key: Path | None,
     archive: Archive,
     given: Policy | None,
@@ -116,8 +115,8 @@ def _document(
 ) -> dict[str, Any]:
     """Read the log once, and tell what it comes to. Raises: IntegrityError."""
     start, end = period
-    read = reader(folder)
-    verifier = verifier_key(folder, key)
+    read = reader_of(place)
+    verifier = verifier_key_at(read, key)
     checkpoint = read_checkpoint(read, verifier)
     note = read(CHECKPOINT_PATH) or b""
     figures = Figures(-_FOREVER if start is None else start, _FOREVER if end is None else end)
@@ -133,7 +132,7 @@ def _document(
     flows = transfers.flows()
     in_force = {digest: found for digest in figures.policies if (found := transfers.policy(digest)) is not None}
     checked = Checked(
-        folder=folder.name,
+        folder=name_of(place),
         checkpoint=checkpoint,
         note=note.decode("utf-8", "replace"),
         key=format_verifier_key(verifier),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -14,15 +16,24 @@ from rich.markup import escape
 
 from residency.audit.entry import Entry
 from residency.cli.audit.period import printable
+from residency.errors import IntegrityError, Unavailable
 
-__all__ = ["WORK", "Folder", "Json", "Key", "cell", "csv_cell", "document", "fail", "shown", "when"]
+__all__ = [
+    "WORK", "Folder", "Json", "Key", "Place", "cell", "csv_cell", "document", "fail", "holding", "shown", "unreached",
+    "when",
+]  # fmt: skip
 
 WORK: Final = "recomputing the log"
 _FORMULA: Final = frozenset("=+-@\t\r")
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?|-")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log folder: checkpoint, tile/, log.vkey.")]
+Place = Annotated[
+    str,
+    typer.Argument(metavar="DIR|URL", help="Where the log lies: a folder, s3://BUCKET/PREFIX or https://HOST/PATH."),
+]
 Key = Annotated[
-    Path | None, typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: DIR/log.vkey.")
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="The verifier key you were given. Default: the log's own, log.vkey."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON for a program.")]
 
@@ -34,6 +45,26 @@ def fail(message: str, as_json: bool, **more: object) -> NoReturn:
     else:
         Console(stderr=True).print(f"[bold red]Does not hold:[/] {shown(message)}")
     raise typer.Exit(1)
+
+
+def unreached(message: str, as_json: bool, **more: object) -> NoReturn:
+    """Say why a log could not be read: whether it holds is not known. Ends with 2."""
+    if as_json:
+        print(json.dumps({"holds": None, "problem": message, **more}))
+    else:
+        Console(stderr=True).print(f"[bold yellow]Not checked:[/] {shown(message)}", soft_wrap=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def holding(as_json: bool, **more: object) -> Iterator[None]:
+    """Within it, a log that does not hold ends the command with 1, and a place that cannot be reached with 2."""
+    try:
+        yield
+    except IntegrityError as error:
+        fail(str(error), as_json, **more)
+    except Unavailable as error:
+        unreached(str(error), as_json, **more)
 
 
 def shown(message: str) -> str:

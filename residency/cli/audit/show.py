@@ -1,4 +1,4 @@
-"""`residency audit show` and `open`: a log folder in, what it says out."""
+"""`residency audit show` and `open`: where a log lies in, what it says out."""
 
 from __future__ import annotations
 
@@ -16,62 +16,36 @@ from rich.table import Table
 from residency.audit.entry import Entry
 from residency.audit.pairs import Pairs
 from residency.audit.verify import read_checkpoint
-from residency.cli.audit.filters import (
-    ActivityOption,
-    AliasOption,
-    EffectOption,
-    FromOption,
-    JurisdictionOption,
-    KindOption,
-    ReasonOption,
-    RuleOption,
-    SinkOption,
-    ToOption,
-    filter_of,
-)  # fmt: skip
+from residency.cli.audit.filters import Filter, filtered
 from residency.cli.audit.period import printable
-from residency.cli.audit.shared import WORK, Folder, Json, Key, cell, document, fail, when
-from residency.cli.log_folder import entries, reader, verifier_key
-from residency.errors import IntegrityError
+from residency.cli.audit.shared import WORK, Json, Key, Place, cell, document, holding, when
+from residency.cli.log_folder import entries
+from residency.cli.log_places import reader_of, verifier_key_at
 
 __all__ = ["open_intents", "show", "told"]
 
 
+@filtered
 def show(
-    folder: Folder,
+    place: Place,
+    asked: Filter,
     key: Key = None,
     last: Annotated[int, typer.Option("--last", min=1, help="How many entries, the newest.")] = 20,
-    kind: KindOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
-    alias: AliasOption = None,
-    rule: RuleOption = None,
-    sink: SinkOption = None,
-    effect: EffectOption = None,
-    activity: ActivityOption = None,
-    reason: ReasonOption = None,
-    jurisdiction: JurisdictionOption = None,
     as_json: Json = False,
 ) -> None:
     """Show the newest entries of a log, once the whole log has been checked. `query` answers sooner, by an index.
 
-    Exit 0 = shown, 1 = the log does not hold, 2 = wrong use.
+    Exit 0 = shown, 1 = the log does not hold, 2 = wrong use, or a place that cannot be reached.
 
     Example: residency audit show ./demo-data/audit/log --last 20 --kind refusal
     """
-    asked = filter_of(
-        since=since, until=until, alias=alias, rule=rule, sink=sink, effect=effect, kind=kind, activity=activity,
-        reason=reason, jurisdiction=jurisdiction,
-    )  # fmt: skip
     newest: deque[tuple[int, Entry]] = deque(maxlen=last)
-    read = reader(folder)
-    try:
-        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+    read = reader_of(place)
+    with holding(as_json):
+        checkpoint = read_checkpoint(read, verifier_key_at(read, key))
         for index, entry in enumerate(entries(read, checkpoint, Pairs(), progress=not as_json, what=WORK)):
             if asked.takes(entry):
                 newest.append((index, entry))
-    except IntegrityError as error:
-        fail(str(error), as_json)
     if as_json:
         for index, entry in newest:
             print(json.dumps({"index": index, **document(entry)}, ensure_ascii=False))
@@ -80,22 +54,20 @@ def show(
         print(line)
 
 
-def open_intents(folder: Folder, key: Key = None, as_json: Json = False) -> None:
+def open_intents(place: Place, key: Key = None, as_json: Json = False) -> None:
     """List intents without an outcome, with their age: acts begun whose end the log does not know.
 
-    Exit 0 = listed, 1 = the log does not hold, 2 = wrong use.
+    Exit 0 = listed, 1 = the log does not hold, 2 = wrong use, or a place that cannot be reached.
 
     Example: residency audit open ./demo-data/audit/log --json
     """
     pairs = Pairs()
-    read = reader(folder)
-    try:
-        checkpoint = read_checkpoint(read, verifier_key(folder, key))
+    read = reader_of(place)
+    with holding(as_json):
+        checkpoint = read_checkpoint(read, verifier_key_at(read, key))
         for _ in entries(read, checkpoint, pairs, progress=not as_json, what=WORK):
             pass
         pairs.finish()
-    except IntegrityError as error:
-        fail(str(error), as_json)
     now = time.time_ns() // 1000
     if as_json:
         for index, entry in pairs.open:

@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from residency.audit.findings import Finding
+from residency.audit.findings import Finding, span
 from residency.audit.fleet import check_follows
-from residency.cli.audit.shared import Json, Key, fail
+from residency.cli.audit.shared import Json, Key, fail, holding, unreached
 from residency.cli.audit.verify_fleet import differs, read_fleet
-from residency.cli.audit.verify_log import Asked, keep, verify_log
+from residency.cli.audit.verify_log import Asked, Verified, keep, verify_log
 from residency.cli.audit.verify_show import show, show_findings
 from residency.cli.audit.verify_witness import second_signature, witnessed
 from residency.errors import IntegrityError, Unavailable
@@ -31,7 +31,7 @@ _UNSAID: Final = "unsaid"
 
 def verify(
     places: Annotated[
-        list[str], typer.Argument(metavar="DIR|URL…", help="A log: checkpoint, tile/, log.vkey. Several with --fleet.")
+        list[str], typer.Argument(metavar="DIR|URL…", help="Where the log lies, or with --fleet the logs lie.")
     ],
     key: Key = None,
     remember: Annotated[
@@ -49,13 +49,19 @@ def verify(
     audit: Annotated[
         Path | None,
         typer.Option(
-            "--audit", metavar="DIR", help="The audit folder, with policies/ and facts/. Default: around DIR."
+            "--audit",
+            metavar="DIR",
+            help="The folder of policies/ and facts/. Default, and always with --fleet: above the log, or in it.",
         ),
     ] = None,
     replay: Annotated[bool, typer.Option(help="Make every recorded decision again.")] = True,
     max_gap: Annotated[
         float, typer.Option("--max-gap", min=0, metavar="HOURS", help="Tell of a longer time without an entry.")
     ] = 24,
+    silent_for: Annotated[
+        float | None,
+        typer.Option("--silent-for", min=0, metavar="HOURS", help="Tell where the newest entry is older than that."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on findings too.")] = False,
     witness: Annotated[
         list[Path] | None,
@@ -85,7 +91,8 @@ def verify(
     """Recompute a whole log: signature, tree, entries, numbers, intents and outcomes; make its decisions again.
 
     What is odd and proves nothing (a clock set back, a long silence, an act without an outcome) is a finding: told, and
-    exit 0 unless --strict. Exit 0 = the log holds, 1 = it does not, 2 = wrong use.
+    exit 0 unless --strict. Exit 0 = the log holds, 1 = it does not, 2 = wrong use, or a place that cannot be reached:
+    then nothing is known.
 
     Example: residency audit verify ./demo-data/audit/log --key ./log.vkey --remember ./seen.checkpoint
     """
@@ -95,8 +102,11 @@ def verify(
         raise typer.BadParameter("several logs go with --fleet", param_hint="DIR|URL")
     if not witness and (quorum is not None or cosigned is not None):
         raise typer.BadParameter("goes with --witness", param_hint="--cosigned" if quorum is None else "--quorum")
-    if fleet is not None and any(given for given in (key, audit, witness, second_key)):
-        raise typer.BadParameter("goes without the options that are about one log", param_hint="--fleet")
+    if fleet is not None:
+        about_one = {"--key": key, "--audit": audit, "--witness": witness, "--second-key": second_key}
+        if given := [option for option, value in about_one.items() if value]:
+            why = "with --fleet each log has its own: the key that the register lists, the archive around it"
+            raise typer.BadParameter(f"says something of one log; {why}", param_hint=", ".join(given))
     remembered = () if remember is None or not remember.exists() else (remember,)
     seen = (*remembered, *(since or ()))
     asked = Asked(
@@ -109,19 +119,19 @@ def verify(
         progress=not as_json,
     )
     if fleet is not None and fleet_key is not None:
-        note = _fleet(places, asked, fleet, fleet_key, seen, strict=strict, as_json=as_json)
+        lost = _lost(remember)
+        note = _fleet(places, asked, fleet, fleet_key, seen, lost, silent_for, strict=strict, as_json=as_json)
         if remember is not None:
             keep(remember, note)
         return
-    try:
+    with holding(as_json):
         verified = verify_log(places[0], asked)
         second = second_signature(verified, second_key)
         seen_by = witnessed(verified, witness, quorum, cosigned, asked.now) if witness else None
-    except (IntegrityError, Unavailable) as error:
-        fail(str(error), as_json)
+    more = [_lost(remember), _silent(verified, silent_for, asked.now)]
     if second is False:
-        unsigned = Finding("second_signature", "a second key lies beside the log, and it did not sign the checkpoint")
-        verified = changed(verified, findings=(*verified.findings, unsigned))
+        more.append(Finding("second_signature", "a second key lies beside the log, and it did not sign the checkpoint"))
+    verified = changed(verified, findings=(*verified.findings, *(each for each in more if each is not None)))
     report = {
         **verified.data(),
         "key_given": key is not None,
@@ -145,7 +155,16 @@ def verify(
 
 
 def _fleet(
-    places: list[str], asked: Asked, register: Path, key: Path, seen: Sequence[Path], *, strict: bool, as_json: bool
+    places: list[str],
+    asked: Asked,
+    register: Path,
+    key: Path,
+    seen: Sequence[Path],
+    lost: Finding | None,
+    silent_for: float | None,
+    *,
+    strict: bool,
+    as_json: bool,
 ) -> bytes:
     """Verify a fleet against its register, which must follow those that were `seen`; the register's note."""
     logs = []
@@ -155,18 +174,25 @@ def _fleet(
         for path in seen:
             check_follows(listed, read_fleet(path, key, "--since")[0])
         for place in places:
-            logs.append(verify_log(place, asked))
+            log = verify_log(place, asked)
+            known = listed.log(log.checkpoint.origin)
+            silent = None if known is not None and known.closed is not None else _silent(log, silent_for, asked.now)
+            logs.append(log if silent is None else changed(log, findings=(*log.findings, silent)))
             if not as_json:
                 show(Console(), logs[-1], asked)
         place = ""
         found = differs(listed, logs)
     except (IntegrityError, Unavailable) as error:
-        fail(f"{place}: {error}" if place else str(error), as_json)
+        end = fail if isinstance(error, IntegrityError) else unreached
+        end(f"{place}: {error}" if place else str(error), as_json)
     wrong = [finding for finding in found if finding.what != _UNSAID]
     report: dict[str, Any] = {
         "fleet": {"name": listed.name, "version": listed.version, "logs": len(listed.logs)},
         "logs": [{"place": log.place, **log.data()} for log in logs],
-        "fleet_findings": [{"what": f.what, "origin": f.origin, "message": f.message} for f in found],
+        "fleet_findings": [
+            *({"what": f.what, "origin": f.origin, "message": f.message} for f in found),
+            *([] if lost is None else [{"what": lost.what, "origin": None, "message": lost.message}]),
+        ],
     }
     if wrong:
         fail(
@@ -176,7 +202,9 @@ def _fleet(
             **report,
         )
     odd = [*(finding for log in logs for finding in log.findings)]
-    odd += [Finding(finding.what, f"{finding.origin}: {finding.message}") for finding in found]
+    of_fleet = [Finding(finding.what, f"{finding.origin}: {finding.message}") for finding in found]
+    of_fleet += [] if lost is None else [lost]
+    odd += of_fleet
     if strict and odd:
         _not_strict(odd, report, as_json)
     if as_json:
@@ -184,8 +212,25 @@ def _fleet(
         return note
     console = Console()
     console.print(f"[bold green]The fleet is whole:[/] {len(logs)} logs, register version {listed.version}.")
-    show_findings(console, odd[-len(found) :] if found else ())
+    show_findings(console, of_fleet)
     return note
+
+
+def _lost(remember: Path | None) -> Finding | None:
+    """Who asks to remember and has nothing to remember, is there for the first time, or has been robbed."""
+    if remember is None or remember.exists():
+        return None
+    told = f"{remember.name} (--remember) is not there, so nothing ties this to what was seen earlier"
+    else_ = "if this is not the first time, somebody removed it: give a copy, or what a witness kept, by --since"
+    return Finding("nothing_remembered", f"{told}; {else_}")
+
+
+def _silent(log: Verified, hours: float | None, now: int) -> Finding | None:
+    """A log whose newest entry is older than `hours` may be one that entries no longer reach."""
+    if hours is None or (log.newest is not None and now - log.newest <= hours * _HOUR):
+        return None
+    old = "there is no entry" if log.newest is None else f"the newest entry is {span(now - log.newest)} old"
+    return Finding("silent", f"{old}, and --silent-for says {hours:g} hours: is the service still recording?")
 
 
 def _not_strict(findings: Sequence[Finding], report: dict[str, Any], as_json: bool) -> NoReturn:

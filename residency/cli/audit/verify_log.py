@@ -22,12 +22,13 @@ from residency.audit.remembered import check_continues, check_not_older
 from residency.audit.verify import read_signed
 from residency.cli.archive_folder import Archive
 from residency.cli.audit.beside import audit_folder, changed_beside, has_archive
+from residency.cli.audit.period import iso
 from residency.cli.audit.shared import WORK
 from residency.cli.audit.strays import changed_strays
-from residency.cli.log_folder import Read, reader, scanned
-from residency.cli.log_places import is_url, reader_of, verifier_key_at
+from residency.cli.log_folder import Read, scanned
+from residency.cli.log_places import archive_of, folder_of, reader_of, verifier_key_at
 from residency.errors import VerificationError
-from residency.policy.replay import Replayer
+from residency.policy.replay import Gap, Replayer
 
 __all__ = ["Asked", "Verified", "keep", "verify_log"]
 
@@ -50,8 +51,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A log that holds. `note` is its checkpoint as it was signed, `first` its entry `0.0`, None where there is none;
-    `redecide` is None where no decision was made again."""
+    """A log that holds. `note` is its checkpoint as it was signed, `first` its entry `0.0` and `newest` the latest time
+    of an entry (microseconds), None where there is none; `redecide` is None where no decision was made again."""
 
     place: str
     read: Read
@@ -59,6 +60,7 @@ class Verified:
     note: bytes
     checkpoint: Checkpoint
     first: Entry | None
+    newest: int | None
     kinds: Counter[str]
     open: int
     redecide: Redecide | None
@@ -71,6 +73,7 @@ class Verified:
             "size": self.checkpoint.size,
             "root": base64.b64encode(self.checkpoint.root).decode(),
             "key": self.key.name,
+            "newest_entry": iso(self.newest),
             "entries": dict(sorted(self.kinds.items())),
             "open_intents": self.open,
             "coverage": None if self.redecide is None else _coverage(self.redecide),
@@ -90,13 +93,15 @@ def verify_log(place: str, asked: Asked) -> Verified:
     seen = [_seen(path, key) for path in asked.seen]
     for each in seen:
         check_not_older(checkpoint, each)
-    # 2. What lies beside it.
-    audit = asked.audit if asked.audit is not None else None if is_url(place) else audit_folder(place)
+    # 2. What lies beside it. Over a network that cannot be listed: what is asked for is looked at as it comes.
+    folder = folder_of(place)
+    audit = asked.audit if asked.audit is not None else None if folder is None else audit_folder(folder)
     archive = None
     if audit is not None:
         for sentence in changed_beside(audit, checkpoint):
             raise VerificationError(sentence)
-        archive = Archive(reader(audit, "--audit")) if asked.replay and has_archive(audit) else None
+    if asked.replay and (folder is None if audit is None else has_archive(audit)):
+        archive = Archive(archive_of(place, audit, "--audit"))
     redecide = None if archive is None else Redecide(Replayer(archive.policy, archive.facts))
     # 3. The tree, the form of each entry, what entries say about each other, and each decision.
     continuity = Continuity(asked.now, asked.max_gap)
@@ -116,18 +121,21 @@ def verify_log(place: str, asked: Asked) -> Verified:
             index, fields = redecide.wrong[0]
             told = f"{redecide.wrongs} recorded decisions are not what their policy decides"
             raise VerificationError(f"{told}; the first is entry {index} ({', '.join(fields)})")
-    if not is_url(place):
-        for sentence in changed_strays(Path(place), read, checkpoint):
+    if folder is not None:
+        for sentence in changed_strays(folder, read, checkpoint):
             raise VerificationError(sentence)
     # 4. That it goes on from what was seen: its tiles are verified, so that only another history is to blame.
     for each in seen:
         check_continues(read, checkpoint, each)
+    if audit is None and redecide is not None and 0 < redecide.decisions == redecide.gaps[Gap.POLICY_MISSING]:
+        redecide = None  # over a network, that there is no archive shows only now
     findings = findings_of(continuity, redecide, asked.now, asked.max_gap)
     if not asked.replay:
         findings = tuple(finding for finding in findings if finding.what != "not_replayed")
     return Verified(
-        place, read, key, note, checkpoint, first, continuity.kinds, len(continuity.open), redecide, findings
-    )
+        place, read, key, note, checkpoint, first, continuity.newest, continuity.kinds, len(continuity.open), redecide,
+        findings,
+    )  # fmt: skip
 
 
 def keep(path: Path, note: bytes) -> None:

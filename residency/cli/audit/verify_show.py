@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from residency.audit.findings import Finding
-from residency.cli.audit.shared import shown
+from residency.audit.findings import Finding, span
+from residency.cli.audit.shared import shown, when
 from residency.cli.audit.verify_log import Asked, Verified
 from residency.cli.audit.verify_witness import Witnessed
 
@@ -41,6 +41,9 @@ def show(
     table = Table(show_header=False, box=None)
     table.add_row("origin", shown(log.checkpoint.origin))
     table.add_row("entries", f"{size}" + (f"  ({', '.join(f'{k} {n}' for k, n in kinds)})" if kinds else ""))
+    if log.newest is not None:
+        ago = span(max(0, asked.now - log.newest))
+        table.add_row("newest entry", f"{when(log.newest)} UTC, {ago} ago")
     table.add_row("root", str(log.data()["root"]))
     table.add_row("signature", f"Ed25519, holds under {shown(log.key.name)}")
     if second is not None:

@@ -20,9 +20,9 @@ from residency.audit.cosignature import COSIGNER_KINDS, Cosigner, ed25519_cosign
 from residency.audit.note import KeyKind, format_verifier_key, parse_note, verify_note, with_signature
 from residency.audit.sequencer import CHECKPOINT_PATH
 from residency.audit.witness import Judgement, judge
-from residency.cli.audit.shared import Json, shown
+from residency.cli.audit.shared import Json, shown, unreached
 from residency.cli.log_places import reader_of
-from residency.errors import ResidencyError, VerificationError
+from residency.errors import ResidencyError, Unavailable, VerificationError
 
 __all__ = ["witness", "witness_key"]
 
@@ -77,7 +77,7 @@ def witness(
     Prints the signature lines. What is remembered of a log is its newest checkpoint; the first one is believed. A log
     that has become shorter, or shows another history, is refused, and both of its notes are kept below --state.
 
-    Exit 0 = cosigned, 1 = refused, 2 = wrong use.
+    Exit 0 = cosigned, 1 = refused, 2 = wrong use, or a place that cannot be reached.
 
     Example: residency audit witness https://logs.example/app --log-key app.vkey --keys ./witness-keys --state ./seen
     """
@@ -102,6 +102,8 @@ def witness(
             lines = [cosign(text, at) for cosign in cosigners]
         if out is not None:
             LogFiles(out.absolute().parent).write(out.name, _cosigned(out, note, key, lines))
+    except Unavailable as error:
+        unreached(str(error), as_json, cosigned=False)
     except (ResidencyError, OSError) as error:
         _refuse(_why(error), as_json)
     _tell(judgement, at, lines, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from residency.adapters.log_files import LogFiles
 from residency.adapters.mirror import Mirror, Shipped
 from residency.adapters.mount import FolderPlace
 from residency.audit.checkpoint import note_signer
@@ -34,8 +36,6 @@ class Bucket(FolderPlace):
     """A folder that says that it locks; it counts what is put."""
 
     def __init__(self, folder: Path) -> None:
-        from residency.adapters.log_files import LogFiles
-
         folder.mkdir()
         super().__init__(folder, LogFiles(folder))
         self.locked = a_lock()
@@ -129,6 +129,77 @@ def test_a_second_signature_and_its_key_are_shipped_too(mirror: Mirror, log: Gro
     assert mirror.ship() == Shipped(300, 2, 300)
     assert bucket.read(SECOND_VKEY_PATH) == b"a key\n"
     assert bucket.read("checkpoint") == log.files.read("checkpoint")
+
+
+# -- the archive ---------------------------------------------------------------------------------------------------
+
+FACTS = {f"facts/{hashlib.sha256(data).hexdigest()}.json": data for data in (b"one", b"two", b"three")}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> LogFiles:
+    """An audit folder with archived facts, and files beside them that are none."""
+    files = LogFiles(tmp_path / "audit")
+    files.write_all([*FACTS.items(), ("policies/notes.txt", b"x"), ("facts/.half.tmp", b"x"), ("versions/1", b"x")])
+    return files
+
+
+def whole(log: GrowingLog, bucket: Bucket, archive: LogFiles, tmp_path: Path) -> Mirror:
+    """A mirror that ships the archive too."""
+    return Mirror(log.files, bucket, key=VERIFIER, lock=tmp_path / "mirror.lock", archive=archive)
+
+
+def test_what_is_archived_is_there_before_the_checkpoint_that_needs_it(
+    log: GrowingLog, bucket: Bucket, archive: LogFiles, tmp_path: Path
+) -> None:
+    mirror = whole(log, bucket, archive, tmp_path)
+    assert mirror.ship() == Shipped(300, 10, 0)
+    assert {path for path in bucket.written if not path.startswith(("tile/", "log.", "checkpoint"))} == set(FACTS)
+    assert max(map(bucket.written.index, FACTS)) < bucket.written.index("checkpoint")
+    more = f"facts/{hashlib.sha256(b'four').hexdigest()}.json"
+    archive.write(more, b"four")
+    log.grow(1)
+    bucket.written.clear()
+    assert mirror.ship() == Shipped(301, 3 + 1, 300)
+    assert (bucket.written[0], bucket.written[-1]) == (more, "checkpoint")
+
+
+def test_a_place_that_has_the_log_and_no_archive_is_given_it(
+    log: GrowingLog, bucket: Bucket, archive: LogFiles, mirror: Mirror, tmp_path: Path
+) -> None:
+    mirror.ship()
+    mirror.release()
+    first = whole(log, bucket, archive, tmp_path)
+    assert first.ship() == Shipped(300, 3, 300)
+    assert first.ship() == Shipped(300, 0, 300)
+    first.release()
+    assert whole(log, bucket, archive, tmp_path).ship() == Shipped(300, 0, 300)
+
+
+def test_an_archived_file_that_was_changed_stays_here_and_is_told_once_the_log_is_shipped(
+    log: GrowingLog, bucket: Bucket, archive: LogFiles, tmp_path: Path
+) -> None:
+    broken = sorted(FACTS)[0]
+    archive.write(broken, b"else")
+    mirror = whole(log, bucket, archive, tmp_path)
+    for _ in range(2):
+        with pytest.raises(VerificationError, match=f"{broken} is not what its digest names"):
+            mirror.ship()
+    assert held(bucket.read) == log.entries
+    assert [bucket.read(path) is None for path in sorted(FACTS)] == [True, False, False]
+    archive.write(broken, FACTS[broken])
+    assert mirror.ship() == Shipped(300, 1, 300)
+
+
+def test_a_log_of_another_is_given_no_archive(
+    log: GrowingLog, bucket: Bucket, archive: LogFiles, tmp_path: Path
+) -> None:
+    other = GrowingLog(tmp_path / "other", first=b"another first entry")
+    other.grow(300)
+    whole(other, bucket, LogFiles(tmp_path / "none"), tmp_path).ship()
+    with pytest.raises(VerificationError, match="does not begin with"):
+        Mirror(log.files, bucket, key=VERIFIER, lock=tmp_path / "lock", archive=archive).ship()
+    assert not [path for path in bucket.written if path.startswith("facts")]
 
 
 # -- another log ---------------------------------------------------------------------------------------------------
@@ -256,6 +327,29 @@ def test_of_two_that_would_ship_one_does(mirror: Mirror, log: GrowingLog, bucket
     mirror.release()
     assert other.ship() == Shipped(300, 0, 300)
     other.release()
+
+
+def test_a_log_that_begins_is_shipped_at_once_however_seldom_the_rest_is(bucket: Bucket, tmp_path: Path) -> None:
+    log = GrowingLog(tmp_path / "new")
+    mirror = Mirror(log.files, bucket, key=VERIFIER, lock=tmp_path / "lock", every=86_400)
+    mirror.start()
+    eventually(lambda: mirror.is_ours, what="the first round")
+    log.grow(3)
+    eventually(lambda: bucket.read("checkpoint"), what="the first shipment")
+    assert held(bucket.read) == log.entries
+    mirror.stop()
+
+
+def test_who_stands_by_ships_soon_after_the_shipper_is_gone(
+    mirror: Mirror, log: GrowingLog, bucket: Bucket, tmp_path: Path
+) -> None:
+    mirror.ship()
+    other = Mirror(log.files, bucket, key=VERIFIER, lock=tmp_path / "mirror.lock", every=86_400)
+    other.start()
+    log.grow(5)
+    mirror.release()
+    eventually(lambda: held(bucket.read) == log.entries, what="the other one's shipment")
+    other.stop()
 
 
 def test_a_forked_child_lets_the_lock_go_and_the_parent_keeps_it(mirror: Mirror) -> None:

@@ -33,10 +33,10 @@ def changed(audit: Path) -> list[str]:
 
 
 def test_the_audit_folder_is_the_one_around_the_log(audit: Path, tmp_path: Path) -> None:
-    assert audit_folder(str(audit / "log")) == audit.resolve()
+    assert audit_folder(audit / "log") == audit.resolve()
     assert has_archive(audit)
     (tmp_path / "alone" / "log").mkdir(parents=True)
-    assert audit_folder(str(tmp_path / "alone" / "log")) is None
+    assert audit_folder(tmp_path / "alone" / "log") is None
 
 
 def test_what_was_written_is_as_it_was_written(audit: Path) -> None:

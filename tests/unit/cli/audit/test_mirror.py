@@ -56,10 +56,10 @@ def test_a_bucket_must_lock_for_as_long_as_was_asked(log: Path, stub: StubS3) ->
     assert "chat/checkpoint" in stub.objects
 
 
-def test_a_store_that_refuses_is_exit_1_without_a_secret(log: Path, stub: StubS3) -> None:
+def test_a_store_that_refuses_is_exit_2_without_a_secret(log: Path, stub: StubS3) -> None:
     stub.bend = lambda _method, _key: 403
     result = runner.invoke(audit_app, ["mirror", str(log), "s3://bucket/chat"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "status 403" in " ".join(result.output.split())
     assert SECRET not in result.output
 

@@ -42,7 +42,7 @@ def test_tiles_that_are_missing_are_written_as_they_were(log: Path, whole: Path)
     code, told = run(log)
     assert (code, told["holds"], len(told["written"])) == (0, True, 4)
     assert files(log) == files(whole)
-    assert run(log) == (0, {"holds": True, "size": 600, "written": [], "differ": []})
+    assert run(log) == (0, {"holds": True, "size": 600, "written": [], "differ": [], "missing": []})
     assert CliRunner().invoke(audit_app, ["verify", str(log)]).exit_code == 0
 
 
@@ -84,4 +84,4 @@ def test_a_partial_tile_that_a_full_one_replaced_is_not_missing(log: Path, tmp_p
     )
     shutil.rmtree(older / "tile/0/001.p")
     shutil.copy(log / "tile/0/001", older / "tile/0/001")
-    assert run(older) == (0, {"holds": True, "size": 300, "written": [], "differ": []})
+    assert run(older) == (0, {"holds": True, "size": 300, "written": [], "differ": [], "missing": []})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,20 @@ def test_what_is_seen_is_remembered_once_the_log_holds_and_asked_for_the_next_ti
     assert seen.read_bytes() == (log / "checkpoint").read_bytes()
 
 
+def test_that_nothing_was_remembered_is_a_finding_at_the_first_time_and_when_the_file_is_gone(
+    log: Path, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    for findings in (1, 0):
+        code, report = told(log, "--no-replay", "--remember", seen)
+        lost = [finding["message"] for finding in report["findings"] if finding["what"] == "nothing_remembered"]
+        assert (code, len(lost)) == (0, findings)
+    seen.unlink()
+    (message,) = [f["message"] for f in told(log, "--remember", seen)[1]["findings"] if f["what"].startswith("nothing")]
+    assert "seen (--remember) is not there" in message
+    assert "--since" in message
+
+
 def test_a_checkpoint_that_somebody_else_kept_is_asked_for_and_left_as_it_is(log: Path, tmp_path: Path) -> None:
     older = write_log(tmp_path / "older", [format_entry(entry) for entry in ENTRIES[:2]]) / "checkpoint"
     before = older.read_bytes()
@@ -131,7 +147,7 @@ def test_findings_are_told_and_exit_0_but_where_strictness_is_asked_for(log: Pat
     seen = tmp_path / "seen"
     code, report = told(log, "--strict", "--remember", seen)
     assert (code, report["holds"]) == (1, False)
-    assert report["problem"] == "2 findings, and --strict was given"
+    assert report["problem"] == "3 findings, and --strict was given"
     assert not seen.exists()
     whole = write_log(tmp_path / "whole", [format_entry(entry) for entry in ENTRIES[:2]])
     assert told(whole, "--strict", "--no-replay")[0] == 0
@@ -151,6 +167,23 @@ def test_how_long_a_silence_is_odd_is_said_in_hours(tmp_path: Path) -> None:
     log = write_log(tmp_path / "late", [format_entry(entry) for entry in (*ENTRIES[:2], late)])
     assert told(log, "--no-replay", "--max-gap", "2.5")[1]["findings"] == []
     assert told(log, "--no-replay", "--max-gap", "1.5")[1]["findings"][0]["what"] == "time_gap"
+
+
+def test_how_old_the_newest_entry_is_is_told_and_a_finding_where_that_is_asked_for(tmp_path: Path) -> None:
+    age = timedelta(hours=3)
+    at = (time.time_ns() - int(age.total_seconds() * 1e9)) // 1000
+    old = [replace(entry, at=at) for entry in ENTRIES[:2]]
+    log = write_log(tmp_path / "log", [format_entry(entry) for entry in old])
+    code, report = told(log, "--no-replay")
+    assert (code, report["findings"]) == (0, [])
+    assert datetime.fromisoformat(report["newest_entry"]) == datetime.fromtimestamp(at / 1e6, UTC)
+    assert "3.0 h ago" in runner.invoke(audit_app, ["verify", str(log), "--no-replay"]).output
+    assert told(log, "--no-replay", "--silent-for", "3.1", "--strict")[0] == 0
+    code, report = told(log, "--no-replay", "--silent-for", "2.9")
+    assert (code, report["findings"][0]["what"]) == (0, "silent")
+    assert told(log, "--no-replay", "--silent-for", "2.9", "--strict")[0] == 1
+    empty = write_log(tmp_path / "empty", [])
+    assert told(empty, "--no-replay", "--silent-for", "1")[1]["findings"][0]["what"] == "silent"
 
 
 @pytest.mark.parametrize(

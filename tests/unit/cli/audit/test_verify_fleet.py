@@ -132,4 +132,19 @@ def test_who_remembers_a_register_is_shown_no_older_one_and_none_without_a_log_t
 
 @pytest.mark.parametrize("options", [("--second-key", "x"), ("--key", "x"), ("--audit", "x")])
 def test_what_is_about_one_log_does_not_go_with_a_fleet(fleet: Path, options: tuple[str, ...]) -> None:
-    assert verify(fleet, *NAMES, options=options)[0] == 2
+    code, told = verify(fleet, *NAMES, options=options)
+    assert code == 2
+    assert "with --fleet each log has its own" in " ".join(told.replace("│", " ").split())
+
+
+def test_a_log_that_is_silent_is_a_finding_unless_the_register_says_that_it_was_closed(fleet: Path) -> None:
+    code, told = verify(fleet, *NAMES, options=("--silent-for", "1"))
+    found = {log["origin"]: [finding["what"] for finding in log["findings"]] for log in told["logs"]}
+    assert code == 0
+    assert ("silent" in found["a.example"], "silent" in found["b.example"]) == (False, True)
+
+
+def test_that_no_register_was_remembered_is_a_finding(fleet: Path) -> None:
+    seen = ("--remember", str(fleet / "seen"))
+    for expected in (["nothing_remembered"], []):
+        assert [f["what"] for f in verify(fleet, *NAMES, options=seen)[1]["fleet_findings"]] == expected

@@ -17,7 +17,7 @@ from residency.cli.audit.verify_show import show, show_findings
 from residency.cli.audit.verify_witness import Witnessed
 from residency.policy.replay import Gap, Replayer
 
-ASKED = Asked(None, (), None, replay=True, max_gap=1, now=1, progress=False)
+ASKED = Asked(None, (), None, replay=True, max_gap=1, now=3_600_000_001, progress=False)
 CHECKPOINT = Checkpoint("[b]log", 5, bytes(32))
 KEY = VerifierKey("[b]log", bytes(32))
 
@@ -34,7 +34,7 @@ def again(right: int, missing: int) -> Redecide:
 
 
 def shown(redecide: Redecide | None, *findings: Finding, asked: Asked = ASKED, **more: object) -> str:
-    log = Verified("log", nothing, KEY, b"", CHECKPOINT, None, Counter({"intent": 5}), 2, redecide, findings)
+    log = Verified("log", nothing, KEY, b"", CHECKPOINT, None, 1, Counter({"intent": 5}), 2, redecide, findings)
     console = Console(width=120, file=StringIO())
     show(console, log, asked, **more)  # type: ignore[arg-type]  # named by each test
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]  # the buffer above
@@ -61,6 +61,7 @@ def test_what_is_in_the_log_is_told_with_names_as_they_are() -> None:
         "[b]log",
         "5  (intent 5)",
         "2  (see: residency audit open)",
+        "1970-01-01 00:00:00.000 UTC, 60.0 min ago",
         "ML-DSA-44, holds",
         "the first 3 entries",
     ):
