@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from residency.adapters.detail_filer import DetailFiler
+from residency.adapters.detail_filer import DetailFiler, moments
 from residency.adapters.detail_files import DetailFiles, journal_records, open_sealed, turn_over
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
@@ -69,7 +69,7 @@ def open_details(
         store = detail_store(folder)
         if kept.seal_to is None:
             _tell_lost_key(country, store, keys)
-        filers.append(DetailFiler(folder, store, clock.now, slot=journal.slot, turn_over=turn))
+        filers.append(DetailFiler(folder, store, moments(clock), slot=journal.slot, turn_over=turn))
     if not journals:
         return None, ()
     return DetailFiles(journals, lambda country: detail_key(keys, country), entropy.token, boxes), tuple(filers)

@@ -23,6 +23,7 @@ from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
+from residency.audit.detail_time import Moment
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SEGMENT: Final = 1 << 17  # holds one longest record
@@ -33,10 +34,12 @@ CHANGES: Final = ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "unlin
 FILE_ONCE = """
 import os, sys
 from pathlib import Path
+from residency.audit.detail_time import Moment
 from residency.adapters.detail_filer import DetailFiler
 from residency.adapters.detail_store import DetailStore
 folder = Path(sys.argv[1])
-filer = DetailFiler(folder, DetailStore(folder / "details.db"), lambda: int(sys.argv[2]))
+now = Moment(int(sys.argv[2]), "boot", int(sys.argv[2]))
+filer = DetailFiler(folder, DetailStore(folder / "details.db"), lambda: now)
 filer.tick()
 filer.tick()
 """
@@ -50,11 +53,12 @@ from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
+from residency.audit.detail_time import Moment
 folder, size, now = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 journal = JournalFiles(folder / "journal", segment_bytes=size).open()
 files = DetailFiles({"VN": journal}, lambda country: bytes(32), os.urandom)
 filer = DetailFiler(
-    folder, DetailStore(folder / "details.db"), lambda: now, slot=journal.slot,
+    folder, DetailStore(folder / "details.db"), lambda: Moment(now, "boot", now), slot=journal.slot,
     turn_over=lambda: turn_over(journal, size), interval=0.01,
 )
 filer.start()
@@ -68,6 +72,11 @@ while True:
         time.sleep(0.002)
 """
 """A worker that records, says what it recorded, and files, until it is killed."""
+
+
+def at(now: int) -> Moment:
+    """A moment of one boot, whose clocks are right."""
+    return Moment(now, "boot", now)
 
 
 def record(folder: Path, numbers: range, *, days: int = 90) -> None:
@@ -89,7 +98,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     record(folder, range(10), days=1)
     record(folder, range(10, 20))
     store = DetailStore(folder / "details.db")
-    filer = DetailFiler(folder, store, lambda: NOW)
+    filer = DetailFiler(folder, store, lambda: at(NOW))
     filer.tick()
     filer.release()
     ((head, sealed),) = store.rows(entry="0.15")
@@ -101,7 +110,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
 def check(folder: Path, erased: bytes) -> None:
     """Go on as the next filer does, and see that all is as if nobody had been killed."""
     store = DetailStore(folder / "details.db")
-    filer = DetailFiler(folder, store, lambda: NOW + 2 * DAY)
+    filer = DetailFiler(folder, store, lambda: at(NOW + 2 * DAY))
     for _ in range(2):
         filer.tick()
     filer.release()
@@ -198,7 +207,7 @@ def test_workers_killed_at_random_instants_leave_every_detail_they_told_of_in_th
     # A torn record is for the worker that takes the slot next: open the slots once, as a service that starts does.
     for journal in [JournalFiles(folder / "journal", segment_bytes=SEGMENT).open() for _ in range(2)]:
         journal.close()
-    filer = DetailFiler(folder, store, lambda: NOW)
+    filer = DetailFiler(folder, store, lambda: at(NOW))
     filer.tick()
     filer.release()
     found = Counter(head.entry for head, _ in store.rows())

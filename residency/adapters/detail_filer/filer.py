@@ -6,7 +6,8 @@ second of its death. The order of a round is the safety argument; a kill anywher
     1. journals made durable   so that a power cut takes nothing back that the store says is filed
     2. rows and cursors        in one transaction: a kill before it files the same records again, which are there once
     3. segments                that are filed whole are removed; a kill before it leaves them to the next round
-    4. what is due             erased from the store; a kill before it erases it in the next round
+    4. what is due             erased from the store, by the count of time that stands in it (`audit.detail_time`); a
+                               kill before it erases it in the next round
     5. turning over            where the journal may hold bytes of what was erased, its segment is filled up and left: a
                                worker does so to its own journal, the one that files to those of the dead
 """
@@ -23,6 +24,7 @@ from typing import Final, Protocol
 
 from residency.adapters.detail_filer.slot import Slot, lock
 from residency.audit.detail_head import Head, parse_record
+from residency.audit.detail_time import APART, Moment
 from residency.audit.follow import follow, must_lead_to
 from residency.audit.sequencer import Cursor
 from residency.errors import IntegrityError, JournalCorrupt, ResidencyError
@@ -32,25 +34,38 @@ __all__ = ["DetailFiler"]
 _log = logging.getLogger("residency")
 _BATCH: Final = 4096
 _EXPIRE_EVERY: Final = 60_000_000
+_DAY: Final = 86_400_000_000
 _STANDBY_SECONDS: Final = 0.5
+
+
+class _Progress(Protocol):
+    @property
+    def cursors(self) -> Mapping[int, Cursor]: ...
+    @property
+    def gone(self) -> Mapping[int, int]: ...
+    @property
+    def time(self) -> int | None: ...
 
 
 class _Store(Protocol):
     """Where rows go; `residency.adapters.detail_store.DetailStore` has the contract."""
 
     def file(
-        self, rows: Iterable[tuple[Head, bytes]], cursors: Mapping[int, Cursor] | None = ..., *, now: int = ...
+        self,
+        rows: Iterable[tuple[Head, bytes]],
+        now: Moment,
+        journal: tuple[int, Cursor] | None = ...,
+        *,
+        since: int | None = ...,
     ) -> int: ...
-    def cursors(self) -> dict[int, Cursor]: ...
-    def expire(self, now: int) -> int: ...
-    def progress(self) -> tuple[dict[int, Cursor], frozenset[int]]: ...
-    def turned(self, slot: int, now: int) -> None: ...
+    def expire(self, now: Moment) -> int: ...
+    def progress(self) -> _Progress: ...
 
 
 class DetailFiler:
     """Files the journals below `<folder>/journal` into `store`.
 
-    `now` answers the time in microseconds. `slot` is this worker's own journal, which `turn_over` fills up to the end
+    `now` answers what the clocks say. `slot` is this worker's own journal, which `turn_over` fills up to the end
     of its segment; None where this process writes no details. `interval` is in seconds.
     """
 
@@ -58,7 +73,7 @@ class DetailFiler:
         self,
         folder: Path,
         store: _Store,
-        now: Callable[[], int],
+        now: Callable[[], Moment],
         *,
         slot: int | None = None,
         turn_over: Callable[[], None] | None = None,
@@ -75,9 +90,13 @@ class DetailFiler:
         self._stopping = threading.Event()
         self._ticking = threading.Lock()
         self._expired_at: int | None = None
+        self._turned = -1
         self._checked: set[int] = set()
         self.problem: str | None = None
         """Why the last round failed; None while all is well."""
+        self.apart = 0
+        """How far (microseconds) the clock stands ahead of the count of time that details go by; below 0 = behind. 0
+        where another one files."""
 
     @property
     def active(self) -> bool:
@@ -104,6 +123,8 @@ class DetailFiler:
         """Let go of the lock, so that another may file; idempotent."""
         _active.discard(self)
         self._checked.clear()
+        self._expired_at = None
+        self.apart = 0
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
@@ -114,22 +135,24 @@ class DetailFiler:
         Raises: JournalCorrupt, JournalFull, JournalFailed, EntryError, OSError. The next round starts from the disk.
         """
         with self._ticking:
-            known, wanted = self._store.progress()
-            self._turn_own(wanted)
+            before = self._store.progress()
+            self._turn_own(before.gone)
             if not self._claim():
                 return None
-            filed = self._file(known)
+            # All that was recorded before the count was last written, a round before this filed, or stands in its way.
+            filed = self._file(before.cursors, before.time)
             now = self._now()
-            if self._expired_at is None or not 0 <= now - self._expired_at < _EXPIRE_EVERY:
+            if self._expired_at is None or not 0 <= now.monotonic - self._expired_at < _EXPIRE_EVERY:
                 self._store.expire(now)
-                self._expired_at = now
-                wanted = self._store.progress()[1]
-            self._turn_dead(wanted, now)
+                self._expired_at = now.monotonic
+                before = self._store.progress()
+                self._tell_apart(0 if before.time is None else now.wall - before.time)
+            self._turn_dead(before.gone)
             return filed
 
     def behind(self) -> bool:
         """Whether anything is recorded that is not filed, by whomever. Raises: as `tick`."""
-        known = self._store.cursors()
+        known = self._store.progress().cursors
         for number in self._slots():
             slot, cursor = Slot(self._folder / "journal" / str(number), number), known.get(number, Cursor())
             try:
@@ -160,19 +183,30 @@ class DetailFiler:
 
     # --- one round ---------------------------------------------------------------------------------------------------
 
-    def _file(self, known: Mapping[int, Cursor]) -> int:
+    def _tell_apart(self, apart: int) -> None:
+        if abs(apart) > APART >= abs(self.apart):
+            _log.error(
+                "details of %s: the clock stands %d days %s the time counted since they were kept; none goes by "
+                "it until somebody says what day it is: residency audit detail clock",
+                self._folder.name,
+                abs(apart) // _DAY,
+                "ahead of" if apart > 0 else "behind",
+            )
+        self.apart = apart
+
+    def _file(self, known: Mapping[int, Cursor], since: int | None) -> int:
         new = 0
         failed: IntegrityError | None = None
         for number in self._slots():
             try:
-                new += self._file_slot(number, known.get(number, Cursor()))
+                new += self._file_slot(number, known.get(number, Cursor()), since)
             except IntegrityError as error:  # its journal stands, and the others go on
                 failed = failed or error
         if failed is not None:
             raise failed
         return new
 
-    def _file_slot(self, number: int, cursor: Cursor) -> int:
+    def _file_slot(self, number: int, cursor: Cursor, since: int | None) -> int:
         new = 0
         slot = Slot(self._folder / "journal" / str(number), number)
         try:
@@ -186,7 +220,7 @@ class DetailFiler:
                 slot.make_durable(cursor.segment, after.segment)
                 parsed = [_row(payload, slot, cursor, place) for place, payload in enumerate(payloads)]
                 rows = [row for row in parsed if row is not None]
-                new += self._store.file(rows, {number: after}, now=self._now())
+                new += self._store.file(rows, self._now(), (number, after), since=since)
                 cursor = after
                 slot.drop_before(cursor.segment)
             slot.drop_before(cursor.segment)
@@ -194,24 +228,24 @@ class DetailFiler:
             slot.close()
         return new
 
-    def _turn_own(self, wanted: Collection[int]) -> None:
-        if self._own is None or self._turn_over is None or self._own not in wanted:
+    def _turn_own(self, gone: Mapping[int, int]) -> None:
+        if self._own is None or self._turn_over is None or gone.get(self._own, -1) <= self._turned:
             return
-        # Taken before: what is recorded while it turns may lie on either side.
-        before = self._now()
         self._turn_over()
-        self._store.turned(self._own, before)
+        # Once: until what was filled up is filed, by whomever, the segment still stands there.
+        self._turned = gone[self._own]
 
-    def _turn_dead(self, wanted: Collection[int], now: int) -> None:
-        dead = [number for number in wanted if number != self._own]
-        known = self._store.cursors() if dead else {}
+    def _turn_dead(self, gone: Collection[int]) -> None:
+        dead = [number for number in gone if number != self._own]
+        if not dead:
+            return
+        now = self._store.progress()
         turned = False
         for number in dead:
-            if Slot(self._folder / "journal" / str(number), number).turn(known.get(number, Cursor())):
-                self._store.turned(number, now)
-                turned = True
+            home = Slot(self._folder / "journal" / str(number), number)
+            turned = home.turn(now.cursors.get(number, Cursor())) or turned
         if turned:
-            self._file(known)
+            self._file(now.cursors, now.time)
 
     def _slots(self) -> list[int]:
         journals = self._folder / "journal"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import commit
 from residency.audit.detail_head import Head, seal_context
-from residency.cli.audit.detail_place import Country, Place, Policy, caught_up, fails, place_of
+from residency.cli.audit.detail_place import Country, Place, Policy, caught_up, fails, moment, place_of
 from residency.cli.audit.shared import Json
 from residency.errors import ResidencyError, SealError, VerificationError
 from residency.model.place import is_place
@@ -88,7 +87,7 @@ def deliver(
             for batch in _batches(detail_rows(spool)):
                 rows = [_resealed(place, head, sealed, private, own) for head, sealed in batch]
                 # A kill after this leaves rows that are there twice, sealed, until this is run again.
-                counts["new"] += place.store.file(rows, now=time.time_ns() // 1000)
+                counts["new"] += place.store.file(rows, moment())
                 counts["read"] += len(batch)
                 if erase:
                     counts["erased"] += detail_store(spool).erase([head for head, _ in batch])

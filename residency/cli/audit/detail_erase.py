@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Collection
 from typing import Annotated, Final
 
@@ -71,13 +70,13 @@ def erase(
     if account and place.seal_to is not None:
         raise typer.BadParameter(f"details of {country} are sealed to its own key: whose they are is known there alone")
     who = subject_in().value if account else None
-    now = time.time_ns() // 1000
     try:
         store = caught_up(place.folder)
         rows = store.rows(alias=alias, entry=entry)
         meant = [head for head, sealed in rows if who is None or _account(place, head, sealed) == who]
-        held = [head for head in meant if head.held(now)]
-        gone = meant if order is not None else [head for head in meant if not head.held(now)]
+        held = store.held(meant)
+        kept = frozenset(held if order is None else ())
+        gone = [head for head in meant if head not in kept]
         if gone:
             note = f"details erased: {len(gone)} in {country}"
             if order is not None:
@@ -133,7 +132,7 @@ async def _unlink(places: Collection[Place], subject: str) -> tuple[int, list[tu
         pin = await pins.get(digest(subject))
     if pin is None:
         return None
-    now, erased = time.time_ns() // 1000, 0
+    erased = 0
     held: list[tuple[Place, Head]] = []
     try:
         await anyio.to_thread.run_sync(runtime.open)
@@ -142,9 +141,9 @@ async def _unlink(places: Collection[Place], subject: str) -> tuple[int, list[tu
         for place in places:
             store = await anyio.to_thread.run_sync(caught_up, place.folder)
             meant = [head for head, _ in store.rows(alias=pin.alias)]
-            gone = [head for head in meant if head.keeping == PIN or not head.held(now)]
-            erased += await anyio.to_thread.run_sync(store.erase, gone)
-            held += [(place, head) for head in meant if head not in gone]
+            kept = set(store.held(head for head in meant if head.keeping != PIN))
+            erased += await anyio.to_thread.run_sync(store.erase, [head for head in meant if head not in kept])
+            held += [(place, head) for head in meant if head in kept]
         await runtime.point.homes.pins.forget(pin.subject, pin.version)
     finally:
         await runtime.aclose()

@@ -13,11 +13,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from residency.adapters.detail_filer import DetailFiler
+from residency.adapters.clock_system import SystemClock
+from residency.adapters.detail_filer import DetailFiler, moments
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail_head import Head
 from residency.audit.detail_terms import words_of
+from residency.audit.detail_time import Moment
 from residency.bootstrap import Residency, build
 from residency.enforcement.request import subject_id
 from residency.errors import JournalFailed, ResidencyError
@@ -33,6 +35,7 @@ __all__ = [
     "caught_up",
     "fails",
     "held_by",
+    "moment",
     "place_of",
     "places_of",
     "subject_in",
@@ -97,7 +100,7 @@ def caught_up(folder: Path) -> DetailStore:
     Raises: JournalCorrupt, JournalFull, JournalFailed.
     """
     store = detail_store(folder)
-    filer = DetailFiler(folder, store, lambda: time.time_ns() // 1000)
+    filer = DetailFiler(folder, store, moment)
     try:
         until = time.monotonic() + _PATIENCE
         while filer.tick() is None and filer.behind():
@@ -111,6 +114,11 @@ def caught_up(folder: Path) -> DetailStore:
     finally:
         filer.release()
     return store
+
+
+def moment() -> Moment:
+    """What the clocks say now."""
+    return moments(SystemClock())()
 
 
 def held_by(place: Place, head: Head) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from residency.adapters.clock_manual import ManualClock
-from residency.adapters.detail_filer import DetailFiler
+from residency.adapters.detail_filer import DetailFiler, moments
 from residency.adapters.detail_files import DetailFiles, journal_records, turn_over
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
@@ -31,7 +31,8 @@ class Place:
         self.folder = folder
         self.clock = ManualClock()
         self.store = DetailStore(folder / "details.db")
-        self.filer = DetailFiler(folder, self.store, self.clock.now)
+        self.now = moments(self.clock)
+        self.filer = DetailFiler(folder, self.store, self.now)
         self.count = 0
 
     def worker(self) -> JournalFiles:
@@ -98,7 +99,7 @@ def test_segments_go_once_they_are_filed_and_not_before(place: Place) -> None:
 def test_rows_that_are_filed_already_are_not_doubled(place: Place) -> None:
     journal = place.worker()
     entries = place.record(journal, 300)
-    place.store.file(list(journal_records(place.folder))[:100])  # delivered by another way, without a cursor
+    place.store.file(list(journal_records(place.folder))[:100], place.now())  # delivered by another way
     assert place.filer.tick() == 200
     assert place.filed == entries
     journal.close()
@@ -112,7 +113,7 @@ def test_a_filer_that_died_before_it_let_segments_go_is_gone_on_from(place: Plac
     assert place.filer.tick() == 1500
     place.filer.release()
     first.write_bytes(left)
-    assert DetailFiler(place.folder, place.store, place.clock.now).tick() == 0
+    assert DetailFiler(place.folder, place.store, place.now).tick() == 0
     assert not first.exists()
     assert place.filed == entries
     journal.close()
@@ -121,7 +122,7 @@ def test_a_filer_that_died_before_it_let_segments_go_is_gone_on_from(place: Plac
 def test_two_filers_never_work_at_once_and_the_second_takes_over(place: Place) -> None:
     journal = place.worker()
     entries = place.record(journal)
-    other = DetailFiler(place.folder, place.store, place.clock.now)
+    other = DetailFiler(place.folder, place.store, place.now)
     assert place.filer.tick() == 1
     entries += place.record(journal)
     assert other.tick() is None
@@ -220,7 +221,7 @@ def erase(place: Place, entry: str) -> bytes:
 def test_erased_bytes_leave_the_journal_of_a_worker_that_goes_on(place: Place) -> None:
     journal = place.worker()
     own = DetailFiler(
-        place.folder, place.store, place.clock.now, slot=journal.slot, turn_over=lambda: turn_over(journal, SEGMENT)
+        place.folder, place.store, place.now, slot=journal.slot, turn_over=lambda: turn_over(journal, SEGMENT)
     )
     entries = place.record(journal, 3)
     own.tick()
@@ -263,7 +264,7 @@ def test_the_journal_of_a_worker_elsewhere_is_not_touched_while_it_lives(place: 
     before = place.segments()
     place.filer.tick()
     assert place.segments() == before
-    assert place.store.progress()[1] == {0}
+    assert place.store.progress().gone == {0: 0}
     journal.close()
 
 
@@ -301,7 +302,7 @@ def test_a_disk_that_cannot_be_turned_over_fails_the_round_and_not_the_worker(pl
     def full() -> None:
         raise JournalFailed("no room")
 
-    own = DetailFiler(place.folder, place.store, place.clock.now, slot=journal.slot, turn_over=full)
+    own = DetailFiler(place.folder, place.store, place.now, slot=journal.slot, turn_over=full)
     place.record(journal, 1)
     own.tick()
     erase(place, "0.1")
@@ -328,7 +329,7 @@ def test_a_child_born_while_its_parent_files_keeps_nobody_from_taking_over(place
     try:
         os.read(born, 1)
         place.filer.release()
-        other = DetailFiler(place.folder, place.store, place.clock.now)
+        other = DetailFiler(place.folder, place.store, place.now)
         assert other.tick() == 0
         other.release()
     finally:

@@ -11,13 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from residency.adapters.detail_store import DetailStore
+from residency.adapters.detail_store import DetailStore, Progress
 from residency.audit.detail_head import Head
+from residency.audit.detail_time import Moment
 from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt, JournalFailed
 
 A, B = "aa" * 16, "bb" * 16
 DAY = 86_400_000_000
+
+
+def day(number: int, *, wall: int | None = None, boot: str = "one", less: int = 0) -> Moment:
+    """The moment `number` days after the epoch, `less` microseconds before; the wall clock shows day `wall`."""
+    return Moment((number if wall is None else wall) * DAY - less, boot, number * DAY - less)
 
 
 def head(entry: str, *, origin: str = "log.example", alias: str | None = A, at: int = DAY, **terms: int | None) -> Head:
@@ -45,8 +51,8 @@ def names(store: DetailStore, **asked: object) -> list[str]:
 
 def test_what_is_filed_twice_is_there_once(store: DetailStore) -> None:
     rows = [(head("0.1"), b"one"), (head("0.2"), b"two")]
-    assert store.file(rows, {0: Cursor(0, 500, 2)}) == 2
-    assert store.file([*rows, (head("0.3"), b"three")], {0: Cursor(0, 700, 3)}) == 1
+    assert store.file(rows, day(1), (0, Cursor(0, 500, 2))) == 2
+    assert store.file([*rows, (head("0.3"), b"three")], day(1), (0, Cursor(0, 700, 3))) == 1
     assert list(store.rows()) == [*rows, (head("0.3"), b"three")]
     assert store.cursors() == {0: Cursor(0, 700, 3)}
 
@@ -54,12 +60,12 @@ def test_what_is_filed_twice_is_there_once(store: DetailStore) -> None:
 def test_entries_of_two_logs_and_two_details_of_one_entry_stand_beside_each_other(store: DetailStore) -> None:
     mine, other = head("0.1"), head("0.1", origin="another.example")
     again = replace(mine, commitment="cd" * 32)
-    assert store.file([(mine, b"1"), (other, b"2"), (again, b"3")]) == 3
+    assert store.file([(mine, b"1"), (other, b"2"), (again, b"3")], day(1)) == 3
 
 
 def test_rows_are_found_by_alias_entry_class_and_time_and_in_order(store: DetailStore) -> None:
     heads = [head("0.1"), head("0.2", alias=B), head("0.3", keep=5 * DAY), head("0.4", alias=None, at=9 * DAY)]
-    store.file((each, b"x") for each in reversed(heads))
+    store.file([(each, b"x") for each in reversed(heads)], day(9))
     assert names(store) == ["0.1", "0.2", "0.3", "0.4"]
     assert names(store, alias=A) == ["0.1", "0.3"]
     assert names(store, entry="0.2") == ["0.2"]
@@ -69,22 +75,22 @@ def test_rows_are_found_by_alias_entry_class_and_time_and_in_order(store: Detail
 
 
 def test_more_rows_than_are_read_at_once_come_each_once(store: DetailStore) -> None:
-    store.file((head(f"0.{number}"), b"x") for number in range(2_500))
+    store.file([(head(f"0.{number}"), b"x") for number in range(2_500)], day(1))
     assert sorted(names(store), key=lambda entry: int(entry[2:])) == [f"0.{number}" for number in range(2_500)]
 
 
 def test_a_store_that_is_not_there_holds_nothing_and_is_not_made_by_asking(store: DetailStore) -> None:
-    assert (list(store.rows()), store.cursors(), store.count(), store.expire(DAY), store.progress()) == (
-        [], {}, {}, 0, ({}, frozenset())
+    assert (list(store.rows()), store.cursors(), store.count(), store.expire(day(1)), store.progress()) == (
+        [], {}, {}, 0, Progress()
     )  # fmt: skip
     assert not store._path.exists()
 
 
 def test_what_is_due_goes_and_its_bytes_with_it_and_the_rest_stays(store: DetailStore) -> None:
-    store.file([(head("0.1", erase=50 * DAY), secret("0.1")), (head("0.2"), secret("0.2"))])
-    assert store.expire(50 * DAY - 1) == 0
+    store.file([(head("0.1", erase=50 * DAY), secret("0.1")), (head("0.2"), secret("0.2"))], day(1))
+    assert store.expire(day(50, less=1)) == 0
     assert secret("0.1") in on_disk(store)
-    assert store.expire(50 * DAY) == 1
+    assert store.expire(day(50)) == 1
     assert names(store) == ["0.2"]
     assert b"sealed-bytes-of-0.1" not in on_disk(store)
     assert head("0.1").commitment.encode() not in on_disk(store)
@@ -92,10 +98,10 @@ def test_what_is_due_goes_and_its_bytes_with_it_and_the_rest_stays(store: Detail
 
 
 def test_erased_bytes_are_gone_while_another_process_has_the_file_open(store: DetailStore) -> None:
-    store.file([])
+    store.file([], day(1))
     with closing(sqlite3.connect(store._path)) as other:
         other.execute("SELECT count(*) FROM detail").fetchall()
-        store.file([(head(f"0.{number}"), secret(f"0.{number}")) for number in range(50)])
+        store.file([(head(f"0.{number}"), secret(f"0.{number}")) for number in range(50)], day(1))
         assert b"sealed-bytes-of-0.7" in store._path.with_name("details.db-wal").read_bytes()
         assert store.erase([head("0.7")]) == 1
         assert b"sealed-bytes-of-0.7" not in on_disk(store)
@@ -104,42 +110,59 @@ def test_erased_bytes_are_gone_while_another_process_has_the_file_open(store: De
 
 def test_what_was_erased_ahead_of_its_time_does_not_come_back_by_a_second_delivery(store: DetailStore) -> None:
     row = (head("0.1"), b"x")
-    store.file([row])
+    store.file([row], day(1))
     assert store.erase([head("0.1"), head("0.2")]) == 1
-    assert store.file([row]) == 0
+    assert store.file([row], day(1)) == 0
     assert names(store) == []
     assert store.erase([head("0.1")]) == 0
     # Once its time is up it comes back neither: what is due is not taken in.
-    store.expire(100 * DAY)
-    assert store.file([row], now=100 * DAY) == 0
+    store.expire(day(100))
+    assert store.file([row], day(100)) == 0
 
 
 def test_a_detail_under_a_floor_goes_at_its_end_and_not_before(store: DetailStore) -> None:
-    store.file([(head("0.1", keep=30 * DAY, erase=None), b"x"), (head("0.2", keep=30 * DAY, erase=40 * DAY), b"y")])
-    assert store.expire(30 * DAY - 1) == 0
-    assert store.expire(30 * DAY) == 1
+    store.file(
+        [(head("0.1", keep=30 * DAY, erase=None), b"x"), (head("0.2", keep=30 * DAY, erase=40 * DAY), b"y")], day(1)
+    )
+    assert store.expire(day(30, less=1)) == 0
+    assert store.expire(day(30)) == 1
     assert names(store) == ["0.2"]
-    assert store.expire(40 * DAY) == 1
+    assert store.expire(day(40)) == 1
 
 
-def test_journals_that_may_hold_erased_bytes_are_to_be_turned_over_once(store: DetailStore) -> None:
-    store.file([(head("0.1", at=5 * DAY), b"x"), (head("0.2", at=9 * DAY), b"y")], {0: Cursor(0, 900, 3)})
-    store.file([], {1: Cursor(0, 200, 1), 2: Cursor()})
-    assert store.progress()[1] == frozenset()
-    store.erase([head("0.1")])
-    assert store.progress()[1] == {0, 1}  # nothing was ever recorded by slot 2
-    store.turned(0, 6 * DAY)
-    assert store.progress()[1] == {1}
+def test_the_segments_that_hold_erased_bytes_are_known_until_the_journal_has_left_them(store: DetailStore) -> None:
+    store.file([(head("0.1"), b"x")], day(1), (0, Cursor(4, 900, 3)))
+    store.file([(head("0.2"), b"y")], day(1), (0, Cursor(5, 300, 9)))
+    store.file([(head("0.3"), b"z")], day(1), (1, Cursor(0, 200, 1)))
+    store.file([(head("0.4"), b"brought from elsewhere")], day(1))
+    assert store.progress().gone == {}
+    store.erase([head("0.1"), head("0.4")])
+    assert store.progress().gone == {}  # segment 4 went when it was filed
     store.erase([head("0.2")])
-    assert store.progress()[1] == {0, 1}
-    store.turned(0, 10 * DAY)
-    store.file([], {0: Cursor(1, 300, 9)})
-    assert store.progress()[1] == {1}
+    assert store.progress().gone == {0: 5}
+    store.erase([head("0.3")])
+    assert store.progress().gone == {0: 5, 1: 0}
+    store.file([], day(1), (0, Cursor(6, 128, 20)))
+    assert store.progress().gone == {1: 0}
+
+
+def test_the_journal_holds_bytes_of_what_it_brought_a_second_time_too(store: DetailStore) -> None:
+    store.file([(head("0.1"), b"x"), (head("0.2"), b"y")], day(1))
+    store.erase([head("0.2")])
+    store.file([(head("0.1"), b"x")], day(1), (0, Cursor(3, 900, 1)))
+    assert store.progress().gone == {}
+    store.erase([head("0.1")])
+    assert store.progress().gone == {0: 3}
+    store.file([(head("0.2"), b"y")], day(1), (1, Cursor(7, 900, 1)))  # erased, and not taken back
+    assert store.progress().gone == {0: 3, 1: 7}
+    assert names(store) == []
 
 
 def test_many_who_file_at_once_lose_and_double_nothing(store: DetailStore) -> None:
     def work(worker: int) -> int:
-        return sum(store.file([(head(f"0.{number}"), b"x")], {worker: Cursor(0, 200, 1)}) for number in range(25))
+        return sum(
+            store.file([(head(f"0.{number}"), b"x")], day(1), (worker, Cursor(0, 200, 1))) for number in range(25)
+        )
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(work, range(4))) == 25
@@ -156,20 +179,20 @@ def test_another_file_in_its_place_is_refused_by_name(store: DetailStore, conten
 
 
 def test_a_store_of_another_version_is_refused(store: DetailStore) -> None:
-    store.file([])
+    store.file([], day(1))
     with closing(sqlite3.connect(store._path)) as db:
         db.execute("PRAGMA user_version = 9")
-    with pytest.raises(JournalCorrupt, match="version 1"):
+    with pytest.raises(JournalCorrupt, match="version 2"):
         store.cursors()
 
 
 def test_a_store_that_cannot_be_opened_says_so_without_its_path(store: DetailStore, tmp_path: Path) -> None:
     store._path.mkdir(parents=True)
     with pytest.raises(JournalFailed) as failed:
-        store.file([(head("0.1"), b"x")])
+        store.file([(head("0.1"), b"x")], day(1))
     assert str(tmp_path) not in str(failed.value)
 
 
 def test_the_file_is_readable_by_its_owner_alone(store: DetailStore) -> None:
-    store.file([(head("0.1"), b"x")])
+    store.file([(head("0.1"), b"x")], day(1))
     assert store._path.stat().st_mode & 0o077 == 0

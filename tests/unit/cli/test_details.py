@@ -13,6 +13,7 @@ from residency.adapters.journal_files import JournalFiles
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
+from residency.audit.detail_time import Moment
 from residency.audit.recall import Told
 from residency.cli.details import evidence_of
 
@@ -44,7 +45,7 @@ def test_what_is_filed_is_read_too_and_another_logs_details_are_left_out(tmp_pat
     write(tmp_path / "detail", keys)
     rows = list(journal_records(tmp_path / "detail"))
     assert [found.entry for found, _ in rows] == ["0.1", "0.2"]
-    DetailStore(tmp_path / "filed" / "details.db").file(rows)
+    DetailStore(tmp_path / "filed" / "details.db").file(rows, Moment(0, "boot", 0))
     place = [f"VN={tmp_path / 'filed'}"]
     assert evidence_of(place, keys, "log.example") == {"0.1": Told(commit(DETAIL), "identity:phone")}
     assert evidence_of(place, keys, "another.example") == {}

@@ -14,6 +14,7 @@ from residency.adapters.detail_store import DetailStore
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail_head import seal_context
 from residency.cli.audit.detail import detail_app
+from residency.cli.audit.detail_place import moment
 from residency.vault.seal import Sealer
 from tests.detail_world import logged
 from tests.world import HANOI
@@ -93,7 +94,7 @@ def test_a_detail_exchanged_for_another_is_not_believed(policy: Path) -> None:
     store = DetailStore(policy.parent / "detail-vn" / "details.db")
     one = replace(next(head for head, _ in store.rows()), commitment="ab" * 32)
     key = KeysFiles(policy.parent / "keys").secret("detail-vn")
-    store.file([(one, Sealer(key, bytes).seal(b"{}", seal_context("VN", one)))])
+    store.file([(one, Sealer(key, bytes).seal(b"{}", seal_context("VN", one)))], moment())
     code, output = run("export", "--policy", str(policy), "--country", "VN", "--entry", one.entry)
     assert code == 1
     assert "another than the one that is committed to" in " ".join(output.split())

@@ -18,6 +18,7 @@ from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import format_detail
 from residency.audit.detail_head import Head, seal_context
 from residency.cli.audit import audit_app
+from residency.cli.audit.detail_place import moment
 from residency.enforcement.current import Current
 from residency.enforcement.request import Refusal
 from residency.model import Reason
@@ -124,7 +125,7 @@ def test_a_delivery_that_was_killed_is_gone_on_with(two: Two) -> None:
     path = two.home.parent / "detail-vn" / "details.db"
     kept = [row for row in two.at_home if row[0] not in half]
     path.unlink()
-    DetailStore(path).file(kept)  # as after a kill between two batches
+    DetailStore(path).file(kept, moment())  # as after a kill between two batches
     assert two.deliver()[1]["new"] == len(half)
     assert len(two.at_home) == len(rows(two.spool))
 
@@ -178,7 +179,7 @@ def test_a_detail_that_was_forged_abroad_does_not_come_home(two: Two) -> None:
     forged = replace(head, entry="0.99")
     box = HomeBox(base64.b64decode(key_of(two.home.parent / "keys")), os.urandom)
     sealed = box.seal(format_detail({"account": "mallory"}, bytes(16)), seal_context("VN", forged))
-    DetailStore(two.spool / "details.db").file([(forged, sealed)])
+    DetailStore(two.spool / "details.db").file([(forged, sealed)], moment())
     code, told = two.deliver()
     assert code == 1
     assert "entry 0.99 of abroad: its detail is not the one it commits to" in told["problem"]

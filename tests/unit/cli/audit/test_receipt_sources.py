@@ -13,6 +13,7 @@ from residency.adapters.journal_files import JournalFiles
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
+from residency.audit.detail_time import Moment
 from residency.audit.proof_document import Detail
 from residency.cli.audit.receipt_sources import alias_of, opened
 from tests.proof_documents import Served, serve
@@ -47,7 +48,7 @@ def test_details_of_the_wanted_entries_are_opened(detail: Path, keys: KeysFiles)
 
 
 def test_what_is_filed_in_the_countrys_store_is_opened_too(detail: Path, keys: KeysFiles, tmp_path: Path) -> None:
-    DetailStore(tmp_path / "filed" / "details.db").file(list(journal_records(detail)))
+    DetailStore(tmp_path / "filed" / "details.db").file(list(journal_records(detail)), Moment(0, "boot", 0))
     assert set(opened([f"VN={tmp_path / 'filed'}"], keys, ORIGIN, WANTED)) == {"0.1", "0.2"}
 
 
