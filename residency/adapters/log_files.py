@@ -47,7 +47,7 @@ class LogFiles:
         target = self._inside(folder)
         try:
             with naming(target):
-                names = os.listdir(target)
+                names = [file.name for file in target.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return [f"{folder}/{name}" for name in sorted(names)]

@@ -140,7 +140,8 @@ class LogIndex:
             finally:
                 new.unlink(missing_ok=True)
         except (OSError, sqlite3.Error) as error:
-            raise Unavailable("the index cannot be written: give it another place (--index), or do without (--scan)") from error
+            why = "the index cannot be written: give it another place (--index), or do without (--scan)"
+            raise Unavailable(why) from error
         built = cls.open(path, secret)
         if built is None:
             raise Unavailable("the index was changed while it was built")
