@@ -277,6 +277,7 @@ class Residency:
         wiring.meter_details(self.metrics, filers)
         sequencer.start()
         stack.callback(sequencer.stop)
+        wiring.watch_log(self.metrics, journal, sequencer)
         keeper.told_by(self._facts_moved)
         stack.enter_context(wiring.beating(keeper, deployment))
         wiring.meter_facts(self.metrics, keeper, self.facts, self.clock.now)

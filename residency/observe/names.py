@@ -23,6 +23,9 @@ __all__ = [
     "IDENTITY_KEYS_AGE",
     "INFO",
     "JOURNAL_BACKLOG",
+    "JOURNAL_WAITED",
+    "LOG_OLDEST_INTENT",
+    "LOG_OPEN_INTENTS",
     "LOG_SIZE",
     "METRICS",
     "MIRROR_EVERY",
@@ -76,8 +79,11 @@ WOULD_REFUSE: Final = "residency_would_refuse_total"
 EXEMPT: Final = "residency_exempt_total"
 OVERHEAD: Final = "residency_overhead_seconds"
 JOURNAL_BACKLOG: Final = "residency_journal_backlog_entries"
+JOURNAL_WAITED: Final = "residency_journal_waited_seconds"
 OPEN_INTENTS: Final = "residency_open_intents"
 OLDEST_INTENT: Final = "residency_open_intents_oldest_seconds"
+LOG_OPEN_INTENTS: Final = "residency_log_open_intents"
+LOG_OLDEST_INTENT: Final = "residency_log_open_intents_oldest_seconds"
 SLOTS_STOPPED: Final = "residency_sequencer_stopped_slots"
 SEQUENCER_FAILING: Final = "residency_sequencer_failing"
 DETAIL_FILING_FAILING: Final = "residency_detail_filing_failing"
@@ -145,6 +151,11 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "Entries in this process's journal that the log does not hold yet.",
     ),
     MetricSpec(
+        JOURNAL_WAITED,
+        Kind.GAUGE,
+        "How long entries of this process's journal have waited for the log; over 60 s requests are refused.",
+    ),
+    MetricSpec(
         SEQUENCER_FAILING,
         Kind.GAUGE,
         "1 while this process's sequencer cannot publish what is recorded, 0 while it works or stands by.",
@@ -161,6 +172,17 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(OPEN_INTENTS, Kind.GAUGE, "Acts of this process with an intent and no outcome yet."),
     MetricSpec(OLDEST_INTENT, Kind.GAUGE, "Time since the oldest of these intents was recorded; 0 without any."),
+    MetricSpec(
+        LOG_OPEN_INTENTS,
+        Kind.GAUGE,
+        "Acts of the whole log with an intent and no outcome, by least age; only where this process sequences.",
+        ("older_than",),
+    ),
+    MetricSpec(
+        LOG_OLDEST_INTENT,
+        Kind.GAUGE,
+        "Time since the oldest of these was recorded; 0 without any; only where this process sequences.",
+    ),
     MetricSpec(LOG_SIZE, Kind.GAUGE, "Entries under the newest published checkpoint."),
     MetricSpec(
         MIRROR_LAG,

@@ -5,7 +5,7 @@ Part of the composition root, apart from `bootstrap` because the commands need t
 
 from residency.wiring.details import keeping, meter_details, open_details
 from residency.wiring.facts import archive, beating, meter_facts, open_noted
-from residency.wiring.gauges import meter_runtime
+from residency.wiring.gauges import meter_runtime, watch_log
 from residency.wiring.mirror import check_mirror, meter_mirror, mirror_doubts, open_mirror
 from residency.wiring.policies import ALLOW_OLDER, Versions, newer_in_force, told
 from residency.wiring.problems import problem_at
@@ -51,5 +51,6 @@ __all__ = [
     "strategy_of",
     "told",
     "trusted_ranges",
+    "watch_log",
     "who",
 ]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 from residency.adapters.address_data import AddressData
+from residency.adapters.journal_files import JournalFiles
 from residency.adapters.jwt import JwtVerifier
 from residency.adapters.policy_watch import PolicyWatch
-from residency.adapters.sequencer import Sequencer
+from residency.adapters.sequencer import OVERDUE_AFTER, Overdue, Sequencer
 from residency.enforcement.point import EnforcementPoint
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.wiring.signals import Keys
 
-__all__ = ["meter_runtime"]
+__all__ = ["meter_runtime", "watch_log"]
+
+_AGES: Final = {"0s": 0, "5m": 300, "7d": 604_800}
+"""Seconds, by the names that a label has for them."""
 
 
 class _Journal(Protocol):
@@ -22,6 +27,13 @@ class _Journal(Protocol):
     def slot(self) -> int: ...
     @property
     def next_seq(self) -> int: ...
+
+
+def watch_log(metrics: Metrics, journal: JournalFiles, sequencer: Sequencer) -> None:
+    """Let `journal` admit nothing while what it holds has waited too long for the log, whoever should put it there."""
+    overdue = Overdue(journal.slot, lambda: journal.next_seq, sequencer.stored_cursors, OVERDUE_AFTER)
+    journal.watched(overdue.look)
+    metrics.gauge(names.JOURNAL_WAITED, lambda: overdue.waited)
 
 
 def meter_runtime(
@@ -70,3 +82,20 @@ def meter_runtime(
         return 0.0 if since is None else max(now() - since, 0) / 1_000_000
 
     metrics.gauge(names.OLDEST_INTENT, oldest)
+
+    def in_log(older_than: int) -> float | None:
+        known = sequencer.open_intents
+        if known is None:
+            return None
+        return known.count if older_than == 0 else known.before(now() - older_than * 1_000_000)
+
+    for told, seconds in _AGES.items():
+        metrics.gauge(names.LOG_OPEN_INTENTS, partial(in_log, seconds), told)
+
+    def oldest_in_log() -> float | None:
+        known = sequencer.open_intents
+        if known is None:
+            return None
+        return 0.0 if known.oldest is None else max(now() - known.oldest, 0) / 1_000_000
+
+    metrics.gauge(names.LOG_OLDEST_INTENT, oldest_in_log)

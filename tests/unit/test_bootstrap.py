@@ -18,6 +18,7 @@ import pytest
 from residency.adapters.clock_manual import ManualClock
 from residency.adapters.journal_files import JournalFiles
 from residency.adapters.policy_files import load
+from residency.adapters.sequencer import Sequencer
 from residency.audit.checkpoint import parse_verifier_key
 from residency.audit.cosignature import COSIGNER_KINDS, SECOND_VKEY_PATH, verify_cosignature
 from residency.audit.entry import parse_entry
@@ -36,6 +37,7 @@ from residency.errors import (
 from residency.model import Pin, SubjectId
 from residency.observe import names
 from residency.policy.archive import facts_digest, facts_path, parse_archive, parse_facts, policy_path
+from residency.wiring import gauges
 
 DEPLOYMENT = """
 residency: 1
@@ -272,6 +274,52 @@ def test_gauges_answer_while_open_after_and_before(deployment: Path) -> None:
     assert gauges()[names.OPEN_INTENTS] == (((), 1.0),)
     page, _ = runtime.render_metrics()
     assert b"residency_scrape_errors_total{" not in page
+
+
+def test_open_intents_of_the_whole_log_are_told_after_the_process_that_left_them(deployment: Path) -> None:
+    first = Residency(load(deployment, {}), clock=ManualClock())
+    first.open()
+    first.point.recorder.pin_intent(Pin("s", "VN", (), "ab" * 16, "test", first.policy.digest, 1), "x")
+    asyncio.run(first.aclose())
+    clock = ManualClock()
+    second = Residency(load(deployment, {}), clock=clock)
+    second.open()
+
+    def gauge(name: str) -> Any:
+        return next(family.series for family in second.metrics.families() if family.spec.name == name)
+
+    try:
+        until = time.monotonic() + 30
+        while not gauge(names.LOG_OPEN_INTENTS) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert gauge(names.LOG_OPEN_INTENTS) == ((("0s",), 1.0), (("5m",), 0.0), (("7d",), 0.0))
+        assert gauge(names.OPEN_INTENTS) == (((), 0.0),)
+        assert gauge(names.JOURNAL_WAITED)[0][1] < 60
+        clock.advance(301_000_000)
+        assert gauge(names.LOG_OPEN_INTENTS) == ((("0s",), 1.0), (("5m",), 1.0), (("7d",), 0.0))
+        assert gauge(names.LOG_OLDEST_INTENT) == (((), 301.0),)
+    finally:
+        asyncio.run(second.aclose())
+    assert gauge(names.LOG_OPEN_INTENTS) == gauge(names.LOG_OLDEST_INTENT) == ()  # another may sequence now
+
+
+def test_a_journal_whose_entries_do_not_reach_the_log_admits_nothing(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "OVERDUE_AFTER", 0.2)
+    monkeypatch.setattr(Sequencer, "stored_cursors", lambda _: {})
+    runtime = build(deployment, env={})
+    runtime.open()
+    journal = runtime.point.recorder._journal
+    assert isinstance(journal, JournalFiles)
+    until = time.monotonic() + 30
+    try:
+        while journal._barred is None and time.monotonic() < until:
+            time.sleep(0.01)
+        with pytest.raises(JournalFailed, match="not in the log after"):
+            runtime.point.recorder.ready()
+    finally:
+        asyncio.run(runtime.aclose())
 
 
 def test_a_lost_subjects_key_does_not_pass_for_subjects_without_a_home(deployment: Path) -> None:

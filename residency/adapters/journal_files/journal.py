@@ -19,6 +19,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -33,6 +34,7 @@ __all__ = ["JournalFiles"]
 
 _MAX_SLOTS: Final = 4096
 _RETRY_SECONDS: Final = 0.5
+_WATCH_SECONDS: Final = 1.0
 _SLOW: Final = "the disk is too slow: what was recorded is not durable within the time that `max_loss` gives"
 
 
@@ -73,6 +75,8 @@ class JournalFiles:
         self._clear_at = 0.0  # all that was recorded before then is durable, where something is not
         self._wake = threading.Event()
         self._closing = False
+        self._watch: Callable[[], str | None] | None = None
+        self._barred: str | None = None
 
     # --- opening and recovery ------------------------------------------------------------------------------------
 
@@ -140,7 +144,8 @@ class JournalFiles:
             raise
         keep = found.index
         self._current = segments[keep]
-        self._next = self._durable = found.next_seq
+        self.next_seq = self._durable = found.next_seq
+        """The number that the next `append` will return. Told here alone: every request asks, and a property is slow."""
         self._full: list[Mapped] = []  # left behind, not yet known to be durable
         self._spare = segments[keep + 1] if keep + 1 < len(segments) else None
         for segment in (*segments[:keep], *segments[keep + 2 :]):
@@ -152,11 +157,6 @@ class JournalFiles:
     def slot(self) -> int:
         """The claimed slot's number."""
         return self._slot
-
-    @property
-    def next_seq(self) -> int:
-        """The number that the next `append` will return."""
-        return self._next
 
     def append(self, payload: bytes) -> int:
         """Record `payload` and return its number. Raises: JournalFull, JournalFailed."""
@@ -170,13 +170,13 @@ class JournalFiles:
             try:
                 segment = self._current
                 if segment.offset + size <= segment.size or self._roll():
-                    segment, seq = self._current, self._next
+                    segment, seq = self._current, self.next_seq
                     # A kill during this store leaves a record that fails its checksum: torn, never acknowledged,
                     # zeroed by recovery. After it the record is in the page cache, which outlives the process.
                     segment.offset = store_record(segment.map, segment.offset, seq, payload)
                     if seq == self._durable:
                         self._clear_at = time.monotonic()
-                    self._next = seq + 1
+                    self.next_seq = seq + 1
                     return seq
             finally:
                 self._lock.release()
@@ -196,14 +196,22 @@ class JournalFiles:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room, JournalLate if they might be
         lost later than is promised."""
         self._must_work()
+        if self._barred is not None:
+            raise JournalFailed(self._barred)
         if self._spare is None and self._current.size - self._current.offset < self._headroom:
             self._allocate()
         if (self._tending or self._flushing_since is not None) and self._is_late():
             raise JournalLate(_SLOW)
 
+    def watched(self, watch: Callable[[], str | None]) -> None:
+        """Ask `watch`, off the request's thread and at least every second, why nothing may be admitted; None = nothing
+        stands against it."""
+        self._watch = watch
+        self._wake.set()
+
     def _is_late(self) -> bool:
         """Whether a power cut now might take an entry that was recorded longer than `max_loss` ago."""
-        return self._durable < self._next and time.monotonic() - self._clear_at > self._max_loss
+        return self._durable < self.next_seq and time.monotonic() - self._clear_at > self._max_loss
 
     def _must_work(self) -> None:
         if self._failed is not None:
@@ -221,7 +229,7 @@ class JournalFiles:
         Raises: JournalFailed.
         """
         self._must_work()
-        if not 0 <= seq < self._next:
+        if not 0 <= seq < self.next_seq:
             raise JournalFailed("an entry that was never recorded cannot be made durable")
         with self._flush:
             while self._flushing_since is not None and self._durable <= seq:
@@ -239,7 +247,7 @@ class JournalFiles:
         try:
             with self._lock:
                 begun = time.monotonic()
-                target = self._next
+                target = self.next_seq
                 work = [(segment, segment.offset) for segment in (*self._full, self._current)]
             for segment, _ in work:
                 segment.sync()
@@ -290,20 +298,22 @@ class JournalFiles:
             self._tending = True
             try:
                 full = self._tend_once()
+                self._barred = None if self._watch is None else self._watch()
             except Exception as error:  # noqa: BLE001 - a thread that ended would look like one that works
                 self._failed = self._failed or f"the journal's helper failed with {type(error).__name__}"
                 return
             self._tending = False
             if not self._closing:
                 # Half the time: an entry recorded just after one flush began is durable before the other half is over.
-                self._wake.wait(min(self._max_loss / 2, _RETRY_SECONDS) if full else self._max_loss / 2)
+                rest = self._max_loss / 2 if self._watch is None else min(self._max_loss / 2, _WATCH_SECONDS)
+                self._wake.wait(min(rest, _RETRY_SECONDS) if full else rest)
 
     def _tend_once(self) -> bool:
         """Flush and allocate; whether there was no room for a segment."""
         # Neither is silent: `ready` and `append` raise the same.
-        if self._durable < self._next:
+        if self._durable < self.next_seq:
             with suppress(JournalFailed):
-                self.sync(self._next - 1)  # full segments are let go by it, too
+                self.sync(self.next_seq - 1)  # full segments are let go by it, too
         try:
             self._allocate()
         except JournalFailed:
@@ -322,8 +332,8 @@ class JournalFiles:
         self._wake.set()
         self._helper.join(self._stuck_after)
         try:
-            if self._failed is None and self._next:
-                self.sync(self._next - 1)
+            if self._failed is None and self.next_seq:
+                self.sync(self.next_seq - 1)
         finally:
             self._failed = self._failed or "the journal is closed"
             with self._flush:

@@ -1,5 +1,6 @@
-"""All slots' journals in, one signed transparency log out."""
+"""All slots' journals in, one signed transparency log out; and whether it still gets there."""
 
+from residency.adapters.sequencer.overdue import OVERDUE_AFTER, Overdue
 from residency.adapters.sequencer.sequencer import Sequencer, Store
 
-__all__ = ["Sequencer", "Store"]
+__all__ = ["OVERDUE_AFTER", "Overdue", "Sequencer", "Store"]

@@ -22,12 +22,14 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
+from residency.adapters.sequencer.opened import Opened
 from residency.adapters.sequencer.slots import SlotReader, slot_numbers
 from residency.audit.checkpoint import VerifierKey, format_verifier_key, note_signer, verify_checkpoint
 from residency.audit.cosignature import SECOND_VKEY_PATH, find_cosignature, log_signer
 from residency.audit.faults import fault, naming
 from residency.audit.merkle import EMPTY_ROOT
 from residency.audit.note import together
+from residency.audit.open_intents import OpenIntents
 from residency.audit.sequencer import (
     CHECKPOINT_PATH,
     STATE_PATH,
@@ -102,6 +104,7 @@ class Sequencer:
         self._tree: Tree | None = None  # None: to be loaded from disk
         self._cursors: dict[int, Cursor] = {}
         self._slots: dict[int, SlotReader] = {}
+        self._opened = Opened(log.read, state, origin)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ticking = threading.Lock()
@@ -121,6 +124,11 @@ class Sequencer:
         """Entries under the newest checkpoint; None where this sequencer stands by or has not begun."""
         tree = self._tree
         return tree.size if tree is not None and self.active else None
+
+    @property
+    def open_intents(self) -> OpenIntents | None:
+        """The acts of the whole log without an outcome; None where this sequencer stands by or does not know yet."""
+        return self._opened.whole if self.active else None
 
     @property
     def cursors(self) -> dict[int, int]:
@@ -150,6 +158,7 @@ class Sequencer:
         self._again.clear()
         if self.active:
             self._try_tick()
+            self._opened.let_go()
         self._release()
 
     def tick(self) -> int:
@@ -218,6 +227,7 @@ class Sequencer:
 
     def _release(self) -> None:
         self._forget()
+        self._opened.forget()
         self.stopped = {}
         _active.discard(self)
         if self._lock_fd is not None:
@@ -241,11 +251,13 @@ class Sequencer:
             if entries:
                 tree, steps = plan_commit(tree, entries, cursors, self._signer, self._origin)
                 self._carry_out(steps)
+                self._opened.committed(tree.size - len(entries), entries)
                 self._tree, self._cursors = tree, cursors
                 done += len(entries)
             # Every entry in these segments is under a published checkpoint now.
             for number, slot in self._slots.items():
                 slot.drop_before(cursors[number].segment - self._keep_segments)
+        self._opened.catch_up(tree.size)
         return done
 
     def _gather(self) -> tuple[list[bytes], dict[int, Cursor], bool]:
@@ -352,6 +364,7 @@ def _close_in_child() -> None:
             sequencer._lock_fd = None
         sequencer._thread, sequencer._tree, sequencer._slots = None, None, {}
         sequencer._ticking = threading.Lock()
+        sequencer._opened.forget()
     _active.clear()
 
 

@@ -382,3 +382,26 @@ def test_a_journal_whose_helper_cannot_be_started_is_not_open_and_keeps_no_slot(
         journal.append(b"x")
     journal.close()
     assert open_journal(folder).slot == 0
+
+
+def test_what_the_watch_says_bars_acts_and_not_their_outcomes_until_it_says_no_more(folder: Path) -> None:
+    journal = JournalFiles(folder, segment_bytes=4 * PAGE, entry_limit=1000, max_loss=3600).open()
+    _opened.append(journal)
+    why: list[str | None] = [None]
+    asked = threading.Event()
+
+    def watch() -> str | None:
+        asked.set()
+        return why[0]
+
+    journal.watched(watch)
+    assert asked.wait(30)  # at once, and every second though flushes are an hour apart
+    journal.ready()
+    why[0] = "the log does not follow"
+    wait_until(lambda: journal._barred is not None)
+    with pytest.raises(JournalFailed, match="the log does not follow"):
+        journal.ready()
+    journal.append(b"an outcome")
+    why[0] = None
+    wait_until(lambda: journal._barred is None)
+    journal.ready()
