@@ -8,8 +8,8 @@ for all that waits for `durable`: details are made durable before the entries th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
 
 from residency.audit.detail_terms import Keeping
 from residency.audit.entry import Entry, EntryTemplate, entry_id, format_entry
@@ -261,9 +261,9 @@ class Recorder:
             )
             return self._journal.append(format_entry(entry))
 
-    async def durable(self, seq: int) -> None:
-        """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
-        await self._slot.durable(seq)
+    def durable(self, seq: int) -> Coroutine[Any, Any, None]:
+        """To be awaited: done once entry `seq` survives a power cut. Raises JournalFailed."""
+        return self._slot.durable(seq)  # no coroutine of its own: hundreds may wait at once
 
     def _record(
         self,

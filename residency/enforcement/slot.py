@@ -6,7 +6,8 @@ Details are made durable before the entries that commit to them.
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from residency.audit.detail_head import Head
 from residency.enforcement.ports import Journal
@@ -48,11 +49,9 @@ class Slot:
         """Note that detail number `seq` of `country` was recorded. The lock is held."""
         self._unsynced[country] = seq
 
-    async def durable(self, seq: int) -> None:
-        """Wait until entry `seq` survives a power cut. Raises JournalFailed."""
-        if seq < self._durable:
-            return
-        await self._flushing.until(lambda: seq < self._durable)
+    def durable(self, seq: int) -> Coroutine[Any, Any, None]:
+        """To be awaited: done once entry `seq` survives a power cut. Raises JournalFailed."""
+        return self._flushing.until(lambda: seq < self._durable)
 
     def _flush(self) -> None:
         """Make all that is recorded by now durable, details first."""

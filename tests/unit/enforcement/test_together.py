@@ -119,6 +119,48 @@ async def test_a_leader_that_is_cancelled_leaves_the_others_served() -> None:
     assert counter.served == 2
 
 
+async def test_of_those_who_wait_some_may_be_cancelled_and_the_others_are_served() -> None:
+    counter = Counter()
+    counter.gate.clear()
+    async with anyio.create_task_group() as group:
+        group.start_soon(counter.wait)
+        await _until(lambda: counter.runs == 1)
+        async with anyio.create_task_group() as impatient:
+            for _ in range(5):
+                impatient.start_soon(counter.wait)
+            await anyio.wait_all_tasks_blocked()
+            impatient.cancel_scope.cancel()
+        for _ in range(5):
+            group.start_soon(counter.wait)
+        await anyio.wait_all_tasks_blocked()
+        counter.gate.set()
+    assert (counter.served, counter.runs) == (11, 2)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_all_who_wait_in_either_kind_of_loop_are_served(backend: str) -> None:
+    async def wait() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(counter.wait)
+            await _until(lambda: counter.runs == 1)
+            for _ in range(20):
+                group.start_soon(counter.wait)
+            await anyio.wait_all_tasks_blocked()
+            counter.gate.set()
+
+    counter = Counter()
+    counter.gate.clear()
+    anyio.run(wait, backend=backend)
+    assert (counter.served, counter.runs) == (21, 2)
+
+
+def test_one_object_serves_loops_that_follow_each_other_and_loops_of_either_kind() -> None:
+    counter = Counter()
+    for backend in ("asyncio", "trio", "asyncio"):
+        anyio.run(counter.wait, backend=backend)
+    assert (counter.served, counter.runs) == (3, 3)
+
+
 async def test_threads_that_all_wait_for_the_loop_do_not_hold_the_work_up() -> None:
     counter = Counter()
     limiter = anyio.to_thread.current_default_thread_limiter()
