@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import cleandoc
 from typing import Final
 
 import typer
@@ -50,10 +51,17 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         module, of = _COMMANDS[name]
         command = getattr(import_module(f"residency.cli.audit.{module}"), of)
         if isinstance(command, typer.Typer):
+            for each in command.registered_commands:
+                each.help = _flowing(each.callback.__doc__ if each.help is None and each.callback else each.help)
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, help=_flowing(command.__doc__))(command)
     return app
+
+
+def _flowing(text: str | None) -> str:
+    """Help whose paragraphs are a line each: broken where the terminal ends, and not where the source does too."""
+    return "\n\n".join(" ".join(part.split()) for part in cleandoc(text or "").split("\n\n"))
 
 
 def _root() -> None:

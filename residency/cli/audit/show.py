@@ -30,7 +30,7 @@ def show(
     place: Place,
     asked: Filter,
     key: Key = None,
-    last: Annotated[int, typer.Option("--last", min=1, help="How many entries, the newest.")] = 20,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="How many entries, the newest.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Show the newest entries of a log, once the whole log has been checked. `query` answers sooner, by an index.

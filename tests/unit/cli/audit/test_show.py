@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from residency.audit.entry import format_entry
-from residency.cli.audit import audit_app
+from residency.cli.audit import _COMMANDS, audit_app
 from tests.audit_log import ENTRIES, INTENT, write_log
 
 runner = CliRunner()
@@ -67,6 +68,18 @@ def test_every_help_has_an_example(command: str) -> None:
     result = runner.invoke(audit_app, [command, "--help"])
     assert result.exit_code == 0
     assert "Example: residency audit" in result.output
+
+
+@pytest.mark.parametrize("command", [*_COMMANDS, "detail erase", "fleet add"])
+def test_help_breaks_where_the_terminal_ends_and_nowhere_else(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    output = runner.invoke(audit_app, [*command.split(), "--help"]).output
+    lines = [line.rstrip() for line in output.partition("╭")[0].splitlines()]
+    assert max(map(len, lines)) <= 80
+    for line, below in pairwise(lines):
+        if line and below and "Usage:" not in line:
+            assert len(line) + 1 + len(below.split()[0]) > 79, line
 
 
 @pytest.mark.parametrize("arguments", [[], ["verify"], ["show"], ["open"], ["prove"], ["export"], ["mirror"]])
