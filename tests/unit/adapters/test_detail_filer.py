@@ -17,6 +17,7 @@ from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
+from residency.audit.detail_time import Moment
 from residency.errors import JournalCorrupt, JournalFailed
 
 SEGMENT = 1 << 18
@@ -171,6 +172,93 @@ def test_what_is_due_is_erased_within_a_minute_of_the_clock(place: Place) -> Non
     place.record(journal, 1, days=1)
     place.filer.tick()
     assert place.filed == ["0.2"]
+    journal.close()
+
+
+def test_a_clock_set_ten_years_ahead_and_back_erases_nothing_and_is_told_once(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = place.worker()
+    entries = place.record(journal, 3)
+    place.filer.tick()
+    right = place.clock.now()
+    for _ in range(3):
+        place.clock.set_wall(right + 3_650 * DAY)
+        place.clock.advance(60_000_000)
+        place.filer.tick()
+    entries += place.record(journal, 1)
+    place.filer.tick()
+    assert place.filed == entries
+    assert place.filer.apart >= 3_649 * DAY
+    assert len(caplog.records) == 1
+    assert "details of VN: the clock stands 3650 days ahead of" in caplog.text
+    place.clock.set_wall(right + 240_000_000)
+    place.clock.advance(60_000_000)
+    place.filer.tick()
+    assert abs(place.filer.apart) < DAY
+    assert place.filed == entries
+    place.clock.advance(91 * DAY)  # and what really passes is counted, of those recorded ahead too
+    place.filer.tick()
+    assert place.filed == []
+    place.filer.release()
+    assert place.filer.apart == 0
+    journal.close()
+
+
+def test_filers_of_one_boot_count_on_from_each_other_and_those_of_another_do_not(place: Place) -> None:
+    journal = place.worker()
+    place.record(journal, 1)
+    place.filer.tick()
+    place.filer.release()
+    place.clock.advance(80 * DAY)
+    assert place.filer.tick() == 0
+    place.filer.release()
+    count = place.store.progress().time
+    assert count == place.clock.now()
+    moment = Moment(place.clock.now() + 20 * DAY, "another boot", 7)
+    other = DetailFiler(place.folder, place.store, lambda: moment)
+    other._try_tick()
+    assert place.store.progress().time == count
+    assert other.apart == 20 * DAY
+    assert place.filed == ["0.1"]
+    journal.close()
+
+
+def test_what_was_recorded_by_a_clock_ahead_and_erased_turns_its_journal_over_once(place: Place) -> None:
+    journal = place.worker()
+    turns: list[int] = []
+
+    def turn() -> None:
+        turns.append(1)
+        turn_over(journal, SEGMENT)
+
+    own = DetailFiler(place.folder, place.store, place.now, slot=journal.slot, turn_over=turn)
+    right = place.clock.now()
+    place.clock.set_wall(right + 3_650 * DAY)
+    place.record(journal, 2)
+    own.tick()
+    place.clock.set_wall(right)
+    sealed = erase(place, "0.1")
+    for _ in range(3):
+        place.clock.advance(1_000_000)
+        own.tick()
+    assert len(turns) == 1
+    assert not place.holds(sealed)
+    own.release()
+    journal.close()
+
+
+def test_a_worker_turns_its_journal_over_once_however_late_another_files(place: Place) -> None:
+    journal = place.worker()
+    turns: list[int] = []
+    place.record(journal, 2)
+    place.filer.tick()
+    erase(place, "0.1")
+    waiting = DetailFiler(place.folder, place.store, place.now, slot=journal.slot, turn_over=lambda: turns.append(1))
+    for _ in range(3):
+        assert waiting.tick() is None
+    assert len(turns) == 1
+    place.filer.release()
     journal.close()
 
 

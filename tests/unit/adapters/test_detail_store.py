@@ -20,6 +20,25 @@ from residency.errors import JournalCorrupt, JournalFailed
 A, B = "aa" * 16, "bb" * 16
 DAY = 86_400_000_000
 
+VERSION_1 = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE detail (origin TEXT NOT NULL, entry TEXT NOT NULL, commitment TEXT NOT NULL, alias TEXT,
+  at INTEGER NOT NULL, keeping TEXT NOT NULL, keep_until INTEGER, erase_by INTEGER, due INTEGER NOT NULL,
+  sealed BLOB NOT NULL, PRIMARY KEY (origin, entry, commitment)) STRICT, WITHOUT ROWID;
+CREATE INDEX detail_due ON detail (due);
+CREATE INDEX detail_alias ON detail (alias);
+CREATE INDEX detail_keeping ON detail (keeping, at);
+CREATE TABLE erased (origin TEXT NOT NULL, entry TEXT NOT NULL, commitment TEXT NOT NULL, due INTEGER NOT NULL,
+  PRIMARY KEY (origin, entry, commitment)) STRICT, WITHOUT ROWID;
+CREATE TABLE cursor (slot INTEGER PRIMARY KEY, segment INTEGER NOT NULL, place INTEGER NOT NULL, seq INTEGER NOT NULL,
+  since INTEGER NOT NULL) STRICT;
+CREATE TABLE gone (id INTEGER PRIMARY KEY CHECK (id = 1), newest INTEGER NOT NULL) STRICT;
+INSERT INTO cursor VALUES (0, 3, 900, 7, 0), (1, 0, 128, 0, 0);
+INSERT INTO gone VALUES (1, 5);
+PRAGMA user_version = 1;
+"""
+"""As the release before wrote it."""
+
 
 def day(number: int, *, wall: int | None = None, boot: str = "one", less: int = 0) -> Moment:
     """The moment `number` days after the epoch, `less` microseconds before; the wall clock shows day `wall`."""
@@ -196,3 +215,99 @@ def test_a_store_that_cannot_be_opened_says_so_without_its_path(store: DetailSto
 def test_the_file_is_readable_by_its_owner_alone(store: DetailStore) -> None:
     store.file([(head("0.1"), b"x")], day(1))
     assert store._path.stat().st_mode & 0o077 == 0
+
+
+def test_a_clock_ten_years_ahead_erases_nothing_and_once_it_is_right_what_passes_is_counted(store: DetailStore) -> None:
+    store.file([(head("0.1", keep=50 * DAY, erase=None), b"floor"), (head("0.2"), b"ceiling")], day(1))
+    for now in (day(2, wall=3_650), day(3), day(40, wall=3_650), day(49, wall=3_650)):
+        assert store.expire(now) == 0
+    assert store.expire(day(50, wall=3_650)) == 1  # its floor of 49 days has passed, whatever the clock says
+    assert names(store) == ["0.2"]
+    assert store.expire(day(99, wall=3_650)) == 0
+    assert store.expire(day(99, wall=100)) == 1  # near enough to be believed of a ceiling
+
+
+def test_a_clock_that_stands_ahead_after_a_restart_erases_nothing_until_somebody_confirms_it(
+    store: DetailStore,
+) -> None:
+    store.file([(head("0.1", keep=50 * DAY, erase=None), b"x")], day(1))
+    assert store.expire(day(60, boot="two")) == 0
+    assert (store.progress().time, store.waiting(60 * DAY)) == (DAY, 1)
+    store.confirm(day(60, boot="two"))
+    assert store.progress().time == 60 * DAY
+    assert store.expire(day(60, boot="two")) == 1
+
+
+def test_the_count_goes_on_over_processes_of_one_boot_and_is_on_disk(store: DetailStore) -> None:
+    store.file([(head("0.1"), b"x")], day(1))
+    again = DetailStore(store._path)
+    again.expire(day(8, wall=3_650))
+    assert DetailStore(store._path).progress().time == 8 * DAY
+
+
+def test_what_was_filed_while_the_clock_stood_ahead_is_kept_for_its_term_and_no_longer(store: DetailStore) -> None:
+    store.file([], day(1))
+    ahead = head("0.1", at=3_650 * DAY, keep=3_700 * DAY, erase=3_720 * DAY)
+    store.file([(ahead, b"x")], day(2, wall=3_650))
+    assert store.expire(day(71)) == 0
+    assert store.expire(day(72)) == 1
+
+
+def test_what_was_filed_while_the_clock_stood_behind_has_its_whole_floor(store: DetailStore) -> None:
+    store.file([], day(3_650))
+    behind = head("0.1", at=2 * DAY, keep=52 * DAY, erase=None)
+    assert store.file([(behind, b"x")], day(3_651, wall=2), since=3_650 * DAY) == 1
+    assert store.held([behind]) == [behind]
+    assert store.expire(day(3_699)) == 0
+    assert store.expire(day(3_700)) == 1
+
+
+def test_a_store_begun_while_the_clock_stood_ahead_keeps_its_floors_when_somebody_sets_it_right(
+    store: DetailStore,
+) -> None:
+    store.file([(head("0.1", at=3_650 * DAY, keep=3_700 * DAY, erase=None), b"x")], day(1, wall=3_650))
+    store.confirm(day(11))
+    assert store.progress().time == 11 * DAY
+    assert store.expire(day(50)) == 0
+    assert store.expire(day(51)) == 1
+
+
+def test_the_floor_that_a_clock_ahead_would_end_still_holds_what_is_asked_for_by_hand(store: DetailStore) -> None:
+    floor, none = head("0.1", keep=50 * DAY, erase=None), head("0.2")
+    store.file([(floor, b"x"), (none, b"y")], day(1))
+    store.expire(day(10, wall=3_650))
+    assert store.held([floor, none, head("0.3")]) == [floor]
+    store.expire(day(50))
+    assert store.held([floor, none]) == []
+
+
+def test_what_was_erased_by_hand_does_not_come_back_before_the_count_has_passed_its_end(store: DetailStore) -> None:
+    row = (head("0.1", keep=50 * DAY, erase=None), b"x")
+    store.file([row], day(1))
+    store.erase([row[0]])
+    store.expire(day(3, wall=3_650))
+    assert store.file([row], day(4, wall=3_650)) == 0
+    store.expire(day(50))
+    assert store.file([row], day(51)) == 0
+    assert names(store) == []
+
+
+def test_a_store_of_version_1_is_read_and_gone_on_with(store: DetailStore) -> None:
+    store._path.parent.mkdir()
+    with closing(sqlite3.connect(store._path)) as db:
+        db.executescript(VERSION_1)
+        for each in (head("0.1", keep=50 * DAY, erase=None), head("0.2")):
+            db.execute(
+                "INSERT INTO detail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (each.origin, each.entry, each.commitment, each.alias, each.at, each.keeping, each.keep_until,
+                 each.erase_by, each.due, b"x"),
+            )  # fmt: skip
+        db.commit()
+    assert names(store) == ["0.1", "0.2"]
+    assert store.cursors() == {0: Cursor(3, 900, 7), 1: Cursor(0, 128, 0)}
+    assert store.progress().gone == {0: 3}  # whose bytes it holds is not known: it is left once
+    assert store.expire(day(3_650)) == 0  # nothing was counted before: it begins at the newest detail
+    assert store.progress().time == DAY
+    assert store.expire(day(3_650 + 49, wall=51)) == 1
+    assert store.file([(head("0.3"), b"x")], day(3_650 + 49, wall=51), (0, Cursor(4, 200, 9))) == 1
+    assert names(store) == ["0.2", "0.3"]
