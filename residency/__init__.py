@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         UnknownStore,
         UsageError,
     )
+    from residency.integrations import httpx as http
     from residency.integrations import sqlalchemy as sql
     from residency.model import Decision, Effect, Reason
 
@@ -50,6 +51,7 @@ __all__ = [
     "about",
     "build",
     "current",
+    "http",
     "identify",
     "load",
     "sql",
@@ -76,11 +78,12 @@ _HOME = {
     "identify": "residency.enforcement.context",
     "load": "residency.adapters.policy_files",
 }
+_INTEGRATIONS = {"http": "residency.integrations.httpx", "sql": "residency.integrations.sqlalchemy"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "sql":
-        value: Any = import_module("residency.integrations.sqlalchemy")
+    if name in _INTEGRATIONS:
+        value: Any = import_module(_INTEGRATIONS[name])
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:

@@ -1,7 +1,7 @@
 """Sinks and stores of a deployment in, the handle that `current().store(name)` answers out.
 
 `Stores` is built once by the composition root. What a handle offers depends on the kind of the store's sinks: rows by
-sessions, objects by keys. Sinks of one store are of one kind.
+sessions, objects by keys, services by requests. Sinks of one store are of one kind.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import UnknownStore, UsageError
 from residency.storage.handle import SessionFactory, StoreHandle
 from residency.storage.objects import ObjectHandle
+from residency.storage.services import ServiceHandle, ServiceSink
 
 __all__ = ["RowSink", "Stores"]
 
@@ -30,6 +31,7 @@ class RowSink(SinkPort, Protocol):
 _KINDS: Final[tuple[tuple[str, type, type[StoreHandle]], ...]] = (
     ("rows", RowSink, StoreHandle),
     ("objects", ObjectSink, ObjectHandle),
+    ("service", ServiceSink, ServiceHandle),
 )
 
 

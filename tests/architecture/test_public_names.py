@@ -27,6 +27,7 @@ PUBLIC = [
     "about",
     "build",
     "current",
+    "http",
     "identify",
     "load",
     "sql",
