@@ -14,6 +14,7 @@
     ├── IntegrityError             bytes that are not what they must be
     │   ├── EntryError             an audit entry that is not in canonical form
     │   ├── JournalCorrupt         a journal whose middle, not its torn tail, fails its checksum
+    │   ├── RecordConflict         a record that is there already with other bytes
     │   ├── VerificationError      a log, proof, checkpoint or signature that does not verify
     │   └── SealError              a sealed value that does not open
     └── Unavailable                what we or the infrastructure cannot do now
@@ -21,6 +22,7 @@
         ├── JournalFailed          the journal cannot be written
         │   └── JournalLate        what is recorded is not durable in time: who waits for that may go on
         ├── SinkUnavailable        a sink cannot be reached (its name, never its URL)
+        ├── SubjectMoving          a subject's data is being moved just now
         ├── KeysUnavailable        a key is missing or unreadable
         ├── PinsUnavailable        pins cannot be read or written
         ├── FactsUnavailable       what is noted of the operator (first events, counts) cannot be read or written
@@ -53,10 +55,12 @@ __all__ = [
     "PolicyError",
     "Problem",
     "Refused",
+    "RecordConflict",
     "ResidencyError",
     "SealError",
     "SinkUnavailable",
     "StaleVersion",
+    "SubjectMoving",
     "SubjectUnknown",
     "TokenError",
     "Unavailable",
@@ -154,6 +158,10 @@ class JournalCorrupt(IntegrityError):
     """A journal whose middle fails its checksum. The message names the file and the offset."""
 
 
+class RecordConflict(IntegrityError):
+    """A record that is to be written is there already with other bytes. The message names the sink and the table."""
+
+
 class VerificationError(IntegrityError):
     """A log, proof, checkpoint or signature that does not verify. The message says what and where."""
 
@@ -180,6 +188,10 @@ class JournalLate(JournalFailed):
 
 class SinkUnavailable(Unavailable):
     """A sink cannot be reached. The message carries its name, never its URL."""
+
+
+class SubjectMoving(Unavailable):
+    """A subject's data is being moved to another sink at this moment; trying again soon succeeds."""
 
 
 class KeysUnavailable(Unavailable):

@@ -20,6 +20,7 @@ from residency.errors import (
     Refused,
     ResidencyError,
     SinkUnavailable,
+    SubjectMoving,
     SubjectUnknown,
     Unavailable,
 )
@@ -34,6 +35,7 @@ _REASONS: Final[dict[type[object], Reason]] = {
     JournalFailed: Reason.JOURNAL_FAILED,
     JournalLate: Reason.JOURNAL_FAILED,
     SinkUnavailable: Reason.SINK_UNAVAILABLE,
+    SubjectMoving: Reason.SUBJECT_MOVING,
     PinsUnavailable: Reason.PINS_UNAVAILABLE,
     FactsUnavailable: Reason.FACTS_UNAVAILABLE,
     KeysUnavailable: Reason.KEYS_UNAVAILABLE,

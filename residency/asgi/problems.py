@@ -71,6 +71,14 @@ _TITLES: Final[dict[Reason, tuple[str, str]]] = {
         "Who asks cannot be established now",
         "Hiện không thể xác định người gửi yêu cầu",
     ),
+    Reason.SINK_MISPLACED: (
+        "A storage does not lie where it should; nothing is stored in it",
+        "Một nơi lưu trữ không nằm ở nơi phải ở; không có gì được lưu vào đó",
+    ),
+    Reason.SUBJECT_MOVING: (
+        "This person's data is being moved home at this moment; try again soon",
+        "Dữ liệu của người này đang được chuyển về; vui lòng thử lại sau ít giây",
+    ),
     Reason.FACTS_MOVED: ("The facts changed in between; try again", "Dữ kiện đã thay đổi; vui lòng thử lại"),
 }
 _UNAVAILABLE: Final = (

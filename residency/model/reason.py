@@ -38,6 +38,8 @@ class Reason(StrEnum):
     JOURNAL_FULL = "journal_full"
     JOURNAL_FAILED = "journal_failed"
     SINK_UNAVAILABLE = "sink_unavailable"
+    SINK_MISPLACED = "sink_misplaced"
+    SUBJECT_MOVING = "subject_moving"
     PINS_UNAVAILABLE = "pins_unavailable"
     FACTS_UNAVAILABLE = "facts_unavailable"
     KEYS_UNAVAILABLE = "keys_unavailable"
@@ -70,6 +72,8 @@ STATUS: Final[dict[Reason, int]] = {
     Reason.JOURNAL_FULL: 503,
     Reason.JOURNAL_FAILED: 503,
     Reason.SINK_UNAVAILABLE: 503,
+    Reason.SINK_MISPLACED: 503,
+    Reason.SUBJECT_MOVING: 503,
     Reason.PINS_UNAVAILABLE: 503,
     Reason.FACTS_UNAVAILABLE: 503,
     Reason.KEYS_UNAVAILABLE: 503,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from residency.model import Clock, Decision, Effect, Finding, Reason, SinkVerdict
+from residency.model import Clock, Decision, Effect, Finding, Operation, Reason, SinkVerdict
 from residency.policy.terms import term_word
 
 __all__ = ["CHANGES", "Change", "Recorded", "When", "compare", "exempted", "wrong"]
@@ -18,6 +18,8 @@ CHANGES: Final = ("mode", "effect", "reason", "sinks", "missing", "duty", "terms
 """In what a decision may change. `terms` are running terms and exemptions that it leans on. `rules` alone is no change
 of what happens, but of what is cited for it."""
 _CITED: Final = frozenset({"rules"})
+_OPERATIONS: Final = frozenset(Operation)
+_CHANGING: Final = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
 # Refusals at the act by what the log does not hold: the pin, another request of the same moment, an app that did not
 # say whose data it is. They refuse what the decision permits; nothing here permits.
 _OF_THE_MOMENT: Final = frozenset(
@@ -27,6 +29,8 @@ _OF_THE_MOMENT: Final = frozenset(
         Reason.NO_SINK,
         Reason.SUBJECT_UNKNOWN,
         Reason.FACTS_MOVED,
+        Reason.SINK_MISPLACED,
+        Reason.SUBJECT_MOVING,
         Reason.INTERNAL,
     }
 )
@@ -103,12 +107,12 @@ class Change:
         return _CITED.issuperset(self.what)
 
 
-def wrong(recorded: Recorded, decision: Decision) -> tuple[str, ...]:
-    """The fields of an entry that `decision` does not give."""
+def wrong(recorded: Recorded, decision: Decision) -> dict[str, object]:
+    """The fields of an entry that `decision` does not give, each with what it gives."""
     verdict = None if recorded.sink is None else decision.sink(recorded.sink)
     clocks, exemptions = _leans_on(decision, verdict)
-    found = [
-        name
+    found: dict[str, object] = {
+        name: given
         for name, given in (
             ("mode", decision.mode),
             ("jurisdictions", decision.jurisdictions),
@@ -120,18 +124,30 @@ def wrong(recorded: Recorded, decision: Decision) -> tuple[str, ...]:
             ("running", tuple(dict.fromkeys(map(term_word, clocks)))),
         )
         if getattr(recorded, name) != given
-    ]
+    }
     if recorded.placed is not None:
         store = None if decision.activity is None else decision.activity.store
         own = (store, None if verdict is None else verdict.sink.region)
         words = zip(("store", "region"), recorded.placed, own, strict=True)
-        found += [name for name, given, right in words if given != right]
+        found |= {name: right for name, given, right in words if given != right}
+    if recorded.done is not None and not _may_be_done(recorded, decision):
+        found["operation"] = None if decision.activity is None else decision.activity.operation.value
     told = (recorded.effect, recorded.reason, recorded.rules)
     tellings = _tellings(recorded, decision)
     if told in tellings or _of_the_moment(recorded, decision):
-        return tuple(found)
+        return found
     names = zip(("effect", "reason", "rules"), told, tellings[0], strict=True)
-    return (*found, *(name for name, given, right in names if given != right))
+    return found | {name: right for name, given, right in names if given != right}
+
+
+def _may_be_done(recorded: Recorded, decision: Decision) -> bool:
+    """Whether the activity does what the entry tells. An act of it may do less: read where it writes, and among what
+    changes data another thing."""
+    operation = None if recorded.done is None else recorded.done[0]
+    own = None if decision.activity is None else decision.activity.operation
+    if own is None or recorded.of != "intent":
+        return operation == (None if own is None else own.value)
+    return operation in _OPERATIONS and (operation not in _CHANGING or own in _CHANGING)
 
 
 def _tellings(recorded: Recorded, decision: Decision) -> list[tuple[str, str | None, tuple[str, ...]]]:
