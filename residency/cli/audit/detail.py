@@ -18,7 +18,7 @@ from rich.table import Table
 from residency.adapters.detail_files import open_sealed
 from residency.audit.detail import commit, parse_detail
 from residency.audit.detail_head import Head
-from residency.cli.audit import detail_deliver, detail_erase
+from residency.cli.audit import detail_clock, detail_deliver, detail_erase
 from residency.cli.audit.detail_place import Alias, Country, EntryId, Place, Policy, fails, place_of
 from residency.cli.audit.shared import Json, cell, when
 from residency.errors import ResidencyError, SealError, VerificationError
@@ -29,7 +29,7 @@ __all__ = ["detail_app"]
 detail_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="What is kept of persons beside the log, in their country: list, open, erase, unlink, bring home.\n\n"
+    help="What is kept of persons beside the log, in their country: list, open, erase, unlink, bring home, clock.\n\n"
     "Example: residency audit detail list --policy deployment.yaml --country VN",
 )
 
@@ -45,9 +45,10 @@ def list_details(
     Example: residency audit detail list --policy deployment.yaml --country VN --alias 6f0c… --json
     """
     place = place_of(policy, country)
-    now = time.time_ns() // 1000
     table = Table("entry", "class", "recorded (UTC)", "kept until", "erased", title=f"Details in {country}")
     try:
+        counted, now = place.store.progress().time, time.time_ns() // 1000
+        now = now if counted is None else min(now, counted)
         for head, _ in found(place, alias, entry):
             if as_json:
                 print(json.dumps({**asdict(head), "due": head.due, "held": head.held(now)}))
@@ -123,5 +124,5 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-for _command in (detail_erase.erase, detail_erase.unlink, detail_deliver.deliver):
+for _command in (detail_erase.erase, detail_erase.unlink, detail_deliver.deliver, detail_clock.clock):
     detail_app.command()(_command)

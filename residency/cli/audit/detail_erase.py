@@ -27,6 +27,7 @@ from residency.cli.audit.detail_place import (
     caught_up,
     fails,
     held_by,
+    note,
     place_of,
     places_of,
     subject_in,
@@ -78,10 +79,10 @@ def erase(
         kept = frozenset(held if order is None else ())
         gone = [head for head in meant if head not in kept]
         if gone:
-            note = f"details erased: {len(gone)} in {country}"
+            text = f"details erased: {len(gone)} in {country}"
             if order is not None:
-                note += f", {len(held)} of them held by a law, by order: {order}"
-            anyio.run(_erase, place.runtime, note, store, gone)
+                text += f", {len(held)} of them held by a law, by order: {order}"
+            anyio.run(_erase, place.runtime, text, store, gone)
     except ResidencyError as error:
         fails(error, as_json=as_json)
     left = [] if order is not None else [(place, head) for head in held]
@@ -116,11 +117,11 @@ def unlink(policy: Policy, as_json: Json = False) -> None:
     _tell(*done, as_json=as_json)
 
 
-async def _erase(runtime: Residency, note: str, store: DetailStore, gone: Collection[Head]) -> None:
+async def _erase(runtime: Residency, text: str, store: DetailStore, gone: Collection[Head]) -> None:
     """The log tells of it first: an erasure that nobody knows of is worse than one that is told and did not happen."""
     try:
         await anyio.to_thread.run_sync(runtime.open)
-        await _note(runtime, note)
+        await note(runtime, text)
         await anyio.to_thread.run_sync(store.erase, gone)
     finally:
         await runtime.aclose()
@@ -136,7 +137,7 @@ async def _unlink(places: Collection[Place], subject: str) -> tuple[int, list[tu
     held: list[tuple[Place, Head]] = []
     try:
         await anyio.to_thread.run_sync(runtime.open)
-        await _note(runtime, f"alias unlinked: {pin.alias}")
+        await note(runtime, f"alias unlinked: {pin.alias}")
         # What tells of the pin goes before the pin: from there a store that lost it would get it back.
         for place in places:
             store = await anyio.to_thread.run_sync(caught_up, place.folder)
@@ -148,11 +149,6 @@ async def _unlink(places: Collection[Place], subject: str) -> tuple[int, list[tu
     finally:
         await runtime.aclose()
     return erased, held
-
-
-async def _note(runtime: Residency, note: str) -> None:
-    recorder = runtime.point.recorder
-    await recorder.durable(recorder.system(note))
 
 
 def _account(place: Place, head: Head, sealed: bytes) -> object:

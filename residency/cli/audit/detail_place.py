@@ -36,6 +36,7 @@ __all__ = [
     "fails",
     "held_by",
     "moment",
+    "note",
     "place_of",
     "places_of",
     "subject_in",
@@ -119,6 +120,12 @@ def caught_up(folder: Path) -> DetailStore:
 def moment() -> Moment:
     """What the clocks say now."""
     return moments(SystemClock())()
+
+
+async def note(runtime: Residency, text: str) -> None:
+    """Have the log of an open runtime tell `text`, durably. Raises: JournalFull, JournalFailed."""
+    recorder = runtime.point.recorder
+    await recorder.durable(recorder.system(text))
 
 
 def held_by(place: Place, head: Head) -> tuple[str, ...]:
