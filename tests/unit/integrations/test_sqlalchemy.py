@@ -1,76 +1,20 @@
-"""Sessions routed by the decision: real SQLite files, the real enforcement point, the shipped in-memory adapters."""
+"""Session makers and set-up: what is refused before a database is asked, and what only SQLite's files can do."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import anyio.to_thread
 import pytest
 from sqlalchemy import Column as PlainColumn
-from sqlalchemy import ForeignKey, Integer, MetaData, String, Table, event, func, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Integer, MetaData, Table, func, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from starlette.authentication import SimpleUser
 
-from residency.adapters.session_sql import open_session
-from residency.adapters.sink_memory import MemorySink
-from residency.adapters.sink_sql import SqlSink
-from residency.enforcement.context import identify
-from residency.enforcement.current import Current
-from residency.enforcement.point import Request
-from residency.errors import (
-    JournalFailed,
-    NoDecision,
-    Refused,
-    SinkUnavailable,
-    SubjectUnknown,
-    UnknownStore,
-    UsageError,
-)
-from residency.integrations.sqlalchemy import async_sessionmaker, create_all, sessionmaker, uuid7_key
-from tests.world import HANOI, SG, SINGAPORE, VN, Deployed, handling, load_policy, write_deployment
+from residency.errors import SinkUnavailable, UnknownStore, UsageError
+from residency.integrations.sqlalchemy import async_sessionmaker, create_all, uuid7_key
+from tests.rows import Base, Person, Rows, Session, places_of
 
 pytestmark = pytest.mark.anyio
-
-DEPLOYMENT = """
-sinks:
-  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
-  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}
-  objects: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
-stores: {people: [people-sg, people-vn], uploads: [objects]}
-activities:
-  - {route: "POST /people", subject: user, data: [personal], store: people}
-  - {route: "GET /people", subject: user, data: [personal], store: people}
-  - {route: "POST /sign-up", subject: app, data: [personal], store: people}
-  - {route: "POST /uploads", subject: user, data: [content], store: uploads}
-"""
-
-
-class Base(DeclarativeBase):
-    """The test app's models."""
-
-
-class Person(Base):
-    """A row that must lie at home."""
-
-    __tablename__ = "person"
-    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid7_key)
-    name: Mapped[str] = mapped_column(String, unique=True)
-
-
-class Note(Base):
-    """A row whose foreign key is checked at COMMIT only."""
-
-    __tablename__ = "note"
-    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid7_key)
-    person: Mapped[str] = mapped_column(ForeignKey("person.id", deferrable=True, initially="DEFERRED"))
-
-
-Session = async_sessionmaker("people")
 
 
 @pytest.fixture
@@ -79,117 +23,17 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class World(Deployed):
-    """One deployment with SQL sinks on disk, and the acts on them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.vn = SqlSink("people-vn", VN, "sqlite:///vn.db", base=folder)
-        self.sg = SqlSink("people-sg", SG, "sqlite:///sg.db", base=folder)
-        super().__init__(
-            load_policy(write_deployment(folder, DEPLOYMENT)),
-            [self.vn, self.sg, MemorySink("objects", VN)],
-            open_session=open_session,
-        )
-
-    def admit(self, method: str, path: str, address: str, who: str) -> Current:
-        """The decision on one request."""
-        user = SimpleUser(who) if who else None
-        here = self.point.admit(Request(method, path, path.encode(), (), (address, 50_000), user))
-        assert isinstance(here, Current)
-        return here
-
-    @contextmanager
-    def request(
-        self, method: str = "POST", path: str = "/people", address: str = HANOI, who: str = "an"
-    ) -> Iterator[Current]:
-        """Code inside runs as a handler of this request."""
-        with handling(self.admit(method, path, address, who)) as here:
-            yield here
-
-    def names(self, sink: str) -> list[str]:
-        """The committed names in one sink's database, read without the code under test."""
-        with closing(sqlite3.connect(self.folder / f"{sink}.db")) as connection:
-            return [row[0] for row in connection.execute("SELECT name FROM person ORDER BY id")]
-
-    def acts(self) -> list[tuple[str, str | None]]:
-        """(sink, outcome) of every intent, None where it stands open."""
-        return [(str(entry.sink), word) for entry, word in self.intents]
-
-
 @pytest.fixture
-async def world(tmp_path: Path) -> World:
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
     """A world whose tables are made."""
-    made = World(tmp_path)
+    made = Rows(tmp_path, places_of("sqlite", tmp_path, request))
     await made.stores.start()
     await create_all(Base.metadata, made.stores, "people")
-    return made
+    yield made
+    await made.stores.aclose()
 
 
-@pytest.fixture(autouse=True)
-async def closed(world: World) -> AsyncIterator[None]:
-    """Connections do not outlive their test."""
-    yield
-    await world.stores.aclose()
-
-
-async def test_a_covered_persons_row_goes_home_and_another_persons_to_the_first_sink(world: World) -> None:
-    with world.request():
-        async with Session.begin() as session:
-            session.add(Person(name="An"))
-    with world.request(who="tan", address=SINGAPORE):
-        async with Session.begin() as session:
-            session.add(Person(name="Tan"))
-    assert (world.names("vn"), world.names("sg")) == (["An"], ["Tan"])
-    assert world.acts() == [("people-vn", "committed"), ("people-sg", "committed")]
-
-
-async def test_a_sink_asked_for_by_name_is_that_one_or_a_refusal(world: World) -> None:
-    singapore = async_sessionmaker("people", sink="people-sg")
-    with world.request(), pytest.raises(Refused) as refused:
-        async with singapore.begin() as session:
-            session.add(Person(name="An"))
-    assert refused.value.rules == ("test.home",)
-    with world.request(who="tan", address=SINGAPORE):
-        async with singapore.begin() as session:
-            session.add(Person(name="Tan"))
-            await session.flush()
-    assert (world.acts(), world.names("sg")) == ([("people-sg", "committed")], ["Tan"])
-
-
-async def test_the_first_write_pins_the_home_and_later_requests_from_abroad_follow_it(world: World) -> None:
-    with world.request() as here:
-        async with Session.begin() as session:
-            session.add(Person(name="An"))
-        digest = here.subject_digest
-    pin = await world.pins.get(str(digest))
-    assert pin is not None
-    assert pin.home == "VN"
-    with world.request("GET", address=SINGAPORE):
-        async with Session() as session:
-            assert await session.scalar(select(Person.name)) == "An"
-    assert world.acts()[-1] == ("people-vn", "committed")
-
-
-async def test_outside_a_request_nothing_opens(world: World) -> None:
-    async with Session() as session:
-        with pytest.raises(NoDecision):
-            await session.execute(select(Person))
-        session.add(Person(name="Nobody"))
-        with pytest.raises(NoDecision):
-            await session.commit()
-    assert world.names("vn") + world.names("sg") == []
-    assert world.acts() == []
-
-
-async def test_a_store_that_the_activity_does_not_name_does_not_open(world: World) -> None:
-    with world.request("POST", "/uploads"):
-        async with Session() as session:
-            with pytest.raises(UnknownStore):
-                await session.execute(select(Person))
-
-
-async def test_a_store_of_objects_gives_no_session(world: World) -> None:
+async def test_a_store_of_objects_gives_no_session(world: Rows) -> None:
     with world.request("POST", "/uploads"):
         async with async_sessionmaker("uploads")() as session:
             with pytest.raises(UsageError, match="objects"):
@@ -197,268 +41,7 @@ async def test_a_store_of_objects_gives_no_session(world: World) -> None:
     assert world.acts() == [("objects", "failed")]
 
 
-async def test_a_covered_store_opens_only_once_the_subject_is_known(world: World) -> None:
-    with world.request("POST", "/sign-up", who=""):
-        async with Session() as session:
-            with pytest.raises(SubjectUnknown):
-                await session.execute(select(Person))
-        await identify("an")
-        async with Session.begin() as session:
-            session.add(Person(name="An"))
-    assert world.names("vn") == ["An"]
-
-
-async def test_a_rollback_writes_nothing_and_says_so(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add(Person(name="An"))
-            await session.flush()
-            await session.rollback()
-    assert world.names("vn") == []
-    assert world.acts() == [("people-vn", "rolled_back")]
-
-
-async def test_closing_without_a_commit_is_a_rollback(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add(Person(name="An"))
-            await session.flush()
-    assert world.names("vn") == []
-    assert world.acts() == [("people-vn", "rolled_back")]
-
-
-async def test_an_error_in_the_handler_rolls_back(world: World) -> None:
-    async def handler() -> None:
-        async with Session.begin() as session:
-            session.add(Person(name="An"))
-            await session.flush()
-            raise KeyError("the handler fails")
-
-    with world.request(), pytest.raises(KeyError):
-        await handler()
-    assert world.names("vn") == []
-    assert world.acts() == [("people-vn", "rolled_back")]
-
-
-async def test_each_transaction_is_an_act_of_its_own(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add(Person(name="An"))
-            await session.commit()
-            session.add(Person(name="Binh"))
-            await session.commit()
-    assert world.names("vn") == ["An", "Binh"]
-    assert world.acts() == [("people-vn", "committed")] * 2
-
-
-async def test_a_savepoint_neither_confirms_nor_settles_the_act(world: World) -> None:
-    with world.request():
-        async with Session.begin() as session:
-            session.add(Person(name="An"))
-            async with session.begin_nested():
-                session.add(Person(name="Binh"))
-            assert world.acts() == [("people-vn", None)]
-            inner = await session.begin_nested()
-            session.add(Person(name="Chi"))
-            await session.flush()
-            await inner.rollback()
-            assert world.acts() == [("people-vn", None)]
-    assert world.names("vn") == ["An", "Binh"]
-    assert world.acts() == [("people-vn", "committed")]
-
-
-async def test_a_savepoint_that_held_is_rolled_back_with_the_rest(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            async with session.begin_nested():
-                session.add(Person(name="An"))
-            await session.rollback()
-    assert world.acts() == [("people-vn", "rolled_back")]
-
-
-async def test_intent_and_outcome_of_a_write_survive_a_power_cut_before_the_app_goes_on(world: World) -> None:
-    with world.request():
-        async with Session.begin() as session:
-            session.add(Person(name="An"))
-    assert world.acts() == [("people-vn", "committed")]
-    assert world.journal.durable == len(world.journal.records)
-
-
-async def test_a_stop_order_before_the_commit_stops_it(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add(Person(name="An"))
-            await session.flush()
-            world.stop("people-vn")
-            with pytest.raises(Refused):
-                await session.commit()
-            # The act has told that it failed. Nothing this session still does may make that false.
-            with pytest.raises(UsageError, match="roll it back"):
-                await session.commit()
-            with pytest.raises(UsageError, match="roll it back"):
-                await session.execute(select(Person))
-            await session.rollback()
-    assert world.names("vn") == []
-    assert world.acts() == [("people-vn", "failed")]
-
-
-async def test_a_journal_that_fails_before_the_commit_stops_it(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add(Person(name="An"))
-            await session.flush()
-            world.journal.fail()
-            with pytest.raises(JournalFailed):
-                await session.commit()
-            with pytest.raises(UsageError):
-                await session.commit()
-            with pytest.raises(JournalFailed):
-                await session.rollback()
-    assert world.names("vn") == []
-    assert world.acts() == [("people-vn", None)]
-
-
-async def test_a_journal_that_fails_after_the_commit_leaves_an_open_intent(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add(Person(name="An"))
-            # The driver's own commit hook: the last moment before COMMIT, after the act was confirmed.
-            event.listen(world.vn.bind(read_only=False, blocking=False), "commit", lambda _: world.journal.fail())
-            with pytest.raises(JournalFailed):
-                await session.commit()
-    assert world.names("vn") == ["An"]
-    assert world.acts() == [("people-vn", None)]
-
-
-async def test_a_commit_without_an_answer_leaves_an_open_intent_and_no_false_word(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add(Note(person="nobody"))  # found out at COMMIT, where an error may mean anything
-            with pytest.raises(IntegrityError):
-                await session.commit()
-    assert world.acts() == [("people-vn", None)]
-
-
-async def test_a_mistake_in_the_data_is_the_apps_own_error_and_a_rollback(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            session.add_all([Person(name="Secret Name"), Person(name="Secret Name")])
-            with pytest.raises(IntegrityError) as caught:
-                await session.commit()
-    assert "Secret Name" not in str(caught.value)
-    assert world.acts() == [("people-vn", "rolled_back")]
-
-
-async def test_a_session_opened_for_one_subject_is_of_no_use_to_another(world: World) -> None:
-    async with Session() as session:
-        with world.request():
-            session.add(Person(name="An"))
-            await session.flush()
-        with world.request(who="tan", address=SINGAPORE):
-            with pytest.raises(UsageError, match="another"):
-                await session.execute(select(Person))
-            with pytest.raises(UsageError, match="another"):
-                await session.commit()
-        with pytest.raises(NoDecision):
-            await session.commit()
-    assert world.names("vn") + world.names("sg") == []
-    assert world.acts() == [("people-vn", "rolled_back")]
-
-
-async def test_a_session_opened_under_one_decision_is_of_no_use_under_the_next(world: World) -> None:
-    async with Session() as session:
-        with world.request():
-            session.add(Person(name="An"))
-            await session.flush()
-        with world.request(), pytest.raises(UsageError, match="another"):
-            await session.commit()
-    assert world.names("vn") == []
-
-
-async def test_a_session_holds_its_subject_past_a_commit_and_forgets_it_when_closed(world: World) -> None:
-    session = Session()
-    with world.request():
-        session.add(Person(name="An"))
-        await session.commit()
-    with world.request(who="tan", address=SINGAPORE):
-        with pytest.raises(UsageError, match="another"):
-            await session.execute(select(Person))
-        await session.close()
-        session.add(Person(name="Tan"))
-        await session.commit()
-        await session.close()
-    assert (world.names("vn"), world.names("sg")) == (["An"], ["Tan"])
-
-
-async def test_identifying_another_subject_in_between_is_an_error(world: World) -> None:
-    with world.request("POST", "/sign-up", who=""):
-        await identify("an")
-        async with Session() as session:
-            session.add(Person(name="An"))
-            await session.flush()
-            await identify("tan")
-            with pytest.raises(UsageError, match="another"):
-                await session.commit()
-    assert world.names("vn") == []
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        insert(Person).values(id="1", name="x"),
-        text("INSERT INTO person VALUES ('1', 'x')"),
-        text("WITH q AS (SELECT '1', 'x') INSERT INTO person SELECT * FROM q"),
-        text("DROP TABLE note"),
-    ],
-    ids=["core", "text", "with", "ddl"],
-)
-async def test_an_activity_that_reads_cannot_change_a_row_by_any_statement(world: World, statement: object) -> None:
-    with world.request("GET"):
-        async with Session() as session:
-            with pytest.raises(UsageError, match="only reads"):
-                await session.execute(statement)  # type: ignore[call-overload]
-    assert world.names("vn") == []
-
-
-async def test_an_activity_that_reads_flushes_nothing(world: World) -> None:
-    with world.request("GET"):
-        async with Session() as session:
-            session.add(Person(name="An"))
-            with pytest.raises(UsageError, match="declared read"):
-                await session.commit()
-    assert world.names("vn") == []
-
-
-@pytest.mark.parametrize("leaving", ["close", "commit", "rollback"])
-async def test_a_read_ends_as_done_however_it_is_left(world: World, leaving: str) -> None:
-    with world.request("GET"):
-        session = Session()
-        assert await session.scalar(select(func.count()).select_from(Person)) == 0
-        await getattr(session, leaving)()
-        await session.close()
-    assert world.acts() == [("people-vn", "committed")]
-
-
-async def test_a_stop_order_between_decision_and_first_read_stops_the_read(world: World) -> None:
-    with world.request("GET"):
-        world.stop("people-vn")
-        async with Session() as session:
-            with pytest.raises(Refused):
-                await session.execute(select(Person))
-    assert world.acts() == []
-
-
-async def test_a_stop_order_that_comes_while_a_connection_is_taken_stops_the_read(world: World) -> None:
-    engine = world.vn.bind(read_only=True, blocking=False)
-    event.listen(engine, "begin", lambda _: world.stop("people-vn"))
-    with world.request("GET"):
-        async with Session() as session:
-            with pytest.raises(Refused):
-                await session.execute(select(Person))
-    assert world.acts() == [("people-vn", "failed")]
-
-
-async def test_a_bind_of_the_apps_own_is_refused_everywhere(world: World, tmp_path: Path) -> None:
+async def test_a_bind_of_the_apps_own_is_refused_everywhere(world: Rows, tmp_path: Path) -> None:
     other = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/elsewhere.db")
     with pytest.raises(UsageError, match="bind"):
         async_sessionmaker("people", bind=other)()
@@ -469,17 +52,6 @@ async def test_a_bind_of_the_apps_own_is_refused_everywhere(world: World, tmp_pa
             with pytest.raises(UsageError, match="bind"):
                 await session.connection(bind_arguments={"bind": other.sync_engine})
     await other.dispose()
-
-
-async def test_a_connection_taken_out_of_the_session_does_not_commit_past_it(world: World) -> None:
-    with world.request():
-        async with Session() as session:
-            connection = await session.connection()
-            await connection.execute(insert(Person).values(id="1", name="An"))
-            with pytest.raises(UsageError, match="by the session"):
-                await connection.commit()
-    assert world.names("vn") == []
-    assert world.acts() == [("people-vn", "rolled_back")]
 
 
 @pytest.mark.parametrize(
@@ -497,7 +69,7 @@ async def test_a_connection_taken_out_of_the_session_does_not_commit_past_it(wor
     ],
 )
 async def test_no_statement_ends_a_transaction_or_reaches_another_sink_behind_the_sessions_back(
-    world: World, statement: str
+    world: Rows, statement: str
 ) -> None:
     with world.request():
         async with Session() as session:
@@ -509,7 +81,7 @@ async def test_no_statement_ends_a_transaction_or_reaches_another_sink_behind_th
     assert world.acts() == [("people-vn", "rolled_back")]
 
 
-async def test_a_connection_that_reads_cannot_be_told_to_write(world: World) -> None:
+async def test_a_connection_that_reads_cannot_be_told_to_write(world: Rows) -> None:
     with world.request("GET"):
         async with Session() as session:
             await session.scalar(select(func.count()).select_from(Person))
@@ -518,82 +90,7 @@ async def test_a_connection_that_reads_cannot_be_told_to_write(world: World) -> 
     assert world.names("vn") == []
 
 
-async def test_savepoints_of_the_sessions_own_are_none_of_those_statements(world: World) -> None:
-    with world.request():
-        async with Session.begin() as session:
-            async with session.begin_nested():
-                session.add(Person(name="An"))
-            nested = await session.begin_nested()
-            session.add(Person(name="Binh"))
-            await nested.rollback()
-    assert world.names("vn") == ["An"]
-
-
-async def test_an_engine_kept_from_another_request_commits_nothing_in_this_one(world: World) -> None:
-    with world.request(address=SINGAPORE, who="us"):
-        async with Session.begin() as session:
-            session.add(Person(name="Us"))
-            kept = (await session.connection()).engine
-    with world.request(who="an"):
-        for engine in (kept, world.sg.engine):
-            with pytest.raises(UsageError, match="only a routed session or a confirmed act"):
-                async with engine.begin() as connection:
-                    await connection.execute(text("INSERT INTO person VALUES ('9', 'An')"))
-        await world.stores.ping()
-    assert world.names("sg") == ["Us"]
-
-
-async def test_an_act_by_hand_commits_to_its_own_sink_between_confirmation_and_outcome(world: World) -> None:
-    async def write(sink: SqlSink) -> None:
-        async with sink.engine.begin() as connection:
-            await connection.execute(text("INSERT OR REPLACE INTO person VALUES ('1', 'An')"))
-
-    with world.request() as here:
-        act = here.store("people").begin()
-        with pytest.raises(UsageError, match="confirmed act"):
-            await write(world.vn)
-        await act.confirm()
-        with pytest.raises(UsageError, match="confirmed act"):
-            await write(world.sg)
-        await write(world.vn)
-        act.outcome("committed")
-        with pytest.raises(UsageError, match="confirmed act"):
-            await write(world.vn)
-    assert (world.names("vn"), world.names("sg")) == (["An"], [])
-
-
-async def test_the_handles_own_session_is_routed_alike(world: World) -> None:
-    with world.request() as here:
-        async with here.store("people").session() as session:
-            session.add(Person(name="An"))
-            await session.commit()
-    assert world.names("vn") == ["An"]
-
-
-async def test_a_blocking_session_works_in_a_thread_pool_function(world: World) -> None:
-    make = sessionmaker("people")
-
-    def endpoint() -> int:
-        with make.begin() as session:
-            session.add(Person(name="An"))
-        with make() as session:
-            return session.scalar(select(func.count()).select_from(Person)) or 0
-
-    with world.request():
-        assert await anyio.to_thread.run_sync(endpoint) == 1
-    assert world.names("vn") == ["An"]
-    assert world.acts() == [("people-vn", "committed"), ("people-vn", "rolled_back")]
-
-
-async def test_a_blocking_session_on_the_event_loop_is_an_error_and_writes_nothing(world: World) -> None:
-    with world.request(), sessionmaker("people")() as session:
-        session.add(Person(name="An"))
-        with pytest.raises(UsageError, match="thread"):
-            session.commit()
-    assert world.names("vn") == []
-
-
-async def test_tables_are_made_in_every_sink_and_a_key_that_counts_up_is_refused(world: World) -> None:
+async def test_tables_are_made_in_every_sink_and_a_key_that_counts_up_is_refused(world: Rows) -> None:
     counting = MetaData()
     Table("t", counting, PlainColumn("id", Integer, primary_key=True))
     with pytest.raises(UsageError, match="counts its key"):
@@ -604,7 +101,7 @@ async def test_tables_are_made_in_every_sink_and_a_key_that_counts_up_is_refused
         await create_all(Base.metadata, world.stores, "uploads")
 
 
-async def test_a_sink_that_went_away_is_named_and_its_url_is_not(world: World, tmp_path: Path) -> None:
+async def test_a_sink_that_went_away_is_named_and_its_url_is_not(world: Rows, tmp_path: Path) -> None:
     await world.stores.aclose()
     (tmp_path / "vn.db").write_bytes(b"this is no database, and it is long enough to be looked at" * 50)
     with world.request():

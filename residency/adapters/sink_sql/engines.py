@@ -1,0 +1,174 @@
+"""A place in, SQLAlchemy engines for it out, with what each connection of theirs must be.
+
+Acts that only read get engines of their own. The database itself keeps their connections from writing, and whatever a
+statement did nevertheless is rolled back: PostgreSQL 15 lets a read-only transaction write large objects, and be told
+to become another.
+
+A COMMIT that was sent is waited for even where the task is cancelled meanwhile: who knows how it ended can say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import anyio
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection, QueuePool
+from sqlalchemy.util import await_only, greenlet_spawn
+
+from residency.adapters.sink_sql.errors import translator, unreachable
+from residency.adapters.sink_sql.places import Place
+from residency.errors import ResidencyError, SinkUnavailable, UsageError
+
+__all__ = ["async_engine", "blocking_engine"]
+
+_BUSY_MS: Final = 5000
+_COMMIT_WAIT: Final = 10.0  # seconds that a cancelled task still waits for the answer to its COMMIT
+
+
+def async_engine(sink: str, place: Place, *, read_only: bool) -> AsyncEngine:
+    """An engine whose driver works on the event loop. Raises: SinkUnavailable where the driver is not installed."""
+    driver = place.url.drivername.partition("+")[2]
+    try:
+        engine = create_async_engine(place.url, poolclass=_pool(sink, AsyncAdaptedQueuePool), **_options(place, driver))
+    except (ImportError, NoSuchModuleError):
+        raise _lacks(sink, driver) from None
+    sync = engine.sync_engine
+    _attend(sink, sync, place, read_only)
+    if not read_only:
+        setattr(sync.dialect, "do_commit", _commit_to_the_end)  # noqa: B010 - this engine's own dialect
+    return engine
+
+
+def blocking_engine(sink: str, place: Place, *, read_only: bool) -> Engine:
+    """An engine whose driver blocks its thread. Raises: as `async_engine`."""
+    driver = place.blocking.drivername.partition("+")[2]
+    try:
+        engine = create_engine(place.blocking, poolclass=_pool(sink, QueuePool), **_options(place, driver))
+    except (ImportError, NoSuchModuleError):
+        raise _lacks(sink, driver) from None
+    _attend(sink, engine, place, read_only)
+    return engine
+
+
+def _options(place: Place, driver: str) -> dict[str, Any]:
+    return {
+        "hide_parameters": True,
+        "pool_size": place.pool_size,
+        "max_overflow": place.max_overflow,
+        "pool_timeout": place.pool_timeout,
+        "connect_args": place.arguments(driver),
+    }
+
+
+def _lacks(sink: str, driver: str) -> SinkUnavailable:
+    return SinkUnavailable(f"sink {sink!r} needs a driver that is not installed: pip install {driver}")
+
+
+def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
+    class Bounded(kind):  # type: ignore[valid-type,misc]  # one of two classes, known only when called
+        def connect(self) -> PoolProxiedConnection:
+            try:
+                return super().connect()  # type: ignore[no-any-return]
+            except sa_exc.TimeoutError:
+                raise SinkUnavailable(f"sink {sink!r} has no connection free: its pool is exhausted") from None
+
+    return Bounded
+
+
+def _attend(sink: str, engine: Engine, place: Place, read_only: bool) -> None:
+    def connect(dialect: Dialect, record: object, arguments: list[Any], named: dict[str, Any]) -> DBAPIConnection:
+        # Drivers raise what they like here (OSError, their own, asyncio's), with hosts, users and ports in it.
+        try:
+            return dialect.connect(*arguments, **named)
+        except ResidencyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
+            raise unreachable(sink, error) from None
+
+    def options(target: object, said: dict[str, Any]) -> None:
+        # Either would make each statement final at once, or a connection that reads one that writes.
+        if str(said.get("isolation_level", "")).upper() == "AUTOCOMMIT" or "postgresql_readonly" in said:
+            raise UsageError(f"an engine of sink {sink!r} takes neither autocommit nor postgresql_readonly")
+
+    event.listen(engine, "set_connection_execution_options", options)
+    event.listen(engine, "set_engine_execution_options", options)
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "handle_error", translator(sink, read_only=read_only))
+    if read_only:
+        engine.dialect.do_commit = engine.dialect.do_rollback  # type: ignore[method-assign]  # there is nothing to keep
+    if place.sqlite:
+        event.listen(engine, "connect", _set_up_read_only if read_only else _set_up)
+        event.listen(engine, "begin", _begin if read_only else _begin_immediate)
+    elif read_only:
+        # From then on its transactions begin with BEGIN READ ONLY, at no cost.
+        dialect: Any = engine.dialect  # PostgreSQL's
+        event.listen(engine, "connect", lambda connection, record: dialect.set_readonly(connection, True))
+
+
+def _set_up(connection: Any, record: object) -> None:
+    # The driver's own BEGIN comes only before a change and never before a read; we say BEGIN ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # a commit that was told survives a power cut
+        cursor.execute("PRAGMA foreign_keys = ON")
+    finally:
+        cursor.close()
+
+
+def _set_up_read_only(connection: Any, record: object) -> None:
+    _set_up(connection, record)
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA query_only = ON")
+    finally:
+        cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A transaction that reads first and then writes fails at once if another wrote in between, whatever the busy
+    # timeout; one that takes the write lock from the start waits its turn.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _commit_to_the_end(connection: Any) -> None:
+    await_only(_to_the_end(greenlet_spawn(connection.commit)))
+
+
+async def _to_the_end(commit: Coroutine[Any, Any, None]) -> None:
+    """Run `commit`; a cancellation meanwhile is delivered once it is known how it ended."""
+    task = asyncio.ensure_future(commit)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError as cancelled:
+        if task.cancelled():
+            raise
+        with anyio.CancelScope(shield=True):
+            done, _ = await asyncio.wait({task}, timeout=_COMMIT_WAIT)
+        if not done:
+            task.cancel()
+            raise  # what became of it is unknown, and so its intent stays open
+        task.result()
+        # Committed: the caller may say so, and is cancelled at the next point where it waits.
+        _again(cancelled)
+
+
+def _again(cancelled: asyncio.CancelledError) -> None:
+    """Cancel this task once more for a cancellation that it has just been told, counted once."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+        task.cancel(*cancelled.args)

@@ -1,0 +1,101 @@
+"""A driver's error in; ours that names the sink, or the driver's without anybody's data in it, out.
+
+What speaks of the database (away, full, not migrated, refusing us) becomes ours. What speaks of a statement stays the
+app's own error, of the class it always was. Messages of PostgreSQL quote values ("Key (email)=(…) already exists"), and
+a traceback prints the whole chain: so what may hold a value is taken out of every error in it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy.engine import ExceptionContext
+
+from residency.errors import ResidencyError, SinkUnavailable, UsageError
+
+__all__ = ["translator", "unreachable"]
+
+# Primary result codes of SQLite that speak of the file or its locks, not of the statement (sqlite.org/rescode.html).
+_AWAY: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+    }
+)
+# Classes of SQLSTATE (appendix A of PostgreSQL's manual): connection, authorisation, no such database, resources (a
+# full disk, memory, connections), shutdown, the system, the configuration file, corruption.
+_AWAY_CLASSES: Final = ("08", "28", "3D", "53", "57P", "58", "F0", "XX")
+_NO_TABLE: Final = frozenset({"42P01", "3F000"})  # undefined_table, invalid_schema_name
+_READ_ONLY: Final = "25006"  # read_only_sql_transaction
+# Classes whose first line names tables, columns, constraints and words of the statement, and never a value.
+_TOLD: Final = ("0A", "23", "25", "2D", "40", "42", "55", "57")
+
+
+def translator(sink: str, *, read_only: bool) -> Callable[[ExceptionContext], ResidencyError | None]:
+    """A listener of `handle_error` for an engine of `sink`."""
+
+    def translate(context: ExceptionContext) -> ResidencyError | None:
+        original = context.original_exception
+        ours = _ours(sink, context, original, read_only)
+        _hush(context, original)
+        if ours is None and isinstance(original, Exception):
+            (context.sqlalchemy_exception or original).add_note(f"on sink {sink!r}")
+        return ours
+
+    return translate
+
+
+def unreachable(sink: str, error: BaseException) -> SinkUnavailable:
+    """What a failed connect comes to."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    if state.startswith("28"):
+        return SinkUnavailable(f"sink {sink!r} does not accept the credentials in its URL")
+    if state.startswith("3D"):
+        return SinkUnavailable(f"sink {sink!r} has no database of the name in its URL")
+    return SinkUnavailable(f"sink {sink!r} cannot be reached")
+
+
+def _ours(sink: str, context: ExceptionContext, error: BaseException, read_only: bool) -> ResidencyError | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    state = str(getattr(error, "sqlstate", None) or "")
+    if primary == sqlite3.SQLITE_READONLY or state == _READ_ONLY:
+        if read_only:
+            return UsageError(f"a statement on sink {sink!r} changes data, but the act only reads")
+        return SinkUnavailable(f"sink {sink!r} takes no writes")
+    if state in _NO_TABLE or (primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such table")):
+        return SinkUnavailable(
+            f"sink {sink!r} has no such table as a statement names: `residency sinks` create-all or migrate makes it"
+        )
+    if isinstance(error, OSError):
+        context.is_disconnect = True
+    if primary in _AWAY or state.startswith(_AWAY_CLASSES) or context.is_disconnect:
+        return SinkUnavailable(f"sink {sink!r} cannot be read or written")
+    return None
+
+
+def _hush(context: ExceptionContext, error: BaseException) -> None:
+    """Leave of PostgreSQL's messages, in the whole chain, what can hold no value."""
+    if not hasattr(error, "sqlstate"):
+        return  # SQLite's quote no values
+    state = str(getattr(error, "sqlstate", None) or "")
+    driver = error.__cause__ if error.__cause__ is not None else error
+    said = str(driver.args[0]).partition("\n")[0] if driver.args and state.startswith(_TOLD) else "the database refused"
+    text = f"{said} (SQLSTATE {state})" if state else type(driver).__name__
+    each: Any
+    for each in {id(error): error, id(driver): driver}.values():
+        each.args = (text,)
+        for name in ("message", "detail", "hint", "context", "internal_query", "query"):
+            if getattr(each, name, None) is not None:
+                setattr(each, name, None)
+    outer = context.sqlalchemy_exception
+    if outer is not None:
+        outer.args = (f"({type(driver).__module__}.{type(driver).__qualname__}) {text}",)

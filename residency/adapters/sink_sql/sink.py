@@ -1,0 +1,160 @@
+"""A database URL in, a sink of rows out: the port, and the four engines behind it, each made at first use.
+
+Acts that only read get engines of their own, whose connections the database itself keeps from writing. So a route that
+is declared `read` cannot change a row by any statement, however it is spelled. Messages name the sink and never the URL
+or a statement's parameters.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import anyio.to_thread
+from sqlalchemy import URL, Connection, Engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from residency.adapters.sink_sql.engines import async_engine, blocking_engine
+from residency.adapters.sink_sql.places import place_of
+from residency.enforcement.context import current
+from residency.errors import NoDecision, SinkUnavailable, UsageError
+from residency.model import Region
+from residency.storage.handle import SESSION
+
+__all__ = ["SqlSink"]
+
+
+class SqlSink:
+    """The `SinkPort` port over one database, with `engine` for acts that change and `bind` for the others."""
+
+    __slots__ = ("_asynchronous", "_blocking", "_lock", "_name", "_pid", "_place", "_region")
+
+    def __init__(self, name: str, region: Region, url: str, *, base: Path | None = None) -> None:
+        """`url` as SQLAlchemy writes it, with an async driver; `sqlite+aiosqlite:///path` is the embedded one.
+
+        Its query may hold `pool_size` (of each pool, usually 5), `max_overflow` (10), `pool_timeout` and
+        `connect_timeout` (10 seconds each). A relative path of a SQLite file counts from `base` (None = the working
+        folder).
+
+        Raises: SinkUnavailable for a URL that cannot be used.
+        """
+        self._name = name
+        self._region = region
+        self._place = place_of(name, url, base)
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._asynchronous: dict[bool, AsyncEngine] = {}
+        self._blocking: dict[bool, Engine] = {}
+
+    @property
+    def name(self) -> str:
+        """The sink's name in the deployment file."""
+        return self._name
+
+    @property
+    def region(self) -> Region:
+        """Where its bytes rest."""
+        return self._region
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine for acts that change data, and for set-up."""
+        return self._async_engine(read_only=False)
+
+    @property
+    def blocking_url(self) -> URL:
+        """Where the database is, for a program of yours that blocks; with its password, so for no eyes."""
+        return self._place.blocking
+
+    def bind(self, *, read_only: bool, blocking: bool) -> Engine:
+        """The engine a session uses: kept from writing if `read_only`, with a driver that blocks if `blocking`.
+
+        Raises: SinkUnavailable where the driver is not installed.
+        """
+        return self._blocking_engine(read_only) if blocking else self._async_engine(read_only).sync_engine
+
+    async def start(self) -> None:
+        """Open the database, making the file where it is SQLite's. Raises: SinkUnavailable."""
+        if self._place.sqlite:
+            try:
+                await anyio.to_thread.run_sync(_make_file, Path(self._place.url.database or ""))
+            except OSError:
+                raise SinkUnavailable(f"sink {self._name!r} cannot be opened") from None
+        await self.ping()
+
+    async def ping(self) -> None:
+        """Raise SinkUnavailable unless the sink can take a write now."""
+        sqlite = self._place.sqlite
+        try:
+            async with self.engine.connect() as connection:
+                # It is rolled back. For SQLite it begins with BEGIN IMMEDIATE, which takes the write lock; elsewhere a
+                # standby says so.
+                answer = await connection.execute(text("SELECT 1" if sqlite else "SHOW transaction_read_only"))
+                if not sqlite and answer.scalar_one() != "off":
+                    raise SinkUnavailable(f"sink {self._name!r} takes no writes")
+        except (SQLAlchemyError, sqlite3.Error, OSError):
+            raise SinkUnavailable(f"sink {self._name!r} cannot be reached") from None
+
+    async def aclose(self) -> None:
+        """Close every pooled connection; idempotent."""
+        self._own()
+        with self._lock:
+            engines = list(self._asynchronous.values())
+            blocking = list(self._blocking.values())
+            self._asynchronous = {}
+            self._blocking = {}
+        for engine in engines:
+            await engine.dispose()
+        for each in blocking:
+            each.dispose()
+
+    def _own(self) -> None:
+        # Connections and the threads that drive them do not survive a fork; a child leaves its parent's alone.
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.Lock()
+            self._asynchronous = {}
+            self._blocking = {}
+
+    def _async_engine(self, read_only: bool) -> AsyncEngine:
+        self._own()
+        with self._lock:
+            engine = self._asynchronous.get(read_only)
+            if engine is None:
+                engine = async_engine(self._name, self._place, read_only=read_only)
+                self._attend(engine.sync_engine, read_only)
+                self._asynchronous[read_only] = engine
+            return engine
+
+    def _blocking_engine(self, read_only: bool) -> Engine:
+        self._own()
+        with self._lock:
+            engine = self._blocking.get(read_only)
+            if engine is None:
+                engine = blocking_engine(self._name, self._place, read_only=read_only)
+                self._attend(engine, read_only)
+                self._blocking[read_only] = engine
+            return engine
+
+    def _attend(self, engine: Engine, read_only: bool) -> None:
+        if not read_only:
+            event.listen(engine, "commit", self._commit_by_an_act)
+
+    def _commit_by_an_act(self, connection: Connection) -> None:
+        # An engine that was kept, or taken out of a session, would write for one person what was decided for another.
+        if SESSION in connection.info:
+            return  # the session knows its act
+        try:
+            acting = current().changes(self._name)
+        except NoDecision:
+            return  # set-up, outside any request
+        if not acting:
+            raise UsageError(f"inside a request only a routed session or a confirmed act writes to sink {self._name!r}")
+
+
+def _make_file(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600, exist_ok=True)

@@ -1,0 +1,128 @@
+"""SQL text in; whether it would end a transaction, or reach past its database, behind a session's back out.
+
+Texts are read as the database's own scanner reads them, for a pattern over the whole text takes a comment or a literal
+for a statement, or the other way round. PostgreSQL nests comments and ends a line at a carriage return; SQLite does
+neither. Both readings are taken, and what either calls a way around is one.
+
+`COMMIT` in the body of a function is none: within a transaction both databases refuse it themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+__all__ = ["goes_around"]
+
+# What apps send all day: one statement that begins with its own word. Nothing more is asked of it.
+_PLAIN: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|VALUES|MERGE|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
+
+_ENDS: Final = frozenset({"COMMIT", "END", "ABORT", "BEGIN", "START"})
+_REACHES: Final = frozenset({"ATTACH", "DETACH", "VACUUM", "LOAD", "DISCARD", "CHECKPOINT", "IMPORT"})
+_REACHES_BY_TWO: Final = frozenset(
+    {("ALTER", "SYSTEM"), ("CREATE", "SERVER"), ("CREATE", "FOREIGN"), ("CREATE", "SUBSCRIPTION"), ("CREATE", "USER")}
+)
+_PRAGMAS: Final = frozenset({"QUERY_ONLY", "WRITABLE_SCHEMA", "JOURNAL_MODE", "LOCKING_MODE", "SYNCHRONOUS"})
+# Parameters by which a transaction that reads could write, or one that was told committed be lost.
+_PARAMETERS: Final = frozenset(
+    {
+        "ALL",
+        "CHARACTERISTICS",
+        "DEFAULT_TRANSACTION_READ_ONLY",
+        "STANDARD_CONFORMING_STRINGS",
+        "SYNCHRONOUS_COMMIT",
+        "TRANSACTION",
+        "TRANSACTION_READ_ONLY",
+    }
+)
+
+_POSTGRES: Final = re.compile(
+    r"""(?P<space>[ \t\n\r\f\v]+|--[^\r\n]*)
+    |(?P<comment>/\*)
+    |(?P<literal>[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z) | '(?:[^']|'')*(?:'|\Z)
+        | (?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?:(?P=tag)|\Z))
+    |(?P<escaped>[uU]&"(?:[^"]|"")*(?:"|\Z))
+    |"(?P<quoted>(?:[^"]|"")*)(?:"|\Z)
+    |(?P<word>[^\W\d][\w$]*)
+    |(?P<end>;)
+    |(?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_SQLITE: Final = re.compile(
+    r"""(?P<space>[ \t\n\r\f\v\ufeff]+|--[^\n]*|/\*.*?(?:\*/|\Z))
+    |(?P<comment>\Z.)
+    |(?P<literal>'(?:[^']|'')*(?:'|\Z))
+    |(?P<escaped>\Z.)
+    |(?:"(?P<quoted>(?:[^"]|"")*)(?:"|\Z)|\[[^\]]*(?:\]|\Z)|`(?:[^`]|``)*(?:`|\Z))
+    |(?P<word>[^\W\d][\w$]*)
+    |(?P<end>;)
+    |(?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_NESTED: Final = re.compile(r"/\*|\*/")
+
+
+def goes_around(text: str) -> bool:
+    """Whether some statement in `text` ends the transaction, changes what it may do, or reaches another database."""
+    if ";" not in text and _PLAIN.match(text) is not None:
+        return False
+    if any(map(_around, _statements(text, _POSTGRES))):
+        return True
+    # SQLite's driver takes one statement at a time, so what stands behind a `;` is the other reading's alone.
+    return _around(next(filter(None, _statements(text, _SQLITE)), []))
+
+
+def _statements(text: str, pattern: re.Pattern[str]) -> Iterator[list[str]]:
+    """The words of each statement, in capitals; a literal is `'`, a name that is spelled in escapes is `?`."""
+    words: list[str] = []
+    at = 0
+    while (token := pattern.match(text, at)) is not None:
+        at = token.end()
+        match token.lastgroup:
+            case "comment":
+                at = _past(text, at)
+            case "end":
+                yield words
+                words = []
+            case "word" | "other":
+                words.append(token[0].upper())
+            case "quoted":
+                words.append(str(token["quoted"]).upper())
+            case "escaped":
+                words.append("?")
+            case "literal" | "tag":
+                words.append("'")
+            case _:
+                pass  # space
+    yield words
+
+
+def _past(text: str, at: int) -> int:
+    """Where the comment ends that was opened before `at`, with what is nested in it."""
+    depth = 1
+    while depth:
+        mark = _NESTED.search(text, at)
+        if mark is None:
+            return len(text)
+        depth += 1 if mark[0] == "/*" else -1
+        at = mark.end()
+    return at
+
+
+def _around(words: list[str]) -> bool:
+    first, second = words[0] if words else "", words[1] if len(words) > 1 else ""
+    match first:
+        case "ROLLBACK":
+            return "TO" not in (second, words[2] if len(words) > 2 else "")
+        case "PREPARE":
+            return second == "TRANSACTION"
+        case "SET" | "RESET":
+            names = words[1:3] if second in ("LOCAL", "SESSION") else [second]
+            return any(name in _PARAMETERS or name == "?" for name in names)
+        case "PRAGMA":
+            return bool(_PRAGMAS.intersection(words[1:4]))  # a database's name may stand before
+        case "COPY":
+            return not {"STDIN", "STDOUT"}.intersection(words)  # else it is a file or a program of the server's
+        case _:
+            return first in _ENDS or first in _REACHES or (first, second) in _REACHES_BY_TWO
