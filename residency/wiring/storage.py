@@ -11,7 +11,7 @@ from residency.enforcement.details import PIN
 from residency.enforcement.ports import Clock, Pins, SinkPort
 from residency.enforcement.ports import Keys as KeysPort
 from residency.errors import PolicyError, Unavailable
-from residency.model import Pin
+from residency.model import Pin, Region
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc, SinkDoc
@@ -61,6 +61,8 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
         from residency.adapters.sink_files import FilesSink
 
         return FilesSink(sink.sink.name, region, path_of(rest.removeprefix("//")))
+    if scheme in ("http", "https"):
+        return _service(deployment, sink, region, url)
     try:
         from residency.adapters.sink_sql import SqlSink  # an optional extra
     except ImportError as error:
@@ -70,6 +72,33 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
         return SqlSink(sink.sink.name, region, url, base=base)
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error
+
+
+def _service(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str) -> SinkPort:
+    where = ("sinks", sink.sink.name, "url")
+    try:
+        from residency.adapters.service_client import open_client  # an optional extra
+        from residency.adapters.sink_http import HttpSink
+    except ImportError as error:
+        what = "a service needs the extra `http`: pip install 'residency[http]'"
+        raise PolicyError((deployment.source.problem(where, what),)) from error
+    from residency.adapters.resolver_system import SystemResolver
+
+    try:
+        made = HttpSink(
+            sink.sink.name,
+            region,
+            url,
+            resolver=SystemResolver(),
+            client=open_client,
+            members=[member.url.reveal() for member in sink.members],
+        )
+    except Unavailable as error:
+        raise type(error)(str(problem_at(deployment, where, error))) from error
+    if sink.sink.in_transit and made.in_clear:
+        what = "plain http to another machine is not encrypted on the way: https, or `in_transit: false`"
+        raise PolicyError((deployment.source.problem(where, what),))
+    return made
 
 
 def open_pins(

@@ -56,7 +56,7 @@ class HttpSink:
         tls: ssl.SSLContext | None = None,
         bounds: Mapping[str, float] | None = None,
     ) -> None:
-        """`client` makes the client that an app is given, `members` are further URLs, `bounds` replace those of `BOUNDS`.
+        """`client` makes the client that an app is given, `members` are further URLs, `bounds` replace `BOUNDS`.
 
         `allow_private` = names may have addresses that the internet does not route; None = only where a URL names an
         address itself, or this machine. Those of a link, of groups and of nobody are never taken from a name.
