@@ -111,7 +111,11 @@ async def test_a_start_that_fails_leaves_nothing_open(serve: Serve) -> None:
 async def test_a_sink_that_is_away_fails_the_start_by_its_name_and_never_its_url(tmp_path: Path, serve: Serve) -> None:
     secret = f"sqlite+aiosqlite:///{tmp_path}/no/s3cret"
     served = serve(
-        polite, replace=[('keys: SG, encrypted: true, url: "memory:"', f'keys: SG, encrypted: true, url: "{secret}"')]
+        polite,
+        replace=[
+            ('keys: SG, encrypted: true, url: "memory:"', f'keys: SG, encrypted: true, url: "{secret}"'),
+            ('keys: VN, encrypted: true, url: "memory:"', 'keys: VN, encrypted: true, url: "sqlite:///./vn.db"'),
+        ],
     )
     (tmp_path / "no").write_text("a file where a folder must be")
     sent, _, _ = await drive(served.app)
