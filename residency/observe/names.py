@@ -18,6 +18,7 @@ __all__ = [
     "BY_NAME",
     "DECIDED",
     "DECISIONS",
+    "DETAIL_CLOCK_APART",
     "DETAIL_FILING_FAILING",
     "EXEMPT",
     "IDENTITY_KEYS_AGE",
@@ -86,6 +87,7 @@ LOG_OPEN_INTENTS: Final = "residency_log_open_intents"
 LOG_OLDEST_INTENT: Final = "residency_log_open_intents_oldest_seconds"
 SLOTS_STOPPED: Final = "residency_sequencer_stopped_slots"
 SEQUENCER_FAILING: Final = "residency_sequencer_failing"
+DETAIL_CLOCK_APART: Final = "residency_detail_clock_apart_seconds"
 DETAIL_FILING_FAILING: Final = "residency_detail_filing_failing"
 MIRROR_LAG: Final = "residency_mirror_lag_seconds"
 MIRROR_EVERY: Final = "residency_mirror_every_seconds"
@@ -164,6 +166,11 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         DETAIL_FILING_FAILING,
         Kind.GAUGE,
         "Countries whose regional details this process cannot file; they stay in their journals meanwhile.",
+    ),
+    MetricSpec(
+        DETAIL_CLOCK_APART,
+        Kind.GAUGE,
+        "How far the clock is ahead of the time counted since details were kept (below 0: behind); where it files.",
     ),
     MetricSpec(
         SLOTS_STOPPED,

@@ -76,8 +76,13 @@ def open_details(
 
 
 def meter_details(metrics: Metrics, filers: Sequence[DetailFiler]) -> None:
-    """Show how many of these cannot file now."""
+    """Show how many of these cannot file now, and how far the clock is from the time that they count."""
+
+    def apart() -> float:
+        return max((filer.apart for filer in filers), key=abs, default=0) / 1_000_000
+
     metrics.gauge(names.DETAIL_FILING_FAILING, lambda: float(sum(filer.problem is not None for filer in filers)))
+    metrics.gauge(names.DETAIL_CLOCK_APART, apart)
 
 
 def _tell_lost_key(country: str, store: DetailStore, keys: Keys) -> None:

@@ -31,9 +31,9 @@ def clock(
 ) -> None:
     """Tell how far this machine's clock is from the time that was counted since details of a country were kept.
 
-    Where the two differ, the machine was off or its clock was set. No floor ends by the clock, and more than a day apart
-    no detail goes by it at all. With --today you vouch for the clock, once it is right: the time up to there has passed,
-    and what is due by it goes within a minute. The log tells of it.
+    Where the two differ, the machine was off or its clock was set. No floor ends by the clock, and no detail goes by
+    one that is more than a day off. With --today you vouch for the clock, once it is right: the time up to there has
+    passed, and what is due by it goes within a minute. The log tells of it.
 
     Exit 0 = a day apart at most, or confirmed, 1 = further apart, another day, or it cannot be done, 2 = wrong use.
 

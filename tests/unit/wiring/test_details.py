@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.clock_manual import ManualClock
+from residency.adapters.detail_filer import DetailFiler, moments
 from residency.adapters.detail_store import DetailStore
 from residency.adapters.entropy_seeded import UnsafeSeededEntropy
 from residency.adapters.journal_files import JournalFiles
@@ -17,8 +18,10 @@ from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
 from residency.enforcement.current import Current
 from residency.errors import KeysUnavailable, SealError
+from residency.observe import names
+from residency.observe.cells import Metrics
 from residency.policy.compiler import Policy
-from residency.wiring.details import detail_key, detail_rows, keeping, open_details
+from residency.wiring.details import detail_key, detail_rows, keeping, meter_details, open_details
 from tests.detail_world import deploy, live
 from tests.world import load_policy
 
@@ -137,3 +140,16 @@ def test_a_reader_of_pins_makes_no_key(tmp_path: Path) -> None:
     with pytest.raises(KeysUnavailable):
         detail_key(KeysFiles(tmp_path), "VN")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_clock_that_is_furthest_from_its_count_is_shown(tmp_path: Path) -> None:
+    filers = []
+    for country, apart in (("VN", 3_000_000), ("EU", -9_000_000), ("SG", 0)):
+        place = tmp_path / country
+        filers.append(DetailFiler(place, DetailStore(place / "details.db"), moments(ManualClock())))
+        filers[-1].apart = apart
+    metrics = Metrics()
+    meter_details(metrics, filers)
+    shown = {family.spec.name: family.series for family in metrics.families() if "_detail_" in family.spec.name}
+    assert shown[names.DETAIL_CLOCK_APART] == (((), -9.0),)
+    assert shown[names.DETAIL_FILING_FAILING] == (((), 0.0),)
