@@ -39,7 +39,8 @@ class Endpoint:
             parsed = httpx.URL(base)
         except (httpx.InvalidURL, ValueError):
             raise self._unusable("cannot be read") from None
-        if parsed.scheme not in _PORTS or not parsed.host or parsed.port == 0:
+        port = _PORTS.get(parsed.scheme, 0) if parsed.port is None else parsed.port
+        if parsed.scheme not in _PORTS or not parsed.host or not 0 < port <= 65_535:
             raise self._unusable("is none of http://HOST/… or https://HOST/…")
         if "?" in base:
             raise self._unusable("has a query, which a base may not have")
@@ -49,7 +50,7 @@ class Endpoint:
         except UsageError:
             raise self._unusable("has a path with dot segments") from None
         self.host = parsed.raw_host.decode("ascii")
-        self.origin = (parsed.scheme, self.host, parsed.port or _PORTS[parsed.scheme])
+        self.origin = (parsed.scheme, self.host, port)
         self.literal = _is_address(self.host)
         self.local = self.host == "localhost"
         self._bare = path  # where the URL ends without a slash, the API itself may lie there
