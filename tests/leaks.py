@@ -1,0 +1,224 @@
+"""For tests: canaries planted as covered people's data, and the search for them wherever bytes abroad may lie.
+
+A canary is a mark with a number behind it. The search knows the mark in many forms: as it is, in any case, as UTF-16,
+in percent and backslash escapes, in hex, in base64 at each of its three alignments; and all of them inside gzip, zlib
+and base64 of these, three deep. `Wire` records what goes over the loopback interface, as the kernel saw it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+__all__ = ["ENCODINGS", "MARK", "Found", "Wire", "canary", "search", "search_path"]
+
+MARK: Final = "Zq7xVnCanary"
+"""What every canary begins with: no word of any program, and no two of its letters the same way round in base64."""
+_DEEP: Final = 3
+_GZIP: Final = re.compile(rb"\x1f\x8b\x08")
+_ZLIB: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
+_PIECE: Final = 512
+_ENOUGH: Final = 64 * 1024 * 1024  # bytes that one compressed stream is unpacked to at most
+
+
+def canary(number: int) -> str:
+    """The canary of one person: ASCII letters and digits only, so that every library takes it as it is."""
+    return f"{MARK}{number:08d}"
+
+
+def _aligned() -> Iterator[bytes]:
+    """What base64 shows of the mark, whatever stands before and behind it."""
+    mark = MARK.encode()
+    for before in range(3):
+        text = base64.b64encode(b"\0" * before + mark)
+        first = -(-before * 4 // 3)  # characters that what stands before has a share in
+        whole = (before + len(mark)) // 3 * 4
+        yield text[first:whole]
+
+
+ENCODINGS: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "plain": (MARK.encode(),),
+    "utf-16": (MARK.encode("utf-16-le"), MARK.encode("utf-16-be")),
+    "percent": ("".join(f"%{ord(c):02X}" for c in MARK).encode(),),
+    "escapes": ("".join(f"\\u{ord(c):04x}" for c in MARK).encode(), "".join(f"\\x{ord(c):02x}" for c in MARK).encode()),
+    "hex": (MARK.encode().hex().encode(),),
+    "base64": tuple(_aligned()),
+}
+# Base64 minds the case of its letters; everything else is looked for in any.
+_ANY_CASE: Final = re.compile(
+    b"|".join(re.escape(form) for name, forms in ENCODINGS.items() if name != "base64" for form in forms), re.IGNORECASE
+)
+_EXACT: Final = re.compile(b"|".join(re.escape(form) for form in ENCODINGS["base64"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A canary where none may be: `where`, byte `offset` of what was searched, and the encodings it lay under."""
+
+    where: str
+    offset: int
+    under: tuple[str, ...]
+
+
+def search(data: bytes, where: str, under: tuple[str, ...] = ()) -> Iterator[Found]:
+    """Every canary in `data`, at most one for each stream that it is packed into."""
+    for pattern in (_ANY_CASE, _EXACT):
+        for match in pattern.finditer(data):
+            yield Found(where, match.start(), (*under, _encoding(match[0])))
+    if len(under) >= _DEEP:
+        return
+    for name, pattern, bits in (("gzip", _GZIP, 31), ("zlib", _ZLIB, 15)):
+        for match in pattern.finditer(data):
+            if unpacked := _unpack(data, match.start(), bits):
+                yield from _first(search(unpacked, where, (*under, name)), match.start())
+    for match in _BASE64.finditer(data):
+        for start in range(4):  # a run may begin before what was encoded
+            text = match[0][start:].rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+            decoded = base64.b64decode(text[: len(text) // 4 * 4])
+            # A mark in base64 is found without: what is left is what is packed inside.
+            if _GZIP.match(decoded) or _ZLIB.match(decoded):
+                yield from _first(search(decoded, where, (*under, "base64")), match.start())
+
+
+def _first(found: Iterator[Found], offset: int) -> Iterator[Found]:
+    for each in found:
+        yield Found(each.where, offset, each.under)
+        return
+
+
+def _encoding(form: bytes) -> str:
+    low = form.lower()
+    for name, forms in ENCODINGS.items():
+        if form in forms or (name != "base64" and low in [each.lower() for each in forms]):
+            return name
+    raise AssertionError("a form that no encoding has")
+
+
+def _unpack(data: bytes, start: int, bits: int) -> bytes:
+    unpacker, found = zlib.decompressobj(bits), bytearray()
+    try:
+        for at in range(start, len(data), _PIECE):
+            found += unpacker.decompress(data[at : at + _PIECE], _ENOUGH)
+            if unpacker.eof or len(found) > _ENOUGH:
+                break
+    except zlib.error:  # what was unpacked before counts
+        pass
+    return bytes(found)
+
+
+def search_path(path: Path) -> tuple[list[Found], int]:
+    """(every canary in the names and bytes of a file, or of all files under a folder; how many bytes were searched).
+
+    Bytes are searched as they lie on the disk: rows that were deleted, free pages and write-ahead logs included.
+    """
+    found: list[Found] = []
+    size = 0
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        found += search(str(file.relative_to(path.parent)).encode(), f"name of {file}")
+        if file.is_file() and not file.is_symlink():
+            data = file.read_bytes()
+            size += len(data)
+            found += search(data, str(file))
+    return found, size
+
+
+_Flow = tuple[str, int, str, int]
+
+
+@dataclass
+class _Stream:
+    pieces: dict[int, bytes] = field(default_factory=dict)  # by TCP sequence number
+
+    def data(self) -> bytes:
+        """The stream in order; what the kernel sent twice counts once."""
+        if not self.pieces:
+            return b""
+        first = min(self.pieces, key=lambda seq: (seq - next(iter(self.pieces)) + 2**31) % 2**32)
+        whole = bytearray()
+        for seq in sorted(self.pieces, key=lambda seq: (seq - first) % 2**32):
+            at = (seq - first) % 2**32
+            if at > len(whole):
+                whole += bytes(at - len(whole))  # what the socket dropped
+            whole[at : at + len(self.pieces[seq])] = self.pieces[seq]
+        return bytes(whole)
+
+
+class Wire:
+    """What goes over the loopback interface while this is open (Linux; needs the right to open a packet socket)."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+        self._socket.setsockopt(socket.SOL_SOCKET, 33, 256 * 1024 * 1024)  # SO_RCVBUFFORCE: lose nothing
+        self._socket.bind(("lo", 0))
+        self._socket.settimeout(0.2)
+        self._streams: dict[_Flow, _Stream] = {}
+        self._stop = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    @staticmethod
+    def can_watch() -> bool:
+        """Whether this process may listen."""
+        try:
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+        except (AttributeError, OSError):
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop = True
+        self._thread.join()
+        self._socket.close()
+
+    @property
+    def dropped(self) -> int:
+        """Packets that the kernel could not hand over since this was last asked: what they held was not searched."""
+        _, dropped = struct.unpack("II", self._socket.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
+        return int(dropped)
+
+    def connections(self, address: str) -> set[tuple[str, int]]:
+        """Who (address, port) spoke to `address`."""
+        return {(source, port) for source, port, target, _ in list(self._streams) if target == address}
+
+    def search(self, address: str) -> tuple[list[Found], int]:
+        """(every canary that went to or came from `address`, how many bytes were searched)."""
+        found: list[Found] = []
+        size = 0
+        for (source, port, target, to), stream in list(self._streams.items()):
+            if address in (source, target):
+                data = stream.data()
+                size += len(data)
+                found += search(data, f"wire {source}:{port} > {target}:{to}")
+        return found, size
+
+    def _read(self) -> None:
+        while not self._stop:
+            try:
+                frame, about = self._socket.recvfrom(1 << 17)
+            except TimeoutError:
+                continue
+            if about[2] == socket.PACKET_OUTGOING or frame[23] != socket.IPPROTO_TCP:
+                continue  # each packet passes the loopback twice
+            start = 14 + (frame[14] & 15) * 4
+            length = 14 + int.from_bytes(frame[16:18], "big")
+            if length == 14:
+                length = len(frame)  # a segment over 64 KiB, which the loopback does not cut
+            source, target = str(IPv4Address(frame[26:30])), str(IPv4Address(frame[30:34]))
+            port, to, seq = struct.unpack_from(">HHI", frame, start)
+            payload = frame[start + (frame[start + 12] >> 4) * 4 : length]
+            if payload:
+                self._streams.setdefault((source, port, target, to), _Stream()).pieces[seq] = payload
