@@ -108,8 +108,11 @@ def _encoding(form: bytes) -> str:
 def _unpack(data: bytes, start: int, bits: int) -> bytes:
     unpacker, found = zlib.decompressobj(bits), bytearray()
     try:
-        for at in range(start, len(data), _PIECE):
-            found += unpacker.decompress(data[at : at + _PIECE], _ENOUGH)
+        at = start
+        while at < len(data):
+            piece = 1 if at - start < _PIECE else _PIECE  # what stands in the piece with the error is lost
+            found += unpacker.decompress(data[at : at + piece], _ENOUGH)
+            at += piece
             if unpacker.eof or len(found) > _ENOUGH:
                 break
     except zlib.error:  # what was unpacked before counts
