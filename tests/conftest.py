@@ -176,6 +176,12 @@ def _missing_postgres() -> str | None:
     return None if find_postgres() else "PostgreSQL (Debian package `postgresql-15`); `make test` installs it as root"
 
 
+def _missing_packets() -> str | None:
+    from tests.leaks import Wire
+
+    return None if Wire.can_watch() else "listening on the loopback interface needs root (CAP_NET_RAW) on Linux"
+
+
 TIERS: dict[str, Callable[[], str | None]] = {
     "promtool": cache(_missing_promtool),
     "starlette-sdist": cache(_missing_sdist),
@@ -190,6 +196,7 @@ TIERS: dict[str, Callable[[], str | None]] = {
     "redis": cache(_missing_redis),
     "valkey": cache(_missing_valkey),
     "postgres": cache(_missing_postgres),
+    "packets": cache(_missing_packets),
 }
 
 

@@ -73,7 +73,7 @@ def test_a_canary_in_a_files_name_is_found(tmp_path: Path) -> None:
     assert [each.where.startswith("name of") for each in search_path(tmp_path)[0]] == [True]
 
 
-@pytest.mark.skipif(not Wire.can_watch(), reason="needs the right to open a packet socket (root, or CAP_NET_RAW)")
+@pytest.mark.needs("packets")
 def test_what_crosses_the_wire_is_found_cut_anywhere_and_by_where_it_went() -> None:
     def receive(server: socket.socket) -> None:
         peer, _ = server.accept()
