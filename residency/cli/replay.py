@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -15,22 +16,26 @@ from rich.console import Console
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.policy_files import load, read_file
 from residency.audit.checkpoint import Checkpoint
-from residency.audit.pairs import Pairs
-from residency.audit.recall import Beside, Recall
+from residency.audit.continuity import Continuity
+from residency.audit.entry_reader import Shape, Values
+from residency.audit.recall import Beside, Recall, Told
 from residency.audit.verify import read_checkpoint
 from residency.cli.archive_folder import Archive
 from residency.cli.details import evidence_of
 from residency.cli.explain_question import instant_of
-from residency.cli.log_folder import Read, entries, reader, verifier_key
+from residency.cli.log_folder import Read, reader, scanned, verifier_key
 from residency.errors import IntegrityError, PolicyError, Unavailable
 from residency.policy.archive import variables
 from residency.policy.compiler import Policy
+from residency.policy.recorded import Recorded, When
 from residency.policy.replay import Replayer
 from residency.policy.tally import Tally
 
 __all__ = ["candidate_at", "replay"]
 
 _WORK: Final = "deciding again"
+_BOUND: Final = 1 << 14
+_NEVER: Final = 1 << 62  # of times, what is odd is not asked here
 
 
 def replay(
@@ -95,7 +100,7 @@ def replay(
         replayer = Replayer(archive.policy, archive.facts, candidate, at=day)
         checkpoint = read_checkpoint(read_log, verifier_key(folder, key))
         details = evidence_of(detail or (), KeysFiles(keys), checkpoint.origin) if keys is not None else {}
-        _count(tally, Recall(details), replayer, read_log, checkpoint, progress=not as_json)
+        _count(tally, _Recall(details), replayer, read_log, checkpoint, progress=not as_json)
     except (IntegrityError, Unavailable) as error:
         _fails(str(error), as_json)
     problems = [] if limit is None else list(_passed(tally, limit, least))
@@ -118,17 +123,52 @@ def replay(
 
 
 def _count(
-    tally: Tally, recall: Recall, replayer: Replayer, read: Read, checkpoint: Checkpoint, *, progress: bool
+    tally: Tally, recall: _Recall, replayer: Replayer, read: Read, checkpoint: Checkpoint, *, progress: bool
 ) -> None:
-    pairs = Pairs()
-    for index, entry in enumerate(entries(read, checkpoint, pairs, progress=progress, what=_WORK)):
-        taken = recall.take(entry)
-        if isinstance(taken, Beside):
-            tally.beside[taken.value] += 1
-        else:
-            recorded, when = taken
-            tally.add(index, entry.subject, recorded.policy, replayer.replay(recorded, when))
-    pairs.finish()
+    continuity = Continuity(now=_NEVER, max_gap=_NEVER)
+    for start, shapes, values in scanned(read, checkpoint, progress=progress, what=_WORK):
+        continuity.take(start, shapes, values)
+        for index, shape, held in zip(count(start), shapes, values):
+            taken = recall.take(shape, held)
+            if isinstance(taken, Beside):
+                tally.beside[taken.value] += 1
+            else:
+                recorded, when, alias = taken
+                tally.add(index, alias, recorded.policy, replayer.replay(recorded, when))
+    continuity.finish()
+
+
+class _Recall:
+    """As `Recall`, which is asked once for all entries of one shape and slot; with details, for each entry."""
+
+    def __init__(self, details: Mapping[str, Told]) -> None:
+        self._recall = Recall(details)
+        self._apart = bool(details)
+        self._known: dict[tuple[Shape, bytes], Recorded | Beside] = {}
+
+    def take(self, shape: Shape, held: Values) -> tuple[Recorded, When, str | None] | Beside:
+        """The decision that an entry tells of, its instants and its subject's alias, or what else the entry is.
+
+        Raises: EntryError, VerificationError.
+        """
+        names = shape.names
+        if self._apart or shape.kind == "system":
+            self._known.clear()  # from here on this slot may mean other facts by an epoch
+            entry = shape.build(held)
+            taken = self._recall.take(entry)
+            return taken if isinstance(taken, Beside) else (*taken, entry.subject)
+        key = shape, held[shape.at_own].partition(b".")[0]
+        known = self._known.get(key)
+        if known is None:
+            taken = self._recall.take(shape.build(held))
+            if len(self._known) >= _BOUND:
+                self._known.clear()
+            known = self._known[key] = taken if isinstance(taken, Beside) else taken[0]
+        if isinstance(known, Beside):
+            return known
+        requested = int(held[names.index("requested")]) if "requested" in names else None
+        alias = held[names.index("subject")].decode() if "subject" in names else None
+        return known, When(int(held[names.index("decided")]), requested, shape.entry.collected), alias
 
 
 def _passed(tally: Tally, limit: Fraction | int, least: Fraction) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -17,9 +17,10 @@ from residency.adapters import policy_files
 from residency.adapters.clock_system import SystemClock
 from residency.adapters.log_files import LogFiles
 from residency.audit.checkpoint import parse_verifier_key
-from residency.audit.entry import Entry, parse_entry
-from residency.audit.pairs import Pairs
-from residency.audit.verify import read_checkpoint, verify_entries
+from residency.audit.continuity import Continuity
+from residency.audit.entry import Entry
+from residency.audit.verify import read_checkpoint
+from residency.cli.log_folder import scanned
 from residency.errors import PolicyError, ResidencyError
 from residency.policy.archive import facts_path, parse_facts
 from residency.policy.compiler import Policy
@@ -27,6 +28,7 @@ from residency.policy.terms import begun_terms, moment
 
 __all__ = ["status"]
 
+_NEVER: Final = 1 << 62  # of times, what is odd is not asked here
 _TABLES = (
     ("refused", "Refused", "reason"),
     ("would_refuse", "Would have been refused in mode enforce", "reason"),
@@ -50,8 +52,8 @@ def status(
     try:
         loaded = policy_files.load(policy)
         audit = Path(loaded.base) / loaded.deployment.audit.folder
-        stored = {activity.name for activity in loaded.deployment.activities if activity.store is not None}
-        summary = _summary(audit / "log", stored, partial(_standing, LogFiles(audit), loaded))
+        stored = {activity.name for activity in loaded.deployment.activities if activity.stores}
+        summary = _summary(audit / "log", stored, partial(_standing, LogFiles(audit), loaded), progress=not as_json)
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -81,7 +83,7 @@ def _standing(archive: LogFiles, policy: Policy, digest: str | None) -> dict[str
 
 
 def _summary(
-    log: Path, stored: Collection[str], standing: Callable[[str | None], dict[str, object]]
+    log: Path, stored: Collection[str], standing: Callable[[str | None], dict[str, object]], *, progress: bool
 ) -> dict[str, object]:
     """What the log holds. `stored` = the activities that name a store; `standing` tells what facts of a digest say."""
     files = LogFiles(log)
@@ -94,38 +96,39 @@ def _summary(
     refused: Counter[tuple[str, str, str]] = Counter()
     would: Counter[tuple[str, str, str]] = Counter()
     moved: Counter[tuple[str, str, str]] = Counter()
-    pairs = Pairs()
+    continuity = Continuity(now=_NEVER, max_gap=_NEVER)
     idle: Counter[str] = Counter()
     acted: set[str] = set()
     exemptions: Counter[str] = Counter()
     newest: tuple[int, str | None] = (0, None)
-    size = 0
-    for index, data in enumerate(verify_entries(files.read, checkpoint)):
-        entry = parse_entry(data)
-        pairs.add(index, entry)
-        size = index + 1
-        kinds[entry.kind] += 1
-        if entry.facts is not None:
-            newest = max(newest, (entry.at, entry.facts))
-        if entry.kind in ("decision", "intent"):
-            exemptions.update(entry.exemptions)
-        if entry.activity is not None and entry.activity in stored:
-            if entry.kind == "intent":
-                acted.add(entry.activity)
-            elif entry.kind == "decision" and entry.effect == "permit":
-                idle[entry.activity] += 1
-        if entry.kind == "refusal":
-            refused[_what(entry)] += 1
-        elif entry.mode == "observe" and entry.kind in ("decision", "intent") and entry.effect != "permit":
-            # An intent without a reason repeats what the request's own entry has said, or tells where it would go.
-            target = (entry.note or "").removeprefix("enforce:")
-            if entry.reason is not None:
-                would[_what(entry)] += 1
-            elif target:
-                moved[(entry.activity or "", f"{entry.sink} -> {target}", ", ".join(entry.rules))] += 1
+    for start, shapes, values in scanned(files.read, checkpoint, progress=progress, what="reading the log"):
+        continuity.take(start, shapes, values)
+        for shape, held in zip(shapes, values, strict=True):
+            if shape.entry.facts is not None:
+                newest = max(newest, (int(held[0]), shape.entry.facts))
+        # All that is counted here entries of one shape have in common.
+        for shape, count in Counter(shapes).items():
+            entry = shape.entry
+            kinds[entry.kind] += count
+            if entry.kind in ("decision", "intent"):
+                exemptions.update(dict.fromkeys(entry.exemptions, count))
+            if entry.activity is not None and entry.activity in stored:
+                if entry.kind == "intent":
+                    acted.add(entry.activity)
+                elif entry.kind == "decision" and entry.effect == "permit":
+                    idle[entry.activity] += count
+            if entry.kind == "refusal":
+                refused[_what(entry)] += count
+            elif entry.mode == "observe" and entry.kind in ("decision", "intent") and entry.effect != "permit":
+                # An intent without a reason repeats what the request's own entry has said, or tells where it would go.
+                target = (entry.note or "").removeprefix("enforce:")
+                if entry.reason is not None:
+                    would[_what(entry)] += count
+                elif target:
+                    moved[(entry.activity or "", f"{entry.sink} -> {target}", ", ".join(entry.rules))] += count
     return {
-        "entries": size,
-        "open_intents": len(pairs.open),
+        "entries": checkpoint.size,
+        "open_intents": len(continuity.open),
         "kinds": dict(sorted(kinds.items())),
         "refused": _rows(refused),
         "would_refuse": _rows(would),
