@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
 
 import anyio
+import h11
 import httpcore
 import httpx
 from anyio.lowlevel import RunVar
@@ -137,7 +138,7 @@ class HttpSink:
 
             try:
                 return await self._send(member, request, sent)
-            except httpcore.LocalProtocolError:
+            except (httpcore.LocalProtocolError, h11.LocalProtocolError):
                 raise UsageError(
                     f"a request to sink {self._name!r} has headers, or a length, that no HTTP has"
                 ) from None

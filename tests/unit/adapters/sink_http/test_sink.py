@@ -1,0 +1,331 @@
+"""A sink of HTTP over real servers: dead, slow and half-answering ones, members, TLS by name, bounds, event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from residency.adapters.resolver_table import TableResolver
+from residency.adapters.service_client import open_client
+from residency.adapters.sink_http import HttpSink
+from residency.errors import SinkUnavailable, UsageError
+from residency.storage.services import Headers, ServiceAnswer, ServiceRequest
+from tests.services import SG_HOST, VN_HOST, Service, raw, serving
+from tests.world import VN
+
+pytestmark = pytest.mark.anyio
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One event loop; the contract suite has the other."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def _service() -> Iterator[Service]:
+    with serving(VN_HOST) as made:
+        yield made
+
+
+@pytest.fixture
+def service(_service: Service) -> Service:
+    """A real server that has heard nothing yet."""
+    _service.forget()
+    return _service
+
+
+def sink_at(*urls: str, resolver: TableResolver | None = None, **options: Any) -> HttpSink:
+    """A sink of a URL and further members."""
+    return HttpSink(
+        "llm",
+        VN,
+        urls[0],
+        members=urls[1:],
+        resolver=resolver or TableResolver({}),
+        client=open_client,
+        **options,
+    )
+
+
+class Asking:
+    """Sends requests, and keeps whether the last one left."""
+
+    def __init__(self, sink: HttpSink) -> None:
+        self.sink = sink
+        self.left = 0
+
+    def _leaving(self) -> None:
+        self.left += 1
+
+    async def __call__(
+        self, target: str = "chat", headers: Headers = (), body: bytes = b"xin", **more: Any
+    ) -> ServiceAnswer:
+        """One POST."""
+        self.left = 0
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield body
+
+        length = (b"content-length", str(len(body)).encode())
+        request = ServiceRequest("POST", target, (*headers, length), pieces(), **more)
+        return await self.sink.send(request, self._leaving)
+
+
+async def whole(answer: ServiceAnswer) -> bytes:
+    """The answer's body, let go."""
+    try:
+        return b"".join([piece async for piece in answer.body])
+    finally:
+        await answer.aclose()
+
+
+async def test_starting_connects_to_nothing_and_a_ping_opens_a_connection_and_sends_nothing(service: Service) -> None:
+    sink = sink_at(service.url)
+    await sink.start()
+    assert service.connections == 0
+    await sink.ping()
+    await anyio.sleep(0.05)
+    assert (service.connections, bytes(service.wire)) == (1, b"")
+
+
+async def test_a_connection_is_used_again(service: Service) -> None:
+    asking = Asking(sink_at(service.url))
+    for _ in range(5):
+        await whole(await asking())
+    assert (service.connections, len(service.asked)) == (1, 5)
+    await asking.sink.aclose()
+
+
+async def test_each_event_loop_has_connections_of_its_own(service: Service) -> None:
+    asking = Asking(sink_at(service.url))
+
+    async def once() -> None:
+        await whole(await asking())
+        await asking.sink.aclose()
+
+    await once()
+    await asyncio.to_thread(asyncio.run, once())
+    await once()
+    assert service.connections == 3
+
+
+async def test_what_is_sent_says_who_we_are_by_the_url_alone_and_the_fragment_stays_here(service: Service) -> None:
+    asking = Asking(sink_at(service.url.replace("http://", "http://an:secret@") + "#x-org=9"))
+    await whole(await asking(headers=((b"Authorization", b"of the app"), (b"HOST", b"evil"))))
+    asked = service.asked[0]
+    assert asked.header("authorization") == "Basic YW46c2VjcmV0"
+    assert (asked.header("x-org"), asked.header("host")) == ("9", f"{VN_HOST}:{service.port}")
+    assert b"#" not in service.wire
+    assert b"of the app" not in service.wire
+    await asking.sink.aclose()
+
+
+async def test_the_environments_proxy_and_credentials_are_not_asked(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".netrc").write_text(f"machine {VN_HOST} login an password secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with raw(SG_HOST, HEAD + b"0123456789") as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://{SG_HOST}:{proxy.port}")
+        asking = Asking(sink_at(service.url))
+        await whole(await asking())
+        await asking.sink.aclose()
+        assert proxy.connections == 0
+    assert service.asked[0].header("authorization") is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [(), (b"HTTP/1.1 200 OK\r\nContent-",), (b"nonsense\r\n\r\n",), (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 50_000,)],
+    ids=["nothing", "half a head", "no HTTP", "a head without end"],
+)
+@pytest.mark.parametrize("then", ["close", "reset"])
+async def test_a_server_that_gives_no_head_is_an_error_after_the_request_left(
+    said: tuple[bytes, ...], then: str
+) -> None:
+    with raw(VN_HOST, *said, then=then) as service:
+        asking = Asking(sink_at(service.url))
+        with pytest.raises(SinkUnavailable, match=r"^sink 'llm' cannot be reached, or broke off") as caught:
+            await asking()
+        assert asking.left == 1
+        assert VN_HOST not in str(caught.value)
+        assert caught.value.__cause__ is None
+        await asking.sink.aclose()
+
+
+async def test_a_body_that_breaks_off_is_an_error_and_not_a_short_body() -> None:
+    with raw(VN_HOST, HEAD + b"01234") as service:
+        asking = Asking(sink_at(service.url))
+        answer = await asking()
+        assert answer.status == 200
+        with pytest.raises(SinkUnavailable, match="'llm'"):
+            await whole(answer)
+        await asking.sink.aclose()
+
+
+async def test_a_server_that_is_silent_is_waited_for_as_long_as_the_app_says_and_the_bounds_allow() -> None:
+    with raw(VN_HOST, then="hang") as service:
+        for sink, timeouts in (
+            (sink_at(service.url), {"read": 0.05}),
+            (sink_at(service.url, bounds={"read": 0.05}), {"read": None}),
+            (sink_at(service.url, bounds={"read": 0.05}), {"read": 3600.0}),
+        ):
+            asking = Asking(sink)
+            with pytest.raises(SinkUnavailable, match="'llm' did not answer in time"):
+                await asking(timeouts=timeouts)
+            assert asking.left == 1
+            await sink.aclose()
+
+
+async def test_a_cancelled_request_lets_its_connection_go_and_the_next_one_is_served(service: Service) -> None:
+    with raw(VN_HOST, then="hang") as silent:
+        asking = Asking(sink_at(silent.url))
+        with anyio.move_on_after(0.05):
+            await asking()
+        assert asking.left == 1
+        await asking.sink.aclose()
+    again = Asking(sink_at(service.url))
+    assert (await again()).status == 200
+    await again.sink.aclose()
+
+
+async def test_a_server_that_changes_the_protocol_is_refused() -> None:
+    with raw(VN_HOST, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n") as service:
+        asking = Asking(sink_at(service.url))
+        with pytest.raises(SinkUnavailable, match="changes the protocol"):
+            await asking(headers=((b"connection", b"upgrade"), (b"upgrade", b"x")))
+        await asking.sink.aclose()
+
+
+@pytest.mark.parametrize(
+    "headers", [((b"x-a", b"1\r\nx-b: 2"),), ((b"x a", b"1"),), ((b"x-a", b"1\x00"),)], ids=["lines", "name", "null"]
+)
+async def test_headers_that_would_be_read_as_others_are_not_sent(service: Service, headers: Headers) -> None:
+    asking = Asking(sink_at(service.url))
+    with pytest.raises(UsageError, match="'llm'"):
+        await asking(headers=headers)
+    await asking.sink.aclose()
+    assert bytes(service.wire) == b""
+
+
+async def test_more_body_than_its_length_says_is_refused(service: Service) -> None:
+    asking = Asking(sink_at(service.url))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"GET /admin HTTP/1.1\r\n\r\n"
+
+    with pytest.raises(UsageError):
+        await asking.sink.send(ServiceRequest("POST", "x", ((b"content-length", b"0"),), pieces()), lambda: None)
+    await asking.sink.aclose()
+    with anyio.fail_after(10):
+        while not service.asked:  # its head went out
+            await anyio.sleep(0.01)
+    assert b"admin" not in service.wire
+
+
+async def test_the_next_member_is_tried_where_nothing_left_and_the_dead_one_rests(service: Service) -> None:
+    with raw(VN_HOST) as dead:
+        url = dead.url
+    asking = Asking(sink_at(url, service.url))
+    assert (await asking()).status == 200
+    assert asking.left == 1
+    await whole(await asking())
+    assert len(service.asked) == 2
+    await asking.sink.ping()
+    assert asking.sink.target_of(url + "x") == asking.sink.target_of(service.url + "x") == "x"
+    await asking.sink.aclose()
+
+
+async def test_a_request_that_left_is_never_sent_to_another_member(service: Service) -> None:
+    with raw(VN_HOST, then="reset") as broken:
+        asking = Asking(sink_at(broken.url, service.url))
+        with pytest.raises(SinkUnavailable):
+            await asking()
+        assert asking.left == 1
+        await asking.sink.aclose()
+    assert service.asked == []
+
+
+async def test_each_member_is_sent_its_own_credentials_alone(service: Service) -> None:
+    with raw(VN_HOST) as dead:
+        url = dead.url
+    asking = Asking(sink_at(url + "#x-dead=secret", service.url + "#x-live=key"))
+    assert asking.sink.credentials == {b"x-dead", b"x-live"}
+    await whole(await asking())
+    assert service.asked[0].header("x-live") == "key"
+    assert b"secret" not in service.wire
+    await asking.sink.aclose()
+
+
+def _certificate(folder: Path, *names: str) -> dict[str, str]:
+    """uvicorn's options for a self-signed certificate of `names`, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / "key.pem").write_bytes(pem)
+    return {"ssl_certfile": str(folder / "cert.pem"), "ssl_keyfile": str(folder / "key.pem")}
+
+
+async def test_tls_is_verified_by_the_name_whatever_address_it_has(tmp_path: Path) -> None:
+    options = _certificate(tmp_path, "llm.test")
+    trusting = ssl.create_default_context(cafile=options["ssl_certfile"])
+    resolver = TableResolver({name: [(VN_HOST,)] for name in ("llm.test", "other.test")})
+    with serving(VN_HOST, **options) as service:
+        made: dict[str, Any] = {"resolver": resolver, "allow_private": True}
+        url = f"https://llm.test:{service.port}/v1/"
+        right = Asking(sink_at(url, tls=trusting, **made))
+        assert (await right()).status == 200
+        await right.sink.aclose()
+        for sink in (
+            sink_at(url.replace("llm", "other"), tls=trusting, **made),  # not the name of the certificate
+            sink_at(url, **made),  # not an authority that we trust
+            sink_at(url.replace("llm.test", VN_HOST), tls=trusting),  # not an address of the certificate
+        ):
+            asking = Asking(sink)
+            with pytest.raises(SinkUnavailable, match="'llm'"):
+                await asking()
+            assert asking.left == 0
+            await sink.aclose()
+        assert len(service.asked) == 1
+
+
+async def test_no_log_of_ours_or_the_librarys_holds_a_body_a_header_or_a_query(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    asking = Asking(sink_at(service.url + "#x-key=CANARY"))
+    await whole(await asking("chat?who=CANARY", ((b"x-who", b"CANARY"),), b"CANARY"))
+    await asking.sink.aclose()
+    assert service.wire.count(b"CANARY") == 4
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith("uvicorn")]
+    assert ours
+    assert not [said for said in ours if "CANARY" in said]
