@@ -53,7 +53,9 @@ def query(
         str | None,
         typer.Option("--subject-digest", metavar="HEX", help="Of the subject of that digest; with --policy."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="How many entries, the newest; 0 = all.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, help="How many entries, the newest; 0 = all.")
+    ] = 100,
     policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="The deployment file.")] = None,
     index: Annotated[
         Path | None,

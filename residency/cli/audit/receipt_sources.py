@@ -13,6 +13,7 @@ from residency.adapters.detail_files import open_sealed
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.proof_document import Detail
 from residency.bootstrap import build
+from residency.cli.audit.report_details import detail_folders
 from residency.enforcement.request import subject_id
 from residency.errors import JournalFailed, ResidencyError, SealError, VerificationError
 from residency.wiring.details import detail_rows
@@ -59,11 +60,7 @@ def opened(folders: Iterable[str], keys: KeysFiles, origin: str, wanted: Mapping
     Raises: VerificationError, JournalCorrupt, KeysUnavailable, BadParameter.
     """
     found: dict[str, Detail] = {}
-    for text in folders:
-        country, equals, path = text.partition("=")
-        folder = Path(path)
-        if not equals or not ((folder / "journal").is_dir() or (folder / "details.db").is_file()):
-            raise typer.BadParameter("a country and its folder, as in VN=./detail-vn", param_hint="--detail")
+    for country, folder in detail_folders(folders).items():
         key = keys.secret(f"detail-{country.lower()}")
         try:
             for head, sealed in detail_rows(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -27,6 +27,7 @@ from residency.cli.audit.filters import FromOption, ToOption
 from residency.cli.audit.period import instant
 from residency.cli.audit.register import ArchiveOption, Newest, facts_of
 from residency.cli.audit.report_data import Aged, Checked, file_ages, report_document
+from residency.cli.audit.report_details import detail_folders, details_at_hand, held_details
 from residency.cli.audit.report_page import report_page
 from residency.cli.audit.report_words import LANGUAGES
 from residency.cli.audit.shared import Json, Key, Place, csv_cell, holding
@@ -55,6 +56,10 @@ def report(
         Path | None,
         typer.Option("--policy", metavar="FILE", help="The deployment file."),
     ] = None,
+    detail: Annotated[
+        list[str] | None,
+        typer.Option("--detail", metavar="P=DIR", help="Count what is kept: VN=DIR. Default: as --policy says."),
+    ] = None,
     keys: Annotated[
         Path | None, typer.Option("--keys", metavar="DIR", help="The folder of keys, to tell how old they are.")
     ] = None,
@@ -81,9 +86,11 @@ def report(
     if keys is not None and not keys.is_dir():
         raise typer.BadParameter("not a folder", param_hint="--keys")
     given = None if policy is None else candidate_at(policy)
+    folders = details_at_hand(given) if given is not None else {}
+    folders |= detail_folders(detail or ())
     opened = Archive(archive_of(place, archive, "--archive"), given)
     with holding(as_json):
-        document = _document(place, key, opened, given, keys, (start, end), progress=not as_json)
+        document = _document(place, key, opened, given, keys, folders, (start, end), progress=not as_json)
     try:
         for suffix, text in _files(document, language):
             out.with_suffix(suffix).write_text(text, encoding="utf-8", newline="")
@@ -109,6 +116,7 @@ def _document(
     archive: Archive,
     given: Policy | None,
     keys: Path | None,
+    details: Mapping[str, Path],
     period: tuple[int | None, int | None],
     *,
     progress: bool,
@@ -144,7 +152,8 @@ def _document(
     )
     due = () if last is None else dossiers(last, facts, ever.flows(), until)
     ages = [*_address_data(given), *(file_ages(keys) if keys is not None else ())]
-    return report_document(checked, figures, transfers, flows, due, last, facts, ages, until)
+    held = held_details(details, checkpoint.origin, until) if details else None
+    return report_document(checked, figures, transfers, flows, due, last, facts, ages, until, held)
 
 
 def _count(

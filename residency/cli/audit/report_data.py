@@ -63,8 +63,10 @@ def report_document(
     facts: FactSet,
     ages: Iterable[Aged],
     until: int,
+    held: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The whole report. `until` (microseconds) is the instant that ages and terms are told for."""
+    """The whole report. `until` (microseconds) is the instant that ages and terms are told for; `held` what is kept of
+    personal detail, None = that was not at hand."""
     first, last = figures.first, figures.last
     return {
         "format": FORMAT,
@@ -124,6 +126,7 @@ def report_document(
             "entries_with_detail": figures.detailed,
             "oldest_detail": iso(figures.oldest_detail),
             "newest_detail": iso(figures.newest_detail),
+            "held": None if held is None else list(held),
             "duties": list(_retentions(checked, figures, until)),
         },
         "open_intents": [

@@ -10,9 +10,11 @@ from html import escape
 from typing import Any, Final
 
 from residency.cli.audit.report_charts import bars, days, shares
+from residency.cli.audit.report_codes import coded, meaning
 from residency.cli.audit.report_pieces import STYLE, Below, Span, breakable, figure, table
 from residency.cli.audit.report_words import WORDS
 from residency.policy.explain_cite import cite
+from residency.policy.explain_words import Language
 
 __all__ = ["report_page"]
 
@@ -28,7 +30,7 @@ def report_page(document: Mapping[str, Any], language: str) -> str:
 class _Page:
     def __init__(self, document: Mapping[str, Any], language: str) -> None:
         self._all = document
-        self._language = language
+        self._language: Language = "vi" if language == "vi" else "en"
         self._words = WORDS[language]
 
     def parts(self) -> Iterator[str]:
@@ -115,7 +117,7 @@ class _Page:
             yield f"<p>{escape(say['not_observed'])}: <code>{escape(names)}</code></p>"
         for heads, counted in (
             ((say["anchor"], say["decided"]), told["presumptions"]),
-            ((say["why"], say["decided"]), told["not_replayable"]),
+            ((say["why"], say["decided"]), self._words_of("gap", told["not_replayable"])),
             ((say["exempt"], say["requests"]), told["exempt_by_route"]),
             ((say["early"], say["requests"]), told["refused_early_by_reason"]),
         ):
@@ -178,6 +180,10 @@ class _Page:
             if counted:
                 yield f"<h3>{escape(say[name])}</h3>"
                 yield figure(bars({key or "-": count for key, count in counted.items()}, say[name]))
+        codes = dict.fromkeys([*told["by_reason"], *told["would_refuse_if_enforced"]])
+        means = [(code, sentence) for code in codes if (sentence := meaning(code, self._language))]
+        if means:
+            yield table((say["reason"], say["means"]), means, "  ")
         if not told["total"] and not told["would_refuse_if_enforced"]:
             yield f"<p>{escape(say['none'])}</p>"
 
@@ -190,8 +196,9 @@ class _Page:
             where = f"{flow['sink']}: {flow['place']} ({flow['provider']}, {flow['keys']})"
             people = ("" if flow["subjects_exact"] else f"{say['at_least']} ") + f"{flow['subjects']:,}"
             rows.append((
-                flow["jurisdiction"], f"{flow['activity']} ({flow['operation']})", ", ".join(flow["categories"]), where,
-                ", ".join(flow["how"]), _day(flow["first"]), flow["count"], people,
+                flow["jurisdiction"], f"{flow['activity']} ({flow['operation']})",
+                self._listing("category", flow["categories"]), where, self._listing("abroad", flow["how"]),
+                _day(flow["first"]), flow["count"], people,
             ))  # fmt: skip
             unknown = f"{flow['outcome_unknown']:,} {say['unknown']}" if flow["outcome_unknown"] else ""
             rows.append(Below(_grounds(flow["grounds"], say["ground"], unknown)))
@@ -207,8 +214,9 @@ class _Page:
                     say["filings"],
                 ),
                 [
-                    (each["filing"], each["jurisdiction"], each["state"], each["began_on"] or "-",
-                     each["last_day"] or "-", ", ".join(f"{f['number']} ({f['on']})" for f in each["filings"]))
+                    (each["filing"], each["jurisdiction"], coded("state", each["state"], self._language),
+                     each["began_on"] or "-", each["last_day"] or "-",
+                     ", ".join(f"{f['number']} ({f['on']})" for f in each["filings"]))
                     for each in told["dossiers"]
                 ],
                 "   ww ",
@@ -221,14 +229,25 @@ class _Page:
             oldest, newest = _day(told["oldest_detail"]), _day(told["newest_detail"])
             yield f"; {escape(say['oldest'])} {oldest}, {escape(say['newest'])} {newest}"
         yield "</p>"
+        if told["held"] is None:
+            yield f"<p>{escape(say['held_unknown'])}</p>"
+        else:
+            yield f"<h3>{escape(say['held'])}</h3>"
+            words = ("country", "class", "count", "oldest", "newest", "floor_runs", "ceiling_passed")
+            kept = [
+                (each["country"], each["class"], each["count"], _day(each["oldest"]), _day(each["newest"]),
+                 each["floor_runs"], each["ceiling_passed"])
+                for each in told["held"]
+            ]  # fmt: skip
+            yield self._listed([say[word] for word in words], kept, "  nwwnn")
         rows: dict[tuple[str, ...], list[str]] = {}
         for each in told["duties"]:
             until = "" if each["oldest_detail_until"] is None else _day(each["oldest_detail_until"])
             until += f" ({say['passed']})" if each["passed"] else ""
             citation = each["rule"] if each["citation"] is None else cite(each["citation"], self._language)
             term = " ".join(say.get(word, word) for word in each["term"].split())
-            key = (citation, say[f"{each['bound']}_"], term, each["from"], until)
-            rows.setdefault(key, []).append(each["category"])
+            key = (citation, say[f"{each['bound']}_"], term, coded("event", each["from"], self._language), until)
+            rows.setdefault(key, []).append(coded("category", each["category"], self._language))
         listed = [(key[0], ", ".join(names), *key[1:]) for key, names in rows.items()]
         heads = (say["article"], say["categories"], say["bound"], say["term"], say["from"], say["oldest_until"])
         yield self._listed(heads, listed, "  ww  ")
@@ -250,11 +269,14 @@ class _Page:
         say = self._words
         rows = []
         for each in self._all["ages"]:
-            remark = [each[key] for key in ("confidence", "result") if each.get(key)]
+            told = (("confidence", "confidence"), ("state", "result"))
+            remark = [coded(kind, each[key], self._language) for kind, key in told if each.get(key)]
             if each.get("next_update"):
                 remark.append(f"{say['next_update']} {_day(each['next_update'])}")
             age = "-" if each["age_days"] is None else f"{each['age_days']:,} {say['days']}"
-            rows.append((each["kind"], each["name"], _day(each["of"]), age, ", ".join(remark)))
+            rows.append(
+                (coded("kind", each["kind"], self._language), each["name"], _day(each["of"]), age, ", ".join(remark))
+            )
         yield self._listed((say["kind"], say["name"], say["of"], say["age"], say["remark"]), rows, "  wn ")
 
     def _verification(self) -> Iterator[str]:
@@ -291,6 +313,12 @@ class _Page:
 
     def _listed(self, heads: Sequence[str], rows: Sequence[Sequence[object] | Span], kinds: str) -> str:
         return table(heads, rows, kinds) if rows else f"<p>{escape(self._words['none'])}</p>"
+
+    def _listing(self, kind: str, codes: Iterable[str]) -> str:
+        return ", ".join(coded(kind, code, self._language) for code in codes)
+
+    def _words_of(self, kind: str, counted: Mapping[str, int]) -> dict[str, int]:
+        return {coded(kind, code, self._language): count for code, count in counted.items()}
 
     def _yes(self, holds: bool) -> str:
         return self._words["yes" if holds else "no"]

@@ -70,7 +70,8 @@ def verify(
         ),
     ] = None,
     quorum: Annotated[
-        int | None, typer.Option("--quorum", metavar="N", min=1, help="How many witnesses must have cosigned. Default: all.")
+        int | None,
+        typer.Option("--quorum", metavar="N", min=1, help="How many witnesses must have cosigned. Default: all."),
     ] = None,
     cosigned: Annotated[
         Path | None,
