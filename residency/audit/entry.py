@@ -160,45 +160,41 @@ class EntryTemplate:
     checking the constant part again.
     """
 
-    __slots__ = ("_around", "_of_outcome", "_pieces")
+    __slots__ = ("_named", "_nobody", "_of_outcome", "_pieces")
 
     def __init__(self, entry: Entry) -> None:
         """Of `entry` the times, ids, alias and commitment are left open. Raises: EntryError."""
         format_entry(entry)
-        self._pieces = entry_pieces(entry)
+        self._pieces = tuple(piece.replace(b"%", b"%%") for piece in entry_pieces(entry))
         self._of_outcome = entry.kind == "outcome"
-        # Made when it is first asked for: most templates are filled in one way only.
-        self._around: tuple[bytes, bytes, bytes, bytes, bytes] | None = None
+        # Made when they are first asked for: most templates are filled in one way only.
+        self._named: bytes | None = None
+        self._nobody: bytes | None = None
 
     def brief(self, slot: int, seq: int, at: int, decided: int, subject: str | None) -> bytes:
         """Canonical bytes of an entry, no outcome, that commits to no detail and whose decision leans on no other time.
 
         Raises: EntryError.
         """
-        start, middle, own, person, end = self._around or self._join()
-        # Long constant parts as values, and not in the pattern: that takes half the time.
         if subject is None:
-            data = b"%b%d%b%d%b%d.%d%bnull%b" % (start, at, middle, decided, own, slot, seq, person, end)
+            data = (self._nobody or self._pattern(None)) % (at, decided, slot, seq)
         else:
             alias = subject.encode("ascii", "replace")
             if not alias.isalnum():
                 raise EntryError("`subject` is not an alias in hex")
-            data = b'%b%d%b%d%b%d.%d%b"%b"%b' % (start, at, middle, decided, own, slot, seq, person, alias, end)
+            data = (self._named or self._pattern(b'"%b"')) % (at, decided, slot, seq, alias)
         return data if len(data) <= ENTRY_LIMIT else _within_limit(data)
 
-    def _join(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-        """What stands around `at`, `decided`, `id` and `subject` of an entry whose other open values are null."""
+    def _pattern(self, subject: bytes | None) -> bytes:
         if self._of_outcome:
             raise EntryError("`act` and `of` belong to outcomes, and to each outcome")
-        at, collected, decided, detail, own, of, requested, subject, end = self._pieces
-        self._around = around = (
-            at,
-            b"%bnull%b" % (collected, decided),
-            b'%bnull%b"' % (detail, own),
-            b'"%bnull%bnull%b' % (of, requested, subject),
-            end,
-        )
-        return around
+        holes = (b"%d", b"null", b"%d", b"null", b'"%d.%d"', b"null", b"null", subject or b"null", b"")
+        pattern = b"".join(piece + hole for piece, hole in zip(self._pieces, holes, strict=True))
+        if subject is None:
+            self._nobody = pattern
+        else:
+            self._named = pattern
+        return pattern
 
     def fill(
         self,
@@ -219,13 +215,10 @@ class EntryTemplate:
             str(at), _number(collected), _number(decided), _text(detail), _text(id), _text(of), _number(requested),
             _text(subject),
         )  # fmt: skip
-        parts = [b""] * (len(self._pieces) + len(values))
-        parts[::2] = self._pieces
         try:
-            parts[1::2] = map(str.encode, values)
+            return _within_limit(b"%b".join(self._pieces) % tuple(map(str.encode, values)))
         except UnicodeEncodeError:
             raise EntryError("an entry holds text that is not Unicode") from None
-        return _within_limit(b"".join(parts))
 
 
 def _text(value: str | None) -> str:

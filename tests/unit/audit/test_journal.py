@@ -81,13 +81,6 @@ def test_a_kill_within_a_store_leaves_zeros_or_a_torn_record_and_never_another(p
     assert find_end(bytes(data), found.offset, 1, RECORDS_AT, "s") is left
 
 
-def test_payloads_of_more_lengths_than_are_remembered_are_stored_alike() -> None:
-    for length in (*range(1, 4200), 65_535, 1):
-        room = bytearray(record_size(length))
-        assert store_record(room, 0, 5, b"y" * length) == len(room)
-        assert room == format_record(5, b"y" * length)
-
-
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=12), st.integers(0, 2**40), st.integers(1, 14))
 def test_payloads_are_those_of_the_records_that_a_scan_finds(data: list[bytes], first: int, limit: int) -> None:
     stored = bytes(segment(data, first=first))
