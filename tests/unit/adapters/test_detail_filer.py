@@ -205,6 +205,26 @@ def test_a_clock_set_ten_years_ahead_and_back_erases_nothing_and_is_told_once(
     journal.close()
 
 
+def test_what_is_recorded_by_a_clock_that_stands_behind_is_kept_for_its_whole_term(place: Place) -> None:
+    journal = place.worker()
+    place.filer.tick()
+    place.record(journal, 1)
+    place.filer.tick()
+    right = place.clock.now()
+    place.clock.set_wall(right - 3_650 * DAY)
+    (behind,) = place.record(journal, 1)
+    place.filer.tick()
+    place.clock.set_wall(right)
+    for _ in range(2):
+        place.clock.advance(80 * DAY)
+        place.filer.tick()
+        place.filer.release()
+        if place.clock.now() < right + 90 * DAY:
+            assert behind in place.filed
+    assert place.filed == []
+    journal.close()
+
+
 def test_filers_of_one_boot_count_on_from_each_other_and_those_of_another_do_not(place: Place) -> None:
     journal = place.worker()
     place.record(journal, 1)

@@ -227,6 +227,13 @@ def test_a_clock_ten_years_ahead_erases_nothing_and_once_it_is_right_what_passes
     assert store.expire(day(99, wall=100)) == 1  # near enough to be believed of a ceiling
 
 
+def test_a_floor_ends_by_no_clock_however_near_the_count_it_is(store: DetailStore) -> None:
+    store.file([(head("0.1", keep=50 * DAY, erase=None), b"floor"), (head("0.2", erase=50 * DAY), b"ceiling")], day(1))
+    assert store.expire(day(49, wall=50)) == 1
+    assert names(store) == ["0.1"]
+    assert store.expire(day(50, wall=50)) == 1
+
+
 def test_a_clock_that_stands_ahead_after_a_restart_erases_nothing_until_somebody_confirms_it(
     store: DetailStore,
 ) -> None:
@@ -289,6 +296,16 @@ def test_what_was_erased_by_hand_does_not_come_back_before_the_count_has_passed_
     assert store.file([row], day(4, wall=3_650)) == 0
     store.expire(day(50))
     assert store.file([row], day(51)) == 0
+    assert names(store) == []
+
+
+def test_what_was_erased_by_hand_does_not_come_back_where_the_count_lags(store: DetailStore) -> None:
+    store.file([], day(1))
+    row = (head("0.1", at=11 * DAY, erase=60 * DAY), b"x")
+    store.file([row], day(1, wall=11))  # ten days that were not counted
+    store.erase([row[0]])
+    store.expire(day(55, wall=65))
+    assert store.file([row], day(55, wall=65)) == 0
     assert names(store) == []
 
 
