@@ -107,7 +107,10 @@ class RecordedLog:
         self.clock.set_wall(self.clock.now() + wait)
         now, activity, deployment = self.clock.now(), self.activity(route), self.policy.deployment
         found = dataclasses.replace(
-            parse_finding(finding), presume=deployment.presume, conflicts_presumed=deployment.conflicts_presumed
+            parse_finding(finding),
+            presume=deployment.presume,
+            conflicts_presumed=deployment.conflicts_presumed,
+            strategy=deployment.signals.client_address.strategy,
         )
         decision = self.policy.decide(activity, found, evidence, self.facts, now)
         basis = Basis(now)

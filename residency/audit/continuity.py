@@ -11,9 +11,10 @@ The rules on numbers and pairs are those of `audit.pairs`, asked of a bundle at 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, repeat
+from itertools import compress, count, repeat
+from operator import lt, ne
 from typing import Final
 
 from residency.audit.entry import Entry, parse_entry_id
@@ -28,6 +29,7 @@ TOLERANCE: Final = 60_000_000
 _WAITING_LIMIT: Final = 10_000
 _SHOWN: Final = 20
 _SHAPES: Final = 4096
+_ID: Final = b"%d.%d".__mod__
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,13 @@ class Oddity:
 
 
 class _Slot:
-    """One worker slot: the id that must come next, those after it, and the time of its newest entry."""
+    """One worker slot: the number that must come next, and the time of its newest entry."""
 
-    __slots__ = ("due", "ids", "last")
+    __slots__ = ("following", "last", "number")
 
     def __init__(self, number: int) -> None:
-        self.ids: Iterator[bytes] = map(b"%d.%d".__mod__, zip(repeat(number), count()))
-        self.due = next(self.ids)
+        self.number = number
+        self.following = 0
         self.last: int | None = None
 
 
@@ -115,45 +117,49 @@ class Continuity:
         """Take in the next entries, of which the first is number `start` of the log. Raises: VerificationError."""
         if not shapes:
             return
-        if self.first is None or self.newest is None:
-            self.first = self.newest = int(values[0][0])
         self._shapes.update(shapes)
         if len(self._shapes) > _SHAPES:
             self._kinds = self.kinds
+        ats = [int(held[0]) for held in values]
+        owns = [held[shape.at_own] for shape, held in zip(shapes, values, strict=True)]
+        self._take_numbers(start, owns, ats)
+        self._take_times(start, owns, ats)
         intents, early = self._open, self._early
-        newest, gap_at = self.newest, self.newest + self._max_gap
-        earliest = self.first - TOLERANCE
-        slot = _NO_SLOT
-        for index, shape, held in zip(count(start), shapes, values):
-            own = held[shape.at_own]
-            if own != slot.due:
-                slot = self._slot_of(own, index)
-            slot.due = next(slot.ids)
-            at = int(held[0])
-            if slot.last is not None and at < slot.last:
-                self.steps_back.add(Odd(index, own.decode(), slot.last - at))
-            slot.last = at
-            if at > newest:
-                if at > gap_at:
-                    self.gaps.add(Odd(index, own.decode(), at - newest))
-                newest, gap_at = at, at + self._max_gap
-            elif at < earliest:
-                self.before_first.add(Odd(index, own.decode(), self.first - at))
+        for index, own, shape, held in zip(count(start), owns, shapes, values):
             if shape.at_of:
-                of = held[shape.at_of]
-                begun = intents.pop(of, None)
+                begun = intents.pop(held[shape.at_of], None)
                 if begun is None:
-                    self._await(of, index, shape, held)
+                    self._await(held[shape.at_of], index, shape, held)
                 elif (begun[1], shape) not in self._one_act:
                     self._must_be_one_act(begun, (index, shape, held))
-            elif shape.kind == "intent":
+            elif shape.begins:
                 if early and own in early:
                     self._must_be_one_act((index, shape, held), early.pop(own))
                 else:
                     intents[own] = index, shape, held
-        self.newest = newest
-        if newest > self._ahead:
-            self._count_ahead(start, shapes, values)
+
+    def _take_numbers(self, start: int, owns: list[bytes], ats: list[int]) -> None:
+        """Ask of each run of entries of one slot that its numbers go on, and its times."""
+        first = 0
+        while first < len(owns):
+            slot = self._slot_of(owns[first], start + first)
+            due = map(_ID, zip(repeat(slot.number), count(slot.following)))
+            after = first + next(compress(count(), map(ne, owns[first:], due)), len(owns) - first)
+            slot.following += after - first
+            run = ats[first:after]
+            if (slot.last is not None and run[0] < slot.last) or any(map(lt, run[1:], run)):
+                self._count_back(start + first, owns[first:after], run, slot.last)
+            slot.last = run[-1]
+            first = after
+
+    def _take_times(self, start: int, owns: list[bytes], ats: list[int]) -> None:
+        """Look for times that are odd, in one go where none is."""
+        if self.first is None or self.newest is None:
+            self.first = self.newest = ats[0]
+        latest = max(ats)
+        if latest > self.newest + self._max_gap or latest > self._ahead or min(ats) < self.first - TOLERANCE:
+            self._count_odd(start, owns, ats, self.first, self.newest)
+        self.newest = max(latest, self.newest)
 
     def finish(self) -> None:
         """Say that the log ends here. Raises: VerificationError where an outcome has no intent of its own."""
@@ -164,14 +170,14 @@ class Continuity:
 
     def _slot_of(self, own: bytes, index: int) -> _Slot:
         try:
-            number, _ = parse_entry_id(own.decode("latin-1"))
+            number, seq = parse_entry_id(own.decode("latin-1"))
         except EntryError as error:
             raise VerificationError(f"entry {index}: {error}") from None
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = _Slot(number)
-        if own != slot.due:
-            raise VerificationError(f"entry {index} is {own.decode()}, where {slot.due.decode()} was to come")
+        if seq != slot.following:
+            raise VerificationError(f"entry {index} is {own.decode()}, where {number}.{slot.following} was to come")
         return slot
 
     def _must_be_one_act(self, intent: tuple[int, Shape, Values], outcome: tuple[int, Shape, Values]) -> None:
@@ -189,12 +195,19 @@ class Continuity:
             raise VerificationError(f"entry {index} is an outcome of {of.decode()}, which has one or is no intent")
         self._early[of] = index, shape, values
 
-    def _count_ahead(self, start: int, shapes: Sequence[Shape], values: Sequence[Values]) -> None:
-        for index, shape, held in zip(count(start), shapes, values):
-            at = int(held[0])
+    def _count_back(self, start: int, owns: list[bytes], run: list[int], last: int | None) -> None:
+        for index, own, at in zip(count(start), owns, run):
+            if last is not None and at < last:
+                self.steps_back.add(Odd(index, own.decode(), last - at))
+            last = at
+
+    def _count_odd(self, start: int, owns: list[bytes], ats: list[int], first: int, newest: int) -> None:
+        for index, own, at in zip(count(start), owns, ats):
+            if at > newest:
+                if at > newest + self._max_gap:
+                    self.gaps.add(Odd(index, own.decode(), at - newest))
+                newest = at
+            elif at < first - TOLERANCE:
+                self.before_first.add(Odd(index, own.decode(), first - at))
             if at > self._ahead:
-                self.ahead.add(Odd(index, held[shape.at_own].decode(), at - self._ahead + TOLERANCE))
-
-
-_NO_SLOT: Final = _Slot(0)
-_NO_SLOT.due = b""
+                self.ahead.add(Odd(index, own.decode(), at - self._ahead + TOLERANCE))

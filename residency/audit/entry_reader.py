@@ -39,12 +39,19 @@ class Shape:
     """What all entries of one kind say alike. `names` are the fields that it leaves open: `at` first, then `decided`,
     `detail`, `id`, `of`, `requested` and `subject`, of these the ones that are not null."""
 
-    __slots__ = ("_fixed", "_read", "at_of", "at_own", "entry", "kind", "names", "pend")
+    __slots__ = (
+        "_fixed", "_read", "at_of", "at_own", "at_requested", "begins", "decides", "entry", "kind", "names", "pend",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry, names: tuple[str, ...], pend: Callable[[Values], None]) -> None:
         self.entry = entry
         """The first entry of this shape: its fields are those of all, but for `names`."""
         self.kind = entry.kind
+        self.at_requested = names.index("requested") if "requested" in names else 0
+        self.begins = entry.kind == "intent"
+        """Whether these are intents."""
+        self.decides = "decided" in names and entry.kind not in ("outcome", "system")
+        """Whether these tell of a decision of their own; `decided` is the second of their values then."""
         self.names = names
         self.at_own = names.index("id")
         self.at_of = names.index("of") if "of" in names else 0

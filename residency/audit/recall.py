@@ -87,26 +87,40 @@ class Recall:
             if entry.facts is not None:
                 self._facts[parse_entry_id(entry.id)[0], entry.epoch] = entry.facts
             return Beside.SYSTEM
+        recorded = self.read(entry, self.facts(parse_entry_id(entry.id)[0], entry.epoch))
+        if isinstance(recorded, Beside):
+            return recorded
+        if entry.decided is None:  # `read` says so
+            return _undecided(entry)
+        told = self._details.get(entry.id)
+        exactly = None if told is None else told.collected
+        return recorded, When(entry.decided, entry.requested, entry.collected, exactly)
+
+    def facts(self, slot: int, epoch: int) -> str | None:
+        """The digest of the facts that `slot` means by `epoch` by now; None where it named none."""
+        return self._facts.get((slot, epoch))
+
+    def read(self, entry: Entry, facts: str | None) -> Recorded | Beside:
+        """As `take`, of an entry that is not the system's, were it made by the facts of that digest."""
         if entry.kind == "outcome":
             return Beside.OUTCOME
         if entry.decided is None:
             return _undecided(entry)
-        facts = self._facts.get((parse_entry_id(entry.id)[0], entry.epoch))
         told = self._told(entry)
         detail = None if told is None else told.evidence
         key = (
             entry.kind, entry.activity, entry.finding, entry.evidence, entry.sink, entry.policy, entry.policy_version,
             facts, entry.effect, entry.reason, entry.mode, entry.rules, entry.observed, entry.jurisdictions,
             entry.presumed, entry.outranked,
-            entry.exempted, entry.exemptions, entry.running, detail, entry.store, entry.region,
+            entry.exempted, entry.exemptions, entry.running, detail, entry.store, entry.region, entry.operation,
+            entry.strategy,
         )  # fmt: skip
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _BOUND:
                 self._known.clear()
             known = self._known[key] = self._read(entry, facts, detail)
-        exactly = None if told is None else told.collected
-        return known, When(entry.decided, entry.requested, entry.collected, exactly)
+        return known
 
     def _told(self, entry: Entry) -> Told | None:
         told = self._details.get(entry.id)
@@ -143,6 +157,7 @@ class Recall:
             running=entry.running,
             all_evidence=None if detail is None else frozenset(detail.split()),
             placed=(entry.store, entry.region),
+            done=(entry.operation, entry.strategy),
         )
 
 

@@ -49,10 +49,12 @@ class Gap(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """The answers on one recorded decision: the gap that hinders, else the fields that its own policy gives otherwise,
-    else the change. `unrecorded` are the tokens that a gap is about; `decision` is what its policy gives."""
+    else the change. `expected` are words, what each of the wrong fields should say; `unrecorded` the tokens that a gap
+    is about; `decision` is what its policy gives."""
 
     gap: Gap | None = None
     wrong: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
     change: Change | None = None
     unrecorded: tuple[str, ...] = ()
     decision: Decision | None = None
@@ -193,19 +195,24 @@ class _Sides:
         activity = None
         if recorded.activity is not None:
             if recorded.activity not in self._named:
-                return Replayed(wrong=("activity",))
+                return Replayed(wrong=("activity",), expected=("one of the policy's",))
             activity = self._named[recorded.activity]
             if activity is None:
                 return Replayed(Gap.ACTIVITY_TWICE)
         given = _personal(recorded.evidence)
         before = _decide(self._before, activity, recorded.finding, given, self._facts, _exact(when))
         if recorded.sink is not None and before.sink(recorded.sink) is None:
-            return Replayed(wrong=("sink",), decision=before)
+            sinks = " or ".join(verdict.sink.name for verdict in before.sinks)
+            return Replayed(wrong=("sink",), expected=(sinks or "null",), decision=before)
         found = wrong(recorded, before)
-        if self._before.collected_since(_exact(when).collected) != when.collected:
-            found = (*found, "collected")
+        collected = self._before.collected_since(_exact(when).collected)
+        if collected != when.collected:
+            found["collected"] = collected
+        strategy = self._before.deployment.signals.client_address.strategy
+        if recorded.done is not None and recorded.done[1] != strategy:
+            found["strategy"] = strategy
         if found or self._after is None:
-            return Replayed(wrong=found, decision=before)
+            return Replayed(wrong=tuple(found), expected=tuple(map(_words, found.values())), decision=before)
         return self._compared(self._after, recorded, when, given, before)
 
     def _compared(
@@ -276,6 +283,13 @@ def _decide(
 def _exact(when: When) -> When:
     """The same with the exact time of collection, where it is known."""
     return When(when.now, when.requested, when.collected if when.exactly is None else when.exactly)
+
+
+def _words(value: object) -> str:
+    """What an entry should say, as it would be written but for the quotes."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return "null" if value is None else str(value)
 
 
 def _personal(evidence: Iterable[str]) -> frozenset[str]:

@@ -118,9 +118,10 @@ def verify_log(place: str, asked: Asked) -> Verified:
     if redecide is not None:
         redecide.finish()
         if redecide.wrongs:
-            index, fields = redecide.wrong[0]
+            index, fields, expected = redecide.wrong[0]
             told = f"{redecide.wrongs} recorded decisions are not what their policy decides"
-            raise VerificationError(f"{told}; the first is entry {index} ({', '.join(fields)})")
+            of = "; ".join(f"{field}: {right} was expected" for field, right in zip(fields, expected, strict=True))
+            raise VerificationError(f"{told}; the first is entry {index} ({of})")
     if folder is not None:
         for sentence in changed_strays(folder, read, checkpoint):
             raise VerificationError(sentence)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from residency.audit.entry import Entry, format_entry
 from residency.audit.entry_reader import EntryReader
 from residency.audit.recall import Beside, Recall
-from residency.audit.redecide import Redecide
+from residency.audit.redecide import Redecide, Wrong
 from residency.errors import VerificationError
 from residency.model import Event, FactSet, StopOrder
 from residency.policy.archive import facts_digest
@@ -34,7 +34,8 @@ pins: {url: "memory:"}
 exempt: [GET /healthz]
 activities:
   - {route: "POST /people", subject: app, data: [personal], store: people}
-  - {route: "GET /posts", subject: none, data: [content]}
+  - {route: "GET /posts", subject: none, data: [content], operation: read}
+  - {route: "GET /people", subject: app, data: [personal], operation: read, store: people}
 """
 LATER = """
   - id: test.later
@@ -124,7 +125,7 @@ def test_a_group_at_a_time_answers_as_one_by_one(
             entries[number] = replace(entry, decided=BOUNDARY + 99 * HOUR)
     found = together(entries, policy, facts, width)
     right, wrong, gaps = one_by_one(entries, policy, facts)
-    assert (found.right, [index for index, _ in found.wrong], found.gaps) == (right, wrong, gaps)
+    assert (found.right, [each.number for each in found.wrong], found.gaps) == (right, wrong, gaps)
     assert found.decisions == found.replayed + sum(gaps.values())
 
 
@@ -135,7 +136,7 @@ def test_a_boundary_between_two_entries_of_one_shape_parts_them(policy: Policy) 
     assert together(entries, policy, [log.facts]).wrongs == 0
     late = replace(entries[-1], id="0.2", decided=BOUNDARY)
     found = together([*entries, late, replace(late, id="0.3", decided=BOUNDARY - 1)], policy, [log.facts])
-    assert (found.right, found.wrong) == (2, [(2, found.wrong[0][1])])
+    assert (found.right, found.wrong) == (2, [(2, *found.wrong[0][1:])])
     assert set(found.wrong[0][1]) >= {"effect", "rules"}
 
 
@@ -185,7 +186,7 @@ def test_an_epoch_means_the_facts_that_its_own_slot_named_last(
     # The second is told as the first was, which is right on the first facts alone.
     entries[3] = replace(entries[1], id=entries[3].id)
     found = together([entries[at] for at in order], policy, facts)
-    assert (found.right, [index for index, _ in found.wrong]) == (1, [3])
+    assert (found.right, [each.number for each in found.wrong]) == (1, [3])
 
 
 def odd(found: Redecide) -> list[list[int]]:
@@ -243,4 +244,44 @@ def test_an_entry_that_puts_an_act_somewhere_else_is_wrong(policy: Policy, field
     assert together(entries, policy, [log.facts]).wrongs == 0
     lie: dict[str, Any] = {field: "vn-han"}
     found = together([entries[0], replace(entries[1], **lie), *entries[2:]], policy, [log.facts])
-    assert found.wrong == [(1, (field,))]
+    assert found.wrong == [(1, (field,), (getattr(entries[1], field),))]
+
+
+def told(policy: Policy, log: RecordedLog, number: int, **lie: Any) -> list[Wrong]:
+    """What is wrong of the log once this is forged in its entry of that number."""
+    entries = log.entries
+    entries[number] = replace(entries[number], **lie)
+    return together(entries, policy, [log.facts]).wrong
+
+
+def test_an_entry_that_tells_of_another_operation_than_its_activity_is_wrong(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("GET /posts")
+    log.ask("POST /people")
+    assert [entry.kind for entry in log.entries] == ["system", "decision", "intent", "outcome"]
+    assert [entry.operation for entry in log.entries[1:3]] == ["read", "write"]
+    assert told(policy, log, 1, operation="process") == [(1, ("operation",), ("read",))]
+    assert told(policy, log, 1, operation=None) == [(1, ("operation",), ("read",))]
+    assert told(policy, log, 2, operation="pin") == [(2, ("operation",), ("write",))]
+    assert told(policy, log, 2, operation=None) == [(2, ("operation",), ("write",))]
+    # An activity that writes may read on its way, and one that changes data may erase some of it.
+    assert told(policy, log, 2, operation="read") == told(policy, log, 2, operation="erase") == []
+
+
+def test_an_act_that_changes_data_is_wrong_where_its_activity_reads(policy: Policy) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("GET /people")
+    assert (log.entries[1].kind, log.entries[1].operation) == ("intent", "read")
+    assert told(policy, log, 1, operation="process") == []
+    for changing in ("write", "post", "erase"):
+        assert told(policy, log, 1, operation=changing) == [(1, ("operation",), ("read",))]
+
+
+@pytest.mark.parametrize("lie", [None, "server"])
+def test_an_entry_that_names_another_strategy_for_addresses_than_its_policy_is_wrong(
+    policy: Policy, lie: str | None
+) -> None:
+    log = RecordedLog(policy, BOUNDARY - 2 * HOUR)
+    log.ask("GET /posts")
+    assert told(policy, log, 1) == []
+    assert told(policy, log, 1, strategy=lie) == [(1, ("strategy",), ("peer",))]

@@ -73,7 +73,8 @@ def test_a_well_signed_record_that_its_policy_does_not_decide_does_not_hold(
     recorded.write(tmp_path / "audit")
     shutil.rmtree(tmp_path / "audit/log")
     log = write_log(tmp_path / "audit/log", [format_entry(forged(entry)) for entry in recorded.entries])
-    with pytest.raises(VerificationError, match=r"1 recorded decisions are not .* the first is entry 1 \(.*rules"):
+    said = r"1 recorded decisions are not .* the first is entry 1 \(rules: \[test.home\] was expected\)"
+    with pytest.raises(VerificationError, match=said):
         verify(log)
     assert verify(log, replay=False).open == 0
 
