@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -12,125 +11,26 @@ import pytest
 from starlette.authentication import SimpleUser
 
 from residency.adapters.journal_memory import JournalMemory
-from residency.adapters.service_client import open_client
-from residency.adapters.sink_memory import MemorySink
-from residency.adapters.sink_service_memory import ServiceMemory
 from residency.enforcement.context import current
 from residency.enforcement.point import Request
-from residency.enforcement.ports import SinkPort
 from residency.errors import JournalFailed, NoDecision, Refused, SinkUnavailable, UsageError
 from residency.model import Pin
-from residency.storage.services import Headers, ServiceAnswer, ServiceHandle, ServiceRequest, check_target
-from tests.world import HANOI, SG, SINGAPORE, VN, Deployed, handling, load_policy, write_deployment
+from residency.storage.services import ServiceAnswer, ServiceRequest, check_target
+from tests.service_world import OK, Answer, ServiceWorld, asks, said, whole
+from tests.world import HANOI, SINGAPORE
 
 pytestmark = pytest.mark.anyio
 
-DEPLOYMENT = """
-sinks:
-  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
-  llm-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "https://llm-sg.example/v1/"}
-  llm-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "https://llm-vn.example/v1/"}
-stores: {people: [people-vn], llm: [llm-sg, llm-vn], one: [llm-sg]}
-activities:
-  - {route: "POST /chat", subject: user, data: [personal], operation: process, store: llm}
-  - {route: "POST /posts", subject: user, data: [personal], operation: post, store: llm}
-  - {route: "GET /chat", subject: user, data: [personal], store: llm}
-  - {route: "DELETE /chat", subject: user, data: [personal], store: llm}
-  - {route: "POST /public", subject: user, data: [content], operation: process, store: llm}
-  - {route: "POST /one", subject: user, data: [personal], operation: process, store: one}
-"""
-Answer = tuple[int, Headers, AsyncIterator[bytes]]
-OK = ((b"content-length", b"2"),)
-
-
-async def said(*pieces: bytes) -> AsyncIterator[bytes]:
-    """Pieces of a body, one after the other."""
-    for piece in pieces:
-        yield piece
-
-
-class Endpoint:
-    """What one endpoint was sent, and what it answers."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[ServiceRequest, bytes]] = []
-        self.answers: dict[str, Callable[[], Answer]] = {}
-        self.seen: Callable[[], None] = lambda: None
-        self.hangs = False
-
-    async def __call__(self, request: ServiceRequest, body: bytes) -> Answer:
-        self.sent.append((request, body))
-        self.seen()
-        if self.hangs:
-            await anyio.sleep_forever()
-        make = self.answers.get(request.target)
-        return make() if make is not None else (200, OK, said(b"ok"))
-
-    def header(self, name: bytes) -> bytes | None:
-        """A header of the last request."""
-        return next((value for key, value in self.sent[-1][0].headers if key.lower() == name), None)
-
-
-class World(Deployed):
-    """One deployment with two endpoints, and the acts on them."""
-
-    def __init__(self, folder: Path, mode: str = "enforce", journal: JournalMemory | None = None) -> None:
-        self.vn, self.sg = Endpoint(), Endpoint()
-        sinks: list[SinkPort] = [
-            MemorySink("people-vn", VN),
-            ServiceMemory("llm-sg", SG, self.sg, open_client, ((b"authorization", b"key-of-sg"),)),
-            ServiceMemory("llm-vn", VN, self.vn, open_client, ((b"x-vn-key", b"key-of-vn"),)),
-        ]
-        file = write_deployment(folder, DEPLOYMENT, replace=[("mode: enforce", f"mode: {mode}")])
-        super().__init__(load_policy(file), sinks, journal=journal)
-
-    @contextmanager
-    def request(
-        self, path: str = "/chat", method: str = "POST", address: str = HANOI, who: str = "an"
-    ) -> Iterator[ServiceHandle]:
-        """Code inside runs as a handler of this request."""
-        here = self.point.admit(Request(method, path, path.encode(), (), (address, 50_000), SimpleUser(who)))
-        with handling(here):
-            handle = current().http("one" if path == "/one" else "llm")
-            assert isinstance(handle, ServiceHandle)
-            yield handle
-
-    def acts(self) -> list[tuple[str | None, str | None, str | None]]:
-        """(sink, operation, outcome) of every intent, None where it stands open."""
-        return [(entry.sink, entry.operation, word) for entry, word in self.intents]
-
-    def reasons(self) -> list[str | None]:
-        """The reasons of refusals, in order."""
-        return [entry.reason for entry in self.entries if entry.kind == "refusal"]
-
-
-class _Body:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._data
-
-
-def asks(target: str = "chat", method: str = "POST", headers: Headers = (), body: bytes = b"xin") -> ServiceRequest:
-    """A request whose body can be read again."""
-    return ServiceRequest(method, target, headers, _Body(body), replayable=True)
-
-
-async def whole(answer: ServiceAnswer) -> bytes:
-    """The answer's body, let go."""
-    body = b"".join([piece async for piece in answer.body])
-    await answer.aclose()
-    return body
-
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> ServiceWorld:
     """A world as it stands."""
-    return World(tmp_path)
+    return ServiceWorld(tmp_path)
 
 
-async def test_a_covered_persons_request_goes_to_the_endpoint_at_home_and_anothers_to_the_first(world: World) -> None:
+async def test_a_covered_persons_request_goes_to_the_endpoint_at_home_anothers_to_the_first(
+    world: ServiceWorld,
+) -> None:
     with world.request() as llm:
         assert await whole(await llm.send(asks())) == b"ok"
     with world.request(address=SINGAPORE, who="tan") as llm:
@@ -139,7 +39,7 @@ async def test_a_covered_persons_request_goes_to_the_endpoint_at_home_and_anothe
     assert world.acts() == [("llm-vn", "process", "committed"), ("llm-sg", "process", "committed")]
 
 
-async def test_the_client_of_a_handle_is_an_httpx_client_of_the_store(world: World) -> None:
+async def test_the_client_of_a_handle_is_an_httpx_client_of_the_store(world: ServiceWorld) -> None:
     with world.request():
         async with current().http("llm") as client:
             answer = await client.post("/chat", json={"prompt": "xin chào"})
@@ -148,7 +48,7 @@ async def test_the_client_of_a_handle_is_an_httpx_client_of_the_store(world: Wor
     assert "xin chào".encode() in world.vn.sent[0][1]
 
 
-async def test_the_client_is_closed_with_the_last_task_that_uses_it(world: World) -> None:
+async def test_the_client_is_closed_with_the_last_task_that_uses_it(world: ServiceWorld) -> None:
     with world.request() as llm:
         async with llm as first:
             async with llm as second:
@@ -159,20 +59,20 @@ async def test_the_client_is_closed_with_the_last_task_that_uses_it(world: World
             assert third is not first
 
 
-async def test_an_endpoint_abroad_that_is_asked_for_by_name_is_refused_with_nothing_sent(world: World) -> None:
+async def test_an_endpoint_abroad_that_is_asked_for_by_name_is_refused_with_nothing_sent(world: ServiceWorld) -> None:
     with world.request() as llm, pytest.raises(Refused):
         await llm.send(asks(), sink="llm-sg")
     assert world.sg.sent == []
     assert (world.acts(), world.reasons()) == ([], ["only_in_country"])
 
 
-async def test_a_store_that_has_endpoints_abroad_alone_is_refused(world: World) -> None:
+async def test_a_store_that_has_endpoints_abroad_alone_is_refused(world: ServiceWorld) -> None:
     here = world.point.admit(Request("POST", "/one", b"/one", (), (HANOI, 50_000), SimpleUser("an")))
     assert getattr(here, "reason", None) == "only_in_country"
     assert world.sg.sent == []
 
 
-async def test_a_stop_order_moves_the_next_request_to_another_endpoint_or_refuses_it(world: World) -> None:
+async def test_a_stop_order_moves_the_next_request_to_another_endpoint_or_refuses_it(world: ServiceWorld) -> None:
     with world.request("/public") as llm:
         await whole(await llm.send(asks()))
         world.stop("llm-sg")
@@ -185,14 +85,14 @@ async def test_a_stop_order_moves_the_next_request_to_another_endpoint_or_refuse
 
 
 async def test_what_is_observed_goes_where_it_went_before_and_is_told(tmp_path: Path) -> None:
-    world = World(tmp_path, "observe")
+    world = ServiceWorld(tmp_path, "observe")
     with world.request() as llm:
         await whole(await llm.send(asks()))
     assert world.acts() == [("llm-sg", "process", "committed")]
     assert world.intents[0][0].note == "enforce:llm-vn"
 
 
-async def test_a_home_elsewhere_does_not_keep_a_person_from_a_service(world: World) -> None:
+async def test_a_home_elsewhere_does_not_keep_a_person_from_a_service(world: ServiceWorld) -> None:
     with world.request(address=SINGAPORE) as llm:
         pin = Pin(current().subject_digest or "", "DE", (), "a1" * 16, "first_write", "0" * 64, 1)
         await world.pins.put(pin)
@@ -205,7 +105,7 @@ async def test_a_home_elsewhere_does_not_keep_a_person_from_a_service(world: Wor
     ("path", "method", "word"), [("/posts", "POST", "process"), ("/chat", "GET", "read"), ("/chat", "DELETE", "erase")]
 )
 async def test_a_service_is_nobodys_home_whatever_the_activity_does(
-    world: World, path: str, method: str, word: str
+    world: ServiceWorld, path: str, method: str, word: str
 ) -> None:
     with world.request(path, method) as llm:
         await whole(await llm.send(asks()))
@@ -215,7 +115,7 @@ async def test_a_service_is_nobodys_home_whatever_the_activity_does(
 
 async def test_the_intent_is_on_disk_before_the_first_byte_leaves(tmp_path: Path) -> None:
     journal = _Watched()
-    world = World(tmp_path, journal=journal)
+    world = ServiceWorld(tmp_path, journal=journal)
     seen: list[tuple[int, int]] = []
     world.vn.seen = lambda: seen.append((len(journal.records), journal.synced))
     with world.request() as llm:
@@ -225,7 +125,7 @@ async def test_the_intent_is_on_disk_before_the_first_byte_leaves(tmp_path: Path
 
 async def test_what_cannot_be_recorded_is_not_sent(tmp_path: Path) -> None:
     journal = _Watched()
-    world = World(tmp_path, journal=journal)
+    world = ServiceWorld(tmp_path, journal=journal)
     with world.request() as llm:
         journal.broken = True
         with pytest.raises(JournalFailed):
@@ -249,7 +149,7 @@ class _Watched(JournalMemory):
     ("status", "word"), [(200, "committed"), (204, "committed"), (404, "committed"), (500, "unknown"), (503, "unknown")]
 )
 async def test_an_answer_that_says_the_service_failed_leaves_a_transfer_whose_end_is_not_known(
-    world: World, status: int, word: str
+    world: ServiceWorld, status: int, word: str
 ) -> None:
     world.vn.answers["chat"] = lambda: (status, OK, said(b"ok"))
     with world.request() as llm:
@@ -257,7 +157,7 @@ async def test_an_answer_that_says_the_service_failed_leaves_a_transfer_whose_en
         assert world.acts() == [("llm-vn", "process", word)]  # told by the head, though the body is still to come
 
 
-async def test_what_never_left_is_failed_and_what_left_without_an_answer_is_unknown(world: World) -> None:
+async def test_what_never_left_is_failed_and_what_left_without_an_answer_is_unknown(world: ServiceWorld) -> None:
     def breaks() -> Answer:
         raise SinkUnavailable("sink 'llm-vn' broke off")
 
@@ -271,14 +171,14 @@ async def test_what_never_left_is_failed_and_what_left_without_an_answer_is_unkn
     assert [act[2] for act in world.acts()] == ["unknown", "failed"]
 
 
-async def test_a_cancelled_request_is_unknown_once_it_left(world: World) -> None:
+async def test_a_cancelled_request_is_unknown_once_it_left(world: ServiceWorld) -> None:
     world.vn.hangs = True
     with world.request() as llm, anyio.move_on_after(0.02):
         await llm.send(asks())
     assert world.acts() == [("llm-vn", "process", "unknown")]
 
 
-async def test_a_stream_ends_its_act_with_its_last_byte(world: World) -> None:
+async def test_a_stream_ends_its_act_with_its_last_byte(world: ServiceWorld) -> None:
     world.vn.answers["chat"] = lambda: (200, ((b"content-type", b"text/event-stream"),), said(b"a", b"b"))
     with world.request() as llm:
         answer = await llm.send(asks())
@@ -290,7 +190,7 @@ async def test_a_stream_ends_its_act_with_its_last_byte(world: World) -> None:
     assert world.acts() == [("llm-vn", "process", "committed")]
 
 
-async def test_a_stream_that_is_left_early_ends_its_act_when_it_is_closed(world: World) -> None:
+async def test_a_stream_that_is_left_early_ends_its_act_when_it_is_closed(world: ServiceWorld) -> None:
     world.vn.answers["chat"] = lambda: (200, (), said(b"a", b"b"))
     with world.request() as llm:
         answer = await llm.send(asks())
@@ -299,7 +199,7 @@ async def test_a_stream_that_is_left_early_ends_its_act_when_it_is_closed(world:
     assert world.acts() == [("llm-vn", "process", "committed")]
 
 
-async def test_a_stream_that_breaks_leaves_an_act_whose_end_is_not_known(world: World) -> None:
+async def test_a_stream_that_breaks_leaves_an_act_whose_end_is_not_known(world: ServiceWorld) -> None:
     async def breaks() -> AsyncIterator[bytes]:
         yield b"a"
         raise SinkUnavailable("sink 'llm-vn' broke off")
@@ -318,7 +218,7 @@ def redirects(status: int, to: bytes) -> Callable[[], Answer]:
     return lambda: (status, ((b"location", to),), said())
 
 
-async def test_a_redirect_below_the_same_base_is_followed_as_an_act_of_its_own(world: World) -> None:
+async def test_a_redirect_below_the_same_base_is_followed_as_an_act_of_its_own(world: ServiceWorld) -> None:
     world.vn.answers["chat"] = redirects(307, b"memory://llm-vn/v2/chat?x=1")
     with world.request() as llm:
         assert await whole(await llm.send(asks(body=b"again"))) == b"ok"
@@ -327,7 +227,7 @@ async def test_a_redirect_below_the_same_base_is_followed_as_an_act_of_its_own(w
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-async def test_a_redirect_that_asks_for_a_get_is_sent_no_body(world: World, status: int) -> None:
+async def test_a_redirect_that_asks_for_a_get_is_sent_no_body(world: ServiceWorld, status: int) -> None:
     world.vn.answers["chat"] = redirects(status, b"there")
     headers = ((b"Content-Type", b"text/plain"), (b"Content-Length", b"3"), (b"X-Mine", b"1"))
     with world.request() as llm:
@@ -338,7 +238,7 @@ async def test_a_redirect_that_asks_for_a_get_is_sent_no_body(world: World, stat
     assert world.vn.header(b"content-length") is None
 
 
-async def test_a_redirect_abroad_is_refused_for_whom_the_decision_keeps_at_home(world: World) -> None:
+async def test_a_redirect_abroad_is_refused_for_whom_the_decision_keeps_at_home(world: ServiceWorld) -> None:
     world.vn.answers["chat"] = redirects(307, b"memory://llm-sg/chat")
     with world.request() as llm, pytest.raises(Refused):
         await llm.send(asks())
@@ -346,7 +246,7 @@ async def test_a_redirect_abroad_is_refused_for_whom_the_decision_keeps_at_home(
     assert (world.acts(), world.reasons()) == ([("llm-vn", "process", "committed")], ["only_in_country"])
 
 
-async def test_a_redirect_to_another_sink_is_followed_where_the_decision_permits_it(world: World) -> None:
+async def test_a_redirect_to_another_sink_is_followed_where_the_decision_permits_it(world: ServiceWorld) -> None:
     world.sg.answers["chat"] = redirects(308, b"memory://llm-vn/chat")
     with world.request("/public") as llm:
         await whole(await llm.send(asks()))
@@ -357,7 +257,7 @@ async def test_a_redirect_to_another_sink_is_followed_where_the_decision_permits
     "to",
     [b"https://evil.example/", b"memory://llm-vn.evil.example/chat", b"memory://people-vn/x", b"file:///etc/passwd"],
 )
-async def test_a_redirect_to_anywhere_else_is_an_error_that_names_the_sink_alone(world: World, to: bytes) -> None:
+async def test_a_redirect_to_anywhere_else_is_an_error_that_names_the_sink(world: ServiceWorld, to: bytes) -> None:
     world.vn.answers["chat"] = redirects(307, to)
     with world.request() as llm, pytest.raises(SinkUnavailable, match="'llm-vn' redirects") as caught:
         await llm.send(asks())
@@ -365,21 +265,21 @@ async def test_a_redirect_to_anywhere_else_is_an_error_that_names_the_sink_alone
     assert len(world.vn.sent) == 1
 
 
-async def test_redirects_come_to_an_end(world: World) -> None:
+async def test_redirects_come_to_an_end(world: ServiceWorld) -> None:
     world.vn.answers["chat"] = redirects(307, b"chat")
     with world.request() as llm, pytest.raises(SinkUnavailable, match="more than 5 redirects"):
         await llm.send(asks())
     assert len(world.vn.sent) == 6
 
 
-async def test_a_body_that_can_be_read_once_is_not_sent_again(world: World) -> None:
+async def test_a_body_that_can_be_read_once_is_not_sent_again(world: ServiceWorld) -> None:
     world.vn.answers["chat"] = redirects(307, b"there")
     with world.request() as llm, pytest.raises(SinkUnavailable, match="only once"):
         await llm.send(ServiceRequest("POST", "chat", (), said(b"once")))
     assert len(world.vn.sent) == 1
 
 
-async def test_no_sink_sees_the_credentials_of_another_or_the_apps_where_there_are_several(world: World) -> None:
+async def test_no_sink_sees_the_credentials_of_another_or_the_apps_where_there_are_several(world: ServiceWorld) -> None:
     headers = ((b"Authorization", b"key-of-app"), (b"X-Vn-Key", b"guessed"), (b"X-API-Key", b"key-of-app"))
     with world.request() as llm:
         await whole(await llm.send(asks(headers=headers)))
@@ -390,13 +290,13 @@ async def test_no_sink_sees_the_credentials_of_another_or_the_apps_where_there_a
     assert world.sg.header(b"x-api-key") is None
 
 
-async def test_the_apps_credentials_reach_the_one_sink_of_a_store(world: World) -> None:
+async def test_the_apps_credentials_reach_the_one_sink_of_a_store(world: ServiceWorld) -> None:
     with world.request("/one", address=SINGAPORE, who="tan") as one:
         await whole(await one.send(asks(headers=((b"x-api-key", b"key-of-app"),))))
     assert world.sg.header(b"x-api-key") == b"key-of-app"
 
 
-async def test_no_cookie_goes_out_or_comes_in(world: World) -> None:
+async def test_no_cookie_goes_out_or_comes_in(world: ServiceWorld) -> None:
     world.vn.answers["chat"] = lambda: (200, ((b"Set-Cookie", b"who=an"), (b"x-mine", b"1"), *OK), said(b"ok"))
     with world.request() as llm:
         answer = await llm.send(asks(headers=((b"Cookie", b"who=binh"),)))
@@ -404,7 +304,7 @@ async def test_no_cookie_goes_out_or_comes_in(world: World) -> None:
     assert (answer.header(b"set-cookie"), answer.header(b"x-mine")) == (None, b"1")
 
 
-async def test_what_belongs_to_one_connection_goes_no_further(world: World) -> None:
+async def test_what_belongs_to_one_connection_goes_no_further(world: ServiceWorld) -> None:
     headers = ((b"Connection", b"X-Hop, close"), (b"X-Hop", b"1"), (b"Upgrade", b"h2c"), (b"Proxy-Authorization", b"x"))
     with world.request() as llm:
         await whole(await llm.send(asks(headers=headers)))
@@ -413,7 +313,7 @@ async def test_what_belongs_to_one_connection_goes_no_further(world: World) -> N
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "connect", "", "GET /x", "PÖST"])
-async def test_a_method_that_no_service_is_sent_is_refused_before_any_act(world: World, method: str) -> None:
+async def test_a_method_that_no_service_is_sent_is_refused_before_any_act(world: ServiceWorld, method: str) -> None:
     with world.request() as llm, pytest.raises(UsageError):
         await llm.send(asks(method=method))
     assert world.acts() == []
@@ -451,7 +351,7 @@ def test_other_targets_are_taken_as_they_are(target: str) -> None:
     check_target(target)
 
 
-async def test_a_handle_is_of_no_use_in_another_request(world: World) -> None:
+async def test_a_handle_is_of_no_use_in_another_request(world: ServiceWorld) -> None:
     with world.request() as llm:
         pass
     with pytest.raises(NoDecision):
@@ -461,7 +361,7 @@ async def test_a_handle_is_of_no_use_in_another_request(world: World) -> None:
     assert (world.vn.sent, world.sg.sent) == ([], [])
 
 
-async def test_of_many_people_at_once_each_reaches_the_endpoint_of_their_own(world: World) -> None:
+async def test_of_many_people_at_once_each_reaches_the_endpoint_of_their_own(world: ServiceWorld) -> None:
     async def one(number: int) -> None:
         home = number % 2 == 0
         with world.request(address=HANOI if home else SINGAPORE, who=f"u{number}") as llm:

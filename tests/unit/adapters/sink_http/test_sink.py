@@ -21,6 +21,7 @@ from residency.adapters.service_client import open_client
 from residency.adapters.sink_http import HttpSink
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.services import Headers, ServiceAnswer, ServiceRequest
+from tests.servers import eventually
 from tests.services import SG_HOST, VN_HOST, Service, raw, serving
 from tests.world import VN
 
@@ -231,9 +232,7 @@ async def test_more_body_than_its_length_says_is_refused(service: Service) -> No
     with pytest.raises(UsageError):
         await asking.sink.send(ServiceRequest("POST", "x", ((b"content-length", b"0"),), pieces()), lambda: None)
     await asking.sink.aclose()
-    with anyio.fail_after(10):
-        while not service.asked:  # its head went out
-            await anyio.sleep(0.01)
+    await asyncio.to_thread(eventually, lambda: service.asked)  # its head went out
     assert b"admin" not in service.wire
 
 
