@@ -127,7 +127,7 @@ class Plans:
                 of=PLACEHOLDER_ID if outcome else None,
                 activity=activity.name if activity is not None else None,
                 operation=operation or (activity.operation.value if activity is not None else None),
-                store=activity.store if activity is not None else None,
+                store=verdict.store if verdict is not None else activity.store if activity is not None else None,
                 sink=sink,
                 region=verdict.sink.region if verdict is not None else None,
                 reason=reason.value if reason is not None else None,

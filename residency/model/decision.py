@@ -52,7 +52,8 @@ class SinkVerdict:
     """What the joined duty says of using one sink for this activity and subject.
 
     `reason` is None where permitted. `unmet` are clauses that the evidence did not satisfy. `duty` is all that is asked
-    of an act on this sink, by the rules about the activity and by those about the sink.
+    of an act on this sink, by the rules about the activity and by those about the sink. `store` is the first of the
+    activity's stores that has it.
     """
 
     sink: Sink
@@ -63,6 +64,7 @@ class SinkVerdict:
     clocks: tuple[Clock, ...] = ()
     exemptions: tuple[str, ...] = ()
     duty: Duty = NEUTRAL
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

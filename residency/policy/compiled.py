@@ -36,8 +36,8 @@ class Row:
     purpose: str | None
     duties: Duties
     writes: bool
-    sinks: tuple[tuple[Sink, int, int], ...]
-    """(sink, the rules about it, the tokens that it gives)."""
+    sinks: tuple[tuple[Sink, int, int, str], ...]
+    """(sink, the rules about it, the tokens that it gives, the first of its stores that has it)."""
     needs: tuple[frozenset[str], ...]
     """The sinks of each store that the activity cannot do without."""
 
@@ -149,7 +149,7 @@ class Compiled:
             purpose,
             self._duties_of(purpose),
             activity.operation in (Operation.WRITE, Operation.POST),
-            tuple(self._sinks[name] for name in self.deployment.sinks_of(activity)),
+            tuple((*self._sinks[name], store) for name, store in self.deployment.sinks_of(activity).items()),
             self.deployment.needs(activity),
         )
 

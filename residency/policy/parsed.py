@@ -313,9 +313,13 @@ class DeploymentDoc:
     assume: str | None = None  # dev: {assume: VN}
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))
 
-    def sinks_of(self, activity: Activity) -> tuple[str, ...]:
-        """The sinks of all stores that an activity uses, each once, in the order of the file."""
-        return tuple(dict.fromkeys(name for store in activity.stores for name in self.stores.get(store, ())))
+    def sinks_of(self, activity: Activity) -> dict[str, str]:
+        """The sinks of all stores that an activity uses, in the order of the file; each with the first that has it."""
+        found: dict[str, str] = {}
+        for store in activity.stores:
+            for name in self.stores.get(store, ()):
+                found.setdefault(name, store)
+        return found
 
     def needs(self, activity: Activity) -> tuple[frozenset[str], ...]:
         """The sinks of each store that an activity cannot do without: it may go on only where each of these has one

@@ -127,7 +127,7 @@ def wrong(recorded: Recorded, decision: Decision) -> dict[str, object]:
     }
     if recorded.placed is not None:
         store = None if decision.activity is None else decision.activity.store
-        own = (store, None if verdict is None else verdict.sink.region)
+        own = (store, None) if verdict is None else (verdict.store, verdict.sink.region)
         words = zip(("store", "region"), recorded.placed, own, strict=True)
         found |= {name: right for name, given, right in words if given != right}
     if recorded.done is not None and not _may_be_done(recorded, decision):

@@ -179,7 +179,8 @@ def _verdict(
     at_home = any(within(sink.place, home) for home in homes)
     lean = leaning(duty.require, given, clocks)
     cited = tuple(_ref(r, asked) for r in rules)
-    return SinkVerdict(sink, effect, reason, cited, unmet, lean, duty=duty), at_home
+    having = [store for store in activity.stores if sink.name in asked.deployment.stores.get(store, ())]
+    return SinkVerdict(sink, effect, reason, cited, unmet, lean, duty=duty, store=having[0]), at_home
 
 
 def _of_activity(exemption: Exemption, activity: Activity | None) -> bool:

@@ -190,8 +190,8 @@ class Slice:
         standing = binding & ~removed
         outcome = judge(duties, standing, standing, given, self._running)
         seen, outranked, exempted = general, binding & removed, 0
-        places: list[tuple[int, Sink, Outcome, tuple[str, ...], int]] = []
-        for sink, about, shown in row.sinks:
+        places: list[tuple[int, Sink, Outcome, tuple[str, ...], int, str]] = []
+        for sink, about, shown, store in row.sinks:
             shown |= given | self._filed_at(sink.name)
             here = rest & about & ~compiled.lifted(shown)
             seen |= here
@@ -210,15 +210,23 @@ class Slice:
             place = Place(sink, row.writes, self._is_stopped(sink, covering.jurisdictions))
             verdict = judge(duties, mine | more, more, shown, self._running, place)
             numbers = _numbers([n for n, bits in lifting if bits & could])
-            places.append((rank(sink, verdict), sink, verdict, numbers, mine | more))
+            places.append((rank(sink, verdict), sink, verdict, numbers, mine | more, store))
         places.sort(key=_first)  # it is stable: equal ranks keep the store's order
         cite = self._window.cite
         sinks = tuple(
             [
                 SinkVerdict(
-                    sink, v.effect, v.reason, cite(v.rules), v.unmet, self._lean(v.leaning), numbers, duties.duty(bits)
+                    sink,
+                    v.effect,
+                    v.reason,
+                    cite(v.rules),
+                    v.unmet,
+                    self._lean(v.leaning),
+                    numbers,
+                    duties.duty(bits),
+                    store,
                 )
-                for _, sink, v, numbers, bits in places
+                for _, sink, v, numbers, bits, store in places
             ]
         )
         rules, effect, reason, unmet = cite(outcome.rules), outcome.effect, outcome.reason, outcome.unmet
