@@ -131,6 +131,14 @@ async def test_an_entry_names_the_instant_of_the_decision_and_not_its_own(world:
     assert (entry.kind, entry.decided, entry.at) == ("decision", decided, decided + 5_000_000)
 
 
+async def test_a_plain_entry_tells_the_other_times_that_its_decision_leans_on_where_there_are_any(world: Any) -> None:
+    decision = world.admit("GET", "/plain").decision
+    for basis in (Basis(7), Basis(7, requested=7), Basis(7, requested=5), Basis(7, collected_since=3)):
+        world.recorder.decision(decision, None, {}, basis)
+    told = [(entry.decided, entry.requested, entry.collected) for entry in world.entries[1:]]
+    assert told == [(7, None, None), (7, None, None), (7, 5, None), (7, None, 3)]
+
+
 async def test_the_regional_detail_tells_what_the_decision_was_made_on(make_world: Worlds) -> None:
     regional = JournalMemory()
     world = make_world(details=details(regional))
