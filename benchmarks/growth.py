@@ -5,11 +5,12 @@
 Not part of `make bench`: ten million entries take half an hour or so, and 12 GB of disk in `--folder` (default: the
 system's place for temporary files), which are removed at the end. A child process is the writer: it records and
 integrates as a worker does, and nothing else, so its memory is the writer's. Cost is the CPU time of that process,
-kernel included, for each tenth of the log. `audit verify` runs as users run it, at an eighth, a quarter, a half and the
-whole; linear is that an entry of the second half costs what one of the second eighth does. Resident memory counts pages
-of the journal's files, which belong to the system's cache, once for each time they are mapped; what is the writer's own
-is told beside it. Because a machine has better and worse minutes, every cost is also measured in a ruler's: a fixed
-piece of work, done again and again in between; the bars are on those. Exit 1 where a bar is missed.
+kernel included, for each tenth of the log. The whole is verified in one run, whose cost is told at an eighth, a
+quarter, a half and the end; linear is that an entry of the second half costs what one of the second eighth does. How
+much of that is the system's, which reads files that have left its cache, is told beside it. Resident memory counts
+pages of the journal's files, which belong to the system's cache, once for each time they are mapped; what is the
+writer's own is told beside it. Because a machine has better and worse minutes, every cost is also measured in a
+ruler's: a fixed piece of work, done again and again in between; the bars are on those. Exit 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -106,18 +107,52 @@ def _memory() -> dict[str, int]:
 # -- what is asked of the log --------------------------------------------------------------------------------------
 
 
-def _verify(folder: Path) -> tuple[float, float]:
-    """CPU seconds of `residency audit verify`, and of the ruler. Raises: SystemExit where the log does not hold."""
-    ruler = _ruler(5_000)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def verify(folder: Path, entries: int) -> None:
+    """Verify the log as `residency audit verify` does; a line of JSON after each of EIGHTHS."""
+    from residency.cli.audit import verify_log
+
+    spent = {"user": 0.0, "system": 0.0, "ruler": 0.0}
+    plain = vars(verify_log)["scanned"]
+
+    def scanned(*given: Any, **named: Any) -> Iterator[Any]:
+        # Between two bundles, and in the same minute as what it is compared with.
+        before, measured, stops = resource.getrusage(resource.RUSAGE_SELF), 0, [entries * each // 8 for each in EIGHTHS]
+        for bundle in plain(*given, **named):
+            yield bundle
+            done = bundle[0] + len(bundle[1])
+            if done < stops[0] and done - measured < _CHUNK:
+                continue
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            spent["user"] += after.ru_utime - before.ru_utime
+            spent["system"] += after.ru_stime - before.ru_stime
+            spent["ruler"] += _ruler(200) * (done - measured)
+            measured = done
+            if done >= stops[0]:
+                print(json.dumps({"entries": done, **spent}), flush=True)
+                stops = stops[1:]
+            before = resource.getrusage(resource.RUSAGE_SELF)
+
+    vars(verify_log)["scanned"] = scanned
+    asked = verify_log.Asked(None, (), folder, True, 2**53, time.time_ns() // 1000, False)
+    verify_log.verify_log(str(folder / "log"), asked)
+
+
+def _verified(folder: Path, entries: int) -> tuple[list[dict[str, Any]], float]:
+    """What it had cost after each of EIGHTHS, and CPU seconds of the whole command.
+
+    Raises: SystemExit where the log does not hold.
+    """
+    own = [sys.executable, "-m", "benchmarks.growth", "--verify", str(folder), "--entries", str(entries)]
     program, log = str(Path(sys.executable).with_name("residency")), str(folder / "log")
-    command = [program, "audit", "verify", log, "--json"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"the log does not hold: {done.stdout}{done.stderr}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return seconds, (ruler + _ruler(5_000)) / 2
+    told = []
+    for command in (own, [program, "audit", "verify", log, "--json"]):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"the log does not hold: {done.stdout}{done.stderr}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        told.append((done.stdout, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime))
+    return [json.loads(line) for line in told[0][0].splitlines()], told[1][1]
 
 
 def _prove(folder: Path, times: int) -> float:
@@ -166,7 +201,7 @@ def _first_entry(folder: Path) -> None:
 def measure(entries: int, folder: str | None, console: Console) -> dict[str, Any]:
     """Cost of each tenth in microseconds per entry, memory, a proof, verification at an eighth and further on."""
     parts: list[dict[str, Any]] = []
-    verified: list[dict[str, Any]] = []
+    proofs: list[float] = []
     with tempfile.TemporaryDirectory(prefix="residency-growth-", dir=folder) as name:
         home = Path(name)
         _first_entry(home)
@@ -176,21 +211,12 @@ def measure(entries: int, folder: str | None, console: Console) -> dict[str, Any
                 f"{part['entries']:,} entries after {part['seconds']:,.0f} s, {part['VmRSS'] / 1e6:.0f} MB resident"
             )
             if len(parts) * 8 in {eighths * TENTHS * 4 for eighths in EIGHTHS}:
-                seconds, ruler = _verify(home)
-                verified.append(
-                    {
-                        "entries": part["entries"],
-                        "seconds": seconds,
-                        "ruled": seconds / ruler,
-                        "proof": _prove(home, 200),
-                    }
-                )
-                console.print(
-                    f"  verified in {seconds:.1f} s of CPU: {part['entries'] / seconds:,.0f} entries a second"
-                )
+                proofs.append(_prove(home, 200))
+        verified, seconds = _verified(home, entries)
+        console.print(f"verified in {seconds:.1f} s of CPU: {entries / seconds:,.0f} entries a second")
         disk = sum(path.stat().st_size for path in (home / "log").rglob("*") if path.is_file())
     tenths = [_cost(parts[at + 3], parts[at - 1] if at else None) for at in range(0, TENTHS * 4, 4)]
-    took = [found["ruled"] for found in verified]
+    eighth, half = _cost(verified[1], verified[0]), _cost(verified[3], verified[2])
     return {
         "load": round(os.getloadavg()[0], 1),
         "entries": entries,
@@ -202,21 +228,23 @@ def measure(entries: int, folder: str | None, console: Console) -> dict[str, Any
         "flat_unruled": round(tenths[-1]["all"] / tenths[0]["all"], 3),
         "memory": max(part["VmHWM"] for part in parts),
         "memory_anonymous": max(part["RssAnon"] for part in parts),
-        "proof": round(max(found["proof"] for found in verified), 2),
-        "linear": round((took[3] - took[2]) / 4 / (took[1] - took[0]), 3),
-        "verified_per_second": round(entries / verified[3]["seconds"]),
+        "proof": round(max(proofs), 2),
+        "linear": round(half["ruled"] / eighth["ruled"], 3),
+        "linear_system": [eighth["system"], half["system"]],
+        "verified_per_second": round(entries / seconds),
     }
 
 
 def _cost(part: dict[str, Any], before: dict[str, Any] | None) -> dict[str, float]:
-    """CPU microseconds per entry between two parts, and how many times the ruler's that is."""
-    start = before or {"entries": 0, "record": 0.0, "integrate": 0.0, "ruler": 0.0}
+    """CPU microseconds per entry between two parts by what they were for, and how many times the ruler's that is."""
+    kinds = [name for name in ("record", "integrate", "user", "system", "ruler") if name in part]
+    start = before or dict.fromkeys(("entries", *kinds), 0)
     count = part["entries"] - start["entries"]
-    record, integrate, ruler = ((part[name] - start[name]) * 1e6 / count for name in ("record", "integrate", "ruler"))
-    both = record + integrate
+    costs = {name: (part[name] - start[name]) * 1e6 / count for name in kinds}
+    ruler = costs.pop("ruler")
+    both = sum(costs.values())
     return {
-        "record": round(record, 2),
-        "integrate": round(integrate, 2),
+        **{name: round(cost, 2) for name, cost in costs.items()},
         "all": round(both, 2),
         "ruled": round(both / ruler, 3),
     }
@@ -248,6 +276,8 @@ def show(console: Console, result: dict[str, Any]) -> None:
     ):
         table.add_row(what, found, f"<= {BARS[name]:,}", "NO" if name in missed(result) else "yes")
     table.add_row("of it not pages of files", f"{result['memory_anonymous']:,}", "", "")
+    told = " and ".join(map(str, result["linear_system"]))
+    table.add_row("of it the system's (reading files), in µs: second eighth, second half", told, "", "")
     table.add_row("verified per second of CPU", f"{result['verified_per_second']:,}", "", "")
     table.add_row("bytes of log on disk", f"{result['disk_bytes']:,}", "", "")
     console.print(table)
@@ -260,7 +290,11 @@ def main() -> None:
     parser.add_argument("--folder", help="where there is room for them")
     parser.add_argument("--json", action="store_true", help="print one JSON object to standard output")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--verify", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.verify is not None:
+        verify(options.verify, options.entries)
+        return
     if options.write is not None:
         write(options.write, options.entries)
         return
