@@ -7,13 +7,14 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from residency.adapters.detail_store import DetailStore, Progress
 from residency.audit.detail_head import Head
-from residency.audit.detail_time import Moment
+from residency.audit.detail_time import Count, Moment, span_of
 from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt, JournalFailed
 
@@ -232,6 +233,18 @@ def test_a_floor_ends_by_no_clock_however_near_the_count_it_is(store: DetailStor
     assert store.expire(day(49, wall=50)) == 1
     assert names(store) == ["0.1"]
     assert store.expire(day(50, wall=50)) == 1
+
+
+def test_what_expires_is_what_the_rule_of_spans_says(tmp_path: Path) -> None:
+    terms = [(None, 20), (30, None), (30, 40), (30, 20)]
+    heads = [head(f"0.{n}", keep=k and k * DAY, erase=e and e * DAY) for n, (k, e) in enumerate(terms)]
+    for number, (counted, wall) in enumerate(product((19, 20, 29, 30, 39, 40), (1, 20, 29, 30, 31, 40, 41, 3_650))):
+        store = DetailStore(tmp_path / str(number) / "details.db")
+        store.file([(each, b"x") for each in heads], day(1))
+        store.expire(day(counted, wall=wall))
+        begun, then = Count(DAY, "one", DAY), Count(counted * DAY, "one", counted * DAY)
+        left = [each.entry for each in heads if not span_of(each, None, begun).ended(then, wall * DAY)]
+        assert names(store) == left, f"{counted} days counted, the clock at {wall}"
 
 
 def test_a_clock_that_stands_ahead_after_a_restart_erases_nothing_until_somebody_confirms_it(
