@@ -50,6 +50,7 @@ class StubS3:
         self.asked: list[tuple[str, str]] = []
         self.retention: tuple[str, timedelta] | None = None
         self.bend: Callable[[str, str], int | None] = lambda _method, _key: None
+        self.bent_headers: dict[str, str] = {}
         self.delay = 0.0
         self.lose: set[str] = set()
         self._lock = threading.Lock()
@@ -79,7 +80,7 @@ class StubS3:
                     stub.asked.append((self.command, key))
                     status = stub.bend(self.command, key)
                     if status is not None:
-                        self.answer(status, b"<Error><Code>Bent</Code></Error>")
+                        self.answer(status, b"<Error><Code>Bent</Code></Error>", **stub.bent_headers)
                         return
                     self.serve(key, parse_qs(url.query, keep_blank_values=True), body)
 

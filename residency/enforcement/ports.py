@@ -8,14 +8,25 @@ into a message.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.model import Event, FactSet, Pin, Region
 
-__all__ = ["Clock", "Entropy", "Facts", "Journal", "Keys", "Noted", "ObjectSink", "Pins", "SinkPort"]
+__all__ = [
+    "OCTETS", "Chunks", "Clock", "Entropy", "Facts", "Journal", "Keys", "Noted", "ObjectMeta", "ObjectRead",
+    "ObjectSink", "Pins", "SinkPort", "Upload", "nothing",
+]  # fmt: skip
+
+OCTETS: Final = "application/octet-stream"
+"""The content type of a value of which nobody told one."""
+
+
+def nothing() -> None:
+    """What is called where nobody wants to be told."""
 
 
 class Clock(Protocol):
@@ -179,18 +190,93 @@ class SinkPort(Protocol):
         """Release what is held; idempotent."""
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """What a sink tells of one value: `size` in bytes, an `etag` that another value does not have, when it was stored
+    (microseconds), its content type (None in a listing of stores that do not list it)."""
+
+    key: str
+    size: int
+    etag: str
+    modified: int
+    content_type: str | None = None
+
+
+class Chunks(Protocol):
+    """The bytes of one value, piece by piece. None is empty. `aclose` lets go of what is held; idempotent.
+
+    Raises SinkUnavailable, also where the value was replaced meanwhile and the rest of it can no longer be had.
+    """
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRead:
+    """A value that is being read: what is told of it, and its bytes from `start` up to (not with) `end`."""
+
+    meta: ObjectMeta
+    start: int
+    end: int
+    chunks: Chunks
+
+
+class Upload(Protocol):
+    """A value on its way. Nothing of it is visible under its key before `commit` returned, and none if that never is
+    called. Each raises SinkUnavailable."""
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes; waits where the sink is slower than who writes. Raises UsageError over its limit."""
+
+    async def commit(self, done: Callable[[], object] = nothing) -> ObjectMeta:
+        """Make the value visible whole, in the place of what was there; `done` as in `ObjectSink.put`. After an error
+        without `done` nobody knows whether it is."""
+
+    async def abort(self) -> None:
+        """Remove what was written, as far as the sink can be reached: to its end, also where its caller is cancelled,
+        and without an error of its own. Idempotent."""
+
+
 @runtime_checkable
 class ObjectSink(SinkPort, Protocol):
-    """A sink of whole values under keys of 1 to 512 printable characters, without a leading slash or `..`."""
+    """A sink of whole values under keys that `storage.check_key` takes. Other keys raise UsageError.
 
-    async def put(self, key: str, value: bytes) -> None:
-        """Store `value` whole or not at all, replacing what was there. Raises SinkUnavailable."""
+    `content_type` is kept and told again as far as the sink can; it means nothing to it.
+    """
+
+    async def put(
+        self, key: str, value: bytes, content_type: str = OCTETS, *, done: Callable[[], object] = nothing
+    ) -> ObjectMeta:
+        """Store `value` whole or not at all, replacing what was there. Once begun it runs to its end, also where its
+        caller is cancelled: `done` is called when the value is known to be stored, before this returns or raises.
+
+        Raises SinkUnavailable; without `done` nobody knows whether it was stored.
+        """
+
+    async def upload(self, key: str, content_type: str = OCTETS, size: int | None = None) -> Upload:
+        """Begin to store a value piece by piece, of `size` bytes where that is known. Raises SinkUnavailable,
+        UsageError where it is more than the sink takes."""
 
     async def get(self, key: str) -> bytes | None:
         """The value, None where there is none. Raises SinkUnavailable."""
 
-    async def delete(self, key: str) -> bool:
-        """Remove the value; True where there was one. Raises SinkUnavailable."""
+    async def open(self, key: str, start: int = 0, end: int | None = None) -> ObjectRead | None:
+        """The value from byte `start` up to `end` (None = its last), None where there is none. What lies beyond the
+        value is left out: the answer says which bytes come. Raises SinkUnavailable."""
 
-    def keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """All keys that start with `prefix`, in order. Raises SinkUnavailable."""
+    async def head(self, key: str) -> ObjectMeta | None:
+        """What is told of the value, None where there is none. Raises SinkUnavailable."""
+
+    async def delete(self, key: str, *, done: Callable[[], object] = nothing) -> bool:
+        """Remove the value; True where there was one. `done` as in `put`. Raises SinkUnavailable."""
+
+    def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        """All values whose keys start with `prefix`, each once, in the sink's own order, which stays the same: as a
+        rule that of the keys' UTF-8 bytes. `after` = only those behind this key in it. Raises SinkUnavailable.
+
+        What is stored or removed meanwhile may be listed or not. Needs memory for a page, not for all of them.
+        """

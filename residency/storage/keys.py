@@ -15,7 +15,8 @@ from residency.errors import UsageError
 __all__ = ["KeyMaker", "check_key", "uuid7"]
 
 _RANDOM_BYTES: Final = 10
-_KEY_LIMIT: Final = 512  # characters, as the contract of ObjectSink says
+_KEY_LIMIT: Final = 512  # characters
+_KEY_BYTES: Final = 900  # S3 and GCS take 1,024 with the prefix of the sink, and a key must fit every sink of its store
 
 
 def uuid7(now_us: int, entropy: bytes) -> str:
@@ -72,7 +73,7 @@ class KeyMaker:
 
 
 def check_key(key: str) -> None:
-    """Hold an object key to the contract: 1 to 512 printable characters, no leading slash, no `..`.
+    """Hold an object key to the contract: 1 to 512 printable characters, no leading slash, no `..`, 900 bytes of UTF-8.
 
     Raises: UsageError; the message does not repeat the key, which may name a person.
     """
@@ -80,6 +81,8 @@ def check_key(key: str) -> None:
         raise UsageError("an object key has 1 to 512 characters")
     if not key.isprintable():
         raise UsageError("an object key has printable characters only")
+    if len(key.encode()) > _KEY_BYTES:
+        raise UsageError("an object key has at most 900 bytes of UTF-8")
     if key.startswith("/") or "\\" in key:
         raise UsageError("an object key has no leading slash and no backslash")
     if ".." in key or any(part in ("", ".") for part in key.split("/")):

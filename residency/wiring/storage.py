@@ -63,6 +63,8 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
         return FilesSink(sink.sink.name, region, path_of(rest.removeprefix("//")))
     if scheme in ("http", "https"):
         return _service(deployment, sink, region, url)
+    if scheme in ("s3", "gs", "az"):
+        return _bucket(deployment, sink, region, url)
     try:
         from residency.adapters.sink_sql import SqlSink  # an optional extra
     except ImportError as error:
@@ -71,6 +73,16 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
     try:
         return SqlSink(sink.sink.name, region, url, base=base)
     except Unavailable as error:
+        raise type(error)(str(problem_at(deployment, where, error))) from error
+
+
+def _bucket(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str) -> SinkPort:
+    from residency.adapters.sink_objects import BucketSink
+
+    try:
+        return BucketSink(sink.sink.name, region, url)
+    except Unavailable as error:
+        where = ("sinks", sink.sink.name, "url")
         raise type(error)(str(problem_at(deployment, where, error))) from error
 
 
