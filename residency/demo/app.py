@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from residency import ResidencyMiddleware, about, identify  # residency
 from residency.demo.receipt import receipt
-from residency.demo.tables import Message, Person, Post
+from residency.demo.tables import Message, Person, Post, Subscription
 from residency.integrations.sqlalchemy import async_sessionmaker, uuid7_key  # residency
 
 __all__ = ["POLICY", "app"]
@@ -31,6 +31,7 @@ POLICY = Path(__file__).with_name("demo.yaml")
 TOKEN_KEY = OctKey.import_key((Path(os.environ["DEMO_DATA"]) / "app-token.key").read_bytes())
 
 Session = async_sessionmaker("people")  # residency: was async_sessionmaker(create_async_engine(URL))
+Mail = async_sessionmaker("mail")  # residency: the mailing service, in Singapore
 Singapore = async_sessionmaker("people", sink="people-sg")  # residency: that sink or a refusal
 
 app = FastAPI(title="A small social API", summary="People, posts and chat, each stored where their law wants them.")
@@ -43,6 +44,12 @@ class NewPerson(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     email: str = Field(pattern=r"^\S+@\S+$", max_length=200)
     citizenship: str | None = Field(default=None, pattern="^[A-Z]{2}$", description="ISO 3166 code, if they say")
+
+
+class NewReader(BaseModel):
+    """Where the newsletter goes."""
+
+    email: str = Field(pattern=r"^\S+@\S+$", max_length=200)
 
 
 class NewPost(BaseModel):
@@ -139,6 +146,14 @@ async def export_to_singapore(id: Annotated[str, Depends(account)], copy: NewPer
     async with Singapore.begin() as session:  # residency: refused here for whom the law keeps at home
         await session.merge(Person(id=id, **copy.model_dump()))
     return {"id": id, "receipt": receipt("people-sg")}
+
+
+@app.post("/v1/newsletter", status_code=201)
+async def subscribe(reader: NewReader, id: Annotated[str, Depends(account)]) -> dict[str, Any]:  # noqa: A002
+    """Put an address on the list of a mailing service abroad: for whom the law asks, on the dossier that was filed."""
+    async with Mail.begin() as session:
+        await session.merge(Subscription(id=id, email=reader.email))
+    return {"id": id, "receipt": receipt("mail-sg")}
 
 
 @app.websocket("/v1/chat")

@@ -60,7 +60,7 @@ class Ledger:
             "outcome": "unknown",
             "answered": None,
             "status": None,
-            "record": self.people[person.key]["id"] if table == "people" else None,
+            "record": self.people[person.key]["id"] if table in ("people", "subscriptions") else None,
             "alias": self.people[person.key]["alias"],
             "reason": None,
             "rules": [],

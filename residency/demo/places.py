@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-__all__ = ["CHECKER", "POLICY", "SINKS", "places"]
+__all__ = ["CHECKER", "DATABASES", "POLICY", "SINKS", "places"]
 
 POLICY = Path(__file__).with_name("demo.yaml")
 CHECKER = Path(__file__).with_name("check_claims")
 SINKS = {"people-vn": "VN", "people-sg": "SG"}
+DATABASES = (*SINKS, "mail-sg")
 
 
 def places(folder: Path, server: int | None, proxy: int | None) -> list[tuple[str, str]]:
@@ -21,6 +22,7 @@ def places(folder: Path, server: int | None, proxy: int | None) -> list[tuple[st
     lines = [
         ("Vietnam's database", _short(folder / "people-vn.sqlite")),
         ("Singapore's database", _short(folder / "people-sg.sqlite")),
+        ("the mailing service's", _short(folder / "mail-sg.sqlite")),
         ("the audit log", log),
         ("what was claimed", _short(folder / "claims.json")),
         ("the server's output", _short(folder / "server.log")),
@@ -28,6 +30,7 @@ def places(folder: Path, server: int | None, proxy: int | None) -> list[tuple[st
         ("the app", _short(POLICY.with_name("app.py"))),
         ("try", f"{residency} audit verify {log}"),
         ("", f"{residency} audit show {log} --last 10"),
+        ("", f"{residency} audit register {log}"),
         (
             "",
             f"DEMO_DATA={quote(str(folder))} {residency} explain --policy {_short(POLICY)} "

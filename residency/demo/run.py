@@ -23,7 +23,7 @@ from residency.bootstrap import build
 from residency.demo.client import Crowd
 from residency.demo.feed import Feed
 from residency.demo.ledger import Ledger
-from residency.demo.places import CHECKER, POLICY, SINKS, places
+from residency.demo.places import CHECKER, DATABASES, POLICY, SINKS, places
 from residency.demo.proxy import Proxy
 from residency.demo.scenes import Scenes
 from residency.demo.screen import Screen
@@ -98,7 +98,7 @@ async def _main(options: Options, folder: Path) -> int:
                 addresses.close()
             if options.once:
                 await server.stop()
-            ledger.write({sink: f"{sink}.sqlite" for sink in SINKS}, SINKS, log)
+            ledger.write({sink: f"{sink}.sqlite" for sink in DATABASES}, SINKS, log)
             screen.title(
                 "the independent check",
                 "a separate process with the standard library alone: it reads the databases and the log's bytes itself",
@@ -123,7 +123,8 @@ async def _create_tables(folder: Path) -> None:
     stores = build(POLICY, env={**os.environ, "DEMO_DATA": str(folder)}).stores
     try:
         await stores.start()
-        await create_all(Base.metadata, stores, "people")
+        for store in ("people", "mail"):
+            await create_all(Base.metadata, stores, store)
     finally:
         await stores.aclose()
 

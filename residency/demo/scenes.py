@@ -51,7 +51,7 @@ class Scenes:
         """Play every scene; whether each showed what it had to."""
         self._chance.seed(self.seed)
         await self.traffic()
-        for scene in (self.forged, self.to_singapore, self.unverified, self.kill):
+        for scene in (self.forged, self.to_singapore, self.newsletter, self.unverified, self.kill):
             await self._pause(1.5)
             await scene()
         return self._kept
@@ -126,6 +126,27 @@ class Scenes:
                 held = answer.status == 451 and answer.body.get("reason") == reason and article != ""
                 self._keep(held, f"{person.name} ({person.where}): refused with {answer.status} under {article}")
                 self.screen.problem(answer.status or 0, answer.body)
+
+    async def newsletter(self) -> None:
+        """A mailing service abroad, for which a dossier was filed."""
+        self.screen.title(
+            "a newsletter from Singapore",
+            "POST /v1/newsletter goes to a mailing service there; demo/register.yaml holds the dossier on it",
+        )
+        for country, citizenship, how in (
+            ("DE", "VN", "served on that dossier: a line of the transfer register"),
+            ("VN", "VN", "not_home"),
+            ("SG", "SG", "served, no Vietnamese law covers them"),
+        ):
+            person = self._person(country, self.addresses.of(country), citizenship)
+            await self.crowd.sign_up(person)
+            answer = await self.crowd.subscribe(person)
+            who = f"{person.name} ({person.where})"
+            if how == "not_home":
+                held = answer.status == 451 and answer.body.get("reason") == how
+                self._keep(held, f"{who}: refused with {answer.status}, the address must lie in Vietnam first")
+            else:
+                self._keep(answer.status == 201, f"{who}: {how}")
 
     async def unverified(self) -> None:
         """A post by an account whose phone was never checked."""

@@ -7,7 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from residency.integrations.sqlalchemy import uuid7_key
 
-__all__ = ["Base", "Message", "Person", "Post"]
+__all__ = ["Base", "Message", "Person", "Post", "Subscription"]
 
 
 class Base(DeclarativeBase):
@@ -41,3 +41,11 @@ class Message(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid7_key)
     author: Mapped[str] = mapped_column(ForeignKey("people.id"))
     body: Mapped[str] = mapped_column(Text)
+
+
+class Subscription(Base):
+    """Somebody on the mailing service's list."""
+
+    __tablename__ = "subscriptions"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    email: Mapped[str] = mapped_column(Text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import signal
@@ -50,11 +51,18 @@ class Deadly(FolderPlace):
         self._act(lambda: super(Deadly, self).prune(path))
 
 
+def facts_of(size: int) -> tuple[str, bytes]:
+    """What the entries up to `size` were decided on."""
+    data = b"the facts of %d" % size
+    return f"facts/{hashlib.sha256(data).hexdigest()}.json", data
+
+
 def two_rounds(folder: Path, place: FolderPlace) -> None:
-    """Ship a log, let it grow, ship it again."""
-    log = GrowingLog(folder / "log")
-    mirror = Mirror(log.files, place, key=VERIFIER, lock=folder / "lock")
+    """Ship a log and its archive, let both grow, ship them again."""
+    log, archive = GrowingLog(folder / "log"), LogFiles(folder / "audit")
+    mirror = Mirror(log.files, place, key=VERIFIER, lock=folder / "lock", archive=archive)
     for size in SIZES:
+        archive.write(*facts_of(size))
         log.grow(size - len(log.entries))
         mirror.ship()
 
@@ -85,9 +93,16 @@ def test_killed_at_every_put_the_next_one_goes_on_without_a_gap_or_a_duplicate(t
         if mirror.read("checkpoint") is not None:
             there = held(mirror.read)
             assert there == entries[: len(there)]
+            needed = [facts_of(size) for size in SIZES if size <= len(there)]
+            assert [mirror.read(path) for path, _ in needed] == [data for _, data in needed]
         before = dict(puts(folder / "mirror"))
-        Mirror(LogFiles(folder / "log"), FolderPlace(mirror.folder, mirror), key=VERIFIER, lock=folder / "lock").ship()
+        archive = LogFiles(folder / "audit")
+        again = FolderPlace(mirror.folder, mirror)
+        Mirror(LogFiles(folder / "log"), again, key=VERIFIER, lock=folder / "lock", archive=archive).ship()
         assert held(mirror.read) == entries
+        assert [(path, mirror.read(path)) for path in archive.paths("facts")] == [
+            (path, archive.read(path)) for path in archive.paths("facts")
+        ]
         # Nothing that was there was put again: a bucket would keep both.
         now = dict(puts(folder / "mirror"))
         assert {path for path in before.keys() & now.keys() if before[path] != now[path]} <= {"checkpoint"}
@@ -96,7 +111,7 @@ def test_killed_at_every_put_the_next_one_goes_on_without_a_gap_or_a_duplicate(t
         assert ended == -signal.SIGKILL
         kills += 1
     print(f"killed at {kills} acts, {'after' if after else 'before'} each")
-    assert kills == 7 + 6 + 2  # the first round, the second, and the folders that it removes
+    assert kills == 8 + 7 + 2  # the first round, the second, and the folders that it removes
 
 
 def puts(folder: Path) -> list[tuple[str, int]]:

@@ -20,8 +20,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from typer.testing import CliRunner
 
 import residency.demo
+from residency.cli.audit import audit_app
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKER = Path(residency.demo.__file__).parent / "check_claims"
@@ -89,8 +91,24 @@ def test_claims_cover_every_country_and_both_ways_of_talking(played: tuple[Path,
     assert countries == {"VN", "SG", "DE", "US", "LA", "CN", None}
     kinds = {claim["kind"] for claim in claims["requests"] if claim["outcome"] == "acknowledged"}
     assert {"sign_up", "post", "chat", "read", "export", "unverified_post"} <= kinds
+    assert "newsletter" in kinds
     assert claims["kill"] is not None
     assert all(scene["kept"] for scene in claims["scenes"])
+
+
+def test_the_transfer_register_shows_what_went_abroad_on_a_dossier(played: tuple[Path, object]) -> None:
+    result = CliRunner().invoke(audit_app, ["register", str(played[0] / "audit" / "log"), "--json"])
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["problems"]) == (0, [])
+    (flow,) = told["flows"]
+    assert (flow["activity"], flow["sink"], flow["place"], flow["subjects"]) == (
+        "POST /v1/newsletter",
+        "mail-sg",
+        "SG",
+        1,
+    )
+    assert "filing:vn.transfer_dossier" in flow["grounds"][0]["met"]
+    assert [dossier["state"] for dossier in told["dossiers"]] == ["passed"]
 
 
 def _spelled(value: str) -> set[bytes]:
@@ -125,10 +143,11 @@ def test_no_person_is_in_journals_pins_keys_or_sealed_detail_and_no_such_file_is
         for each in _spelled(person[what])
     }
     published = folder / "audit" / "log"
+    own_state = {"sequencer.json", "open-intents.json"}  # numbers and times alone
     for path in (path for path in folder.rglob("*") if path.is_file()):
-        if published not in path.parents and path.stat().st_size and path.name != "sequencer.json":
+        if published not in path.parents and path.stat().st_size and path.name not in own_state:
             assert path.stat().st_mode & 0o077 == 0, path
-        if path.name not in of_the_demo and not path.name.startswith("people-"):
+        if path.name not in of_the_demo and not path.name.startswith(("people-", "mail-")):
             data = path.read_bytes().rstrip(b"\0")
             assert not [each for each in hunted if each in data], path
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from residency import ResidencyMiddleware
+from residency.adapters.log_files import LogFiles
 from residency.adapters.log_objects import LogObjects
 from residency.adapters.mirror import Mirror
 from residency.bootstrap import build
@@ -175,7 +176,14 @@ def test_an_api_ships_its_log_and_an_outsider_verifies_it_from_the_bucket(tmp_pa
     key = tmp_path / "audit" / "log" / "log.vkey"
     result = runner.invoke(audit_app, ["verify", "s3://locked/chat-api", "--key", str(key), "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["entries"]["decision"] >= 21
+    told = json.loads(result.stdout)
+    assert told["entries"]["decision"] >= 21
+    # The bucket alone is enough to make each decision again, and what makes them is locked like the log.
+    assert (told["coverage"]["decisions"], told["coverage"]["share"]) == (told["coverage"]["replayed"], 1.0)
+    archived = LogFiles(tmp_path / "audit").paths("policies")
+    assert archived
+    for path in archived:
+        assert bucket.lock(path).mode == "COMPLIANCE"
 
 
 def test_an_api_whose_bucket_does_not_lock_serves_and_says_so(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_the_wheel_carries_laws_schemas_country_data_types_and_the_demo(wheel: P
         "residency/data/country/SOURCE.json",
         "residency/data/country/LICENSE",
         "residency/demo/demo.yaml",
+        "residency/demo/register.yaml",
         "residency/demo/check_claims/__main__.py",
         "residency/py.typed",
     ):

@@ -20,7 +20,10 @@ from .log import Broken, check_tiles, read_checkpoint, read_entries, root_of
 
 Claim = dict[str, Any]
 WRITES = ("sign_up", "post", "unverified_post", "chat")
-TABLES = {"people": ("id", "email"), "posts": ("id", "body"), "messages": ("id", "body")}
+MAIL = "mail-sg"
+TABLES = {
+    "people": ("id", "email"), "posts": ("id", "body"), "messages": ("id", "body"), "subscriptions": ("id", "email"),
+}  # fmt: skip
 
 
 def lies_in_vietnam(claim: Claim) -> bool:
@@ -42,6 +45,8 @@ def expected_refusal(claim: Claim) -> tuple[int, str] | None:
     if claim["kind"] == "export" and lies_in_vietnam(claim):
         # On the territory the home comes first; a citizen abroad lacks the filing that a transfer needs.
         return (451, "not_home") if claim["country"] in ("VN", None) else (451, "filing_missing")
+    if claim["kind"] == "newsletter" and claim["country"] in ("VN", None):
+        return 451, "not_home"  # the dossier that was filed speaks of transfers, and not of what stays at home
     if claim["kind"] == "unverified_post" and must_be_verified(claim):
         return 403, "identity_missing"
     return None
@@ -58,7 +63,8 @@ class Checker:
         self.log = folder / document["places"]["log"]
         self.sinks: dict[str, str] = document["places"]["sinks"]
         self.home = {place: sink for sink, place in self.sinks.items()}
-        self.rows = {sink: self._rows(folder / document["places"]["databases"][sink]) for sink in self.sinks}
+        databases = document["places"]["databases"]
+        self.rows = {sink: self._rows(folder / databases[sink]) for sink in (*self.sinks, MAIL)}
         self.raw: list[bytes] = []
         self.entries: list[dict[str, Any]] = []
 
@@ -153,8 +159,8 @@ class Checker:
         )
         claimed: Counter[tuple[str, str, str]] = Counter()
         slack: Counter[tuple[str, str]] = Counter()
-        for claim in self.of("acknowledged", *WRITES, "export"):
-            sink = self.home["SG"] if claim["kind"] == "export" else self.expected_home(claim)
+        for claim in self.of("acknowledged", *WRITES, "export", "newsletter"):
+            sink = {"export": self.home["SG"], "newsletter": MAIL}.get(claim["kind"]) or self.expected_home(claim)
             claimed[claim["alias"], claim["activity"], sink] += 1
         for claim in self.of("unknown"):
             slack[claim["alias"], claim["activity"]] += 1
@@ -200,6 +206,18 @@ class Checker:
             if record not in self.rows[self.home["SG"]]["people"]:
                 raise Broken("an acknowledged export is not in Singapore's database")
         return f"exports to Singapore served: {len(served)}, only for people whom no Vietnamese law covers"
+
+    def mailings(self) -> str:
+        """The mailing service abroad knows exactly those who were served, whom a dossier lets go or no law holds."""
+        served = {c["record"]: c["mark"] for c in self.of("acknowledged", "newsletter")}
+        if self.rows[MAIL]["subscriptions"] != served or sum(map(len, self.rows[MAIL].values())) != len(served):
+            raise Broken(f"{MAIL} does not hold exactly the subscriptions that were acknowledged")
+        if any(self.rows[sink]["subscriptions"] for sink in self.sinks):
+            raise Broken("a subscription lies outside the mailing service")
+        abroad = sum(lies_in_vietnam(c) for c in self.of("acknowledged", "newsletter"))
+        if not abroad:
+            raise Broken("nobody whom Law 91/2025 follows abroad was served by the mailing service")
+        return f"{len(served)} addresses at the mailing service, {abroad} of them on the dossier that was filed for it"
 
     def forged(self) -> str:
         """A forged X-Forwarded-For changes nothing: it landed where its honest twin from the same address did."""
@@ -276,6 +294,7 @@ GROUPS: tuple[tuple[str, Callable[[Checker], str]], ...] = (
     ("recorded", Checker.recorded),
     ("refused", Checker.refusals),
     ("exports", Checker.exports),
+    ("mailings", Checker.mailings),
     ("forged", Checker.forged),
     ("killed", Checker.killed),
     ("rows", Checker.strangers),

@@ -51,7 +51,7 @@ class World:
             for n, (key, (country, citizenship)) in enumerate(PEOPLE.items())
         }  # fmt: skip
         self.rows: dict[str, dict[str, list[tuple[str, str]]]] = {
-            sink: {"people": [], "posts": [], "messages": []} for sink in ("people-vn", "people-sg")
+            sink: {table: [] for table in checker.TABLES} for sink in ("people-vn", "people-sg", "mail-sg")
         }
         self._play()
 
@@ -69,6 +69,8 @@ class World:
         self._write("p2", "export", export, "people", stored=False)
         self._refuse("p1", "export", export, 451, "not_home", ["vn.d333.19.2"])
         self._refuse("p3", "export", export, 451, "filing_missing", ["vn.l91.20.2"])
+        self._write("p3", "newsletter", "POST /v1/newsletter", "subscriptions", sink="mail-sg")
+        self._refuse("p1", "newsletter", "POST /v1/newsletter", 451, "not_home", ["vn.d333.19.2"])
         self._refuse("p4", "unverified_post", "POST /v1/posts", 403, "identity_missing", ["vn.d333.16.2"])
         self._claim("p1", "chat", "WS /v1/chat", "messages")  # cut off by the kill
         self._intent("p1", "WS /v1/chat", "people-vn", "write")
@@ -90,25 +92,28 @@ class World:
         claim = {
             "n": n, "kind": kind, "activity": activity, "person": person, "table": table, "mark": mark, "forged": None,
             "twin": None, "outcome": "unknown", "answered": None, "status": None, "reason": None, "rules": [],
-            "record": self.people[person]["id"] if table == "people" else None, "alias": alias(person),
+            "record": self.people[person]["id"] if table in ("people", "subscriptions") else None,
+            "alias": alias(person),
         }  # fmt: skip
         claim.update(more)
         self.requests.append(claim)
         return claim
 
-    def _write(self, person: str, kind: str, activity: str, table: str, *, stored: bool = True, **more: Any) -> None:
+    def _write(
+        self, person: str, kind: str, activity: str, table: str, *, stored: bool = True, sink: str = "", **more: Any
+    ) -> None:
         claim = self._claim(person, kind, activity, table, **more)
         record = claim["record"] or f"record-{claim['n']}"
         claim.update(outcome="acknowledged", answered=claim["n"], status=201, record=record)
         country, citizenship = PEOPLE[person]
-        sink = "people-vn" if country in ("VN", None) or citizenship == "VN" else "people-sg"
+        sink = sink or ("people-vn" if country in ("VN", None) or citizenship == "VN" else "people-sg")
         of = self._intent(person, activity, sink, "post" if table == "posts" else "write")
         self._entry("outcome", activity=activity, sink=sink, of=of, act="committed", effect="permit")
         if stored:
             self.rows[sink][table].append((record, claim["mark"]))
 
     def _refuse(self, person: str, kind: str, activity: str, status: int, reason: str, rules: list[str]) -> None:
-        table = "people" if kind == "export" else "posts"
+        table = {"export": "people", "newsletter": "subscriptions"}.get(kind, "posts")
         claim = self._claim(person, kind, activity, table)
         claim.update(outcome="refused", answered=claim["n"], status=status, reason=reason, rules=rules)
         self._entry(
@@ -159,7 +164,7 @@ def failing(folder: Path) -> set[str]:
 def test_an_honest_run_holds_in_every_group(world: World) -> None:
     results = checker.check(world.write())
     assert [(name, text) for name, holds, text in results if not holds] == []
-    assert len(results) == 10
+    assert len(results) == 11
 
 
 def test_it_runs_alone_and_isolated_and_says_so_by_its_exit_code(world: World) -> None:
@@ -284,6 +289,19 @@ def _refused_exported(world: World) -> None:
     world.rows["people-sg"]["people"].append((claim["record"], claim["mark"]))
 
 
+def _refused_mailed(world: World) -> None:
+    claim = next(c for c in world.requests if c["kind"] == "newsletter" and c["outcome"] == "refused")
+    world.rows["mail-sg"]["subscriptions"].append((claim["record"], claim["mark"]))
+
+
+def _mailed_at_home_too(world: World) -> None:
+    world.rows["people-vn"]["subscriptions"].append(world.rows["mail-sg"]["subscriptions"][0])
+
+
+def _person_at_the_mailing_service(world: World) -> None:
+    world.rows["mail-sg"]["people"].append(world.rows["people-sg"]["people"][0])
+
+
 def _other_rule(world: World) -> None:
     index = next(i for i, entry in enumerate(world.entries) if entry.kind == "refusal")
     world.entries[index] = replace(world.entries[index], rules=("vn.other",))
@@ -343,6 +361,10 @@ def _says(what: str) -> Callable[[World], None]:
         pytest.param(_stranger, "rows", id="a row that nobody sent"),
         pytest.param(_refused_stored, "refused", id="a refused post is stored"),
         pytest.param(_refused_exported, "refused", id="a refused export is stored"),
+        pytest.param(_refused_mailed, "mailings", id="a refused address is at the mailing service"),
+        pytest.param(_refused_mailed, "refused", id="a refused address is stored"),
+        pytest.param(_mailed_at_home_too, "mailings", id="a subscription lies in another database too"),
+        pytest.param(_person_at_the_mailing_service, "mailings", id="the mailing service knows more than addresses"),
         pytest.param(_other_rule, "refused", id="the log refuses under another rule"),
         pytest.param(_wrong_reason, "refused", id="the wrong reason"),
         pytest.param(_served, "refused", id="served where it had to be refused"),
