@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,23 @@ import typer
 from typer.testing import CliRunner
 
 from residency.adapters.policy_files import load
+from residency.audit.entry import format_entry
+from residency.audit.entry_reader import EntryReader
+from residency.audit.recall import Beside, Recall, Told
 from residency.bootstrap import build
+from residency.cli.archive_folder import Archive
 from residency.cli.explain import explain
-from residency.cli.replay import replay
+from residency.cli.log_folder import reader
+from residency.cli.replay import _Recall, replay
 from residency.enforcement.current import Current
 from residency.enforcement.request import Request
+from residency.model import StopOrder
 from residency.policy.compiler import Policy
-from tests.world import HANOI, HOME, SINGAPORE, handling, write_deployment
+from residency.policy.replay import Replayer
+from residency.policy.tally import Tally
+from tests.audit_log import INTENT, write_log
+from tests.recorded_log import DAY, SOME_DEPLOYMENT, SOME_RULES, START, RecordedLog, some_weeks
+from tests.world import HANOI, HOME, SINGAPORE, handling, load_policy, write_deployment
 
 DEPLOYMENT = """
 sinks:
@@ -248,3 +259,78 @@ def test_a_recorded_decision_is_told_by_its_own_policy_and_by_another(audit: Pat
     shutil.rmtree(audit / "policies")
     code, output = told(2)
     assert (code, "lies not in the audit folder" in output) == (2, True)
+
+
+def test_a_decision_is_held_to_the_facts_that_its_own_slot_named_last(tmp_path: Path) -> None:
+    policy = load_policy(write_deployment(tmp_path, SOME_DEPLOYMENT, SOME_RULES[:1]))
+    stopped = replace(policy.facts, stop_orders=(StopOrder("x", "vn", START - DAY),))
+    logs = [RecordedLog(policy, START, facts) for facts in (policy.facts, stopped)]
+    entries = []
+    for slot, log in enumerate(logs):
+        log.ask("POST /people", how=None)
+        log.write(tmp_path / "audit")
+        entries += [replace(entry, id=f"{slot}.{at}") for at, entry in enumerate(log.entries)]
+    assert (entries[1].kind, entries[3].kind) == ("intent", "refusal")
+    again = [replace(entry, id=f"0.{at}") for at, entry in enumerate(entries)]  # started again in its slot
+    for order in (entries, again, [entries[at] for at in (0, 2, 1, 3)], [entries[at] for at in (0, 2, 3, 1)]):
+        write_log(tmp_path / "audit/log", [format_entry(entry) for entry in order])
+        code, told = ask("--audit", tmp_path / "audit")
+        assert (code, told["verified"]) == (0, {"as_recorded": 2, "wrong": 0, "first": []})
+    # Told as under the other facts, by an entry of a shape that was right under these: in another slot, after a start.
+    for wrong in (
+        [entries[0], entries[2], entries[1], entries[3], replace(entries[1], id="1.2")],
+        [*again, replace(entries[1], id="0.4")],
+    ):
+        write_log(tmp_path / "audit/log", [format_entry(entry) for entry in wrong])
+        code, told = ask("--audit", tmp_path / "audit")
+        assert (code, told["verified"]["as_recorded"]) == (1, 2)
+        assert [each["index"] for each in told["verified"]["first"]] == [4]
+
+
+def test_shapes_change_nothing_of_what_replaying_each_entry_tells(tmp_path: Path) -> None:
+    log = some_weeks(tmp_path / "a", 200)
+    log.write(tmp_path / "audit")
+    changed = write_deployment(tmp_path / "b", SOME_DEPLOYMENT, SOME_RULES[:1])
+    code, told = ask("--audit", tmp_path / "audit", "--policy", changed)
+    archive, tally, recall = Archive(reader(tmp_path / "audit")), Tally(), Recall()
+    replayer = Replayer(archive.policy, archive.facts, load_policy(changed))
+    for index, entry in enumerate(log.entries):
+        taken = recall.take(entry)
+        if isinstance(taken, Beside):
+            tally.beside[taken.value] += 1
+        else:
+            tally.add(index, entry.subject, taken[0].policy, replayer.replay(*taken))
+    assert (code, told["changed"]["subjects"] > 5) == (0, True)
+    assert {name: told[name] for name in tally.data()} == json.loads(json.dumps(tally.data()))
+
+
+def test_what_is_taken_by_its_shape_is_what_each_entry_tells_with_details_and_without(tmp_path: Path) -> None:
+    log = some_weeks(tmp_path, 40)
+    entries = [
+        replace(entry, requested=entry.decided - index, collected=START)
+        if entry.decided is not None and index % 3 == 0
+        else replace(entry, detail=f"{index:064x}")
+        if entry.kind == "intent"
+        else entry
+        for index, entry in enumerate(log.entries)
+    ]
+    told = {
+        entry.id: Told(entry.detail, f"identity:{index}", index)
+        for index, entry in enumerate(entries)
+        if entry.detail is not None
+    }
+    assert len(told) > 5
+    shapes, values = EntryReader().scan(0, [format_entry(entry) for entry in entries])
+    for details in ({}, told):
+        recall, by_shape = Recall(details), _Recall(details)
+        for entry, shape, held in zip(entries, shapes, values, strict=True):
+            taken = recall.take(entry)
+            expected = taken if isinstance(taken, Beside) else (*taken, entry.subject)
+            assert by_shape.take(shape, held) == expected
+
+
+def test_a_log_whose_entries_contradict_each_other_does_not_hold(audit: Path) -> None:
+    write_log(audit / "log", [format_entry(replace(INTENT, kind="outcome", act="failed", of="0.9"))])
+    assert ask("--audit", audit)[1]["problems"] == [
+        "entry 0 is an outcome of 0.9, which has one already or is no intent"
+    ]
