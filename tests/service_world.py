@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from residency.enforcement.context import current
 from residency.enforcement.point import Request
 from residency.enforcement.ports import SinkPort
 from residency.storage.services import Headers, ServiceAnswer, ServiceHandle, ServiceRequest
-from tests.world import HANOI, SG, VN, Deployed, handling, load_policy, write_deployment
+from tests.world import HANOI, HOME, SG, VN, Deployed, handling, load_policy, write_deployment
 
 DEPLOYMENT = """
 sinks:
@@ -69,14 +69,20 @@ class Endpoint:
 class ServiceWorld(Deployed):
     """One deployment with two endpoints, and the acts on them."""
 
-    def __init__(self, folder: Path, mode: str = "enforce", journal: JournalMemory | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        mode: str = "enforce",
+        journal: JournalMemory | None = None,
+        rules: Sequence[str] = (HOME,),
+    ) -> None:
         self.vn, self.sg = Endpoint(), Endpoint()
         sinks: list[SinkPort] = [
             MemorySink("people-vn", VN),
             ServiceMemory("llm-sg", SG, self.sg, open_client, ((b"authorization", b"key-of-sg"),)),
             ServiceMemory("llm-vn", VN, self.vn, open_client, ((b"x-vn-key", b"key-of-vn"),)),
         ]
-        file = write_deployment(folder, DEPLOYMENT, replace=[("mode: enforce", f"mode: {mode}")])
+        file = write_deployment(folder, DEPLOYMENT, rules, [("mode: enforce", f"mode: {mode}")])
         super().__init__(load_policy(file), sinks, journal=journal)
 
     @contextmanager

@@ -11,10 +11,12 @@ import pytest
 from starlette.authentication import SimpleUser
 
 from residency.adapters.journal_memory import JournalMemory
+from residency.audit.transfers import Transfers
 from residency.enforcement.context import current
 from residency.enforcement.point import Request
 from residency.errors import JournalFailed, NoDecision, Refused, SinkUnavailable, UsageError
 from residency.model import Pin
+from residency.policy.archive import facts_digest
 from residency.storage.services import ServiceAnswer, ServiceRequest, check_target
 from tests.service_world import OK, Answer, ServiceWorld, asks, said, whole
 from tests.world import HANOI, SINGAPORE
@@ -384,3 +386,35 @@ def test_a_header_is_found_whatever_its_case_and_the_first_one_counts() -> None:
 
     answer = ServiceAnswer(200, ((b"X-A", b"1"), (b"x-a", b"2")), said(), aclose)
     assert (answer.header(b"x-a"), answer.header(b"x-b")) == (b"1", None)
+
+
+DOSSIER = """
+  - id: test.dossier
+    article: art. 20
+    text: A dossier within 60 days.
+    applies: {anchor: territory, data: [personal], sink: {abroad: true}}
+    duty: {require: [{any: "filing:vn.transfer_dossier", within: 60 days, after: first_transfer}]}
+"""
+
+
+async def test_a_call_abroad_that_is_permitted_stands_in_the_register_of_transfers_and_begins_its_term(
+    tmp_path: Path,
+) -> None:
+    world = ServiceWorld(tmp_path, rules=(DOSSIER,))
+    world.sg.answers["broken"] = lambda: (500, OK, said(b"no"))
+    known = [world.facts.current()]
+    world.recorder.facts(known[0])
+    with world.request("/one") as one:
+        await whole(await one.send(asks()))
+        await whole(await one.send(asks("broken")))
+        await one.sink("llm-sg").aclose()
+        with pytest.raises(SinkUnavailable):
+            await one.send(asks())
+    assert [(event.kind, event.place) for event in world.noted.events()] == [("first_transfer", "VN")]
+    facts = {facts_digest(each): each for each in (*known, world.facts.current())}
+    register = Transfers({world.policy.digest: world.policy}.get, facts.get)
+    for index, entry in enumerate(world.entries):
+        register.add(index, entry)
+    (flow,) = register.flows()
+    # Twice the data left, once without a known end; the third time nothing did.
+    assert (flow.key.sink, flow.key.place, flow.count, flow.unknown) == ("llm-sg", "SG", 2, 1)
