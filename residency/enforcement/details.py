@@ -91,6 +91,11 @@ class Details:
             self._slot.detailed(country, self._store.append(country, head, private))
         return commitment
 
+    def only_home(self, pin: Pin) -> frozenset[str] | None:
+        """Where a pin may be kept that no decision is behind: at its home, as no law asks for less than that; where its
+        home has no place anywhere, for an older pin would come back from there instead."""
+        return frozenset({pin.home}) if pin.home in self._keeping.places else None
+
     def keep_pin(
         self, pin: Pin, entry: str, now: int, covering: tuple[str, ...], only: frozenset[str] | None
     ) -> str | None:

@@ -13,7 +13,7 @@ from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
 from residency.errors import PinsUnavailable, ResidencyError, StaleVersion
 from residency.jurisdiction.pins import first_pin, may_move, moved, strengthened
-from residency.model import Pin, Sink
+from residency.model import Decision, Pin, Sink
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
@@ -84,7 +84,7 @@ class Homes:
         if new is None:
             return may_move(old, here.signals)
         try:
-            await self._change(new, "stronger_signal")
+            await self._change(new, "stronger_signal", here.decision)
             here.pin = new
         except StaleVersion:
             theirs = await self.pins.get(new.subject)
@@ -106,10 +106,10 @@ class Homes:
         if old.home == home:
             return old
         pin = moved(old, home, operator="operator", policy=self._policy, at=max(self._clock.now(), old.at))
-        await self._change(pin, f"operator: {reason}")
+        await self._change(pin, f"operator: {reason}", None)
         return pin
 
-    async def _change(self, pin: Pin, why: str) -> None:
+    async def _change(self, pin: Pin, why: str, decision: Decision | None) -> None:
         seq, intent = self._recorder.pin_intent(pin, why)
         await self._recorder.durable(seq)
         try:
@@ -121,4 +121,4 @@ class Homes:
             # A store that did not answer may have written it all the same.
             self._recorder.pin_outcome(intent, "unknown", None)
             raise
-        await self._recorder.durable(self._recorder.pin_outcome(intent, "committed", pin))
+        await self._recorder.durable(self._recorder.pin_outcome(intent, "committed", pin, decision))

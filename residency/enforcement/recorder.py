@@ -187,10 +187,14 @@ class Recorder:
             self._slot.opened[seq] = now
         return seq, entry
 
-    def pin_outcome(self, of: str, act: str, pin: Pin | None) -> int:
-        """Record how the change of intent `of` ended; `pin` is what stands now, None where it does not."""
-        home = pin.home if pin is not None else None
-        return self._outcome(self._changed("outcome", home, None, act), of, pin, ())
+    def pin_outcome(self, of: str, act: str, pin: Pin | None, decision: Decision | None = None) -> int:
+        """Record how the change of intent `of` ended; `pin` is what stands now, None where it does not. `decision` =
+        that under which it was changed, None = an operator's act, under none."""
+        template = self._changed("outcome", pin.home if pin is not None else None, None, act)
+        if decision is not None:
+            return self._outcome(template, of, pin, decision.jurisdictions, decision.duty.only)
+        only = None if pin is None or self._details is None else self._details.only_home(pin)
+        return self._outcome(template, of, pin, (), only)
 
     def _changed(self, kind: str, home: str | None, note: str | None, act: str | None) -> EntryTemplate:
         """The constant part of an entry about a pin that changes, which no request's decision is behind."""
@@ -216,7 +220,7 @@ class Recorder:
         of: str,
         pin: Pin | None,
         covering: tuple[str, ...],
-        only: frozenset[str] | None = None,
+        only: frozenset[str] | None,
     ) -> int:
         with self._lock:
             journal = self._journal

@@ -19,7 +19,7 @@ from residency.enforcement.current import Current
 from residency.enforcement.details import Details
 from residency.enforcement.request import Refusal
 from residency.errors import Refused
-from residency.model import Bound, Duty, Reason, Retention
+from residency.model import Bound, Duty, Pin, Reason, Retention
 from tests.world import HANOI, SINGAPORE, handling
 
 pytestmark = pytest.mark.anyio
@@ -216,3 +216,56 @@ async def test_a_pin_is_kept_nowhere_but_where_only_lets_it_lie(
     told = details.under(Keeping(places)).keep_pin(here.pin, "0.9", 0, ("SG", "VN"), frozenset({"VN"}))
     more = len(all_of.heads("SG")) - before[0], len(all_of.heads("VN")) - before[1]
     assert (told is not None, more) == (kept is not None, (0, 0 if kept is None else 1))
+
+
+async def write(places: Places, **claims: str) -> None:
+    here = places.world.admit("POST", "/people", who="an")
+    with handling(here):
+        if claims:
+            await here.identify("an", claims, verified=True)
+        act = here.begin("people", "vn")
+        await act.confirm()
+        act.outcome("committed")
+
+
+async def moved_pin(places: Places) -> tuple[int, int]:
+    """How many details of a move by a stronger signal lie in (VN, SG)."""
+    await write(places)
+    before = pins_in(places)
+    await write(places, citizenship="VN")
+    vn, sg = pins_in(places)
+    return vn - before[0], sg - before[1]
+
+
+def pins_in(places: Places) -> tuple[int, int]:
+    vn, sg = (sum(head.keeping == "pin" for head in places.heads(country)) for country in ("VN", "SG"))
+    return vn, sg
+
+
+async def test_a_pin_that_a_stronger_signal_moves_is_kept_where_the_decision_lets_it_lie(make_world: Worlds) -> None:
+    assert await moved_pin(Places(make_world, Keeping({"VN": "VN", "SG": "SG"}))) == (1, 0)
+    # Nothing of a person whose data stays in Vietnam is spooled abroad, nor kept for another country.
+    observed = [("mode: enforce", "mode: observe")]
+    assert await moved_pin(Places(make_world, Keeping({"VN": "SG", "SG": "SG"}), replace=observed)) == (0, 0)
+    assert await moved_pin(Places(make_world, Keeping({"SG": "SG"}), replace=observed)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("places", "kept"),
+    [
+        ({"SG": "SG", "VN": "VN"}, (1, 0)),
+        ({"SG": "SG", "VN": "SG"}, (0, 0)),  # its home has a place, abroad: sealed or not, it is not for us to send it
+        ({"SG": "SG"}, (0, 1)),  # its home has none: an older pin must not come back instead of this one
+    ],
+)
+async def test_a_pin_that_an_operator_moves_is_kept_at_its_home_or_where_there_is_none_elsewhere(
+    make_world: Worlds, places: dict[str, str], kept: tuple[int, int]
+) -> None:
+    both = Places(make_world, Keeping({"VN": "VN", "SG": "SG"}))
+    details = both.world.recorder._details
+    assert isinstance(details, Details)
+    both.world.recorder._details = details.under(Keeping(places))
+    pin = Pin("d1", "VN", (), "ab" * 16, "operator", "p", 1)
+    _, intent = both.world.recorder.pin_intent(pin, "operator: ticket 7")
+    both.world.recorder.pin_outcome(intent, "committed", pin)
+    assert (len(both.heads("VN")), len(both.heads("SG"))) == kept
