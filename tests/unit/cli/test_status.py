@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,10 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from residency import ResidencyMiddleware, current, identify
+from residency.audit.entry import format_entry
 from residency.cli.status import status
+from tests.audit_log import write_log
+from tests.recorded_log import some_weeks
 
 HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
 POLICY = """
@@ -208,3 +213,30 @@ def test_terms_escalations_and_exemptions_used_are_told(policy: Path) -> None:
     assert "Terms that have begun" in shown
     assert "Escalated by the number of subjects: own.many." in shown
     assert "Exemptions used: 7/2026 (2 times)." in shown
+
+
+def test_entries_of_one_shape_are_counted_each(tmp_path: Path) -> None:
+    log = some_weeks(tmp_path, 120, "observe")
+    entries = log.entries
+    some = next(entry for entry in entries if entry.kind == "decision")
+    for _ in range(2):
+        entries.append(replace(some, id=f"0.{len(entries)}", exemptions=("7/2026",)))
+    log.write(tmp_path / "audit")
+    write_log(tmp_path / "audit/log", [format_entry(entry) for entry in entries])
+    policy = tmp_path / "test.yaml"
+    policy.write_text(policy.read_text() + "audit: {folder: ./audit}\n")
+    told = json.loads(CliRunner().invoke(app, ["--policy", str(policy), "--json"]).stdout)
+    would = Counter(
+        (entry.activity or "(no activity)", entry.reason, ", ".join(entry.rules))
+        for entry in entries
+        if entry.kind in ("decision", "intent") and entry.mode == "observe" and entry.reason is not None
+        and entry.effect != "permit"
+    )  # fmt: skip
+    refused = Counter((entry.activity or "(no activity)", entry.reason) for entry in entries if entry.kind == "refusal")
+    assert told["kinds"] == Counter(entry.kind for entry in entries)
+    assert {(each["activity"], each["reason"], each["rules"]): each["count"] for each in told["would_refuse"]} == would
+    assert {(each["activity"], each["reason"]): each["count"] for each in told["refused"]} == refused
+    assert max(would.values()) > 1
+    assert told["exemptions_used"] == {"7/2026": 2}
+    ended = {entry.of for entry in entries}
+    assert told["open_intents"] == sum(entry.kind == "intent" and entry.id not in ended for entry in entries) > 1
