@@ -314,6 +314,12 @@ async def test_what_belongs_to_one_connection_goes_no_further(world: ServiceWorl
         assert world.vn.header(name) is None
 
 
+async def test_a_target_that_leaves_the_base_is_refused_before_any_act(world: ServiceWorld) -> None:
+    with world.request() as llm, pytest.raises(UsageError):
+        await llm.send(asks("a/../../admin"))
+    assert world.acts() == []
+
+
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "connect", "", "GET /x", "PÖST"])
 async def test_a_method_that_no_service_is_sent_is_refused_before_any_act(world: ServiceWorld, method: str) -> None:
     with world.request() as llm, pytest.raises(UsageError):
