@@ -145,7 +145,7 @@ class JournalFiles:
         keep = found.index
         self._current = segments[keep]
         self.next_seq = self._durable = found.next_seq
-        """The number that the next `append` will return. Told here alone: every request asks, and a property is slow."""
+        """The number that the next `append` will return. Told here alone: every request asks; a property is slow."""
         self._full: list[Mapped] = []  # left behind, not yet known to be durable
         self._spare = segments[keep + 1] if keep + 1 < len(segments) else None
         for segment in (*segments[:keep], *segments[keep + 2 :]):
