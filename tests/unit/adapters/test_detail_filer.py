@@ -488,3 +488,13 @@ def test_a_slot_that_holds_something_else_stands_and_the_others_are_filed(place:
     place.filer.release()
     one.close()
     two.close()
+
+
+def test_where_the_system_does_not_tell_its_boot_no_two_count_on_from_each_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    assert moments(clock)().boot == moments(clock)().boot
+    monkeypatch.setattr("residency.adapters.detail_filer.clocks._BOOT_ID", tmp_path / "none")
+    one, two = moments(clock), moments(clock)
+    assert one().boot == one().boot != two().boot
