@@ -25,6 +25,8 @@ import httpx
 import pytest
 
 ACCESS, SECRET = "AKIATESTS", "not-a-secret-of-anybody"
+APP_ACCESS, APP_SECRET = "AKIAAPP", "not-the/secret+of-anybody="
+"""Of an identity that reads, writes and lists, and makes no buckets."""
 
 
 def aws(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
@@ -103,6 +105,9 @@ class StubS3:
                         stub.objects.pop(name, None)
                     told = "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in gone)
                     self.answer(200, f"<DeleteResult>{told}</DeleteResult>".encode(), content_type="application/xml")
+                elif self.command == "DELETE":
+                    stub.objects.pop(key, None)
+                    self.answer(204)
                 elif "list-type" in query:
                     found = [name for name in sorted(stub.objects) if name.startswith(query["prefix"][0])]
                     told = "".join(
@@ -168,7 +173,12 @@ class Seaweed:
         config = folder / "s3.json"
         actions = ["Admin", "Read", "Write", "List", "Tagging", "BypassGovernanceRetention"]
         keys = [{"accessKey": ACCESS, "secretKey": SECRET}]
-        config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": actions}]}))
+        app_keys = [{"accessKey": APP_ACCESS, "secretKey": APP_SECRET}]
+        identities = [
+            {"name": "tests", "credentials": keys, "actions": actions},
+            {"name": "app", "credentials": app_keys, "actions": ["Read", "Write", "List", "Tagging"]},
+        ]
+        config.write_text(json.dumps({"identities": identities}))
         names = ("master", "volume", "filer")
         ports = free_ports(2 * len(names) + 2)
         options = [f"-{name}.port={ports[2 * i]}" for i, name in enumerate(names)]
@@ -246,6 +256,14 @@ class Seaweed:
             f"AWS4-HMAC-SHA256 Credential={ACCESS}/{scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
         )
         return httpx.request(method, self.endpoint + path, content=body, headers=signed, timeout=20)
+
+    def pause(self) -> None:
+        """Let it take connections and answer nothing."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it answer again."""
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def close(self) -> None:
         """End it, and what it started."""

@@ -210,6 +210,12 @@ async def test_more_keys_than_a_page_holds_are_each_listed_once(
     assert seen == keys
 
 
+async def test_no_two_values_of_a_key_have_one_etag_however_fast_they_come(tmp_path: Path) -> None:
+    sink = await made(tmp_path)
+    etags = [(await sink.put("k", b"1")).etag for _ in range(50)]
+    assert len(set(etags)) == 50
+
+
 @pytest.mark.needs("tmpfs")
 async def test_a_full_disk_is_an_error_and_leaves_the_old_value_and_no_other_file(tmpfs: Callable[[str], Path]) -> None:
     folder = tmpfs("256k")

@@ -154,6 +154,20 @@ async def test_settings_of_the_environment_send_no_request_elsewhere(
         other.close()
 
 
+def test_credentials_of_the_url_come_without_a_token_of_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of other credentials")
+    assert open_bucket(parse_object_url("s3://K:S@bucket?region=x"), streaming=False).config["session_token"] == ""
+    assert "session_token" not in open_bucket(parse_object_url("s3://bucket?region=x"), streaming=False).config
+
+
+async def test_a_value_is_deleted_by_a_request_that_holds_no_list_of_keys(stub: StubS3) -> None:
+    sink = sink_at(stub.endpoint)
+    await sink.put("k", b"1")
+    assert await sink.delete("k") is True
+    assert stub.asked[1:] == [("HEAD", "pre/k"), ("DELETE", "pre/k")]
+    assert stub.objects == {}
+
+
 @pytest.mark.parametrize(("size", "part"), [(None, PART), (0, PART), (PART * 10_000, PART), (1 << 40, 105 << 20)])
 def test_parts_are_as_large_as_ten_thousand_of_them_must_be(size: int | None, part: int) -> None:
     assert part_size(size) == part
