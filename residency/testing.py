@@ -16,6 +16,7 @@ The pytest plugin gives the same as the fixture `residency_kit`.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal
 from joserfc import jwt
@@ -46,6 +47,7 @@ from residency.signals.identity import ClaimMap
 __all__ = ["Kit", "Person", "Went", "person"]
 
 T = TypeVar("T")
+_THIS_MACHINE: Final = re.compile(r"https?://(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?(?:[/#]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,12 @@ class Kit:
 
     def _moved(self, deployment: DeploymentDoc) -> DeploymentDoc:
         """The same deployment with every place it touches below the kit's folder."""
-        sinks = {name: replace(sink, url=self._url(name, sink.url)) for name, sink in deployment.sinks.items()}
+        services = {sink for called in deployment.http.values() for sink in deployment.stores.get(called, ())}
+        sinks = {
+            # Further ways to a sink's data lead to where the real data lies.
+            name: replace(sink, url=_local(sink.url) if name in services else self._url(name, sink.url), members=())
+            for name, sink in deployment.sinks.items()
+        }
         identity = deployment.signals.identity
         if identity.jwt is not None:
             identity = replace(identity, jwt=replace(identity.jwt, jwks=str(self._jwks), algorithms=("ES256",)))
@@ -238,6 +245,12 @@ class Kit:
         if isinstance(app, ResidencyMiddleware):
             app = app.app
         return ResidencyMiddleware(app, policy=self.runtime)
+
+
+def _local(url: Secret) -> Secret:
+    """A service's URL where it is one of this machine, as of a server that the test started; else one that leads
+    nowhere, for a test sends nobody's prompt to a real model."""
+    return url if _THIS_MACHINE.match(url.reveal()) else Secret("http://127.0.0.1:9/")
 
 
 def _passed_on(address: str, doc: ClientAddressDoc) -> tuple[dict[str, str], str]:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from residency import PolicyError, ResidencyMiddleware, UsageError, current, identify
 from residency.testing import Kit, Went, address_in, person
+from tests.services import VN_HOST, serving
 
 POLICY = """
 residency: 1
@@ -215,6 +216,36 @@ def test_what_a_token_says_needs_a_subject_and_a_deployment_that_reads_tokens(po
     policy.write_text("\n".join(line for line in text.splitlines() if "identity:" not in line))
     with Kit(app(policy), policy, tmp_path / "kit") as kit, pytest.raises(UsageError):
         kit.client(person("VN", subject="lan"))
+
+
+CALLING = """
+  llm: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "${LLM_URL}", members: [{region: vn-han, url: "https://llm.example/"}]}
+stores: {llm: [llm], uploads: [files-sg, files-vn]}
+"""
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_service_is_called_on_this_machine_or_not_at_all(policy: Path, tmp_path: Path, given: bool) -> None:
+    text = POLICY.replace("CLIENT", PEER).replace(
+        "stores: {uploads: [files-sg, files-vn]}\n", CALLING.strip("\n") + "\n"
+    )
+    policy.write_text(
+        text + '  - {route: "POST /chat", subject: app, data: [content], operation: process, http: llm}\n'
+    )
+
+    async def chat(request: Request) -> JSONResponse:
+        await identify("an")
+        async with current().http("llm") as client:
+            return JSONResponse({"status": (await client.post("/chat", content="xin")).status_code})
+
+    calling = Starlette(routes=[Route("/chat", chat, methods=["POST"])])
+    with serving(VN_HOST) as service:
+        env = {"LLM_URL": service.url if given else "https://llm.example/v1/"}
+        with Kit(calling, policy, tmp_path / "kit", env=env) as kit:
+            answer = kit.client(person("VN")).post("/chat")
+            assert answer.status_code == (200 if given else 503)
+            assert [act.outcome for act in kit.acts("llm")] == ["committed" if given else "failed"]
+    assert [asked.body for asked in service.asked] == ([b"xin"] if given else [])
 
 
 def test_a_policy_that_does_not_hold_fails_the_test_that_uses_it(tmp_path: Path) -> None:
