@@ -401,7 +401,7 @@ def test_a_forked_child_finds_its_copy_closed_and_the_parents_pins_gone(deployme
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ('"file://objects"', '"postgresql://u:hush@h/db"', SinkUnavailable),
+        ('"file://objects"', '"oracle://u:hush@h/db"', SinkUnavailable),
         ('"file://objects"', '"people.db?hush"', SinkUnavailable),
         ('"sqlite:///pins.db"', '"redis://:hush@h:no"', PolicyError),
         ("pins:", "signals: {geoip: none.mmdb}\npins:", AddressDataUnavailable),
