@@ -219,7 +219,8 @@ def test_what_a_token_says_needs_a_subject_and_a_deployment_that_reads_tokens(po
 
 
 CALLING = """
-  llm: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "${LLM_URL}", members: [{region: vn-han, url: "https://llm.example/"}]}
+  llm: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "${LLM_URL}",
+        members: [{region: vn-han, url: "https://llm.example/"}]}
 stores: {llm: [llm], uploads: [files-sg, files-vn]}
 """
 

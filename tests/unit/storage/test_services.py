@@ -17,7 +17,8 @@ from residency.enforcement.point import Request
 from residency.errors import JournalFailed, NoDecision, Refused, SinkUnavailable, UsageError
 from residency.model import Pin
 from residency.policy.archive import facts_digest
-from residency.storage.services import ServiceAnswer, ServiceRequest, check_target
+from residency.storage import Stores
+from residency.storage.services import ServiceAnswer, ServiceHandle, ServiceRequest, check_target
 from tests.service_world import OK, Answer, ServiceWorld, asks, said, whole
 from tests.world import HANOI, SINGAPORE
 
@@ -384,6 +385,20 @@ async def test_of_many_people_at_once_each_reaches_the_endpoint_of_their_own(wor
     assert {body[:2] for _, body in world.sg.sent} == {b"sg"}
     assert len(world.vn.sent) == len(world.sg.sent) == 20
     assert {act[2] for act in world.acts()} == {"committed"}
+
+
+async def test_a_store_of_services_and_of_anything_else_is_two_stores(world: ServiceWorld) -> None:
+    sinks = {sink.name: sink for store in ("people", "llm") for sink in world.stores.sinks_of(store)}
+    with pytest.raises(UsageError, match="sinks of objects and of service: make it two stores"):
+        Stores(sinks, {"mixed": ("people-vn", "llm-vn")})
+
+
+async def test_a_sink_that_is_no_service_is_sent_nothing(world: ServiceWorld) -> None:
+    with world.request("/people") as people:
+        odd = ServiceHandle(current(), "people", ("people-vn",), {"people-vn": people.sink("people-vn")}, None)
+        with pytest.raises(UsageError, match="'people-vn' is no service"):
+            await odd.send(asks())
+    assert world.acts() == [("people-vn", "process", "failed")]
 
 
 def test_a_header_is_found_whatever_its_case_and_the_first_one_counts() -> None:

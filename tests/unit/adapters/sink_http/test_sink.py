@@ -22,7 +22,7 @@ from residency.adapters.sink_http import HttpSink
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.services import Headers, ServiceAnswer, ServiceRequest
 from tests.servers import eventually
-from tests.services import SG_HOST, VN_HOST, Service, raw, serving
+from tests.services import SG_HOST, VN_HOST, Asked, Service, raw, serving
 from tests.world import VN
 
 pytestmark = pytest.mark.anyio
@@ -202,6 +202,35 @@ async def test_a_cancelled_request_lets_its_connection_go_and_the_next_one_is_se
     again = Asking(sink_at(service.url))
     assert (await again()).status == 200
     await again.sink.aclose()
+
+
+async def test_nobody_gets_the_answer_of_another_though_calls_are_cancelled_at_any_moment(service: Service) -> None:
+    async def slow(asked: Asked, send: Any) -> None:
+        half = len(asked.body) // 2
+        head = [(b"content-length", str(len(asked.body)).encode())]
+        await asyncio.sleep(len(asked.body) % 5 / 1_000)
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": asked.body[:half], "more_body": True})
+        await asyncio.sleep(len(asked.body) % 7 / 1_000)
+        await send({"type": "http.response.body", "body": asked.body[half:]})
+
+    service.handlers["/v1/chat"] = slow
+    asking = Asking(sink_at(service.url))
+    answered = 0
+
+    async def one(number: int) -> None:
+        nonlocal answered
+        body = b"%d " % number * (number % 50 + 1)
+        with anyio.move_on_after(number % 13 / 1_000 + 0.001 if number % 3 else 30):
+            answer = await asking(body=body)
+            assert await whole(answer) == body
+            answered += 1
+
+    async with anyio.create_task_group() as group:
+        for number in range(150):
+            group.start_soon(one, number)
+    assert answered >= 50
+    await asking.sink.aclose()
 
 
 async def test_a_server_that_changes_the_protocol_is_refused() -> None:
