@@ -104,8 +104,8 @@ class Server:
 class Proxy:
     """A TCP proxy to `port` that can hold back what the server says, all of it or one connection's, or cut all off."""
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, port: int, address: str = HOST) -> None:
+        self._target = (address, port)
         self._listener = socket.create_server((HOST, 0))
         self.port = int(self._listener.getsockname()[1])
         self._pairs: list[tuple[socket.socket, socket.socket, bytearray]] = []
@@ -165,7 +165,7 @@ class Proxy:
         try:
             if self.refusing.is_set():
                 raise ConnectionRefusedError
-            server = socket.create_connection((HOST, self._target), timeout=2)
+            server = socket.create_connection(self._target, timeout=2)
         except OSError:
             client.close()
             return
