@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import SinkUnavailable, UsageError
@@ -521,9 +522,10 @@ async def test_a_standby_takes_no_writes_and_says_so(driver: str, tmp_path: Path
         await world.stores.aclose()
 
 
-MANY = """INSERT INTO person
-SELECT gen_random_uuid()::text, (SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 50))
-FROM generate_series(1, 50000) n"""
+async def _fill(session: AsyncSession) -> None:
+    rows = "SELECT gen_random_uuid()::text, repeat(md5(random()::text), 200) FROM generate_series(1, 200)"
+    for _ in range(40):
+        await session.execute(text("INSERT INTO person " + rows))
 
 
 def _open_to_all(folder: Path) -> None:
@@ -554,7 +556,7 @@ async def test_a_full_disk_is_the_sinks_failure_and_nothing_is_written(
             with world.request():
                 async with Session() as session:
                     with pytest.raises(SinkUnavailable, match="people-vn") as caught:
-                        await session.execute(text(MANY))
+                        await _fill(session)
                     await session.rollback()
             says_nothing(caught.value)
         (disk / "filler").unlink()
