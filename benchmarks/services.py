@@ -86,7 +86,7 @@ def _server() -> Iterator[str]:
             process.kill()
 
 
-def measure(*, rounds: int = 15, calls: int = 300) -> dict[str, Any]:
+def measure(*, rounds: int = 9, calls: int = 160) -> dict[str, Any]:
     """Microseconds per call (medians of rounds; least CPU time), and how many times the plain client's that is."""
     with tempfile.TemporaryDirectory(prefix="residency-bench-") as name, _server() as url:
         return asyncio.run(_measure(Path(name), url, rounds, calls))

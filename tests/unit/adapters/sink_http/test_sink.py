@@ -278,6 +278,20 @@ async def test_the_next_member_is_tried_where_nothing_left_and_the_dead_one_rest
     await asking.sink.aclose()
 
 
+async def test_a_member_that_took_no_connection_rests_while_another_serves(service: Service) -> None:
+    resolver = TableResolver({"dead.test": [()]})
+    asking = Asking(sink_at("http://dead.test/v1/", service.url, resolver=resolver))
+    for _ in range(3):
+        await whole(await asking())
+    assert resolver.asked == ["dead.test"]
+    alone = Asking(sink_at("http://dead.test/v1/", resolver=resolver))
+    for _ in range(2):  # one that has no other is tried each time
+        with pytest.raises(SinkUnavailable):
+            await alone()
+    assert len(resolver.asked) == 3
+    await asking.sink.aclose()
+
+
 async def test_a_request_that_left_is_never_sent_to_another_member(service: Service) -> None:
     with raw(VN_HOST, then="reset") as broken:
         asking = Asking(sink_at(broken.url, service.url))
