@@ -135,7 +135,7 @@ def serving(host: str, **options: Any) -> Iterator[Service]:
 class Raw:
     """A service of bytes: each connection is sent `said`, piece by piece, once something came; then as `then` says.
 
-    `then` is `close`, `reset`, or `hang` until all is over.
+    `then` is `close`, `reset`, or `hang`: heard, and not answered, until all is over.
     """
 
     host: str
@@ -172,8 +172,12 @@ def raw(host: str, *said: bytes, then: str = "close") -> Iterator[Raw]:
                 connection.sendall(piece)
             if service.then == "reset":
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            elif service.then == "hang":
-                over.wait()
+            while service.then == "hang" and not over.is_set():
+                with suppress(TimeoutError):
+                    piece = connection.recv(65_536)
+                    service.heard += piece
+                    if not piece:
+                        return
 
     def accept() -> None:
         listener.settimeout(0.05)
