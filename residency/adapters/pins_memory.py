@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from residency.errors import PinsUnavailable, StaleVersion
 from residency.model import Pin
@@ -42,6 +43,16 @@ class PinsMemory:
             if pin.version != (1 if stored is None else stored.version + 1):
                 raise StaleVersion("the pin has another version than the one this was based on")
             self._pins[pin.subject] = pin
+
+    async def put_all(self, pins: Sequence[Pin]) -> frozenset[str]:
+        """As `put`, of many; the subjects whose pin was stale. Raises: PinsUnavailable once closed."""
+        stale = []
+        for pin in pins:
+            try:
+                await self.put(pin)
+            except StaleVersion:
+                stale.append(pin.subject)
+        return frozenset(stale)
 
     async def forget(self, subject: str, version: int) -> None:
         """Remove the pin whose version is `version`. Raises: StaleVersion, PinsUnavailable once closed."""

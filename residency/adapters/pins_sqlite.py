@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,7 +31,8 @@ _log = logging.getLogger("residency")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS pin (
   subject TEXT PRIMARY KEY, home TEXT NOT NULL, anchors TEXT NOT NULL, alias TEXT NOT NULL,
-  set_by TEXT NOT NULL, policy TEXT NOT NULL, at INTEGER NOT NULL, version INTEGER NOT NULL
+  set_by TEXT NOT NULL, policy TEXT NOT NULL, at INTEGER NOT NULL, version INTEGER NOT NULL,
+  moving TEXT
 ) STRICT, WITHOUT ROWID
 """
 _KEY_SCHEMA: Final = """
@@ -39,10 +40,12 @@ CREATE TABLE IF NOT EXISTS key_mark (one INTEGER PRIMARY KEY CHECK (one = 1), ma
 """
 _MARK: Final = "INSERT INTO key_mark VALUES (1, ?) ON CONFLICT (one) DO NOTHING"
 _REMARK: Final = "UPDATE key_mark SET mark = ? WHERE NOT EXISTS (SELECT 1 FROM pin)"
-_SELECT: Final = "SELECT subject, home, anchors, alias, set_by, policy, at, version FROM pin WHERE subject = ?"
-_INSERT: Final = "INSERT INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO NOTHING"
+_SELECT: Final = "SELECT subject, home, anchors, alias, set_by, policy, at, version, moving FROM pin WHERE subject = ?"
+_INSERT: Final = "INSERT INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO NOTHING"
+_COLUMNS: Final = "SELECT count(*) FROM pragma_table_info('pin') WHERE name = 'moving'"
+_MOVING: Final = "ALTER TABLE pin ADD COLUMN moving TEXT"
 _UPDATE: Final = """
-UPDATE pin SET home = ?, anchors = ?, alias = ?, set_by = ?, policy = ?, at = ?, version = ?
+UPDATE pin SET home = ?, anchors = ?, alias = ?, set_by = ?, policy = ?, at = ?, version = ?, moving = ?
 WHERE subject = ? AND version = ? - 1
 """
 _DELETE: Final = "DELETE FROM pin WHERE subject = ? AND version = ?"
@@ -76,6 +79,7 @@ class PinsSqlite:
             self._writer.execute("PRAGMA synchronous = FULL")
             self._writer.execute("PRAGMA secure_delete = ON")  # not every build of SQLite has it on by itself
             self._writer.execute(_SCHEMA)
+            _add_moving(self._writer)
             # Refuses a file of the right shape but damaged content now, not at some subject's first request.
             self._writer.execute("SELECT count(*) FROM pin").fetchone()
             if key_mark is not None:
@@ -111,6 +115,10 @@ class PinsSqlite:
         """Store `pin` if it is the stored one's next version. Raises: StaleVersion, PinsUnavailable."""
         await anyio.to_thread.run_sync(self._put, pin)
 
+    async def put_all(self, pins: Sequence[Pin]) -> frozenset[str]:
+        """As `put`, of many in one transaction; the subjects whose pin was stale. Raises: PinsUnavailable."""
+        return await anyio.to_thread.run_sync(self._put_all, pins)
+
     async def forget(self, subject: str, version: int) -> None:
         """Remove the pin whose version is `version`. Raises: StaleVersion, PinsUnavailable."""
         await anyio.to_thread.run_sync(self._forget, subject, version)
@@ -124,14 +132,24 @@ class PinsSqlite:
             return self._guard(lambda: self._select(self._writer, subject))
 
     def _put(self, pin: Pin) -> None:
-        anchors = json.dumps([[a.value, place, trust.value] for a, place, trust in pin.anchors], separators=(",", ":"))
-        values = (pin.home, anchors, pin.alias, pin.set_by, pin.policy, pin.at, pin.version)
-        if pin.version == 1:
-            self._change(_INSERT, (pin.subject, *values))
-        else:
-            self._change(_UPDATE, (*values, pin.subject, pin.version))
+        self._change(*_putting(pin))
 
-    def _change(self, statement: str, values: tuple[str | int, ...]) -> None:
+    def _put_all(self, pins: Sequence[Pin]) -> frozenset[str]:
+        def work() -> frozenset[str]:
+            database = _opened(self._writer)
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                stale = [pin.subject for pin in pins if database.execute(*_putting(pin)).rowcount != 1]
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+            return frozenset(stale)
+
+        with self._write_lock:
+            return self._guard(work)
+
+    def _change(self, statement: str, values: tuple[str | int | None, ...]) -> None:
         with self._write_lock:
             # Autocommit: one statement is one transaction. A crash before it returns leaves the old pin or the new.
             changed = self._guard(lambda: _opened(self._writer).execute(statement, values).rowcount)
@@ -149,7 +167,8 @@ class PinsSqlite:
         row = _opened(connection).execute(_SELECT, (subject,)).fetchone()
         if row is None:
             return None
-        return Pin(row[0], parse_place(row[1]), parse_anchors(row[2]), row[3], row[4], row[5], row[6], row[7])
+        moving = None if row[8] is None else parse_place(row[8])
+        return Pin(row[0], parse_place(row[1]), parse_anchors(row[2]), row[3], row[4], row[5], row[6], row[7], moving)
 
     def _guard(self, work: Callable[[], _T]) -> _T:
         try:
@@ -173,6 +192,24 @@ class PinsSqlite:
                 if connection is not None:
                     connection.close()
             self._writer = self._reader = None
+
+
+def _putting(pin: Pin) -> tuple[str, tuple[str | int | None, ...]]:
+    anchors = json.dumps([[a.value, place, trust.value] for a, place, trust in pin.anchors], separators=(",", ":"))
+    values = (pin.home, anchors, pin.alias, pin.set_by, pin.policy, pin.at, pin.version, pin.moving)
+    return (_INSERT, (pin.subject, *values)) if pin.version == 1 else (_UPDATE, (*values, pin.subject, pin.version))
+
+
+def _add_moving(connection: sqlite3.Connection) -> None:
+    """Bring a file of a release that knew no moves to today's form, of workers that start at once by one."""
+    if connection.execute(_COLUMNS).fetchone() != (0,):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute(_COLUMNS).fetchone() == (0,):
+            connection.execute(_MOVING)
+    finally:
+        connection.execute("COMMIT")
 
 
 def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:

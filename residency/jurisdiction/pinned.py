@@ -18,6 +18,8 @@ _FIELDS: Final = ("subject", "home", "alias", "set_by", "policy", "at", "version
 def format_pin(pin: Pin) -> str:
     """`pin` as one line of ASCII: a JSON object with sorted keys."""
     document: dict[str, object] = {name: getattr(pin, name) for name in _FIELDS}
+    if pin.moving is not None:
+        document["moving"] = pin.moving
     document["anchors"] = [[anchor.value, place, trust.value] for anchor, place, trust in pin.anchors]
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
@@ -25,12 +27,14 @@ def format_pin(pin: Pin) -> str:
 def parse_pin(text: str | bytes) -> Pin:
     """The pin that `format_pin` wrote. Raises: ValueError for anything else."""
     document = json.loads(text)
-    if not isinstance(document, dict) or set(document) != {*_FIELDS, "anchors"}:
+    if not isinstance(document, dict) or set(document) - {"moving"} != {*_FIELDS, "anchors"}:
         raise ValueError("not a pin")
     for name in _FIELDS:
         if type(document[name]) is not (int if name in ("at", "version") else str):
             raise ValueError("not a pin")
     parse_place(document["home"])
+    if "moving" in document:  # pins at rest do not have it
+        parse_place(document["moving"])
     anchors = document.pop("anchors")
     return Pin(**document, anchors=parse_anchors(json.dumps(anchors)))
 

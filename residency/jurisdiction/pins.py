@@ -16,7 +16,7 @@ from residency.model.finding import Anchor, Finding, Signal, Trust
 from residency.model.place import within
 from residency.model.subject import Pin
 
-__all__ = ["first_pin", "may_move", "moved", "remember", "strengthened"]
+__all__ = ["arrived", "first_pin", "leaving", "may_move", "moved", "remember", "strengthened"]
 
 Remembered = tuple[tuple[Anchor, str, Trust], ...]
 
@@ -79,4 +79,16 @@ def moved(old: Pin, home: str, *, operator: str, policy: str, at: int) -> Pin:
     """
     if at < old.at:
         raise StaleVersion("a pin cannot move to a time before it was set")
-    return replace(old, home=home, set_by=operator, policy=policy, at=at, version=old.version + 1)
+    return replace(old, home=home, moving=None, set_by=operator, policy=policy, at=at, version=old.version + 1)
+
+
+def leaving(old: Pin, home: str, place: str, *, policy: str, at: int) -> Pin:
+    """The pin while its data is moved from `place`, where it still lies, to `home`. `at` as in `strengthened`."""
+    return replace(
+        old, home=home, moving=place, set_by="move", policy=policy, at=max(at, old.at), version=old.version + 1
+    )
+
+
+def arrived(old: Pin, *, policy: str, at: int) -> Pin:
+    """The pin once all of its data lies at its home. `at` as in `strengthened`."""
+    return replace(old, moving=None, set_by="move", policy=policy, at=max(at, old.at), version=old.version + 1)

@@ -32,7 +32,8 @@ class Pin:
     `subject` is a keyed digest (hex), never the id. `home` is the sink region's place where the subject's data lies.
     `anchors` remembers which places covered the subject and how far that was trusted. `alias` is random (hex) and
     stands for the subject in the log; destroying it unlinks. `version` counts from 1 and never goes backwards.
-    `at` is in microseconds since the epoch, UTC.
+    `at` is in microseconds since the epoch, UTC. `moving` is the place where the data still lies while it is moved to
+    `home`; None = it lies at home.
     """
 
     subject: str
@@ -43,3 +44,4 @@ class Pin:
     policy: str
     at: int
     version: int = 1
+    moving: str | None = None

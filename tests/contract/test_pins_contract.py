@@ -162,3 +162,16 @@ async def test_closed_pins_answer_nothing_and_close_again(make: Make) -> None:
         await pins.put(dataclasses.replace(PIN, version=2))
     with pytest.raises(PinsUnavailable):
         await pins.forget(PIN.subject, 1)
+
+
+async def test_a_pin_that_moves_says_from_where_and_one_that_arrived_says_nothing(make: Make) -> None:
+    pins = make()
+    await pins.put(PIN)
+    moving = dataclasses.replace(PIN, version=2, moving="SG")
+    await pins.put(moving)
+    assert await pins.get(PIN.subject) == moving
+    await pins.put(dataclasses.replace(PIN, version=3))
+    found = await pins.get(PIN.subject)
+    assert found is not None
+    assert found.moving is None
+    await pins.aclose()

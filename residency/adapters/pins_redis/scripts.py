@@ -81,18 +81,18 @@ return 1
 
 def format_pin(pin: Pin) -> bytes:
     """The stored form of a pin."""
-    return json.dumps(
-        {
-            "home": pin.home,
-            "anchors": [[anchor.value, place, trust.value] for anchor, place, trust in pin.anchors],
-            "alias": pin.alias,
-            "set_by": pin.set_by,
-            "policy": pin.policy,
-            "at": pin.at,
-            "version": pin.version,
-        },
-        separators=(",", ":"),
-    ).encode()
+    told = {
+        "home": pin.home,
+        "anchors": [[anchor.value, place, trust.value] for anchor, place, trust in pin.anchors],
+        "alias": pin.alias,
+        "set_by": pin.set_by,
+        "policy": pin.policy,
+        "at": pin.at,
+        "version": pin.version,
+    }
+    if pin.moving is not None:
+        told["moving"] = pin.moving
+    return json.dumps(told, separators=(",", ":")).encode()
 
 
 def format_tombstone(pin: Pin) -> bytes:
@@ -120,6 +120,7 @@ def parse_pin(subject: str, stored: bytes | None) -> Pin | None:
             policy=_text(pin["policy"]),
             at=_number(pin["at"]),
             version=_number(pin["version"]),
+            moving=parse_place(pin["moving"]) if "moving" in pin else None,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PinsUnavailable("what is stored in a pin's place is not a pin") from error

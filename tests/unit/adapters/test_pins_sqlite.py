@@ -217,3 +217,22 @@ def test_processes_that_open_a_new_file_at_once_all_have_it(tmp_path: Path) -> N
     # SQLite itself does not wait where two want the write-ahead log at the same time.
     done = subprocess.run([sys.executable, "-c", AT_ONCE, str(tmp_path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_file_of_a_release_that_knew_no_moves_is_brought_to_todays_form(tmp_path: Path) -> None:
+    file = tmp_path / "pins.db"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute(
+            "CREATE TABLE pin (subject TEXT PRIMARY KEY, home TEXT NOT NULL, anchors TEXT NOT NULL, "
+            "alias TEXT NOT NULL, set_by TEXT NOT NULL, policy TEXT NOT NULL, at INTEGER NOT NULL, "
+            "version INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+        )
+        database.execute("INSERT INTO pin VALUES (?, 'SG', '[]', 'a1', 'write', 'p', 1, 1)", (PIN.subject,))
+    pins = PinsSqlite(file)
+    old = await pins.get(PIN.subject)
+    assert old is not None
+    assert old.moving is None
+    going = dataclasses.replace(old, home="VN", moving="SG", version=2)
+    assert await pins.put_all([going, dataclasses.replace(PIN, subject="6" * 64, version=3)]) == {"6" * 64}
+    assert pins.peek(PIN.subject) == (going, True)
+    await pins.aclose()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from residency.errors import StaleVersion
-from residency.jurisdiction.pins import first_pin, may_move, moved, strengthened
+from residency.jurisdiction.pins import arrived, first_pin, leaving, may_move, moved, strengthened
 from residency.jurisdiction.resolve import presumption, resolve
 from residency.model.finding import Anchor, Signal, Trust
 
@@ -94,3 +94,13 @@ def test_only_a_verified_contradiction_of_citizenship_or_residence_is_a_reason_t
     signal: Signal, asks: bool
 ) -> None:
     assert may_move(PIN, [signal]) is asks
+
+
+def test_a_pin_that_leaves_keeps_all_but_its_home_and_one_that_arrives_says_no_more_from_where() -> None:
+    old = replace(PIN, home="SG", at=5, version=3)
+    going = leaving(old, "VN", "SG", policy="1" * 64, at=4)
+    assert (going.home, going.moving, going.version, going.at, going.set_by) == ("VN", "SG", 4, 5, "move")
+    there = arrived(going, policy="1" * 64, at=9)
+    assert (there.home, there.moving, there.version, there.at) == ("VN", None, 5, 9)
+    assert (there.anchors, there.alias, there.subject) == (old.anchors, old.alias, old.subject)
+    assert moved(going, "SG", operator="operator", policy="1" * 64, at=9).moving is None
