@@ -7,14 +7,15 @@
         session.add(Person(id=sql.uuid7_key(), …))
 
 Which sink, and whether at all, is asked of `current()` at the session's first use. Models and migrations stay the
-app's own, but for one thing: primary keys must be unique across the store's sinks (`default=sql.uuid7_key`).
+app's own, but for one thing: primary keys must be unique across the store's sinks (`default=sql.uuid7_key`, or a
+`sql.ranged_sequence`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Integer, MetaData
+from sqlalchemy import MetaData, Sequence
 from sqlalchemy import orm as sa_orm
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext import asyncio as sa_asyncio
@@ -22,13 +23,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from residency.adapters.clock_system import SystemClock
 from residency.adapters.entropy_system import SystemEntropy
-from residency.adapters.session_sql import RoutedSession
+from residency.adapters.session_sql import RoutedSession, check_keys, is_ranged, ranged_sequence, sequence_ddl
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.keys import KeyMaker
 from residency.storage.stores import Stores
 
-__all__ = ["RoutedSession", "async_sessionmaker", "create_all", "sessionmaker", "uuid7_key"]
+__all__ = [
+    "RoutedSession",
+    "async_sessionmaker",
+    "check_keys",
+    "create_all",
+    "create_in",
+    "ranged_sequence",
+    "row_sinks",
+    "sequence_ddl",
+    "sessionmaker",
+    "uuid7_key",
+]
 
 # A column's default is called where no runtime is at hand, and in scripts that have none.
 _keys = KeyMaker(SystemClock(), SystemEntropy())
@@ -69,24 +81,29 @@ async def create_all(metadata: MetaData, stores: Stores, store: str) -> None:
     Raises: UnknownStore, SinkUnavailable, UsageError where a sink holds no rows or a table's key counts up by itself
     in each of several sinks.
     """
+    for sink in row_sinks(metadata, stores, store):
+        await create_in(metadata, sink)
+
+
+def row_sinks(metadata: MetaData, stores: Stores, store: str) -> tuple[SqlSink, ...]:
+    """The sinks of `store`, where they take `metadata`. Raises: as `create_all`."""
     sinks = stores.sinks_of(store)
-    if len(sinks) > 1:
-        _check_keys(metadata, store)
+    check_keys(metadata.sorted_tables, store, [sink.name for sink in sinks])
+    rows = tuple(sink for sink in sinks if isinstance(sink, SqlSink))
     for sink in sinks:
-        if not isinstance(sink, SqlSink):
+        if sink not in rows:
             raise UsageError(f"sink {sink.name!r} of store {store!r} holds no rows")
-        try:
-            async with sink.engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
-        except SQLAlchemyError as error:
-            raise SinkUnavailable(f"tables cannot be made in sink {sink.name!r}") from error
+    return rows
 
 
-def _check_keys(metadata: MetaData, store: str) -> None:
-    for table in metadata.sorted_tables:
-        column = table.autoincrement_column
-        if column is not None and isinstance(column.type, Integer):
-            raise UsageError(
-                f"table {table.name!r} counts its key {column.name!r} up in each sink of store {store!r}, so two "
-                "people would share a key: use a String column with default=sql.uuid7_key"
-            )
+async def create_in(metadata: MetaData, sink: SqlSink) -> None:
+    """Create what is missing of `metadata` in one sink, all of it or nothing. Raises: SinkUnavailable, UsageError."""
+    sequences = {each.default for table in metadata.sorted_tables for each in table.columns}
+    try:
+        async with sink.engine.begin() as connection:
+            for sequence in sequences:
+                if isinstance(sequence, Sequence) and is_ranged(sequence):
+                    await connection.exec_driver_sql(sequence_ddl(sequence, sink.name))
+            await connection.run_sync(metadata.create_all)
+    except SQLAlchemyError as error:
+        raise SinkUnavailable(f"tables cannot be made in sink {sink.name!r}") from error

@@ -18,14 +18,15 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import anyio.from_thread
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, event
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 from sqlalchemy.util import await_only
 
+from residency.adapters.session_sql.keys import check_keys
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["RoutedSession", "open_session"]
 
 _gated: WeakSet[Engine] = WeakSet()
+# By table, the sinks (as their stores list them) among which its key was found to be unique.
+_unique: WeakKeyDictionary[Table, set[tuple[str, ...]]] = WeakKeyDictionary()
 
 
 class RoutedSession(Session):
@@ -88,7 +91,10 @@ class RoutedSession(Session):
         """
         if bind is not None:
             raise UsageError("a routed session takes no bind: its store decides")
-        self._check()
+        here = self._check()
+        clause = kw.get("clause")
+        if isinstance(clause, Insert) and isinstance(clause.table, Table):
+            self._check_key(here, clause.table)
         if self._act is None or self._engine is None:
             return self._begin_act()
         return self._engine
@@ -124,6 +130,14 @@ class RoutedSession(Session):
                     "open one session for each"
                 )
         return here
+
+    def _check_key(self, here: Current, table: Table) -> None:
+        """Refuse to add rows to a table whose key two sinks would give twice; while observing all stays in one."""
+        known = _unique.setdefault(table, set())
+        order = here.store(self._store).order
+        if order not in known and here.decision.mode != "observe":
+            check_keys((table,), self._store, order)
+            known.add(order)
 
     def _begin_act(self) -> Engine:
         here = self._check()
@@ -200,6 +214,10 @@ def _before_flush(session: Session, context: object, instances: object) -> None:
     # The connection would refuse the statement anyway; this says so before, and names the way out.
     if isinstance(session, RoutedSession):
         session.get_bind()
+        for each in session.new:
+            for table in object_mapper(each).tables:
+                if isinstance(table, Table) and session._frozen is not None:
+                    session._check_key(session._frozen[0], table)
         act = session._act
         if act is not None and session._reads:
             raise UsageError(
