@@ -28,7 +28,6 @@ _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
 _PIECE: Final = 200  # bytes of one path part; ext4, APFS and NTFS take 255
 _NAME: Final = re.compile(r"(?:[a-z0-9_-]|%[0-9a-f]{2})+")
 _TEMPORARY: Final = ".tmp-"
-_LEFT_BEHIND: Final = 60  # seconds, after which a temporary file that nobody holds a lock on is one of a dead process
 _TYPE: Final = "user.residency.type"
 
 
@@ -57,11 +56,14 @@ def walk(folder: Path, before: str = "") -> Iterator[tuple[str, Path]]:
 def make_temporary(folder: Path) -> BinaryIO:
     """A new file that no key names, in the folder where the value will lie, locked for as long as it is open."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
-    os.close(handle)
-    file = Path(name).open("r+b")  # noqa: SIM115 - closed by whom it is given to
-    fcntl.flock(file, fcntl.LOCK_EX)
-    return file
+    while True:
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+        os.close(handle)
+        file = Path(name).open("r+b")  # noqa: SIM115 - closed by whom it is given to
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # another process that starts took it for one left behind, before it was locked
 
 
 def remove_left(folder: Path) -> None:
@@ -69,8 +71,7 @@ def remove_left(folder: Path) -> None:
     for path in folder.rglob(f"{_TEMPORARY}*"):
         with suppress(FileNotFoundError, BlockingIOError), path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_mtime < time.time() - _LEFT_BEHIND:
-                path.unlink()
+            path.unlink()
 
 
 def place(file: BinaryIO, path: Path, folder: Path, key: str, content_type: str) -> ObjectMeta:

@@ -242,6 +242,10 @@ class BucketSink:
             _used_by = os.getpid()
         elif _used_by != os.getpid():
             raise SinkUnavailable(f"sink {self._name!r} cannot be used in a process forked off one that used buckets")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise SinkUnavailable(f"sink {self._name!r} is a bucket, which needs asyncio: run the app on it") from None
 
     def _away(self, error: Exception) -> SinkUnavailable:
         return SinkUnavailable(f"sink {self._name!r} cannot be read or written ({_why(str(error))})")

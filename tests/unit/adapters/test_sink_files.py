@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.adapters.sink_files import FilesSink
-from residency.adapters.sink_files.files import path_of
+from residency.adapters.sink_files.files import path_of, remove_left
 from residency.enforcement.ports import OCTETS
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
@@ -143,18 +145,35 @@ async def test_what_a_dead_process_left_half_written_is_removed_at_start_and_wha
     sink = await made(tmp_path)
     await sink.put("x" * 300, b"1")
     (below,) = (tmp_path / name for name in names(tmp_path))
-    for number, folder in enumerate((tmp_path, below)):
-        (folder / f".tmp-{number}").write_bytes(b"An")
-        os.utime(folder / f".tmp-{number}", (1, 1))
-    (tmp_path / ".tmp-young").write_bytes(b"An")
-    left = temporaries(tmp_path)
+    for folder in (tmp_path, below):
+        (folder / ".tmp-left").write_bytes(b"An")
     upload = await sink.upload("k")
-    (writing,) = set(temporaries(tmp_path)) - set(left)
-    os.utime(writing, (1, 1))
+    await upload.write(b"1")
     await made(tmp_path)
-    assert temporaries(tmp_path) == sorted([tmp_path / ".tmp-young", writing])
+    assert len(temporaries(tmp_path)) == 1
     await upload.commit()
-    assert await sink.get("k") == b""
+    assert await sink.get("k") == b"1"
+    assert temporaries(tmp_path) == []
+
+
+async def test_a_temporary_file_that_another_start_removed_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = await made(tmp_path)
+    lock = fcntl.flock
+    locked: list[int] = []
+
+    def late(file: BinaryIO, how: int) -> None:
+        if not locked:
+            locked.append(how)
+            remove_left(tmp_path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    await sink.put("k", b"1")
+    assert locked
+    assert await sink.get("k") == b"1"
+    assert names(tmp_path) == ["k"]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -6,6 +6,7 @@ Buckets of a real server are in tests/contract and tests/integration.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from residency.adapters.sink_objects import BucketSink
 from residency.adapters.sink_objects.upload import PART, part_size
@@ -294,6 +296,18 @@ async def test_a_value_does_not_follow_a_redirect(stub: StubS3, status: int, mon
         other.close()
 
 
+def test_on_another_event_loop_a_bucket_says_that_it_needs_asyncio(stub: StubS3) -> None:
+    sink = sink_at(stub.endpoint)
+
+    async def use(name: str) -> None:
+        with pytest.raises(SinkUnavailable, match="asyncio"):
+            await CALLS[name](sink)  # type: ignore[misc]
+
+    for name in CALLS:
+        trio.run(use, name)
+    assert stub.asked == []
+
+
 async def test_a_child_of_a_fork_is_told_that_it_cannot_use_the_client(
     stub: StubS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,3 +316,22 @@ async def test_a_child_of_a_fork_is_told_that_it_cannot_use_the_client(
     monkeypatch.setattr(os, "getpid", lambda: -1)
     for name in CALLS:
         assert "forked" in await refused(sink, name, within=20)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+async def test_the_other_clouds_are_asked_at_the_urls_endpoint_for_the_same_things(
+    stub: StubS3, scheme: str, tmp_path: Path
+) -> None:
+    account = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+    (tmp_path / "account.json").write_text(json.dumps({**account, "gcs_base_url": "http://127.0.0.1:1"}))
+    url = {
+        "gs": f"gs://bucket/pre?service_account={tmp_path}/account.json&endpoint={stub.endpoint}&timeout=2",
+        "az": f"az://account:a2V5@bucket/pre?endpoint={stub.endpoint}&timeout=2",
+    }[scheme]
+    sink = BucketSink("x", REGION, url)
+    assert (await sink.put("a b/é", b"12345")).size == 5
+    assert await sink.get("a b/é") == b"12345"
+    assert (await sink.head("a b/é") or pytest.fail("there is one")).size == 5
+    assert await sink.get("missing") is None
+    assert stub.objects == {"pre/a b/é": b"12345"}
+    assert stub.asked == [("PUT", "pre/a b/é"), ("GET", "pre/a b/é"), ("HEAD", "pre/a b/é"), ("GET", "pre/missing")]
