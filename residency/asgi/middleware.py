@@ -17,6 +17,7 @@ import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from residency.asgi.answers import mend, ours, refuse, unavailable, unready, warning
+from residency.asgi.hand_over import HandOver
 from residency.asgi.lifespan import serve_lifespan, start
 from residency.asgi.routing import Router, override, target
 from residency.bootstrap import Residency, build
@@ -24,7 +25,15 @@ from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
 from residency.enforcement.point import Unasked
 from residency.enforcement.request import Refusal, Request
-from residency.errors import JournalLate, Refused, ResidencyError, SubjectUnknown, Unavailable, UsageError
+from residency.errors import (
+    JournalLate,
+    Refused,
+    ResidencyError,
+    SinkUnavailable,
+    SubjectUnknown,
+    Unavailable,
+    UsageError,
+)
 from residency.model import Reason
 
 __all__ = ["ResidencyMiddleware"]
@@ -50,13 +59,17 @@ class ResidencyMiddleware:
         self._router = Router(app)
         self._told = ""
         self._warned: dict[str, float] = {}
+        self._hand_over: HandOver | None = None
         try:
-            self.runtime = policy if isinstance(policy, Residency) else build(policy)
+            runtime = policy if isinstance(policy, Residency) else build(policy)
+            if runtime.deployment.hand_over:
+                self._hand_over = HandOver(runtime.deployment)
+            self.runtime = runtime
         except Exception as error:  # noqa: BLE001 - frameworks build us lazily, inside a server that goes on serving
             self._fail(error)
         else:
             # What the deployment says its framework is; else whatever is found.
-            self._router = Router(app, self.runtime.deployment.framework)
+            self._router = Router(app, runtime.deployment.framework)
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
@@ -133,8 +146,21 @@ class ResidencyMiddleware:
             finally:
                 leave(token)
         else:
-            self._warn(admitted)
-            await refuse(scope, receive, send, admitted)
+            await self._refuse(scope, receive, send, admitted)
+
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, ran: bool = False, accepted: bool = False
+    ) -> None:
+        """Answer a refusal, or have the person's own instance answer where there is one; see `answers.refuse`."""
+        elsewhere = self._hand_over
+        if elsewhere is not None and not accepted and elsewhere.may(scope, refusal, ran=ran):
+            try:
+                await elsewhere.answer(scope, receive, send, refusal, ran=ran)
+                return
+            except SinkUnavailable as error:
+                refusal, ran = unavailable(error), True  # what was to be received has been
+        self._warn(refusal)
+        await refuse(scope, receive, send, refusal, ran=ran, accepted=accepted)
 
     def _warn(self, refusal: Refusal) -> None:
         text = warning(refusal)
@@ -180,8 +206,7 @@ class ResidencyMiddleware:
         if closed or (cause is None and (started or trail.refusal is None)):
             return
         refusal = await _refusal(here, cause)
-        self._warn(refusal)
-        await refuse(scope, receive, send, refusal, ran=True, accepted=started)
+        await self._refuse(scope, receive, send, refusal, ran=True, accepted=started)
         if raised is not None and ours(raised) is None:
             raise raised  # an error of the app's own that came on top: the server's log must have it
 

@@ -69,13 +69,14 @@ class Request:
 class Refusal:
     """Something that goes no further: why, the rules that say so, the entry's number, and a text without personal data.
 
-    `seq` is None where no entry could be written.
+    `seq` is None where no entry could be written. `home` is the place whose own instance may serve the person instead.
     """
 
     reason: Reason
     rules: tuple[RuleRef, ...] = ()
     seq: int | None = None
     message: str = ""
+    home: str | None = None
 
 
 class TokenVerifier(Protocol):

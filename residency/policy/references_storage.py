@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from residency.errors import Problem
+from residency.model.place import within
 from residency.policy.docwalk import items, mapping, unknown
 from residency.policy.problems import at
 from residency.policy.yamldoc import Path, Value, YamlDoc
@@ -18,8 +19,12 @@ def storage_problems(doc: YamlDoc) -> Iterator[Problem]:
     yield from _stores(doc)
     yield from _copies(doc)
     yield from _records(doc)
+    region = at(doc.value, ("audit", "region"))
+    here = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
     for place in mapping(doc, "hand_over"):
         where: Path = ("hand_over", place)
+        if isinstance(here, str) and within(here, place):
+            yield doc.problem(where, f"this instance itself runs in {here}: requests would come back to it")
         given = at(doc.value, where)
         url = given if isinstance(given, str) else at(doc.value, (*where, "url"))
         if (

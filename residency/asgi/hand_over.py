@@ -1,0 +1,117 @@
+"""A request that this instance may not serve in; a redirect to the person's own instance, or that one's answer, out.
+
+Nothing of a body is kept: a redirect reads none of it, a proxied one goes through memory piece by piece. A request is
+handed over once: one that another instance handed over here is refused, as the `Via` of RFC 9110 section 7.6.3 tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from starlette.types import Message, Receive, Scope, Send
+
+from residency.enforcement.request import Refusal
+from residency.errors import PolicyError
+from residency.policy.parsed import DeploymentDoc
+from residency.policy.parsed_storage import HandOverDoc
+
+if TYPE_CHECKING:
+    from residency.adapters.forward import Forward
+
+__all__ = ["HandOver", "forwarded"]
+
+_MARK: Final = "residency-"
+"""What the pseudonyms of our instances in `Via` begin with."""
+_OURS: Final = frozenset({b"host", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"expect"})
+"""Headers that are made anew."""
+Headers = list[tuple[bytes, bytes]]
+
+
+class HandOver:
+    """The instances that serve other places' people, by place."""
+
+    def __init__(self, deployment: DeploymentDoc) -> None:
+        """Raises: PolicyError where requests are to be proxied and what that needs is not installed."""
+        self._homes: Mapping[str, HandOverDoc] = deployment.hand_over
+        self._via = f"1.1 {_MARK}{''.join(c if c.isalnum() else '-' for c in deployment.audit.origin)}"
+        self._forward: Forward | None = None
+        if any(home.how == "proxy" for home in self._homes.values()):
+            try:
+                from residency.adapters.forward import Forward  # an optional extra
+            except ImportError as error:
+                what = "`how: proxy` needs the extra `http`: pip install 'residency[http]'"
+                raise PolicyError((deployment.source.problem(("hand_over",), what),)) from error
+            self._forward = Forward()
+
+    def may(self, scope: Scope, refusal: Refusal, *, ran: bool) -> bool:
+        """Whether a refused request is handed over; `ran` = the app has run, so that its body may have been read."""
+        home = self._homes.get(refusal.home or "")
+        if home is None or _path(scope) is None:
+            return False
+        if any(_MARK.encode() in value for name, value in scope["headers"] if name.lower() == b"via"):
+            return False
+        if home.how == "redirect":
+            return scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {})
+        return not ran
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, ran: bool = False) -> None:
+        """Answer with a redirect, or with what the person's own instance answers.
+
+        Raises: SinkUnavailable where that gives none; then nothing was sent.
+        """
+        home = self._homes[refusal.home or ""]
+        target = home.url.rstrip("/").encode() + (_path(scope) or b"/")
+        if scope.get("query_string"):
+            target += b"?" + scope["query_string"]
+        if home.how == "redirect" or self._forward is None:
+            await _redirect(scope, receive, send, target, ran=ran)
+        elif scope["type"] == "http":
+            await self._forward.http(scope, receive, send, target.decode("ascii"), forwarded(scope, self._via))
+        else:
+            await self._forward.websocket(scope, receive, send, target.decode("ascii"), forwarded(scope, self._via))
+
+
+async def _redirect(scope: Scope, receive: Receive, send: Send, target: bytes, *, ran: bool) -> None:
+    # 307 keeps method and body. It is not 308: a person's home may change, and a browser would remember.
+    headers: Headers = [(b"location", target), (b"cache-control", b"no-store"), (b"content-length", b"0")]
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 307, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    headers[0] = (b"location", b"ws" + target.removeprefix(b"http"))
+    if not ran:
+        await receive()  # websocket.connect
+    start: Message = {"type": "websocket.http.response.start", "status": 307, "headers": headers}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": b""})
+
+
+def forwarded(scope: Scope, via: str) -> Headers:
+    """The headers of a request as a proxy sends them on: who asked, by which scheme and under which name, told in the
+    `X-Forwarded-*` headers. Those of the connection are still there."""
+    given: Headers = [(name.lower(), value) for name, value in scope["headers"]]
+    headers = [pair for pair in given if pair[0] not in _OURS]
+    before = [value for name, value in given if name == b"x-forwarded-for"]
+    if scope.get("client") is not None:
+        before.append(_ascii(scope["client"][0]))
+    if before:
+        headers.append((b"x-forwarded-for", b", ".join(before)))
+    scheme = scope.get("scheme", "http")
+    headers.append((b"x-forwarded-proto", _ascii({"ws": "http", "wss": "https"}.get(scheme, scheme))))
+    headers += [(b"x-forwarded-host", value) for name, value in given if name == b"host"]
+    seen = [value for name, value in given if name == b"via"]
+    headers.append((b"via", b", ".join((*seen, _ascii(via)))))
+    return headers
+
+
+def _ascii(text: object) -> bytes:
+    return str(text).encode("ascii", "replace")
+
+
+def _path(scope: Scope) -> bytes | None:
+    """The path as the client wrote it, None where it is none: an absolute form would name another host."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    raw = raw.partition(b"?")[0]  # some servers leave the query in
+    return raw if raw.startswith(b"/") and raw.isascii() else None

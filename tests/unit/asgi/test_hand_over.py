@@ -1,0 +1,100 @@
+"""What a handed-over request looks like, and which is handed over at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from residency.asgi.hand_over import HandOver, forwarded
+from residency.enforcement.request import Refusal
+from residency.model import Reason
+from residency.policy.parser import parse_deployment
+
+TEXT = b"""
+residency: 1
+kind: deployment
+name: app.one
+mode: enforce
+operator: {established_in: SG}
+laws: none
+hand_over: {VN: "https://vn.example/base/", DE: {url: "https://de.example", how: proxy}}
+"""
+AT_VN, AT_DE = (Refusal(Reason.NOT_HOME, home=place) for place in ("VN", "DE"))
+
+
+def scope(**more: Any) -> dict[str, Any]:
+    return {"type": "http", "method": "GET", "path": "/a", "raw_path": b"/a", "headers": [], **more}
+
+
+@pytest.fixture
+def hand_over() -> HandOver:
+    return HandOver(parse_deployment(TEXT, "f", {}))
+
+
+async def sent(hand_over: HandOver, asked: dict[str, Any]) -> dict[bytes, bytes]:
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("a redirect reads nothing")
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await hand_over.answer(asked, receive, send, AT_VN)
+    assert messages[0]["status"] == 307
+    return dict(messages[0]["headers"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("more", "location"),
+    [
+        ({}, b"https://vn.example/base/a"),
+        ({"query_string": b"q=%20"}, b"https://vn.example/base/a?q=%20"),
+        ({"raw_path": b"/%2e%2E/a?x=1", "query_string": b"x=1"}, b"https://vn.example/base/%2e%2E/a?x=1"),
+        ({"raw_path": b"//evil.example"}, b"https://vn.example/base//evil.example"),
+        ({"raw_path": None, "path": "/é"}, b"https://vn.example/base/%C3%A9"),
+    ],
+)
+async def test_a_redirect_keeps_path_and_query_as_they_came(
+    hand_over: HandOver, more: dict[str, Any], location: bytes
+) -> None:
+    assert (await sent(hand_over, scope(**more)))[b"location"] == location
+
+
+@pytest.mark.parametrize(
+    ("more", "refusal", "ran", "may"),
+    [
+        ({}, AT_VN, False, True),
+        ({}, AT_VN, True, True),
+        ({}, AT_DE, False, True),
+        ({}, AT_DE, True, False),
+        ({}, Refusal(Reason.NOT_HOME), False, False),
+        ({}, Refusal(Reason.NOT_HOME, home="FR"), False, False),
+        ({"raw_path": b"http://evil.example/"}, AT_VN, False, False),
+        ({"raw_path": b"*"}, AT_VN, False, False),
+        ({"raw_path": b"/\xff"}, AT_VN, False, False),
+        ({"headers": [(b"Via", b"1.1 residency-x")]}, AT_VN, False, False),
+        ({"headers": [(b"via", b"1.1 nginx")]}, AT_VN, False, True),
+        ({"type": "websocket"}, AT_VN, False, False),
+        ({"type": "websocket", "extensions": {"websocket.http.response": {}}}, AT_VN, False, True),
+        ({"type": "websocket"}, AT_DE, False, True),
+    ],
+)
+def test_which_requests_are_handed_over(
+    hand_over: HandOver, more: dict[str, Any], refusal: Refusal, ran: bool, may: bool
+) -> None:
+    assert hand_over.may(scope(**more), refusal, ran=ran) is may
+
+
+def test_who_asked_is_told_behind_whoever_told_before() -> None:
+    headers = [(b"X-Forwarded-For", b"203.0.113.9"), (b"Host", b"sg.example"), (b"via", b"1.1 nginx"), (b"a", b"b")]
+    made = forwarded(scope(headers=headers, client=("10.0.0.1", 5), scheme="wss"), "1.1 residency-x")
+    assert made == [
+        (b"a", b"b"),
+        (b"x-forwarded-for", b"203.0.113.9, 10.0.0.1"),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-host", b"sg.example"),
+        (b"via", b"1.1 nginx, 1.1 residency-x"),
+    ]
