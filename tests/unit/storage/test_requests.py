@@ -1,0 +1,136 @@
+"""Requests: steps and deadlines come from the laws in use, on their working days; each is open, soon or overdue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.policy_files import load
+from residency.errors import UsageError
+from residency.policy.compiler import Policy
+from residency.storage.requests import Request, State, Step, answered, extended, kinds, steps_for
+
+HOUR = 3_600_000_000
+SOCIAL = Path(__file__).parents[3] / "policies" / "deployments" / "social-api.yaml"
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000_000)
+
+
+MONDAY = at("2026-11-23T03:00:00")
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load(SOCIAL, {})
+
+
+def asked(policy: Policy, kind: str, received: int = MONDAY) -> Request:
+    return Request(kind, "VN", received, steps_for(policy, policy.facts, kind, "VN", received), alias="ab" * 16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hours"),
+    [
+        ("authority.deliver", 24),
+        ("authority.deliver_urgent", 3),
+        ("content.take_down", 24),
+        ("content.take_down_urgent", 6),
+        ("breach.notify_authority", 72),
+    ],
+)
+def test_authorities_wait_by_the_hour(policy: Policy, kind: str, hours: int) -> None:
+    (step,) = asked(policy, kind).steps
+    assert step.due == MONDAY + hours * HOUR
+    assert all(rule.startswith("vn.") for rule in step.rules)
+    assert step.rules
+
+
+def test_persons_get_a_reply_in_two_working_days_and_the_rest_in_days_of_vietnam(policy: Policy) -> None:
+    access = {step.task: step.due for step in asked(policy, "subject.access").steps}
+    # The 24th is a day off in Vietnam.
+    assert access == {"subject.reply": at("2026-11-26T17:00:00"), "subject.access": at("2026-12-03T17:00:00")}
+    erase = {step.task: step.due for step in asked(policy, "subject.erase").steps}
+    assert erase["subject.erase"] == at("2026-12-13T17:00:00")
+
+
+def test_a_weekend_is_no_working_day(policy: Policy) -> None:
+    friday = at("2026-11-27T03:00:00")
+    assert asked(policy, "subject.reply", friday).steps[0].due == at("2026-12-01T17:00:00")
+
+
+def test_requests_of_before_a_law_go_by_the_law_of_then(policy: Policy) -> None:
+    (step,) = asked(policy, "subject.complete", at("2025-03-03T03:00:00")).steps
+    assert step.due == at("2025-03-06T03:00:00")
+    assert step.rules == ("vn.d13.requests",)
+
+
+def test_what_no_law_sets_a_term_for_is_a_mistake_that_names_what_there_is(policy: Policy) -> None:
+    with pytest.raises(UsageError, match=r"authority\.deliver"):
+        asked(policy, "subject.nonsense")
+    with pytest.raises(UsageError, match="none"):
+        steps_for(policy, policy.facts, "subject.erase", "FR", MONDAY)
+    with pytest.raises(UsageError):
+        asked(policy, "subject.erase_extension")  # counts from another event than the request
+
+
+def test_kinds_are_what_laws_set_terms_for(policy: Policy) -> None:
+    found = kinds(policy, policy.facts, "VN", MONDAY)
+    assert {"subject.erase", "subject.access", "authority.deliver", "content.take_down"} <= set(found)
+    assert "subject.erase_extension" not in found
+    assert "localisation.comply" not in found
+
+
+def test_a_step_is_open_then_soon_then_overdue() -> None:
+    step = Step("authority.deliver", 24 * HOUR, ("r",))
+    states = [step.state(0, hours * HOUR) for hours in (0, 17, 18, 23, 24, 30)]
+    assert states == [State.OPEN, State.OPEN, State.SOON, State.SOON, State.OVERDUE, State.OVERDUE]
+    long = Step("subject.erase", 480 * HOUR, ("r",))
+    assert [long.state(0, hours * HOUR) for hours in (455, 456)] == [State.OPEN, State.SOON]
+
+
+def test_what_was_done_in_time_is_done_and_else_late() -> None:
+    step = Step("authority.deliver", 24 * HOUR, ("r",))
+    assert replace(step, done=23 * HOUR).state(0, 99 * HOUR) is State.DONE
+    assert replace(step, done=24 * HOUR).state(0, 99 * HOUR) is State.LATE
+
+
+def test_a_request_is_as_bad_as_its_worst_step() -> None:
+    steps = (Step("a", 10 * HOUR, ()), Step("b", 90 * HOUR, ()))
+    request = Request("b", "VN", 0, steps)
+    assert request.state(11 * HOUR) is State.OVERDUE
+    late = answered(request, "a", 12 * HOUR, None)
+    assert late.state(13 * HOUR) is State.OPEN
+    assert answered(late, None, 20 * HOUR, "given").state(21 * HOUR) is State.LATE
+
+
+def test_answering_closes_one_step_or_all(policy: Policy) -> None:
+    request = asked(policy, "subject.erase")
+    replied = answered(request, "subject.reply", MONDAY + HOUR, None)
+    assert not replied.closed
+    closed = answered(replied, None, MONDAY + 2 * HOUR, "erased")
+    assert closed.closed
+    assert closed.answer == "erased"
+    assert [step.done for step in closed.steps] == [MONDAY + HOUR, MONDAY + 2 * HOUR]
+    with pytest.raises(UsageError, match="already"):
+        answered(closed, None, MONDAY, "x")
+    with pytest.raises(UsageError, match="no step"):
+        answered(request, "subject.access", MONDAY, None)
+
+
+def test_a_term_is_extended_once_before_it_is_over(policy: Policy) -> None:
+    request = asked(policy, "subject.erase")
+    later = extended(policy, policy.facts, request, "subject.erase", at("2026-12-10T03:00:00"))
+    due = next(step for step in later.steps if step.task == "subject.erase")
+    assert due.due == at("2026-12-30T17:00:00")
+    assert due.extended
+    with pytest.raises(UsageError):
+        extended(policy, policy.facts, later, "subject.erase", at("2026-12-11T03:00:00"))
+    with pytest.raises(UsageError):
+        extended(policy, policy.facts, request, "subject.erase", at("2026-12-20T03:00:00"))
+    with pytest.raises(UsageError, match="no extension"):
+        extended(policy, policy.facts, request, "subject.reply", MONDAY)
