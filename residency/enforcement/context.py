@@ -1,4 +1,4 @@
-"""What the code inside a request sees: `current()`, `identify()`, `about()`.
+"""What the code inside a request sees: `current()`, `identify()`, `about()`, `about_many()`.
 
 The decision of a request travels in a context variable, so tasks and thread-pool functions that copy the context see
 the right one; where there is none, asking is an error and never a default.
@@ -6,18 +6,19 @@ the right one; where there is none, asking is an error and never a default.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from residency.errors import NoDecision
+from residency.errors import NoDecision, UsageError
 
 if TYPE_CHECKING:
+    from residency.enforcement.about import Many
     from residency.enforcement.current import Current
 
-__all__ = ["about", "current", "enter", "identify", "leave"]
+__all__ = ["about", "about_many", "current", "enter", "identify", "leave"]
 
 _current: ContextVar[Current | None] = ContextVar("residency_current", default=None)
 
@@ -54,20 +55,51 @@ async def identify(
 
 
 @asynccontextmanager
-async def about(subject: str, *, collected: datetime | None = None) -> AsyncIterator[Current]:
-    """Judge what happens inside by `subject`, whose data it is, not by the caller who asks.
+async def about(
+    subject: str | None = None, *, row: object = None, store: str | None = None, collected: datetime | None = None
+) -> AsyncIterator[Current]:
+    """Judge what happens inside by `subject`, whose data it is, not by the caller who asks; or by whoever's `row` is.
+
+    `row` is (record, key) or an instance of a mapped class, of `store` (None = the activity's one).
 
     Only the subject's own pin speaks: the caller's address and claims say nothing of someone else. A subject
     without a pin is silent on every anchor, so `presume:` decides. `collected` is as in `identify`.
 
-    Raises: NoDecision, UsageError where `subject` is no id or `collected` no instant, Refused, PinsUnavailable.
+    Raises: NoDecision, UsageError where `subject` is no id, `row` no row or `collected` no instant, NotFound where
+    nobody has that row, Refused, PinsUnavailable, SinkUnavailable where the locator does not answer.
     """
-    other = await current().about(subject, collected=collected)
+    if (subject is None) is (row is None):
+        raise UsageError("about() takes a subject or a row")
+    here = current()
+    if subject is not None:
+        other = await here.about(subject, collected=collected)
+    else:
+        other = await here.about_row(row, store, collected=collected)
     token = enter(other)
     try:
         yield other
     finally:
         leave(token)
+
+
+async def about_many(
+    subjects: Iterable[str] = (),
+    *,
+    rows: Iterable[object] = (),
+    store: str | None = None,
+    collected: datetime | None = None,
+) -> Many:
+    """As `about`, of many subjects and rows of `store` at once, grouped by the sink that their data lies in.
+
+        many = await about_many(ids)
+        for group in many.groups:
+            async with group, Session() as session:
+                rows = await session.scalars(select(Person).where(Person.id.in_(group.asked)))
+
+    Who is refused and what nobody has stand in `many.refused` and `many.unknown`. Each subject leaves entries of their
+    own. Raises: as `about`, but for these two.
+    """
+    return await current().about_many(subjects, rows, store, collected=collected)
 
 
 def enter(value: Current | None) -> Token[Current | None]:

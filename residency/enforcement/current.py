@@ -4,13 +4,14 @@ it is asked; what it begins are acts (`enforcement.acts`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from residency.audit.recall import Basis
 from residency.enforcement.acts import CHANGES, Act
+from residency.enforcement.handing import home_for, note_of
 from residency.enforcement.request import Refusal, collected_at, subject_id
 from residency.errors import JournalLate, Refused, SubjectUnknown, UnknownStore, UsageError
 from residency.model import (
@@ -26,19 +27,28 @@ from residency.model import (
     SubjectId,
     Trust,
 )
+from residency.model.place import within
 from residency.signals.identity import Identity
 from residency.signals.peer import ClientAddress
 
 if TYPE_CHECKING:
+    from residency.enforcement.about import Many
     from residency.enforcement.point import EnforcementPoint
 
-__all__ = ["Current", "StoreFactory", "Trail"]
+__all__ = ["READ_FROM", "Current", "StoreFactory", "Trail"]
+
+READ_FROM: Final = "read_from:"
+"""Begins the word of a note that names the places outside a law that covers the person where their data goes by being
+read: this instance's, and that of a caller who is somebody else. `ZZ` = nobody knows."""
 
 
 class StoreFactory(Protocol):
     """Makes the handle that `current().store(name)` answers."""
 
     def handle(self, current: Current, name: str) -> object: ...
+
+    async def owners(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
+        """The digest of whose each (record, key) of `store` is; None where nobody has it."""
 
 
 class Trail:
@@ -54,10 +64,12 @@ class Trail:
 class Current:
     """The newest decision of one request, and the door to its stores. Made by the enforcement point only."""
 
+    of_many = False
+    """Whether this is about data of several people at once, so that no one of them is its subject."""
     __slots__ = (
         "_alias", "_caller", "_changing", "_recorded", "_start", "_stores", "activity", "begins", "client", "collected",
-        "decided_at", "decision", "detail", "evidence", "note", "params", "pin", "point", "requested", "signals",
-        "subject", "subject_digest", "trail",
+        "decided_at", "decision", "detail", "evidence", "note", "params", "pin", "point", "readers", "requested",
+        "signals", "subject", "subject_digest", "trail",
     )  # fmt: skip
 
     def __init__(
@@ -74,14 +86,17 @@ class Current:
         caller: Identity | None = None,
         requested: int,
         collected: int | None = None,
+        digest: str | None = None,
     ) -> None:
-        """`requested` is when the request came, `collected` when the data was collected, in microseconds; the latter
+        """`digest` is the subject's where its id is not known.
+
+        `requested` is when the request came, `collected` when the data was collected, in microseconds; the latter
         None = not known, and rules that are read at it speak as if it might be of their time."""
         self.point = point
         self.activity = activity
         self.params = params
         self.subject = subject
-        self.subject_digest = point.digest(subject) if subject is not None else None
+        self.subject_digest = point.digest(subject) if subject is not None else digest
         self.signals = signals
         self.evidence = evidence
         self.requested = requested
@@ -92,6 +107,7 @@ class Current:
         self.client: ClientAddress | None = None
         self.begins = False  # whether the request itself is the event of a term, which must be noted first
         self.note: str | None = None  # what every entry about this decision is to say besides
+        self.readers = point.readers  # places that the data goes to by being read, as far as they are known
         self.decision: Decision  # set by the point before anybody sees this object
         self.decided_at = 0  # the instant (microseconds) that the decision was made on
         self._recorded: Decision | None = None
@@ -129,7 +145,7 @@ class Current:
         """The random stand-in for the subject in entries; None while no subject is known."""
         if self.pin is not None:
             return self.pin.alias
-        if self._alias is None and self.subject is not None:
+        if self._alias is None and self.subject_digest is not None:
             self._alias = self.point.homes.new_alias()
         return self._alias
 
@@ -156,6 +172,18 @@ class Current:
         """The service `name` that the activity calls: a store whose sinks are endpoints. Raises: as `store`."""
         return self.store(name)
 
+    def noted(self, note: str | None, operation: Operation | None = None) -> str | None:
+        """What an entry is to say besides: `note` or what each does, and where the data goes by being read abroad."""
+        words = note or self.note
+        if operation is Operation.ERASE:
+            return words
+        covering = self.decision.jurisdictions
+        abroad = [place for place in self.readers if any(not within(place, law) for law in covering)]
+        if not abroad:
+            return words
+        said = f"{READ_FROM}{','.join(dict.fromkeys(abroad))}"
+        return said if words is None else f"{words} {said}"
+
     def changes(self, sink: str) -> bool:
         """Whether an act that changes data on `sink` is confirmed and has not told its outcome yet."""
         return sink in self._changing
@@ -173,6 +201,17 @@ class Current:
     async def about(self, subject: str, *, collected: datetime | None = None) -> Current:
         """A decision on another subject's data under the same activity. Raises: as `identify`."""
         return await self.point.about(self, _given(subject), collected_at(collected, self.point.clock.now()))
+
+    async def about_row(self, row: object, store: str | None, *, collected: datetime | None = None) -> Current:
+        """As `about`, of whoever's `row` of `store` is. Raises: as `about`, NotFound, SinkUnavailable."""
+        return await self.point.about_row(self, row, store, collected_at(collected, self.point.clock.now()))
+
+    async def about_many(
+        self, subjects: Iterable[str], rows: Iterable[object], store: str | None, *, collected: datetime | None = None
+    ) -> Many:
+        """As `about` and `about_row`, of many at once. Raises: as these, but for who is refused or not known."""
+        known = collected_at(collected, self.point.clock.now())
+        return await self.point.about_many(self, tuple(map(_given, subjects)), tuple(rows), store, known)
 
     def become(
         self, subject: SubjectId, digest: str, pin: Pin | None, said: Identity, collected: int | None = None
@@ -215,7 +254,7 @@ class Current:
         if wanted in CHANGES and self.operation not in CHANGES:
             raise UsageError(f"activity {self.activity.name!r} is declared `{self.operation}` and may not change data")
         point = self.point
-        unknown = self.subject is None and self.activity.subject.kind != "none"
+        unknown = self.subject_digest is None and self.activity.subject.kind != "none" and not self.of_many
         if unknown:
             self._subject_unknown(store)
         point.refresh(self)
@@ -229,8 +268,9 @@ class Current:
                 raise
         reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
         seq, entry = recorder.intent(
-            self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason, note or self.note
-        )
+            self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason,
+            self.noted(note, wanted) if self.readers else note or self.note,
+        )  # fmt: skip
         self.trail.records += 1
         if verdict.exemptions:
             point.metrics.exempted(verdict.exemptions)
@@ -247,6 +287,10 @@ class Current:
         if self.decision.permitted:
             return self.refuse(reason, "what must be recorded of this person may not be recorded here")
         return self.refuse(reason, "the decision forbids this activity", counted=counted)
+
+    def home_for(self, reason: Reason) -> str | None:
+        """The place whose own instance may serve this person where this one refuses for `reason`; None = none."""
+        return home_for(self.point.policy.deployment.hand_over, self.decision, self.pin, reason)
 
     def refuse_as(self, reason: str) -> Refusal:
         """Record a refusal that was raised without a record, as routing does. Raises: JournalFull, JournalFailed."""
@@ -318,10 +362,12 @@ class Current:
         cited = rules if rules is not None else self.decision.rules
         if not counted:
             self.point.metrics.refusal(reason)
+        home = self.home_for(reason)
+        note = self.note if home is None else note_of(home)
         seq, _ = self.point.recorder.refusal(
-            self.decision, reason, self.alias, self.detail, self.basis, sink, cited, self.note
+            self.decision, reason, self.alias, self.detail, self.basis, sink, cited, note
         )
-        self.trail.refusal = Refusal(reason, cited, seq, message)
+        self.trail.refusal = Refusal(reason, cited, seq, message, home)
         self.trail.records += 1  # a refusal is a record of its own: the request needs no further entry
         citations = tuple(dict.fromkeys(rule.citation for rule in cited))
         return Refused(reason.value, message, citations, tuple(rule.id for rule in cited))

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from residency.audit.recall import Basis
+from residency.enforcement.about import judge_many, judge_row, judge_subject, whereabouts
 from residency.enforcement.asking import Unasked, Who, ask
 from residency.enforcement.current import Current, StoreFactory
 from residency.enforcement.facts import FactKeeper
+from residency.enforcement.handing import note_of
 from residency.enforcement.homes import Homes
 from residency.enforcement.metering import Meter
 from residency.enforcement.perception import Perception, Seen
@@ -106,6 +108,9 @@ class EnforcementPoint:
             assume=policy.deployment.assume,
             conflicts_presumed=policy.deployment.conflicts_presumed,
         )
+        region = policy.deployment.regions.get(policy.deployment.audit.region or "")
+        self.readers: tuple[str, ...] = () if region is None else (region.place,)
+        """Where this instance runs, as far as the deployment says so: what it reads goes there."""
         self._unsafe = strategy.name.startswith("unsafe_")
         self._mode: str = policy.deployment.mode
 
@@ -189,10 +194,12 @@ class EnforcementPoint:
             caller=caller, requested=requested,
         )  # fmt: skip
         here.client = client
+        if activity.subject.kind in ("path", "header") and caller is not None and caller.subject not in (None, subject):
+            here.readers = whereabouts(here)
         if not seen.known:
             return here
-        self._remember(here, seen.pin)
-        self._decide(here, requested)
+        self.remember(here, seen.pin)
+        self.decide(here, requested)
         if here.decision.clocks and self._begins(here):
             here.begins = True  # it must wait until that is noted
             return here
@@ -201,11 +208,11 @@ class EnforcementPoint:
     async def settle(self, here: Current) -> Current | Refusal | None:
         """Finish an admission that had to wait: for a pin, or for a term's event to be noted. Raises: as `admit`."""
         try:
-            self._remember(here, await self.homes.fetch(here.subject_digest))
+            self.remember(here, await self.homes.fetch(here.subject_digest))
             if here.of_unknown_caller:
                 here.signals = self.perception.of_unknown(here.signals, here.pin)
-            self._decide(here)
-            await self._begin(here)
+            self.decide(here)
+            await self.begin(here)
         except PinsUnavailable as error:
             return self._refuse_early(here.activity, Reason.PINS_UNAVAILABLE, str(error))
         except FactsUnavailable as error:
@@ -222,8 +229,10 @@ class EnforcementPoint:
         if reason is not None:
             if decision.permitted:
                 self.metrics.refusal(reason)
-            seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, here.basis, note=here.note)
-            return Refusal(reason, decision.rules, seq)
+            home = here.home_for(reason)
+            note = here.note if home is None else note_of(home)
+            seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, here.basis, note=note)
+            return Refusal(reason, decision.rules, seq, home=home)
         if not here.activity.stores:
             # No act can follow, so this is the request's one entry, recorded before the app answers.
             self.recorder.decision(decision, here.alias, here.detail, here.basis, here.note)
@@ -264,31 +273,18 @@ class EnforcementPoint:
         # Fetched before anything changes: a subject whose pin cannot be read must not pass for one without a pin.
         pin = await self.homes.fetch(digest)
         here.become(subject, digest, pin, said, collected)
-        self._remember(here, pin)
-        self._decide(here)
-        await self._begin(here)
+        self.remember(here, pin)
+        self.decide(here)
+        await self.begin(here)
         self.metrics.decided(here.decision)
         if here.forbidden is not None:
             raise here.refused(counted=True)
         self.recorder.decision(here.decision, here.alias, here.detail, here.basis, here.note or "identified")
         here.recorded()
 
-    async def about(self, here: Current, subject: SubjectId, collected: int | None = None) -> Current:
-        """A Current for another subject under the same activity, judged by that subject's pin alone."""
-        detail = {**here.detail, "account": subject.value}
-        other = Current(
-            self, here.activity, here.params, subject, (), frozenset(), detail, here.trail,
-            requested=here.requested, collected=collected,
-        )  # fmt: skip
-        self._remember(other, await self.homes.fetch(other.subject_digest))
-        self._decide(other)
-        await self._begin(other)
-        self.metrics.decided(other.decision)
-        if other.forbidden is not None:
-            raise other.refused(counted=True)
-        self.recorder.decision(other.decision, other.alias, other.detail, other.basis, other.note or "about")
-        other.recorded()
-        return other
+    about = staticmethod(judge_subject)
+    about_row = staticmethod(judge_row)
+    about_many = staticmethod(judge_many)
 
     def refresh(self, here: Current) -> None:
         """Decide again on the facts, the pin and the date of now: an act is judged by what holds when it happens.
@@ -298,8 +294,8 @@ class EnforcementPoint:
         if here.subject_digest is not None:
             pin, known = self.homes.peek(here.subject_digest)
             if known:
-                self._remember(here, pin)
-        self._decide(here)
+                self.remember(here, pin)
+        self.decide(here)
 
     async def renew(self, here: Current) -> None:
         """As `refresh`, and a pin that is not held here is asked for: it may be missing because it was just changed.
@@ -307,8 +303,8 @@ class EnforcementPoint:
         Raises: PinsUnavailable.
         """
         if here.subject_digest is not None:
-            self._remember(here, await self.homes.fetch(here.subject_digest))
-        self._decide(here)
+            self.remember(here, await self.homes.fetch(here.subject_digest))
+        self.decide(here)
 
     async def begin_terms(self, here: Current, verdict: SinkVerdict | None) -> bool:
         """Note the events that what is about to happen under `here` is the first of; whether there were any, so that
@@ -337,7 +333,7 @@ class EnforcementPoint:
 
     # -- steps -------------------------------------------------------------------------------------------------
 
-    def _remember(self, here: Current, pin: Pin | None) -> None:
+    def remember(self, here: Current, pin: Pin | None) -> None:
         """Take in the pin as it is read now, and say so where it came from a copy whose store is not heard of."""
         here.pin = pin
         stale = pin is not None and self.homes.is_stale()
@@ -349,12 +345,14 @@ class EnforcementPoint:
         """Whether the request itself is the event of a term: no act can follow, so what it does begins here."""
         return not here.activity.stores and here.decision.permitted and bool(unbegun(here.decision, None))
 
-    async def _begin(self, here: Current) -> None:
+    async def begin(self, here: Current) -> None:
+        """Note the events that the request itself is the first of. Raises: as `begin_terms`."""
         here.begins = False
         if here.decision.clocks and self._begins(here):
             await self.begin_terms(here, None)
 
-    def _decide(self, here: Current, now: int | None = None) -> None:
+    def decide(self, here: Current, now: int | None = None) -> None:
+        """Make `here`'s decision anew, by its signals and its pin. Raises: FactsUnavailable."""
         if self._mode != "observe":
             self.keeper.ready(here.activity)
         finding = self.perception.finding(here.signals, here.pin)

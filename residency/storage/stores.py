@@ -1,18 +1,20 @@
 """Sinks and stores of a deployment in, the handle that `current().store(name)` answers out.
 
 `Stores` is built once by the composition root. What a handle offers depends on the kind of the store's sinks: rows by
-sessions, objects by keys, services by requests. Sinks of one store are of one kind.
+sessions, objects by keys, services by requests, caches by keys for a while. Sinks of one store are of one kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from residency.enforcement.current import Current
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import UnknownStore, UsageError
+from residency.storage.caches import CacheHandle, CacheSink
 from residency.storage.handle import SessionFactory, StoreHandle
+from residency.storage.locator import Locators
 from residency.storage.objects import ObjectHandle
 from residency.storage.services import ServiceHandle, ServiceSink
 
@@ -32,6 +34,7 @@ _KINDS: Final[tuple[tuple[str, type, type[StoreHandle]], ...]] = (
     ("rows", RowSink, StoreHandle),
     ("objects", ObjectSink, ObjectHandle),
     ("service", ServiceSink, ServiceHandle),
+    ("cache", CacheSink, CacheHandle),
 )
 
 
@@ -45,7 +48,7 @@ def _kind(sink: SinkPort) -> tuple[str, type[StoreHandle]]:
 class Stores:
     """Every sink and every store of the deployment."""
 
-    __slots__ = ("_handles", "_sessions", "_sinks", "_stores")
+    __slots__ = ("_handles", "_sessions", "_sinks", "_stores", "locators")
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Stores:
         stores: Mapping[str, tuple[str, ...]],
         *,
         sessions: SessionFactory | None = None,
+        locators: Locators | None = None,
     ) -> None:
         """Raises: UsageError where a store is empty, names a sink that is not there, or mixes kinds of sink."""
         for store, names in stores.items():
@@ -67,11 +71,23 @@ class Stores:
         self._handles = {store: _kind(sinks[names[0]])[1] for store, names in stores.items()}
         self._stores = dict(stores)
         self._sessions = sessions
+        self.locators = locators
+        """Where it is noted whose each record is; None = nowhere."""
 
     def handle(self, current: Current, name: str) -> StoreHandle:
         """The handle that `current().store(name)` answers. Raises: UnknownStore."""
         order = self._order(name)
         return self._handles[name](current, name, order, self._sinks, self._sessions)
+
+    async def owners(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
+        """The digest of whose each (record, key) of `store` is; None where nobody has it.
+
+        Raises: UnknownStore, UsageError where no locator is part of this deployment, SinkUnavailable, RecordConflict.
+        """
+        if self.locators is None:
+            raise UsageError("no locator is part of this deployment, so nobody can say whose a row is")
+        places = dict.fromkeys(self._sinks[name].region.place for name in self._order(store))
+        return await self.locators.owners(store, rows, tuple(places))
 
     def sinks_of(self, store: str) -> tuple[SinkPort, ...]:
         """The store's sinks in deployment order, for set-up outside any request. Raises: UnknownStore."""

@@ -1,0 +1,205 @@
+"""Whose records are, in and out, in one SQLite file for the sinks of one country, that all workers of a machine share.
+
+A file per country, because it lies where the sinks do. What is looked up is read on a connection that cannot write and
+never waits for one that does; what is noted is one transaction, whole or not at all. What is forgotten is gone from the
+files: overwritten with zeros, and the write-ahead log, which had it too, is cut to nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio.to_thread
+
+from residency.errors import RecordConflict, SinkUnavailable
+from residency.storage.locator import Located, conflict
+
+__all__ = ["LocatorSqlite"]
+
+_T = TypeVar("_T")
+_AT_ONCE: Final = 500  # keys in one statement
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS located (key BLOB PRIMARY KEY, subject BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS located_subject ON located (subject);
+CREATE TABLE IF NOT EXISTS key_mark (one INTEGER PRIMARY KEY CHECK (one = 1), mark TEXT NOT NULL) STRICT;
+"""
+_MARK: Final = "INSERT INTO key_mark VALUES (1, ?) ON CONFLICT (one) DO NOTHING"
+
+
+class LocatorSqlite:
+    """The `Locator` port over a SQLite file. Open it anew after a fork."""
+
+    __slots__ = ("_place", "_read_lock", "_reader", "_write_lock", "_writer")
+
+    def __init__(self, path: Path, *, place: str = "", busy_ms: int = 5000, key_mark: str | None = None) -> None:
+        """Open or create the file, readable by this user alone. `place` is the country it is for, as errors name it.
+
+        `key_mark` tells the key under which all is digested from any other, without telling the key: under another
+        one every record would be there and none be found.
+
+        Raises: SinkUnavailable.
+        """
+        self._place = place
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600, exist_ok=True)
+            self._writer = writer = _connect(path, busy_ms)
+            _use_wal(writer, busy_ms)
+            # FULL: what is noted before a row is committed survives the power cut that the row survives.
+            writer.execute("PRAGMA synchronous = FULL")
+            writer.execute("PRAGMA secure_delete = ON")  # not every build of SQLite has it on by itself
+            writer.executescript(_SCHEMA)
+            writer.execute("SELECT key, subject FROM located LIMIT 1").fetchone()
+            if key_mark is not None:
+                writer.execute(_MARK, (key_mark,))
+                if writer.execute("SELECT mark FROM key_mark").fetchone() != (key_mark,):
+                    raise SinkUnavailable(f"{self._name} was written under another `subjects` key: bring that key back")
+            self._reader = _connect(path, busy_ms)
+            self._reader.execute("PRAGMA query_only = ON")
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            raise SinkUnavailable(f"{self._name} cannot be opened") from error
+        except SinkUnavailable:
+            self._close()
+            raise
+
+    @property
+    def _name(self) -> str:
+        return f"the locator of {self._place or 'this place'}"
+
+    async def owners(self, keys: Sequence[str]) -> tuple[str | None, ...]:
+        """The subject's digest for each key's, None where it is not noted. Raises: SinkUnavailable."""
+        return await anyio.to_thread.run_sync(self._owners, tuple(keys))
+
+    async def note(self, located: Sequence[Located]) -> int:
+        """Note these, all or none; how many were not noted before. Raises: RecordConflict, SinkUnavailable."""
+        return await anyio.to_thread.run_sync(self._note, tuple(located))
+
+    async def forget(self, keys: Sequence[str]) -> int:
+        """Take these keys out; how many were noted. Raises: SinkUnavailable."""
+        return await anyio.to_thread.run_sync(self._forget, "key", tuple(keys))
+
+    async def forget_subject(self, subject: str) -> int:
+        """Take out all that is noted of a subject; how many keys. Raises: SinkUnavailable."""
+        return await anyio.to_thread.run_sync(self._forget, "subject", (subject,))
+
+    async def aclose(self) -> None:
+        """Close the file; idempotent."""
+        await anyio.to_thread.run_sync(self._close)
+
+    def _owners(self, keys: tuple[str, ...]) -> tuple[str | None, ...]:
+        with self._read_lock:
+            found = self._guard(lambda: dict(self._select(_opened(self._reader, self._name), keys)))
+        return tuple(map(found.get, keys))
+
+    def _note(self, located: tuple[Located, ...]) -> int:
+        wanted: dict[str, str] = {}
+        for key, subject in located:
+            if wanted.setdefault(key, subject) != subject:
+                raise conflict(self._place)
+
+        def work(connection: sqlite3.Connection) -> int:
+            there = dict(self._select(connection, tuple(wanted)))
+            if any(wanted[key] != subject for key, subject in there.items()):
+                raise conflict(self._place)
+            fresh = [(bytes.fromhex(key), bytes.fromhex(wanted[key])) for key in wanted if key not in there]
+            connection.executemany("INSERT INTO located VALUES (?, ?)", fresh)
+            return len(fresh)
+
+        return self._change(work)
+
+    def _forget(self, column: str, digests: tuple[str, ...]) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            statement = f"DELETE FROM located WHERE {column} = ?"  # noqa: S608 - one of two words of ours
+            return connection.executemany(statement, [(bytes.fromhex(each),) for each in digests]).rowcount
+
+        gone = self._change(work)
+        if gone:
+            with self._write_lock:
+                # A process that reads meanwhile leaves bytes in the write-ahead log until the next time.
+                self._guard(
+                    lambda: _opened(self._writer, self._name).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                )
+        return gone
+
+    def _change(self, work: Callable[[sqlite3.Connection], int]) -> int:
+        """Do `work` in one transaction. A crash before it returns leaves all of it or nothing."""
+
+        def transaction() -> int:
+            connection = _opened(self._writer, self._name)
+            with _begun(connection):
+                return work(connection)
+
+        with self._write_lock:
+            return self._guard(transaction)
+
+    def _select(self, connection: sqlite3.Connection, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        rest = iter(keys)
+        while some := [bytes.fromhex(key) for key in islice(rest, _AT_ONCE)]:
+            marks = ",".join("?" * len(some))
+            statement = f"SELECT key, subject FROM located WHERE key IN ({marks})"  # noqa: S608 - question marks
+            for key, subject in connection.execute(statement, some):
+                yield key.hex(), subject.hex()
+
+    def _guard(self, work: Callable[[], _T]) -> _T:
+        try:
+            return work()
+        except RecordConflict:
+            raise
+        except sqlite3.Error as error:
+            raise SinkUnavailable(f"{self._name} cannot be read or written") from error
+
+    def _close(self) -> None:
+        # Both locks: no statement of another thread is cut off in the middle.
+        with self._write_lock, self._read_lock:
+            for connection in (self._writer, self._reader):
+                if connection is not None:
+                    connection.close()
+            self._writer = self._reader = None
+
+
+@contextmanager
+def _begun(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _opened(connection: sqlite3.Connection | None, name: str) -> sqlite3.Connection:
+    if connection is None:
+        raise SinkUnavailable(f"{name} is closed")
+    return connection
+
+
+def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
+
+
+def _use_wal(connection: sqlite3.Connection, busy_ms: int) -> None:
+    """Switch to the write-ahead log. For this SQLite does not wait by itself, and workers that start at once on a file
+    that is not there yet all want it."""
+    end = time.monotonic() + busy_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
