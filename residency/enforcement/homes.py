@@ -7,18 +7,28 @@ can be put back from there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
 from residency.errors import PinsUnavailable, ResidencyError, StaleVersion
-from residency.jurisdiction.pins import first_pin, may_move, moved, strengthened
-from residency.model import Decision, Pin, Sink
+from residency.jurisdiction.pins import arrived, first_pin, leaving, may_move, moved, strengthened
+from residency.model import Decision, Finding, Pin, Sink
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
 __all__ = ["Homes"]
+
+
+@runtime_checkable
+class ManyPins(Protocol):
+    """A store of pins that takes many in one go."""
+
+    async def put_all(self, pins: Sequence[Pin]) -> frozenset[str]:
+        """As `Pins.put`, of many; the subjects whose pin was stale. Raises: PinsUnavailable."""
 
 
 class Homes:
@@ -108,6 +118,65 @@ class Homes:
         pin = moved(old, home, operator="operator", policy=self._policy, at=max(self._clock.now(), old.at))
         await self._change(pin, f"operator: {reason}", None)
         return pin
+
+    def unpinned(self, subject: str, home: str, finding: Finding) -> Pin:
+        """What the first pin of a subject (keyed digest, hex) is made from that a move finds: a pin of version 0, which
+        `leave` and `arrive` put in force as version 1."""
+        pin = first_pin(
+            subject, home, finding, alias=self.new_alias(), set_by="move", policy=self._policy, at=self._clock.now()
+        )
+        return replace(pin, version=0)
+
+    async def leave(self, pins: Sequence[Pin], target: str, source: str, why: str) -> Mapping[str, Pin]:
+        """Say of each that its data is moved from place `source` to `target`: pins by subject, less those that somebody
+        else has changed meanwhile.
+
+        `why` stays in the log for ever. Raises: PinsUnavailable, JournalFull, JournalFailed; some may be changed then.
+        """
+        now = self._clock.now()
+        return await self._change_all([leaving(pin, target, source, policy=self._policy, at=now) for pin in pins], why)
+
+    async def arrive(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
+        """Say of each that all of its data lies at its home. Answers and raises: as `leave`."""
+        now = self._clock.now()
+        return await self._change_all([arrived(pin, policy=self._policy, at=now) for pin in pins], why)
+
+    async def stay(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
+        """Say of each that its data lies where it lay before it was to be moved. Answers and raises: as `leave`."""
+        return await self.arrive([replace(pin, home=pin.moving or pin.home) for pin in pins], why)
+
+    async def _change_all(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
+        """As `_change`, of many, which waits for the disk twice in all."""
+        if not pins:
+            return {}
+        await self._recorder.caught_up()
+        self._recorder.ready()
+        intents = [self._recorder.pin_intent(pin, f"move: {why}") for pin in pins]
+        await self._recorder.durable(intents[-1][0])
+        put: dict[str, bool] = {}
+        try:
+            await self._put_all(pins, put)
+        finally:
+            last = 0
+            for pin, (_, intent) in zip(pins, intents, strict=True):
+                known = put.get(pin.subject)  # a store that did not answer may have written it all the same
+                word = "unknown" if known is None else "committed" if known else "failed"
+                last = self._recorder.pin_outcome(intent, word, pin if known else None)
+        await self._recorder.durable(last)
+        return {pin.subject: pin for pin in pins if put[pin.subject]}
+
+    async def _put_all(self, pins: Sequence[Pin], put: dict[str, bool]) -> None:
+        """Note in `put` of whom the pin is in force now, and of whom it was stale."""
+        if isinstance(self.pins, ManyPins):
+            stale = await self.pins.put_all(pins)
+            put |= {pin.subject: pin.subject not in stale for pin in pins}
+            return
+        for pin in pins:
+            try:
+                await self.pins.put(pin)
+                put[pin.subject] = True
+            except StaleVersion:
+                put[pin.subject] = False
 
     async def _change(self, pin: Pin, why: str, decision: Decision | None) -> None:
         seq, intent = self._recorder.pin_intent(pin, why)

@@ -1,0 +1,180 @@
+"""In: nothing. Out: what a move needs in memory (pins, homes, a journal that lasts), and the plug pulled at any call.
+
+A `Plug` counts every call that changes something anywhere, and pulls at the one it was told: from then on each call
+raises, as for a process that is gone. What had been changed stays, as on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from residency.adapters.pins_memory import PinsMemory
+from residency.adapters.records_memory import RecordsMemory
+from residency.errors import StaleVersion
+from residency.jurisdiction.pins import arrived, leaving
+from residency.model import Pin
+from residency.storage.move import Going, Leg, Moved, Mover, Step
+from residency.storage.parcels import RecordParcels
+from residency.storage.records import Record
+
+
+class PulledError(BaseException):
+    """The process is gone: nothing may catch this and go on."""
+
+
+class Plug:
+    """Pulls at the `at`-th change from now; None = never."""
+
+    def __init__(self) -> None:
+        self.at: int | None = None
+        self.calls = 0
+
+    def __call__(self) -> None:
+        """One change is about to be made."""
+        if self.at is None:
+            return
+        self.calls += 1
+        if self.calls >= self.at:
+            raise PulledError
+
+
+class PluggedRecords(RecordsMemory):
+    """Records each of whose changes may be the last: `delete` of many stops between two, as a store of objects."""
+
+    def __init__(self, sink: str, plug: Plug) -> None:
+        super().__init__(sink)
+        self._plug = plug
+
+    async def write(self, records: Sequence[Record]) -> int:
+        """As the port says; the plug may go before it or after."""
+        self._plug()
+        done = await super().write(records)
+        self._plug()
+        return done
+
+    async def delete(self, records: Sequence[Record]) -> int:
+        """One by one."""
+        gone = 0
+        for record in records:
+            self._plug()
+            gone += await super().delete([record])
+        self._plug()
+        return gone
+
+    async def read(self, subjects: Collection[str]) -> AsyncIterator[Record]:
+        """As the port says."""
+        self._plug()
+        async for record in super().read(subjects):
+            yield record
+
+
+class Homes:
+    """`MoveHomes` over pins in memory, one by one, so that the plug may go between two."""
+
+    def __init__(self, pins: PinsMemory, plug: Plug) -> None:
+        self._pins = pins
+        self._plug = plug
+
+    async def leave(self, pins: Sequence[Pin], target: str, source: str, why: str) -> Mapping[str, Pin]:
+        """As the port says."""
+        return await self._put([leaving(pin, target, source, policy="p", at=1) for pin in pins])
+
+    async def arrive(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
+        """As the port says."""
+        return await self._put([arrived(pin, policy="p", at=1) for pin in pins])
+
+    async def stay(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
+        """As the port says."""
+        return await self.arrive([replace(pin, home=pin.moving or pin.home) for pin in pins], why)
+
+    async def _put(self, pins: Sequence[Pin]) -> dict[str, Pin]:
+        put = {}
+        for pin in pins:
+            self._plug()
+            try:
+                await self._pins.put(pin)
+                put[pin.subject] = pin
+            except StaleVersion:
+                continue
+        self._plug()
+        return put
+
+
+class Journal:
+    """`MoveJournal` in a dict that outlives who is killed."""
+
+    def __init__(self, plug: Plug) -> None:
+        self.held: dict[tuple[str, str, str], Step] = {}
+        self._plug = plug
+
+    async def steps(self, source: str, target: str, subjects: Collection[str]) -> Mapping[str, Step]:
+        """As the port says."""
+        return {each: self.held[key] for each in subjects if (key := (source, target, each)) in self.held}
+
+    async def put(self, steps: Sequence[Step]) -> None:
+        """As the port says: all or none."""
+        self._plug()
+        self.held |= {(step.source, step.target, step.subject): step for step in steps}
+        self._plug()
+
+
+def digest(subject: str) -> str:
+    """What pins know a subject by here."""
+    return f"{subject:0>64}"
+
+
+class MoveWorld:
+    """Two places with a sink each in two stores, people whose records lie in SG, and a mover that can be killed."""
+
+    def __init__(self, stores: Sequence[str] = ("people", "uploads")) -> None:
+        self.plug = Plug()
+        self.pins = PinsMemory()
+        self.homes = Homes(self.pins, self.plug)
+        self.journal = Journal(self.plug)
+        self.at = {
+            place: {store: PluggedRecords(f"{store}-{place}", self.plug) for store in stores} for place in ("SG", "VN")
+        }
+        self.stores = tuple(stores)
+        self.writers: list[tuple[str, str, str, bytes | None]] = []
+
+    def put(self, place: str, store: str, subject: str, key: str, value: bytes | None) -> None:
+        """What a writer that has its commit does; None = delete."""
+        held = self.at[place][store].held
+        if value is None:
+            held.pop((store, key), None)
+        else:
+            held[store, key] = Record(store, key, subject, frozenset(), value)
+
+    def lies(self, place: str, subject: str) -> dict[tuple[str, str], bytes | None]:
+        """What a subject has at a place, by store and key."""
+        return {
+            (store, key): record.value
+            for store, records in self.at[place].items()
+            for (_, key), record in records.held.items()
+            if record.subject == subject
+        }
+
+    async def pin(self, subject: str) -> Pin | None:
+        """A subject's pin."""
+        return await self.pins.get(digest(subject))
+
+    async def drained(self, _: float) -> None:
+        """Writers that had begun before the pin moved come to their end while the mover waits."""
+        writers, self.writers = self.writers, []
+        for subject, store, key, value in writers:
+            self.put("SG", store, subject, key, value)
+
+    async def run(self, subjects: Sequence[str]) -> Moved:
+        """One batch. Raises: PulledError."""
+        mover = Mover(self.homes, self.journal, self.drained)
+        legs = [
+            Leg(store, RecordParcels(self.at["SG"][store]), RecordParcels(self.at["VN"][store]))
+            for store in self.stores
+        ]
+        batch = []
+        for subject in subjects:
+            known = digest(subject)
+            first = Pin(known, "VN", (), "a" * 32, "move", "p", 1, 0)
+            batch.append(Going(subject, known, await self.pins.get(known), first))
+        return await mover.move(legs, "SG", "VN", batch)

@@ -1,0 +1,106 @@
+"""A move that is killed at any of its steps loses nothing, doubles nothing, and leaves nobody's reads empty."""
+
+from __future__ import annotations
+
+import anyio
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from residency.model import Pin
+from tests.move_world import MoveWorld, PulledError, digest
+
+PEOPLE = ("anh", "binh", "chi")
+STORES = ("people", "uploads")
+KEYS = ("1", "2", "3")
+people, stores, keys = st.sampled_from(PEOPLE), st.sampled_from(STORES), st.sampled_from(KEYS)
+values = st.sampled_from([b"a", b"b"])
+
+
+class Moves(RuleBasedStateMachine):
+    """People whose data lies in Singapore, moved home by runs that are killed anywhere, while they read and write.
+
+    `truth` is what was acknowledged. A request goes where the pin says: reads to where the data still lies while it
+    moves, writes home, and none while it moves. A writer that began before the pin moved ends while the mover waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = MoveWorld(STORES)
+        self.truth: dict[str, dict[tuple[str, str], bytes]] = {person: {} for person in PEOPLE}
+
+    def pin(self, person: str) -> Pin | None:
+        return anyio.run(self.world.pin, person)
+
+    @initialize(filled=st.lists(st.tuples(people, stores, keys, values), min_size=3, max_size=9))
+    def fill(self, filled: list[tuple[str, str, str, bytes]]) -> None:
+        for person, store, key, value in filled:
+            self.write(person, store, key, value)
+
+    @rule(person=people, store=stores, key=keys, value=st.none() | values)
+    def write(self, person: str, store: str, key: str, value: bytes | None) -> None:
+        pin = self.pin(person)
+        if pin is not None and pin.moving is not None:
+            return  # refused: try again in a second
+        self.world.put("SG" if pin is None or pin.home == "SG" else "VN", store, person, f"{person}-{key}", value)
+        self.acknowledge(person, store, key, value)
+
+    @rule(person=people, store=stores, key=keys, value=values)
+    def write_slowly(self, person: str, store: str, key: str, value: bytes) -> None:
+        """Confirmed before the pin moves, committed while the mover waits for such writers."""
+        pin = self.pin(person)
+        if pin is None:
+            self.world.writers.append((person, store, f"{person}-{key}", value))
+
+    @rule(who=st.lists(people, min_size=1, unique=True), kill=st.none() | st.integers(1, 60))
+    def move(self, who: list[str], kill: int | None) -> None:
+        # Those who began before are acknowledged in the wait, whether it is they that are moved or others.
+        self.world.plug.at, self.world.plug.calls = kill, 0
+        slow = list(self.world.writers)
+        try:
+            moved = anyio.run(self.world.run, who)
+        except PulledError:
+            moved = None
+        self.world.plug.at = None
+        if self.world.writers:  # the mover had nobody to wait for, or was killed before: they end all the same
+            anyio.run(self.world.drained, 0.0)
+        for person, store, key, value in slow:
+            self.acknowledge(person, store, key.removeprefix(f"{person}-"), value)
+        if moved is not None:
+            assert not moved.conflict
+            for person in who:
+                if digest(person) in moved.home:
+                    assert self.world.lies("SG", person) == {}, "abroad after it was told to be home"
+                    assert self.world.lies("VN", person) == self.expected(person)
+
+    def acknowledge(self, person: str, store: str, key: str, value: bytes | None) -> None:
+        if value is None:
+            self.truth[person].pop((store, f"{person}-{key}"), None)
+        else:
+            self.truth[person][store, f"{person}-{key}"] = value
+
+    def expected(self, person: str) -> dict[tuple[str, str], bytes | None]:
+        return dict(self.truth[person])
+
+    @invariant()
+    def reads_answer_what_was_written(self) -> None:
+        if self.world.writers:
+            return
+        for person in PEOPLE:
+            pin = self.pin(person)
+            place = "SG" if pin is None else pin.moving or pin.home
+            assert self.world.lies(place, person) == self.expected(person), "a read that is empty, or of another time"
+
+    def teardown(self) -> None:
+        """Whatever happened, one run that nobody kills brings all of them home, and is the same run twice."""
+        self.world.plug.at = None
+        for _ in range(2):
+            anyio.run(self.world.run, PEOPLE)
+            anyio.run(self.world.drained, 0.0) if self.world.writers else None
+        for person in PEOPLE:
+            if self.world.lies("VN", person) or self.world.lies("SG", person):
+                assert self.world.lies("SG", person) == {}
+
+
+TestMoves = Moves.TestCase
+TestMoves.settings = settings(max_examples=150, stateful_step_count=12, deadline=None)
