@@ -1,0 +1,142 @@
+"""What an operator does to a sink under no request's decision in; an intent before it and an outcome after it, out.
+
+Erasing and exporting are asked for by a person or by a law, not by a request: no activity is behind them. Their
+entries say so (`note` begins with `operator: `) and name store, sink, region and the rules that ask for it. An intent
+without an outcome is a finding here too.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from residency.audit.entry import Entry, EntryTemplate, entry_id
+from residency.enforcement.plans import PLACEHOLDER_ID
+from residency.errors import ResidencyError, StaleVersion, Unavailable
+from residency.model import Operation, Pin, Sink
+
+if TYPE_CHECKING:
+    from residency.enforcement.point import EnforcementPoint
+
+__all__ = ["OPERATOR", "Upkeep", "UpkeepAct"]
+
+OPERATOR: Final = "operator: "
+"""What the note of an operator's act begins with."""
+
+
+class Upkeep:
+    """Acts of an operator, recorded by the recorder of the policy in force."""
+
+    __slots__ = ("_point",)
+
+    def __init__(self, point: EnforcementPoint) -> None:
+        self._point = point
+
+    async def begin(
+        self,
+        store: str,
+        sink: Sink,
+        operation: Operation,
+        why: str,
+        *,
+        alias: str | None = None,
+        rules: tuple[str, ...] = (),
+    ) -> UpkeepAct:
+        """Record durably that something is about to be done to `sink`. `why` stays for ever and names nobody; `alias`
+        = the subject's stand-in, where it is one person's data; `rules` ask for it.
+
+        Raises: JournalFull, JournalFailed; then it must not be done.
+        """
+        recorder = self._point.recorder
+        recorder.ready()
+        entry = Entry(
+            id=PLACEHOLDER_ID,
+            kind="intent",
+            at=0,
+            effect="permit",
+            policy=recorder._policy,
+            policy_version=recorder._version,
+            operation=operation.value,
+            store=store,
+            sink=sink.name,
+            region=sink.region,
+            note=OPERATOR + why,
+            rules=rules,
+        )
+        seq, name = self._append(entry, alias, None)
+        recorder._slot.opened[seq] = recorder._now()
+        await recorder.durable(seq)
+        return UpkeepAct(self, entry, alias, name)
+
+    async def forget(self, subject: str, pin: Pin | None) -> bool:
+        """Forget a subject (keyed digest, hex) of whom nothing is left: in the counts of all laws, and the pin. Whether
+        the pin is gone: a newer one stays, for somebody wrote of the subject meanwhile.
+
+        Raises: FactsUnavailable, PinsUnavailable; trying again does no harm.
+        """
+        point = self._point
+        await point.keeper.forget(subject)
+        if pin is None:
+            return True
+        try:
+            await point.homes.pins.forget(subject, pin.version)
+        except StaleVersion:
+            return await point.homes.pins.get(subject) is None
+        return True
+
+    def _append(self, entry: Entry, alias: str | None, of: str | None) -> tuple[int, str]:
+        recorder = self._point.recorder
+        template = EntryTemplate(entry)
+        with recorder._lock:
+            journal = recorder._journal
+            name, now = entry_id(recorder._number, journal.next_seq), recorder._now()
+            filled = template.fill(id=name, at=now, subject=alias) if of is None else template.fill(
+                id=name, at=now, subject=alias, of=of
+            )  # fmt: skip
+            return journal.append(filled), name
+
+    async def _ended(self, intent: Entry, alias: str | None, of: str, act: str, note: str) -> str:
+        recorder = self._point.recorder
+        entry = Entry(
+            id=PLACEHOLDER_ID,
+            kind="outcome",
+            at=0,
+            effect="permit",
+            policy=intent.policy,
+            policy_version=intent.policy_version,
+            act=act,
+            of=PLACEHOLDER_ID,
+            operation=intent.operation,
+            store=intent.store,
+            sink=intent.sink,
+            region=intent.region,
+            note=OPERATOR + note,
+        )
+        seq, name = self._append(entry, alias, of)
+        recorder._slot.opened.pop(int(of.rpartition(".")[2]), None)
+        await recorder.durable(seq)
+        return name
+
+
+class UpkeepAct:
+    """One act of an operator on one sink, begun. Tell once how it ended."""
+
+    __slots__ = ("_alias", "_intent", "_upkeep", "id")
+
+    def __init__(self, upkeep: Upkeep, intent: Entry, alias: str | None, name: str) -> None:
+        self._upkeep = upkeep
+        self._intent = intent
+        self._alias = alias
+        self.id = name
+        """The intent's id, as `0.17`."""
+
+    async def ended(self, act: str, told: str) -> str:
+        """Record durably how it ended ("committed", "failed", "unknown") and what came of it; the entry's id. `told`
+        names nobody. Raises: JournalFull, JournalFailed; the intent then stays open."""
+        return await self._upkeep._ended(self._intent, self._alias, self.id, act, told)
+
+    async def broke(self, error: BaseException) -> None:
+        """Record that nobody knows what became of it; where not even that can be written the intent stays open."""
+        what = "unknown" if isinstance(error, ResidencyError) else type(error).__name__
+        with suppress(Unavailable):
+            await self.ended("unknown", what if what != "unknown" else "the sink did not answer")
