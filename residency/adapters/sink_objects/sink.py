@@ -36,7 +36,7 @@ them for ever."""
 class BucketSink:
     """The `ObjectSink` port over one bucket, or over what lies below a prefix of it."""
 
-    __slots__ = ("_failures", "_name", "_obstore", "_quick", "_region", "_scheme", "_streams")
+    __slots__ = ("_failures", "_name", "_obstore", "_quick", "_region", "_scheme", "_streams", "in_clear")
 
     def __init__(self, name: str, region: Region, url: str) -> None:
         """`url` as `urls` has it. Nothing is asked yet. Raises: SinkUnavailable, naming the part that is wrong."""
@@ -49,6 +49,8 @@ class BucketSink:
         except UsageError as error:
             raise SinkUnavailable(f"sink {name!r} has a URL that cannot be used: {error}") from None
         self._scheme = place.scheme
+        self.in_clear: Final = place.in_clear
+        """Whether its values go to another machine unencrypted."""
         self._obstore = _client()
         self._failures = (OSError, ValueError, self._obstore.exceptions.BaseError)
 

@@ -159,7 +159,8 @@ class BucketUpload:
             while not upload.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({upload})
-        upload.exception()
+        if not upload.cancelled():
+            upload.exception()  # asked for, or asyncio would complain that nobody did
 
     def _begin(self) -> None:
         for data in self._first:

@@ -15,6 +15,7 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -51,6 +52,17 @@ class Place:
     secret: str | None
     options: dict[str, str]
     timeout: float
+
+    @property
+    def in_clear(self) -> bool:
+        """Whether what goes there and back is not encrypted and can be read by others than this machine."""
+        parts = urlsplit(self.endpoint or "https:")
+        if parts.scheme != "http":
+            return False
+        try:
+            return not ip_address(parts.hostname or "").is_loopback
+        except ValueError:
+            return parts.hostname != "localhost"
 
     def __repr__(self) -> str:
         return f"Place({self.scheme})"  # nothing of a URL in a traceback that shows locals

@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
+import anyio.to_thread
 import pytest
 
+from residency.enforcement.context import current
 from residency.errors import JournalFailed, NoDecision, Refused, ResidencyError, SinkUnavailable, UsageError
 from residency.model import Pin
 from residency.storage import ObjectMeta
@@ -309,6 +312,18 @@ async def test_a_read_that_breaks_off_has_failed(world: ObjectWorld) -> None:
             await anext(chunks)
         await world.vn.aclose()
     assert world.acts()[1:] == [("files-vn", "read", "failed")]
+
+
+async def test_a_sync_endpoint_stores_and_reads_from_its_thread(world: ObjectWorld) -> None:
+    def endpoint() -> bytes | None:
+        uploads = current().store("uploads")
+        anyio.from_thread.run(uploads.put, "a", b"1")
+        found: bytes | None = anyio.from_thread.run(uploads.get, "a")
+        return found
+
+    with world.request():
+        assert await anyio.to_thread.run_sync(endpoint) == b"1"
+    assert [act[1:] for act in world.acts()] == [("write", "committed"), ("read", "committed")]
 
 
 async def test_a_listing_comes_in_pages_each_an_act(world: ObjectWorld) -> None:
