@@ -1,0 +1,156 @@
+"""Values under keys in, the same out for a while, and jobs: the reference for every cache, for as long as this process
+lives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import anyio
+
+from residency.errors import SinkUnavailable, UsageError
+from residency.model import Region
+from residency.storage.namespace import MARK
+from residency.storage.queues import Delivery
+
+__all__ = ["CacheMemory"]
+
+_STEP: Final = 0.005  # seconds between two looks at a queue
+
+
+class CacheMemory:
+    """The `CacheSink` and `QueueSink` ports over dicts. What has run out is dropped when it is met, or when `most` keys
+    are there; then the oldest go."""
+
+    __slots__ = ("_most", "_name", "_now", "_number", "_open", "_queues", "_region", "_values")
+
+    def __init__(
+        self, name: str, region: Region, *, now: Callable[[], float] = time.monotonic, most: int = 100_000
+    ) -> None:
+        """`now` is in seconds."""
+        self._name = name
+        self._region = region
+        self._now = now
+        self._most = most
+        self._values: dict[bytes, tuple[bytes, float]] = {}
+        self._queues: dict[bytes, dict[str, tuple[bytes, float | None, int]]] = {}
+        self._number = 0
+        self._open = True
+
+    @property
+    def name(self) -> str:
+        """The sink's name in the deployment file."""
+        return self._name
+
+    @property
+    def region(self) -> Region:
+        """Where its bytes rest."""
+        return self._region
+
+    async def start(self) -> None:
+        """Serve again after `aclose`."""
+        self._open = True
+
+    async def ping(self) -> None:
+        """Raise SinkUnavailable where closed."""
+        self._check()
+
+    async def aclose(self) -> None:
+        """Serve no more; idempotent."""
+        self._open = False
+
+    async def fetch(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values in the order of the keys. Raises: SinkUnavailable."""
+        return [self._find(key) for key in keys]
+
+    async def keep(self, values: Mapping[bytes, bytes], ttl: int) -> None:
+        """Keep these for `ttl` milliseconds. Raises: SinkUnavailable."""
+        self._check()
+        end = self._now() + ttl / 1000
+        for key, value in values.items():
+            self._values.pop(key, None)  # the newest last
+            self._values[key] = (value, end)
+        while len(self._values) > self._most:
+            del self._values[next(iter(self._values))]
+
+    async def add(self, key: bytes, value: bytes, ttl: int) -> bool:
+        """Keep `value` unless there is one. Raises: SinkUnavailable."""
+        if self._find(key) is not None:
+            return False
+        await self.keep({key: value}, ttl)
+        return True
+
+    async def remove(self, keys: Sequence[bytes]) -> int:
+        """Remove these. Raises: SinkUnavailable."""
+        there = [key for key in dict.fromkeys(keys) if self._find(key) is not None]
+        for key in there:
+            del self._values[key]
+        return len(there)
+
+    async def touch(self, keys: Sequence[bytes], ttl: int) -> int:
+        """Keep these for `ttl` milliseconds from now. Raises: SinkUnavailable."""
+        found = {key: value for key in keys if (value := self._find(key)) is not None}
+        await self.keep(found, ttl)
+        return len(found)
+
+    async def count(self, key: bytes, by: int, mark: bytes, ttl: int) -> int:
+        """Add to the number behind the mark. Raises: UsageError, SinkUnavailable."""
+        stored = self._find(key)
+        if stored is None:
+            await self.keep({key: mark + b"%d" % by}, ttl)
+            return by
+        try:
+            number = int(stored[MARK:].decode("ascii")) + by
+        except ValueError:
+            raise UsageError("what is counted on is no number") from None
+        self._values[key] = (stored[:MARK] + b"%d" % number, self._values[key][1])
+        return number
+
+    async def wipe(self, prefix: bytes) -> int:
+        """Remove every key that starts with `prefix`. Raises: SinkUnavailable."""
+        return await self.remove([key for key in self._values if key.startswith(prefix)])
+
+    async def push(self, queue: bytes, job: bytes) -> str:
+        """Put a job at the end. Raises: SinkUnavailable."""
+        self._check()
+        self._number += 1
+        self._queues.setdefault(queue, {})[str(self._number)] = (job, None, 0)
+        return str(self._number)
+
+    async def pull(self, queue: bytes, worker: str, idle: int, wait: int) -> Delivery | None:
+        """Hand the next job to `worker`. Raises: SinkUnavailable."""
+        end = self._now() + wait / 1000
+        while True:
+            self._check()
+            now, jobs = self._now(), self._queues.get(queue, {})
+            for number, (job, taken, times) in jobs.items():
+                if taken is None or now - taken >= idle / 1000:
+                    jobs[number] = (job, now, times + 1)
+                    return Delivery(number, job, times + 1)
+            if now >= end:
+                return None
+            await anyio.sleep(_STEP)
+
+    async def finish(self, queue: bytes, job: str) -> bool:
+        """Take a job away that is done. Raises: SinkUnavailable."""
+        self._check()
+        return self._queues.get(queue, {}).pop(job, None) is not None
+
+    async def depth(self, queue: bytes) -> int:
+        """How many jobs are not finished. Raises: SinkUnavailable."""
+        self._check()
+        return len(self._queues.get(queue, {}))
+
+    def _find(self, key: bytes) -> bytes | None:
+        self._check()
+        value, end = self._values.get(key, (None, 0.0))
+        if value is not None and end <= self._now():
+            del self._values[key]
+            return None
+        return value
+
+    def _check(self) -> None:
+        if not self._open:
+            raise SinkUnavailable(f"sink {self._name!r} is not open")

@@ -1,0 +1,463 @@
+"""Where the servers are in; caches, sessions and queues over Redis 6.2 or Valkey out. On asyncio.
+
+redis-py does connecting, TLS, authentication and the protocol. Its clients are not used: they retry what may have been
+done already, and wait longer than a request has. A connection on which anything went wrong, a cancelled request too, is
+closed: an answer that was not waited for would be handed to who asks next.
+
+Each exchange takes `timeout` at most, and a server that did not answer is left alone for a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from redis._parsers import _AsyncRESP2Parser
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.crc import key_slot
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from residency.errors import SinkUnavailable, UsageError
+from residency.model import Region
+from residency.storage.queues import Delivery
+
+__all__ = ["Locate", "RedisSink"]
+
+Node = tuple[str, int]
+Words = tuple[str | bytes | int, ...]
+Locate = Callable[[], Mapping[Node | None, Sequence[tuple[int, int]]]]
+"""Answers which servers are primaries now, and for which hash slots; None = the one of a unix socket. May block. Raises
+an error of redis-py's, OSError or ValueError where that cannot be known."""
+
+_log = logging.getLogger("residency")
+_FAILURES: Final = (RedisError, OSError, ValueError, TimeoutError)
+_REST: Final = 1.0  # seconds
+_AWAY: Final = "cannot be reached"
+_SCAN: Final = 1000
+_GROUP: Final = "residency"
+# Refused before anything was done, by a server that is not (or no longer) the one to ask.
+_ELSEWHERE: Final = ("MOVED", "ASK", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN")
+_SAID: Final = {
+    "OOM": "is full",
+    "NOPERM": "does not permit this to our user",
+    "READONLY": "is a replica",
+    "WRONGTYPE": "holds something else under this key",
+}
+_NUMBER: Final = """
+local stored = redis.call('GET', KEYS[1])
+if not stored then
+  redis.call('SET', KEYS[1], ARGV[2] .. ARGV[1], 'PX', ARGV[3])
+  return ARGV[1]
+end
+local number = string.sub(stored, #ARGV[2] + 1)
+if not string.match(number, '^-?%d+$') then return redis.error_reply('NONUMBER') end
+local sum = string.format('%.0f', tonumber(number) + tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], string.sub(stored, 1, #ARGV[2]) .. sum, 'KEEPTTL')
+return sum
+"""
+_GLOB: Final = str.maketrans({sign: f"\\{sign}" for sign in "\\*?[]^-"})
+
+
+class RedisSink:
+    """The `CacheSink` and `QueueSink` ports over the primaries of a Redis or Valkey: one, by Sentinel, or a Cluster."""
+
+    __slots__ = (
+        "_locate", "_lock", "_loop", "_make", "_most", "_name", "_optional", "_out", "_region", "_shares", "_timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        region: Region,
+        locate: Locate,
+        options: Mapping[str, Any],
+        *,
+        tls: bool = False,
+        optional: bool = False,
+        timeout: float = 0.5,
+        most: int = 50,
+    ) -> None:
+        """`options` are redis-py's for a connection, but for host and port. `optional` = nobody needs it: that it is
+        away keeps nobody from starting. `timeout` in seconds, for one exchange; `most` connections to each server."""
+        self._name = name
+        self._region = region
+        self._locate = locate
+        self._optional = optional
+        self._timeout = timeout
+        self._most = most
+        kept: dict[str, Any] = {
+            key: value for key, value in options.items() if key not in ("socket_timeout", "socket_connect_timeout")
+        }
+        kept.update(protocol=2, decode_responses=False, parser_class=_AsyncRESP2Parser, socket_connect_timeout=timeout)
+        kind: type[Any] = SSLConnection if tls else UnixDomainSocketConnection if "path" in kept else Connection
+
+        def make(node: Node | None) -> Any:  # its methods carry no types
+            return kind(**kept, **({} if node is None else {"host": node[0], "port": node[1]}))
+
+        self._make = make
+        self._shares: list[tuple[_Server, Sequence[tuple[int, int]]]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock: asyncio.Lock | None = None
+        self._out = False
+
+    @property
+    def name(self) -> str:
+        """The sink's name in the deployment file."""
+        return self._name
+
+    @property
+    def region(self) -> Region:
+        """Where its bytes rest."""
+        return self._region
+
+    # -- SinkPort ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, and see that what must not be lost is not evicted.
+
+        Raises: SinkUnavailable; of an optional one only where it refuses us, for that is a mistake and no accident.
+        """
+        await self.aclose()
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise SinkUnavailable(f"sink {self._name!r} needs asyncio") from None
+        self._lock = asyncio.Lock()
+        try:
+            infos = await self._everywhere(("INFO", "memory"))
+        except SinkUnavailable as error:
+            if self._optional and not isinstance(error.__cause__, _Refuses):
+                return
+            raise
+        for info in infos:
+            if not self._optional and _evicts(info):
+                raise self._unavailable(
+                    "evicts what it holds (maxmemory-policy): give it noeviction, or `scope: cache`"
+                )
+
+    async def ping(self) -> None:
+        """Raise SinkUnavailable unless each primary answers; of an optional one only where it is closed."""
+        if self._loop is None:
+            raise self._unavailable("is not open")
+        if not self._optional:
+            await self._everywhere(("PING",))
+
+    async def aclose(self) -> None:
+        """Let all connections go; idempotent."""
+        shares, self._shares, self._loop = self._shares, [], None
+        for server, _ in shares:
+            await server.aclose()
+
+    # -- CacheSink ---------------------------------------------------------------------------------------------
+
+    async def fetch(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values in the order of the keys. Raises: SinkUnavailable."""
+        if len(self._shares) == 1 and len(keys) > 1:
+            (found,) = await self._run([(keys[0], ("MGET", *keys))])
+            return list(found)
+        return await self._run([(key, ("GET", key)) for key in keys])
+
+    async def keep(self, values: Mapping[bytes, bytes], ttl: int) -> None:
+        """Keep these for `ttl` milliseconds. Raises: SinkUnavailable."""
+        await self._run([(key, ("SET", key, value, "PX", ttl)) for key, value in values.items()])
+
+    async def add(self, key: bytes, value: bytes, ttl: int) -> bool:
+        """Keep `value` unless there is one. Raises: SinkUnavailable."""
+        (answer,) = await self._run([(key, ("SET", key, value, "PX", ttl, "NX"))], again=False)
+        return answer is not None
+
+    async def remove(self, keys: Sequence[bytes]) -> int:
+        """Remove these. Raises: SinkUnavailable."""
+        return sum(await self._run([(key, ("UNLINK", key)) for key in keys]))
+
+    async def touch(self, keys: Sequence[bytes], ttl: int) -> int:
+        """Keep these for `ttl` milliseconds from now. Raises: SinkUnavailable."""
+        return sum(await self._run([(key, ("PEXPIRE", key, ttl)) for key in keys]))
+
+    async def count(self, key: bytes, by: int, mark: bytes, ttl: int) -> int:
+        """Add to the number behind the mark. Raises: UsageError, SinkUnavailable."""
+        (answer,) = await self._run([(key, ("EVAL", _NUMBER, 1, key, by, mark, ttl))], again=False)
+        return int(answer)
+
+    async def wipe(self, prefix: bytes) -> int:
+        """Remove every key that starts with `prefix`. Raises: SinkUnavailable."""
+        pattern = prefix.decode().translate(_GLOB) + "*"
+        gone = 0
+        for server in await self._servers():
+            cursor: bytes | int = 0
+            while True:
+                ((cursor, keys),) = await self._ask(server, [("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)])
+                if keys:
+                    gone += sum(await self._ask(server, [("UNLINK", key) for key in keys]))
+                if int(cursor) == 0:
+                    break
+        return gone
+
+    # -- QueueSink ---------------------------------------------------------------------------------------------
+
+    async def push(self, queue: bytes, job: bytes) -> str:
+        """Put a job at the end. Raises: SinkUnavailable."""
+        (number,) = await self._run([(queue, ("XADD", queue, "*", "j", job))], again=False)
+        return str(number, "ascii")
+
+    async def pull(self, queue: bytes, worker: str, idle: int, wait: int) -> Delivery | None:
+        """Hand the next job to `worker`. Raises: SinkUnavailable."""
+        await self._run([(queue, ("XGROUP", "CREATE", queue, _GROUP, "0", "MKSTREAM"))])
+        cursor: bytes | str = "0-0"
+        while True:
+            claim: Words = ("XAUTOCLAIM", queue, _GROUP, worker, idle, cursor, "COUNT", 1)
+            ((cursor, entries, *_),) = await self._run([(queue, claim)], again=False)
+            if entries and entries[0] and entries[0][1]:
+                number, (_, job) = entries[0]
+                (held,) = await self._run([(queue, ("XPENDING", queue, _GROUP, number, number, 1))])
+                return Delivery(str(number, "ascii"), job, int(held[0][3]) if held else 1)
+            if cursor == b"0-0":
+                break
+        # A wait of 0 would be one without end.
+        read: Words = ("XREADGROUP", "GROUP", _GROUP, worker, "COUNT", 1, "BLOCK", max(1, wait), "STREAMS", queue, ">")
+        (answer,) = await self._run([(queue, read)], again=False, wait=wait / 1000)
+        if not answer:
+            return None
+        number, (_, job) = answer[0][1][0]
+        return Delivery(str(number, "ascii"), job)
+
+    async def finish(self, queue: bytes, job: str) -> bool:
+        """Take a job away that is done. Raises: SinkUnavailable."""
+        _, gone = await self._run([(queue, ("XACK", queue, _GROUP, job)), (queue, ("XDEL", queue, job))])
+        return bool(gone)
+
+    async def depth(self, queue: bytes) -> int:
+        """How many jobs are not finished. Raises: SinkUnavailable."""
+        (number,) = await self._run([(queue, ("XLEN", queue))])
+        return int(number)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _run(
+        self, commands: Sequence[tuple[bytes, Words]], *, again: bool = True, wait: float = 0.0
+    ) -> list[Any]:
+        """The answers to commands, each with the key that says which server it is for, in their order. `again` = they
+        may be done twice, should the first answer be lost."""
+        left: Sequence[int] = range(len(commands))
+        answers: list[Any] = [None] * len(commands)
+        for attempt in (1, 2):
+            groups = await self._grouped([(number, commands[number][0]) for number in left], fresh=attempt == 2)
+            asked = [self._attempt(server, [commands[n][1] for n in numbers], wait) for server, numbers in groups]
+            told = await _all(asked)
+            for (_, numbers), found in zip(groups, told, strict=True):
+                for number, answer in zip(numbers, found, strict=True):
+                    answers[number] = answer
+            left = [number for number in left if _may_retry(answers[number], again)]
+            if not left:
+                break
+        found = [self._whole(answer) for answer in answers]
+        if self._out:
+            self._out = False
+            _log.warning("sink %r serves again", self._name)
+        return found
+
+    async def _attempt(self, server: _Server, commands: Sequence[Words], wait: float) -> list[Any]:
+        try:
+            return await server.ask(commands, self._timeout + wait)
+        except (_Gone, _Refuses) as error:
+            return [error] * len(commands)
+
+    async def _ask(self, server: _Server, commands: Sequence[Words]) -> list[Any]:
+        return [self._whole(answer) for answer in await self._attempt(server, commands, 0.0)]
+
+    async def _everywhere(self, command: Words) -> list[Any]:
+        return [(await self._ask(server, [command]))[0] for server in await self._servers()]
+
+    async def _servers(self) -> list[_Server]:
+        await self._grouped([], fresh=not self._shares)
+        return [server for server, _ in self._shares]
+
+    def _whole(self, answer: Any) -> Any:
+        if isinstance(answer, _Gone | _Refuses):
+            if not self._out:
+                self._out = True
+                _log.warning("sink %r %s", self._name, answer)
+            raise self._unavailable(str(answer)) from answer
+        if isinstance(answer, ResponseError):
+            text = str(answer)
+            if text.startswith("BUSYGROUP"):
+                return None
+            if "NONUMBER" in text:
+                raise UsageError("what is counted on is no number")
+            word = text.partition(" ")[0]
+            raise self._unavailable(_SAID.get(word, "refuses"))
+        return answer
+
+    def _unavailable(self, what: str) -> SinkUnavailable:
+        return SinkUnavailable(f"sink {self._name!r} {what}")
+
+    async def _grouped(self, keys: Sequence[tuple[int, bytes]], *, fresh: bool) -> list[tuple[_Server, list[int]]]:
+        """Which server each of the numbered keys is for. `fresh` = the servers are looked up anew."""
+        if self._loop is None or self._lock is None:
+            raise self._unavailable("is not open")
+        if asyncio.get_running_loop() is not self._loop:
+            raise self._unavailable("was opened in another event loop")
+        if fresh or not self._shares:
+            before = self._shares
+            async with self._lock:
+                if self._shares is before:  # else somebody else has just looked
+                    await self._look()
+        if len(self._shares) == 1:
+            return [(self._shares[0][0], [number for number, _ in keys])] if keys else []
+        groups: dict[_Server, list[int]] = {}
+        for number, key in keys:
+            slot = key_slot(key)
+            for server, ranges in self._shares:
+                if any(low <= slot <= high for low, high in ranges):
+                    groups.setdefault(server, []).append(number)
+                    break
+            else:
+                raise self._unavailable("has no server for a part of its keys")
+        return list(groups.items())
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(4 * self._timeout):
+                found = await asyncio.to_thread(self._locate)
+        except _FAILURES as error:
+            raise self._unavailable(_AWAY) from error
+        known = {server.node: server for server, _ in self._shares}
+        shares: list[tuple[_Server, Sequence[tuple[int, int]]]] = []
+        for node, ranges in found.items():
+            server = known.pop(node) if node in known else _Server(node, self._make, self._most)
+            shares.append((server, ranges))
+        self._shares = shares
+        for server in known.values():
+            await server.aclose()
+
+
+class _Gone(Exception):
+    """A server or the way to it failed. `sent` = it may have done what it was asked; `resting` = it was not tried, for
+    it has just failed."""
+
+    def __init__(self, what: str, *, sent: bool = False, resting: bool = False) -> None:
+        super().__init__(what)
+        self.sent = sent
+        self.resting = resting
+
+
+class _Refuses(Exception):
+    """The server refuses our credentials."""
+
+
+class _Server:
+    """One server's connections: those that are idle, and as many more as are needed at once."""
+
+    __slots__ = ("_away", "_closed", "_idle", "_make", "_room", "node")
+
+    def __init__(self, node: Node | None, make: Callable[[Node | None], Any], most: int) -> None:
+        self.node = node
+        self._make = make
+        self._idle: list[Any] = []
+        self._room = asyncio.Semaphore(most)
+        self._away = 0.0
+        self._closed = False
+
+    async def ask(self, commands: Sequence[Words], limit: float) -> list[Any]:
+        """The answers, in `limit` seconds; an error of the server's stands in its answer's place.
+
+        Raises: _Gone, _Refuses.
+        """
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._away:
+            raise _Gone(_AWAY, resting=True)
+        sent = used = False
+        try:
+            async with asyncio.timeout(limit), self._room:
+                connection, used = await self._take()
+                try:
+                    sent = True
+                    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                    answers = [await _answer(connection) for _ in commands]
+                except BaseException:
+                    await connection.disconnect(nowait=True)
+                    raise
+                self._give(connection)
+                return answers
+        except AuthenticationError as error:
+            raise _Refuses("refuses our credentials") from error
+        except _Gone:
+            raise
+        except _FAILURES as error:
+            await self._drop_idle()
+            if not used or isinstance(error, TimeoutError):  # one that was idle may just have been cut
+                self._away = loop.time() + _REST
+            raise _Gone(_AWAY, sent=sent) from error
+
+    async def aclose(self) -> None:
+        """Let the idle ones go; those in use go when they are given back."""
+        self._closed = True
+        await self._drop_idle()
+
+    async def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            with suppress(*_FAILURES):
+                await connection.disconnect()
+
+    async def _take(self) -> tuple[Any, bool]:
+        """A connection, and whether it was used before."""
+        while self._idle:
+            connection = self._idle.pop()
+            reader = connection._reader
+            # Neither hung up on, nor is anything owed to us that somebody else asked for.
+            if reader is not None and not reader.at_eof() and not reader._buffer:
+                return connection, True
+            await connection.disconnect(nowait=True)
+        made: Any = self._make(self.node)
+        try:
+            await made.connect()
+            await made.send_command("ROLE", check_health=False)
+            role = await _answer(made)
+        except BaseException:
+            await made.disconnect(nowait=True)
+            raise
+        # A user who may not ask for it gets an error in the role's place, and is believed to have the right server.
+        if isinstance(role, list) and role[0] != b"master":
+            await made.disconnect(nowait=True)
+            raise _Gone("is a replica")
+        return made, False
+
+    def _give(self, connection: Any) -> None:
+        if self._closed:
+            connection._close()
+        else:
+            self._idle.append(connection)
+
+
+async def _answer(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except AuthenticationError:
+        raise
+    except ResponseError as error:
+        return error
+
+
+def _may_retry(answer: object, again: bool) -> bool:
+    if isinstance(answer, _Gone):
+        return not answer.resting and (again or not answer.sent)
+    return isinstance(answer, ResponseError) and str(answer).startswith(_ELSEWHERE)
+
+
+async def _all(asked: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
+    listed = list(asked)
+    if len(listed) == 1:
+        return [await listed[0]]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in listed]
+    return [task.result() for task in tasks]
+
+
+def _evicts(info: bytes) -> bool:
+    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    said = {name: value.strip() for name, _, value in lines}
+    return said.get("maxmemory", "0") != "0" and said.get("maxmemory_policy", "noeviction") != "noeviction"

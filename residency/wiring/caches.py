@@ -1,0 +1,59 @@
+"""What a deployment says of a sink on Redis or Valkey in; the sink out. Nothing is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from residency.enforcement.ports import SinkPort
+from residency.errors import PolicyError
+from residency.model import Region
+from residency.policy.parsed import DeploymentDoc, SinkDoc
+
+__all__ = ["REDIS", "redis_sink"]
+
+REDIS: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
+"""The schemes of such URLs, up to a `+`."""
+_WAIT: Final = 0.5  # seconds; a cache is to save time
+_OWN_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+_ALL: Final = ((0, 16_383),)
+Node = tuple[str, int]
+
+
+def redis_sink(deployment: DeploymentDoc, sink: SinkDoc, region: Region) -> SinkPort:
+    """The sink, not started. Raises: PolicyError at the line that asks for it."""
+    # Imported here: the commands that need the wiring for other things are not to wait for it.
+    from residency.adapters.pins_redis import parse_redis_url
+    from residency.adapters.pins_redis.topology import cluster_shares, sentinel_shares
+    from residency.adapters.sink_redis import RedisSink
+
+    def wrong(field: str, what: str) -> PolicyError:
+        return PolicyError((deployment.source.problem(("sinks", sink.sink.name, field), what),))
+
+    try:
+        place = parse_redis_url(sink.url.reveal())
+    except ValueError as error:
+        raise wrong("url", str(error)) from error
+    tls = place.connection.__name__ == "SSLConnection"
+    if sink.sink.in_transit and not tls and any(host not in _OWN_HOSTS for host, _ in place.nodes):
+        raise wrong(
+            "url", "plain redis to another machine is not encrypted on the way: rediss://, or `in_transit: false`"
+        )
+    if sink.members:
+        raise wrong("members", "a cache has no members: name several servers by redis+sentinel:// or redis+cluster://")
+    timeout = float(place.options.get("socket_timeout") or _WAIT)
+    silent: set[Node] = set()
+
+    def locate() -> Mapping[Node | None, Sequence[tuple[int, int]]]:
+        found: dict[Node | None, Sequence[tuple[int, int]]] = {}
+        match place.kind:
+            case "sentinel":
+                found.update(sentinel_shares(place, timeout, silent))
+            case "cluster":
+                found.update(cluster_shares(place, (), timeout))
+            case "single":
+                found[place.nodes[0] if place.nodes else None] = _ALL
+        return found
+
+    optional = sink.sink.scope == "cache"
+    return RedisSink(sink.sink.name, region, locate, place.options, tls=tls, optional=optional, timeout=timeout)
