@@ -1,0 +1,287 @@
+"""Django's databases and caches, routed: settings in, a router, a unit of work and a cache backend out.
+
+    DATABASES = {"default": {…}, **databases("residency.yaml")}        # one for each sink of rows, under its name
+    DATABASE_ROUTERS = ["residency.integrations.django.StoreRouter"]
+    RESIDENCY_STORES = {"people": ["shop.Person", "shop.Address"]}     # a store's models, or whole apps
+
+    with unit("people"):                                               # in a sync view, or under sync_to_async
+        Person.objects.create(name="An")
+
+A unit is one act: the transaction of one sink, with its intent before and its outcome after. Outside a unit a routed
+model has no database, and inside a request no statement reaches a sink past its unit, `using(…)` included.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.db import DatabaseError, connections, transaction
+from django.db.backends.signals import connection_created
+
+from residency import wiring
+from residency.adapters import policy_files
+from residency.adapters.sink_sql import SqlSink
+from residency.enforcement.acts import CHANGES, Act
+from residency.enforcement.context import current
+from residency.errors import NoDecision, UsageError
+from residency.model import Operation
+from residency.storage.statements import goes_around
+
+__all__ = ["StoreCache", "StoreRouter", "databases", "unit"]
+
+_MARK: Final = "RESIDENCY_STORES"
+"""Under this key a database's settings hold the stores that it is a sink of."""
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One open unit of work; statements pass once `open`."""
+
+    alias: str
+    act: Act
+    open: bool = False
+
+
+_units: ContextVar[Mapping[str, _Unit]] = ContextVar("residency_django_units", default={})  # noqa: B039 - never changed
+
+
+def databases(policy: str | Path, *, env: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """What `DATABASES` must have of a deployment: each sink of rows under its own name.
+
+    Raises: PolicyError, SinkUnavailable for a URL that cannot be used.
+    """
+    loaded = policy_files.load(Path(policy), env)
+    deployment, base = loaded.deployment, Path(loaded.base)
+    found = {}
+    for name, sink in wiring.sinks(deployment, lambda written: base / written, base).items():
+        if isinstance(sink, SqlSink):
+            url = sink.blocking_url
+            backend = "sqlite3" if url.get_backend_name() == "sqlite" else "postgresql"
+            found[name] = {
+                "ENGINE": f"django.db.backends.{backend}",
+                "NAME": url.database or "",
+                "USER": url.username or "",
+                "PASSWORD": url.password or "",
+                "HOST": url.host or "",
+                "PORT": str(url.port or ""),
+                _MARK: tuple(store for store, names in deployment.stores.items() if name in names),
+            }
+    return found
+
+
+@contextmanager
+def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
+    """One unit of work on `store`: a transaction on the sink that the decision names, whose alias it gives.
+
+    An error inside rolls it back. In an activity that only reads, nothing that was done is kept. `sink` asks for one of
+    the store's sinks by name: it is that one or a refusal.
+
+    Raises: NoDecision outside a request, Refused, SubjectUnknown, UsageError (a unit is open on this store already, no
+    database under the sink's name), Unavailable, on the event loop Django's SynchronousOnlyOperation; then nothing was
+    written, or its intent stays open.
+    """
+    here = current()
+    if store in _units.get():
+        raise UsageError(f"a unit of work on store {store!r} is open already")
+    act = here.store(store).begin(sink=sink)
+    subject = here.subject_digest
+    made = _Unit(act.sink, act)
+    changes, sent = act.operation in CHANGES, False
+    token = _units.set({**_units.get(), store: made})
+    try:
+        if act.sink not in connections:
+            raise UsageError(f"DATABASES has no {act.sink!r}: add what databases() gives")
+        if not changes:
+            _wait(act.confirm)
+        with _reading(act.sink, changes), transaction.atomic(using=act.sink, durable=True):
+            if not changes and connections[act.sink].vendor == "postgresql":
+                _execute(act.sink, "SET TRANSACTION READ ONLY")
+            made.open = True
+            try:
+                yield act.sink
+                if current() is not here or here.subject_digest != subject:
+                    raise UsageError(f"a unit of work on store {store!r} ends under the decision it began under")
+                if changes and not transaction.get_rollback(using=act.sink):
+                    _wait(act.confirm)
+                    sent = True
+            finally:
+                made.open = False
+                if not changes:
+                    # A statement could have taken back what keeps this connection from writing; this it cannot.
+                    transaction.set_rollback(True, using=act.sink)
+    finally:
+        _units.reset(token)
+        if not changes or not sent:
+            act.outcome("rolled_back" if changes else "committed")
+    if sent:
+        act.outcome("committed")
+        _wait(act.settled)
+
+
+@contextmanager
+def _reading(alias: str, changes: bool) -> Iterator[None]:
+    """Keep SQLite's connection from writing meanwhile, unless the unit `changes` data."""
+    if changes or connections[alias].vendor != "sqlite":
+        yield
+        return
+    _execute(alias, "PRAGMA query_only = ON")
+    try:
+        yield
+    finally:
+        _execute(alias, "PRAGMA query_only = OFF")
+
+
+def _execute(alias: str, statement: str) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(statement)
+
+
+class StoreRouter:
+    """A router for `DATABASE_ROUTERS`: models of `RESIDENCY_STORES` live in their store's sinks, and nowhere else."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        """The sink of the open unit; None for a model of no store. Raises: NoDecision, UsageError without a unit."""
+        store = _store_of(model._meta.app_label, model._meta.model_name)
+        if store is None:
+            return None
+        made = _units.get().get(store)
+        if made is None:
+            current()
+            raise UsageError(f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`")
+        return made.alias
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool | None:
+        """Tables of a store's models are made in its sinks only, and in a sink no others."""
+        stores = connections[db].settings_dict.get(_MARK)
+        store = _store_of(app_label, model_name)
+        if stores is None:
+            return None if store is None else False
+        if model_name is None:
+            return any(app_label == name.partition(".")[0] for each in stores for name in _models().get(each, ()))
+        return store in stores
+
+
+class StoreCache(BaseCache):  # type: ignore[misc]  # Django has no types
+    """A cache backend whose `LOCATION` is a store: each call is one act, in the cache named like the sink it goes to.
+
+    Each sink of the store must be a cache of `CACHES` under its own name; two jurisdictions then share no key.
+    """
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        """`location` is the store's name in the deployment file."""
+        super().__init__(params)
+        self._store = location
+
+    def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        """As Django's; so are the others. Raises: as `unit`."""
+        return self._act(True, lambda cache: cache.add(key, value, timeout, version))
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """Read one value."""
+        return self._act(False, lambda cache: cache.get(key, default, version))
+
+    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        """Store one value."""
+        return self._act(True, lambda cache: cache.set(key, value, timeout, version))
+
+    def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        """Give a value another time to live."""
+        return self._act(True, lambda cache: cache.touch(key, timeout, version))
+
+    def delete(self, key: Any, version: Any = None) -> Any:
+        """Remove one value."""
+        return self._act(True, lambda cache: cache.delete(key, version))
+
+    def has_key(self, key: Any, version: Any = None) -> bool:
+        """Whether there is a value."""
+        return bool(self._act(False, lambda cache: cache.has_key(key, version)))
+
+    def clear(self) -> None:
+        """Refused: it would take everybody's values, and a request is about one person's."""
+        raise UsageError(f"the cache of store {self._store!r} is not cleared inside a request")
+
+    def _act(self, changes: bool, work: Callable[[Any], Any]) -> Any:
+        handle = current().store(self._store)
+        # What a route that only reads keeps for later is no change of anybody's data, but it rests somewhere.
+        act = handle.begin(operation=handle.operation(Operation.WRITE) if changes and _changing() else None)
+        try:
+            if act.sink not in caches:
+                raise UsageError(f"CACHES has no {act.sink!r}, which is a sink of store {self._store!r}")
+            _wait(act.confirm)
+        except BaseException:
+            act.outcome("failed")
+            raise
+        try:
+            answer = work(caches[act.sink])
+        except BaseException:
+            act.outcome("unknown" if changes else "failed")
+            raise
+        act.outcome("committed")
+        _wait(act.settled)
+        return answer
+
+
+def _changing() -> bool:
+    return current().operation in CHANGES
+
+
+def _models() -> Mapping[str, tuple[str, ...]]:
+    said: Mapping[str, tuple[str, ...]] = getattr(settings, "RESIDENCY_STORES", {})
+    return said
+
+
+def _store_of(app_label: str, model_name: str | None) -> str | None:
+    label = f"{app_label}.{model_name}".lower()
+    for store, names in _models().items():
+        if any(label == name.lower() or app_label == name for name in names):
+            return store
+    return None
+
+
+def _wait(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        async_to_sync(work)()
+    except RuntimeError as error:
+        raise UsageError("a unit of work belongs in a sync view, or under sync_to_async: not on the loop") from error
+
+
+def _guard(sender: object, connection: Any, **named: Any) -> None:
+    if connection.settings_dict.get(_MARK) is not None and _gate not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_gate)
+
+
+def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Let through what a unit of this sink sends, and what is sent outside any request: migrations, for one."""
+    alias = context["connection"].alias
+    here = next((each for each in _units.get().values() if each.alias == alias), None)
+    if here is None:
+        try:
+            current()
+        except NoDecision:
+            return execute(statement, parameters, many, context)
+        raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
+    if here.open and goes_around(statement):
+        raise UsageError("a unit of work takes no statement that ends its transaction or reaches another database")
+    try:
+        return execute(statement, parameters, many, context)
+    except DatabaseError as error:
+        cause = error.__cause__
+        code = getattr(cause, "sqlite_errorcode", None)
+        if getattr(cause, "sqlstate", None) == "25006" or (code is not None and code & 0xFF == sqlite3.SQLITE_READONLY):
+            raise UsageError(f"a statement on sink {alias!r} changes data, but the act only reads") from None
+        raise
+
+
+connection_created.connect(_guard)

@@ -1,0 +1,242 @@
+"""In: a folder on the command line. Out: what a real Django project did there with routed models and caches, as JSON.
+
+A process of its own, for Django's settings are one to a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+FOLDER = Path(sys.argv[1])
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.world import write_deployment  # noqa: E402 - found by the line above
+
+DEPLOYMENT = """
+signals: {client_address: {strategy: peer}}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "memory:"}
+sinks:
+  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
+  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}
+  cache-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+  cache-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+stores: {people: [people-sg, people-vn], cache: [cache-sg, cache-vn]}
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+  - {route: "GET /people", subject: app, data: [personal], store: people}
+  - {route: "POST /async", subject: app, data: [personal], store: people}
+  - {route: "POST /cache", subject: app, data: [personal], store: cache}
+"""
+
+POLICY = write_deployment(FOLDER, DEPLOYMENT)
+
+from django.conf import settings  # noqa: E402
+
+from residency.integrations.django import StoreCache, StoreRouter, databases, unit  # noqa: E402
+
+urls = ModuleType("people_urls")
+sys.modules["people_urls"] = urls
+local = "django.core.cache.backends.locmem.LocMemCache"
+settings.configure(
+    SECRET_KEY="only a test's", ALLOWED_HOSTS=["*"], ROOT_URLCONF="people_urls", LOGGING_CONFIG=None,
+    DATABASES={
+        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(FOLDER / "default.db")}, **databases(POLICY)
+    },
+    DATABASE_ROUTERS=["residency.integrations.django.StoreRouter"],
+    RESIDENCY_STORES={"people": ["people_app.Person"]},
+    CACHES={
+        "default": {"BACKEND": "residency.integrations.django.StoreCache", "LOCATION": "cache"},
+        "cache-vn": {"BACKEND": local, "LOCATION": "vn"}, "cache-sg": {"BACKEND": local, "LOCATION": "sg"},
+    },
+)  # fmt: skip
+import django  # noqa: E402
+
+django.setup()
+
+import httpx  # noqa: E402
+from asgiref.sync import async_to_sync, sync_to_async  # noqa: E402
+from django.core.asgi import get_asgi_application  # noqa: E402
+from django.core.cache import cache, caches  # noqa: E402
+from django.db import connections, models, transaction  # noqa: E402
+from django.http import HttpResponse  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from residency import ResidencyMiddleware, build, identify  # noqa: E402
+from residency.audit.entry import parse_entry  # noqa: E402
+from residency.audit.journal import RECORDS_AT, scan  # noqa: E402
+
+HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
+
+
+class Person(models.Model):  # type: ignore[misc]  # Django has no types
+    """A routed model."""
+
+    id = models.CharField(max_length=36, primary_key=True)
+    name = models.TextField()
+
+    class Meta:
+        """Its app."""
+
+        app_label = "people_app"
+
+
+class Ticket(models.Model):  # type: ignore[misc]  # Django has no types
+    """A model of no store."""
+
+    class Meta:
+        """Its app."""
+
+        app_label = "people_app"
+
+
+def refused(work: Any) -> str:
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - which one it was is what is told
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+told: dict[str, Any] = {}
+
+
+def write(request: Any) -> Any:
+    who = request.GET["who"]
+    async_to_sync(identify)(who)
+    told["outside a unit"] = refused(lambda: list(Person.objects.all()))
+    told["using"] = refused(lambda: list(Person.objects.using("people-sg").all()))
+    with unit("people") as alias:
+        Person.objects.create(id=who, name=who)
+        told["other sink inside"] = refused(
+            lambda: list(Person.objects.using("people-sg" if alias == "people-vn" else "people-vn").all())
+        )
+        told["twice"] = refused(lambda: unit("people").__enter__())
+
+        def statement(text: str) -> None:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(text)
+
+        told["commit"] = refused(lambda: statement("/* */ COMMIT"))
+        with transaction.atomic(using=alias):
+            Person.objects.filter(id=who).update(name=who.upper())
+
+    def fails() -> None:
+        with unit("people"):
+            Person.objects.create(id=f"{who}-2", name="never")
+            raise KeyError(who)
+
+    told["rollback"] = refused(fails)
+
+    def abroad() -> None:
+        with unit("people", sink="people-sg"):
+            pass
+
+    told[f"abroad {who}"] = refused(abroad)
+
+    def thread() -> None:
+        with unit("people"):
+            pass
+
+    worker = threading.Thread(target=lambda: told.__setitem__("bare thread", refused(thread)))
+    worker.start()
+    worker.join()
+    return HttpResponse(alias)
+
+
+def read(request: Any) -> Any:
+    async_to_sync(identify)(request.GET["who"])
+    with unit("people"):
+        names = [person.name for person in Person.objects.all()]
+
+    def change() -> None:
+        with unit("people"):
+            Person.objects.create(id="x", name="x")
+
+    told["write in a read"] = refused(change)
+    return HttpResponse(",".join(names))
+
+
+async def on_loop(request: Any) -> Any:
+    await identify(request.GET["who"])
+
+    def work() -> None:
+        with unit("people"):
+            Person.objects.create(id="async", name="async")
+
+    told["on the loop"] = refused(work)
+    await sync_to_async(work)()
+    return HttpResponse("done")
+
+
+def caching(request: Any) -> Any:
+    async_to_sync(identify)(request.GET["who"])
+    cache.set("k", request.GET["who"])
+    told["clear"] = refused(cache.clear)
+    return HttpResponse(f"{cache.get('k')} {cache.has_key('k')} {cache.get('none')} {cache.delete('none')}")
+
+
+async def caching_async(request: Any) -> Any:
+    await identify(request.GET["who"])
+    return HttpResponse(str(await cache.aget("k")))
+
+
+def people(request: Any) -> Any:
+    return write(request) if request.method == "POST" else read(request)
+
+
+urls.urlpatterns = [path("people", people), path("async", on_loop), path("cache", caching)]  # type: ignore[attr-defined]
+
+
+async def main() -> None:
+    runtime = build(POLICY)
+    app = ResidencyMiddleware(get_asgi_application(), policy=runtime)
+    await runtime.start()
+
+    async def ask(method: str, where: str, address: str, who: str) -> str:
+        transport = httpx.ASGITransport(app, client=(address, 50_000), raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.request(method, where, params={"who": who})
+            return f"{answer.status_code} {answer.text if answer.status_code == 200 else ''}"
+
+    answers = {
+        "an": await ask("POST", "/people", HANOI, "an"),
+        "tan": await ask("POST", "/people", SINGAPORE, "tan"),
+        "an reads": await ask("GET", "/people", SINGAPORE, "an"),
+        "async": await ask("POST", "/async", HANOI, "binh"),
+        "cache an": await ask("POST", "/cache", HANOI, "chi"),
+        "cache tan": await ask("POST", "/cache", SINGAPORE, "dat"),
+    }
+    await runtime.aclose()
+    entries = []
+    for segment in sorted((FOLDER / "audit" / "journal").glob("*/*.seg")):
+        entries += [parse_entry(bytes(r.payload)) for r in scan(segment.read_bytes(), RECORDS_AT, None).records]
+    outcomes = {entry.of: entry.act for entry in entries if entry.kind == "outcome"}
+    acts = [(entry.sink, outcomes.get(entry.id)) for entry in entries if entry.kind == "intent"]
+    print(json.dumps({"answers": answers, "told": told, "acts": acts}))
+
+
+router = StoreRouter()
+migrates = {
+    f"{alias} {name}": router.allow_migrate(alias, "people_app", name)
+    for alias in ("default", "people-vn")
+    for name in ("person", "ticket", None)
+}
+told["migrates"] = migrates
+told["no request"] = refused(lambda: list(Person.objects.all()))
+told["cache without a request"] = refused(lambda: StoreCache("cache", {}).get("k"))
+for sink in ("people-vn", "people-sg"):
+    with connections[sink].schema_editor() as editor:
+        editor.create_model(Person)
+    connections[sink].close()
+asyncio.run(main())
+told_caches = {name: caches[name].get("k") for name in ("cache-vn", "cache-sg")}
+print(json.dumps({"rows": {sink: [p.name for p in Person.objects.using(sink)] for sink in ("people-vn", "people-sg")},
+                  "caches": told_caches}))  # fmt: skip

@@ -1,0 +1,93 @@
+"""Django's own ORM, router and caches under real requests; the project runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_people.py"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the project told: answers, errors, acts, rows and caches."""
+    done = subprocess.run(
+        [sys.executable, PROJECT, tmp_path_factory.mktemp("django")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = {}
+    for line in done.stdout.splitlines():
+        told |= json.loads(line)
+    return told
+
+
+def test_rows_lie_where_their_subjects_law_wants_them(project: dict[str, Any]) -> None:
+    assert (project["answers"]["an"], project["answers"]["tan"]) == ("200 people-vn", "200 people-sg")
+    assert project["rows"] == {"people-vn": ["AN", "async"], "people-sg": ["TAN"]}
+
+
+def test_a_read_from_abroad_follows_the_person_home(project: dict[str, Any]) -> None:
+    assert project["answers"]["an reads"] == "200 AN"
+
+
+def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> None:
+    acts = [act for act in project["acts"] if act[0].startswith("people")]
+    assert acts == [
+        ["people-vn", "committed"],
+        ["people-vn", "rolled_back"],
+        ["people-sg", "committed"],
+        ["people-sg", "rolled_back"],
+        ["people-sg", "committed"],
+        ["people-vn", "committed"],
+        ["people-vn", "committed"],
+        ["people-vn", "rolled_back"],
+        ["people-vn", "committed"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("outside a unit", "UsageError: model people_app.Person is of store 'people'"),
+        ("using", "UsageError: inside a request a statement reaches sink 'people-sg' in a unit of work only"),
+        ("other sink inside", "UsageError: inside a request a statement reaches sink"),
+        ("twice", "UsageError: a unit of work on store 'people' is open already"),
+        ("commit", "UsageError: a unit of work takes no statement that ends its transaction"),
+        ("rollback", "KeyError"),
+        ("abroad an", "Refused: sink 'people-sg' may not take this data"),
+        ("bare thread", "NoDecision"),
+        ("write in a read", "UsageError: a statement on sink 'people-vn' changes data, but the act only reads"),
+        ("on the loop", "SynchronousOnlyOperation"),
+        ("no request", "NoDecision"),
+        ("cache without a request", "NoDecision"),
+        ("clear", "UsageError"),
+        ("abroad tan", "no error"),
+    ],
+)
+def test_what_goes_around_the_decision_is_an_error(project: dict[str, Any], what: str, error: str) -> None:
+    assert project["told"][what].startswith(error)
+
+
+def test_a_sink_gets_the_tables_of_its_stores_models_and_no_others(project: dict[str, Any]) -> None:
+    assert project["told"]["migrates"] == {
+        "default person": False,
+        "default ticket": None,
+        "default None": None,
+        "people-vn person": True,
+        "people-vn ticket": False,
+        "people-vn None": True,
+    }
+
+
+def test_two_jurisdictions_share_no_cached_key(project: dict[str, Any]) -> None:
+    assert project["caches"] == {"cache-vn": "chi", "cache-sg": "dat"}
+    assert project["answers"]["cache an"] == "200 chi True None False"
+    assert [act for act in project["acts"] if act[0].startswith("cache")] == [
+        *[["cache-vn", "committed"]] * 5,
+        *[["cache-sg", "committed"]] * 5,
+    ]
