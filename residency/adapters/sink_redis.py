@@ -78,7 +78,7 @@ class RedisSink:
         tls: bool = False,
         optional: bool = False,
         timeout: float = 0.5,
-        most: int = 50,
+        most: int = 16,
     ) -> None:
         """`options` are redis-py's for a connection, but for host and port. `optional` = nobody needs it: that it is
         away keeps nobody from starting. `timeout` in seconds, for one exchange; `most` connections to each server."""
@@ -95,7 +95,9 @@ class RedisSink:
         kind: type[Any] = SSLConnection if tls else UnixDomainSocketConnection if "path" in kept else Connection
 
         def make(node: Node | None) -> Any:  # its methods carry no types
-            return kind(**kept, **({} if node is None else {"host": node[0], "port": node[1]}))
+            connection = kind(**kept, **({} if node is None else {"host": node[0], "port": node[1]}))
+            connection.driver_info = connection.lib_name = connection.lib_version = None  # who we are costs round trips
+            return connection
 
         self._make = make
         self._shares: list[tuple[_Server, Sequence[tuple[int, int]]]] = []

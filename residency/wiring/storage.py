@@ -15,6 +15,7 @@ from residency.model import Pin, Region
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc, SinkDoc
+from residency.wiring.caches import REDIS, redis_sink
 from residency.wiring.details import detail_key, detail_rows
 from residency.wiring.problems import problem_at
 
@@ -22,6 +23,7 @@ __all__ = ["check_pins", "open_pins", "sinks"]
 
 _REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
 _PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
+_IN_CLEAR: Final = "plain http to another machine is not encrypted on the way: https, or `in_transit: false`"
 PathOf = Callable[[str], Path]
 
 
@@ -53,6 +55,10 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
     where = ("sinks", sink.sink.name, "url")
     scheme, _, rest = url.partition(":")
     # Imported here: the commands that need this module for other things are not to wait for it.
+    if url == "memory:cache":
+        from residency.adapters.cache_memory import CacheMemory
+
+        return CacheMemory(sink.sink.name, region)
     if scheme == "memory":
         from residency.adapters.sink_memory import MemorySink
 
@@ -65,6 +71,8 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
         return _service(deployment, sink, region, url)
     if scheme in ("s3", "gs", "az"):
         return _bucket(deployment, sink, region, url)
+    if scheme.partition("+")[0] in REDIS:
+        return redis_sink(deployment, sink, region)
     try:
         from residency.adapters.sink_sql import SqlSink  # an optional extra
     except ImportError as error:
@@ -79,11 +87,14 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
 def _bucket(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str) -> SinkPort:
     from residency.adapters.sink_objects import BucketSink
 
+    where = ("sinks", sink.sink.name, "url")
     try:
-        return BucketSink(sink.sink.name, region, url)
+        made = BucketSink(sink.sink.name, region, url)
     except Unavailable as error:
-        where = ("sinks", sink.sink.name, "url")
         raise type(error)(str(problem_at(deployment, where, error))) from error
+    if sink.sink.in_transit and made.in_clear:
+        raise PolicyError((deployment.source.problem(where, _IN_CLEAR),))
+    return made
 
 
 def _service(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str) -> SinkPort:
@@ -108,8 +119,7 @@ def _service(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str)
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error
     if sink.sink.in_transit and made.in_clear:
-        what = "plain http to another machine is not encrypted on the way: https, or `in_transit: false`"
-        raise PolicyError((deployment.source.problem(where, what),))
+        raise PolicyError((deployment.source.problem(where, _IN_CLEAR),))
     return made
 
 
