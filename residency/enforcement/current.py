@@ -4,7 +4,7 @@ it is asked; what it begins are acts (`enforcement.acts`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -46,6 +46,10 @@ class StoreFactory(Protocol):
     """Makes the handle that `current().store(name)` answers."""
 
     def handle(self, current: Current, name: str) -> object: ...
+
+    @property
+    def misplaced(self) -> Container[str]:
+        """Sinks that no act may use now, since they were last seen elsewhere than they say."""
 
     async def owners(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
         """The digest of whose each (record, key) of `store` is; None where nobody has it."""
@@ -128,6 +132,13 @@ class Current:
         return self.activity.subject.kind in ("path", "header") and (
             self._caller is None or self._caller.subject is None
         )
+
+    @property
+    def who(self) -> str | None:
+        """The keyed digest (hex) of who makes the request, where that is known."""
+        if self._caller is None or self._caller.subject is None:
+            return self.subject_digest
+        return self.point.digest(self._caller.subject)
 
     @property
     def basis(self) -> Basis:
@@ -328,6 +339,9 @@ class Current:
             )
         if self.forbidden is not None:
             raise self.refused()
+        if name in self.point.stores.misplaced:
+            message = f"sink {name!r} was last seen elsewhere than it must lie"
+            raise self.refuse(Reason.SINK_MISPLACED, message, sink=name, rules=())
         return verdict
 
     def _observed(self, verdict: SinkVerdict, named: bool) -> tuple[Reason | None, str | None]:

@@ -6,7 +6,7 @@ sessions, objects by keys, services by requests, caches by keys for a while. Sin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from residency.enforcement.current import Current
@@ -48,7 +48,7 @@ def _kind(sink: SinkPort) -> tuple[str, type[StoreHandle]]:
 class Stores:
     """Every sink and every store of the deployment."""
 
-    __slots__ = ("_handles", "_sessions", "_sinks", "_stores", "locators")
+    __slots__ = ("_handles", "_sessions", "_sinks", "_stores", "locators", "misplaced")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Stores:
         *,
         sessions: SessionFactory | None = None,
         locators: Locators | None = None,
+        misplaced: Container[str] = frozenset(),
     ) -> None:
         """Raises: UsageError where a store is empty, names a sink that is not there, or mixes kinds of sink."""
         for store, names in stores.items():
@@ -73,6 +74,8 @@ class Stores:
         self._sessions = sessions
         self.locators = locators
         """Where it is noted whose each record is; None = nowhere."""
+        self.misplaced = misplaced
+        """Sinks that no act may use now, since they were last seen elsewhere than they say; it changes meanwhile."""
 
     def handle(self, current: Current, name: str) -> StoreHandle:
         """The handle that `current().store(name)` answers. Raises: UnknownStore."""

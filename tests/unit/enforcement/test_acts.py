@@ -281,3 +281,32 @@ async def test_observing_lets_a_store_open_before_the_subject_is_known_and_notes
         await here.begin("people", "sg").confirm()
     assert [(entry.kind, entry.reason) for entry in world.entries] == [("intent", "subject_unknown")]
     assert world.metrics.value(names.WOULD_REFUSE, "subject_unknown") == 1
+
+
+async def test_a_sink_that_was_seen_elsewhere_takes_no_act_until_it_is_back_where_it_must_lie(world: Any) -> None:
+    world.stores.misplaced = {"vn"}
+    with world.request(who="an") as here:
+        with pytest.raises(Refused) as caught:
+            here.begin("people", "vn")
+        assert caught.value.reason == Reason.SINK_MISPLACED.value
+        assert (here.trail.refusal.reason, world.kinds) == (Reason.SINK_MISPLACED, ["refusal"])
+        world.stores.misplaced.clear()
+        here.begin("people", "vn").outcome("failed")
+
+
+async def test_an_act_whose_sink_is_seen_elsewhere_before_its_effect_does_not_happen(world: Any) -> None:
+    world.stores.misplaced = set()
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        world.stores.misplaced.add("vn")
+        with pytest.raises(Refused, match="elsewhere"):
+            await act.confirm()
+    assert world.acts() == [("vn", "failed")]
+
+
+async def test_mode_observe_binds_nothing_where_a_sink_is_seen_elsewhere(make_world: Worlds) -> None:
+    world = make_world(replace=[("mode: enforce", "mode: observe")])
+    world.stores.misplaced = {"vn"}
+    with world.request(who="an") as here:
+        here.begin("people", "vn").outcome("committed")
+    assert world.acts() == [("vn", "committed")]
