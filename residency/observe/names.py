@@ -25,6 +25,9 @@ __all__ = [
     "INFO",
     "JOURNAL_BACKLOG",
     "JOURNAL_WAITED",
+    "LOCATION_EVENTS",
+    "LOCATION_EVERY",
+    "LOCATION_LOOKED",
     "LOG_OLDEST_INTENT",
     "LOG_OPEN_INTENTS",
     "LOG_SIZE",
@@ -44,6 +47,8 @@ __all__ = [
     "REFUSALS",
     "SCRAPE_ERRORS",
     "SEQUENCER_FAILING",
+    "SINK_DRIFT",
+    "SINK_LOCATION",
     "SLOTS_STOPPED",
     "TOKENS_REJECTED",
     "UNREAD_CLAIMS",
@@ -114,9 +119,16 @@ SUBJECTS_COUNTED: Final = "residency_counted_subjects"
 SUBJECTS_THRESHOLD: Final = "residency_escalation_threshold_subjects"
 ESCALATED: Final = "residency_escalated"
 COUNTS_WAITING: Final = "residency_counts_waiting"
+REQUESTS_SOON: Final = "residency_requests_due_soon"
+REQUESTS_OVERDUE: Final = "residency_requests_overdue"
 EXEMPTIONS: Final = "residency_exemptions_used_total"
 OVERRIDES: Final = "residency_overrides_used_total"
 POLICY_BEHIND: Final = "residency_policy_behind"
+SINK_LOCATION: Final = "residency_sink_location"
+SINK_DRIFT: Final = "residency_sink_drift"
+LOCATION_EVENTS: Final = "residency_location_events_total"
+LOCATION_LOOKED: Final = "residency_location_looked_seconds"
+LOCATION_EVERY: Final = "residency_location_every_seconds"
 SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
@@ -276,11 +288,41 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(ESCALATED, Kind.GAUGE, "1 while the escalation is up, 0 while it is not.", ("escalation",)),
     MetricSpec(COUNTS_WAITING, Kind.GAUGE, "Subjects of writes that no counter has yet."),
     MetricSpec(
+        REQUESTS_SOON,
+        Kind.GAUGE,
+        "Requests of authorities and persons in the register with a step that is due soon, and none that is overdue.",
+    ),
+    MetricSpec(
+        REQUESTS_OVERDUE,
+        Kind.GAUGE,
+        "Requests of authorities and persons in the register with a step that is overdue.",
+    ),
+    MetricSpec(
         FACT_EVENTS,
         Kind.COUNTER,
         "What happened to terms, counts and escalations in this process, by event.",
         ("event",),
     ),
+    MetricSpec(
+        SINK_LOCATION,
+        Kind.GAUGE,
+        "1 for what the last look said of a sink's lying where it says: consistent, contradicted or undetermined.",
+        ("sink", "standing"),
+    ),
+    MetricSpec(
+        SINK_DRIFT,
+        Kind.GAUGE,
+        "1 while a sink lies elsewhere than it says, or is no longer shown to lie where it did; else 0.",
+        ("sink",),
+    ),
+    MetricSpec(
+        LOCATION_EVENTS,
+        Kind.COUNTER,
+        "What looks at where sinks lie brought, by event; `looked` counts the looks, `failed` those that broke off.",
+        ("event",),
+    ),
+    MetricSpec(LOCATION_LOOKED, Kind.GAUGE, "Time since all sinks were last looked at."),
+    MetricSpec(LOCATION_EVERY, Kind.GAUGE, "How often sinks are looked at."),
     MetricSpec(
         SCRAPE_ERRORS,
         Kind.COUNTER,
