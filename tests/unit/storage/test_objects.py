@@ -11,11 +11,13 @@ import anyio.from_thread
 import anyio.to_thread
 import pytest
 
+from residency.adapters.sink_objects import BucketSink
 from residency.enforcement.context import current
 from residency.errors import JournalFailed, NoDecision, Refused, ResidencyError, SinkUnavailable, UsageError
 from residency.model import Pin
 from residency.storage import ObjectMeta
-from tests.object_world import SINGAPORE, ObjectWorld
+from tests.object_store import StubS3
+from tests.object_world import SG, SINGAPORE, VN, ObjectWorld
 
 pytestmark = pytest.mark.anyio
 
@@ -370,3 +372,28 @@ async def test_a_sink_that_fails_in_the_middle_of_a_value_has_not_stored_it_and_
         with world.request(address=SINGAPORE, who="tan") as uploads, pytest.raises(SinkUnavailable):
             await uploads.put("t", closing(*given))
     assert [act[2] for act in world.acts()] == ["failed", "unknown"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the one event loop that buckets know
+async def test_nothing_is_asked_of_a_bucket_abroad_for_a_covered_person(tmp_path: Path) -> None:
+    home, abroad = StubS3(), StubS3()
+    try:
+        url = "s3://K:S@bucket/pre?region=x&endpoint="
+        sinks = [BucketSink("files-sg", SG, url + abroad.endpoint), BucketSink("files-vn", VN, url + home.endpoint)]
+        world = ObjectWorld(tmp_path, sinks=sinks)
+        with world.request() as uploads:
+            await uploads.put("an", b"1")
+            await uploads.put("an", pieces(b"2"))
+        with world.request("DELETE", SINGAPORE) as uploads:
+            assert await uploads.get("an") == b"2"
+            assert await uploads.head("missing") is None
+            assert await uploads.open("missing", 5) is None
+            assert [key async for key in uploads.keys("")] == ["an"]
+            assert await uploads.delete("an") is True
+            with pytest.raises(Refused):
+                await uploads.get("an", sink="files-sg")
+        assert len(home.asked) > 5
+        assert abroad.asked == []
+    finally:
+        home.close()
+        abroad.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.sink_http import HttpSink
+from residency.adapters.sink_objects import BucketSink
 from residency.errors import PolicyError, SinkUnavailable
 from residency.wiring import storage
 from tests.world import load_policy, write_deployment
@@ -57,3 +58,46 @@ def test_a_url_that_cannot_be_used_is_told_with_its_line_and_not_repeated(tmp_pa
     with pytest.raises(SinkUnavailable, match=r"test\.yaml:\d+:\d+: sink 'llm' has a URL that") as caught:
         made(tmp_path, "https://llm.example/v1/?key=secret")
     assert "secret" not in str(caught.value)
+
+
+SECRET = "s3cret/with+signs="
+BUCKET = """
+sinks:
+  uploads-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "URL"}
+stores: {uploads: [uploads-vn]}
+activities:
+  - {route: "POST /uploads", subject: none, data: [personal], store: uploads}
+"""
+
+
+def bucket(folder: Path, url: str, *more: tuple[str, str]) -> BucketSink:
+    """The sink of a bucket's URL."""
+    policy = load_policy(write_deployment(folder, BUCKET, replace=[("URL", url), *more]))
+    sink = storage.sinks(policy.deployment, Path, folder)["uploads-vn"]
+    assert isinstance(sink, BucketSink)
+    return sink
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"s3://KEY:{SECRET}@bucket/prefix?region=x&endpoint=https://s3.example.vn", "gs://bucket", "az://acc:a2V5@bucket"],
+)
+def test_a_buckets_url_makes_a_sink_of_objects(tmp_path: Path, url: str) -> None:
+    sink = bucket(tmp_path, url)
+    assert (sink.name, sink.region.place, sink.in_clear) == ("uploads-vn", "VN", False)
+
+
+def test_a_buckets_url_that_cannot_be_used_is_told_with_its_line_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(SinkUnavailable, match=r"test\.yaml:\d+:\d+: .*say the bucket's region") as caught:
+        bucket(tmp_path, f"s3://KEY:{SECRET}@bucket")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_bucket_over_plain_http_is_one_of_this_machine_or_declared(tmp_path: Path) -> None:
+    for number, host in enumerate(("127.0.0.1:8333", "localhost", "[::1]:1")):
+        assert not bucket(tmp_path / str(number), f"s3://bucket?region=x&endpoint=http://{host}").in_clear
+    for number, host in enumerate(("10.0.0.1", "s3.local", "localhost.example")):
+        with pytest.raises(PolicyError, match=r"test\.yaml:\d+:\d+: plain http to another machine"):
+            bucket(tmp_path / f"far{number}", f"s3://bucket?region=x&endpoint=http://{host}")
+    declared = ("encrypted: true,", "encrypted: true, in_transit: false,")
+    assert bucket(tmp_path / "declared", "s3://bucket?region=x&endpoint=http://10.0.0.1", declared).in_clear
