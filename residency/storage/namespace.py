@@ -70,7 +70,7 @@ class Namespace:
 
 def namespace(what: str, deployment: str, store: str, home: str, subject: str | None, facet: int) -> Namespace:
     """The namespace of a subject (keyed digest in hex, None = shared by all of that home); `what` is `cache` …"""
-    tag = _SHARED if subject is None else subject[:32]
+    tag = _SHARED if subject is None else subject[-32:]
     return Namespace(f"residency:{deployment}:{what}:{store}:{home}:{tag}:".encode(), facet)
 
 
