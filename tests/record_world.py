@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from residency.errors import RecordConflict
+from residency.errors import RecordConflict, SinkUnavailable
 from residency.model import AnchorFinding, FactSet, Finding, Sink, Trust
 from residency.policy.compiler import Policy
 from residency.storage.records import Record
@@ -75,10 +75,13 @@ class MemoryRecords:
         self.sink = sink
         self.held = {(record.name, record.key): record for record in records}
         self.before_delete: list[object] = []
-        self.fails: Exception | None = None
+        self.fails: Exception | None = None  # what every call raises
+        self.refused: set[str] = set()  # names that others refer to, so that nothing of them can be deleted
         self.deletes = 0
 
     async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
+        if self.fails is not None:
+            raise self.fails
         return tuple(sorted({r.subject for r in self.held.values() if r.subject is not None and r.subject > after}))[
             :limit
         ]
@@ -106,6 +109,8 @@ class MemoryRecords:
             self.before_delete.pop(0)(self)  # type: ignore[operator]  # a callable of this
         if self.fails is not None:
             raise self.fails
+        if self.refused & {record.name for record in records}:
+            raise SinkUnavailable(f"sink {self.sink!r} cannot be written")
         self.deletes += 1
         gone = 0
         for record in records:

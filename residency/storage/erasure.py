@@ -3,7 +3,8 @@
 1. Copies first, caches last: what is read meanwhile can fill a cache again only from what is still there.
 2. A record that a floor holds stays as it is, and is told with the day and the rules. Nothing in it is blanked: which
    fields a floor needs is the law's to say, and no law in the packs does.
-3. A record that changes while it is erased is read anew, a few times; what still stays is told, and nothing is signed.
+3. A record that changes while it is erased is read anew, a few times. What stays all the same, because it changes again
+   or a record that a floor keeps refers to it, is counted as left.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Final, Protocol
 from residency.model import OPEN
 from residency.storage.receipts import instant
 from residency.storage.records import Record
-from residency.storage.retention import Begin, Copy, Person, Terms
+from residency.storage.retention import Begin, Copy, Person, Terms, remove
 
 __all__ = ["Erasure", "Part", "Trace", "erase"]
 
@@ -64,7 +65,7 @@ class Part:
 @dataclass(slots=True)
 class Erasure:
     """What became of one subject's records. `traces` counts what was removed elsewhere, by name; `left` are records
-    that changed each time they were to be erased."""
+    that could not be erased: they changed each time, or records that stay refer to them."""
 
     erased: list[Part] = field(default_factory=list)
     kept: list[Part] = field(default_factory=list)
@@ -109,7 +110,7 @@ async def _erase(copy: Copy, terms: Terms, subject: str, person: Person, begin: 
         try:
             for _ in range(_TRIES):
                 meant = free
-                await copy.records.delete(meant)
+                await remove(copy.records, meant)
                 # Read again: a receipt tells what is so, and not what was asked for.
                 free, kept, there = await _sorted(copy, terms, subject, person)
                 _add(erased, _counted([record for record in meant if (record.name, record.key) not in there]))

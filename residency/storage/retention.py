@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from residency.errors import SinkUnavailable
 from residency.model import (
     PLAIN,
     Activity,
@@ -31,7 +32,7 @@ from residency.model import (
 from residency.policy.compiler import Policy
 from residency.storage.records import Record, Records
 
-__all__ = ["Act", "Begin", "Copy", "Done", "Judged", "Person", "Swept", "Terms", "sweep"]
+__all__ = ["Act", "Begin", "Copy", "Done", "Judged", "Person", "Swept", "Terms", "remove", "sweep"]
 
 _NOBODY: Final = SubjectSource("none")
 _BOUND: Final = 65_536
@@ -265,9 +266,28 @@ async def _delete(copy: Copy, past: Sequence[tuple[Record, Judged]], begin: Begi
     rules = tuple(sorted({rule for _, judged in past for rule in judged.ceilings}))
     act = await begin(copy, f"retention, {len(past)} records past their ceilings", rules)
     try:
-        gone = await copy.records.delete([record for record, _ in past])
+        gone, refused = await remove(copy.records, [record for record, _ in past])
     except BaseException as error:
         await act.broke(error)
         raise
-    await act.ended("committed", f"retention, {gone} records deleted")
+    word = "failed" if refused and not gone else "committed"
+    await act.ended(word, f"retention, {gone} records deleted")
     return gone
+
+
+async def remove(records: Records, meant: Sequence[Record]) -> tuple[int, int]:
+    """Delete these, and where a sink refuses some (others that stay refer to them) the rest, name by name: how many are
+    gone, how many were refused. Raises: SinkUnavailable where the sink cannot be reached at all."""
+    try:
+        return await records.delete(meant), 0
+    except SinkUnavailable:
+        await records.subjects(limit=1)  # it answers, so that it refuses something
+    gone = refused = 0
+    for name in reversed(dict.fromkeys(record.name for record in meant)):  # what refers to others was read after them
+        part = [record for record in meant if record.name == name]
+        try:
+            gone += await records.delete(part)
+        except SinkUnavailable:
+            await records.subjects(limit=1)
+            refused += len(part)
+    return gone, refused

@@ -123,3 +123,14 @@ def test_a_part_tells_no_more_than_it_knows() -> None:
     part = Part("people", "vn", "vn-han", "person", 2)
     assert part.document() == {"store": "people", "sink": "vn", "region": "vn-han", "record": "person", "count": 2}
     assert Erasure().complete
+
+
+async def test_what_kept_records_refer_to_is_left_and_the_rest_is_erased(policy: Policy) -> None:
+    vn, in_vn = copy_of(policy, "vn", [row("1", "an"), row("2", "an", "account", {"account_end": NOW - 40 * DAY})])
+    in_vn.refused = {"person"}
+    acts = Acts()
+    done = await erase([vn], terms_of(policy), "an", covered(), begin=acts.begin)
+    assert list(in_vn.held) == [("person", "1")]
+    assert (done.left, done.complete) == (1, False)
+    assert [(part.record, part.count) for part in done.erased] == [("account", 1)]
+    assert acts.told[-1] == ("failed", "erasure, 1 records erased, 1 left")

@@ -150,11 +150,20 @@ async def test_a_record_that_changes_meanwhile_stays(policy: Policy) -> None:
 
 async def test_a_sink_that_does_not_answer_ends_the_run_and_nobody_says_it_was_deleted(policy: Policy) -> None:
     copy, held = copy_of(policy, "vn", [row("1", "an")])
-    held.fails = SinkUnavailable("sink 'vn' cannot be reached")
+    away = SinkUnavailable("sink 'vn' cannot be reached")
+    held.before_delete.append(lambda records: setattr(records, "fails", away))
     acts = Acts()
     with pytest.raises(SinkUnavailable):
         await swept(copy, terms_of(policy), covered({"erasure_request": LONG_AGO}), acts)
     assert acts.told[-1] == ("unknown", "SinkUnavailable")
+
+
+async def test_what_the_sink_refuses_does_not_keep_the_rest(policy: Policy) -> None:
+    copy, held = copy_of(policy, "vn", [row("1", "an"), row("2", "an", "account", {"account_end": LONG_AGO})])
+    held.refused = {"person"}
+    found = await swept(copy, terms_of(policy), covered({"erasure_request": LONG_AGO}), Acts())
+    assert found.deleted == 1
+    assert list(held.held) == [("person", "1")]
 
 
 async def test_a_run_that_was_broken_off_goes_on_with_who_is_left(policy: Policy) -> None:
