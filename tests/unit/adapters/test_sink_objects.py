@@ -6,6 +6,7 @@ Buckets of a real server are in tests/contract and tests/integration.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -335,3 +337,37 @@ async def test_the_other_clouds_are_asked_at_the_urls_endpoint_for_the_same_thin
     assert await sink.get("missing") is None
     assert stub.objects == {"pre/a b/é": b"12345"}
     assert stub.asked == [("PUT", "pre/a b/é"), ("GET", "pre/a b/é"), ("HEAD", "pre/a b/é"), ("GET", "pre/missing")]
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_bucket_of_another_region_is_told_as_such(stub: StubS3, name: str) -> None:
+    stub.bend = lambda method, key: 301  # as AWS answers: without saying where
+    told = await refused(sink_at(stub.endpoint), name, within=20)
+    assert "another region" in told
+
+
+@pytest.mark.parametrize("name", ["get", "head", "delete", "list", "start"])
+async def test_a_store_that_answers_byte_by_byte_is_told_in_bounded_time(name: str) -> None:
+    serving: list[asyncio.Task[Any]] = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.append(task)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            for byte in b"HTTP/1.1 200 OK\r\netag: e\r\nx: " + b"y" * 10_000:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(drip, "127.0.0.1")
+    try:
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert "no answer" in await refused(sink_at(endpoint, timeout=0.4), name, within=20)
+    finally:
+        server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving)
+        await asyncio.sleep(0.01)  # the transports' own last steps
