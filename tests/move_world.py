@@ -6,8 +6,9 @@ raises, as for a process that is gone. What had been changed stays, as on disk.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.records_memory import RecordsMemory
@@ -17,6 +18,18 @@ from residency.model import Pin
 from residency.storage.move import Going, Leg, Moved, Mover, Step
 from residency.storage.parcels import RecordParcels
 from residency.storage.records import Record
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` comes to, which waits for nothing but what is in memory: without an event loop."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        answer: T = end.value
+        return answer
+    raise AssertionError("it waits for something")
 
 
 class PulledError(BaseException):

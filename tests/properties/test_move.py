@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import anyio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from residency.model import Pin
-from tests.move_world import MoveWorld, PulledError, digest
+from tests.move_world import MoveWorld, PulledError, digest, run
 
 PEOPLE = ("anh", "binh", "chi")
 STORES = ("people", "uploads")
@@ -30,7 +29,7 @@ class Moves(RuleBasedStateMachine):
         self.truth: dict[str, dict[tuple[str, str], bytes]] = {person: {} for person in PEOPLE}
 
     def pin(self, person: str) -> Pin | None:
-        return anyio.run(self.world.pin, person)
+        return run(self.world.pin(person))
 
     @initialize(filled=st.lists(st.tuples(people, stores, keys, values), min_size=3, max_size=9))
     def fill(self, filled: list[tuple[str, str, str, bytes]]) -> None:
@@ -58,12 +57,12 @@ class Moves(RuleBasedStateMachine):
         self.world.plug.at, self.world.plug.calls = kill, 0
         slow = list(self.world.writers)
         try:
-            moved = anyio.run(self.world.run, who)
+            moved = run(self.world.run(who))
         except PulledError:
             moved = None
         self.world.plug.at = None
         if self.world.writers:  # the mover had nobody to wait for, or was killed before: they end all the same
-            anyio.run(self.world.drained, 0.0)
+            run(self.world.drained(0.0))
         for person, store, key, value in slow:
             self.acknowledge(person, store, key.removeprefix(f"{person}-"), value)
         if moved is not None:
@@ -95,12 +94,12 @@ class Moves(RuleBasedStateMachine):
         """Whatever happened, one run that nobody kills brings all of them home, and is the same run twice."""
         self.world.plug.at = None
         for _ in range(2):
-            anyio.run(self.world.run, PEOPLE)
-            anyio.run(self.world.drained, 0.0) if self.world.writers else None
+            run(self.world.run(PEOPLE))
+            run(self.world.drained(0.0))
         for person in PEOPLE:
             if self.world.lies("VN", person) or self.world.lies("SG", person):
                 assert self.world.lies("SG", person) == {}
 
 
 TestMoves = Moves.TestCase
-TestMoves.settings = settings(max_examples=150, stateful_step_count=12, deadline=None)
+TestMoves.settings = settings(max_examples=300, stateful_step_count=12, deadline=None)

@@ -1,0 +1,5 @@
+"""A database's rows as records: read, written, deleted and compared by whose they are."""
+
+from residency.adapters.records_sql.records import SqlRecords
+
+__all__ = ["SqlRecords"]

@@ -1,0 +1,186 @@
+"""The rows of one database in, records out, and back: the `Records` port over SQLAlchemy.
+
+Reading takes what the database holds; writing and deleting are one transaction each. A row is told as JSON with its
+types (`values`), so that a copy is compared byte for byte. Whose a row is, `records:` of the deployment says.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from residency.adapters.records_sql.tables import Shape, shapes
+from residency.adapters.records_sql.values import format_row, instant, parse_row
+from residency.errors import RecordConflict, SinkUnavailable
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.records import Record
+
+__all__ = ["SqlRecords"]
+
+_PAGE: Final = 500  # subjects or keys in one statement: SQLite takes 32,766 parameters, older ones 999
+
+
+class SqlRecords:
+    """The `Records` port over one database's tables."""
+
+    __slots__ = ("_docs", "_engine", "_shapes", "_sink")
+
+    def __init__(self, sink: str, engine: AsyncEngine, docs: Sequence[RecordDoc]) -> None:
+        """`engine` is one that may write, outside any request; `docs` are the store's `records`."""
+        self._sink = sink
+        self._engine = engine
+        self._docs = tuple(docs)
+        self._shapes: tuple[Shape, ...] | None = None
+
+    @property
+    def sink(self) -> str:
+        """The sink's name."""
+        return self._sink
+
+    async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
+        """Ids of the subjects that there are rows of, in order. Raises: SinkUnavailable."""
+        async with _Reading(self) as (connection, found):
+            told = sa.union(*[shape.subjects(connection.dialect.name) for shape in found if shape.direct]).subquery()
+            query = sa.select(told.c.id).where(told.c.id > after).order_by(told.c.id).limit(limit)
+            return tuple((await connection.execute(query)).scalars())
+
+    async def count(self) -> Mapping[str, int]:
+        """How many rows each table has. Raises: SinkUnavailable."""
+        async with _Reading(self) as (connection, found):
+            counts = {}
+            for shape in found:
+                query = sa.select(sa.func.count()).select_from(shape.table)
+                counts[shape.doc.name] = int((await connection.execute(query)).scalar_one())
+            return counts
+
+    async def earliest(self) -> int | None:
+        """The first of all instants (microseconds) in the columns that `times` name. Raises: SinkUnavailable."""
+        async with _Reading(self) as (connection, found):
+            first = []
+            for shape in found:
+                for column in shape.doc.times.values():
+                    query = sa.select(sa.func.min(shape.table.c[column]))
+                    moment = instant((await connection.execute(query)).scalar_one())
+                    first += [] if moment is None else [moment]
+            return min(first, default=None)
+
+    async def read(self, subjects: Collection[str]) -> AsyncIterator[Record]:
+        """Every row of these subjects; what others refer to comes before them. Raises: SinkUnavailable."""
+        wanted = sorted(subjects)
+        async with _Reading(self) as (connection, found):
+            for shape in found:
+                for at in range(0, len(wanted), _PAGE):
+                    page = shape.rows(wanted[at : at + _PAGE])
+                    for row in (await connection.execute(page)).all():
+                        yield _record(shape, row)
+
+    async def write(self, records: Sequence[Record]) -> int:
+        """Insert these, all or none; how many were not there. Raises: RecordConflict, SinkUnavailable."""
+        async with _Writing(self) as (connection, found):
+            new = 0
+            for shape in found:
+                given = {record.key: record for record in records if record.name == shape.doc.name}
+                there = await self._there(connection, shape, list(given))
+                for key, value in there.items():
+                    if given[key].value != value:
+                        raise RecordConflict(f"sink {self._sink!r} has a record of the same key with other bytes")
+                rows = [parse_row(record.value or b"") for key, record in given.items() if key not in there]
+                if rows:
+                    try:
+                        await connection.execute(sa.insert(shape.table), rows)
+                    except sa.exc.IntegrityError:
+                        # Another row has what must be unique: nothing of this transaction stays.
+                        raise RecordConflict(f"sink {self._sink!r} has a record that stands against one") from None
+                new += len(rows)
+            return new
+
+    async def delete(self, records: Sequence[Record]) -> int:
+        """Delete those of these that are still as given, children first; how many. Raises: SinkUnavailable."""
+        async with _Writing(self) as (connection, found):
+            gone = 0
+            for shape in reversed(found):
+                given = {record.key: record.value for record in records if record.name == shape.doc.name}
+                there = await self._there(connection, shape, list(given), lock=True)
+                same = [key for key, value in there.items() if given[key] == value]
+                for at in range(0, len(same), _PAGE):
+                    done = await connection.execute(sa.delete(shape.table).where(_keyed(shape, same[at : at + _PAGE])))
+                    gone += done.rowcount
+            return gone
+
+    async def _there(
+        self, connection: AsyncConnection, shape: Shape, keys: Sequence[str], *, lock: bool = False
+    ) -> dict[str, bytes]:
+        """The bytes of the rows of these keys that are there, by key."""
+        found: dict[str, bytes] = {}
+        for at in range(0, len(keys), _PAGE):
+            query = sa.select(*[shape.table.c[name] for name in shape.columns]).where(
+                _keyed(shape, keys[at : at + _PAGE])
+            )
+            if lock:
+                query = query.with_for_update()  # SQLite's transaction has the lock already
+            for row in (await connection.execute(query)).mappings():
+                found[_key(shape, row)] = format_row({str(name): value for name, value in row.items()})
+        return found
+
+    async def shapes(self, connection: AsyncConnection) -> tuple[Shape, ...]:
+        """The tables as they are, looked at once. Raises: SinkUnavailable."""
+        if self._shapes is None:
+            self._shapes = await connection.run_sync(lambda sync: shapes(sync, self._sink, self._docs))
+            if not any(shape.direct for shape in self._shapes):
+                raise SinkUnavailable(f"sink {self._sink!r}: `records` names no table with a subject")
+        return self._shapes
+
+
+class _Reading:
+    """One transaction that only reads."""
+
+    def __init__(self, records: SqlRecords) -> None:
+        self._records = records
+        self._begun: AbstractAsyncContextManager[AsyncConnection] = records._engine.connect()
+
+    async def __aenter__(self) -> tuple[AsyncConnection, tuple[Shape, ...]]:
+        try:
+            connection = await self._begun.__aenter__()
+            return connection, await self._records.shapes(connection)
+        except (SQLAlchemyError, sqlite3.Error, OSError):
+            await self._begun.__aexit__(None, None, None)
+            raise SinkUnavailable(f"sink {self._records.sink!r} cannot be read") from None
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        await self._begun.__aexit__(kind, error, trace)
+        if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError | TypeError):
+            # Drivers' messages quote values.
+            raise SinkUnavailable(f"sink {self._records.sink!r} cannot be read or written as records") from None
+
+
+class _Writing(_Reading):
+    """One transaction, kept where nothing is raised in it."""
+
+    def __init__(self, records: SqlRecords) -> None:
+        super().__init__(records)
+        self._begun = records._engine.begin()
+
+
+def _record(shape: Shape, row: Any) -> Record:
+    found = dict(row._mapping)
+    subject = str(found.pop("~subject"))
+    times = {event: moment for event, column in shape.doc.times.items() if (moment := instant(found[column]))}
+    return Record(shape.doc.name, _key(shape, found), subject, shape.doc.data, format_row(found), times)
+
+
+def _key(shape: Shape, row: Mapping[Any, Any]) -> str:
+    return format_row({name: row[name] for name in shape.key}).decode()
+
+
+def _keyed(shape: Shape, keys: Sequence[str]) -> sa.ColumnElement[bool]:
+    rows = [parse_row(key.encode()) for key in keys]
+    if len(shape.key) == 1:
+        name = shape.key[0]
+        return shape.table.c[name].in_([row[name] for row in rows])
+    return sa.or_(sa.false(), *[sa.and_(*[shape.table.c[name] == row[name] for name in shape.key]) for row in rows])

@@ -1,0 +1,171 @@
+"""What a deployment says of a store's tables and what its database says of them in, the statements to read, write and
+delete their rows by subject out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.types import NullType, TypeEngine
+
+from residency.errors import SinkUnavailable
+from residency.policy.parsed_storage import RecordDoc
+
+__all__ = ["Shape", "shapes"]
+
+_DEPTH: Final = 8  # tables that lead to a subject one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One table: what is read of it, in order, and how its rows lead to their subject.
+
+    `path` are the joins, as (column here, table there, its key); `subject` the column of the last table.
+    """
+
+    doc: RecordDoc
+    table: sa.TableClause
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    path: tuple[tuple[str, Shape, str], ...]
+    subject: str
+    subject_type: type
+
+    def rows(self, subjects: Collection[str] | None = None) -> sa.Select[Any]:
+        """Whose each row is (as text, in the column `~subject`) and the row; of these subjects, or of all."""
+        here, source = self.table, self.joined()
+        column = self.subject_column()
+        told = sa.cast(column, sa.String).label("~subject")
+        query = sa.select(told, *[here.c[name] for name in self.columns]).select_from(source)
+        if subjects is None:
+            return query.where(column.is_not(None))
+        return query.where(column.in_(self.ids(subjects)))
+
+    def subjects(self, dialect: str) -> sa.Select[Any]:
+        """The subjects' ids as text, each once."""
+        told: Any = sa.cast(self.subject_column(), sa.String)
+        if dialect == "postgresql":
+            told = told.collate("C")  # the order of the bytes, whatever language the database speaks
+        column = self.subject_column()
+        return sa.select(told.label("id")).select_from(self.joined()).where(column.is_not(None)).distinct()
+
+    def ids(self, subjects: Collection[str]) -> list[Any]:
+        """Subjects' ids as the column holds them; those that it cannot hold are left out."""
+        found: list[Any] = []
+        for each in subjects:
+            try:
+                value = self.subject_type(each)
+            except (ValueError, TypeError):
+                continue
+            if str(value) == each:  # `+7` is nobody's id, and not that of 7
+                found.append(value)
+        return found
+
+    @property
+    def direct(self) -> bool:
+        """Whether the table has the subject's id itself."""
+        return not self.path
+
+    def joined(self) -> sa.FromClause:
+        """The table and those that lead from it to its subject."""
+        source: sa.FromClause = self.table
+        here = self.table
+        for column, there, key in self.path:
+            source = source.join(there.table, here.c[column] == there.table.c[key])
+            here = there.table
+        return source
+
+    def subject_column(self) -> sa.ColumnElement[Any]:
+        """The column that holds the subject's id."""
+        last = self.path[-1][1].table if self.path else self.table
+        return last.c[self.subject]
+
+
+def shapes(connection: sa.Connection, sink: str, docs: Sequence[RecordDoc]) -> tuple[Shape, ...]:
+    """A shape for each table that `docs` name and that leads to a subject, parents before children.
+
+    Raises: SinkUnavailable where the database has no such table or column, or a table has no primary key.
+    """
+    inspector = sa.inspect(connection)
+    there = set(inspector.get_table_names())
+    by_name = {doc.name: doc for doc in docs}
+    made: dict[str, Shape] = {}
+
+    def make(name: str, depth: int = 0) -> Shape | None:
+        if name in made:
+            return made[name]
+        doc = by_name.get(name)
+        if doc is None or (doc.subject is None and doc.via is None):
+            return None  # nobody's
+        if depth > _DEPTH:
+            raise SinkUnavailable(f"sink {sink!r}: the tables that `via` names lead in a circle")
+        if name not in there:
+            raise SinkUnavailable(f"sink {sink!r} has no table {name!r}, which `records` names")
+        path: tuple[tuple[str, Shape, str], ...] = ()
+        subject = doc.subject
+        parent = None
+        if doc.via is not None:
+            parent = make(doc.via[1], depth + 1)
+            if parent is None or len(parent.key) != 1:
+                raise SinkUnavailable(f"sink {sink!r}: table {name!r} leads via a table that leads to nobody")
+            path = ((doc.via[0], parent, parent.key[0]), *parent.path)
+            subject = parent.subject
+        described = _describe(inspector, connection.dialect.name, sink, doc)
+        kind = parent.subject_type if parent is not None else described[2]
+        made[name] = Shape(doc, described[0], described[3], described[1], path, subject or "", kind)
+        return made[name]
+
+    for doc in docs:
+        make(doc.name)
+    return _ordered(inspector, made)
+
+
+def _describe(
+    inspector: sa.Inspector, dialect: str, sink: str, doc: RecordDoc
+) -> tuple[sa.TableClause, tuple[str, ...], type, tuple[str, ...]]:
+    """(the table, its key, the type of the subject's column, its columns in a fixed order)."""
+    listed = inspector.get_columns(doc.name)
+    types: dict[str, TypeEngine[Any]] = {
+        str(each["name"]): each["type"] for each in listed if each.get("computed") is None
+    }
+    wanted = [*([doc.subject] if doc.subject else []), *([doc.via[0]] if doc.via else []), *doc.times.values()]
+    for name in wanted:
+        if name not in types:
+            raise SinkUnavailable(f"sink {sink!r}: table {doc.name!r} has no column {name!r}, which `records` names")
+    key = tuple(inspector.get_pk_constraint(doc.name)["constrained_columns"])
+    if not key:
+        raise SinkUnavailable(f"sink {sink!r}: table {doc.name!r} has no primary key, so its rows cannot be told apart")
+    # SQLite holds what it was given, whatever a column is declared as: read back untouched it stays what it was.
+    columns = [sa.column(name, NullType() if dialect == "sqlite" else types[name]) for name in sorted(types)]
+    kind: type = str
+    if doc.subject is not None:
+        kind = _python_type(types[doc.subject])
+    return sa.table(doc.name, *columns), key, kind, tuple(sorted(types))
+
+
+def _python_type(column: TypeEngine[Any]) -> type:
+    try:
+        kind = column.python_type
+    except NotImplementedError:
+        return str
+    return kind if kind in (int, UUID) else str
+
+
+def _ordered(inspector: sa.Inspector, made: Mapping[str, Shape]) -> tuple[Shape, ...]:
+    """What others refer to comes first: by foreign keys, and by `via`. A circle is taken as it comes."""
+    needs = {
+        name: {str(key["referred_table"]) for key in inspector.get_foreign_keys(name)}
+        | {step[1].doc.name for step in shape.path}
+        for name, shape in made.items()
+    }
+    ordered: list[Shape] = []
+    left = dict(made)
+    while left:
+        ready = [name for name in left if not (needs[name] - {name}) & left.keys()] or [next(iter(left))]
+        for name in ready:
+            ordered.append(left.pop(name))
+    return tuple(ordered)

@@ -1,0 +1,50 @@
+"""A sink and what a deployment says of its store's records in; the sink's records and parcels out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from residency.enforcement.ports import ObjectSink, SinkPort
+from residency.errors import UsageError
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.parcels import Parcels, RecordParcels
+from residency.storage.records import Records
+from residency.storage.stores import RowSink
+
+__all__ = ["legs_of", "records_of"]
+
+
+def records_of(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:
+    """The records of a sink of rows or of objects. Raises: UsageError for another kind, or a pattern that is none."""
+    # Imported here: drivers are optional, and most commands need neither.
+    if isinstance(sink, RowSink):
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        from residency.adapters.records_sql import SqlRecords
+
+        return SqlRecords(sink.name, AsyncEngine(sink.bind(read_only=False, blocking=False)), docs)
+    if isinstance(sink, ObjectSink):
+        from residency.adapters.records_objects import ObjectRecords
+
+        return ObjectRecords(sink, docs)
+    raise UsageError(f"sink {sink.name!r} holds neither rows nor objects, so that it has no records")
+
+
+async def legs_of(source: SinkPort, target: SinkPort, docs: Sequence[RecordDoc]) -> tuple[Parcels, Parcels]:
+    """How records go from one sink to another: by COPY where both are PostgreSQL and their tables are the same.
+
+    Raises: UsageError, SinkUnavailable.
+    """
+    if isinstance(source, RowSink) and isinstance(target, RowSink):
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        engines = [AsyncEngine(each.bind(read_only=False, blocking=False)) for each in (source, target)]
+        if all(engine.url.drivername == "postgresql+asyncpg" for engine in engines):
+            from residency.adapters.records_sql.copying import PostgresParcels
+
+            ends = [
+                PostgresParcels(sink.name, engine, docs) for sink, engine in zip((source, target), engines, strict=True)
+            ]
+            if await ends[0].layout() == await ends[1].layout():
+                return ends[0], ends[1]
+    return RecordParcels(records_of(source, docs)), RecordParcels(records_of(target, docs))
