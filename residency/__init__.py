@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from residency.adapters.policy_files import load
     from residency.asgi.middleware import ResidencyMiddleware
     from residency.bootstrap import Residency, build
-    from residency.enforcement.context import about, current, identify
+    from residency.enforcement.about import NotFound
+    from residency.enforcement.context import about, about_many, current, identify
     from residency.enforcement.current import Current
     from residency.errors import (
         NoDecision,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from residency.integrations import httpx as http
     from residency.integrations import sqlalchemy as sql
+    from residency.integrations.gathering import gather
     from residency.model import Decision, Effect, Reason
 
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ __all__ = [
     "Decision",
     "Effect",
     "NoDecision",
+    "NotFound",
     "PolicyError",
     "Reason",
     "Refused",
@@ -49,8 +52,10 @@ __all__ = [
     "UnknownStore",
     "UsageError",
     "about",
+    "about_many",
     "build",
     "current",
+    "gather",
     "http",
     "identify",
     "load",
@@ -62,6 +67,7 @@ _HOME = {
     "Decision": "residency.model",
     "Effect": "residency.model",
     "NoDecision": "residency.errors",
+    "NotFound": "residency.enforcement.about",
     "PolicyError": "residency.errors",
     "Reason": "residency.model",
     "Refused": "residency.errors",
@@ -73,8 +79,10 @@ _HOME = {
     "UnknownStore": "residency.errors",
     "UsageError": "residency.errors",
     "about": "residency.enforcement.context",
+    "about_many": "residency.enforcement.context",
     "build": "residency.bootstrap",
     "current": "residency.enforcement.context",
+    "gather": "residency.integrations.gathering",
     "identify": "residency.enforcement.context",
     "load": "residency.adapters.policy_files",
 }

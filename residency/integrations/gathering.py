@@ -1,0 +1,214 @@
+"""A SELECT in; its rows from every sink of a store that may be read, in one order, page by page, out.
+
+    async with residency.gather("people") as people:
+        page = await people.scalars(select(Person).order_by(Person.name), limit=50, cursor=cursor)
+    page.items, page.cursor, page.partial, page.missing
+
+The SELECT is the app's own, with an ORDER BY and without LIMIT. The primary key is added to the order, so that no two
+rows are alike in it. Each sink is read by a routed session of its own, which is one act there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Column, ColumnElement, Enum, Select, String, and_, collate, false, literal, or_, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.inspection import inspect
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import UnaryExpression
+
+from residency.adapters.session_sql import RoutedSession
+from residency.enforcement.context import current
+from residency.errors import UsageError
+from residency.storage.gather import Found, Gathering, Listing, Page, SortKey
+from residency.storage.handle import StoreHandle
+from residency.storage.stores import RowSink
+
+__all__ = ["RowGathering", "gather"]
+
+# The collation in which text sorts by its code points, as it does here, where the pages of several sinks are merged.
+_COLLATIONS: Final = {"postgresql": "C", "sqlite": "BINARY"}
+_Select = Select[*tuple[Any, ...]]
+_DIRECTIONS: Final[dict[Any, dict[str, bool]]] = {
+    operators.asc_op: {"descending": False},
+    operators.desc_op: {"descending": True},
+    operators.nulls_first_op: {"nulls_first": True},
+    operators.nulls_last_op: {"nulls_first": False},
+}
+
+
+@asynccontextmanager
+async def gather(store: str, *, wait: float | None = 10.0) -> AsyncIterator[RowGathering]:
+    """Lists over every sink of `store`, a store of rows, for the request that this runs in.
+
+    Each sink is decided apart, as of people of its place; one that may not be read, or does not answer within `wait`
+    seconds (None = as long as it takes), is missing from the pages, and they say so.
+
+    Raises: NoDecision, UnknownStore, UsageError where the activity is not declared to read.
+    """
+    yield RowGathering(Gathering(current(), store, wait=wait))
+
+
+class RowGathering:
+    """Pages of rows of several sinks in one order. Objects are detached: what they should bring along is loaded by the
+    SELECT's own options."""
+
+    __slots__ = ("_gathering",)
+
+    def __init__(self, gathering: Gathering) -> None:
+        self._gathering = gathering
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The sinks that are asked."""
+        return self._gathering.sinks
+
+    async def scalars(self, statement: _Select, *, limit: int, cursor: str | None = None) -> Page[Any]:
+        """The first column or entity of the next `limit` rows after `cursor`. Raises: as `rows`."""
+        return await self._page(statement, limit, cursor, 1)
+
+    async def rows(self, statement: _Select, *, limit: int, cursor: str | None = None) -> Page[tuple[Any, ...]]:
+        """The next `limit` rows (1 to 10,000) after `cursor`, which a page before brought; None = the first.
+
+        Raises: UsageError for a SELECT that has no order, has a limit, or is of groups; CallerError for a cursor that
+        is not of this list and this caller, which the app answers with 400; where no sink may be read or answers,
+        Refused or SinkUnavailable.
+        """
+        return await self._page(statement, limit, cursor, None)
+
+    async def _page(self, statement: _Select, limit: int, cursor: str | None, width: int | None) -> Page[Any]:
+        plan = _Plan(statement)
+        store = self._gathering.store
+
+        async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+            chosen = plan.statement(_dialect(listing, store), after).limit(count)
+            session = AsyncSession(
+                expire_on_commit=False, sync_session_class=RoutedSession, store=store, sink=listing.sink
+            )
+            async with session:
+                found = (await session.execute(chosen)).all()
+                session.expunge_all()
+            end = plan.width
+            if width == 1:
+                return [Found(row[0], tuple(row[end:])) for row in found]
+            return [Found(tuple(row[:end]), tuple(row[end:])) for row in found]
+
+        return await self._gathering.page(
+            fetch, [column.how for column in plan.order], plan.fingerprint, limit=limit, cursor=cursor
+        )
+
+
+def _dialect(listing: Listing, store: str) -> str:
+    handle = listing.store(store)
+    sink = handle.sink(listing.sink) if isinstance(handle, StoreHandle) else None
+    if not isinstance(sink, RowSink):
+        raise UsageError(f"store {store!r} is no store of rows")
+    return str(sink.bind(read_only=True, blocking=False).dialect.name)
+
+
+class _Sorted(NamedTuple):
+    """One column of the order."""
+
+    column: ColumnElement[Any]
+    how: SortKey
+    nullable: bool
+
+
+class _Plan:
+    """A SELECT in one order, from wherever a page before ended."""
+
+    __slots__ = ("_statement", "fingerprint", "order", "width")
+
+    def __init__(self, statement: _Select) -> None:
+        if statement._has_row_limiting_clause:
+            raise UsageError("a list over several sinks takes its limit beside the SELECT, not in it, and no offset")
+        if statement._group_by_clauses or statement._distinct:
+            raise UsageError("a list over several sinks is of rows, not of groups or distinct values")
+        described = statement.column_descriptions
+        keys = _primary_key(described[0])
+        self.width = len(described)
+        self.order = tuple(_sorted(clause, keys[0].table) for clause in statement._order_by_clauses)
+        if not self.order:
+            raise UsageError("a list over several sinks needs an order_by")
+        tied = [key for key in keys if not any(key.shares_lineage(each.column) for each in self.order)]
+        self.order += tuple(_Sorted(key, SortKey(self.order[-1].how.descending), False) for key in tied)
+        self._statement = statement.order_by(None)
+        compiled = statement.compile()
+        text = f"{compiled}\0{sorted((name, repr(value)) for name, value in compiled.params.items())}"
+        self.fingerprint = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+    def statement(self, dialect: str, after: tuple[Any, ...] | None) -> _Select:
+        """The SELECT for a database of that kind, its rows each with the values that it is sorted by at the end."""
+        order = [each._replace(column=_collated(each.column, dialect)) for each in self.order]
+        chosen = self._statement.add_columns(
+            *(each.column.label(f"residency_{number}") for number, each in enumerate(self.order))
+        ).order_by(*map(_by, order))
+        return chosen if after is None else chosen.where(_behind(order, after))
+
+
+def _primary_key(described: Any) -> Sequence[Column[Any]]:
+    """The primary key of what a SELECT is of first. Raises: UsageError."""
+    entity = described.get("entity")
+    if entity is not None and not described["aliased"]:
+        return tuple(inspect(entity).primary_key)
+    key = getattr(getattr(described["expr"], "table", None), "primary_key", None)
+    if key is None or not len(key.columns):
+        raise UsageError("a list over several sinks is of a mapped class or of a table with a primary key")
+    return tuple(key.columns)
+
+
+def _sorted(clause: Any, table: Any) -> _Sorted:
+    said: dict[str, bool] = {}
+    while True:
+        if isinstance(clause, UnaryExpression) and clause.modifier in _DIRECTIONS:
+            said = {**_DIRECTIONS[clause.modifier], **said}
+        elif clause.__visit_name__ not in ("label", "label_reference"):
+            break
+        clause = clause.element
+    text = clause.__visit_name__ == "textual_label_reference"  # of a column that only the database knows
+    if text or not isinstance(clause, ColumnElement) or isinstance(clause.type, Enum):
+        raise UsageError("a list over several sinks is ordered by columns and expressions, and not by enumerations")
+    own = getattr(clause, "table", None) is table and isinstance(clause, Column)
+    return _Sorted(clause, SortKey(**said), not own or bool(getattr(clause, "nullable", True)))
+
+
+def _collated(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
+    collation = _COLLATIONS.get(dialect)
+    return collate(column, collation) if collation is not None and isinstance(column.type, String) else column
+
+
+def _by(each: _Sorted) -> ColumnElement[Any]:
+    by = each.column.desc() if each.how.descending else each.column.asc()
+    if not each.nullable:
+        return by  # an index serves it
+    return by.nulls_first() if each.how.nulls_first else by.nulls_last()
+
+
+def _behind(order: Sequence[_Sorted], after: tuple[Any, ...]) -> ColumnElement[bool]:
+    """What comes after a row with these values."""
+    values = [literal(value, each.column.type) for each, value in zip(order, after, strict=True)]
+    ways = {each.how.descending for each in order}
+    if len(ways) == 1 and not any(each.nullable for each in order):
+        columns = tuple_(*(each.column for each in order))
+        return columns < tuple_(*values) if ways.pop() else columns > tuple_(*values)
+    return or_(
+        *(
+            and_(*(_same(order[n], after[n], values[n]) for n in range(at)), _beyond(order[at], after[at], values[at]))
+            for at in range(len(order))
+        )
+    )
+
+
+def _same(each: _Sorted, value: Any, bound: ColumnElement[Any]) -> ColumnElement[bool]:
+    return each.column.is_(None) if value is None else each.column == bound
+
+
+def _beyond(each: _Sorted, value: Any, bound: ColumnElement[Any]) -> ColumnElement[bool]:
+    if value is None:
+        return each.column.is_not(None) if each.how.nulls_first else false()
+    further = each.column < bound if each.how.descending else each.column > bound
+    return or_(further, each.column.is_(None)) if each.nullable and not each.how.nulls_first else further
