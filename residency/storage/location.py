@@ -164,14 +164,17 @@ def near(
         apart = least_km(places[one], places[other])
         if apart is None or apart <= reach_km(round_trips[one]) + reach_km(round_trips[other]):
             continue
+        if Standing.CONTRADICTED in (verdicts[one].standing, verdicts[other].standing):
+            continue  # that one is not where it says, so nothing follows of the other
         shown = [name for name in (one, other) if _shown(verdicts[name])]
-        text = f"it answers too fast to lie in {{}}, if {{}} lies in {{}}: {apart:.0f} km are between them"
         for name, twin in ((one, other), (other, one)):
-            why = text.format(places[name], twin, places[twin])
-            if shown == [twin]:
-                found[name] = _with(found[name], Standing.CONTRADICTED, why)
-            elif found[name].standing is not Standing.CONTRADICTED:
-                found[name] = _with(found[name], Standing.UNDETERMINED, why)
+            if shown == [name]:
+                continue
+            standing = Standing.CONTRADICTED if shown == [twin] else Standing.UNDETERMINED
+            place, there = places[name], places[twin]
+            why = f"it answers too fast to lie in {place}, if {twin} lies in {there}: {apart:.0f} km are between them"
+            if found[name].standing is not Standing.CONTRADICTED:
+                found[name] = _with(found[name], standing, why)
     return found
 
 

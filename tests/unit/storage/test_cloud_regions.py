@@ -1,0 +1,19 @@
+"""Regions of clouds by their names."""
+
+from __future__ import annotations
+
+import pytest
+
+from residency.model.place import COUNTRIES
+from residency.storage.cloud_regions import _AWS, country_of
+
+
+@pytest.mark.parametrize(
+    ("region", "country"), [("ap-southeast-1", "SG"), ("us-east-1", "US"), ("eu-west-1", "IE"), ("han-1", None)]
+)
+def test_a_region_lies_in_the_country_that_its_cloud_says(region: str, country: str | None) -> None:
+    assert country_of(region) == country
+
+
+def test_every_region_lies_in_a_country() -> None:
+    assert set(_AWS.values()) <= COUNTRIES
