@@ -7,11 +7,11 @@ and home reread, and only then the value made visible, which is seen to its end 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable
 from contextlib import suppress
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Final, Protocol, cast, runtime_checkable
+from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from residency.enforcement.acts import Act
 from residency.enforcement.ports import OCTETS, Chunks, ObjectMeta, ObjectRead, ObjectSink
@@ -22,6 +22,7 @@ from residency.storage.keys import check_key
 
 __all__ = ["ObjectHandle", "ObjectReader", "Readable"]
 
+_T = TypeVar("_T")
 _PIECE: Final = 1 << 20
 _TYPE_LIMIT: Final = 200  # characters of a content type
 
@@ -72,11 +73,7 @@ class ObjectHandle(StoreHandle):
         """The value under `key`, None where there is none. One act. Raises: as `put`."""
         check_key(key)
         act, target = await self._reading(sink)
-        try:
-            value = await target.get(key)
-        except ResidencyError:
-            act.outcome("failed")
-            raise
+        value = await _answered(act, target.get(key))
         act.outcome("committed")
         return value
 
@@ -94,11 +91,7 @@ class ObjectHandle(StoreHandle):
         if start < 0 or (end is not None and end < start):
             raise UsageError("a range is 0 <= start <= end")
         act, target = await self._reading(sink)
-        try:
-            found = await target.open(key, start, end)
-        except ResidencyError:
-            act.outcome("failed")
-            raise
+        found = await _answered(act, target.open(key, start, end))
         if found is None:
             act.outcome("committed")
             return None
@@ -111,11 +104,7 @@ class ObjectHandle(StoreHandle):
         """
         check_key(key)
         act, target = await self._reading(sink)
-        try:
-            meta = await target.head(key)
-        except ResidencyError:
-            act.outcome("failed")
-            raise
+        meta = await _answered(act, target.head(key))
         act.outcome("committed")
         return meta
 
@@ -265,6 +254,16 @@ class ObjectReader:
             self._pieces = _told_pieces(self._act, self._chunks)
         await self._pieces.aclose()
         await _end(self._act, self._chunks)  # a generator that nobody began does nothing where it is closed
+
+
+async def _answered(act: Act, asked: Awaitable[_T]) -> _T:
+    """What a sink answers who reads. Where it does not, or nobody waits for it any more, nothing was read."""
+    try:
+        return await asked
+    except BaseException:
+        with suppress(Unavailable):
+            act.outcome("failed")
+        raise
 
 
 async def _told_pieces(act: Act, chunks: Chunks) -> AsyncGenerator[bytes, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -397,3 +398,21 @@ async def test_nothing_is_asked_of_a_bucket_abroad_for_a_covered_person(tmp_path
     finally:
         home.close()
         abroad.close()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the one event loop that buckets know
+@pytest.mark.parametrize("how", ["get", "head", "open"])
+async def test_a_read_that_nobody_waits_for_any_more_has_failed(tmp_path: Path, how: str) -> None:
+    stub = StubS3()
+    stub.delay = 0.5
+    try:
+        url = f"s3://K:S@bucket?region=x&endpoint={stub.endpoint}"
+        world = ObjectWorld(tmp_path, sinks=[BucketSink("files-sg", SG, url), BucketSink("files-vn", VN, url)])
+        with world.request("GET") as uploads:
+            with anyio.move_on_after(0.05):
+                await getattr(uploads, how)("k")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(getattr(uploads, how)("k"), 0.05)
+        assert world.acts() == [("files-vn", "read", "failed")] * 2
+    finally:
+        stub.close()
