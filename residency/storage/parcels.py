@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
-from residency.errors import UsageError
+from residency.errors import SinkUnavailable, UsageError
 from residency.storage.records import Record, Records
 
 __all__ = ["Parcel", "Parcels", "Piece", "RecordParcels", "StreamedRecords"]
@@ -129,7 +129,11 @@ class RecordParcels:
         """Remove those records that are still as in `parcel`. Raises: SinkUnavailable."""
         held, streamed = _records(parcel)
         if held:
-            await self._records.delete(held)
+            try:
+                await self._records.delete(held)
+            except SinkUnavailable:
+                # It answers, so that something refers to one of these that came after: all of them stay.
+                await self._records.subjects(limit=1)
         for record, mark in streamed:
             await self._streamed().remove(record, mark)
 

@@ -8,7 +8,7 @@ columns of the same types; `layout` tells.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from typing import Any, Final
 from uuid import UUID
@@ -89,19 +89,21 @@ class PostgresParcels:
                     await _copy_in(raw, _quoted(shape.doc.name), shape.columns, lines)
 
     async def remove(self, parcel: Parcel) -> None:
-        """Remove those rows that are still as in `parcel`, children first. Raises: SinkUnavailable."""
+        """Remove those rows that are still as in `parcel`, children first; none of them where something refers to one
+        that came after. Raises: SinkUnavailable."""
         if not parcel.pieces:
             return
-        async with self._connected() as (raw, found):
-            for shape in reversed(found):
-                given = {piece for held in parcel.pieces.values() for piece in held if piece[0] == shape.doc.name}
-                if not given:
-                    continue
-                # Locked first: what is compared is what is deleted.
-                there = {piece for _, piece in await _copy_out(raw, shape, parcel.pieces, lock=True)}
-                keys = [key for _, key, _ in given & there]
-                if keys:
-                    await self._delete(raw, shape, keys)
+        with suppress(RecordConflict):
+            async with self._connected() as (raw, found):
+                for shape in reversed(found):
+                    given = {piece for held in parcel.pieces.values() for piece in held if piece[0] == shape.doc.name}
+                    if not given:
+                        continue
+                    # Locked first: what is compared is what is deleted.
+                    there = {piece for _, piece in await _copy_out(raw, shape, parcel.pieces, lock=True)}
+                    keys = [key for _, key, _ in given & there]
+                    if keys:
+                        await self._delete(raw, shape, keys)
 
     async def _delete(self, raw: Any, shape: Shape, keys: Sequence[str]) -> None:
         table = _quoted(shape.doc.name)

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from residency.adapters.records_sql.tables import Shape, shapes
@@ -92,16 +92,21 @@ class SqlRecords:
                         raise RecordConflict(f"sink {self._sink!r} has a record of the same key with other bytes")
                 rows = [parse_row(record.value or b"") for key, record in given.items() if key not in there]
                 if rows:
-                    try:
-                        await connection.execute(sa.insert(shape.table), rows)
-                    except sa.exc.IntegrityError:
-                        # Another row has what must be unique: nothing of this transaction stays.
-                        raise RecordConflict(f"sink {self._sink!r} has a record that stands against one") from None
+                    await connection.execute(sa.insert(shape.table), rows)
                 new += len(rows)
             return new
 
     async def delete(self, records: Sequence[Record]) -> int:
-        """Delete those of these that are still as given, children first; how many. Raises: SinkUnavailable."""
+        """Delete those of these that are still as given, children first; how many.
+
+        Raises: SinkUnavailable, also where something that stays refers to one of them; then nothing was deleted.
+        """
+        try:
+            return await self._delete(records)
+        except RecordConflict:
+            raise SinkUnavailable(f"sink {self._sink!r} holds what refers to a record that was to be deleted") from None
+
+    async def _delete(self, records: Sequence[Record]) -> int:
         async with _Writing(self) as (connection, found):
             gone = 0
             for shape in reversed(found):
@@ -154,6 +159,9 @@ class _Reading:
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         await self._begun.__aexit__(kind, error, trace)
+        if isinstance(error, IntegrityError):
+            # Another row has what must be unique, or refers to this one: nothing of this transaction stays.
+            raise RecordConflict(f"sink {self._records.sink!r} has a record that stands against one") from None
         if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError | TypeError):
             # Drivers' messages quote values.
             raise SinkUnavailable(f"sink {self._records.sink!r} cannot be read or written as records") from None

@@ -1,0 +1,149 @@
+"""What `Records` promises, and the parcels made of them, over every kind of sink."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from residency.adapters.records_sql import SqlRecords
+from residency.adapters.records_sql.copying import PostgresParcels
+from residency.adapters.sink_sql import SqlSink
+from residency.errors import RecordConflict
+from residency.storage.parcels import Parcels, RecordParcels
+from residency.storage.records import Record
+from tests.records_world import BACKENDS, LETTERS, PEOPLE, ROWS, Place, place
+
+pytestmark = pytest.mark.anyio
+WHO = ["an", "binh", "chi"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that the SQL drivers run on."""
+    return "asyncio"
+
+
+@pytest.fixture(params=BACKENDS)
+async def places(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Place, Place]]:
+    """Two sinks of one kind; three people have three records each in the first."""
+    made = [await place(request.param, country, tmp_path, request) for country in ("SG", "VN")]
+    assert await made[0].fill(WHO) == 9
+    yield made[0], made[1]
+    for each in made:
+        if each.sink is not None:
+            await each.sink.aclose()
+
+
+async def read(here: Place, *who: str) -> list[Record]:
+    """All records of these, as they come."""
+    return [record async for record in here.records.read(who)]
+
+
+async def test_subjects_come_in_order_page_by_page_and_nobodys_records_are_nobodys(places: tuple[Place, Place]) -> None:
+    here, there = places
+    assert await here.records.subjects() == ("an", "binh", "chi")
+    assert await here.records.subjects(after="an", limit=1) == ("binh",)
+    assert await here.records.subjects(after="chi") == ()
+    assert await there.records.subjects() == ()
+    assert sum((await here.records.count()).values()) == 9
+    assert "prices" not in await here.records.count()
+
+
+async def test_records_come_with_their_subject_and_parents_before_children(places: tuple[Place, Place]) -> None:
+    found = await read(places[0], "an", "chi", "nobody")
+    assert sorted({record.subject for record in found if record.subject}) == ["an", "chi"]
+    assert len(found) == 6
+    names = [record.name for record in found]
+    if "people" in names and isinstance(places[0].records, SqlRecords):
+        assert names[:2] == ["people", "people"], "a letter refers to its person"
+        assert {record.times.get("created") for record in found if record.name == "letters"} == {1767323045678901}
+
+
+async def test_what_is_written_elsewhere_reads_back_as_the_same_bytes(places: tuple[Place, Place]) -> None:
+    here, there = places
+    held = [record for record in await read(here, *WHO) if record.value is not None]
+    assert await there.records.write(held) == len(held)
+    assert await there.records.write(held) == 0, "once more is nothing"
+    copied = {(record.name, record.key): record for record in await read(there, *WHO)}
+    assert copied == {(record.name, record.key): replace(record, times=copied[record.name, record.key].times)
+                      for record in held}  # fmt: skip
+
+
+async def test_a_record_with_other_bytes_is_a_conflict_and_nothing_is_written(places: tuple[Place, Place]) -> None:
+    here, there = places
+    held = [record for record in await read(here, *WHO) if record.value is not None]
+    await there.records.write(held[:1])
+    if isinstance(there.records, SqlRecords) and isinstance(there.sink, SqlSink):
+        async with there.sink.engine.begin() as connection:
+            await connection.execute(sa.update(PEOPLE).values(name="another"))
+    else:
+        await there.records.delete(held[:1])
+        await there.records.write([replace(held[0], value=b"text/x\0another")])
+    with pytest.raises(RecordConflict) as refused:
+        await there.records.write(held)
+    assert "an@" not in str(refused.value)
+    assert len(await read(there, *WHO)) == 1
+
+
+async def test_only_what_is_still_as_given_is_deleted(places: tuple[Place, Place]) -> None:
+    here, _ = places
+    held = [record for record in await read(here, "an") if record.value is not None]
+    changed = replace(held[-1], value=b"text/x\0of another time") if len(held) > 1 else held[0]
+    letters = [record for record in held if record.name != "people"]
+    if isinstance(here.records, SqlRecords) and isinstance(here.sink, SqlSink):
+        async with here.sink.engine.begin() as connection:
+            await connection.execute(sa.update(LETTERS).where(LETTERS.c.part == 2).values(text="changed"))
+        assert await here.records.delete(letters) == 1
+    else:
+        assert await here.records.delete([*held[:-1], changed]) == len(held) - 1
+    assert "binh" in await here.records.subjects()
+
+
+def parcels_of(here: Place) -> Parcels:
+    """The fast way where the backend has one."""
+    if isinstance(here.sink, SqlSink) and here.sink.engine.url.drivername == "postgresql+asyncpg":
+        return PostgresParcels(here.records.sink, here.sink.engine, ROWS)
+    return RecordParcels(here.records)
+
+
+async def test_a_parcel_is_taken_put_compared_and_removed(places: tuple[Place, Place]) -> None:
+    source, target = parcels_of(places[0]), parcels_of(places[1])
+    taken = await source.take(["an", "binh", "nobody"])
+    assert set(taken.pieces) == {"an", "binh"}
+    assert sum(taken.counts.values()) == 6
+    await target.put(taken)
+    await target.put(taken)
+    there = await target.take(WHO)
+    assert there == taken
+    assert there.digest("an") == taken.digest("an") != taken.digest("binh")
+    await source.remove(taken.of(["an"]))
+    assert set((await source.take(WHO)).pieces) == {"binh", "chi"}
+    assert set((await target.take(WHO)).pieces) == {"an", "binh"}
+
+
+@pytest.mark.parametrize("places", BACKENDS[3:], indirect=True)
+async def test_a_parcel_that_stands_against_what_is_there_is_refused_whole(places: tuple[Place, Place]) -> None:
+    assert isinstance(places[1].sink, SqlSink)
+    source, target = parcels_of(places[0]), parcels_of(places[1])
+    async with places[1].sink.engine.begin() as connection:
+        await connection.execute(sa.insert(PEOPLE).values(id="dung", email="binh@example.org"))
+    with pytest.raises(RecordConflict):
+        await target.put(await source.take(WHO))
+    assert set((await target.take([*WHO, "dung"])).pieces) == {"dung"}
+
+
+@pytest.mark.parametrize("places", BACKENDS[3:], indirect=True)
+async def test_what_changed_since_it_was_taken_is_not_removed(places: tuple[Place, Place]) -> None:
+    assert isinstance(places[0].sink, SqlSink)
+    source = parcels_of(places[0])
+    taken = await source.take(["an"])
+    async with places[0].sink.engine.begin() as connection:
+        await connection.execute(sa.delete(LETTERS).where(LETTERS.c.part == 1))
+        await connection.execute(sa.update(LETTERS).where(LETTERS.c.part == 2).values(text="changed"))
+    await source.remove(taken)
+    left = sorted(name for name, _, _ in (await source.take(["an"])).pieces["an"])
+    assert left == ["letters", "people"], "a person may not go before the letter that is another now"
