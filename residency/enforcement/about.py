@@ -8,12 +8,11 @@ that name them; and a decision is the same for all who are found alike, so it is
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Token
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -36,6 +35,9 @@ __all__ = [
 ]  # fmt: skip
 
 _UNKNOWN: Final = "ZZ"  # ISO 3166 leaves it to users; here: a place that nobody knows
+_NO_KEY: Final = "a row's key is of text, whole numbers and UUIDs; of several columns, a mapping of their names"
+# Databases without a type for UUIDs hold them as text, in one of these forms.
+_UUID: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _AT_ONCE: Final = 32  # pins asked for at the same time
 _BREATH: Final = 200  # people judged before other requests have their turn
 
@@ -97,10 +99,10 @@ async def _judge(here: Current, whose: Whose, collected: int | None) -> Current:
 
 
 def row_of(row: object) -> tuple[str, str]:
-    """(record, text of its key) of (record, key) or of a stored instance of a mapped class. Raises: UsageError."""
+    """(record, text of its key) of (record, key) or of a stored instance of a mapped class; a key of several columns is
+    a mapping of their names. Raises: UsageError."""
     if isinstance(row, tuple) and len(row) == 2 and isinstance(row[0], str):
-        record, key = row
-        return record, key_text(key if isinstance(key, tuple | list) else (key,))
+        return row[0], key_text(row[1])
     mapper: Any = getattr(type(row), "__mapper__", None)
     if mapper is None:
         raise UsageError("a row is (record, key) or an instance of a mapped class")
@@ -108,28 +110,29 @@ def row_of(row: object) -> tuple[str, str]:
     identity = getattr(getattr(row, "_sa_instance_state", None), "identity", None)
     if identity is None:
         raise UsageError("an instance that is not stored yet has no owner to look for")
-    return str(mapper.local_table.name), key_text(identity)
+    names = [column.name for column in mapper.primary_key]
+    return str(mapper.local_table.name), key_text(dict(zip(names, identity, strict=True)))
 
 
-def key_text(values: Iterable[object]) -> str:
-    """The text of a record's key, the same whether a value came from a column or from a path. Raises: UsageError."""
+def key_text(key: object) -> str:
+    """The text of a record's key, the same whether it came from a column, from a path or from another database.
+
+    Raises: UsageError for a key that is not of text, whole numbers and UUIDs.
+    """
+    values = [key[name] for name in sorted(key)] if isinstance(key, Mapping) else [key]
     return json.dumps([_text(value) for value in values], ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: object) -> str:
     match value:
         case str():
-            return value
-        case bool() | None:
-            raise UsageError("a row's key is of text, numbers, UUIDs, dates or bytes")
-        case int() | UUID() | Decimal():
+            return str(UUID(value)) if _UUID.fullmatch(value) is not None else value
+        case bool():
+            raise UsageError(_NO_KEY)
+        case int() | UUID():
             return str(value)
-        case bytes():
-            return value.hex()
-        case date():
-            return value.isoformat()
         case _:
-            raise UsageError("a row's key is of text, numbers, UUIDs, dates or bytes")
+            raise UsageError(_NO_KEY)
 
 
 def whereabouts(here: Current) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Two sinks that are both asked for a key may both have it, and one of them is ano
 pins answers, and a miss is a miss: nobody goes on to look in sink after sink. It holds digests under the key that pins
 are digested with, and nothing personal; there is one for each country in which a store has sinks, and it lies there.
 
-    key digest = digest("\\0residency: record\\0" | store | "\\0" | record | "\\0" | key)
+    key digest = digest("\\0residency: record\\0" | JSON of [store, record, key])
 
 A NUL begins no subject's id, so a record never has the digest of a person.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import anyio
@@ -109,7 +108,7 @@ class Locators:
 
     def key(self, store: str, record: str, key: str) -> str:
         """The digest that a record is noted under; `key` as `record_key` or `key_text` answers it."""
-        return self._digest(f"{_PURPOSE}{store}\0{record}\0{key}")
+        return self._digest(_PURPOSE + json.dumps([store, record, key], ensure_ascii=False, separators=(",", ":")))
 
     async def owners(
         self, store: str, rows: Sequence[tuple[str, str]], places: Sequence[str]
@@ -196,16 +195,23 @@ class Locators:
 
 
 def record_key(key: str) -> str:
-    """The text that `about(row=…)` looks a record's canonical key up by: its values as text, in order."""
+    """The text that `about(row=…)` looks a record's canonical key up by. Raises: UsageError as `key_text`."""
     try:
         values = json.loads(key)
     except ValueError:
-        return key_text((key,))  # a path or a key of a cache is text as it stands
-    if isinstance(values, dict):
-        values = list(values.values())
-    values = values if isinstance(values, list) else [values]
-    # A typed value that JSON has no word for may stand in a box of its own.
-    return key_text(chain.from_iterable(each if isinstance(each, list) else (each,) for each in values))
+        return key_text(key)  # a path or a key of a cache is text as it stands
+    if not isinstance(values, dict):
+        return key_text(key)
+    return key_text({name: _unboxed(value) for name, value in values.items()})
+
+
+def _unboxed(value: object) -> object:
+    """A UUID's text out of the box that stands for a value that JSON has no word for; all else as it is."""
+    if isinstance(value, dict) and len(value) == 1:
+        box = next(iter(value.values()))
+        if isinstance(box, list) and len(box) == 2 and box[0] == "uuid":
+            return box[1]
+    return value
 
 
 def conflict(place: str) -> RecordConflict:
