@@ -20,6 +20,7 @@ from residency.asgi.answers import mend, ours, refuse, unavailable, unready, war
 from residency.asgi.hand_over import HandOver
 from residency.asgi.lifespan import serve_lifespan, start
 from residency.asgi.routing import Router, override, target
+from residency.asgi.sharing import Sharing, varied
 from residency.bootstrap import Residency, build
 from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
@@ -70,6 +71,7 @@ class ResidencyMiddleware:
         else:
             # What the deployment says its framework is; else whatever is found.
             self._router = Router(app, runtime.deployment.framework)
+            self._vary = varied(runtime.deployment)
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
@@ -175,6 +177,10 @@ class ResidencyMiddleware:
         started = closed = swallowing = False
         hidden: Refused | SubjectUnknown | Unavailable | None = None
         trail = here.trail
+        sharing: Sharing | None = None
+        if scope["type"] == "http" and here.decision.mode != "observe":
+            sharing = Sharing(here, scope["method"], self._vary(here))
+            scope["headers"] = sharing.incoming(scope["headers"])
 
         async def watch(message: Message) -> None:
             nonlocal started, closed, swallowing, hidden
@@ -189,6 +195,8 @@ class ResidencyMiddleware:
                         return
                 started = True
                 closed = message["type"] in ("websocket.close", "websocket.http.response.start")
+            if sharing is not None and message["type"] == "http.response.start":
+                message = sharing.outgoing(message)
             await send(message)
 
         token = enter(here)

@@ -20,12 +20,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeVar
 
 from residency.errors import UsageError
 from residency.model import Decision, SinkVerdict
 
-__all__ = ["ANYBODY", "MARK", "Namespace", "facet_of", "namespace"]
+__all__ = ["ANYBODY", "MARK", "Namespace", "decision_of", "facet_of", "namespace"]
 
 MARK: Final = 16
 """Bytes of the mark before a value."""
@@ -35,6 +35,9 @@ _KEY_LIMIT: Final = 4096  # characters
 _BOUND: Final = 1024
 _SHARED: Final = "-"
 _facets: dict[tuple[int, str, int], tuple[Decision, int]] = {}
+_decisions: dict[int, tuple[Decision, str]] = {}
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +80,33 @@ def namespace(what: str, deployment: str, store: str, home: str, subject: str | 
 def facet_of(decision: Decision, verdict: SinkVerdict, version: int) -> int:
     """What of a decision a value may depend on, as a number; the same in every process. `version` is the pin's, 0 = no
     pin: who came home again is not given what lay there before."""
-    held = _facets.get((id(decision), verdict.sink.name, version))
+    key = (id(decision), verdict.sink.name, version)
+    held = _facets.get(key)
+    if held is not None and held[0] is decision:
+        return held[1]
+    parts = (decision_of(decision), verdict.sink.name, verdict.effect, verdict.duty, verdict.unmet, version)
+    facet = int.from_bytes(blake2b(_canonical(parts).encode(), digest_size=MARK).digest(), "big") or 1
+    _hold(_facets, key, (decision, facet))
+    return facet
+
+
+def decision_of(decision: Decision) -> str:
+    """What of a decision an answer may depend on, as a text: equal for equal ones, in every process."""
+    held = _decisions.get(id(decision))
     if held is not None and held[0] is decision:
         return held[1]
     parts = (
         decision.policy, decision.mode, decision.effect, decision.jurisdictions, decision.unmet, decision.duty,
-        verdict.sink.name, verdict.effect, verdict.duty, verdict.unmet, version,
     )  # fmt: skip
-    facet = int.from_bytes(blake2b(_canonical(parts).encode(), digest_size=MARK).digest(), "big") or 1
-    if len(_facets) >= _BOUND:
-        _facets.clear()
-    _facets[id(decision), verdict.sink.name, version] = (decision, facet)  # held, so that its id stays its own
-    return facet
+    text = blake2b(_canonical(parts).encode(), digest_size=MARK).hexdigest()
+    _hold(_decisions, id(decision), (decision, text))
+    return text
+
+
+def _hold(kept: dict[K, V], key: K, value: V) -> None:
+    if len(kept) >= _BOUND:
+        kept.clear()
+    kept[key] = value  # with its decision, so that the id stays its own
 
 
 def _canonical(value: object) -> str:
