@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ MARK: Final = "Zq7xVnCanary"
 _DEEP: Final = 3
 _GZIP: Final = re.compile(rb"\x1f\x8b\x08")
 _ZLIB: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
+# A compressed stream in base64: what the first bytes of gzip and zlib become.
+_BASE64: Final = re.compile(rb"(?:H4sI|e[AFJN])[A-Za-z0-9+/_-]{20,}={0,2}")
 _PIECE: Final = 512
 _ENOUGH: Final = 64 * 1024 * 1024  # bytes that one compressed stream is unpacked to at most
 
@@ -55,11 +57,6 @@ ENCODINGS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "hex": (MARK.encode().hex().encode(),),
     "base64": tuple(_aligned()),
 }
-# Base64 minds the case of its letters; everything else is looked for in any.
-_ANY_CASE: Final = re.compile(
-    b"|".join(re.escape(form) for name, forms in ENCODINGS.items() if name != "base64" for form in forms), re.IGNORECASE
-)
-_EXACT: Final = re.compile(b"|".join(re.escape(form) for form in ENCODINGS["base64"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +70,14 @@ class Found:
 
 def search(data: bytes, where: str, under: tuple[str, ...] = ()) -> Iterator[Found]:
     """Every canary in `data`, at most one for each stream that it is packed into."""
-    for pattern in (_ANY_CASE, _EXACT):
-        for match in pattern.finditer(data):
-            yield Found(where, match.start(), (*under, _encoding(match[0])))
+    lower = data.lower()  # base64 minds the case of its letters; everything else is looked for in any
+    for name, forms in ENCODINGS.items():
+        for form in {*forms} if name == "base64" else {each.lower() for each in forms}:
+            text = data if name == "base64" else lower
+            at = text.find(form)
+            while at >= 0:
+                yield Found(where, at, (*under, name))
+                at = text.find(form, at + 1)
     if len(under) >= _DEEP:
         return
     for name, pattern, bits in (("gzip", _GZIP, 31), ("zlib", _ZLIB, 15)):
@@ -83,26 +85,16 @@ def search(data: bytes, where: str, under: tuple[str, ...] = ()) -> Iterator[Fou
             if unpacked := _unpack(data, match.start(), bits):
                 yield from _first(search(unpacked, where, (*under, name)), match.start())
     for match in _BASE64.finditer(data):
-        for start in range(4):  # a run may begin before what was encoded
-            text = match[0][start:].rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
-            decoded = base64.b64decode(text[: len(text) // 4 * 4])
-            # A mark in base64 is found without: what is left is what is packed inside.
-            if _GZIP.match(decoded) or _ZLIB.match(decoded):
-                yield from _first(search(decoded, where, (*under, "base64")), match.start())
+        text = match[0].rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+        decoded = base64.b64decode(text[: len(text) // 4 * 4])
+        if _GZIP.match(decoded) or _ZLIB.match(decoded):
+            yield from _first(search(decoded, where, (*under, "base64")), match.start())
 
 
 def _first(found: Iterator[Found], offset: int) -> Iterator[Found]:
     for each in found:
         yield Found(each.where, offset, each.under)
         return
-
-
-def _encoding(form: bytes) -> str:
-    low = form.lower()
-    for name, forms in ENCODINGS.items():
-        if form in forms or (name != "base64" and low in [each.lower() for each in forms]):
-            return name
-    raise AssertionError("a form that no encoding has")
 
 
 def _unpack(data: bytes, start: int, bits: int) -> bytes:
@@ -193,12 +185,27 @@ class Wire:
         _, dropped = struct.unpack("II", self._socket.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
         return int(dropped)
 
+    def _catch_up(self) -> None:
+        """Wait until all that was sent before now is taken in: what is sent now comes behind it."""
+        if self._stop:
+            return
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as last:
+            last.sendall(b"the last")
+            flow = (*last.getsockname(), *server.getsockname())
+            end = time.monotonic() + 30
+            while flow not in self._streams:
+                if time.monotonic() > end:
+                    raise AssertionError("the wire is not heard")
+                time.sleep(0.01)
+
     def connections(self, address: str) -> set[tuple[str, int]]:
         """Who (address, port) spoke to `address`."""
+        self._catch_up()
         return {(source, port) for source, port, target, _ in list(self._streams) if target == address}
 
     def search(self, address: str) -> tuple[list[Found], int]:
         """(every canary that went to or came from `address`, how many bytes were searched)."""
+        self._catch_up()
         found: list[Found] = []
         size = 0
         for (source, port, target, to), stream in list(self._streams.items()):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
@@ -168,7 +169,8 @@ def stub_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubS3]:
 class Seaweed:
     """A SeaweedFS server on free ports, with credentials; `locked_bucket` makes buckets."""
 
-    def __init__(self, weed: Path, folder: Path) -> None:
+    def __init__(self, weed: Path, folder: Path, address: str = "127.0.0.1") -> None:
+        self.folder = folder
         (folder / "data").mkdir()
         config = folder / "s3.json"
         actions = ["Admin", "Read", "Write", "List", "Tagging", "BypassGovernanceRetention"]
@@ -184,14 +186,14 @@ class Seaweed:
         options = [f"-{name}.port={ports[2 * i]}" for i, name in enumerate(names)]
         options += [f"-{name}.port.grpc={ports[2 * i + 1]}" for i, name in enumerate(names)]
         options += [f"-s3.port={ports[-2]}", f"-s3.port.grpc={ports[-1]}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-        options += [f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer"]
+        options += [f"-dir={folder / 'data'}", f"-ip={address}", f"-ip.bind={address}", "-s3", "-filer"]
         options += [
             f"-s3.config={config}",
             "-master.telemetry=false",
             "-volume.max=300",
             "-master.volumeSizeLimitMB=64",
         ]
-        self.endpoint = f"http://127.0.0.1:{ports[-2]}"
+        self.endpoint = f"http://{address}:{ports[-2]}"
         self._log = (folder / "weed.log").open("wb")
         self._process = subprocess.Popen(
             [str(weed), "server", *options],
@@ -273,11 +275,11 @@ class Seaweed:
 
 
 @contextmanager
-def seaweed(weed: Path | None, folder: Path) -> Iterator[Seaweed]:
-    """A SeaweedFS that takes objects. Mark the test `needs("seaweedfs")`."""
+def seaweed(weed: Path | None, folder: Path, address: str = "127.0.0.1") -> Iterator[Seaweed]:
+    """A SeaweedFS on an address of this machine that takes objects. Mark the test `needs("seaweedfs")`."""
     if weed is None:
         pytest.fail("mark this test with needs('seaweedfs')")
-    server = Seaweed(weed, folder)
+    server = Seaweed(weed, folder, address)
     try:
         server.wait()
         yield server
@@ -296,3 +298,54 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in held:
             each.close()
+
+
+@contextmanager
+def between(server: Seaweed, bend: Callable[[str, str], int | None]) -> Iterator[str]:
+    """The endpoint of a proxy before `server`; `bend` answers (method, path and query) with a status, or None."""
+    target = urlsplit(server.endpoint).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            pass
+
+        def handle_it(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            status = bend(self.command, self.path)
+            headers: dict[str, str] = {}
+            said = b""
+            length = "0"
+            if status is None:
+                connection = HTTPConnection(target, timeout=20)
+                connection.request(self.command, self.path, body, dict(self.headers))
+                answer = connection.getresponse()
+                status, said = answer.status, answer.read()
+                headers = {name.lower(): value for name, value in answer.getheaders()}
+                length = headers.get("content-length", "0") if self.command == "HEAD" else str(len(said))
+                connection.close()
+            self.send_response_only(status)
+            for name in headers.keys() - {"content-length", "transfer-encoding", "connection"}:
+                self.send_header(name, headers[name])
+            self.send_header("content-length", length)
+            self.end_headers()
+            self.wfile.write(said)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_it  # noqa: N815 - the base class's names
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # a client that gave up waiting
+
+    proxy = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{proxy.server_port}"
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()

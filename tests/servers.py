@@ -54,16 +54,18 @@ def eventually(holds: Callable[[], Any], *, within: float = 10.0, what: str = "i
 class Server:
     """One server process: killed, paused, resumed, started anew on the same port."""
 
-    def __init__(self, folder: Path, argv: list[str], port: int, environment: Mapping[str, str]) -> None:
-        self.folder, self.argv, self.port = folder, argv, port
+    def __init__(
+        self, folder: Path, argv: list[str], port: int, environment: Mapping[str, str], address: str = HOST
+    ) -> None:
+        self.folder, self.argv, self.port, self.address = folder, argv, port, address
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = Redis(HOST, port, socket_timeout=5, socket_connect_timeout=2, protocol=3)
+        self.client = Redis(address, port, socket_timeout=5, socket_connect_timeout=2, protocol=3)
 
     @property
     def url(self) -> str:
         """`redis://` URL of this server."""
-        return f"redis://{HOST}:{self.port}"
+        return f"redis://{self.address}:{self.port}"
 
     def start(self, *, wait: bool = True) -> Server:
         """Start, and `wait` until it answers a PING, which one with a password does not."""
@@ -75,7 +77,7 @@ class Server:
         return self
 
     def _listens(self) -> bool:
-        with socket.create_connection((HOST, self.port)):
+        with socket.create_connection((self.address, self.port)):
             return True
 
     def kill(self) -> None:
@@ -221,15 +223,15 @@ class Servers:
         self._proxies.append(Proxy(server.port))
         return self._proxies[-1]
 
-    def single(self, flavour: str = "redis", *options: str, wait: bool = True) -> Server:
+    def single(self, flavour: str = "redis", *options: str, wait: bool = True, address: str = HOST) -> Server:
         """One server without persistence, so that restarted it is empty unless `options` say otherwise."""
         port, folder = free_port(), self._new_folder()
         argv = [
-            *("--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", "", "--daemonize", "no"),
+            *("--port", str(port), "--bind", address, "--dir", str(folder), "--save", "", "--daemonize", "no"),
             *("--repl-diskless-sync-delay", "0"),
             *options,
         ]
-        return self._start(flavour, argv, port, folder, wait=wait)
+        return self._start(flavour, argv, port, folder, wait=wait, address=address)
 
     def sentinels(self, primary: Server, flavour: str = "redis", *, number: int = 3) -> list[Server]:
         """Sentinels that watch `primary` as service `pins` and fail over after half a second."""
@@ -282,12 +284,14 @@ class Servers:
         folder.mkdir()
         return folder
 
-    def _start(self, flavour: str, argv: list[str], port: int, folder: Path, *, wait: bool = True) -> Server:
+    def _start(
+        self, flavour: str, argv: list[str], port: int, folder: Path, *, wait: bool = True, address: str = HOST
+    ) -> Server:
         program = self._programs.get(flavour)
         if program is None:
             raise AssertionError(f"mark this test needs({flavour!r})")
         environment = {**os.environ, "LD_LIBRARY_PATH": str(program.parent / "lib")}
-        server = Server(folder, [str(program), *argv], port, environment)
+        server = Server(folder, [str(program), *argv], port, environment, address)
         self._servers.append(server)
         return server.start(wait=wait)
 
