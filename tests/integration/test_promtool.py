@@ -96,6 +96,9 @@ def full_page() -> bytes:
             metrics.gauge(spec.name, lambda: 1)
     for name in (names.TERM_DEADLINE, names.SUBJECTS_COUNTED, names.SUBJECTS_THRESHOLD, names.ESCALATED):
         metrics.gauge(name, lambda: 1, "vn.one")
+    metrics.gauge(names.SINK_DRIFT, lambda: 1, "people-vn")
+    metrics.gauge(names.SINK_LOCATION, lambda: 1, "people-vn", "contradicted")
+    metrics.counts(names.LOCATION_EVENTS, lambda: {"looked": 1, "lost": 0})
     metrics.add(names.EXEMPTIONS, "7/2026")
     metrics.add(names.OVERRIDES, "vn.one")
     metrics.counts(names.FACT_EVENTS, lambda: {"begun": 1})

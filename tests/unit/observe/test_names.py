@@ -20,7 +20,7 @@ def test_no_label_can_carry_a_person() -> None:
     allowed = set(
         "jurisdiction effect store basis anchor reason digest name metric event source sha256 version".split()
     )
-    allowed |= {"clock", "escalation", "exemption", "older_than", "rule"}
+    allowed |= {"clock", "escalation", "exemption", "older_than", "rule", "sink", "standing"}
     assert {label for spec in names.METRICS for label in spec.labels} <= allowed
 
 
