@@ -24,7 +24,7 @@ from residency import Residency, ResidencyMiddleware, build, current
 from residency.adapters.sink_objects import BucketSink
 from residency.errors import SinkUnavailable
 from tests.conftest import find_weed
-from tests.object_store import APP_ACCESS, APP_SECRET, Seaweed, seaweed
+from tests.object_store import APP_ACCESS, APP_SECRET, Seaweed, between, seaweed
 from tests.object_world import HANOI, SG, SINGAPORE, VN, ObjectWorld
 from tests.world import write_deployment
 
@@ -189,6 +189,25 @@ async def test_a_body_that_breaks_off_leaves_nothing_and_no_open_upload(
         await uploads.put("k", body(size, fails_at=size - 10_000))
     assert (buckets.keys(buckets.vn), buckets.uploads(buckets.vn)) == ([], [])
     assert world.acts() == [("files-vn", "write", "failed")]
+
+
+@pytest.mark.parametrize("step", ["partNumber=2", "POST uploadId="])
+@pytest.mark.parametrize("in_pieces", [True, False])
+async def test_a_store_that_fails_in_the_middle_of_an_upload_keeps_nothing_of_it(
+    tmp_path: Path, buckets: Buckets, step: str, in_pieces: bool
+) -> None:
+    method, _, part = step.rpartition(" ")
+
+    def bend(asked: str, path: str) -> int | None:
+        return 400 if part in path and asked == (method or "PUT") else None
+
+    with between(buckets.vn, bend) as endpoint:
+        url = buckets.url(buckets.vn).replace(buckets.vn.endpoint, endpoint)
+        world = ObjectWorld(tmp_path, sinks=[BucketSink("files-sg", SG, url), BucketSink("files-vn", VN, url)])
+        with world.request() as uploads, pytest.raises(SinkUnavailable, match="status 400"):
+            await uploads.put("k", body(4 * PART) if in_pieces else bytes(4 * PART))
+    assert (buckets.keys(buckets.vn), buckets.uploads(buckets.vn)) == ([], [])
+    assert world.acts()[0][2] in ("failed", "unknown")
 
 
 @pytest.mark.parametrize("after", [0.05, 0.4, 0.8])
