@@ -21,6 +21,7 @@ NAMES: Final = {
     "policy": "a decision, beside Cedar, Casbin and Rego",
     "audit": "an entry of the audit trail, beside JSON lines, SQLite and pymerkle",
     "verify": "a log of a million entries verified, beside hashing alone",
+    "rows": "a SQLAlchemy unit of work, routed beside plain",
     "services": "a call of a service through its store, beside plain httpx",
     "objects": "an object stored and read through its store, beside obstore",
     "middleware": "the whole middleware, in process and under uvicorn",

@@ -34,7 +34,6 @@ from residency.errors import UsageError
 from residency.storage.handle import SESSION, StoreHandle
 from residency.storage.routing import CHANGES
 from residency.storage.statements import goes_around
-from residency.storage.stores import RowSink
 
 if TYPE_CHECKING:
     from sqlalchemy.orm.session import _EntityBindKey, _SessionBind
@@ -145,10 +144,11 @@ class RoutedSession(Session):
         before = self._frozen[2] if self._frozen is not None else self._sink
         act = handle.begin(sink=before, resumed=self._sink is None)
         try:
-            sink = handle.sink(act.sink)
-            if not isinstance(sink, RowSink):
-                raise UsageError(f"sink {act.sink!r} holds objects, not rows: use current().store({self._store!r})")
-            engine = sink.bind(read_only=act.operation not in CHANGES, blocking=self._blocking)
+            # Asked of the method, for to ask whether it is a `RowSink` takes longer than all the rest of this.
+            bind = getattr(handle.sink(act.sink), "bind", None)
+            if bind is None:
+                raise UsageError(f"sink {act.sink!r} holds no rows: use current().store({self._store!r})")
+            engine = bind(read_only=act.operation not in CHANGES, blocking=self._blocking)
             if not isinstance(engine, Engine):
                 raise UsageError(f"sink {act.sink!r} has no SQLAlchemy engine")
         except BaseException:

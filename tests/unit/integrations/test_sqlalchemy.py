@@ -36,7 +36,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_a_store_of_objects_gives_no_session(world: Rows) -> None:
     with world.request("POST", "/uploads"):
         async with async_sessionmaker("uploads")() as session:
-            with pytest.raises(UsageError, match="objects"):
+            with pytest.raises(UsageError, match="holds no rows"):
                 await session.execute(text("SELECT 1"))
     assert world.acts() == [("objects", "failed")]
 
