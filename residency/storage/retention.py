@@ -30,6 +30,7 @@ from residency.model import (
     retained_until,
 )
 from residency.policy.compiler import Policy
+from residency.storage.parcels import StreamedRecords
 from residency.storage.records import Record, Records
 
 __all__ = ["Act", "Begin", "Copy", "Done", "Judged", "Person", "Swept", "Terms", "remove", "sweep"]
@@ -278,11 +279,17 @@ async def _delete(copy: Copy, past: Sequence[tuple[Record, Judged]], begin: Begi
 async def remove(records: Records, meant: Sequence[Record]) -> tuple[int, int]:
     """Delete these, and where a sink refuses some (others that stay refer to them) the rest, name by name: how many are
     gone, how many were refused. Raises: SinkUnavailable where the sink cannot be reached at all."""
+    gone = refused = 0
+    if isinstance(records, StreamedRecords):
+        for record in meant:
+            if record.value is None:
+                await records.remove(record, await records.fingerprint(record))
+                gone += 1
+        meant = [record for record in meant if record.value is not None]
     try:
-        return await records.delete(meant), 0
+        return gone + await records.delete(meant), 0
     except SinkUnavailable:
         await records.subjects(limit=1)  # it answers, so that it refuses something
-    gone = refused = 0
     for name in reversed(dict.fromkeys(record.name for record in meant)):  # what refers to others was read after them
         part = [record for record in meant if record.name == name]
         try:
