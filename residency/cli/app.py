@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "audit": "app_for",
     "pin": "pin_app",
     "sinks": "sinks_app",
+    "where": "where",
 }
 """By name, what its module `residency.cli.<name>` calls it: a function, an application of several
 commands, or what makes one of the arguments that are left."""

@@ -1,0 +1,102 @@
+"""`residency where`: a deployment file in, whether each sink lies where it says, and why that is thought, out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from residency.adapters.location_watch import LocationWatch
+from residency.bootstrap import build
+from residency.errors import PolicyError, ResidencyError
+from residency.storage.location import Seen, Standing
+from residency.wiring.location import location_watch
+
+__all__ = ["where"]
+
+_MARKS = {Standing.CONSISTENT: "green", Standing.CONTRADICTED: "red", Standing.UNDETERMINED: "yellow"}
+
+
+def where(
+    policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a sink.")] = False,
+) -> None:
+    """Look once whether every sink lies where the deployment file says: the addresses of its name, the region that its
+    bucket answers, its certificate, the time to connect. An attestation of the register counts where nothing is seen.
+
+    Looks from this machine and connects to every sink; reads and writes nothing there. Exit 0 = each sink is shown or
+    attested to lie in its place, 1 = one is not, 2 = wrong use, a policy that does not hold included.
+
+    Example: residency where --policy policies/deployments/social-api.yaml
+    """
+    try:
+        runtime = build(policy)
+        watch = location_watch(
+            runtime.deployment,
+            runtime.network,
+            filings=lambda: runtime.facts.current().filings,
+            now=runtime.clock.now,
+            tell=lambda note: None,
+        )
+        anyio.run(watch.look)
+    except PolicyError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except ResidencyError as error:
+        typer.echo(f"residency where: {error}", err=True)
+        raise typer.Exit(1) from None
+    rows = [_row(watch, name) for name in runtime.deployment.sinks]
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+    else:
+        _show(watch, rows)
+    raise typer.Exit(0 if all(row["standing"] == Standing.CONSISTENT.value for row in rows) else 1)
+
+
+def _row(watch: LocationWatch, name: str) -> dict[str, object]:
+    verdict, seen = watch.watched[name].verdict, watch.seen[name]
+    return {
+        "sink": name,
+        "place": watch.places[name],
+        "standing": verdict.standing.value,
+        "attested": verdict.attested,
+        "why": list(verdict.why),
+        "notes": list(verdict.notes),
+        "ways": [_way(each) for each in seen],
+    }
+
+
+def _way(seen: Seen) -> dict[str, object]:
+    return {
+        "addresses": [{"address": each.text, "country": each.country, "reach": each.reach} for each in seen.addresses],
+        "bucket_region": None if seen.bucket is None else seen.bucket.region,
+        "connect_ms": None if seen.round_trip is None else round(seen.round_trip / 1000, 3),
+        "certificate": None if seen.certificate is None else seen.certificate.issued_by,
+    }
+
+
+def _show(watch: LocationWatch, rows: list[dict[str, object]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("sink", "in", "", "why"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        verdict = watch.watched[str(row["sink"])].verdict
+        mark = _MARKS[verdict.standing]
+        why = "; ".join((*verdict.why, *verdict.notes))
+        table.add_row(str(row["sink"]), str(row["place"]), f"[{mark}]{verdict.standing.value}[/]", _plain(why))
+    Console().print(table)
+    if any(row["standing"] == Standing.UNDETERMINED.value for row in rows):
+        typer.echo(
+            "What nobody can look at needs an attestation in the register: a filing of kind `location` with `sinks` "
+            "and `expires`. See docs/how-to/location.md."
+        )
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")  # what others wrote is no markup

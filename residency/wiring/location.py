@@ -1,0 +1,139 @@
+"""What a deployment says of its sinks in; what watches whether they lie there, and what metrics show of it, out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from residency.adapters.address_data import AddressData
+from residency.adapters.location_probe import LocationProbe, Way
+from residency.adapters.location_watch import LocationWatch
+from residency.adapters.resolver_system import SystemResolver
+from residency.errors import UsageError
+from residency.model import Filing
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.policy.parsed import DeploymentDoc
+from residency.signals.table import Row
+from residency.storage.cloud_regions import country_of
+from residency.storage.location import BucketAnswer, Standing
+from residency.storage.services import Resolver
+
+__all__ = ["location_watch", "meter_location", "way_of"]
+
+_PORTS: Final = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "valkey": 6379, "valkeys": 6379}
+_FRONTS: Final = {"gs": "storage.googleapis.com", "az": "{}.blob.core.windows.net"}
+_HERE: Final = Way(None)
+
+
+def location_watch(
+    deployment: DeploymentDoc,
+    network: AddressData[Any],
+    *,
+    filings: Callable[[], Iterable[Filing]],
+    now: Callable[[], int],
+    tell: Callable[[str], object],
+    resolver: Resolver | None = None,
+) -> LocationWatch:
+    """What watches every sink of a deployment and its members; not started. `tell` records a note."""
+
+    def row_of(address: str) -> Row:
+        table = network.table
+        return table.rows[table.lookup(address)]
+
+    probe = LocationProbe(resolver or SystemResolver(), row_of)
+    looks = {}
+    for name, sink in deployment.sinks.items():
+        ways = [way_of(url.reveal()) for url in (sink.url, *(member.url for member in sink.members))]
+        looks[name] = tuple((lambda way=way: probe.look(way)) for way in ways)
+    return LocationWatch(
+        {name: sink.sink.place for name, sink in deployment.sinks.items()},
+        looks,
+        filings=filings,
+        now=now,
+        tell=tell,
+        every=deployment.location.every,
+        refuse=deployment.location.drift == "refuse",
+    )
+
+
+def meter_location(metrics: Metrics, watch: LocationWatch, now: Callable[[], int]) -> None:
+    """Show what `watch` knows. `now` in microseconds."""
+    metrics.counts(names.LOCATION_EVENTS, lambda: watch.events)
+    metrics.gauge(names.LOCATION_EVERY, lambda: watch.every / 1_000_000)
+    metrics.gauge(
+        names.LOCATION_LOOKED,
+        lambda: None if watch.looked_at is None else max(now() - watch.looked_at, 0) / 1_000_000,
+    )
+
+    def is_so(sink: str, standing: Standing) -> float | None:
+        watched = watch.watched.get(sink)
+        return None if watched is None else float(watched.verdict.standing is standing)
+
+    def drifts(sink: str) -> float | None:
+        watched = watch.watched.get(sink)
+        return None if watched is None else float(watched.drift)
+
+    for sink in watch.places:
+        metrics.gauge(names.SINK_DRIFT, lambda sink=sink: drifts(sink), sink)  # type: ignore[misc]  # bound by default
+        for standing in Standing:
+            read: Callable[[], float | None] = lambda sink=sink, standing=standing: is_so(sink, standing)  # type: ignore[misc]  # noqa: E731
+            metrics.gauge(names.SINK_LOCATION, read, sink, standing.value)
+
+
+def way_of(url: str) -> Way:
+    """Where a sink's URL leads, as far as it can be looked at; a file of this machine where it names no host."""
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme in ("memory", "file", "sqlite"):
+        return _HERE
+    if scheme in ("s3", "gs", "az"):
+        return _bucket(url)
+    if scheme in _PORTS:
+        parts = urlsplit(url)
+        secure = scheme in ("https", "rediss", "valkeys")
+        return Way(parts.hostname, parts.port or _PORTS[scheme], "tls" if secure else None)
+    from sqlalchemy import make_url  # a sink of rows is there, so the extra is
+
+    place = make_url(url)
+    if place.host is None or place.host.startswith("/"):
+        return _HERE
+    return Way(place.host, place.port or 5432, "postgres" if scheme == "postgresql" else None)
+
+
+def _bucket(url: str) -> Way:
+    from residency.adapters.sink_objects.urls import parse_object_url
+
+    try:
+        place = parse_object_url(url)
+    except UsageError:
+        return _HERE  # the sink itself says what is wrong with it
+    endpoint = place.endpoint
+    if place.scheme != "s3":
+        account = place.user or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        host = urlsplit(endpoint or f"https://{_FRONTS[place.scheme].format(account)}")
+        return Way(host.hostname, host.port or _PORTS[host.scheme], _tls(host.scheme), front=endpoint is None)
+    from residency.adapters.bucket_region import Bucket, region_of
+
+    region = place.options["region"]
+    endpoint = endpoint or f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+    parts = urlsplit(endpoint)
+    virtual = place.options.get("style") == "virtual"
+    where = f"{parts.scheme}://{place.bucket}.{parts.netloc}/" if virtual else f"{endpoint}/{place.bucket}"
+    user, secret = place.user, place.secret
+    if user is None:
+        user, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    bucket = Bucket(where, region, user, secret)
+
+    async def ask() -> BucketAnswer | None:
+        said = await region_of(bucket)
+        if said is None:
+            return None
+        return BucketAnswer(said, region, country_of(said) if bucket.of_aws else None)
+
+    return Way(parts.hostname, parts.port or _PORTS[parts.scheme], _tls(parts.scheme), bucket.of_aws, ask)
+
+
+def _tls(scheme: str) -> Any:
+    return "tls" if scheme == "https" else None

@@ -1,0 +1,111 @@
+"""Where URLs of sinks lead, and what is shown of the watch over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from residency.adapters import location_probe
+from residency.adapters.location_watch import LocationWatch
+from residency.adapters.resolver_table import TableResolver
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.wiring.location import location_watch, meter_location, way_of
+from tests.world import HANOI, NETWORK, SINGAPORE, load_policy, write_deployment
+
+DEPLOYMENT = """
+location: {every: 1 min, drift: refuse}
+sinks:
+  people-vn:
+    region: vn-han
+    provider: VN
+    keys: VN
+    encrypted: true
+    url: "postgresql+asyncpg://app:secret@a.example/people"
+    members: [{region: vn-han, url: "postgresql+asyncpg://app:secret@b.example/people"}]
+  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "postgresql+asyncpg://app:x@c.example/people"}
+stores: {people: [people-vn, people-sg]}
+activities:
+  - {route: "POST /people", subject: user, data: [personal], store: people}
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "tls"),
+    [
+        ("postgresql+asyncpg://app:p%40ss@db.example/people", "db.example", 5432, "postgres"),
+        ("postgresql+psycopg://app:x@db.example:6000/people", "db.example", 6000, "postgres"),
+        ("postgresql+psycopg:///people", None, 0, None),
+        ("sqlite+aiosqlite:///people.db", None, 0, None),
+        ("file://files", None, 0, None),
+        ("memory:", None, 0, None),
+        ("https://llm.example/v1/#authorization=x", "llm.example", 443, "tls"),
+        ("http://localhost:8000/", "localhost", 8000, None),
+        ("redis://:x@cache.example/0", "cache.example", 6379, None),
+        ("rediss://:x@cache.example:7000/0", "cache.example", 7000, "tls"),
+        ("s3://K:S@bucket?region=ap-southeast-1", "s3.ap-southeast-1.amazonaws.com", 443, "tls"),
+        ("s3://K:S@bucket?region=han01&endpoint=http://s3.example:9000", "s3.example", 9000, None),
+        ("gs://bucket", "storage.googleapis.com", 443, "tls"),
+        ("az://account@container", "account.blob.core.windows.net", 443, "tls"),
+    ],
+)
+def test_a_url_leads_where_its_driver_would_go(url: str, host: str | None, port: int, tls: str | None) -> None:
+    way = way_of(url)
+    assert (way.host, way.port, way.tls) == (host, port, tls)
+
+
+def test_only_the_front_doors_of_clouds_say_nothing_of_where_data_rests() -> None:
+    urls = {
+        "s3://K:S@bucket?region=ap-southeast-1": True,
+        "s3://K:S@bucket?region=ap-southeast-1&endpoint=https://s3.example": False,
+        "gs://bucket": True,
+        "gs://bucket?endpoint=https://s3.example": False,
+        "az://account@container": True,
+    }
+    assert {url: way_of(url).front for url in urls} == urls
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LocationWatch, list[str]]:
+    """The watch of a deployment whose second member lies in Singapore, and what it recorded; nobody is called."""
+
+    async def connect(address: str, port: int) -> None:
+        return None
+
+    monkeypatch.setattr(location_probe, "_connect", connect)
+    policy = load_policy(write_deployment(tmp_path, DEPLOYMENT))
+    told: list[str] = []
+    table = TableResolver({"a.example": [(HANOI,)], "b.example": [(SINGAPORE,), (HANOI,)], "c.example": [(SINGAPORE,)]})
+    made = location_watch(
+        policy.deployment, NETWORK, filings=tuple, now=lambda: 5_000_000, tell=told.append, resolver=table
+    )
+    return made, told
+
+
+def test_every_member_of_a_sink_is_looked_at(watch: tuple[LocationWatch, list[str]]) -> None:
+    watching, told = watch
+    anyio.run(watching.look)
+    assert told == ["location people-vn contradicted: it has an address in SG"]
+    assert watching.misplaced == {"people-vn"}
+    anyio.run(watching.look)
+    assert watching.misplaced == set()
+
+
+def test_what_the_watch_knows_is_shown(watch: tuple[LocationWatch, list[str]]) -> None:
+    watching, _ = watch
+    metrics = Metrics()
+    meter_location(metrics, watching, lambda: 7_000_000)
+
+    def shown() -> dict[str, dict[tuple[str, ...], float]]:
+        return {family.spec.name: dict(family.series) for family in metrics.families()}
+
+    assert shown()[names.SINK_DRIFT] == {}  # nobody has looked yet: unknown, and not 0
+    anyio.run(watching.look)
+    page = shown()
+    assert page[names.SINK_DRIFT] == {("people-vn",): 1, ("people-sg",): 0}
+    assert page[names.SINK_LOCATION][("people-vn", "contradicted")] == 1
+    assert page[names.SINK_LOCATION][("people-sg", "consistent")] == 1
+    assert (page[names.LOCATION_LOOKED][()], page[names.LOCATION_EVERY][()]) == (2, 60)
+    assert page[names.LOCATION_EVENTS][("contradicted",)] == 1
