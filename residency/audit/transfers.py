@@ -2,8 +2,9 @@
 
 A transfer is an act that was done, or whose end is not known, on a sink that lies outside a jurisdiction that covers
 the person, or whose provider or keys do: that counts as one under some readings of the laws, so each flow says how it
-is abroad. Acts that failed and erasures are none. An act that a deployment let pass because it only observes is one
-too, and its ground says that there was none.
+is abroad. Data that is read from abroad is one wherever it rests: entries note where it went (`read_from:`), and such a
+flow has the reader's place. Acts that failed and erasures are none. An act that a deployment let pass because it only
+observes is one too, and its ground says that there was none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ SUBJECTS_KEPT: Final = 1 << 20
 """Subjects that are told apart in all flows together; beyond, a flow's number of subjects is a lower bound."""
 _EARLY: Final = 10_000
 _BOUND: Final = 1 << 14
+_READ_FROM: Final = "read_from:"
 _NO_TRANSFER: Final = frozenset({Operation.ERASE.value, "pin"})
 
 
@@ -31,7 +33,7 @@ class FlowKey(NamedTuple):
     """What one flow is: whose law it leaves, what is done with which data, and where that goes.
 
     `place` is where the sink's bytes rest, `provider` and `keys` are countries. `how` says what of these is abroad:
-    `region`, `provider`, `keys`.
+    `region`, `provider`, `keys`; or `reader`: then `place` is that of who read it, `ZZ` where nobody knows.
     """
 
     jurisdiction: str
@@ -188,7 +190,7 @@ class Transfers:
         known_by = (
             entry.policy, entry.activity, entry.operation, entry.sink, entry.jurisdictions, entry.presumed, entry.rules,
             entry.exempted, entry.exemptions, entry.evidence, entry.running, entry.effect, entry.mode, entry.reason,
-            bounded,
+            entry.note, bounded,
         )  # fmt: skip
         if known_by not in self._known:
             if len(self._known) >= _BOUND:
@@ -260,23 +262,30 @@ def _keys(entry: Entry, activity: Activity | None, sink: Sink) -> Iterator[tuple
     for jurisdiction in entry.jurisdictions:
         where = (("region", sink.place), ("provider", sink.provider), ("keys", sink.keys))
         how = tuple(word for word, place in where if not within(place, jurisdiction))
-        if not how:
-            continue
+        ways = [(sink.place, how)] if how else []
+        ways += [(place, ("reader",)) for place in _readers(entry) if not within(place, jurisdiction)]
         by_presumption = jurisdiction in presumed and not any(within(p, jurisdiction) for p in established)
-        key = FlowKey(
-            jurisdiction,
-            entry.activity or "",
-            entry.operation or "",
-            () if activity is None else tuple(sorted(activity.data)),
-            "" if activity is None or activity.purpose is None else activity.purpose,
-            sink.name,
-            sink.region,
-            sink.place,
-            sink.provider,
-            sink.keys,
-            how,
-        )
-        yield key, by_presumption
+        for place, how in ways:
+            key = FlowKey(
+                jurisdiction,
+                entry.activity or "",
+                entry.operation or "",
+                () if activity is None else tuple(sorted(activity.data)),
+                "" if activity is None or activity.purpose is None else activity.purpose,
+                sink.name,
+                sink.region,
+                place,
+                sink.provider,
+                sink.keys,
+                how,
+            )
+            yield key, by_presumption
+
+
+def _readers(entry: Entry) -> tuple[str, ...]:
+    """The places that an entry notes that the data went to by being read."""
+    words = (entry.note or "").split()
+    return tuple(p for word in words if word.startswith(_READ_FROM) for p in word.removeprefix(_READ_FROM).split(","))
 
 
 def _ground(policy: Policy, entry: Entry, jurisdiction: str, at_hand: Iterable[str]) -> Ground:

@@ -11,6 +11,7 @@ import pytest
 from residency.audit import transfers
 from residency.audit.entry import Entry
 from residency.audit.transfers import Flow, Transfers
+from residency.enforcement.current import READ_FROM
 from residency.model import FactSet
 from residency.policy.archive import facts_digest
 from residency.policy.compiler import Policy
@@ -81,6 +82,22 @@ def test_a_flow_tells_whose_data_goes_where_since_when_and_on_what_ground(record
     assert (ground.rules, ground.met, count) == (("test.dossier",), (), 3)
     assert ground.running == ("clock:first_transfer.VN/60-days",)
     assert ground.refused is None
+
+
+def test_data_at_home_that_is_read_from_abroad_is_a_flow_to_the_reader(recorded: Recorded) -> None:
+    assert transfers._READ_FROM == READ_FROM
+    log = recorded()
+    log.ask("POST /home")
+    found = taken(log)
+    entries = list(log.entries)
+    for note in ("read_from:SG", "stale_pin read_from:ZZ,SG", "read_from:VN"):
+        again = Transfers(found._policies, found._archived_facts)
+        for index, entry in enumerate(entries):
+            again.add(index, replace(entry, note=note if entry.kind == "intent" else entry.note))
+        told = {(flow.key.sink, flow.key.place, flow.key.how, flow.count) for flow in again.flows()}
+        places = {place for place in ("SG", "ZZ") if place in note}
+        assert told == {("vn", place, ("reader",), 1) for place in places}
+        assert again.acts == 1
 
 
 def test_what_failed_was_undone_or_erases_is_no_transfer(recorded: Recorded) -> None:
