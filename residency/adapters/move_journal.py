@@ -33,6 +33,7 @@ INSERT INTO step VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET state = excluded.state, copies = excluded.copies, records = excluded.records
 """
 _SELECT: Final = "SELECT subject, state, copies, records FROM step WHERE source = ? AND target = ? AND subject = ?"
+_UNFINISHED: Final = "SELECT * FROM step WHERE state IN ('noted', 'copied', 'verified', 'turned')"
 _TOTALS: Final = "SELECT source, target, state, count(*), sum(records) FROM step GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 
 
@@ -96,6 +97,15 @@ class MoveJournalSqlite:
             db.execute("COMMIT")
 
         await anyio.to_thread.run_sync(self._do, work)
+
+    async def unfinished(self) -> tuple[Step, ...]:
+        """Every step that is neither done nor somebody's to judge. Raises: PinsUnavailable."""
+
+        def work(db: sqlite3.Connection) -> tuple[Step, ...]:
+            rows = db.execute(_UNFINISHED).fetchall()
+            return tuple(Step(a, b, c, State(d), json.loads(e), f) for a, b, c, d, e, f in rows)
+
+        return await anyio.to_thread.run_sync(self._do, work)
 
     def totals(self) -> list[tuple[str, str, State, int, int]]:
         """(source, target, state, subjects, records) of all that is noted. Raises: PinsUnavailable."""

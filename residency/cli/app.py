@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "doctor": "doctor",
     "audit": "app_for",
     "pin": "pin_app",
+    "move": "move",
     "sinks": "sinks_app",
     "where": "where",
 }

@@ -193,8 +193,8 @@ class Mover:
             pin = each.pin
             if pin is not None and pin.home == target and pin.moving in (None, source):
                 pins[each.digest] = pin  # a run before this one has said so; or they live there, and left things behind
-            elif pin is not None and pin.moving is None:
-                leaving.append(pin)
+            elif pin is not None and pin.moving is None and pin.home == source:
+                leaving.append(pin)  # who lives in a third place is moved from there first
             elif pin is None and each.first is not None:
                 leaving.append(each.first)
         if leaving:

@@ -1,0 +1,252 @@
+"""A deployment's runtime in; its people's records found where they lie, and brought home, out.
+
+`residency move` and `residency pin move` share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from residency.adapters.keys_files import KeysFiles
+from residency.adapters.move_journal import MoveJournalSqlite
+from residency.bootstrap import Residency
+from residency.enforcement.ports import ObjectSink, SinkPort
+from residency.errors import KeysUnavailable, UsageError
+from residency.model import Pin, Signal
+from residency.storage.misplaced import Exposure, Homing, Lying, Place, survey
+from residency.storage.move import Going, Leg, Moved, Mover, State, Step
+from residency.storage.stores import RowSink
+from residency.wiring.records import legs_of, records_of
+
+__all__ = ["Movement", "Outcome", "looking", "not_covered", "places_of"]
+
+_PASSES: Final = 5
+_PENDING: Final = frozenset({State.NOTED, State.COPIED, State.VERIFIED})
+PinOf = Callable[[str], Awaitable[Pin | None]]
+Known = Mapping[str, tuple[Signal, ...]]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did. `conflict` are subjects whose records stand against what their home has, `again` those who are
+    still on their way, `pinned` those who lay where they should and whose home was remembered."""
+
+    subjects: int = 0
+    records: int = 0
+    pinned: int = 0
+    nowhere: int = 0
+    conflict: set[str] = field(default_factory=set)
+    again: int = 0
+
+
+def places_of(runtime: Residency, only: Collection[str] = ()) -> list[Place]:
+    """Every primary sink of the stores whose `records` the deployment tells, or of those in `only`.
+
+    Raises: UsageError for a store that is not there or of which nothing is told.
+    """
+    deployment = runtime.deployment
+    for store in only:
+        if store not in deployment.records:
+            raise UsageError(f"`records` of the deployment tells nothing of a store {store!r}")
+    return [
+        Place(store, deployment.sinks[sink.name].sink, records_of(sink, docs), docs)
+        for store, docs in deployment.records.items()
+        if not only or store in only
+        for sink in _primary(runtime, store)
+    ]
+
+
+def not_covered(runtime: Residency) -> list[str]:
+    """Stores in several countries of whose records nothing is told: what lies there is neither found nor moved."""
+    return [
+        store
+        for store in runtime.stores.names
+        if store not in runtime.deployment.records and len({sink.region.place for sink in _primary(runtime, store)}) > 1
+    ]
+
+
+def _primary(runtime: Residency, store: str) -> list[SinkPort]:
+    return [
+        sink
+        for sink in runtime.stores.sinks_of(store)
+        if isinstance(sink, RowSink | ObjectSink) and runtime.deployment.sinks[sink.name].sink.scope == "primary"
+    ]
+
+
+@asynccontextmanager
+async def looking(runtime: Residency) -> AsyncIterator[tuple[PinOf, Callable[[str], str]]]:
+    """While inside, sinks are started and pins can be read; nothing is recorded. Raises: Unavailable of any kind."""
+
+    async def no_pin(_: str) -> Pin | None:
+        return None
+
+    try:
+        await runtime.stores.start()
+        try:
+            KeysFiles(runtime.path(runtime.deployment.keys_folder)).secret("subjects")
+        except KeysUnavailable:
+            yield no_pin, lambda subject: subject  # no key was ever made, so that there are no pins
+            return
+        async with runtime.reading_pins() as (pins, digest):
+
+            async def pin_of(subject: str) -> Pin | None:
+                pin, sure = pins.peek(subject)
+                return pin if sure else await pins.get(subject)
+
+            yield pin_of, digest
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runtime.stores.aclose()
+
+
+class Movement:
+    """Moves on an open runtime. `rate` = records a second at most, 0 = as fast as it goes."""
+
+    def __init__(
+        self,
+        runtime: Residency,
+        journal: MoveJournalSqlite,
+        *,
+        rate: int = 0,
+        batch: int = 500,
+        drain: float = 1.0,
+        linger: float = 1.0,
+        why: str = "to home",
+        told: Callable[[Outcome], object] = lambda outcome: None,
+    ) -> None:
+        self._runtime = runtime
+        self._point = runtime.point
+        self._journal = journal
+        self._rate = rate
+        self._batch = batch
+        self._told = told
+        self._why = why
+        self._mover = Mover(self._point.homes, journal, anyio.sleep, drain=drain, linger=linger, why=why)
+        self._legs: dict[tuple[str, str], list[Leg]] = {}
+        self._digest = self._point.perception.digest
+        self._seen: set[str] = set()
+
+    def homing(self) -> Homing:
+        """Where people's data should lie by what holds now."""
+        runtime = self._runtime
+        return Homing(runtime.policy, list(runtime.deployment.records), runtime.facts.current(), runtime.clock.now())
+
+    async def run(self, places: Sequence[Place], known: Known) -> Outcome:
+        """Bring home all who lie in one of `places` and should not. Raises: Unavailable of any kind; the next run goes
+        on from there."""
+        outcome = Outcome()
+        for _ in range(_PASSES):
+            outcome.again = outcome.nowhere = 0
+            before = outcome.subjects
+            for place in places:
+                async for _, lying in survey(place, self.homing(), self._point.homes.fetch, self._digest, known):
+                    await self._page(place, lying, outcome)
+            if outcome.again == 0 or outcome.subjects == before:
+                break
+        if {place.store for place in places} == set(self._runtime.deployment.records):
+            await self._finish()
+        return outcome
+
+    async def one(self, subject: str, target: str) -> Moved:
+        """Bring one subject's records to the place `target`. Raises: as `run`, UsageError where there is no pin."""
+        digest = self._digest(subject)
+        pin = await self._point.homes.fetch(digest)
+        if pin is None:
+            raise UsageError("the subject has no pin to move")
+        source = pin.moving or pin.home
+        legs = await self._legs_of(source, target)
+        moved = await self._mover.move(legs, source, target, [Going(subject, digest, pin)])
+        for _ in range(_PASSES):
+            if moved.again:
+                going = Going(subject, digest, await self._point.homes.fetch(digest))
+                moved = await self._mover.move(legs, source, target, [going])
+        return moved
+
+    async def _page(self, place: Place, lying: Sequence[Lying], outcome: Outcome) -> None:
+        here = place.sink.place
+        self._seen.update(each.digest for each in lying)
+        new = [each for each in lying if each.pin is None and each.home == here]
+        homes = self._point.homes
+        for at in range(0, len(new), self._batch):
+            part = [homes.unpinned(each.digest, here, each.finding) for each in new[at : at + self._batch]]
+            outcome.pinned += len(await homes.arrive(part, self._why))
+            self._told(outcome)
+        outcome.nowhere += sum(each.home is None for each in lying)
+        for target in sorted({each.home for each in lying if each.home not in (None, here)} - {None}, key=str):
+            going = [
+                Going(
+                    each.id,
+                    each.digest,
+                    each.pin,
+                    homes.unpinned(each.digest, here, each.finding) if each.pin is None else None,
+                )
+                for each in lying
+                if each.home == target and each.digest not in outcome.conflict
+            ]
+            await self._move(here, str(target), going, outcome)
+
+    async def _move(self, source: str, target: str, going: Sequence[Going], outcome: Outcome) -> None:
+        legs = await self._legs_of(source, target)
+        for at in range(0, len(going), self._batch):
+            begun = anyio.current_time()
+            moved = await self._mover.move(legs, source, target, going[at : at + self._batch])
+            outcome.subjects += len(moved.home)
+            outcome.records += moved.records
+            outcome.again += len(moved.again)
+            outcome.conflict |= moved.conflict
+            self._told(outcome)
+            if self._rate > 0:
+                await anyio.sleep(max(0.0, moved.records / self._rate - (anyio.current_time() - begun)))
+
+    async def _legs_of(self, source: str, target: str) -> list[Leg]:
+        known = self._legs.get((source, target))
+        if known is None:
+            known = self._legs[source, target] = []
+            for store, docs in self._runtime.deployment.records.items():
+                sinks = _primary(self._runtime, store)
+                there = [sink for sink in sinks if sink.region.place == target]
+                for sink in [sink for sink in sinks if sink.region.place == source]:
+                    if not there:
+                        if len(sinks) == 1:
+                            continue  # all of the store lies in its one sink, whoever's it is
+                        raise UsageError(f"store {store!r} has a sink in {source} and none in {target}")
+                    known.append(Leg(f"{store}/{sink.name}", *await legs_of(sink, there[0], docs)))
+        return known
+
+    async def _finish(self) -> None:
+        """Those whom a run before this one had under way, and of whom nothing is left where they were."""
+        done: list[Step] = []
+        for step in await self._journal.unfinished():
+            if step.subject in self._seen:
+                continue
+            pin = await self._point.homes.fetch(step.subject)
+            if step.state in _PENDING and pin is not None and (pin.home, pin.moving) == (step.target, step.source):
+                await self._point.homes.arrive([pin], self._why)
+            done.append(Step(step.subject, step.source, step.target, State.DONE, step.copies, step.records))
+        await self._journal.put(done)
+
+
+def journal_of(runtime: Residency) -> Path:
+    """Where the journal of moves lies: beside the log."""
+    return runtime.path(runtime.deployment.audit.folder) / "move.db"
+
+
+def exposed(found: Exposure) -> dict[str, object]:
+    """What lies wrong in one sink, for a program."""
+    return {
+        "store": found.store,
+        "sink": found.sink,
+        "subjects": found.subjects,
+        "wrong": found.wrong,
+        "nowhere": found.nowhere,
+        "to": dict(found.to),
+        "records_by_category": dict(found.records),
+        "rules": dict(found.laws),
+        "since": found.since,
+    }

@@ -1,0 +1,152 @@
+"""`residency move`: a dry run changes nothing; with --go everybody is home, and the log tells of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from residency.audit.entry import Entry, parse_entry
+from residency.audit.journal import RECORDS_AT, scan
+from residency.cli.app import app_for
+from tests.world import write_deployment
+
+DEPLOYMENT = """
+sinks:
+  rows-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///./sg.db"}
+  rows-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///./vn.db"}
+  files-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "file://files-sg"}
+  files-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://files-vn"}
+stores: {people: [rows-sg, rows-vn], uploads: [files-sg, files-vn]}
+records:
+  people:
+    people: {subject: id, data: [personal], times: {creation: made}}
+    letters: {via: {person: people}, data: [content]}
+  uploads:
+    "users/{subject}/": {data: [personal]}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "sqlite:///./pins.db"}
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+  - {route: "POST /uploads", subject: app, data: [personal], store: uploads}
+"""
+TABLES = """
+CREATE TABLE people (id TEXT PRIMARY KEY, name TEXT, made TEXT);
+CREATE TABLE letters (id INTEGER PRIMARY KEY, person TEXT REFERENCES people (id), text TEXT);
+"""
+KNOWN = "".join(
+    json.dumps({"subject": f"p{number}", "residence": "VN" if number % 2 else "SG"}) + "\n" for number in range(6)
+)
+QUICK = ("--drain", "0", "--linger", "0", "--known", "known.jsonl")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An app with six people in Singapore, of whom every other lives in Vietnam."""
+    law = """
+  - id: test.residence
+    article: art. 9
+    text: Personal data of residents stays in Vietnam.
+    applies: {anchor: residence, data: [personal]}
+    duty: {only: [VN]}
+"""
+    write_deployment(tmp_path, DEPLOYMENT, (law,))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "known.jsonl").write_text(KNOWN)
+    for place in ("sg", "vn"):
+        with closing(sqlite3.connect(tmp_path / f"{place}.db")) as database:
+            database.executescript(TABLES)
+    with closing(sqlite3.connect(tmp_path / "sg.db")) as database, database:
+        for number in range(6):
+            database.execute("INSERT INTO people VALUES (?, 'N', '2026-03-04 05:06:07')", (f"p{number}",))
+            database.executemany("INSERT INTO letters (person, text) VALUES (?, 'x')", [(f"p{number}",)] * 2)
+    # Letters count up by themselves, so those at home are others until they are moved.
+    return tmp_path
+
+
+def run(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app_for(["move"]), ["move", "test.yaml", "--store", "people", "--to-home", *args])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def people(folder: Path, place: str) -> list[str]:
+    with closing(sqlite3.connect(folder / f"{place}.db")) as database:
+        return [row[0] for row in database.execute("SELECT id FROM people ORDER BY id")]
+
+
+def entries(folder: Path) -> list[Entry]:
+    found = []
+    for segment in sorted((folder / "audit" / "journal").glob("*/*.seg")):
+        found += [parse_entry(bytes(r.payload)) for r in scan(segment.read_bytes(), RECORDS_AT, None).records]
+    return found
+
+
+def test_a_dry_run_tells_who_lies_wrong_by_law_and_category_and_changes_nothing(folder: Path) -> None:
+    code, output = run(*QUICK, "--json")
+    assert code == 1
+    told = json.loads(output)
+    assert told["sinks"][0] == {
+        "store": "people", "sink": "rows-sg", "subjects": 6, "wrong": 3, "nowhere": 0, "to": {"VN": 3},
+        "records_by_category": {"personal": 3, "content": 6}, "rules": {"Test law art. 9": 3},
+        "since": 1772600767000000,
+    }  # fmt: skip
+    assert "3 would go in VN" in run(*QUICK)[1]
+    assert "nothing was changed" in run(*QUICK)[1]
+    assert not (folder / "audit" / "journal").exists()
+    assert people(folder, "vn") == []
+
+
+def test_with_go_everybody_is_home_and_a_second_run_finds_nothing_to_do(folder: Path) -> None:
+    code, output = run(*QUICK, "--go", "--json", "--proof", "proof.json")
+    assert code == 0, output
+    told = json.loads(output)
+    assert (told["moved"], told["records"], told["pinned"], told["conflicts"]) == (3, 9, 3, 0)
+    assert people(folder, "vn") == ["p1", "p3", "p5"]
+    assert people(folder, "sg") == ["p0", "p2", "p4"]
+    with closing(sqlite3.connect(folder / "vn.db")) as database:
+        assert database.execute("SELECT count(*) FROM letters").fetchone() == (6,)
+    pins = [entry for entry in entries(folder) if entry.operation == "pin"]
+    assert [entry.act for entry in pins if entry.kind == "outcome"] == ["committed"] * 9, "3 pinned; 3 left and arrived"
+    assert {entry.note for entry in pins if entry.kind == "intent"} == {"move: to home"}
+    told_to_log = [entry.note or "" for entry in entries(folder) if entry.kind == "system"]
+    assert any(note.startswith("move: 3 subjects home, 9 records") for note in told_to_log)
+    assert any("sha256" in note for note in told_to_log)
+    assert json.loads((folder / "proof.json").read_text())["sinks"][0]["wrong"] == 0
+    # The pins remember whom the law covers: the file of what the app knows is needed once.
+    code, output = run("--go", "--drain", "0", "--linger", "0", "--json")
+    assert (code, json.loads(output)["moved"]) == (0, 0)
+
+
+def test_whose_home_has_other_bytes_stays_and_the_run_says_so(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "vn.db")) as database, database:
+        database.execute("INSERT INTO people VALUES ('p3', 'another', '2026-03-04')")
+    code, output = run(*QUICK, "--go")
+    assert code == 1
+    assert "1 could not be moved" in output
+    assert "p3" not in output
+    assert people(folder, "sg") == ["p0", "p2", "p3", "p4"]
+
+
+def test_what_cannot_be_meant_exits_2(folder: Path) -> None:
+    assert run("--go", "--find")[0] == 2
+    assert run("--store", "nothing")[0] == 2
+    (folder / "known.jsonl").write_text('{"residence": "VN"}\n')
+    code, output = run(*QUICK)
+    assert (code, "line 1" in output) == (2, True)
+    (folder / "known.jsonl").write_text('{"subject": "p1", "country": "VN"}\n')
+    assert "'country'" in run(*QUICK)[1]
+
+
+def test_of_a_sink_that_is_away_the_name_is_told_and_no_more(folder: Path) -> None:
+    (folder / "vn.db").unlink()
+    (folder / "vn.db").mkdir()
+    code, output = run(*QUICK)
+    assert code == 2
+    assert "rows-vn" in output
+    assert "vn.db" not in output
