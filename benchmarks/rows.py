@@ -88,7 +88,7 @@ async def _write(make: Callable[[], AsyncSession]) -> None:
         await session.commit()
 
 
-def measure(*, rounds: int = 1500) -> dict[str, Any]:
+def measure(*, rounds: int = 600) -> dict[str, Any]:
     """Microseconds of a plain unit and those that routing adds, on each backend."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder in memory, of our own inside
     found: dict[str, Any] = {}
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print plain values")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     options = parser.parse_args()
-    found = measure(rounds=300 if options.quick else 1500)
+    found = measure(rounds=200 if options.quick else 600)
     good = all(holds(backend, unit) for backend, units in found.items() for unit in units.values())
     if options.json:
         print(json.dumps({"units": found, "holds": good}, indent=2))

@@ -207,6 +207,39 @@ async def test_a_stop_order_before_the_commit_stops_it(world: Rows) -> None:
     assert world.acts() == [("people-vn", "failed")]
 
 
+async def test_another_home_at_the_commit_than_at_the_first_use_stops_it(world: Rows) -> None:
+    with world.request(who="tan", address=SINGAPORE) as here:
+        async with Session.begin() as session:
+            session.add(Person(name="Tan"))
+        digest = str(here.subject_digest)
+    with world.request(who="tan", address=SINGAPORE):
+        async with Session() as session:
+            session.add(Person(name="Tan again"))
+            await session.flush()
+            await world.point.homes.move(digest, "VN", "ticket 1")
+            with pytest.raises(Refused) as refused:
+                await session.commit()
+    assert refused.value.reason == "facts_moved"
+    assert (world.names("vn"), world.names("sg")) == ([], ["Tan"])
+    assert [act for act in world.acts() if act[0] == "people-sg"] == [
+        ("people-sg", "committed"),
+        ("people-sg", "failed"),
+    ]
+
+
+async def test_an_epoch_that_moved_decides_again_and_what_is_still_permitted_is_written(world: Rows) -> None:
+    with world.request() as here:
+        async with Session() as session:
+            session.add(Person(name="An"))
+            await session.flush()
+            before = here.decision
+            world.stop("people-sg")  # another sink's: the decision is another one, and this sink's verdict is not
+            await session.commit()
+        assert here.decision is not before
+    assert world.names("vn") == ["An"]
+    assert world.acts() == [("people-vn", "committed")]
+
+
 async def test_a_journal_that_fails_before_the_commit_stops_it(world: Rows) -> None:
     with world.request():
         async with Session() as session:

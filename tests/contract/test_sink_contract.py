@@ -12,6 +12,7 @@ from residency.adapters.sink_sql import SqlSink
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.model import Region
 from residency.storage import RowSink
+from tests.rows import BACKENDS, places_of
 
 pytestmark = pytest.mark.anyio
 REGION = Region("vn-han", "VN")
@@ -23,14 +24,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["memory", "files", "sql"])
+@pytest.fixture(params=["memory", "files", *BACKENDS])
 def any_sink(request: pytest.FixtureRequest, tmp_path: Path) -> SinkPort:
     """One sink of each kind, not yet started."""
     if request.param == "memory":
         return MemorySink("people-vn", REGION)
     if request.param == "files":
         return FilesSink("people-vn", REGION, tmp_path / "objects")
-    return SqlSink("people-vn", REGION, f"sqlite+aiosqlite:///{tmp_path}/rows.db")
+    return SqlSink("people-vn", REGION, places_of(request.param, tmp_path, request)["vn"].url)
 
 
 async def test_a_sink_knows_its_name_and_region_and_answers_a_ping_once_started(any_sink: SinkPort) -> None:
