@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -56,6 +57,29 @@ def test_a_url_that_cannot_serve_is_refused_without_being_repeated(url: str) -> 
         SqlSink("people-vn", REGION, url)
     assert "people-vn" in str(caught.value)
     assert "secret-password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "query", ["pool_size=0", "pool_size=-1", "pool_timeout=x", "connect_timeout=99999", "pool_size=١"]
+)
+def test_a_number_in_the_url_that_is_none_is_refused_without_the_url(query: str) -> None:
+    with pytest.raises(SinkUnavailable, match=f"'people-vn' has a URL whose {query.partition('=')[0]}") as caught:
+        SqlSink("people-vn", REGION, f"postgresql://user:secret-password@host/db?{query}")
+    assert "secret-password" not in str(caught.value)
+
+
+def test_pools_are_as_large_as_the_url_says_and_wait_as_long() -> None:
+    sink = SqlSink("people-vn", REGION, "sqlite:////tmp/x.db?pool_size=2&max_overflow=0&pool_timeout=3")
+    pool: Any = sink.bind(read_only=True, blocking=False).pool
+    assert (pool.size(), pool._max_overflow, pool.timeout()) == (2, 0, 3)
+    assert "pool_size" not in str(sink.blocking_url)
+
+
+def test_postgresql_without_a_driver_is_asyncpg_and_psycopg_in_threads() -> None:
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed")
+    sink = SqlSink("people-vn", REGION, "postgresql://user:secret@host/db")
+    assert sink.engine.url.drivername == "postgresql+asyncpg"
+    assert sink.blocking_url.drivername == "postgresql+psycopg"
 
 
 def test_a_relative_path_counts_from_the_base_and_an_absolute_one_does_not(tmp_path: Path) -> None:
