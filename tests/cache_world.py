@@ -36,6 +36,7 @@ activities:
   - {route: "POST /me", subject: user, data: [personal], store: [files, cache, abroad, jobs]}
   - {route: "DELETE /me", subject: user, data: [personal], store: [files, cache, abroad, jobs]}
   - {route: "GET /open", subject: none, data: [personal], store: [cache, abroad]}
+  - {route: "GET /bare", subject: none, data: [personal]}
   - {route: "POST /login", subject: app, data: [personal], store: [cache, jobs]}
   - {route: "GET /people/{id}", subject: path.id, data: [personal], store: [files, cache]}
 """

@@ -20,7 +20,7 @@ from residency.asgi.answers import mend, ours, refuse, unavailable, unready, war
 from residency.asgi.hand_over import HandOver
 from residency.asgi.lifespan import serve_lifespan, start
 from residency.asgi.routing import Router, override, target
-from residency.asgi.sharing import Sharing, varied
+from residency.asgi.sharing import Sharing, sharing_of
 from residency.bootstrap import Residency, build
 from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
@@ -71,7 +71,7 @@ class ResidencyMiddleware:
         else:
             # What the deployment says its framework is; else whatever is found.
             self._router = Router(app, runtime.deployment.framework)
-            self._vary = varied(runtime.deployment)
+            self._sharing = sharing_of(runtime.deployment)
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
@@ -178,8 +178,7 @@ class ResidencyMiddleware:
         hidden: Refused | SubjectUnknown | Unavailable | None = None
         trail = here.trail
         sharing: Sharing | None = None
-        if scope["type"] == "http" and here.decision.mode != "observe":
-            sharing = Sharing(here, scope["method"], self._vary(here))
+        if scope["type"] == "http" and (sharing := self._sharing(here, scope["method"])) is not None:
             scope["headers"] = sharing.incoming(scope["headers"])
 
         async def watch(message: Message) -> None:

@@ -27,7 +27,7 @@ from residency.enforcement.current import Current
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.namespace import decision_of
 
-__all__ = ["Sharing", "varied"]
+__all__ = ["Sharing", "sharing_of"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 _CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-range"})
@@ -122,8 +122,28 @@ class Sharing:
         return b"~r" + blake2b(repr(parts).encode(), digest_size=9).hexdigest().encode()
 
 
-def varied(deployment: DeploymentDoc) -> Callable[[Current], bytes]:
-    """What a decision of this deployment reads of a request's headers: the value of `Vary` for each request."""
+def sharing_of(deployment: DeploymentDoc) -> Callable[[Current, str], Sharing | None]:
+    """What keeps the answer to a request of some method apart; None where nothing binds, or where no law, no store and
+    no subject could make one answer differ from the next."""
+    plain = _read_by(deployment)
+    lawless = not deployment.laws
+    known: dict[str, bytes] = {}
+
+    def of(here: Current, method: str) -> Sharing | None:
+        activity = here.activity
+        source = activity.subject
+        if here.decision.mode == "observe" or (lawless and source.kind == "none" and not activity.stores):
+            return None
+        own = source.name.lower() if source.kind == "header" else ""
+        if own not in known:
+            known[own] = ", ".join(dict.fromkeys((*plain, own) if own else plain)).encode()
+        return Sharing(here, method, known[own])
+
+    return of
+
+
+def _read_by(deployment: DeploymentDoc) -> tuple[str, ...]:
+    """The headers of a request that every decision reads."""
     signals = deployment.signals
     names: list[str] = []
     if signals.identity.jwt is not None:
@@ -133,22 +153,11 @@ def varied(deployment: DeploymentDoc) -> Callable[[Current], bytes]:
     if signals.identity.session is not None:
         names.append("cookie")
     address = signals.client_address
-    if address.strategy not in ("peer", "server"):
-        names.append(address.header or "x-forwarded-for")
-    elif address.strategy == "server":
+    if address.strategy == "server":
         names += ["x-forwarded-for", "forwarded"]
-    plain = tuple(dict.fromkeys(name.lower() for name in names))
-    known: dict[str, bytes] = {}
-
-    def of(here: Current) -> bytes:
-        source = here.activity.subject
-        own = source.name.lower() if source.kind == "header" else ""
-        if own not in known:
-            listed = dict.fromkeys((*plain, own) if own else plain)
-            known[own] = ", ".join(listed).encode()
-        return known[own]
-
-    return of
+    elif address.strategy != "peer":
+        names.append(address.header or "x-forwarded-for")
+    return tuple(dict.fromkeys(name.lower() for name in names))
 
 
 def _private(control: bytes) -> bytes:

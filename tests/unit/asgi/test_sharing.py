@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.authentication import SimpleUser
 
-from residency.asgi.sharing import Sharing, varied
+from residency.asgi.sharing import Sharing, sharing_of
 from residency.enforcement.current import Current
 from residency.enforcement.point import Request
 from residency.model import Pin, SubjectId
@@ -211,5 +211,19 @@ SIGNALS = [
 @pytest.mark.parametrize(("signals", "expected"), SIGNALS)
 def test_vary_names_what_a_decision_reads(tmp_path: Path, signals: str, expected: bytes) -> None:
     deployment = load_policy(write_deployment(tmp_path / "p", f"signals: {signals}\n")).deployment
-    here = asked(CacheWorld(tmp_path / "w"))
-    assert varied(deployment)(here) == expected
+    sharing = sharing_of(deployment)(asked(CacheWorld(tmp_path / "w")), "GET")
+    assert sharing is not None
+    told = sharing.outgoing({"type": "http.response.start", "status": 200, "headers": []})
+    assert (one(told["headers"], b"vary") or b"") == expected
+
+
+def test_where_nothing_binds_or_could_differ_nothing_is_touched(tmp_path: Path) -> None:
+    observing = CacheWorld(tmp_path / "o", mode="observe")
+    assert sharing_of(observing.policy.deployment)(asked(observing), "GET") is None
+    lawless = CacheWorld(tmp_path / "l", replace=[("laws: [vn/test]\nlaws_from: [laws]", "laws: none")])
+    of = sharing_of(lawless.policy.deployment)
+    assert of(asked(lawless), "GET") is not None
+    assert of(asked(lawless, path="/open"), "GET") is not None  # its home decides
+    assert of(asked(lawless, path="/bare"), "GET") is None
+    lawful = CacheWorld(tmp_path / "f")
+    assert sharing_of(lawful.policy.deployment)(asked(lawful, path="/bare"), "GET") is not None
