@@ -67,9 +67,9 @@ def strengthened(old: Pin, signals: Collection[Signal], *, policy: str, at: int)
     found = tuple(sorted(anchors, key=lambda kept: (order.index(kept[0]), kept[1])))
     if set(found) == set(old.anchors):
         return None
-    return replace(
-        old, anchors=found, set_by="stronger_signal", policy=policy, at=max(at, old.at), version=old.version + 1
-    )
+    # That the data was moved here stays to be seen: a deployment that only observes goes where it lies by that.
+    by = old.set_by if old.set_by == "move" else "stronger_signal"
+    return replace(old, anchors=found, set_by=by, policy=policy, at=max(at, old.at), version=old.version + 1)
 
 
 def moved(old: Pin, home: str, *, operator: str, policy: str, at: int) -> Pin:

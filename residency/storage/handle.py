@@ -81,6 +81,14 @@ class StoreHandle:
             rules = verdict.rules or here.decision.rules
             message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
             raise here.refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
+        if verdict.reason is Reason.SUBJECT_MOVING:
+            # Whatever the mode: what is written now would be missed by those who copy, or be read by nobody.
+            message = "this subject's data is being moved just now: try again in a few seconds"
+            raise here.refuse(Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
+        moved = resumed and sink is not None and here.pin is not None and here.pin.set_by == "move"
+        if moved and verdict.sink.place != self.route(operation=operation).sink.place:
+            message = "this subject's data was moved since this session was opened: open another"
+            raise here.refuse(Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
         named = sink is not None and not resumed
         return here.begin(self.name, verdict.sink.name, operation=operation, named=named)
 

@@ -5,7 +5,9 @@ stricter one, never a milder one; so a refused sink cannot come back permitted.
 
 | mode    | asked for a sink | pin            | goes to                                                               |
 |---------|------------------|----------------|-----------------------------------------------------------------------|
-| observe | yes / no         | any            | that sink / the store's first sink: the app works as it did before    |
+| any     | yes / no         | moving         | reads to where the data still lies; all else is SUBJECT_MOVING        |
+| observe | yes / no         | set by a move  | that sink / the sink at home: nobody reads where their data is not    |
+| observe | yes / no         | any other      | that sink / the store's first sink: the app works as it did before    |
 | enforce | yes              | any            | that sink, by its own verdict                                         |
 | enforce | no               | none           | the decision's first sink                                             |
 | enforce | no               | a sink is home | a sink at home; a write that may go elsewhere only is NOT_HOME        |
@@ -46,8 +48,10 @@ def choose(
         sinks = tuple([verdict for verdict in sinks if verdict.sink.name in order])
     if not sinks:
         raise Refused(Reason.NO_SINK.value, "the decision knows no sink for this activity")
+    if pin is not None and pin.moving is not None and len(sinks) > 1:
+        return _while_moving(decision, pin.moving, requested, sinks, operation)
     if decision.mode == "observe":
-        return _named(decision, order[0] if requested is None else requested)
+        return _named(decision, _first(decision, pin, order) if requested is None else requested)
     if requested is not None:
         return _named(decision, requested)
     if pin is None:
@@ -63,6 +67,30 @@ def choose(
     # Where no sink at all is permitted the cause is not the place, so the verdict keeps its own reason.
     elsewhere = any(verdict.effect is Effect.PERMIT for verdict in sinks)
     return _not_home(best) if elsewhere else best
+
+
+def _while_moving(
+    decision: Decision,
+    place: str,
+    requested: str | None,
+    sinks: tuple[SinkVerdict, ...],
+    operation: Operation | None,
+) -> SinkVerdict:
+    """The sink at `place`, where the data still lies, for who reads; there is none for who writes, for a moment."""
+    there = [verdict for verdict in sinks if verdict.sink.place == place]
+    if requested is not None:
+        there = [verdict for verdict in there if verdict.sink.name == requested]
+    if there and not _changes(decision, operation):
+        return next((verdict for verdict in there if verdict.effect is Effect.PERMIT), there[0])
+    asked = sinks[0] if requested is None else _named(decision, requested)
+    return replace(asked, effect=Effect.DENY, reason=Reason.SUBJECT_MOVING)
+
+
+def _first(decision: Decision, pin: Pin | None, order: tuple[str, ...]) -> str:
+    """Where an app that is only observed goes: to the store's first sink, but where a subject's data was moved away."""
+    if pin is None or pin.set_by != "move":
+        return order[0]
+    return next((name for name in order if _named(decision, name).sink.place == pin.home), order[0])
 
 
 def _changes(decision: Decision, operation: Operation | None) -> bool:

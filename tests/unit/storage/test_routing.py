@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -67,7 +69,9 @@ ORDER = tuple(s.name for s in SINKS)
 verdicts = st.lists(st.sampled_from(SINKS), min_size=1, max_size=6, unique=True).flatmap(
     lambda sinks: st.tuples(*(st.builds(verdict, st.just(s), st.sampled_from(list(Effect))) for s in sinks))
 )
-pins = st.none() | st.builds(pin, st.sampled_from(PLACES))
+pins = st.none() | st.builds(
+    lambda home, moving: replace(pin(home), moving=moving), st.sampled_from(PLACES), st.none() | st.sampled_from(PLACES)
+)
 operations = st.sampled_from(list(Operation))
 
 
@@ -162,6 +166,34 @@ def test_a_requested_sink_answers_with_its_own_verdict() -> None:
 def test_observing_leaves_the_app_where_it_was() -> None:
     made = decision(verdict(SG, Effect.DENY), verdict(VN), mode="observe")
     assert choose(made, pin("VN"), None, order=(SG.name, VN.name)).sink is SG
+
+
+def test_observing_follows_a_subject_whose_data_was_moved() -> None:
+    made = decision(verdict(SG, Effect.DENY), verdict(VN), mode="observe")
+    assert choose(made, replace(pin("VN"), set_by="move"), None, order=(SG.name, VN.name)).sink is VN
+    assert choose(made, replace(pin("DE"), set_by="move"), None, order=(SG.name, VN.name)).sink is SG
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+@pytest.mark.parametrize("requested", [None, SG.name, VN.name])
+def test_while_a_subject_moves_reads_follow_the_data_and_nobody_writes(mode: str, requested: str | None) -> None:
+    made = decision(verdict(SG, Effect.DENY), verdict(VN), mode=mode)
+    moving = replace(pin("VN"), moving="SG")
+    order = (SG.name, VN.name)
+    for operation in CHANGES:
+        refused = choose(made, moving, requested, order=order, operation=operation)
+        assert (refused.effect, refused.reason) == (Effect.DENY, Reason.SUBJECT_MOVING)
+    read = choose(made, moving, requested, order=order, operation=Operation.READ)
+    if requested == VN.name:
+        assert read.reason is Reason.SUBJECT_MOVING, "home would answer empty"
+    else:
+        assert (read.sink, read.effect) == (SG, Effect.DENY), "the decision's own verdict, and no milder one"
+
+
+def test_of_a_store_with_one_sink_nothing_is_moved() -> None:
+    made = decision(verdict(SG))
+    moving = replace(pin("VN"), moving="SG")
+    assert choose(made, moving, None, order=(SG.name,), operation=Operation.WRITE) is made.sinks[0]
 
 
 def test_a_sink_of_another_store_is_unknown() -> None:
