@@ -8,9 +8,14 @@ from pathlib import Path
 import anyio
 import pytest
 import typer
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
+from residency.asgi.middleware import ResidencyMiddleware
 from residency.audit.note import parse_verifier_key
 from residency.bootstrap import build
+from residency.cli.audit.detail_place import caught_up
 from residency.cli.erase import erase
 from residency.errors import VerificationError
 from residency.model import SubjectId
@@ -157,3 +162,57 @@ def test_the_id_is_in_no_output_and_no_entry(free: Path, tmp_path: Path) -> None
     assert "4711" not in first + second
     for path in (tmp_path / "audit").rglob("*"):
         assert not path.is_file() or b"subject-4711" not in path.read_bytes()
+
+
+LOGGED = """
+  - id: test.logs
+    article: art. 16
+    text: Logs are kept for a year.
+    applies: {anchor: territory}
+    duty: {log: [account], retain: [{at_least: 12 months, data: log, from: creation}]}
+"""
+
+
+def visit(policy: Path) -> None:
+    """`an` calls the app once, which leaves a detail beside the log."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    runtime = build(policy)
+    client = TestClient(ResidencyMiddleware(app, policy=runtime), client=("113.160.0.1", 5000))
+    assert client.get("/people/an").status_code == 200
+    anyio.run(runtime.aclose)
+
+
+def details(folder: Path) -> list[str]:
+    """The classes of the details of `an` that are filed."""
+    return sorted(head.keeping for head, _ in caught_up(folder / "detail").rows(alias=ALIAS))
+
+
+READ = (
+    '  - {route: "POST /people"',
+    '  - {route: "GET /people/{id}", subject: path.id, data: [personal]}\n  - {route: "POST /people"',
+)
+
+
+def test_details_that_no_law_holds_go_with_the_alias(tmp_path: Path) -> None:
+    policy = world(tmp_path, rules=(LIMITED,), replace=[READ])
+    visit(policy)
+    assert details(tmp_path)
+    told = json.loads(erased(policy, "--go", "--json")[1])
+    assert (told["details"]["erased"], told["details"]["kept"], told["unlinked"]) == (1, [], True)
+    assert details(tmp_path) == []
+
+
+def test_details_that_a_law_holds_stay_and_are_told_with_the_law(tmp_path: Path) -> None:
+    policy = world(tmp_path, rules=(LIMITED, LOGGED), replace=[READ])
+    visit(policy)
+    code, output = erased(policy, "--go", "--json")
+    told = json.loads(output)
+    assert code == 0  # of the records nothing is left
+    (kept,) = told["details"]["kept"]
+    assert (kept["country"], kept["count"], kept["rules"]) == ("VN", 1, ["test.logs"])
+    assert kept["retained_until"] > days_ago(-360)[:10]
+    assert details(tmp_path) == ["log>=12m"]
+    assert not pinned(policy, "an")
