@@ -8,6 +8,6 @@ from residency.policy.parsed import DeploymentDoc
 __all__ = ["problem_at"]
 
 
-def problem_at(deployment: DeploymentDoc, where: tuple[str, ...], error: Exception) -> Problem:
+def problem_at(deployment: DeploymentDoc, where: tuple[str | int, ...], error: Exception) -> Problem:
     """What went wrong, told with the line of the deployment file that asks for it."""
     return deployment.source.problem(where, str(error))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from residency.enforcement.details import PIN
-from residency.enforcement.ports import Clock, Pins, SinkPort
+from residency.enforcement.ports import Clock, ObjectSink, Pins, SinkPort
 from residency.enforcement.ports import Keys as KeysPort
 from residency.errors import PolicyError, Unavailable
 from residency.model import Pin, Region
@@ -24,6 +24,7 @@ __all__ = ["check_pins", "open_pins", "sinks"]
 _REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
 _PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
 _IN_CLEAR: Final = "plain http to another machine is not encrypted on the way: https, or `in_transit: false`"
+_OBJECTS: Final = ("memory", "file", "s3", "gs", "az")
 PathOf = Callable[[str], Path]
 
 
@@ -53,24 +54,16 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
     url = sink.url.reveal()
     region = deployment.regions[sink.sink.region]
     where = ("sinks", sink.sink.name, "url")
-    scheme, _, rest = url.partition(":")
+    scheme = url.partition(":")[0]
     # Imported here: the commands that need this module for other things are not to wait for it.
     if url == "memory:cache":
         from residency.adapters.cache_memory import CacheMemory
 
         return CacheMemory(sink.sink.name, region)
-    if scheme == "memory":
-        from residency.adapters.sink_memory import MemorySink
-
-        return MemorySink(sink.sink.name, region)
-    if scheme == "file":
-        from residency.adapters.sink_files import FilesSink
-
-        return FilesSink(sink.sink.name, region, path_of(rest.removeprefix("//")))
+    if scheme in _OBJECTS:
+        return _objects(deployment, sink, path_of)
     if scheme in ("http", "https"):
         return _service(deployment, sink, region, url)
-    if scheme in ("s3", "gs", "az"):
-        return _bucket(deployment, sink, region, url)
     if scheme.partition("+")[0] in REDIS:
         return redis_sink(deployment, sink, region)
     try:
@@ -79,15 +72,49 @@ def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path)
         what = "a database needs the extra `sql`: pip install 'residency[sql]'"
         raise PolicyError((deployment.source.problem(where, what),)) from error
     try:
-        return SqlSink(sink.sink.name, region, url, base=base)
+        members = [member.url.reveal() for member in sink.members]
+        return SqlSink(sink.sink.name, region, url, base=base, members=members)
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error
 
 
-def _bucket(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str) -> SinkPort:
+def _objects(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf) -> SinkPort:
+    """The sink of objects, over its members where it has any."""
+    name, region = sink.sink.name, deployment.regions[sink.sink.region]
+    made = [_object(deployment, sink, region, sink.url.reveal(), path_of, ("sinks", name, "url"))]
+    for number, member in enumerate(sink.members):
+        where = ("sinks", name, "members", number, "url")
+        made.append(_object(deployment, sink, member.region, member.url.reveal(), path_of, where))
+    if len(made) == 1:
+        return made[0]
+    from residency.adapters.sink_members import ObjectMembers
+
+    return ObjectMembers(name, region, made)
+
+
+def _object(
+    deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str, path_of: PathOf, where: tuple[str | int, ...]
+) -> ObjectSink:
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory":
+        from residency.adapters.sink_memory import MemorySink
+
+        return MemorySink(sink.sink.name, region)
+    if scheme == "file":
+        from residency.adapters.sink_files import FilesSink
+
+        return FilesSink(sink.sink.name, region, path_of(rest.removeprefix("//")))
+    if scheme in _OBJECTS:
+        return _bucket(deployment, sink, region, url, where)
+    what = "a member is a further way to the same data: of the kind of its sink, which holds objects"
+    raise PolicyError((deployment.source.problem(where, what),))
+
+
+def _bucket(
+    deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str, where: tuple[str | int, ...]
+) -> ObjectSink:
     from residency.adapters.sink_objects import BucketSink
 
-    where = ("sinks", sink.sink.name, "url")
     try:
         made = BucketSink(sink.sink.name, region, url)
     except Unavailable as error:

@@ -23,6 +23,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection, QueueP
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from residency.adapters.sink_sql.errors import translator, unreachable
+from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import Place
 from residency.errors import ResidencyError, SinkUnavailable, UsageError
 
@@ -32,28 +33,30 @@ _BUSY_MS: Final = 5000
 _COMMIT_WAIT: Final = 10.0  # seconds that a cancelled task still waits for the answer to its COMMIT
 
 
-def async_engine(sink: str, place: Place, *, read_only: bool) -> AsyncEngine:
+def async_engine(sink: str, ways: Ways, *, read_only: bool) -> AsyncEngine:
     """An engine whose driver works on the event loop. Raises: SinkUnavailable where the driver is not installed."""
+    place = ways.places[0]
     driver = place.url.drivername.partition("+")[2]
     try:
         engine = create_async_engine(place.url, poolclass=_pool(sink, AsyncAdaptedQueuePool), **_options(place, driver))
     except (ImportError, NoSuchModuleError):
         raise _lacks(sink, driver) from None
     sync = engine.sync_engine
-    _attend(sink, sync, place, read_only)
+    _attend(sink, sync, ways, read_only)
     if not read_only:
         setattr(sync.dialect, "do_commit", _commit_to_the_end)  # noqa: B010 - this engine's own dialect
     return engine
 
 
-def blocking_engine(sink: str, place: Place, *, read_only: bool) -> Engine:
+def blocking_engine(sink: str, ways: Ways, *, read_only: bool) -> Engine:
     """An engine whose driver blocks its thread. Raises: as `async_engine`."""
+    place = ways.places[0]
     driver = place.blocking.drivername.partition("+")[2]
     try:
         engine = create_engine(place.blocking, poolclass=_pool(sink, QueuePool), **_options(place, driver))
     except (ImportError, NoSuchModuleError):
         raise _lacks(sink, driver) from None
-    _attend(sink, engine, place, read_only)
+    _attend(sink, engine, ways, read_only)
     return engine
 
 
@@ -82,11 +85,13 @@ def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
     return Bounded
 
 
-def _attend(sink: str, engine: Engine, place: Place, read_only: bool) -> None:
+def _attend(sink: str, engine: Engine, ways: Ways, read_only: bool) -> None:
+    place = ways.places[0]
+
     def connect(dialect: Dialect, record: object, arguments: list[Any], named: dict[str, Any]) -> DBAPIConnection:
         # Drivers raise what they like here (OSError, their own, asyncio's), with hosts, users and ports in it.
         try:
-            return dialect.connect(*arguments, **named)
+            return ways.connect(dialect, arguments, named)
         except ResidencyError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection

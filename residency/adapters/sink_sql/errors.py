@@ -70,6 +70,8 @@ def _ours(sink: str, context: ExceptionContext, error: BaseException, read_only:
     if primary == sqlite3.SQLITE_READONLY or state == _READ_ONLY:
         if read_only:
             return UsageError(f"a statement on sink {sink!r} changes data, but the act only reads")
+        if state == _READ_ONLY:
+            context.is_disconnect = True  # a standby by now: the next connection looks for the primary
         return SinkUnavailable(f"sink {sink!r} takes no writes")
     if state in _NO_TABLE or (primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such table")):
         return SinkUnavailable(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio.to_thread
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from residency.adapters.sink_sql.engines import async_engine, blocking_engine
+from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import place_of
 from residency.enforcement.context import current
 from residency.errors import NoDecision, SinkUnavailable, UsageError
@@ -30,20 +32,23 @@ __all__ = ["SqlSink"]
 class SqlSink:
     """The `SinkPort` port over one database, with `engine` for acts that change and `bind` for the others."""
 
-    __slots__ = ("_asynchronous", "_blocking", "_lock", "_name", "_pid", "_place", "_region")
+    __slots__ = ("_asynchronous", "_blocking", "_lock", "_name", "_pid", "_place", "_region", "_ways")
 
-    def __init__(self, name: str, region: Region, url: str, *, base: Path | None = None) -> None:
+    def __init__(
+        self, name: str, region: Region, url: str, *, base: Path | None = None, members: Sequence[str] = ()
+    ) -> None:
         """`url` as SQLAlchemy writes it, with an async driver; `sqlite+aiosqlite:///path` is the embedded one.
 
         Its query may hold `pool_size` (of each pool, usually 5), `max_overflow` (10), `pool_timeout` and
         `connect_timeout` (10 seconds each). A relative path of a SQLite file counts from `base` (None = the working
-        folder).
+        folder). `members` are further URLs of the same database, standbys of it that may become the primary.
 
         Raises: SinkUnavailable for a URL that cannot be used.
         """
         self._name = name
         self._region = region
-        self._place = place_of(name, url, base)
+        self._ways = Ways(name, [place_of(name, each, base) for each in (url, *members)])
+        self._place = self._ways.places[0]
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._asynchronous: dict[bool, AsyncEngine] = {}
@@ -124,7 +129,7 @@ class SqlSink:
         with self._lock:
             engine = self._asynchronous.get(read_only)
             if engine is None:
-                engine = async_engine(self._name, self._place, read_only=read_only)
+                engine = async_engine(self._name, self._ways, read_only=read_only)
                 self._attend(engine.sync_engine, read_only)
                 self._asynchronous[read_only] = engine
             return engine
@@ -134,7 +139,7 @@ class SqlSink:
         with self._lock:
             engine = self._blocking.get(read_only)
             if engine is None:
-                engine = blocking_engine(self._name, self._place, read_only=read_only)
+                engine = blocking_engine(self._name, self._ways, read_only=read_only)
                 self._attend(engine, read_only)
                 self._blocking[read_only] = engine
             return engine

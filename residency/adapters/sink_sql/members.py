@@ -1,0 +1,85 @@
+"""Databases that are ways to the same rows in; an engine's connections, each to the one that takes writes, out.
+
+Members are standbys and their primary: PostgreSQL keeps them the same. A connection goes to the first, in order, that
+answers in its share of the time and takes writes; a standby is passed over, for what it holds may be of a moment ago,
+and would answer as if a person had no data. Reading engines go the same way.
+
+A connection is made before an act sends anything, so that to try the next member does nothing twice. What was sent over
+a connection that broke is not sent again: its outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+
+from residency.adapters.sink_sql.places import Place
+from residency.errors import SinkUnavailable
+from residency.storage.failover import Attempt, Circuit, Told
+
+__all__ = ["Ways"]
+
+_LEAST: Final = 2  # seconds of a connection's time that each member is given; libpq takes no less
+
+
+class Ways:
+    """All the ways to one database, shared by the engines of its sink. Safe from any thread: an update that is lost
+    costs one more try."""
+
+    __slots__ = ("_circuits", "_sink", "places")
+
+    def __init__(self, sink: str, places: Sequence[Place]) -> None:
+        """`places` in order. Raises: SinkUnavailable where there are several and one is no server."""
+        if len(places) > 1 and any(place.url.get_backend_name() != "postgresql" for place in places):
+            raise SinkUnavailable(f"sink {sink!r} has members, and one of its URLs is none of PostgreSQL")
+        self._sink = sink
+        self.places = tuple(places)
+        self._circuits = [Circuit()] * len(self.places)
+
+    def connect(self, dialect: Dialect, arguments: Sequence[Any], named: dict[str, Any]) -> DBAPIConnection:
+        """A connection; `arguments` and `named` lead to the first place. Raises: SinkUnavailable, a driver's error."""
+        if len(self.places) == 1:
+            return dialect.connect(*arguments, **named)
+        attempt = Attempt(changes=False)
+        problem: Exception = SinkUnavailable(
+            f"sink {self._sink!r} cannot be reached: none of its {len(self.places)} ways answers"
+        )
+        while (member := attempt.next(self._circuits, _now())) is not None:
+            self._circuits[member] = self._circuits[member].begun(_now())
+            try:
+                found = self._connected(dialect, member)
+            except Exception as error:  # noqa: BLE001 - drivers raise what they like; whatever it is, there is none
+                problem, attempt = error, attempt.told(member, Told.UNREACHED)
+                self._circuits[member] = self._circuits[member].told(Told.UNREACHED, _now())
+            else:
+                self._circuits[member] = Circuit()
+                return found
+        raise problem
+
+    def _connected(self, dialect: Dialect, member: int) -> DBAPIConnection:
+        place = self.places[member]
+        share = max(_LEAST, place.connect_timeout // len(self.places))
+        arguments, named = dialect.create_connect_args(place.url)
+        waits = replace(place, connect_timeout=share).arguments(dialect.driver)
+        connection = dialect.connect(*arguments, **{**named, **waits})
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SHOW transaction_read_only")
+            row = cursor.fetchone()
+            cursor.close()
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        if row is None or row[0] != "off":
+            connection.close()
+            raise SinkUnavailable(f"sink {self._sink!r} takes no writes")
+        return connection
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,127 @@
+"""An engine's way to one of several databases, over drivers that connect to nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from residency.adapters.sink_sql.members import Ways
+from residency.adapters.sink_sql.places import place_of
+from residency.errors import SinkUnavailable
+
+
+class Cursor:
+    """Answers the one question that is asked of a new connection."""
+
+    def __init__(self, read_only: str) -> None:
+        self.read_only = read_only
+
+    def execute(self, statement: str) -> None:
+        assert statement == "SHOW transaction_read_only"
+
+    def fetchone(self) -> tuple[str]:
+        return (self.read_only,)
+
+    def close(self) -> None:
+        pass
+
+
+class Connection:
+    """One to a server that takes writes or does not."""
+
+    def __init__(self, read_only: str) -> None:
+        self.read_only = read_only
+        self.closed = self.ended = False
+
+    def cursor(self) -> Cursor:
+        return Cursor(self.read_only)
+
+    def rollback(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Dialect:
+    """Servers by name: on = a standby, off = a primary, none = away."""
+
+    driver = "asyncpg"
+
+    def __init__(self, **servers: str) -> None:
+        self.servers = servers
+        self.asked: list[tuple[str, Any]] = []
+        self.made: list[Connection] = []
+
+    def create_connect_args(self, url: Any) -> tuple[list[Any], dict[str, Any]]:
+        return [], {"host": url.host, "password": url.password}
+
+    def connect(self, *arguments: Any, **named: Any) -> Connection:
+        self.asked.append((named["host"], named.get("timeout")))
+        if named["host"] not in self.servers:
+            raise OSError("connection to a secret host refused")
+        self.made.append(Connection(self.servers[named["host"]]))
+        return self.made[-1]
+
+
+def ways(*hosts: str) -> Ways:
+    """The ways to one database on these hosts."""
+    return Ways(
+        "people-vn", [place_of("people-vn", f"postgresql+asyncpg://app:x@{host}/people", None) for host in hosts]
+    )
+
+
+def connected(way: Ways, dialect: Dialect) -> list[str]:
+    """The hosts that were asked for one connection."""
+    dialect.asked.clear()
+    connection: Any = way.connect(dialect, [], {"host": "a", "timeout": 10})  # type: ignore[arg-type]
+    assert (connection.read_only, connection.closed) == ("off", False)
+    return [host for host, _ in dialect.asked]
+
+
+def test_the_first_that_takes_writes_is_the_one() -> None:
+    dialect = Dialect(a="off", b="off")
+    assert connected(ways("a", "b"), dialect) == ["a"]
+    assert dialect.made[0].ended  # the question is no part of what comes
+
+
+def test_a_server_that_is_away_and_a_standby_are_passed_over_and_let_go() -> None:
+    dialect = Dialect(b="on", c="off")
+    assert connected(ways("a", "b", "c"), dialect) == ["a", "b", "c"]
+    assert [each.closed for each in dialect.made] == [True, False]
+
+
+def test_each_is_given_its_share_of_the_time() -> None:
+    dialect = Dialect(c="off")
+    connected(ways("a", "b", "c"), dialect)
+    assert dialect.asked == [("a", 3), ("b", 3), ("c", 3)]
+
+
+def test_one_that_is_away_again_and_again_is_not_asked_for_a_while() -> None:
+    way, dialect = ways("a", "b"), Dialect(b="off")
+    assert [connected(way, dialect) for _ in range(4)] == [["a", "b"]] * 3 + [["b"]]
+
+
+def test_where_none_takes_writes_there_is_no_connection() -> None:
+    with pytest.raises(SinkUnavailable, match="'people-vn' takes no writes"):
+        ways("a", "b").connect(Dialect(a="on", b="on"), [], {})  # type: ignore[arg-type]
+    way = ways("a")
+    assert way.connect(Dialect(a="on"), [], {"host": "a"}) is not None  # type: ignore[arg-type]  # nothing to choose
+
+
+def test_where_all_circuits_are_open_nobody_is_asked() -> None:
+    way, dialect = ways("a", "b"), Dialect()
+    for _ in range(3):
+        with pytest.raises(OSError, match="refused"):
+            way.connect(dialect, [], {})  # type: ignore[arg-type]
+    dialect.asked.clear()
+    with pytest.raises(SinkUnavailable, match="'people-vn' cannot be reached: none of its 2 ways answers"):
+        way.connect(dialect, [], {})  # type: ignore[arg-type]
+    assert dialect.asked == []
+
+
+def test_a_file_has_no_members() -> None:
+    places = [place_of("people-vn", url, None) for url in ("sqlite:///a.db", "sqlite:///b.db")]
+    with pytest.raises(SinkUnavailable, match="none of PostgreSQL"):
+        Ways("people-vn", places)
