@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, ColumnElement, Enum, Select, String, and_, collate, false, literal, or_, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -81,7 +82,7 @@ class RowGathering:
         return await self._page(statement, limit, cursor, None)
 
     async def _page(self, statement: _Select, limit: int, cursor: str | None, width: int | None) -> Page[Any]:
-        plan = _Plan(statement)
+        plan = _plan_of(statement)
         store = self._gathering.store
 
         async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
@@ -121,7 +122,7 @@ class _Sorted(NamedTuple):
 class _Plan:
     """A SELECT in one order, from wherever a page before ended."""
 
-    __slots__ = ("_statement", "fingerprint", "order", "width")
+    __slots__ = ("_firsts", "_statement", "fingerprint", "order", "width")
 
     def __init__(self, statement: _Select) -> None:
         if statement._has_row_limiting_clause:
@@ -140,14 +141,28 @@ class _Plan:
         compiled = statement.compile()
         text = f"{compiled}\0{sorted((name, repr(value)) for name, value in compiled.params.items())}"
         self.fingerprint = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+        self._firsts: dict[str, _Select] = {}
 
     def statement(self, dialect: str, after: tuple[Any, ...] | None) -> _Select:
         """The SELECT for a database of that kind, its rows each with the values that it is sorted by at the end."""
         order = [each._replace(column=_collated(each.column, dialect)) for each in self.order]
-        chosen = self._statement.add_columns(
-            *(each.column.label(f"residency_{number}") for number, each in enumerate(self.order))
-        ).order_by(*map(_by, order))
-        return chosen if after is None else chosen.where(_behind(order, after))
+        first = self._firsts.get(dialect)
+        if first is None:
+            first = self._firsts[dialect] = self._statement.add_columns(
+                *(each.column.label(f"residency_{number}") for number, each in enumerate(self.order))
+            ).order_by(*map(_by, order))
+        return first if after is None else first.where(_behind(order, after))
+
+
+# Apps keep a SELECT that takes no parameters; one that is made anew each time is planned anew.
+_plans: WeakKeyDictionary[_Select, _Plan] = WeakKeyDictionary()
+
+
+def _plan_of(statement: _Select) -> _Plan:
+    plan = _plans.get(statement)
+    if plan is None:
+        plan = _plans[statement] = _Plan(statement)
+    return plan
 
 
 def _primary_key(described: Any) -> Sequence[Column[Any]]:

@@ -1,4 +1,4 @@
-"""A colleague abroad reads records of people at home, one by one, in a batch and as a list; the log holds, and says so."""
+"""A colleague abroad reads records of people at home, one by one, in a batch, as a list; the log holds and says so."""
 
 from __future__ import annotations
 
@@ -125,6 +125,6 @@ async def test_a_colleague_abroad_reads_records_at_home_and_the_log_tells_it(tmp
     assert (report["holds"], report["open_intents"]) == (True, 0)
     told = CliRunner().invoke(audit_app, ["register", str(log), "--json"])
     flows = json.loads(told.stdout)["flows"]
-    # Vietnamese data, read in Singapore: two of one person, two of the batch, one of the list, whose first page had all.
+    # Vietnamese data read in Singapore: two of one person, two of the batch, one of the list (its first page had all).
     assert {(f["place"], tuple(f["how"])): 0 for f in flows} == {("SG", ("reader",)): 0}
     assert sum(flow["count"] for flow in flows) == 5
