@@ -20,6 +20,7 @@ import typer
 from residency import wiring
 from residency.adapters import policy_files
 from residency.cli.app_routes import load_app
+from residency.cli.sinks_locate import locate
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable, UnknownStore, UsageError
 from residency.policy.compiler import Policy
@@ -33,6 +34,8 @@ sinks_app = typer.Typer(
     "Example: residency sinks ping residency.yaml",
     rich_markup_mode=None,
 )
+
+sinks_app.command()(locate)
 
 URL_VARIABLE: Final = "RESIDENCY_SINK_URL"
 NAME_VARIABLE: Final = "RESIDENCY_SINK"

@@ -1,0 +1,110 @@
+"""A routed session's flushed rows in; whose they are, noted with the locator of their sink's country, out.
+
+Three calls, by the session that knows when: `collect` after each flush, `note_new` before the act is confirmed, and
+`forget_gone` once it is committed. What a crash leaves: noted before the COMMIT, a key may be there without its row,
+and who asks for it finds no row; a row is never there without its key. A transaction that is rolled back leaves the
+same. Only rows that the ORM flushes are seen: what bulk statements insert is for `residency sinks locate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from sqlalchemy.orm import Session, object_mapper
+
+from residency.enforcement.about import key_text
+from residency.enforcement.current import Current
+from residency.errors import UsageError
+from residency.storage.locator import Locators
+
+__all__ = ["collect", "forget_gone", "note_new"]
+
+_INFO: Final = "residency.located"
+Row = tuple[str, str]
+
+
+class _Flushed:
+    """Rows of one transaction so far: those that came, with the ids their subject columns tell, and those that went."""
+
+    __slots__ = ("came", "went")
+
+    def __init__(self) -> None:
+        self.came: dict[Row, str | None] = {}
+        self.went: set[Row] = set()
+
+
+def collect(session: Session, here: Current, store: str) -> None:
+    """Remember what a flush of `session` inserted and deleted of the tables that the store's `records:` name.
+
+    To be called by `after_flush`, when keys are known and the session still tells new rows from old. Raises: UsageError
+    for a key that no locator takes.
+    """
+    if _locators(here) is None:
+        return
+    docs = {doc.name: doc.subject for doc in here.point.policy.deployment.records.get(store, ())}
+    flushed: _Flushed = session.info.setdefault(_INFO, _Flushed())
+    for row, each, columns in _rows(session.new, docs):
+        subject = docs[row[0]]
+        attribute = None if subject is None else columns.get(subject)
+        value = None if attribute is None else getattr(each, attribute)
+        flushed.came[row] = None if value is None else str(value)
+        flushed.went.discard(row)
+    for row, _, _ in _rows(session.deleted, docs):
+        if row in flushed.came:
+            del flushed.came[row]
+        else:
+            flushed.went.add(row)
+
+
+async def note_new(session: Session, here: Current, store: str, place: str) -> int:
+    """Note what came since the last call, of a sink in `place`; how many keys. To be called before the act's confirm.
+
+    Rows of a session are its subject's; a group's are told apart by their subject column. Raises: SinkUnavailable,
+    RecordConflict where a key is another's, UsageError where a row is of nobody in the group; then nothing may be
+    committed.
+    """
+    locators, flushed = _locators(here), session.info.get(_INFO)
+    if locators is None or flushed is None or not flushed.came:
+        return 0
+    noted = [(record, key, _whose(here, subject)) for (record, key), subject in flushed.came.items()]
+    flushed.came.clear()
+    await locators.note(store, place, noted)
+    return len(noted)
+
+
+async def forget_gone(session: Session, here: Current, store: str, place: str) -> int:
+    """Take out what was deleted in the transaction that was just committed; how many keys. Raises: SinkUnavailable."""
+    locators, flushed = _locators(here), session.info.pop(_INFO, None)
+    if locators is None or flushed is None or not flushed.went:
+        return 0
+    return await locators.forget(store, place, flushed.went)
+
+
+def _rows(objects: Iterable[Any], docs: dict[str, Any]) -> Iterator[tuple[Row, Any, dict[str, str]]]:
+    """(record and key, object, attribute by column) of those whose table `docs` has."""
+    for each in objects:
+        mapper = object_mapper(each)
+        table = str(getattr(mapper.local_table, "name", ""))
+        if table not in docs:
+            continue
+        columns = {column.name: prop.key for prop in mapper.column_attrs for column in prop.columns}
+        key = {column.name: getattr(each, columns[column.name]) for column in mapper.primary_key}
+        yield (table, key_text(key)), each, columns
+
+
+def _whose(here: Current, subject: str | None) -> str:
+    if here.subject_digest is not None:
+        return here.subject_digest
+    digest = None if subject is None else here.point.perception.digest(subject)
+    members = {member.subject_digest for member in getattr(here, "members", ())}
+    if digest is None or digest not in members:
+        raise UsageError(
+            "a row that is written for several people at once is of one of them, and its column says which"
+        )
+    return digest
+
+
+def _locators(here: Current) -> Locators | None:
+    found = getattr(here.point.stores, "locators", None)
+    return found if isinstance(found, Locators) else None
