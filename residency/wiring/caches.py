@@ -45,15 +45,13 @@ def redis_sink(deployment: DeploymentDoc, sink: SinkDoc, region: Region) -> Sink
     silent: set[Node] = set()
 
     def locate() -> Mapping[Node | None, Sequence[tuple[int, int]]]:
-        found: dict[Node | None, Sequence[tuple[int, int]]] = {}
         match place.kind:
             case "sentinel":
-                found.update(sentinel_shares(place, timeout, silent))
+                return dict(sentinel_shares(place, timeout, silent).items())
             case "cluster":
-                found.update(cluster_shares(place, (), timeout))
+                return dict(cluster_shares(place, (), timeout).items())
             case "single":
-                found[place.nodes[0] if place.nodes else None] = _ALL
-        return found
+                return {place.nodes[0] if place.nodes else None: _ALL}
 
     optional = sink.sink.scope == "cache"
     return RedisSink(sink.sink.name, region, locate, place.options, tls=tls, optional=optional, timeout=timeout)

@@ -12,40 +12,45 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
+from residency.adapters.sink_redis.servers import AWAY, FAILURES, Gone, Node, Refuses, Server, Words
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.queues import Delivery
 
 __all__ = ["Locate", "RedisSink"]
 
-Node = tuple[str, int]
-Words = tuple[str | bytes | int, ...]
 Locate = Callable[[], Mapping[Node | None, Sequence[tuple[int, int]]]]
 """Answers which servers are primaries now, and for which hash slots; None = the one of a unix socket. May block. Raises
 an error of redis-py's, OSError or ValueError where that cannot be known."""
 
 _log = logging.getLogger("residency")
-_FAILURES: Final = (RedisError, OSError, ValueError, TimeoutError)
-_REST: Final = 1.0  # seconds
-_AWAY: Final = "cannot be reached"
 _SCAN: Final = 1000
 _GROUP: Final = "residency"
 # Refused before anything was done, by a server that is not (or no longer) the one to ask.
-_ELSEWHERE: Final = ("MOVED", "ASK", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN")
-_SAID: Final = {
-    "OOM": "is full",
-    "NOPERM": "does not permit this to our user",
-    "READONLY": "is a replica",
-    "WRONGTYPE": "holds something else under this key",
-}
+_ELSEWHERE: Final = (MovedError, AskError, ReadOnlyError, ClusterDownError, TryAgainError, MasterDownError)
+_SAID: Final[tuple[tuple[type[ResponseError], str], ...]] = (
+    (OutOfMemoryError, "is full"),
+    (NoPermissionError, "does not permit this to our user"),
+    (ReadOnlyError, "is a replica"),
+    (MovedError, AWAY),
+)
 _NUMBER: Final = """
 local stored = redis.call('GET', KEYS[1])
 if not stored then
@@ -100,7 +105,7 @@ class RedisSink:
             return connection
 
         self._make = make
-        self._shares: list[tuple[_Server, Sequence[tuple[int, int]]]] = []
+        self._shares: list[tuple[Server, Sequence[tuple[int, int]]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock: asyncio.Lock | None = None
         self._out = False
@@ -131,7 +136,7 @@ class RedisSink:
         try:
             infos = await self._everywhere(("INFO", "memory"))
         except SinkUnavailable as error:
-            if self._optional and not isinstance(error.__cause__, _Refuses):
+            if self._optional and not isinstance(error.__cause__, Refuses):
                 return
             raise
         for info in infos:
@@ -261,24 +266,24 @@ class RedisSink:
             _log.warning("sink %r serves again", self._name)
         return found
 
-    async def _attempt(self, server: _Server, commands: Sequence[Words], wait: float) -> list[Any]:
+    async def _attempt(self, server: Server, commands: Sequence[Words], wait: float) -> list[Any]:
         try:
             return await server.ask(commands, self._timeout + wait)
-        except (_Gone, _Refuses) as error:
+        except (Gone, Refuses) as error:
             return [error] * len(commands)
 
-    async def _ask(self, server: _Server, commands: Sequence[Words]) -> list[Any]:
+    async def _ask(self, server: Server, commands: Sequence[Words]) -> list[Any]:
         return [self._whole(answer) for answer in await self._attempt(server, commands, 0.0)]
 
     async def _everywhere(self, command: Words) -> list[Any]:
         return [(await self._ask(server, [command]))[0] for server in await self._servers()]
 
-    async def _servers(self) -> list[_Server]:
+    async def _servers(self) -> list[Server]:
         await self._grouped([], fresh=not self._shares)
         return [server for server, _ in self._shares]
 
     def _whole(self, answer: Any) -> Any:
-        if isinstance(answer, _Gone | _Refuses):
+        if isinstance(answer, Gone | Refuses):
             if not self._out:
                 self._out = True
                 _log.warning("sink %r %s", self._name, answer)
@@ -289,14 +294,13 @@ class RedisSink:
                 return None
             if "NONUMBER" in text:
                 raise UsageError("what is counted on is no number")
-            word = text.partition(" ")[0]
-            raise self._unavailable(_SAID.get(word, "refuses"))
+            raise self._unavailable(next((said for kind, said in _SAID if isinstance(answer, kind)), "refuses"))
         return answer
 
     def _unavailable(self, what: str) -> SinkUnavailable:
         return SinkUnavailable(f"sink {self._name!r} {what}")
 
-    async def _grouped(self, keys: Sequence[tuple[int, bytes]], *, fresh: bool) -> list[tuple[_Server, list[int]]]:
+    async def _grouped(self, keys: Sequence[tuple[int, bytes]], *, fresh: bool) -> list[tuple[Server, list[int]]]:
         """Which server each of the numbered keys is for. `fresh` = the servers are looked up anew."""
         if self._loop is None or self._lock is None:
             raise self._unavailable("is not open")
@@ -309,7 +313,7 @@ class RedisSink:
                     await self._look()
         if len(self._shares) == 1:
             return [(self._shares[0][0], [number for number, _ in keys])] if keys else []
-        groups: dict[_Server, list[int]] = {}
+        groups: dict[Server, list[int]] = {}
         for number, key in keys:
             slot = key_slot(key)
             for server, ranges in self._shares:
@@ -324,130 +328,22 @@ class RedisSink:
         try:
             async with asyncio.timeout(4 * self._timeout):
                 found = await asyncio.to_thread(self._locate)
-        except _FAILURES as error:
-            raise self._unavailable(_AWAY) from error
+        except FAILURES as error:
+            raise self._unavailable(AWAY) from error
         known = {server.node: server for server, _ in self._shares}
-        shares: list[tuple[_Server, Sequence[tuple[int, int]]]] = []
+        shares: list[tuple[Server, Sequence[tuple[int, int]]]] = []
         for node, ranges in found.items():
-            server = known.pop(node) if node in known else _Server(node, self._make, self._most)
+            server = known.pop(node) if node in known else Server(node, self._make, self._most)
             shares.append((server, ranges))
         self._shares = shares
         for server in known.values():
             await server.aclose()
 
 
-class _Gone(Exception):
-    """A server or the way to it failed. `sent` = it may have done what it was asked; `resting` = it was not tried, for
-    it has just failed."""
-
-    def __init__(self, what: str, *, sent: bool = False, resting: bool = False) -> None:
-        super().__init__(what)
-        self.sent = sent
-        self.resting = resting
-
-
-class _Refuses(Exception):
-    """The server refuses our credentials."""
-
-
-class _Server:
-    """One server's connections: those that are idle, and as many more as are needed at once."""
-
-    __slots__ = ("_away", "_closed", "_idle", "_make", "_room", "node")
-
-    def __init__(self, node: Node | None, make: Callable[[Node | None], Any], most: int) -> None:
-        self.node = node
-        self._make = make
-        self._idle: list[Any] = []
-        self._room = asyncio.Semaphore(most)
-        self._away = 0.0
-        self._closed = False
-
-    async def ask(self, commands: Sequence[Words], limit: float) -> list[Any]:
-        """The answers, in `limit` seconds; an error of the server's stands in its answer's place.
-
-        Raises: _Gone, _Refuses.
-        """
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._away:
-            raise _Gone(_AWAY, resting=True)
-        sent = used = False
-        try:
-            async with asyncio.timeout(limit), self._room:
-                connection, used = await self._take()
-                try:
-                    sent = True
-                    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                    answers = [await _answer(connection) for _ in commands]
-                except BaseException:
-                    await connection.disconnect(nowait=True)
-                    raise
-                self._give(connection)
-                return answers
-        except AuthenticationError as error:
-            raise _Refuses("refuses our credentials") from error
-        except _Gone:
-            raise
-        except _FAILURES as error:
-            await self._drop_idle()
-            if not used or isinstance(error, TimeoutError):  # one that was idle may just have been cut
-                self._away = loop.time() + _REST
-            raise _Gone(_AWAY, sent=sent) from error
-
-    async def aclose(self) -> None:
-        """Let the idle ones go; those in use go when they are given back."""
-        self._closed = True
-        await self._drop_idle()
-
-    async def _drop_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            with suppress(*_FAILURES):
-                await connection.disconnect()
-
-    async def _take(self) -> tuple[Any, bool]:
-        """A connection, and whether it was used before."""
-        while self._idle:
-            connection = self._idle.pop()
-            reader = connection._reader
-            # Neither hung up on, nor is anything owed to us that somebody else asked for.
-            if reader is not None and not reader.at_eof() and not reader._buffer:
-                return connection, True
-            await connection.disconnect(nowait=True)
-        made: Any = self._make(self.node)
-        try:
-            await made.connect()
-            await made.send_command("ROLE", check_health=False)
-            role = await _answer(made)
-        except BaseException:
-            await made.disconnect(nowait=True)
-            raise
-        # A user who may not ask for it gets an error in the role's place, and is believed to have the right server.
-        if isinstance(role, list) and role[0] != b"master":
-            await made.disconnect(nowait=True)
-            raise _Gone("is a replica")
-        return made, False
-
-    def _give(self, connection: Any) -> None:
-        if self._closed:
-            connection._close()
-        else:
-            self._idle.append(connection)
-
-
-async def _answer(connection: Any) -> Any:
-    try:
-        return await connection.read_response()
-    except AuthenticationError:
-        raise
-    except ResponseError as error:
-        return error
-
-
 def _may_retry(answer: object, again: bool) -> bool:
-    if isinstance(answer, _Gone):
+    if isinstance(answer, Gone):
         return not answer.resting and (again or not answer.sent)
-    return isinstance(answer, ResponseError) and str(answer).startswith(_ELSEWHERE)
+    return isinstance(answer, _ELSEWHERE)
 
 
 async def _all(asked: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
