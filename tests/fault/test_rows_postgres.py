@@ -126,6 +126,27 @@ async def test_a_connection_that_was_told_to_write_by_its_driver_still_leaves_no
     assert world.names("vn") == []
 
 
+async def test_a_large_object_that_a_read_only_act_wrote_is_not_there_afterwards(world: Rows) -> None:
+    # PostgreSQL 15 lets it: only the rollback at the end takes it back.
+    with world.request("GET"):
+        async with Session() as session:
+            await session.execute(text("SELECT lo_from_bytea(0, 'x')"))
+            await session.commit()
+
+        def in_a_thread() -> None:
+            with sessionmaker("people")() as blocking:
+                blocking.execute(text("SELECT lo_from_bytea(0, 'x')"))
+                with pytest.raises(UsageError, match="only reads"):
+                    blocking.execute(text(WRITERS[0]))
+                blocking.rollback()
+                blocking.execute(text("SELECT lo_from_bytea(0, 'x')"))
+                blocking.commit()
+
+        await anyio.to_thread.run_sync(in_a_thread)
+    assert world.places["vn"].query("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
+    assert [word for _, word in world.acts()] == ["committed"] * 3
+
+
 # -- ways around ------------------------------------------------------------------------------------------------
 
 
