@@ -8,7 +8,7 @@ whether it arrived, and it is tried nowhere else. What only reads goes on to the
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import anyio
@@ -121,9 +121,13 @@ class ObjectMembers:
             return listing, await anext(listing, None)
 
         listing, meta = await self._act(begin, changes=False)
-        while meta is not None:
-            yield meta
-            meta = await anext(listing, None)
+        try:
+            while meta is not None:
+                yield meta
+                meta = await anext(listing, None)
+        finally:
+            if isinstance(listing, AsyncGenerator):
+                await listing.aclose()  # left early, it would otherwise wait for the garbage collector
 
     async def _act(self, call: Callable[[ObjectSink], Awaitable[_T]], *, changes: bool) -> _T:
         """What the first member answers that can. Raises: SinkUnavailable, and what `call` raises of its own."""

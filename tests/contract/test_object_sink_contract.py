@@ -1,4 +1,4 @@
-"""What `ObjectSink` promises, over every adapter: in memory, files, and buckets of a real S3 server.
+"""What `ObjectSink` promises, over every adapter: in memory, files, members, and buckets of a real S3 server.
 
 On asyncio and trio; buckets on asyncio alone, for their client knows no other loop.
 """
@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from residency.adapters.sink_files import FilesSink
+from residency.adapters.sink_members import ObjectMembers
 from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_objects import BucketSink
 from residency.enforcement.ports import OCTETS, ObjectSink
@@ -54,6 +55,8 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
         ("memory", "trio"),
         ("files", "asyncio"),
         ("files", "trio"),
+        ("members", "asyncio"),
+        ("members", "trio"),
         pytest.param(("s3", "asyncio"), marks=pytest.mark.needs("seaweedfs")),
     ],
     ids=lambda each: "-".join(each),
@@ -78,6 +81,10 @@ def make(request: pytest.FixtureRequest, place: tuple[str, str], tmp_path: Path)
         return lambda: sink
     if place[0] == "files":
         return lambda: FilesSink("people-vn", REGION, tmp_path / "objects")
+    if place[0] == "members":
+        folders = [Region("vn-han", "VN"), Region("vn-sgn", "VN")]
+        ways = [FilesSink("people-vn", region, tmp_path / "objects") for region in folders]
+        return lambda: ObjectMembers("people-vn", REGION, ways)
     endpoint = request.getfixturevalue("weed").endpoint
     url = f"s3://{ACCESS}:{SECRET}@objects/{uuid.uuid4().hex}?region=us-east-1&endpoint={endpoint}"
     return lambda: BucketSink("people-vn", REGION, url)
