@@ -24,6 +24,7 @@ NAMES: Final = {
     "rows": "a SQLAlchemy unit of work, routed beside plain",
     "services": "a call of a service through its store, beside plain httpx",
     "objects": "an object stored and read through its store, beside obstore",
+    "gather": "a list over two sinks, beside the slower of them alone",
     "middleware": "the whole middleware, in process and under uvicorn",
 }
 
