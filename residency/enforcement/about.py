@@ -322,7 +322,10 @@ class Group(Current):
             for member, home in zip(self.members, self._homes, strict=True):
                 act = member.begin(store, sink, operation=operation, named=named)
                 acts.append(act)
-                if _home(member) != home and self.decision.mode != "observe":
+                verdict = member.decision.sink(sink)
+                # A home that they got here meanwhile, by the group's own first write, is this one.
+                here = (home, None if verdict is None else verdict.sink.place)
+                if _home(member) not in here and self.decision.mode != "observe":
                     message = "a subject was given another home at the same time; try again"
                     raise member.refuse(Reason.FACTS_MOVED, message, sink=sink, rules=())
         except BaseException:

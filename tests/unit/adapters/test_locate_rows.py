@@ -1,0 +1,188 @@
+"""Rows that the ORM flushes are noted before they are committed, and those that are deleted afterwards taken out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import String, event
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from residency.adapters.locate_rows import collect, forget_gone, note_new
+from residency.adapters.session_sql import RoutedSession
+from residency.enforcement.about import key_text
+from residency.enforcement.context import about_many, current
+from residency.errors import RecordConflict, UsageError
+from residency.integrations.sqlalchemy import create_all
+from residency.storage.locator import LocatorMemory, Locators
+from tests.rows import Rows, places_of
+from tests.world import HANOI
+
+pytestmark = pytest.mark.anyio
+DEPLOYMENT = """
+sinks:
+  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
+  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}
+  objects: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+stores: {people: [people-sg, people-vn], uploads: [objects]}
+records:
+  people:
+    person: {subject: account, data: [personal]}
+activities:
+  - {route: "POST /people", subject: user, data: [personal], operation: write, store: people}
+"""
+
+
+class Base(DeclarativeBase):
+    """This test's models."""
+
+
+class Person(Base):
+    """A row whose attribute has another name than its column."""
+
+    __tablename__ = "person"
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    whose: Mapped[str | None] = mapped_column("account", String)
+
+
+class Other(Base):
+    """A row of a table that `records:` does not name."""
+
+    __tablename__ = "other"
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+
+
+class Locating(RoutedSession):
+    """A routed session that calls what it should, when it should."""
+
+    @property
+    def at(self) -> tuple[Any, str, str]:
+        act = self._act
+        assert act is not None
+        verdict = act.current.decision.sink(act.sink)
+        assert verdict is not None
+        return act.current, self._store, verdict.sink.place
+
+    def _confirm(self) -> None:
+        async def note() -> None:
+            await note_new(self, *self.at)
+
+        self._wait(note())
+        super()._confirm()
+
+
+def _after_commit(session: Locating) -> None:
+    if session._act is not None:
+
+        async def forget() -> None:
+            await forget_gone(session, *session.at)
+
+        session._wait(forget())
+
+
+event.listen(Locating, "after_flush", lambda session, context: collect(session, *session.at[:2]))
+event.listen(Locating, "after_commit", _after_commit)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rows]:
+    made = Rows(tmp_path, places_of("sqlite", tmp_path, request), DEPLOYMENT)
+    made.stores.locators = Locators(
+        {place: LocatorMemory(place) for place in ("VN", "SG")}, made.point.perception.digest
+    )
+    await made.stores.start()
+    await create_all(Base.metadata, made.stores, "people")
+    yield made
+    await made.stores.aclose()
+
+
+def session() -> AsyncSession:
+    return AsyncSession(sync_session_class=Locating, store="people", expire_on_commit=False)
+
+
+async def owners(world: Rows, *keys: str, record: str = "person") -> tuple[str | None, ...]:
+    return await world.stores.owners("people", [(record, key_text(key)) for key in keys])
+
+
+async def test_rows_are_noted_with_their_commit_and_found_by_whose_they_are(world: Rows) -> None:
+    with world.request(who="an") as here:
+        async with session() as work, work.begin():
+            work.add(Person(id="k", whose="an"))
+            await work.flush()
+            work.add_all([Person(id="l"), Other(id="o")])
+        assert await owners(world, "k", "l") == (here.subject_digest, here.subject_digest)
+    assert await owners(world, "o", record="other") == (None,)
+    assert world.stores.locators is not None
+    assert await world.stores.locators.by_place["SG"].forget_subject(here.subject_digest or "") == 0
+
+
+async def test_rows_that_are_deleted_are_taken_out_once_that_is_committed(world: Rows) -> None:
+    with world.request(who="an") as here:
+        async with session() as work:
+            work.add_all([person := Person(id="k"), Person(id="stays")])
+            await work.commit()
+            await work.delete(person)
+            await work.flush()
+            await work.rollback()
+            assert (await owners(world, "k"))[0] == here.subject_digest
+            again = await work.get(Person, "k")
+            assert again is not None
+            await work.delete(again)
+            await work.commit()
+    assert await owners(world, "k", "stays") == (None, here.subject_digest)
+
+
+async def test_a_row_that_came_and_went_in_one_transaction_is_never_noted(world: Rows) -> None:
+    with world.request(who="an"):
+        async with session() as work, work.begin():
+            work.add(person := Person(id="k"))
+            await work.flush()
+            await work.delete(person)
+    assert await owners(world, "k") == (None,)
+
+
+async def test_a_key_that_is_somebody_else_s_is_not_committed(world: Rows) -> None:
+    assert world.stores.locators is not None
+    await world.stores.locators.note("people", "VN", [("person", key_text("k"), "b" * 64)])
+    with world.request(who="an"):
+        async with session() as work:
+            work.add(Person(id="k"))
+            with pytest.raises(RecordConflict):
+                await work.commit()
+            await work.rollback()
+    assert world.places["vn"].query("SELECT count(*) FROM person") == [(0,)]
+    assert {word for _, word in world.acts()} <= {"failed", "rolled_back"}
+
+
+async def test_a_group_s_rows_are_of_whom_their_column_names(world: Rows) -> None:
+    with world.request(who="an", address=HANOI):
+        (group,) = (await about_many(["binh", "chi"], store="people")).groups
+        async with group:
+            assert current() is group
+            async with session() as work, work.begin():
+                work.add_all([Person(id="b", whose="binh"), Person(id="c", whose="chi")])
+            digest = world.point.perception.digest
+            assert await owners(world, "b", "c") == (digest("binh"), digest("chi"))
+            for whose in ("zoe", None):
+                async with session() as work:
+                    work.add(Person(id="x", whose=whose))
+                    with pytest.raises(UsageError, match="one of them"):
+                        await work.commit()
+                    await work.rollback()
+
+
+async def test_without_a_locator_or_records_nothing_is_kept(world: Rows) -> None:
+    world.stores.locators = None
+    with world.request(who="an"):
+        async with session() as work, work.begin():
+            work.add(Person(id="k"))
+            await work.flush()
+            assert not work.sync_session.info
