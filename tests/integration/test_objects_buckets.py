@@ -47,7 +47,7 @@ class Buckets:
     sg: Seaweed
     name: str
 
-    def url(self, server: Seaweed, *, prefix: str = "", secret: str = APP_SECRET, timeout: float = 10) -> str:
+    def url(self, server: Seaweed, *, prefix: str = "", secret: str = APP_SECRET, timeout: float = 60) -> str:
         """The URL of the bucket at a server, as a deployment has it."""
         return (
             f"s3://{APP_ACCESS}:{secret}@{self.name}/{prefix}?region=us-east-1&endpoint={server.endpoint}"
@@ -202,7 +202,7 @@ async def test_a_store_that_fails_in_the_middle_of_an_upload_keeps_nothing_of_it
         return 400 if part in path and asked == (method or "PUT") else None
 
     with between(buckets.vn, bend) as endpoint:
-        url = buckets.url(buckets.vn, timeout=60).replace(buckets.vn.endpoint, endpoint)
+        url = buckets.url(buckets.vn).replace(buckets.vn.endpoint, endpoint)
         world = ObjectWorld(tmp_path, sinks=[BucketSink("files-sg", SG, url), BucketSink("files-vn", VN, url)])
         with world.request() as uploads, pytest.raises(SinkUnavailable, match="status 400"):
             await uploads.put("k", body(4 * PART) if in_pieces else bytes(4 * PART))
