@@ -1,0 +1,94 @@
+"""A served app whose sink is no longer shown to lie at home: refused where the deployment says so, and back again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from residency import ResidencyMiddleware, current
+from residency.audit.entry import parse_entry
+from residency.audit.journal import RECORDS_AT, scan
+from residency.bootstrap import Residency, build
+from residency.model import Filing, FilingResult
+from residency.wiring.location import location_watch
+
+HANOI = "113.160.0.1"
+POLICY = """
+residency: 1
+kind: deployment
+name: placed
+mode: enforce
+operator: {established_in: [VN]}
+laws: none
+regions: {vn-han: {country: VN}}
+location: {drift: DRIFT}
+sinks:
+  files: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://files"}
+stores: {uploads: [files]}
+signals: {client_address: {strategy: peer}}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "memory:"}
+activities:
+  - {route: "PUT /value", subject: none, data: [content], operation: write, store: uploads}
+"""
+
+
+async def put(request: Request) -> PlainTextResponse:
+    await current().store("uploads").put("value", await request.body())
+    return PlainTextResponse("stored")
+
+
+def notes(runtime: Residency, folder: Path) -> list[str]:
+    """What the journal says of places."""
+    found = []
+    for file in sorted((folder / "audit" / "journal").rglob("*")):
+        if file.is_file() and file.stat().st_size > RECORDS_AT:
+            found += [
+                parse_entry(record.payload).note or "" for record in scan(file.read_bytes(), RECORDS_AT, None).records
+            ]
+    return [note for note in found if note.startswith("location ")]
+
+
+@pytest.mark.parametrize("drift", ["refuse", "warn"])
+def test_an_attestation_that_runs_out_stops_acts_where_drift_is_refused_and_a_new_one_lets_them_go_on(
+    drift: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "placed.yaml"
+    file.write_text(POLICY.replace("DRIFT", drift))
+    runtime = build(file)
+    app = ResidencyMiddleware(Starlette(routes=[Route("/value", put, methods=["PUT"])]), policy=runtime)
+    filings = [Filing("location", "1", 0, FilingResult.PASSED, runtime.clock.now() * 2, sinks=frozenset({"files"}))]
+    with TestClient(app, client=(HANOI, 50_000)) as client:
+        watch = location_watch(
+            runtime.deployment,
+            runtime.network,
+            filings=lambda: filings,
+            now=runtime.clock.now,
+            tell=lambda note: runtime.point.recorder.system(note),
+        )
+        runtime.stores.misplaced = watch.misplaced
+        anyio.run(watch.look)
+        assert client.put("/value", content=b"1").status_code == 200
+        lasting, filings[:] = list(filings), []
+        anyio.run(watch.look)
+        answer = client.put("/value", content=b"2")
+        if drift == "warn":
+            assert answer.status_code == 200
+        else:
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert answer.json()["reason"] == "sink_misplaced"
+        filings[:] = lasting
+        anyio.run(watch.look)
+        assert client.put("/value", content=b"3").status_code == 200
+        assert notes(runtime, tmp_path) == [
+            "location files lost: it lies on this machine",
+            "location files well: attested in the register",
+        ]
