@@ -129,12 +129,20 @@ class Homes:
 
     async def leave(self, pins: Sequence[Pin], target: str, source: str, why: str) -> Mapping[str, Pin]:
         """Say of each that its data is moved from place `source` to `target`: pins by subject, less those that somebody
-        else has changed meanwhile.
+        else has changed meanwhile. One entry tells of all: each gets its own when it arrives.
 
         `why` stays in the log for ever. Raises: PinsUnavailable, JournalFull, JournalFailed; some may be changed then.
         """
+        if not pins:
+            return {}
+        self._recorder.ready()
+        told = f"move: {why}, {len(pins)} subjects from {source} to {target}"
+        await self._recorder.durable(self._recorder.system(told))
         now = self._clock.now()
-        return await self._change_all([leaving(pin, target, source, policy=self._policy, at=now) for pin in pins], why)
+        new = [leaving(pin, target, source, policy=self._policy, at=now) for pin in pins]
+        put: dict[str, bool] = {}
+        await self._put_all(new, put)
+        return {pin.subject: pin for pin in new if put[pin.subject]}
 
     async def arrive(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
         """Say of each that all of its data lies at its home. Answers and raises: as `leave`."""

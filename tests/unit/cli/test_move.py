@@ -112,9 +112,10 @@ def test_with_go_everybody_is_home_and_a_second_run_finds_nothing_to_do(folder: 
     with closing(sqlite3.connect(folder / "vn.db")) as database:
         assert database.execute("SELECT count(*) FROM letters").fetchone() == (6,)
     pins = [entry for entry in entries(folder) if entry.operation == "pin"]
-    assert [entry.act for entry in pins if entry.kind == "outcome"] == ["committed"] * 9, "3 pinned; 3 left and arrived"
+    assert [entry.act for entry in pins if entry.kind == "outcome"] == ["committed"] * 6, "3 pinned, 3 arrived"
     assert {entry.note for entry in pins if entry.kind == "intent"} == {"move: to home"}
     told_to_log = [entry.note or "" for entry in entries(folder) if entry.kind == "system"]
+    assert "move: to home, 3 subjects from SG to VN" in told_to_log
     assert any(note.startswith("move: 3 subjects home, 9 records") for note in told_to_log)
     assert any("sha256" in note for note in told_to_log)
     assert json.loads((folder / "proof.json").read_text())["sinks"][0]["wrong"] == 0

@@ -15,7 +15,7 @@ from residency.adapters.pins_memory import PinsMemory
 from residency.audit.detail import commit, parse_detail
 from residency.errors import PinsUnavailable, Refused, StaleVersion
 from residency.jurisdiction.pinned import parse_pin
-from residency.model import Anchor, Operation, Pin, Trust
+from residency.model import Anchor, Finding, Operation, Pin, Trust
 from residency.observe import names
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +53,18 @@ class LetGo(PinsMemory):
     def peek(self, subject: str) -> tuple[Pin | None, bool]:
         """(None, False) once they are gone."""
         return (None, False) if self.gone else super().peek(subject)
+
+
+class OneByOne(PinsMemory):
+    """Pins that are put one by one, of which the second is never answered."""
+
+    put_all = None  # type: ignore[assignment]
+
+    async def put(self, pin: Pin) -> None:
+        """Raises: PinsUnavailable for the second."""
+        if pin.subject.endswith("2"):
+            raise PinsUnavailable("no answer")
+        await super().put(pin)
 
 
 class LosesWrites(PinsMemory):
@@ -241,3 +253,36 @@ async def test_a_stale_pin_is_said_wherever_a_pin_is_taken_in(make_world: Worlds
         await here.identify("binh", {}, verified=False)
         assert world.entries[-1].note == "identified"  # of whom there is no pin to be stale
     assert world.metrics.value(names.PINS_STALE) == 2
+
+
+async def test_of_many_that_leave_and_arrive_each_is_told_and_who_was_changed_meanwhile_is_left_out(
+    make_world: Worlds,
+) -> None:
+    world = make_world()
+    homes = world.point.homes
+    first = [homes.unpinned(f"{number:064x}", "SG", Finding()) for number in (1, 2)]
+    there = await homes.arrive(first, "to home")
+    assert {(pin.home, pin.version, pin.set_by, pin.moving) for pin in there.values()} == {("SG", 1, "move", None)}
+    await world.pins.put(dataclasses.replace(there[f"{2:064x}"], version=2))
+    left = await homes.leave(list(there.values()), "VN", "SG", "to home")
+    assert [(pin.home, pin.moving, pin.version) for pin in left.values()] == [("VN", "SG", 2)]
+    assert await world.pins.get(f"{1:064x}") == left[f"{1:064x}"]
+    stayed = await homes.stay(list(left.values()), "to home")
+    assert [(pin.home, pin.moving, pin.version) for pin in stayed.values()] == [("SG", None, 3)]
+    stale = await homes.arrive(list(there.values()), "to home")
+    assert stale == {}
+    outcomes = [entry.act for entry in world.entries if entry.kind == "outcome" and entry.operation == "pin"]
+    assert outcomes == ["committed", "committed", "committed", "failed", "failed"]
+    assert [entry.note for entry in world.entries if entry.kind == "system"][-1:] == [
+        "move: to home, 2 subjects from SG to VN"
+    ]
+    assert await homes.leave([], "VN", "SG", "x") == {}
+
+
+async def test_where_the_store_of_pins_breaks_off_the_outcomes_of_the_rest_are_unknown(make_world: Worlds) -> None:
+    world = make_world(pins=OneByOne())
+    homes = world.point.homes
+    first = [homes.unpinned(f"{number:064x}", "SG", Finding()) for number in (1, 2, 3)]
+    with pytest.raises(PinsUnavailable):
+        await homes.arrive(first, "to home")
+    assert [entry.act for entry in world.entries if entry.kind == "outcome"] == ["committed", "unknown", "unknown"]
