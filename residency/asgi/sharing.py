@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, MutableMapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -160,6 +161,7 @@ def _read_by(deployment: DeploymentDoc) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in names))
 
 
+@lru_cache(256)  # apps say a handful of different ones
 def _private(control: bytes) -> bytes:
     parts = [part.strip() for part in _directives(control)]
     kept = [part for part in parts if part and part.partition(b"=")[0].strip().lower() not in _SHARED]
