@@ -5,6 +5,7 @@ On asyncio alone, for the SQL drivers know no other loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -473,6 +474,19 @@ async def test_a_blocking_session_works_in_a_thread_pool_function(world: Rows) -
         assert await anyio.to_thread.run_sync(endpoint) == 1
     assert world.names("vn") == ["An"]
     assert world.acts() == [("people-vn", "committed"), ("people-vn", "rolled_back")]
+
+
+async def test_a_blocking_session_works_in_any_thread_that_carries_the_context(world: Rows) -> None:
+    def endpoint() -> None:
+        with sessionmaker("people").begin() as session:
+            session.add(Person(name="An"))
+
+    with world.request():
+        await asyncio.to_thread(endpoint)
+        with pytest.raises(NoDecision):
+            await asyncio.get_running_loop().run_in_executor(None, endpoint)
+    assert world.names("vn") == ["An"]
+    assert world.acts() == [("people-vn", "committed")]
 
 
 async def test_a_blocking_session_on_the_event_loop_is_an_error_and_writes_nothing(world: Rows) -> None:

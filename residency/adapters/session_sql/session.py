@@ -15,6 +15,7 @@ as "committed" however the app leaves it: what was read stays read.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ class RoutedSession(Session):
         # Whose data this session holds: objects in its identity map come from there, so this outlives a commit.
         self._frozen: tuple[Current, str | None, str] | None = None
         self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # who confirms, where no thread of anyio's asks
         self._act: Act | None = None
         self._dead = False  # an act was refused at commit: nothing more until the transaction is rolled back
         self._sent = False  # COMMIT may have reached the database
@@ -145,7 +147,8 @@ class RoutedSession(Session):
         act = handle.begin(sink=before, resumed=self._sink is None)
         try:
             # Asked of the method, for to ask whether it is a `RowSink` takes longer than all the rest of this.
-            bind = getattr(handle.sink(act.sink), "bind", None)
+            sink = handle.sink(act.sink)
+            bind = getattr(sink, "bind", None)
             if bind is None:
                 raise UsageError(f"sink {act.sink!r} holds no rows: use current().store({self._store!r})")
             engine = bind(read_only=act.operation not in CHANGES, blocking=self._blocking)
@@ -156,6 +159,7 @@ class RoutedSession(Session):
             raise
         _gate(engine)
         self._frozen = (here, here.subject_digest, act.sink)
+        self._loop = getattr(sink, "loop", None)
         self._act = act
         self._engine = engine
         return engine
@@ -174,14 +178,22 @@ class RoutedSession(Session):
 
         try:
             anyio.from_thread.run(run)
-        except RuntimeError as error:
+        except RuntimeError:
             if started:
                 raise
+            self._wait_for_loop(work)
+
+    def _wait_for_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        """As `_wait`, in a thread that anyio did not start: it has a context, but does not know whom to ask."""
+        loop = self._loop
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not None or loop is None or not loop.is_running():
             work.close()
-            raise UsageError(
-                "a blocking session works in a thread that anyio started (a sync endpoint, anyio.to_thread), "
-                "not on the event loop"
-            ) from error
+            raise UsageError("a blocking session works in a thread beside the event loop, not on the event loop")
+        asyncio.run_coroutine_threadsafe(work, loop).result()
 
     def _confirm(self) -> None:
         if self._act is None:

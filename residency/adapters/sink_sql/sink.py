@@ -7,6 +7,7 @@ or a statement's parameters.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
@@ -32,7 +33,7 @@ __all__ = ["SqlSink"]
 class SqlSink:
     """The `SinkPort` port over one database, with `engine` for acts that change and `bind` for the others."""
 
-    __slots__ = ("_asynchronous", "_blocking", "_lock", "_name", "_pid", "_place", "_region", "_ways")
+    __slots__ = ("_asynchronous", "_blocking", "_lock", "_name", "_pid", "_place", "_region", "_ways", "loop")
 
     def __init__(
         self, name: str, region: Region, url: str, *, base: Path | None = None, members: Sequence[str] = ()
@@ -49,6 +50,8 @@ class SqlSink:
         self._region = region
         self._ways = Ways(name, [place_of(name, each, base) for each in (url, *members)])
         self._place = self._ways.places[0]
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop that this was started on, which serves."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._asynchronous: dict[bool, AsyncEngine] = {}
@@ -83,6 +86,7 @@ class SqlSink:
 
     async def start(self) -> None:
         """Open the database, making the file where it is SQLite's. Raises: SinkUnavailable."""
+        self.loop = asyncio.get_running_loop()
         if self._place.sqlite:
             try:
                 await anyio.to_thread.run_sync(_make_file, Path(self._place.url.database or ""))

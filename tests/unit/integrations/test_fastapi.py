@@ -83,7 +83,7 @@ def make_app(kept: dict[str, Any]) -> FastAPI:
         async with anyio.create_task_group() as group:
             group.start_soon(add, "task group")
         await anyio.to_thread.run_sync(add_blocking, "thread")
-        await asyncio.to_thread(lambda: None)
+        await asyncio.to_thread(add_blocking, "thread of asyncio's")
 
     @app.post("/after")
     async def after() -> None:
@@ -149,7 +149,7 @@ def test_a_sink_asked_for_by_name_is_that_one_or_a_refusal(kit: Kit) -> None:
     assert kit.went("people") == ["people-sg"]
 
 
-@pytest.mark.parametrize(("how", "writes"), [("background", 2), ("task", 3)])
+@pytest.mark.parametrize(("how", "writes"), [("background", 2), ("task", 4)])
 def test_tasks_threads_and_background_tasks_keep_the_decision(kit: Kit, how: str, writes: int) -> None:
     client = kit.client(person("VN", subject="lan"))
     assert client.post(f"/{how}").status_code == 200
