@@ -78,6 +78,17 @@ def test_what_no_law_sets_a_term_for_is_a_mistake_that_names_what_there_is(polic
         asked(policy, "subject.erase_extension")  # counts from another event than the request
 
 
+def test_the_law_of_another_place_sets_no_term_here(tmp_path: Path) -> None:
+    text = SOCIAL.read_text().replace("laws: [vn/*]", "laws: [vn/*, id/*]")
+    file = tmp_path / "both.yaml"
+    file.write_text(text.replace("../registers", str(SOCIAL.parents[1] / "registers")))
+    both = load(file, {})
+    assert "ID" in {law.jurisdiction for law in both.laws}
+    found = kinds(both, both.facts, "ID", MONDAY)
+    assert all(due.place == "ID" for due in found.values())
+    assert "authority.deliver" not in found
+
+
 def test_kinds_are_what_laws_set_terms_for(policy: Policy) -> None:
     found = kinds(policy, policy.facts, "VN", MONDAY)
     assert {"subject.erase", "subject.access", "authority.deliver", "content.take_down"} <= set(found)

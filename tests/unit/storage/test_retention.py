@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.errors import SinkUnavailable
-from residency.model import OPEN, Event
+from residency.model import OPEN, AnchorFinding, Event, Trust
 from residency.policy.compiler import Policy
 from residency.storage.retention import Copy, Person, Swept, Terms, sweep
 from tests.record_world import (
     DAY,
     DEPLOYMENT,
     KEPT,
+    LIMITED,
     NOW,
     Acts,
     MemoryRecords,
@@ -105,6 +106,52 @@ def test_an_event_of_the_operator_ends_a_floor_under_its_own_law_once_it_has_hap
     assert until(Event("order", "VN", LONG_AGO)) == LONG_AGO + 11 * DAY
     assert until(Event("order", "SG", LONG_AGO)) == OPEN
     assert until(Event("order", "VN", NOW + DAY)) == OPEN
+
+
+ALSO = """
+  - id: sg.floor
+    article: art. 1
+    text: Accounts are kept for twenty days after they end, as long as in Vietnam, and for a day after they are made.
+    applies: {anchor: citizenship, data: [account]}
+    duty:
+      retain:
+        - {at_least: 20 days, from: account_end}
+        - {at_least: 10 days, from: account_end}
+        - {at_most: 3 days, from: erasure_request}
+  - id: sg.unless
+    article: art. 2
+    text: What nobody agreed to is gone in a day.
+    applies: {anchor: citizenship, data: [account], unless: ["consent:storage"]}
+    duty: {retain: [{at_most: 1 day, from: erasure_request}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def two_laws(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    folder = tmp_path_factory.mktemp("two")
+    more = [("laws: [vn/test]", "laws: [vn/test, sg/test]")]
+    file = write_deployment(folder, DEPLOYMENT, (KEPT, LIMITED), more)
+    (folder / "laws" / "sg").mkdir()
+    text = (folder / "laws" / "vn" / "test.yaml").read_text()
+    head = text.partition("rules:\n")[0].replace("jurisdiction: VN", "jurisdiction: SG")
+    (folder / "laws" / "sg" / "test.yaml").write_text(f"{head}rules:\n{ALSO}")
+    return load_policy(file)
+
+
+def test_of_two_laws_the_longest_floor_and_the_shortest_ceiling_count(two_laws: Policy) -> None:
+    both = AnchorFinding(frozenset({"SG"}), frozenset(), Trust.VERIFIED)
+    who = covered({"erasure_request": LONG_AGO})
+    who = who._replace(finding=replace(who.finding, citizenship=both))
+    record, sink = row("1", "an", "account", {"account_end": LATELY}), sink_of(two_laws, "vn")
+    judged = terms_of(two_laws).judge(record, "people", sink, who)
+    assert (judged.retained.until, judged.floors) == (LATELY + 21 * DAY, ("sg.floor",))
+    assert (judged.limit, judged.ceilings) == (LONG_AGO + 4 * DAY, ("sg.floor",))  # what evidence may lift is left out
+
+
+def test_a_law_that_does_not_cover_asks_nothing_though_its_words_are_the_same(two_laws: Policy) -> None:
+    record, sink = row("1", "an", "account", {"account_end": LATELY}), sink_of(two_laws, "vn")
+    judged = terms_of(two_laws).judge(record, "people", sink, covered())
+    assert (judged.retained.until, judged.floors) == (LATELY + 11 * DAY, ("test.floor",))
 
 
 def test_nobody_whom_no_law_covers_is_limited_or_held(policy: Policy) -> None:
