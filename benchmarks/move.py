@@ -4,8 +4,8 @@
 
 Two servers on this machine. People with four letters each lie in the first; the law wants them in the second. `find` is
 the survey of all of them, pins and decisions included. `move` is the whole: pins turned twice, with entries that are
-durable, rows copied, read back, compared, deleted, a journal kept. `copy` is what COPY out of the one and into the other
-takes of the same rows; it compares nothing, deletes nothing and records nothing.
+durable, rows copied, read back, compared, deleted, a journal kept. `copy` is COPY out of the one and into the other, of
+the same rows; it compares nothing, deletes nothing and records nothing.
 """
 
 from __future__ import annotations
