@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -374,8 +374,13 @@ def _committing(said: bytes) -> bool:
     return b"COMMIT" in said
 
 
+async def _within(limit: asyncio.Timeout, work: Coroutine[Any, Any, None]) -> None:
+    async with limit:
+        await work
+
+
 async def _until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not holds():  # noqa: ASYNC110 - what holds is another process's
             await anyio.sleep(0.01)
 
@@ -429,31 +434,34 @@ async def test_who_is_cancelled_while_commit_is_under_way_says_what_became_of_it
         async with Session() as session:
             session.add(Person(name="An"))
             await session.commit()
-            await anyio.lowlevel.checkpoint()
+            await asyncio.sleep(0)
             after.append("went on")
 
-    async def free() -> None:
+    async def once_sent(cancel: Callable[[], object]) -> None:
         await _until(lambda: behind.names("vn") == ["An"])
-        await anyio.sleep(0.3)
+        cancel()
+        await anyio.sleep(0.2)
         proxy.holds = lambda said: False
 
     with behind.request():
-        freeing = asyncio.create_task(free())
         if how == "task":
             task = asyncio.create_task(work())
-            await _until(lambda: behind.names("vn") == ["An"])
-            task.cancel()
+            await once_sent(task.cancel)
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert task.cancelling() == 1
         elif how == "scope":
-            with anyio.move_on_after(0.15) as scope:
+            with anyio.CancelScope() as scope:
+                freeing = asyncio.create_task(once_sent(scope.cancel))
                 await work()
             assert scope.cancelled_caught
+            await freeing
         else:
+            limit = asyncio.timeout(None)
+            freeing = asyncio.create_task(once_sent(lambda: limit.reschedule(0)))
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(work(), 0.15)
-        await freeing
+                await _within(limit, work())
+            await freeing
     assert after == []
     assert behind.acts() == [("people-vn", "committed")]
     current = asyncio.current_task()
@@ -462,15 +470,24 @@ async def test_who_is_cancelled_while_commit_is_under_way_says_what_became_of_it
 
 
 async def test_who_is_cancelled_before_commit_has_written_nothing(behind: Rows, proxy: Proxy) -> None:
-    proxy.holds = lambda said: b"INSERT" in said
+    sent: list[bytes] = []
 
-    async def free() -> None:
-        await anyio.sleep(0.6)
+    def inserting(said: bytes) -> bool:
+        if b"INSERT" in said:
+            sent.append(said)
+        return b"INSERT" in said
+
+    proxy.holds = inserting
+
+    async def once_sent(scope: anyio.CancelScope) -> None:
+        await _until(lambda: bool(sent))
+        scope.cancel()
+        await anyio.sleep(0.2)  # asyncpg waits for the answer that it gave up
         proxy.holds = lambda said: False
 
     with behind.request():
-        freeing = asyncio.create_task(free())  # asyncpg waits for the answer that it gave up
-        with anyio.move_on_after(0.3) as scope:
+        with anyio.CancelScope() as scope:
+            freeing = asyncio.create_task(once_sent(scope))
             async with Session() as session:
                 session.add(Person(name="An"))
                 await session.commit()
@@ -485,12 +502,19 @@ async def test_a_commit_whose_answer_never_comes_is_given_up_and_its_intent_stay
 ) -> None:
     monkeypatch.setattr("residency.adapters.sink_sql.engines._COMMIT_WAIT", 0.2)
     proxy.holds = _committing
+
+    async def once_sent(scope: anyio.CancelScope) -> None:
+        await _until(lambda: behind.names("vn") == ["An"])
+        scope.cancel()
+
     with behind.request():
-        with anyio.fail_after(20), anyio.move_on_after(0.1) as scope:
+        with anyio.fail_after(60), anyio.CancelScope() as scope:
+            cancelling = asyncio.create_task(once_sent(scope))
             async with Session() as session:
                 session.add(Person(name="An"))
                 await session.commit()
         assert scope.cancelled_caught
+        await cancelling
     assert behind.acts() == [("people-vn", None)]
     proxy.cut()
 
