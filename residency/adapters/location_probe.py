@@ -29,7 +29,8 @@ __all__ = ["LocationProbe", "Way"]
 
 _ADDRESSES: Final = 4  # of one name, that are connected to; all are looked up
 _TRIES: Final = 3
-_WAIT: Final = 3.0  # seconds for one name, connection or handshake
+_WAIT: Final = 3.0  # seconds for one name or handshake
+_CONNECT: Final = 2.0
 _SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")  # PostgreSQL: whether it speaks TLS
 _ORGANISATION: Final = 60  # characters of an issuer's name that are told
 
@@ -157,7 +158,7 @@ class LocationProbe:
 
 async def _connect(address: str, port: int) -> SocketStream | None:
     try:
-        with anyio.fail_after(_WAIT):
+        with anyio.fail_after(_CONNECT):
             return await anyio.connect_tcp(address, port)
     except (OSError, TimeoutError):
         return None

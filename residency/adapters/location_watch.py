@@ -23,6 +23,7 @@ __all__ = ["LocationWatch"]
 _log = logging.getLogger("residency")
 _SECOND: Final = 1_000_000
 _PATIENCE: Final = 20.0  # seconds that a start waits for the first look, and an end for the last one
+_NOTICE: Final = 0.1  # seconds until a look notices that it is to end
 _SOON: Final = 10.0  # seconds until a sink is looked at again that could not be looked at yet
 _NOTE: Final = 200  # characters of an entry's note
 
@@ -77,7 +78,7 @@ class LocationWatch:
             self._first.wait(_PATIENCE)
 
     def stop(self) -> None:
-        """End; a look that is under way is waited for. Idempotent."""
+        """End, in the middle of a look too. Idempotent."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)
@@ -85,7 +86,7 @@ class LocationWatch:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                anyio.run(self.look)
+                anyio.run(self._look_until_stopped)
             except Exception as error:  # noqa: BLE001 - whatever went wrong, the next look comes
                 self.events["failed"] += 1
                 why = str(error) if isinstance(error, ResidencyError) else type(error).__name__
@@ -95,6 +96,23 @@ class LocationWatch:
             if any(each.base is None and not each.drift for each in self.watched.values()) or not self.watched:
                 wait = min(wait, _SOON)
             self._stop.wait(wait)
+
+    async def _look_until_stopped(self) -> None:
+        async def stopped() -> None:
+            while not self._stop.is_set():  # noqa: ASYNC110 - a thread's event, which nobody can await
+                await anyio.sleep(_NOTICE)
+            group.cancel_scope.cancel()
+
+        problem: ResidencyError | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(stopped)
+            try:
+                await self.look()
+            except ResidencyError as error:
+                problem = error  # as itself, and not in a group
+            group.cancel_scope.cancel()
+        if problem is not None:
+            raise problem
 
     # -- looking -----------------------------------------------------------------------------------------------
 

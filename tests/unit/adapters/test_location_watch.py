@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import anyio
 import pytest
 
 from residency.adapters.location_watch import LocationWatch
@@ -131,6 +132,21 @@ def test_a_look_that_breaks_off_is_counted_and_the_watch_goes_on(caplog: pytest.
         finally:
             sinks.watch.stop()
     assert "location: sinks could not be looked at (no room); what was last seen stands" in caplog.messages
+
+
+def test_a_look_that_hangs_is_ended_with_the_watch() -> None:
+    async def hang() -> Seen:
+        await anyio.sleep_forever()
+        return HOME
+
+    told: list[str] = []
+    watch = LocationWatch(
+        {"a": "VN"}, {"a": (hang,)}, filings=tuple, now=lambda: 0, tell=told.append, every=60_000_000, refuse=False
+    )
+    watch.start()
+    watch.stop()
+    assert not watch._thread.is_alive()
+    assert (watch.looked_at, watch.events["failed"], told) == (None, 0, [])
 
 
 @pytest.fixture
