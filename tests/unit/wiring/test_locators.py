@@ -1,0 +1,97 @@
+"""A deployment's locators: one for each place of stores whose records are told, where such a thing may lie."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.locator_redis import LocatorRedis
+from residency.adapters.locator_sqlite import LocatorSqlite
+from residency.errors import SinkUnavailable, UsageError
+from residency.policy.parsed import DeploymentDoc
+from residency.storage.locator import Located, LocatorMemory
+from residency.wiring.locators import located_places, open_locator, open_locators
+from tests.world import load_policy, write_deployment
+
+pytestmark = pytest.mark.anyio
+DEPLOYMENT = """
+sinks:
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+stores: {people: [vn, sg], home: [vn], others: [sg]}
+records: {people: {person: {subject: id, data: [personal]}}}
+activities:
+  - {route: "GET /people", subject: user, data: [personal], operation: read, store: people}
+"""
+PINS = ("mode: enforce\n", 'mode: enforce\npins: {url: "sqlite:///data/pins.db"}\n')
+
+
+def digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+def deployment(folder: Path, *replace: tuple[str, str]) -> DeploymentDoc:
+    return load_policy(write_deployment(folder, DEPLOYMENT, replace=replace)).deployment
+
+
+async def test_each_place_has_a_file_beside_the_pins(tmp_path: Path) -> None:
+    doc = deployment(tmp_path, PINS)
+    assert located_places(doc) == ("VN", "SG")
+    locators = open_locators(doc, tmp_path.joinpath, digest)
+    assert locators is not None
+    assert await locators.note("people", "VN", [("person", '["k"]', "1" * 64)]) == 1
+    assert sorted(path.name for path in (tmp_path / "data" / "located").glob("*.db")) == ["SG.db", "VN.db"]
+    await locators.aclose()
+
+
+async def test_a_file_of_another_key_is_refused_for_nothing_would_be_found_in_it(tmp_path: Path) -> None:
+    doc = deployment(tmp_path, PINS)
+    locators = open_locators(doc, tmp_path.joinpath, digest)
+    assert locators is not None
+    await locators.aclose()
+    with pytest.raises(SinkUnavailable, match="another `subjects` key"):
+        open_locators(doc, tmp_path.joinpath, lambda text: digest(f"other {text}"))
+
+
+async def test_an_instance_abroad_opens_no_file_for_home_and_says_so_when_asked(tmp_path: Path) -> None:
+    doc = deployment(tmp_path, (PINS[0], PINS[1] + "audit: {region: sg}\n"))
+    locators = open_locators(doc, tmp_path.joinpath, digest)
+    assert locators is not None
+    assert list(locators.by_place) == ["SG"]
+    with pytest.raises(SinkUnavailable, match="VN"):
+        await locators.owners("people", [("person", '["k"]')], ("VN", "SG"))
+    await locators.aclose()
+    said = open_locators(doc, tmp_path.joinpath, digest, {"VN": "redis://vn.example"})
+    assert said is not None
+    assert isinstance(said.by_place["VN"], LocatorRedis)
+    await said.by_place["SG"].aclose()
+
+
+def test_without_records_there_is_none(tmp_path: Path) -> None:
+    doc = deployment(tmp_path, ("records: {people: {person: {subject: id, data: [personal]}}}\n", ""))
+    assert open_locators(doc, tmp_path.joinpath, digest) is None
+
+
+def test_a_url_says_what_kind_it_is(tmp_path: Path) -> None:
+    def opened(url: str) -> object:
+        return open_locator(url, "VN", tmp_path.joinpath, "test")
+
+    assert isinstance(opened("memory:"), LocatorMemory)
+    assert isinstance(opened("sqlite:///a.db"), LocatorSqlite)
+    for url in ("redis://h", "rediss://h", "valkey://h", "valkeys://h", "redis+cluster://h", "valkey+cluster://h"):
+        assert isinstance(opened(url), LocatorRedis)
+    for url in ("postgresql://secret@h", "nonsense", "redis+nonsense://h"):
+        with pytest.raises(UsageError) as caught:
+            opened(url)
+        assert "secret" not in str(caught.value)
+
+
+async def test_one_that_is_away_is_named_by_its_place_and_by_nothing_else(tmp_path: Path) -> None:
+    locator = open_locator("redis://:secret@127.0.0.1:1", "VN", tmp_path.joinpath, "test")
+    for call in (locator.owners(["0" * 64]), locator.note([Located("0" * 64, "1" * 64)]), locator.forget(["0" * 64])):
+        with pytest.raises(SinkUnavailable, match="the locator of VN cannot be reached") as caught:
+            await call
+        assert "secret" not in str(caught.value)
+        assert "127" not in str(caught.value)
