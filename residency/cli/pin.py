@@ -13,7 +13,9 @@ from typing import Annotated, Final, NoReturn, TypeVar
 import anyio
 import typer
 
+from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
+from residency.cli.move_run import Movement, journal_of
 from residency.enforcement.request import subject_id
 from residency.errors import ResidencyError, StaleVersion
 from residency.model import Pin, SubjectId
@@ -59,23 +61,23 @@ def move(
         str, typer.Option("--reason", help="A ticket or a short reason; no names: it is kept for ever.", metavar="TEXT")
     ],
     data_is_there: Annotated[
-        bool, typer.Option("--data-is-there", help="The subject's data already lies at the new home.")
+        bool, typer.Option("--data-is-there", help="All of the subject's data already lies at the new home.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Move the home of the subject whose id is read from stdin: an audited act, with a reason.
 
-    From then on the subject's data is read and written at the new home only, so move the data first and say so with
-    --data-is-there. A home that is there already is left as it is.
+    The subject's rows and objects go along, as the deployment's `records` tell them: copied, compared, deleted where
+    they lay. What it does not tell is yours to move first; then say --data-is-there, and the home alone is moved. A
+    home that is there already is left as it is.
 
-    Exit 0 = it is the home now, 1 = there is no pin or it was changed meanwhile, 2 = wrong use.
+    Exit 0 = it is the home now, 1 = there is no pin, it was changed meanwhile, or the new home has other records of
+    the same keys, 2 = wrong use.
 
-    Example: echo user-42 | residency pin move --policy FILE --to VN --reason "ticket 1234" --data-is-there
+    Example: echo user-42 | residency pin move --policy FILE --to VN --reason "ticket 1234"
     """
     if not _REASON.fullmatch(reason):
         _wrong('--reason is 3 to 80 letters, digits, spaces and . _ : # / -, such as "ticket 1234"')
-    if not data_is_there:
-        _wrong("a home that moves before its data answers empty: move the data, then add --data-is-there")
     subject = _subject()
 
     async def work(runtime: Residency) -> tuple[Pin, bool]:
@@ -85,8 +87,10 @@ def move(
         before = await _read(runtime, subject)
         if before is None:
             raise StaleVersion("the subject has no pin to move")
-        if before.home == to:
+        if before.home == to and before.moving is None:
             return before, False
+        if not data_is_there:
+            return await _move_records(runtime, subject, to, reason), True
         await anyio.to_thread.run_sync(runtime.open)
         return await runtime.point.homes.move(runtime.point.digest(subject), to, reason), True
 
@@ -98,6 +102,24 @@ def move(
     if not moved:
         typer.echo(f"the home is {to} already: nothing was changed", err=as_json)
     _print(pin, as_json=as_json)
+
+
+async def _move_records(runtime: Residency, subject: SubjectId, to: str, reason: str) -> Pin:
+    """Bring all records of the subject to the place `to`, and the home with them. Raises: StaleVersion where that
+    cannot be done."""
+    if not runtime.deployment.records:
+        _wrong("a home that moves before its data answers empty: move the data, then add --data-is-there")
+    journal = MoveJournalSqlite(journal_of(runtime))
+    try:
+        await runtime.start()
+        moved = await Movement(runtime, journal, why=f"operator: {reason}").one(subject.value, to)
+    finally:
+        journal.close()
+    pin = await runtime.point.homes.fetch(runtime.point.digest(subject))
+    if pin is None or not moved.home:
+        why = "the new home has other records of the same keys" if moved.conflict else "it is on its way: run it again"
+        raise StaleVersion(f"the subject's records could not be moved: {why}")
+    return pin
 
 
 def _with(policy: Path, work: Callable[[Residency], Awaitable[T]]) -> T:

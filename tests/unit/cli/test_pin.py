@@ -13,6 +13,7 @@ from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import build
 from residency.cli.pin import pin_app
+from residency.enforcement.ports import ObjectSink
 from residency.model import Anchor, Pin, SubjectId, Trust
 from tests.world import write_deployment
 
@@ -129,3 +130,39 @@ def test_a_move_that_is_not_meant_so_moves_nothing(policy: Path, args: tuple[str
 def test_no_subject_and_no_policy_are_wrong_use(policy: Path) -> None:
     assert run(policy, "show", subject="")[0] == 2
     assert run(policy.with_name("none.yaml"), "show")[0] == 2
+
+
+def test_a_move_takes_the_subjects_records_along(tmp_path: Path) -> None:
+    told = DEPLOYMENT.replace('url: "memory:"', 'url: "file://SINK"').replace(
+        "audit:", 'records: {people: {"users/{subject}/": {data: [personal]}}}\naudit:'
+    )
+    file = write_deployment(tmp_path, told.replace("SINK", "sg", 1).replace("SINK", "vn", 1))
+
+    async def fill() -> None:
+        runtime = build(file)
+        await runtime.start()
+        (sink, _) = runtime.stores.sinks_of("people")
+        assert isinstance(sink, ObjectSink)
+        await sink.put("users/an/cv", b"mine")
+        await sink.put("users/binh/cv", b"another's")
+        digest = runtime.point.digest(SubjectId("an"))
+        await runtime.point.homes.pins.put(Pin(digest, "SG", (), "ab" * 16, "first_write", "0" * 64, 1))
+        await runtime.aclose()
+
+    async def lies() -> tuple[list[str], list[str]]:
+        runtime = build(file)
+        await runtime.stores.start()
+        found = []
+        for sink in runtime.stores.sinks_of("people"):
+            assert isinstance(sink, ObjectSink)
+            found.append([meta.key async for meta in sink.list("")])
+        await runtime.stores.aclose()
+        return found[0], found[1]
+
+    anyio.run(fill)
+    code, output = run(file, "move", *MOVE[:-1])
+    assert (code, "home VN, version 3" in output) == (0, True), output
+    assert anyio.run(lies) == (["users/binh/cv"], ["users/an/cv"])
+    notes = [entry.note for entry in entries(file) if entry.note is not None]
+    assert "move: operator: ticket 1234, 1 subjects from SG to VN" in notes
+    assert run(file, "move", *MOVE[:-1])[0] == 0

@@ -1,0 +1,111 @@
+"""`residency move --go` is killed with SIGKILL at any moment, in real files, often, then runs to its end."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.world import write_deployment
+
+PEOPLE = 300
+DEPLOYMENT = """
+sinks:
+  rows-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///./sg.db"}
+  rows-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///./vn.db"}
+  files-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "file://files-sg"}
+  files-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://files-vn"}
+stores: {people: [rows-sg, rows-vn], uploads: [files-sg, files-vn]}
+records:
+  people:
+    people: {subject: id, data: [personal]}
+    letters: {via: {person: people}, data: [content]}
+  uploads:
+    "users/{subject}/": {data: [personal]}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "sqlite:///./pins.db"}
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+  - {route: "POST /uploads", subject: app, data: [personal], store: uploads}
+"""
+FILL = """
+import sys, anyio
+from residency.bootstrap import build
+async def main():
+    runtime = build("test.yaml", reload=False)
+    sink = runtime.stores.sinks_of("uploads")[0]
+    await sink.start()
+    for number in range(0, int(sys.argv[1]), 10):
+        await sink.put(f"users/p{number}/cv", b"cv of %d" % number)
+anyio.run(main)
+"""
+MOVE = ("-c", "import sys; from residency.cli import main; sys.exit(main())", "move", "test.yaml", "--go", "--json")
+QUICK = ("--batch", "20", "--drain", "0", "--linger", "0")
+
+
+def rows(folder: Path, place: str) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """People and letters in one place."""
+    with closing(sqlite3.connect(folder / f"{place}.db", timeout=30)) as database:
+        return (
+            database.execute("SELECT * FROM people ORDER BY id").fetchall(),
+            database.execute("SELECT * FROM letters ORDER BY id").fetchall(),
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_again_and_again_everybody_is_home_once_and_nothing_is_left(tmp_path: Path) -> None:
+    write_deployment(tmp_path, DEPLOYMENT, replace=[("territory: not_covered", "territory: covered")])
+    for place in ("sg", "vn"):
+        with closing(sqlite3.connect(tmp_path / f"{place}.db")) as database:
+            database.executescript(
+                "CREATE TABLE people (id TEXT PRIMARY KEY, name TEXT);"
+                "CREATE TABLE letters (id TEXT PRIMARY KEY, person TEXT REFERENCES people (id), text TEXT);"
+            )
+    with closing(sqlite3.connect(tmp_path / "sg.db")) as database, database:
+        for number in range(PEOPLE):
+            database.execute("INSERT INTO people VALUES (?, ?)", (f"p{number}", f"name {number}"))
+            for letter in range(3):
+                database.execute("INSERT INTO letters VALUES (?, ?, 'x')", (f"{number}-{letter}", f"p{number}"))
+    subprocess.run([sys.executable, "-c", FILL, str(PEOPLE)], cwd=tmp_path, check=True)
+    before = rows(tmp_path, "sg")
+    chance = random.Random(20261122)
+    kills = 0
+    while kills < 25:
+        begun, journal = time.time(), tmp_path / "audit" / "move.db-wal"
+        process = subprocess.Popen([sys.executable, *MOVE, *QUICK], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        # Most of a run is its start; the moments after it are the ones that matter.
+        while process.poll() is None and not (journal.exists() and journal.stat().st_mtime > begun):
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0.1, 3.0))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        # Whatever is in neither place is lost.
+        here, there = rows(tmp_path, "sg"), rows(tmp_path, "vn")
+        assert {*here[0], *there[0]} == set(before[0])
+        assert {*here[1], *there[1]} == set(before[1])
+    done = subprocess.run([sys.executable, *MOVE, *QUICK], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert kills > 0
+    assert rows(tmp_path, "sg") == ([], [])
+    assert rows(tmp_path, "vn") == before
+    assert json.loads(done.stdout)["conflicts"] == 0
+    left = [file for file in (tmp_path / "files-sg").rglob("*") if file.is_file() and b"cv of" in file.read_bytes()]
+    home = [file for file in (tmp_path / "files-vn").rglob("*") if file.is_file() and b"cv of" in file.read_bytes()]
+    assert (len(left), len(home)) == (0, PEOPLE // 10)
+    with closing(sqlite3.connect(tmp_path / "pins.db")) as database:
+        assert database.execute("SELECT home, moving, count(*) FROM pin GROUP BY 1, 2").fetchall() == [
+            ("VN", None, PEOPLE)
+        ]
