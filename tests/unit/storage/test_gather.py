@@ -1,0 +1,210 @@
+"""Pages over several streams: whatever rows there are and whoever is away, none is lost, told twice or out of order."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.authentication import SimpleUser
+
+from residency.adapters.sink_memory import MemorySink
+from residency.enforcement.context import current
+from residency.enforcement.current import Current
+from residency.enforcement.point import Request
+from residency.errors import CallerError, JournalFull, Refused, SinkUnavailable, SubjectMoving, UsageError
+from residency.model import Region
+from residency.storage.gather import Fetch, Found, Gathering, Listing, Page, SortKey
+from tests.world import SG, SINGAPORE, VN, Deployed, load_policy, write_deployment
+
+pytestmark = pytest.mark.anyio
+SINKS = ("sg", "vn", "us")
+DEPLOYMENT = """
+sinks:
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+  us: {region: us, provider: US, keys: US, encrypted: true, url: "memory:"}
+stores: {people: [sg, vn, us]}
+activities:
+  - {route: "GET /people", subject: none, data: [personal], operation: read, store: people}
+"""
+UP = (SortKey(), SortKey())
+Rows = dict[str, list[tuple[Any, int]]]
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Current]:
+    """A request that lists, of which the tests share one: it is changed by nothing."""
+    regions = ("sg: {country: SG}}", "sg: {country: SG}, us: {country: US}}")
+    with tempfile.TemporaryDirectory() as name:
+        policy = load_policy(write_deployment(Path(name), DEPLOYMENT, replace=[regions]))
+        sinks = [MemorySink("sg", SG), MemorySink("vn", VN), MemorySink("us", Region("us", "US"))]
+        world = Deployed(policy, sinks)
+        asked = Request("GET", "/people", b"/people", (), (SINGAPORE, 5), SimpleUser("sue"))
+        made = world.point.admit(asked)
+        assert isinstance(made, Current)
+        yield made
+
+
+def ranked(row: tuple[Any, int], order: Sequence[SortKey]) -> tuple[Any, ...]:
+    """Where a row of (number or nothing, number) stands."""
+    ranks: list[Any] = []
+    for value, how in zip(row, order, strict=True):
+        empty = -1 if how.nulls_first else 1
+        ranks.append((empty, 0) if value is None else (0, -value if how.descending else value))
+    return tuple(ranks)
+
+
+def fetching(rows: Rows, order: Sequence[SortKey] = UP, away: Sequence[str] = ()) -> Fetch:
+    """What a database would answer."""
+
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        assert current() is listing
+        await anyio.lowlevel.checkpoint()
+        if listing.sink in away:
+            raise SinkUnavailable(f"sink {listing.sink!r} cannot be reached")
+        mine = sorted(rows.get(listing.sink, []), key=lambda row: ranked(row, order))
+        if after is not None:
+            mine = [row for row in mine if ranked(row, order) > ranked(after, order)]
+        return [Found((listing.sink, row), row) for row in mine[:count]]
+
+    return fetch
+
+
+async def every(here: Current, pages: Sequence[Fetch], order: Sequence[SortKey], limit: int) -> list[Page[Any]]:
+    """All pages of a list; each of `pages` answers one, the last of them all that follow."""
+    told: list[Page[Any]] = []
+    cursor = None
+    while not told or cursor is not None:
+        fetch = pages[min(len(told), len(pages) - 1)]
+        page = await Gathering(here, "people").page(fetch, order, "list", limit=limit, cursor=cursor)
+        told.append(page)
+        cursor = page.cursor
+    return told
+
+
+values = st.none() | st.integers(-3, 3)
+keys = st.builds(SortKey, st.booleans(), st.booleans())
+
+
+@st.composite
+def lists(draw: st.DrawFn) -> Rows:
+    numbers = iter(draw(st.permutations(range(24))))
+    return {sink: [(draw(values), next(numbers)) for _ in range(draw(st.integers(0, 8)))] for sink in SINKS}
+
+
+@given(rows=lists(), order=st.tuples(keys, st.builds(SortKey, st.booleans())), limit=st.integers(1, 30))
+@settings(max_examples=100)
+def test_every_row_comes_once_and_in_order(
+    here: Current, rows: Rows, order: tuple[SortKey, SortKey], limit: int
+) -> None:
+    pages = anyio.run(every, here, [fetching(rows, order)], order, limit)
+    told = [row for page in pages for row in page]
+    assert set(told) == {(sink, row) for sink in SINKS for row in rows[sink]}
+    assert len(told) == len(set(told))
+    places = [ranked(row, order) for _, row in told]
+    assert places == sorted(places)
+    assert all(len(page) == limit for page in pages[:-1])
+
+
+@given(rows=lists(), away=st.lists(st.lists(st.sampled_from(SINKS), max_size=2), max_size=6), limit=st.integers(1, 6))
+def test_sinks_that_come_and_go_lose_nothing_that_was_not_said_to_be_missing(
+    here: Current, rows: Rows, away: list[list[str]], limit: int
+) -> None:
+    pages = anyio.run(lambda: every(here, [*(fetching(rows, away=each) for each in away), fetching(rows)], UP, limit))
+    told = [row for page in pages for row in page]
+    assert len(told) == len(set(told))
+    ended = {sink for sink in SINKS if sink in pages[-1].missing}
+    assert set(told) >= {(sink, row) for sink in SINKS if sink not in ended for row in rows[sink]}
+    for page, each in zip(pages, [*away, *([] for _ in pages)], strict=False):
+        assert set(page.missing) <= set(each)
+        assert page.partial is bool(page.missing)
+
+
+async def test_a_page_is_a_sequence_and_its_parts_can_be_had(here: Current) -> None:
+    page = await Gathering(here, "people").page(fetching({"sg": [(1, 1), (2, 2)]}), UP, "list", limit=5)
+    assert (len(page), page[0], page[-1], page[1:]) == (2, ("sg", (1, 1)), ("sg", (2, 2)), (("sg", (2, 2)),))
+    assert list(page) == list(page.items)
+
+
+async def test_each_failure_is_told_by_its_code_and_one_of_our_own_fails_the_list(here: Current) -> None:
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        match listing.sink:
+            case "sg":
+                return []
+            case "vn":
+                raise Refused("stop_order", "no")
+            case _:
+                raise SubjectMoving("just now")
+
+    page = await Gathering(here, "people").page(fetch, UP, "list", limit=5)
+    assert page.missing == {"vn": "stop_order", "us": "subject_moving"}
+    for error in (JournalFull("no room"), ValueError("a mistake")):
+
+        async def broken(
+            listing: Listing, after: tuple[Any, ...] | None, count: int, error: Exception = error
+        ) -> Sequence[Found]:
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            await Gathering(here, "people").page(broken, UP, "list", limit=5)
+        assert caught.value is error
+
+
+async def test_a_sink_that_never_answers_is_waited_for_only_so_long(here: Current) -> None:
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        if listing.sink == "us":
+            await anyio.sleep_forever()
+        return []
+
+    page = await Gathering(here, "people", wait=0.05).page(fetch, UP, "list", limit=5)
+    assert page.missing == {"us": "sink_unavailable"}
+
+
+async def test_keys_of_each_kind_come_back_from_a_cursor_as_they_were(here: Current) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    for value in (None, "é", 7, 2.5, True, moment, moment.date(), date(1, 1, 1), Decimal("1.50"), UUID(int=7), b"\xff"):
+        seen: list[Any] = []
+
+        async def fetch(
+            listing: Listing, after: tuple[Any, ...] | None, count: int, value: Any = value, seen: list[Any] = seen
+        ) -> Sequence[Found]:
+            if listing.sink != "sg":
+                return []
+            seen.append(after)
+            return [Found(number, (value, number)) for number in range(count)]
+
+        gathering = Gathering(here, "people")
+        page = await gathering.page(fetch, UP, "list", limit=1)
+        await gathering.page(fetch, UP, "list", limit=1, cursor=page.cursor)
+        assert seen == [None, (value, 0)]
+        assert type(seen[1][0]) is type(value)
+
+
+async def test_keys_that_cannot_be_compared_or_kept_are_a_mistake_of_the_app(here: Current) -> None:
+    async def mixed(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        return [Found(1, ("text" if listing.sink == "sg" else 7, 1))]
+
+    async def odd(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        return [Found(number, (frozenset(), number)) for number in range(count)] if listing.sink == "sg" else []
+
+    for fetch in (mixed, odd):
+        with pytest.raises(UsageError, match="sorted by values"):
+            await Gathering(here, "people").page(fetch, UP, "list", limit=1)
+
+
+async def test_a_cursor_of_another_list_or_that_was_changed_is_the_client_s_mistake(here: Current) -> None:
+    gathering = Gathering(here, "people")
+    page = await gathering.page(fetching({"sg": [(1, 1), (2, 2)]}), UP, "list", limit=1)
+    assert page.cursor is not None
+    for cursor, about in ((page.cursor, "other"), (page.cursor[::-1], "list"), ("AAAA", "list"), ("\ud800", "list")):
+        with pytest.raises(CallerError):
+            await gathering.page(fetching({}), UP, about, limit=1, cursor=cursor)
