@@ -20,10 +20,11 @@ from residency.signals.table import Row
 from residency.storage.cloud_regions import country_of
 from residency.storage.location import BucketAnswer, Standing
 from residency.storage.services import Resolver
+from residency.wiring.caches import REDIS
 
-__all__ = ["location_watch", "meter_location", "way_of"]
+__all__ = ["location_watch", "meter_location", "ways_of"]
 
-_PORTS: Final = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "valkey": 6379, "valkeys": 6379}
+_PORTS: Final = {"http": 80, "https": 443}
 _FRONTS: Final = {"gs": "storage.googleapis.com", "az": "{}.blob.core.windows.net"}
 _HERE: Final = Way(None)
 
@@ -46,7 +47,8 @@ def location_watch(
     probe = LocationProbe(resolver or SystemResolver(), row_of)
     looks = {}
     for name, sink in deployment.sinks.items():
-        ways = [way_of(url.reveal()) for url in (sink.url, *(member.url for member in sink.members))]
+        urls = (sink.url, *(member.url for member in sink.members))
+        ways = [way for url in urls for way in ways_of(url.reveal())]
         looks[name] = tuple((lambda way=way: probe.look(way)) for way in ways)
     return LocationWatch(
         {name: sink.sink.place for name, sink in deployment.sinks.items()},
@@ -83,23 +85,37 @@ def meter_location(metrics: Metrics, watch: LocationWatch, now: Callable[[], int
             metrics.gauge(names.SINK_LOCATION, read, sink, standing.value)
 
 
-def way_of(url: str) -> Way:
-    """Where a sink's URL leads, as far as it can be looked at; a file of this machine where it names no host."""
+def ways_of(url: str) -> tuple[Way, ...]:
+    """Where a sink's URL leads, as far as it can be looked at; a file of this machine where it names no host.
+
+    What a sentinel or a cluster's node tells of other nodes is not followed: like a cloud's front door, it does not say
+    where data rests.
+    """
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme in ("memory", "file", "sqlite"):
-        return _HERE
+        return (_HERE,)
     if scheme in ("s3", "gs", "az"):
-        return _bucket(url)
+        return (_bucket(url),)
     if scheme in _PORTS:
         parts = urlsplit(url)
-        secure = scheme in ("https", "rediss", "valkeys")
-        return Way(parts.hostname, parts.port or _PORTS[scheme], "tls" if secure else None)
+        return (Way(parts.hostname, parts.port or _PORTS[scheme], _tls(scheme)),)
+    if scheme in REDIS:
+        return _redis(url)
     from sqlalchemy import make_url  # a sink of rows is there, so the extra is
 
     place = make_url(url)
     if place.host is None or place.host.startswith("/"):
-        return _HERE
-    return Way(place.host, place.port or 5432, "postgres" if scheme == "postgresql" else None)
+        return (_HERE,)
+    return (Way(place.host, place.port or 5432, "postgres" if scheme == "postgresql" else None),)
+
+
+def _redis(url: str) -> tuple[Way, ...]:
+    from residency.adapters.pins_redis import parse_redis_url
+
+    place = parse_redis_url(url)
+    tls = _tls("https" if place.connection.__name__ == "SSLConnection" else "")
+    front = place.kind != "single"
+    return tuple(Way(host, port, tls, front) for host, port in place.nodes) or (_HERE,)
 
 
 def _bucket(url: str) -> Way:

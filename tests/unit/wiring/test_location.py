@@ -12,7 +12,7 @@ from residency.adapters.location_watch import LocationWatch
 from residency.adapters.resolver_table import TableResolver
 from residency.observe import names
 from residency.observe.cells import Metrics
-from residency.wiring.location import location_watch, meter_location, way_of
+from residency.wiring.location import location_watch, meter_location, ways_of
 from tests.world import HANOI, NETWORK, SINGAPORE, load_policy, write_deployment
 
 DEPLOYMENT = """
@@ -52,7 +52,7 @@ activities:
     ],
 )
 def test_a_url_leads_where_its_driver_would_go(url: str, host: str | None, port: int, tls: str | None) -> None:
-    way = way_of(url)
+    (way,) = ways_of(url)
     assert (way.host, way.port, way.tls) == (host, port, tls)
 
 
@@ -63,8 +63,16 @@ def test_only_the_front_doors_of_clouds_say_nothing_of_where_data_rests() -> Non
         "gs://bucket": True,
         "gs://bucket?endpoint=https://s3.example": False,
         "az://account@container": True,
+        "redis://cache.example/0": False,
+        "redis+sentinel://a.example,b.example/service": True,
     }
-    assert {url: way_of(url).front for url in urls} == urls
+    assert {url: ways_of(url)[0].front for url in urls} == urls
+
+
+def test_every_node_that_a_url_names_is_a_way() -> None:
+    ways = ways_of("redis+cluster://a.example:7000,b.example:7001")
+    assert [(way.host, way.port, way.front) for way in ways] == [("a.example", 7000, True), ("b.example", 7001, True)]
+    assert ways_of("unix:///run/redis.sock")[0].host is None
 
 
 @pytest.fixture

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.sink_http import HttpSink
+from residency.adapters.sink_members import ObjectMembers
 from residency.adapters.sink_objects import BucketSink
+from residency.adapters.sink_sql import SqlSink
+from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, SinkUnavailable
 from residency.wiring import storage
 from tests.world import load_policy, write_deployment
@@ -101,3 +104,31 @@ def test_a_bucket_over_plain_http_is_one_of_this_machine_or_declared(tmp_path: P
             bucket(tmp_path / f"far{number}", f"s3://bucket?region=x&endpoint=http://{host}")
     declared = ("encrypted: true,", "encrypted: true, in_transit: false,")
     assert bucket(tmp_path / "declared", "s3://bucket?region=x&endpoint=http://10.0.0.1", declared).in_clear
+
+
+def with_member(folder: Path, url: str, member: str) -> SinkPort:
+    """The sink of a URL with one further way."""
+    more = f'"{url}", members: [{{region: vn-han, url: "{member}"}}]'
+    policy = load_policy(write_deployment(folder, BUCKET, replace=[('"URL"', more)]))
+    return storage.sinks(policy.deployment, Path, folder)["uploads-vn"]
+
+
+def test_members_of_a_store_of_objects_make_one_sink_that_goes_from_way_to_way(tmp_path: Path) -> None:
+    sink = with_member(tmp_path, "s3://bucket?region=a&endpoint=https://a.example", "file://mounted")
+    assert isinstance(sink, ObjectMembers)
+    assert (sink.name, sink.region.place) == ("uploads-vn", "VN")
+
+
+def test_members_of_a_database_make_one_sink_of_rows(tmp_path: Path) -> None:
+    url = "postgresql+asyncpg://app:x@{}.example/people"
+    assert isinstance(with_member(tmp_path, url.format("a"), url.format("b")), SqlSink)
+
+
+def test_a_member_of_another_kind_is_a_problem_at_its_line(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"test\.yaml:\d+:\d+: a member is .*of the kind of its sink"):
+        with_member(tmp_path / "a", "file://a", "postgresql+asyncpg://app:x@b.example/people")
+    with pytest.raises(SinkUnavailable, match=r"test\.yaml:\d+:\d+: sink 'uploads-vn' has a URL") as caught:
+        with_member(tmp_path / "b", "file://a", f"s3://KEY:{SECRET}@b/c")
+    assert SECRET not in str(caught.value)
+    with pytest.raises(SinkUnavailable, match="none of PostgreSQL"):
+        with_member(tmp_path / "c", "sqlite:///a.db", "sqlite:///b.db")
