@@ -7,6 +7,7 @@ import logging
 import anyio
 import pytest
 
+from residency.adapters import location_watch
 from residency.adapters.location_watch import LocationWatch
 from residency.errors import JournalFull
 from residency.model import Filing, FilingResult
@@ -134,16 +135,22 @@ def test_a_look_that_breaks_off_is_counted_and_the_watch_goes_on(caplog: pytest.
     assert "location: sinks could not be looked at (no room); what was last seen stands" in caplog.messages
 
 
-def test_a_look_that_hangs_is_ended_with_the_watch() -> None:
+@pytest.mark.parametrize("refuse", [False, True])
+def test_a_look_that_hangs_holds_nothing_up_and_where_drift_is_refused_no_act_goes_meanwhile(
+    refuse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location_watch, "_PATIENCE", 1.0)
+
     async def hang() -> Seen:
         await anyio.sleep_forever()
         return HOME
 
     told: list[str] = []
     watch = LocationWatch(
-        {"a": "VN"}, {"a": (hang,)}, filings=tuple, now=lambda: 0, tell=told.append, every=60_000_000, refuse=False
+        {"a": "VN"}, {"a": (hang,)}, filings=tuple, now=lambda: 0, tell=told.append, every=60_000_000, refuse=refuse
     )
     watch.start()
+    assert watch.misplaced == ({"a"} if refuse else set())
     watch.stop()
     assert not watch._thread.is_alive()
     assert (watch.looked_at, watch.events["failed"], told) == (None, 0, [])
