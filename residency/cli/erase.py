@@ -40,7 +40,7 @@ from residency.cli.upkeep import (
     wrong,
 )
 from residency.enforcement.details import PIN
-from residency.errors import ResidencyError, UsageError, VerificationError
+from residency.errors import ResidencyError, SubjectMoving, UsageError, VerificationError
 from residency.model import OPEN, Pin, SubjectId
 from residency.storage.erasure import Erasure, Part
 from residency.storage.erasure import erase as erase_all
@@ -125,6 +125,9 @@ async def _go(runtime: Residency, who: SubjectId) -> tuple[Erasure, Copies, _Bes
         copies = copies_of(runtime)
         terms = await terms_of(runtime)
         known, pin = await people.one(who.value)
+        if pin is not None and pin.moving is not None:
+            # What a move has in hand it would put down again where it was just erased.
+            raise SubjectMoving("this subject's data is being moved: end the move first, then erase")
         person = _asked_now(known, terms.now)
         done = await erase_all(
             copies.all, terms, who.value, person, begin=begin_for(acts(runtime), person.alias), traces=copies.traces

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -71,6 +72,17 @@ def test_a_request_for_erasure_in_the_register_begins_its_ceiling_and_floors_sti
     assert rows(tmp_path, "vn", "person") == ["binh"]
     assert rows(tmp_path, "vn", "account", "owner") == ["an", "binh"]
     assert "files" not in copies
+
+
+def test_before_anything_ran_presumption_alone_tells_whose_law_covers(policy: Path, tmp_path: Path) -> None:
+    for name in ("keys", "audit"):
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "pins.db").unlink()
+    _, copies = ran(policy)
+    assert copies["old"]["subjects"] == 2
+    assert copies["old"]["past"] == {}  # presume: {territory: not_covered}
+    assert not (tmp_path / "keys").exists()
+    assert not (tmp_path / "audit").exists()
 
 
 def test_an_observing_deployment_deletes_nothing(tmp_path: Path) -> None:
