@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from residency.model import Activity, Effect, Finding, Trust
+from residency.model import Activity, Effect, Finding
 from residency.model.data import expand
 from residency.model.place import within
 from residency.policy.bits import bits_of
@@ -135,12 +135,16 @@ class Plans:
         return watch
 
     def _open_with(self, watched: set[str]) -> set[str]:
-        """Places whose rules hold of whom nothing is heard, where a rule of a watched place asks for that silence."""
+        """Places whose rules hold, too, of whom a rule of a watched place holds though that place does not cover them.
+
+        A rule that only trust of so much takes a person out of holds of everybody who is known by less, be they covered
+        or not. By less, nobody is taken out of another place's rule that asks for as much or more.
+        """
         lifted = [
             (law.jurisdiction, rule.excluded_by) for law, rule in self._book.rules if rule.excluded_by is not None
         ]
-        silent = any(place in watched and trust is Trust.HINT for place, trust in lifted)
-        return {place for place, _ in lifted} if silent else set()
+        least = min((trust for place, trust in lifted if place in watched), default=None)
+        return set() if least is None else {place for place, trust in lifted if trust >= least}
 
     def _evidence(self, activity: Activity, watch: Watch) -> list[frozenset[str]]:
         """What a person may prove: everything, but each way of what lifts an overriding rule."""

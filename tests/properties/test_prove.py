@@ -237,7 +237,8 @@ def test_what_is_proved_holds_by_brute_force_and_each_counterexample_is_permitte
     assert min(tally["proved"], tally["refuted"]) > 4
 
 
-@pytest.mark.parametrize("seed", [3180])  # a rule that even a hint lifts, and an anchor of which nothing is heard
+# Rules that only so much trust takes a person out of: of whom nothing is heard, and less is known than both ask.
+@pytest.mark.parametrize("seed", [3180, 1454])
 def test_worlds_in_which_a_proof_was_once_wrong(seed: int) -> None:
     assert run(range(seed, seed + 1), 1500)["worlds"] == 1
 

@@ -45,9 +45,9 @@ class Mapped:
 
     def sync(self) -> None:
         """Make all that is stored survive a power cut. Raises: OSError."""
+        self._let_go()  # before the disk, which may take its time while more is stored
         with naming(self.name):
             _fdatasync(self.fd)
-        self._let_go()
 
     def _let_go(self) -> None:
         """What was stored is not read again here: it need not count as this process's memory. The page cache keeps it,
