@@ -33,7 +33,7 @@ INSERT INTO step VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET state = excluded.state, copies = excluded.copies, records = excluded.records
 """
 _SELECT: Final = "SELECT subject, state, copies, records FROM step WHERE source = ? AND target = ? AND subject = ?"
-_UNFINISHED: Final = "SELECT * FROM step WHERE state IN ('noted', 'copied', 'verified', 'turned')"
+_UNFINISHED: Final = "SELECT * FROM step WHERE state IN ('noted', 'copied', 'verified')"
 _TOTALS: Final = "SELECT source, target, state, count(*), sum(records) FROM step GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 
 

@@ -7,7 +7,7 @@ be the last before a crash.
 | 2    | noted            | moving from A, to B | reads at A, writes refused; the next run goes on                |
 | 3    | copied, digest   | the same            | a copy at B, which the next run knows by its digest             |
 | 4    | verified         | the same            | the same                                                        |
-| 5    | verified, turned | home B              | both hold it, B serves; the next run deletes at A, copies never |
+| 5    | verified         | home B              | both hold it, B serves; the next run deletes at A, copies never |
 | 6    | done             | home B              | nothing                                                         |
 
 A home is a subject's and not a store's, so that the records of all stores move before the pin turns. What changed at A
@@ -40,13 +40,12 @@ class State(StrEnum):
     NOTED = "noted"
     COPIED = "copied"
     VERIFIED = "verified"
-    TURNED = "turned"
     DONE = "done"
     CONFLICT = "conflict"
     LATE = "late"
 
 
-_BEGUN: Final = (State.COPIED, State.VERIFIED, State.TURNED)
+_BEGUN: Final = (State.COPIED, State.VERIFIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,6 @@ class Mover:
         going = [pins[digest] for digest in sorted(copied) if digest not in resting]
         arrived = await self._homes.arrive(going, self._why) if going else {}
         home = turned | {digest for digest in copied if digest in resting or digest in arrived}
-        await self._journal.put([replace(steps[digest], state=State.TURNED) for digest in sorted(home)])
         if home:
             await self._wait(self._linger)
         found, clean, redo, late = await self._judge(legs, {each: ids[each] for each in home}, steps)
@@ -174,8 +172,8 @@ class Mover:
             # Before the pin: a run after a crash in between finds them as it found them now.
             await self._homes.leave(list(again.values()), target, source, self._why)
         await self._journal.put(
-            [replace(steps[digest], state=State.DONE) for digest in sorted(gone)]
-            + [replace(steps[digest], state=State.LATE) for digest in sorted(late)]
+            [_at(steps[digest], State.DONE) for digest in sorted(gone)]
+            + [_at(steps[digest], State.LATE) for digest in sorted(late)]
         )
         stuck = frozenset(conflict | late)
         return Moved(gone, stuck, frozenset(ids) - gone - stuck, sum(steps[digest].records for digest in gone))
@@ -219,7 +217,8 @@ class Mover:
             for digest in left:
                 copies = {store: parcel.digest(ids[digest]) for store, parcel in taken.items()}
                 records = sum(len(parcel.pieces.get(ids[digest], ())) for parcel in taken.values())
-                steps[digest] = replace(steps[digest], state=State.COPIED, copies=copies, records=records)
+                old = steps[digest]
+                steps[digest] = Step(digest, old.source, old.target, State.COPIED, copies, records)
             # Before the copy: a run after a crash is to know it for ours.
             await self._journal.put([steps[digest] for digest in left])
             for leg in legs:
@@ -231,7 +230,7 @@ class Mover:
                 equal = {
                     each for each in equal if _same(taken[leg.store], now, ids[each]) and there.holds(now, ids[each])
                 }
-            verified = [replace(steps[digest], state=State.VERIFIED) for digest in sorted(equal)]
+            verified = [_at(steps[digest], State.VERIFIED) for digest in sorted(equal)]
             await self._journal.put(verified)
             done |= {step.subject: step for step in verified}
         return done, conflict
@@ -296,9 +295,9 @@ class Mover:
         """Those of whom nothing is left at the source."""
         left: set[str] = set()
         for leg in legs:
-            await leg.source.remove(found[leg.store])
-            after = await leg.source.take(list(ids.values()))
-            left |= {digest for digest, subject in ids.items() if after.pieces.get(subject)}
+            if not await leg.source.remove(found[leg.store]):
+                after = await leg.source.take(list(ids.values()))
+                left |= {digest for digest, subject in ids.items() if after.pieces.get(subject)}
         return frozenset(ids) - left
 
 
@@ -307,7 +306,11 @@ def _has_turned(going: Going, step: Step | None, target: str) -> bool:
     pin = going.pin
     if step is None or pin is None or pin.moving is not None or pin.home != target:
         return False
-    return step.state in (State.VERIFIED, State.TURNED, State.LATE)
+    return step.state in (State.VERIFIED, State.LATE)
+
+
+def _at(step: Step, state: State) -> Step:
+    return Step(step.subject, step.source, step.target, state, step.copies, step.records)
 
 
 def _keys(parcel: Parcel, subject: str) -> set[tuple[str, str]]:

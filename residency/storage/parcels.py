@@ -49,12 +49,8 @@ class Parcel:
 
     def digest(self, subject: str) -> str:
         """SHA-256 (hex) over all that `subject` has; what a copy and a deletion are judged by."""
-        made = hashlib.sha256()
-        for name, key, value in sorted(self.pieces.get(subject, ())):
-            for part in (name.encode(), key.encode(), value):
-                made.update(len(part).to_bytes(8, "big"))
-                made.update(part)
-        return made.hexdigest()
+        # Of the pieces as Python writes them in ASCII: no two sets of pieces are written alike, in any release.
+        return hashlib.sha256(ascii(sorted(self.pieces.get(subject, ()))).encode()).hexdigest()
 
     def of(self, subjects: Collection[str]) -> Parcel:
         """What these subjects have of it."""
@@ -86,8 +82,8 @@ class Parcels(Protocol):
     async def put(self, parcel: Parcel) -> None:
         """Put what is not here yet. Raises: RecordConflict where something is here with other bytes."""
 
-    async def remove(self, parcel: Parcel) -> None:
-        """Remove those records that are still as in `parcel`."""
+    async def remove(self, parcel: Parcel) -> bool:
+        """Remove those records that are still as in `parcel`; whether that was all of them."""
 
 
 class RecordParcels:
@@ -125,17 +121,19 @@ class RecordParcels:
                 raise UsageError(f"what is to be put into sink {self.sink!r} comes from no sink of its kind")
             await self._streamed().receive(record, parcel.origin._streamed().chunks(record))
 
-    async def remove(self, parcel: Parcel) -> None:
-        """Remove those records that are still as in `parcel`. Raises: SinkUnavailable."""
+    async def remove(self, parcel: Parcel) -> bool:
+        """Remove those records that are still as in `parcel`; whether that was all. Raises: SinkUnavailable."""
         held, streamed = _records(parcel)
+        gone = 0
         if held:
             try:
-                await self._records.delete(held)
+                gone = await self._records.delete(held)
             except SinkUnavailable:
                 # It answers, so that something refers to one of these that came after: all of them stay.
                 await self._records.subjects(limit=1)
         for record, mark in streamed:
             await self._streamed().remove(record, mark)
+        return gone == len(held) and not streamed
 
     def _streamed(self) -> StreamedRecords:
         if not isinstance(self._records, StreamedRecords):

@@ -88,11 +88,12 @@ class PostgresParcels:
                 if lines:
                     await _copy_in(raw, _quoted(shape.doc.name), shape.columns, lines)
 
-    async def remove(self, parcel: Parcel) -> None:
+    async def remove(self, parcel: Parcel) -> bool:
         """Remove those rows that are still as in `parcel`, children first; none of them where something refers to one
-        that came after. Raises: SinkUnavailable."""
+        that came after. Whether that was all. Raises: SinkUnavailable."""
         if not parcel.pieces:
-            return
+            return True
+        gone = 0
         with suppress(RecordConflict):
             async with self._connected() as (raw, found):
                 for shape in reversed(found):
@@ -102,8 +103,11 @@ class PostgresParcels:
                     # Locked first: what is compared is what is deleted.
                     there = {piece for _, piece in await _copy_out(raw, shape, parcel.pieces, lock=True)}
                     keys = [key for _, key, _ in given & there]
+                    gone += len(keys)
                     if keys:
                         await self._delete(raw, shape, keys)
+            return gone == sum(map(len, parcel.pieces.values()))
+        return False
 
     async def _delete(self, raw: Any, shape: Shape, keys: Sequence[str]) -> None:
         table = _quoted(shape.doc.name)
@@ -144,16 +148,19 @@ async def _copy_out(
         return []
     query = _query(shape)
     if lock:
-        locked = f"{query} FOR UPDATE OF {_quoted(shape.doc.name)}"
-        await raw.fetch(f"SELECT count(*) FROM ({locked}) locked", wanted)  # noqa: S608 - SQLAlchemy's text, and a $1
+        query += f" FOR UPDATE OF {_quoted(shape.doc.name)}"
     out = BytesIO()
     await raw.copy_from_query(query, wanted, output=out)
     name, keys = shape.doc.name, len(shape.key)
     found = []
     for line in out.getvalue().split(b"\n")[:-1]:
-        subject, rest = line.split(b"\t", 1)
-        *key, value = rest.split(b"\t", keys)
-        found.append((_plain(subject), (name, b"\t".join(key).decode(), value)))
+        if keys == 1:
+            subject, key, value = line.split(b"\t", 2)
+        else:
+            subject, rest = line.split(b"\t", 1)
+            *parts, value = rest.split(b"\t", keys)
+            key = b"\t".join(parts)
+        found.append((subject.decode() if b"\\" not in subject else _plain(subject), (name, key.decode(), value)))
     return found
 
 
@@ -177,8 +184,6 @@ async def _copy_in(raw: Any, table: str, columns: Sequence[str], lines: Sequence
 
 def _plain(field: bytes) -> str:
     """A field of COPY's text form as the text that it stands for."""
-    if b"\\" not in field:
-        return field.decode()
     return field.replace(b"\\t", b"\t").replace(b"\\n", b"\n").replace(b"\\r", b"\r").replace(b"\\\\", b"\\").decode()
 
 
