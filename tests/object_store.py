@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.client import HTTPConnection
@@ -318,13 +318,12 @@ def between(server: Seaweed, bend: Callable[[str, str], int | None]) -> Iterator
             said = b""
             length = "0"
             if status is None:
-                connection = HTTPConnection(target, timeout=20)
-                connection.request(self.command, self.path, body, dict(self.headers))
-                answer = connection.getresponse()
-                status, said = answer.status, answer.read()
-                headers = {name.lower(): value for name, value in answer.getheaders()}
+                with closing(HTTPConnection(target, timeout=20)) as connection:
+                    connection.request(self.command, self.path, body, dict(self.headers))
+                    with connection.getresponse() as answer:
+                        status, said = answer.status, answer.read()
+                        headers = {name.lower(): value for name, value in answer.getheaders()}
                 length = headers.get("content-length", "0") if self.command == "HEAD" else str(len(said))
-                connection.close()
             self.send_response_only(status)
             for name in headers.keys() - {"content-length", "transfer-encoding", "connection"}:
                 self.send_header(name, headers[name])
