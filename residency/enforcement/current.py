@@ -221,6 +221,8 @@ class Current:
         self, subjects: Iterable[str], rows: Iterable[object], store: str | None, *, collected: datetime | None = None
     ) -> Many:
         """As `about` and `about_row`, of many at once. Raises: as these, but for who is refused or not known."""
+        if isinstance(subjects, str):
+            raise UsageError("about_many() takes several subjects: for one there is about()")
         known = collected_at(collected, self.point.clock.now())
         return await self.point.about_many(self, tuple(map(_given, subjects)), tuple(rows), store, known)
 

@@ -205,7 +205,9 @@ def _by(each: _Sorted) -> ColumnElement[Any]:
 
 def _behind(order: Sequence[_Sorted], after: tuple[Any, ...]) -> ColumnElement[bool]:
     """What comes after a row with these values."""
-    values = [literal(value, each.column.type) for each, value in zip(order, after, strict=True)]
+    # A text's type may bring a collation of its own, which would stand against the one that is asked for.
+    types = [String() if isinstance(each.column.type, String) else each.column.type for each in order]
+    values = [literal(value, kind) for kind, value in zip(types, after, strict=True)]
     ways = {each.how.descending for each in order}
     if len(ways) == 1 and not any(each.nullable for each in order):
         columns = tuple_(*(each.column for each in order))

@@ -222,6 +222,11 @@ async def test_many_subjects_and_rows_fall_into_a_group_for_each_sink(world: Wor
     assert many.refused == ()
 
 
+async def test_one_subject_is_not_taken_for_as_many_as_its_id_has_letters(world: World) -> None:
+    with handling(world.request()), pytest.raises(UsageError, match="several subjects"):
+        await about_many("an")
+
+
 async def test_one_act_of_a_group_leaves_an_intent_and_an_outcome_for_each_member(world: World) -> None:
     mark = len(world.entries)
     with handling(world.request()) as here:

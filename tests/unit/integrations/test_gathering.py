@@ -54,6 +54,9 @@ class Person(Base):
     seen: Mapped[datetime | None]
     owes: Mapped[Decimal | None] = mapped_column(Numeric(10, 2))
     number: Mapped[UUID | None]
+    nick: Mapped[str | None] = mapped_column(
+        String(collation="NOCASE").with_variant(String(collation="und-x-icu"), "postgresql")
+    )
 
 
 class World(Rows):
@@ -164,6 +167,14 @@ async def test_every_order_is_kept_and_nothing_is_lost_or_told_twice(world: Worl
         keys = [key(person) for person in people]
         if None not in keys:
             assert keys == sorted(keys)
+
+
+async def test_text_sorts_by_its_code_points_however_its_column_does(world: World) -> None:
+    for address, names in ((HANOI, VN_NAMES), (SINGAPORE, SG_NAMES)):
+        await world.put(address, [Person(name="x", nick=name) for name in names])
+    for limit in (2, 50):
+        pages = await world.pages(select(Person).order_by(Person.nick, Person.id), limit)
+        assert [person.nick for page in pages for person in page] == sorted(VN_NAMES + SG_NAMES)
 
 
 async def test_rows_that_come_and_go_between_pages_move_no_others(world: World) -> None:
