@@ -76,7 +76,6 @@ def test_pools_are_as_large_as_the_url_says_and_wait_as_long() -> None:
 
 
 def test_postgresql_without_a_driver_is_asyncpg_and_psycopg_in_threads() -> None:
-    pytest.importorskip("asyncpg", reason="asyncpg is not installed")
     sink = SqlSink("people-vn", REGION, "postgresql://user:secret@host/db")
     assert sink.engine.url.drivername == "postgresql+asyncpg"
     assert sink.blocking_url.drivername == "postgresql+psycopg"
