@@ -1,0 +1,45 @@
+"""Steps come back as they were put, one run has the file at a time, and what is no journal is said to be none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from residency.adapters.move_journal import MoveJournalSqlite
+from residency.errors import PinsUnavailable
+from residency.storage.move import State, Step
+
+pytestmark = pytest.mark.anyio
+STEP = Step("a" * 64, "SG", "VN", State.COPIED, {"people/sg": "d1"}, 3)
+
+
+async def test_steps_outlive_the_run_and_the_last_one_stands(tmp_path: Path) -> None:
+    first = MoveJournalSqlite(tmp_path / "audit" / "move.db")
+    await first.put([STEP, Step("b" * 64, "SG", "VN", State.NOTED)])
+    await first.put([Step("b" * 64, "SG", "VN", State.DONE, {"people/sg": "d2"}, 4)])
+    await first.put([])
+    first.close()
+    second = MoveJournalSqlite(tmp_path / "audit" / "move.db")
+    assert await second.steps("SG", "VN", ["a" * 64, "c" * 64]) == {"a" * 64: STEP}
+    assert await second.steps("VN", "SG", ["a" * 64]) == {}
+    assert await second.unfinished() == (STEP,)
+    assert second.totals() == [("SG", "VN", State.COPIED, 1, 3), ("SG", "VN", State.DONE, 1, 4)]
+    second.close()
+    second.close()
+    with pytest.raises(PinsUnavailable, match="closed"):
+        await second.unfinished()
+
+
+async def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
+    first = MoveJournalSqlite(tmp_path / "move.db")
+    with pytest.raises(PinsUnavailable, match="another run"):
+        MoveJournalSqlite(tmp_path / "move.db")
+    first.close()
+    MoveJournalSqlite(tmp_path / "move.db").close()
+
+
+async def test_a_file_that_is_no_journal_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "move.db").write_bytes(b"something else" * 100)
+    with pytest.raises(PinsUnavailable, match="cannot be opened"):
+        MoveJournalSqlite(tmp_path / "move.db")
