@@ -1,0 +1,84 @@
+"""Objects are records by their keys; what is too large to hold is streamed, compared and removed all the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from residency.adapters.records_objects import ObjectRecords
+from residency.adapters.sink_memory import MemorySink
+from residency.errors import RecordConflict, UsageError
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.parcels import Parcel, RecordParcels
+from residency.storage.records import Record
+from tests.world import SG, VN
+
+pytestmark = pytest.mark.anyio
+DOCS = (RecordDoc("users/{subject}/", None, None, frozenset({"personal"}), {"creation": ""}),)
+LARGE = b"x" * 5000
+
+
+async def sinks() -> tuple[MemorySink, MemorySink]:
+    """Two sinks; `an` has a small and a large object in the first."""
+    here, there = MemorySink("files-sg", SG), MemorySink("files-vn", VN)
+    await here.put("users/an/cv", b"small", "text/plain")
+    await here.put("users/an/film", LARGE, "video/mp4")
+    await here.put("users/anna/cv", b"another's")
+    await here.put("other/an", b"nobody's")
+    return here, there
+
+
+def parcels(sink: MemorySink) -> RecordParcels:
+    """Of which all over a thousand bytes is streamed."""
+    return RecordParcels(ObjectRecords(sink, DOCS, limit=1000))
+
+
+async def test_what_is_large_is_copied_compared_and_removed_without_being_held() -> None:
+    here, there = await sinks()
+    source, target = parcels(here), parcels(there)
+    taken = await source.take(["an"])
+    assert all(len(value) < 1000 for _, _, value in taken.pieces["an"])
+    await target.put(taken)
+    await target.put(taken)
+    meta = await there.head("users/an/film")
+    assert meta is not None
+    assert (await there.get("users/an/film"), meta.content_type) == (LARGE, "video/mp4")
+    assert await target.take(["an"]) == taken
+    await source.remove(taken)
+    assert [meta.key async for meta in here.list("")] == ["other/an", "users/anna/cv"]
+
+
+async def test_a_large_one_that_changed_stays_and_one_with_other_bytes_is_a_conflict() -> None:
+    here, there = await sinks()
+    source, target = parcels(here), parcels(there)
+    taken = await source.take(["an"])
+    await here.put("users/an/film", LARGE + b"more", "video/mp4")
+    await source.remove(taken)
+    assert await here.get("users/an/film") == LARGE + b"more"
+    await there.put("users/an/film", LARGE, "video/mp4")
+    with pytest.raises(RecordConflict):
+        await target.put(await source.take(["an"]))
+    assert await there.get("users/an/film") == LARGE
+
+
+async def test_a_large_one_goes_from_its_own_kind_of_sink_only() -> None:
+    here, there = await sinks()
+    taken = await parcels(here).take(["an"])
+    with pytest.raises(UsageError, match="no sink of its kind"):
+        await parcels(there).put(Parcel(taken.pieces))
+
+
+async def test_records_know_since_when_they_are_and_whose_they_are_exactly() -> None:
+    here, _ = await sinks()
+    records = ObjectRecords(here, DOCS)
+    found: list[Record] = [record async for record in records.read(["an"])]
+    assert [record.key for record in found] == ["users/an/cv", "users/an/film"], "and not what Anna has"
+    meta = await here.head("users/an/cv")
+    assert meta is not None
+    assert await records.earliest() == meta.modified == found[0].times["creation"]
+    assert await records.count() == {"users/{subject}/": 3}
+
+
+@pytest.mark.parametrize("name", ["users/", "{subject}/{subject}"])
+def test_a_pattern_that_tells_no_subject_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        ObjectRecords(MemorySink("files-sg", SG), [RecordDoc(name, None, None, frozenset())])
