@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from residency.model import OPEN
 from residency.storage.receipts import instant
 from residency.storage.records import Record
-from residency.storage.retention import Begin, Copy, Person, Terms, remove
+from residency.storage.retention import Begin, Copy, Person, Terms, leading, remove
 
 __all__ = ["Erasure", "Part", "Trace", "erase"]
 
@@ -148,6 +148,14 @@ async def _sorted(
         else:
             key = (record.name, until, judged.floors)
             kept[key] = kept.get(key, 0) + 1
+    # Without the records that others are known by, nobody knew whose those are: they stay as long, for the same reason.
+    needed = {name for _, name in leading(copy.via, ((subject, name) for name, _, _ in kept))}
+    if needed:
+        longest = max(until for _, until, _ in kept)
+        rules = tuple(sorted({rule for _, until, each in kept if until == longest for rule in each}))
+        for name, count in _counted([record for record in free if record.name in needed]).items():
+            kept[name, longest, rules] = kept.get((name, longest, rules), 0) + count
+        free = [record for record in free if record.name not in needed]
     return free, kept, there
 
 

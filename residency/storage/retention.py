@@ -33,18 +33,23 @@ from residency.policy.compiler import Policy
 from residency.storage.parcels import StreamedRecords
 from residency.storage.records import Record, Records
 
-__all__ = ["Act", "Begin", "Copy", "Done", "Judged", "Person", "Swept", "Terms", "remove", "sweep"]
+__all__ = ["Act", "Begin", "Copy", "Done", "Judged", "Person", "Swept", "Terms", "leading", "remove", "sweep"]
 
 _NOBODY: Final = SubjectSource("none")
 _BOUND: Final = 65_536
 
 
 class Copy(NamedTuple):
-    """One copy of a store's records: in which sink, and what reads it."""
+    """One copy of a store's records: in which sink, and what reads it.
+
+    `via` names the records by which others are known to be of a subject (`letters` -> `people`): these stay while such
+    others of the subject do, for else nobody knew whose they are.
+    """
 
     store: str
     sink: Sink
     records: Records
+    via: Mapping[str, str] = {}  # read only
 
 
 class Person(NamedTuple):
@@ -174,8 +179,9 @@ class Terms:
 class Swept:
     """What a run over one copy has come to so far; numbers of records, by their names where `dict`.
 
-    `past` are beyond a ceiling and held by no floor; `held` beyond a ceiling, and a floor keeps them; `deleted` of
-    `past` are gone, the others had changed when they were to be deleted. `by` counts the rules whose ceilings did it.
+    `past` are beyond a ceiling and held by no floor; `held` beyond a ceiling, and a floor keeps them, or other records
+    that stay are known by them; `deleted` of `past` are gone, the others had changed when they were to be deleted. `by`
+    counts the rules whose ceilings did it.
     """
 
     store: str
@@ -246,7 +252,8 @@ async def sweep(
 async def _look(
     copy: Copy, terms: Terms, known: Mapping[str, Person], subjects: Sequence[str], found: Swept
 ) -> list[tuple[Record, Judged]]:
-    past = []
+    past: list[tuple[Record, Judged]] = []
+    staying: set[tuple[str, str]] = set()
     found.subjects += len(subjects)
     async for record in copy.records.read(subjects):
         found.records += 1
@@ -255,12 +262,32 @@ async def _look(
         judged = terms.judge(record, copy.store, copy.sink, known[record.subject])
         if judged.retained.must_erase(terms.now):
             past.append((record, judged))
-            found.past[record.name] = found.past.get(record.name, 0) + 1
-            for rule in judged.ceilings:
-                found.by[rule] = found.by.get(rule, 0) + 1
-        elif judged.limit is not None and judged.limit <= terms.now:
+            continue
+        staying.add((record.subject, record.name))
+        if judged.limit is not None and judged.limit <= terms.now:
             found.held[record.name] = found.held.get(record.name, 0) + 1
-    return past
+    needed = leading(copy.via, staying)
+    going = []
+    for record, judged in past:
+        if (record.subject, record.name) in needed:
+            found.held[record.name] = found.held.get(record.name, 0) + 1
+            continue
+        going.append((record, judged))
+        found.past[record.name] = found.past.get(record.name, 0) + 1
+        for rule in judged.ceilings:
+            found.by[rule] = found.by.get(rule, 0) + 1
+    return going
+
+
+def leading(via: Mapping[str, str], staying: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The (subject, record name) by which those that stay are known to be a subject's, step by step."""
+    needed: set[tuple[str, str]] = set()
+    for subject, name in staying:
+        at = via.get(name)
+        while at is not None and (subject, at) not in needed:
+            needed.add((subject, at))
+            at = via.get(at)
+    return needed
 
 
 async def _delete(copy: Copy, past: Sequence[tuple[Record, Judged]], begin: Begin) -> int:
