@@ -142,8 +142,10 @@ def subject_of(given: str | None, file: str | None) -> SubjectId:
 
 def copies_of(runtime: Residency, only: Collection[str] = ()) -> Copies:
     """Every copy of the stores that `records:` of the deployment names, or of those in `only`. The runtime's sinks must
-    be started before they are read. Raises: UsageError for a store that is not there, or has no records."""
+    be started before they are read. Raises: UsageError for a store that has no `records`, or where nothing has."""
     deployment = runtime.deployment
+    if not deployment.records:
+        raise UsageError("the deployment has no `records`, so nobody can tell whose anything is: say it there first")
     for store in only:
         if store not in deployment.records:
             raise UsageError(f"`records` of the deployment tells nothing of a store {store!r}")

@@ -22,7 +22,7 @@ from residency.errors import VerificationError
 from residency.model import SubjectId
 from residency.storage.receipts import ERASURE, parse_receipt
 from tests.record_world import LIMITED
-from tests.upkeep_world import ALIAS, acts, change, days_ago, entries, rows, run, world
+from tests.upkeep_world import ALIAS, TEXT, acts, change, days_ago, entries, rows, run, world
 
 app = typer.Typer()
 app.command()(erase)
@@ -133,6 +133,16 @@ def test_a_store_that_nobody_tells_of_is_named_and_keeps_the_alias(tmp_path: Pat
     told = json.loads(output)
     assert (code, told["not_covered"], told["unlinked"]) == (0, ["uploads"], False)
     assert pinned(policy, "an")
+
+
+def test_a_deployment_that_tells_whose_nothing_is_erases_nothing_and_says_so(tmp_path: Path) -> None:
+    records = TEXT[TEXT.index("records:") : TEXT.index("audit:")]
+    policy = world(tmp_path, rules=(LIMITED,), replace=[(records, "")])
+    for options in ((), ("--go",)):
+        code, output = erased(policy, *options)
+        assert code == 2
+        assert "no `records`" in output
+    assert rows(tmp_path, "vn", "person") == ["an", "binh"]
 
 
 def test_somebody_of_whom_there_is_nothing_is_told_so(free: Path) -> None:
