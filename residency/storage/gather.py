@@ -188,8 +188,8 @@ class Gathering:
         for name, found in taken:
             behind[name] = found.key
         for name, rows in told.items():
-            # All that it has was taken, and there was no more than that.
-            if len(rows) <= limit and sum(each == name for each, _ in taken) == len(rows):
+            # One row more than fits on a page was asked for, so where all are taken there are no more.
+            if sum(each == name for each, _ in taken) == len(rows):
                 ended.add(name)
         # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
         more = told.keys() - ended

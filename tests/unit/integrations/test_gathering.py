@@ -131,8 +131,8 @@ def down(name: str) -> list[int]:
 
 
 async def full(world: World) -> None:
-    await world.put(HANOI, [Person(name=name, age=len(name)) for name in VN_NAMES])
-    await world.put(SINGAPORE, [Person(name=name, age=None) for name in SG_NAMES])
+    for address, names in ((HANOI, VN_NAMES), (SINGAPORE, SG_NAMES)):
+        await world.put(address, [Person(name=name, age=len(name) if len(name) % 2 else None) for name in names])
 
 
 @pytest.mark.parametrize("world", BACKENDS, indirect=True)
