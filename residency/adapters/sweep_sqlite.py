@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS done (copy TEXT NOT NULL, subject BLOB NOT NULL, PRIM
 
 
 class SweepSqlite:
-    """The journal of runs. `begin` before, `end` after; in between `left` and `add` (`storage.retention.Done`)."""
+    """The journal of runs. `begin` before, `end` after; in between `left` and `add` (`storage.sweep.Done`)."""
 
     __slots__ = ("_busy", "_path")
 

@@ -30,7 +30,8 @@ from residency.cli.upkeep import (
     wrong,
 )
 from residency.errors import ResidencyError, UsageError
-from residency.storage.retention import Copy, Swept, sweep
+from residency.storage.retention import Copy
+from residency.storage.sweep import Swept, sweep
 
 __all__ = ["retention_app"]
 

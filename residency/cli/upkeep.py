@@ -30,7 +30,8 @@ from residency.enforcement.upkeep import Upkeep, UpkeepAct
 from residency.errors import KeysUnavailable, ResidencyError, UsageError
 from residency.jurisdiction.resolve import resolve
 from residency.model import FactSet, Operation, Pin, SubjectId
-from residency.storage.retention import Begin, Copy, Person, Terms
+from residency.storage.retention import Copy, Person, Terms
+from residency.storage.sweep import Begin
 from residency.storage.traces import CacheTrace, LocatorTrace, Wiped, located
 from residency.wiring.records import records_of
 from residency.wiring.requests import requests_of

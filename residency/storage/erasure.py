@@ -16,7 +16,8 @@ from typing import Any, Final, Protocol
 from residency.model import OPEN
 from residency.storage.receipts import instant
 from residency.storage.records import Record
-from residency.storage.retention import Begin, Copy, Person, Terms, leading, remove
+from residency.storage.retention import Copy, Person, Terms
+from residency.storage.sweep import Begin, leading, remove
 
 __all__ = ["Erasure", "Part", "Trace", "erase"]
 

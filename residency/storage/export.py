@@ -23,7 +23,8 @@ from residency.policy.compiler import Policy
 from residency.storage.parcels import StreamedRecords
 from residency.storage.receipts import instant
 from residency.storage.records import Record
-from residency.storage.retention import Begin, Copy, Person
+from residency.storage.retention import Copy, Person
+from residency.storage.sweep import Begin
 
 __all__ = ["Exported", "Out", "Written", "export", "grounds"]
 

@@ -11,7 +11,8 @@ from residency.model import Sink
 from residency.policy.compiler import Policy
 from residency.storage.erasure import erase
 from residency.storage.records import Record
-from residency.storage.retention import Copy, Person, Swept, sweep
+from residency.storage.retention import Copy, Person
+from residency.storage.sweep import Swept, sweep
 from tests.record_world import NOW, Acts, covered, policy_in, terms_of
 from tests.records_world import BACKENDS, Place, place
 
