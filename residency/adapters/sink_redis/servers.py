@@ -87,7 +87,7 @@ class Server:
     async def _drop_idle(self) -> None:
         idle, self._idle = self._idle, []
         for connection in idle:
-            with suppress(*FAILURES):
+            with suppress(*FAILURES, RuntimeError):  # the latter of one whose event loop has ended
                 await connection.disconnect()
 
     async def _take(self) -> tuple[Any, bool]:
