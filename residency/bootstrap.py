@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
-import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -41,6 +38,8 @@ from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.stores import RowSink, Stores
 from residency.vault.subjects import subject_digest
+from residency.wiring.lifetimes import watch_over
+from residency.wiring.location import location_watch, meter_location
 
 __all__ = ["Residency", "build"]
 
@@ -121,7 +120,7 @@ class Residency:
         self._who = wiring.who(self.deployment)
         self._sinks = wiring.sinks(self.deployment, self.path, self._base)
         self.stores = self._stores(self.deployment.stores)
-        _runtimes.add(self)
+        watch_over(self)
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -170,6 +169,23 @@ class Residency:
             if pins is not None:
                 await pins.aclose()
             await anyio.to_thread.run_sync(stack.close)
+
+    def after_fork(self) -> None:
+        """Hold nothing of the parent's: this is a forked child's copy."""
+        self.is_open = self.is_ready = False
+        self._lock = threading.Lock()
+        self._starting = LoopLock()
+        self._stack = ExitStack()
+        # Both hold the parent's pins file. SQLite takes locks by process and file, so a connection that came with the
+        # fork must be gone before this process opens the file itself.
+        self._pins = None
+        self.__dict__.pop("point", None)
+
+    def at_exit(self) -> None:
+        """Publish what is recorded, where the interpreter ends in good order; after a kill the next start does it."""
+        if self.is_open:
+            self.is_open = self.is_ready = False
+            self._stack.close()
 
     def render_metrics(self) -> tuple[bytes, str]:
         """The metrics page and its content type. Takes milliseconds: call it off the event loop."""
@@ -279,6 +295,14 @@ class Residency:
         stack.callback(sequencer.stop)
         wiring.watch_log(self.metrics, journal, sequencer)
         keeper.told_by(self._facts_moved)
+        watch = location_watch(
+            deployment, self.network, filings=lambda: self.facts.current().filings, now=self.clock.now,
+            tell=lambda note: self.point.recorder.system(note),
+        )  # fmt: skip
+        self.stores.misplaced = watch.misplaced
+        watch.start()
+        stack.callback(watch.stop)
+        meter_location(self.metrics, watch, self.clock.now)
         stack.enter_context(wiring.beating(keeper, deployment))
         wiring.meter_facts(self.metrics, keeper, self.facts, self.clock.now)
         wiring.meter_runtime(
@@ -325,6 +349,7 @@ class Residency:
             return "restart_needed", "\n".join(map(str, problems))
         # 2. All that may fail, before anything changes: tables for now, the archive, the entry that tells of it.
         stores = self._stores(new.deployment.stores)
+        stores.misplaced = self.stores.misplaced
         recorder = self.point.recorder.under(new.digest, new.version, wiring.keeping(new, new.deployment))
         point = self._join(new, recorder, stores)
 
@@ -364,33 +389,3 @@ class Residency:
         from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
 
         return Stores(self._sinks, stores, sessions=open_session)
-
-
-_runtimes: weakref.WeakSet[Residency] = weakref.WeakSet()
-
-
-def _close_in_child() -> None:
-    for runtime in list(_runtimes):
-        runtime.is_open = runtime.is_ready = False
-        runtime._lock = threading.Lock()
-        runtime._starting = LoopLock()
-        runtime._stack = ExitStack()
-        # Both hold the parent's pins file. SQLite takes locks by process and file, so a connection that came with the
-        # fork must be gone before this process opens the file itself.
-        runtime._pins = None
-        runtime.__dict__.pop("point", None)
-
-
-os.register_at_fork(after_in_child=_close_in_child)
-
-
-def _close_at_exit() -> None:
-    # A server without a lifespan tells nobody that it ends. Where the interpreter ends in good order, what is recorded
-    # is published; after a signal that kills, the next start does it.
-    for runtime in list(_runtimes):
-        if runtime.is_open:
-            runtime.is_open = runtime.is_ready = False
-            runtime._stack.close()
-
-
-atexit.register(_close_at_exit)

@@ -35,7 +35,7 @@ from residency.signals.address import Peer, Strategy
 from residency.signals.identity import ClaimMap
 from residency.signals.network import NetworkSource
 from residency.storage import Stores
-from residency.storage.stores import SessionFactory
+from residency.storage.handle import SessionFactory
 
 NETWORK = AddressData(PackagedTable(EMBEDDED_TABLE), now=lambda: 2_000_000_000_000_000, max_age=2**62)
 """The shipped address data, of any age."""

@@ -338,7 +338,7 @@ def test_another_server_behind_the_same_address_is_not_asked_while_the_first_is_
     first, second = redis_servers.single(), redis_servers.single()
     proxy = redis_servers.proxy(first)
     pins = opened(proxy.url)
-    proxy._target = second.port  # new connections go elsewhere, the tracking one stays
+    proxy._target = (second.address, second.port)  # new connections go elsewhere, the tracking one stays
     assert refuses(lambda: run(pins.get, S), "reached")
     assert pins.peek(S) == (None, False)
 
