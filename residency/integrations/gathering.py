@@ -33,6 +33,7 @@ __all__ = ["RowGathering", "gather"]
 
 # The collation in which text sorts by its code points, as it does here, where the pages of several sinks are merged.
 _COLLATIONS: Final = {"postgresql": "C", "sqlite": "BINARY"}
+_FIRSTS: Final = 16  # page sizes for which a SELECT is kept ready
 _Select = Select[*tuple[Any, ...]]
 _DIRECTIONS: Final[dict[Any, dict[str, bool]]] = {
     operators.asc_op: {"descending": False},
@@ -86,17 +87,16 @@ class RowGathering:
         store = self._gathering.store
 
         async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
-            chosen = plan.statement(_dialect(listing, store), after).limit(count)
+            chosen = plan.statement(_dialect(listing, store), after, count)
             session = AsyncSession(
                 expire_on_commit=False, sync_session_class=RoutedSession, store=store, sink=listing.sink
             )
             async with session:
                 found = (await session.execute(chosen)).all()
-                session.expunge_all()
             end = plan.width
-            if width == 1:
-                return [Found(row[0], tuple(row[end:])) for row in found]
-            return [Found(tuple(row[:end]), tuple(row[end:])) for row in found]
+            if width == 1 == end:
+                return [Found(item, tuple(key)) for item, *key in found]
+            return [Found(row[0] if width == 1 else tuple(row[:end]), tuple(row[end:])) for row in found]
 
         return await self._gathering.page(
             fetch, [column.how for column in plan.order], plan.fingerprint, limit=limit, cursor=cursor
@@ -141,16 +141,17 @@ class _Plan:
         compiled = statement.compile()
         text = f"{compiled}\0{sorted((name, repr(value)) for name, value in compiled.params.items())}"
         self.fingerprint = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-        self._firsts: dict[str, _Select] = {}
+        self._firsts: dict[tuple[str, int], _Select] = {}
 
-    def statement(self, dialect: str, after: tuple[Any, ...] | None) -> _Select:
-        """The SELECT for a database of that kind, its rows each with the values that it is sorted by at the end."""
+    def statement(self, dialect: str, after: tuple[Any, ...] | None, count: int) -> _Select:
+        """The SELECT of `count` rows for a database of that kind; what each is sorted by stands at its end."""
         order = [each._replace(column=_collated(each.column, dialect)) for each in self.order]
-        first = self._firsts.get(dialect)
+        first = self._firsts.get((dialect, count))
         if first is None:
-            first = self._firsts[dialect] = self._statement.add_columns(
-                *(each.column.label(f"residency_{number}") for number, each in enumerate(self.order))
-            ).order_by(*map(_by, order))
+            keys = (each.column.label(f"residency_{number}") for number, each in enumerate(self.order))
+            first = self._statement.add_columns(*keys).order_by(*map(_by, order)).limit(count)
+            if len(self._firsts) < _FIRSTS:
+                self._firsts[dialect, count] = first
         return first if after is None else first.where(_behind(order, after))
 
 
