@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -40,7 +41,7 @@ _TOTALS: Final = "SELECT source, target, state, count(*), sum(records) FROM step
 class MoveJournalSqlite:
     """The `MoveJournal` port over a SQLite file."""
 
-    __slots__ = ("_db", "_lock")
+    __slots__ = ("_db", "_lock", "_turn")
 
     def __init__(self, path: Path) -> None:
         """Open or create the file, readable by this user alone.
@@ -48,6 +49,7 @@ class MoveJournalSqlite:
         Raises: PinsUnavailable, also while another run is on.
         """
         self._lock = -1
+        self._turn = threading.Lock()
         self._db: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +126,7 @@ class MoveJournalSqlite:
         if self._db is None:
             raise PinsUnavailable("the journal of the move is closed")
         try:
-            return work(self._db)
+            with self._turn:  # batches run side by side
+                return work(self._db)
         except (sqlite3.Error, ValueError) as error:
             raise PinsUnavailable("the journal of the move cannot be read or written") from error

@@ -27,6 +27,7 @@ from residency.wiring.records import legs_of, records_of
 __all__ = ["Movement", "Outcome", "looking", "not_covered", "places_of"]
 
 _PASSES: Final = 5
+_TOGETHER: Final = 4  # batches under way at a time
 _PENDING: Final = frozenset({State.NOTED, State.COPIED, State.VERIFIED})
 PinOf = Callable[[str], Awaitable[Pin | None]]
 Known = Mapping[str, tuple[Signal, ...]]
@@ -193,16 +194,28 @@ class Movement:
 
     async def _move(self, source: str, target: str, going: Sequence[Going], outcome: Outcome) -> None:
         legs = await self._legs_of(source, target)
-        for at in range(0, len(going), self._batch):
-            begun = anyio.current_time()
-            moved = await self._mover.move(legs, source, target, going[at : at + self._batch])
-            outcome.subjects += len(moved.home)
-            outcome.records += moved.records
-            outcome.again += len(moved.again)
-            outcome.conflict |= moved.conflict
-            self._told(outcome)
-            if self._rate > 0:
-                await anyio.sleep(max(0.0, moved.records / self._rate - (anyio.current_time() - begun)))
+        parts = iter([going[at : at + self._batch] for at in range(0, len(going), self._batch)])
+
+        async def work() -> None:
+            for part in parts:
+                begun = anyio.current_time()
+                moved = await self._mover.move(legs, source, target, part)
+                outcome.subjects += len(moved.home)
+                outcome.records += moved.records
+                outcome.again += len(moved.again)
+                outcome.conflict |= moved.conflict
+                self._told(outcome)
+                if self._rate > 0:
+                    spent = anyio.current_time() - begun
+                    await anyio.sleep(max(0.0, moved.records * _TOGETHER / self._rate - spent))
+
+        # A batch waits most of its time: for writers and readers, for databases, for the disk.
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(_TOGETHER):
+                    group.start_soon(work)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # what the others came to is as after a crash
 
     async def _legs_of(self, source: str, target: str) -> list[Leg]:
         known = self._legs.get((source, target))
