@@ -25,7 +25,7 @@ from rich.table import Table
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
-from residency.cli.move_run import Movement, looking, places_of
+from residency.cli.move_run import Movement, few_collections, looking, places_of
 from residency.storage.misplaced import Homing, survey
 from tests.postgres import PASSWORD, USER, Postgres, find_postgres, postgres_pair
 from tests.world import write_deployment
@@ -129,7 +129,8 @@ async def _move(runtime: Residency, folder: Path) -> tuple[int, float]:
     await runtime.start()
     try:
         begun = time.perf_counter()
-        outcome = await Movement(runtime, journal, batch=2000, drain=0, linger=0).run(places_of(runtime), {})
+        with few_collections():
+            outcome = await Movement(runtime, journal, batch=2000, drain=0, linger=0).run(places_of(runtime), {})
         return outcome.records, time.perf_counter() - begun
     finally:
         journal.close()

@@ -15,7 +15,17 @@ import typer
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
-from residency.cli.move_run import Known, Movement, Outcome, exposed, journal_of, looking, not_covered, places_of
+from residency.cli.move_run import (
+    Known,
+    Movement,
+    Outcome,
+    exposed,
+    few_collections,
+    journal_of,
+    looking,
+    not_covered,
+    places_of,
+)
 from residency.errors import ResidencyError
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, identity
 from residency.storage.misplaced import Exposure, Homing, survey
@@ -125,7 +135,8 @@ async def _go(
     try:
         await runtime.start()
         moves = Movement(runtime, journal, rate=rate, batch=batch, drain=drain, linger=linger, told=tell)
-        outcome = await moves.run(places_of(runtime, stores), known)
+        with few_collections():
+            outcome = await moves.run(places_of(runtime, stores), known)
         totals = [
             {"from": a, "to": b, "state": c.value, "subjects": d, "records": e} for a, b, c, d, e in journal.totals()
         ]

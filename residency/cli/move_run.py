@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from residency.storage.move import Going, Leg, Moved, Mover, State, Step
 from residency.storage.stores import RowSink
 from residency.wiring.records import legs_of, records_of
 
-__all__ = ["Movement", "Outcome", "looking", "not_covered", "places_of"]
+__all__ = ["Movement", "Outcome", "few_collections", "looking", "not_covered", "places_of"]
 
 _PASSES: Final = 5
 _TOGETHER: Final = 4  # batches under way at a time
@@ -104,6 +105,17 @@ async def looking(runtime: Residency) -> AsyncIterator[tuple[PinOf, Callable[[st
     finally:
         with anyio.CancelScope(shield=True):
             await runtime.stores.aclose()
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """While inside, garbage is looked for seldom: a batch is a hundred thousand small tuples, all of them in use."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 50, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class Movement:
