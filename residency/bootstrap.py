@@ -40,6 +40,8 @@ from residency.storage.stores import RowSink, Stores
 from residency.vault.subjects import subject_digest
 from residency.wiring.lifetimes import watch_over
 from residency.wiring.location import location_watch, meter_location
+from residency.wiring.locators import open_locators
+from residency.wiring.requests import meter_requests, requests_of
 
 __all__ = ["Residency", "build"]
 
@@ -149,6 +151,8 @@ class Residency:
             if not self.is_ready:
                 await anyio.to_thread.run_sync(self.open)
                 await self.stores.start()
+                # Not when opened: what is opened may be forked, while this thread imports what it needs.
+                await anyio.to_thread.run_sync(self._location.start)
                 self.is_ready = self.is_open
 
     async def aclose(self) -> None:
@@ -295,14 +299,15 @@ class Residency:
         stack.callback(sequencer.stop)
         wiring.watch_log(self.metrics, journal, sequencer)
         keeper.told_by(self._facts_moved)
-        watch = location_watch(
+        self._location = watch = location_watch(
             deployment, self.network, filings=lambda: self.facts.current().filings, now=self.clock.now,
             tell=lambda note: self.point.recorder.system(note),
         )  # fmt: skip
         self.stores.misplaced = watch.misplaced
-        watch.start()
         stack.callback(watch.stop)
         meter_location(self.metrics, watch, self.clock.now)
+        meter_requests(self.metrics, requests_of(deployment, self.path), self.clock.now)
+        self.stores.locators = open_locators(deployment, self.path, lambda who: subject_digest(subject_key, who))
         stack.enter_context(wiring.beating(keeper, deployment))
         wiring.meter_facts(self.metrics, keeper, self.facts, self.clock.now)
         wiring.meter_runtime(
@@ -349,7 +354,7 @@ class Residency:
             return "restart_needed", "\n".join(map(str, problems))
         # 2. All that may fail, before anything changes: tables for now, the archive, the entry that tells of it.
         stores = self._stores(new.deployment.stores)
-        stores.misplaced = self.stores.misplaced
+        stores.misplaced, stores.locators = self.stores.misplaced, self.stores.locators
         recorder = self.point.recorder.under(new.digest, new.version, wiring.keeping(new, new.deployment))
         point = self._join(new, recorder, stores)
 

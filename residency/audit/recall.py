@@ -16,7 +16,7 @@ from residency.jurisdiction.found import parse_finding
 from residency.model import Signal
 from residency.policy.recorded import Recorded, When
 
-__all__ = ["Basis", "Beside", "Recall", "Told"]
+__all__ = ["OPERATOR", "Basis", "Beside", "Recall", "Told"]
 
 _BOUND: Final = 1 << 16
 
@@ -55,6 +55,10 @@ class Told(NamedTuple):
     collected: int | None = None
 
 
+OPERATOR: Final = "operator: "
+"""What the note of an operator's act begins with, which no request's decision is behind."""
+
+
 class Beside(StrEnum):
     """What an entry is that tells of no decision of a policy."""
 
@@ -62,6 +66,7 @@ class Beside(StrEnum):
     SYSTEM = "entries of the system"
     EXEMPT = "requests to exempt routes"
     PIN = "changes of pins"
+    OPERATOR = "acts of operators"
     EARLY = "requests refused before a decision"
     UNDECIDED = "acts and permits that no decision is behind"
 
@@ -163,6 +168,8 @@ class Recall:
 
 def _undecided(entry: Entry) -> Beside:
     """What an entry is that names no decision: it says so by its form, or what it tells of was never decided."""
+    if entry.kind == "intent" and entry.operation != "pin" and (entry.note or "").startswith(OPERATOR):
+        return Beside.OPERATOR
     if entry.sink is not None or entry.store is not None:
         return Beside.UNDECIDED
     if entry.kind == "intent":

@@ -8,9 +8,10 @@ without an outcome is a finding here too.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from residency.audit.entry import Entry, EntryTemplate, entry_id
+from residency.audit.recall import OPERATOR
 from residency.enforcement.plans import PLACEHOLDER_ID
 from residency.errors import ResidencyError, StaleVersion, Unavailable
 from residency.model import Operation, Pin, Sink
@@ -18,10 +19,7 @@ from residency.model import Operation, Pin, Sink
 if TYPE_CHECKING:
     from residency.enforcement.point import EnforcementPoint
 
-__all__ = ["OPERATOR", "Upkeep", "UpkeepAct"]
-
-OPERATOR: Final = "operator: "
-"""What the note of an operator's act begins with."""
+__all__ = ["Upkeep", "UpkeepAct"]
 
 
 class Upkeep:

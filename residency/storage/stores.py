@@ -116,9 +116,11 @@ class Stores:
             await sink.ping()
 
     async def aclose(self) -> None:
-        """Release every sink; idempotent."""
+        """Release every sink and locator; idempotent."""
         for sink in self._sinks.values():
             await sink.aclose()
+        if self.locators is not None:
+            await self.locators.aclose()
 
     def _order(self, store: str) -> tuple[str, ...]:
         try:

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 from sqlalchemy.util import await_only
 
 from residency.adapters.session_sql.keys import check_keys
+from residency.adapters.session_sql.located import collect, forget_gone, locators_of, note_new
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
@@ -164,7 +165,7 @@ class RoutedSession(Session):
         self._engine = engine
         return engine
 
-    def _wait(self, work: Coroutine[Any, Any, None]) -> None:
+    def _wait(self, work: Coroutine[Any, Any, object]) -> None:
         if not self._blocking:
             await_only(work)
             return
@@ -183,7 +184,7 @@ class RoutedSession(Session):
                 raise
             self._wait_for_loop(work)
 
-    def _wait_for_loop(self, work: Coroutine[Any, Any, None]) -> None:
+    def _wait_for_loop(self, work: Coroutine[Any, Any, object]) -> None:
         """As `_wait`, in a thread that anyio did not start: it has a context, but does not know whom to ask."""
         loop = self._loop
         try:
@@ -204,6 +205,14 @@ class RoutedSession(Session):
             # The act has told that it failed; a commit that was tried again would make that false.
             self._dead = True
             raise
+
+    def _located(self) -> tuple[Current, str, str] | None:
+        """(decision, store, place) of the act, where it is noted whose each row is; else None."""
+        act = self._act
+        if act is None or locators_of(act.current) is None:
+            return None
+        verdict = act.current.decision.sink(act.sink)
+        return None if verdict is None else (act.current, self._store, verdict.sink.place)
 
     def _forget(self) -> None:
         self._settle()
@@ -258,6 +267,8 @@ def _before_commit(session: Session) -> None:
         return
     session._check()
     if not session._reads:
+        if (at := session._located()) is not None:
+            session._wait(note_new(session, *at))
         session._confirm()
         session._sent = True
 
@@ -269,7 +280,14 @@ def _after_commit(session: Session) -> None:
     if act is None:
         return
     act.outcome("committed")
+    if not session._reads and (at := session._located()) is not None:
+        session._wait(forget_gone(session, *at))
     session._wait(act.settled())
+
+
+def _after_flush(session: Session, context: object) -> None:
+    if isinstance(session, RoutedSession) and (at := session._located()) is not None:
+        collect(session, *at[:2])
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
@@ -304,6 +322,7 @@ def _checkin(connection: object, record: Any) -> None:
 
 
 event.listen(RoutedSession, "before_flush", _before_flush)
+event.listen(RoutedSession, "after_flush", _after_flush)
 event.listen(RoutedSession, "after_begin", _after_begin)
 event.listen(RoutedSession, "before_commit", _before_commit)
 event.listen(RoutedSession, "after_commit", _after_commit)

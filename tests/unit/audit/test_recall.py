@@ -94,6 +94,11 @@ def test_a_detail_that_the_entry_does_not_commit_to_is_refused() -> None:
         (replace(DECISION, decided=None), Beside.UNDECIDED),
         (replace(DECISION, decided=None, note="exempt", sink="sg"), Beside.UNDECIDED),
         (replace(DECISION, decided=None, kind="intent", operation="write", sink="sg"), Beside.UNDECIDED),
+        (
+            replace(DECISION, decided=None, kind="intent", operation="erase", sink="sg", note="operator: erasure"),
+            Beside.OPERATOR,
+        ),
+        (replace(DECISION, decided=None, operation="erase", sink="sg", note="operator: erasure"), Beside.UNDECIDED),
         (replace(DECISION, decided=None, kind="intent", operation="pin", sink="sg"), Beside.UNDECIDED),
         (replace(DECISION, decided=None, kind="refusal", effect="permit"), Beside.UNDECIDED),
     ],

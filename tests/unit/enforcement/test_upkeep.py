@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.sink_memory import MemorySink
-from residency.enforcement.upkeep import OPERATOR, Upkeep
+from residency.audit.recall import OPERATOR
+from residency.enforcement.upkeep import Upkeep
 from residency.errors import JournalFull, SinkUnavailable
 from residency.model import Operation, Pin
 from tests.world import SG, VN, Deployed, load_policy, write_deployment

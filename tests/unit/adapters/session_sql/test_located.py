@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import String, event
+from sqlalchemy import String
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from residency.adapters.locate_rows import collect, forget_gone, note_new
 from residency.adapters.session_sql import RoutedSession
 from residency.enforcement.about import key_text
 from residency.enforcement.context import about_many, current
@@ -55,38 +53,6 @@ class Other(Base):
     id: Mapped[str] = mapped_column(String, primary_key=True)
 
 
-class Locating(RoutedSession):
-    """A routed session that calls what it should, when it should."""
-
-    @property
-    def at(self) -> tuple[Any, str, str]:
-        act = self._act
-        assert act is not None
-        verdict = act.current.decision.sink(act.sink)
-        assert verdict is not None
-        return act.current, self._store, verdict.sink.place
-
-    def _confirm(self) -> None:
-        async def note() -> None:
-            await note_new(self, *self.at)
-
-        self._wait(note())
-        super()._confirm()
-
-
-def _after_commit(session: Locating) -> None:
-    if session._act is not None:
-
-        async def forget() -> None:
-            await forget_gone(session, *session.at)
-
-        session._wait(forget())
-
-
-event.listen(Locating, "after_flush", lambda session, context: collect(session, *session.at[:2]))
-event.listen(Locating, "after_commit", _after_commit)
-
-
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -105,7 +71,7 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 
 
 def session() -> AsyncSession:
-    return AsyncSession(sync_session_class=Locating, store="people", expire_on_commit=False)
+    return AsyncSession(sync_session_class=RoutedSession, store="people", expire_on_commit=False)
 
 
 async def owners(world: Rows, *keys: str, record: str = "person") -> tuple[str | None, ...]:

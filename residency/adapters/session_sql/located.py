@@ -18,7 +18,7 @@ from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.storage.locator import Locators
 
-__all__ = ["collect", "forget_gone", "note_new"]
+__all__ = ["collect", "forget_gone", "locators_of", "note_new"]
 
 _INFO: Final = "residency.located"
 Row = tuple[str, str]
@@ -40,7 +40,7 @@ def collect(session: Session, here: Current, store: str) -> None:
     To be called by `after_flush`, when keys are known and the session still tells new rows from old. Raises: UsageError
     for a key that no locator takes.
     """
-    if _locators(here) is None:
+    if locators_of(here) is None:
         return
     docs = {doc.name: doc.subject for doc in here.point.policy.deployment.records.get(store, ())}
     flushed: _Flushed = session.info.setdefault(_INFO, _Flushed())
@@ -64,7 +64,7 @@ async def note_new(session: Session, here: Current, store: str, place: str) -> i
     RecordConflict where a key is another's, UsageError where a row is of nobody in the group; then nothing may be
     committed.
     """
-    locators, flushed = _locators(here), session.info.get(_INFO)
+    locators, flushed = locators_of(here), session.info.get(_INFO)
     if locators is None or flushed is None or not flushed.came:
         return 0
     noted = [(record, key, _whose(here, subject)) for (record, key), subject in flushed.came.items()]
@@ -75,7 +75,7 @@ async def note_new(session: Session, here: Current, store: str, place: str) -> i
 
 async def forget_gone(session: Session, here: Current, store: str, place: str) -> int:
     """Take out what was deleted in the transaction that was just committed; how many keys. Raises: SinkUnavailable."""
-    locators, flushed = _locators(here), session.info.pop(_INFO, None)
+    locators, flushed = locators_of(here), session.info.pop(_INFO, None)
     if locators is None or flushed is None or not flushed.went:
         return 0
     return await locators.forget(store, place, flushed.went)
@@ -105,6 +105,7 @@ def _whose(here: Current, subject: str | None) -> str:
     return digest
 
 
-def _locators(here: Current) -> Locators | None:
+def locators_of(here: Current) -> Locators | None:
+    """Where it is noted whose each row is, None where it is not."""
     found = getattr(here.point.stores, "locators", None)
     return found if isinstance(found, Locators) else None
