@@ -25,6 +25,7 @@ NAMES: Final = {
     "services": "a call of a service through its store, beside plain httpx",
     "objects": "an object stored and read through its store, beside obstore",
     "gather": "a list over two sinks, beside the slower of them alone",
+    "move": "rows moved home between two PostgreSQL, beside COPY",
     "middleware": "the whole middleware, in process and under uvicorn",
 }
 

@@ -61,13 +61,14 @@ class Act:
         here = self._current
         try:
             await here.point.renew(here)
-            verdict = here._check_sink(self.sink)
+            self._check_moving()
+            verdict = here._check_sink(self.sink, self.operation)
             if self.operation in CHANGES and self.operation is not Operation.ERASE:
                 await self._remember(verdict)
             self._check_home(verdict)
             # Where the act leans on a term whose event has not happened, it is the event.
             if (verdict.clocks or here.decision.clocks) and await here.point.begin_terms(here, verdict):
-                here._check_sink(self.sink)
+                here._check_sink(self.sink, self.operation)
             if self.operation in CHANGES:
                 if self.operation is not Operation.ERASE and here.subject_digest is not None:
                     here.point.keeper.count(here.decision, here.subject_digest, here.decided_at)
@@ -88,6 +89,22 @@ class Act:
             self._pinned = await here.point.homes.pin_home(here, verdict.sink) or self._pinned
         elif await here.point.homes.strengthen(here):
             here.point.metrics.contradicted()
+
+    def _check_moving(self) -> None:
+        """Refuse, whatever the mode, where the subject's data began to be moved, or was, since this sink was chosen:
+        what is written here would be missed by those who copy, and what is read here may be gone."""
+        here, before = self._current, self._pin
+        pin, verdict = here.pin, here.decision.sink(self.sink)
+        if pin is None or pin.set_by != "move" or verdict is None or before == pin:
+            return
+        if verdict.store is not None and len(here.point.policy.deployment.stores[verdict.store]) == 1:
+            return  # all of the store lies in its one sink
+        if pin.moving is not None and self.operation in CHANGES:
+            message = "this subject's data is being moved just now: try again in a few seconds"
+            raise here.refuse(Reason.SUBJECT_MOVING, message, sink=self.sink, rules=())
+        if (pin.moving or pin.home) != verdict.sink.place:
+            message = "this subject's data was moved at the same time: try again"
+            raise here.refuse(Reason.FACTS_MOVED, message, sink=self.sink, rules=())
 
     def _check_home(self, verdict: SinkVerdict) -> None:
         """Refuse where the subject got another home since this sink was chosen: nobody would look for data here, and

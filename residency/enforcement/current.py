@@ -4,15 +4,16 @@ it is asked; what it begins are acts (`enforcement.acts`).
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from residency.audit.recall import Basis
 from residency.enforcement.acts import CHANGES, Act
 from residency.enforcement.handing import home_for, note_of
 from residency.enforcement.request import Refusal, collected_at, subject_id
+from residency.enforcement.trail import Trail
 from residency.errors import JournalLate, Refused, SubjectUnknown, UnknownStore, UsageError
 from residency.model import (
     Activity,
@@ -35,34 +36,17 @@ if TYPE_CHECKING:
     from residency.enforcement.about import Many
     from residency.enforcement.point import EnforcementPoint
 
-__all__ = ["READ_FROM", "Current", "StoreFactory", "Trail"]
+__all__ = ["READ_FROM", "Current"]
 
 READ_FROM: Final = "read_from:"
 """Begins the word of a note that names the places outside a law that covers the person where their data goes by being
 read: this instance's, and that of a caller who is somebody else. `ZZ` = nobody knows."""
 
 
-class StoreFactory(Protocol):
-    """Makes the handle that `current().store(name)` answers."""
-
-    def handle(self, current: Current, name: str) -> object: ...
-
-    @property
-    def misplaced(self) -> Container[str]:
-        """Sinks that no act may use now, since they were last seen elsewhere than they say."""
-
-    async def owners(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
-        """The digest of whose each (record, key) of `store` is; None where nobody has it."""
-
-
-class Trail:
-    """What one request has left so far, shared by every `Current` made in it: a count of records, the last refusal."""
-
-    __slots__ = ("records", "refusal")
-
-    def __init__(self) -> None:
-        self.records = 0
-        self.refusal: Refusal | None = None
+MOVING: Final = "moving"
+"""The note of an act that reads where a subject's data still lies while it is moved."""
+FOLLOWED: Final = frozenset({Reason.ONLY_IN_COUNTRY, Reason.NOT_HOME})
+"""What stands against a sink as a home, and not against reading what lies there until it is moved."""
 
 
 class Current:
@@ -271,7 +255,7 @@ class Current:
         if unknown:
             self._subject_unknown(store)
         point.refresh(self)
-        verdict = self._check_sink(sink)
+        verdict = self._check_sink(sink, wanted)
         recorder = point.recorder
         try:
             recorder.ready()
@@ -280,6 +264,8 @@ class Current:
             if wanted not in CHANGES:
                 raise
         reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
+        if self._follows(verdict, wanted):
+            reason, note = None, MOVING  # so it would if the deployment enforced
         seq, entry = recorder.intent(
             self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason,
             self.noted(note, wanted) if self.readers else note or self.note,
@@ -326,15 +312,24 @@ class Current:
         if store not in self.activity.stores:
             raise UnknownStore(f"activity {self.activity.name!r} names no store {store!r} in the deployment file")
 
-    def _check_sink(self, name: str) -> SinkVerdict:
-        """The verdict on sink `name`; refuses, with a record, what the decision does not permit."""
+    def _follows(self, verdict: SinkVerdict, operation: Operation) -> bool:
+        """Whether an act only reads where the subject's data still lies while it is moved home."""
+        return self.pin is not None and self.pin.moving == verdict.sink.place and operation not in CHANGES
+
+    def _check_sink(self, name: str, operation: Operation) -> SinkVerdict:
+        """The verdict on sink `name`; refuses, with a record, what the decision does not permit.
+
+        What may not be stored there, and lies there until it is moved, is read there all the same, as a transfer that
+        is recorded: elsewhere a person would find an empty account. Orders and bans against a sink hold all the same.
+        """
         decision = self.decision
         verdict = decision.sink(name)
         if verdict is None:
             raise UnknownStore(f"activity {self.activity.name!r} has no sink {name!r}")
         if decision.mode == "observe":
             return verdict
-        if verdict.effect is not Effect.PERMIT:
+        followed = verdict.reason in FOLLOWED and self._follows(verdict, operation)
+        if verdict.effect is not Effect.PERMIT and not followed:
             rules = verdict.rules or decision.rules
             raise self.refuse(
                 verdict.reason or Reason.INTERNAL, f"sink {name!r} may not take this data", sink=name, rules=rules

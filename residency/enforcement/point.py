@@ -13,7 +13,7 @@ from typing import Any, Final
 from residency.audit.recall import Basis
 from residency.enforcement.about import judge_many, judge_row, judge_subject, whereabouts
 from residency.enforcement.asking import Unasked, Who, ask
-from residency.enforcement.current import Current, StoreFactory
+from residency.enforcement.current import Current
 from residency.enforcement.facts import FactKeeper
 from residency.enforcement.handing import note_of
 from residency.enforcement.homes import Homes
@@ -28,6 +28,7 @@ from residency.enforcement.request import (
     TokenVerifier,
     statutory_detail,
 )
+from residency.enforcement.trail import StoreFactory
 from residency.errors import (
     AddressDataUnavailable,
     FactsUnavailable,

@@ -198,21 +198,27 @@ class Recorder:
 
     def _changed(self, kind: str, home: str | None, note: str | None, act: str | None) -> EntryTemplate:
         """The constant part of an entry about a pin that changes, which no request's decision is behind."""
-        return EntryTemplate(
-            Entry(
-                id=PLACEHOLDER_ID,
-                kind=kind,
-                at=0,
-                effect="permit",
-                policy=self._policy,
-                policy_version=self._version,
-                act=act,
-                of=None if act is None else PLACEHOLDER_ID,
-                operation="pin",
-                region=home,
-                note=note,
+        key = ("pin", kind, home, note, act)
+        template = self._plain_templates.get(key)
+        if template is None:
+            if len(self._plain_templates) >= _BOUND:
+                self._plain_templates.clear()
+            template = self._plain_templates[key] = EntryTemplate(
+                Entry(
+                    id=PLACEHOLDER_ID,
+                    kind=kind,
+                    at=0,
+                    effect="permit",
+                    policy=self._policy,
+                    policy_version=self._version,
+                    act=act,
+                    of=None if act is None else PLACEHOLDER_ID,
+                    operation="pin",
+                    region=home,
+                    note=note,
+                )
             )
-        )
+        return template
 
     def _outcome(
         self,
