@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from residency.adapters.policy_files import load
     from residency.asgi.middleware import ResidencyMiddleware
     from residency.bootstrap import Residency, build
-    from residency.enforcement.about import NotFound
     from residency.enforcement.context import about, about_many, current, identify
     from residency.enforcement.current import Current
     from residency.errors import (
         NoDecision,
+        NotFound,
         PolicyError,
         Refused,
         ResidencyError,
@@ -67,7 +67,7 @@ _HOME = {
     "Decision": "residency.model",
     "Effect": "residency.model",
     "NoDecision": "residency.errors",
-    "NotFound": "residency.enforcement.about",
+    "NotFound": "residency.errors",
     "PolicyError": "residency.errors",
     "Reason": "residency.model",
     "Refused": "residency.errors",

@@ -4,6 +4,7 @@
     ├── CallerError                what a client sent
     │   ├── AddressError           a client address or forwarding header that cannot be read
     │   ├── TokenError             an identity token that does not verify
+    │   ├── NotFound               a row whose key nobody knows: the app answers 404
     │   └── PathError              a request path that servers and routers could read differently
     ├── UsageError                 what the app's developer wrote
     │   ├── NoDecision             current() where no request was decided
@@ -50,6 +51,7 @@ __all__ = [
     "JournalLate",
     "KeysUnavailable",
     "NoDecision",
+    "NotFound",
     "PathError",
     "PinsUnavailable",
     "PolicyError",
@@ -84,6 +86,10 @@ class AddressError(CallerError):
 
 class TokenError(CallerError):
     """An identity token that does not verify."""
+
+
+class NotFound(CallerError, LookupError):
+    """No row of that key is known; the app answers 404. Nobody looked for it in another place."""
 
 
 class PathError(CallerError):

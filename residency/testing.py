@@ -230,7 +230,11 @@ class Kit:
         )
 
     def _url(self, name: str, url: Secret) -> Secret:
-        objects = url.reveal().partition(":")[0] in ("file", "memory")
+        written = url.reveal()
+        scheme = written.partition(":")[0].partition("+")[0]
+        if written == "memory:cache" or scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
+            return Secret("memory:cache")
+        objects = scheme in ("file", "memory", "s3", "gs", "az")
         return Secret(f"file://{self.folder / name}" if objects else f"sqlite+aiosqlite:///{self.folder / name}.db")
 
     def _wrapped(self, stack: ExitStack) -> ASGIApp:

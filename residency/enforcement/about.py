@@ -23,14 +23,14 @@ import anyio.lowlevel
 from residency.enforcement.acts import Act
 from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
-from residency.errors import CallerError, Refused, Unavailable, UsageError
+from residency.errors import NotFound, Refused, Unavailable, UsageError
 from residency.model import Anchor, Effect, Operation, Reason, SubjectId, Trust
 
 if TYPE_CHECKING:
     from residency.enforcement.point import EnforcementPoint
 
 __all__ = [
-    "Group", "Many", "NotFound", "Whose", "judge_many", "judge_row", "judge_subject", "key_text", "row_of",
+    "Group", "Many", "Whose", "judge_many", "judge_row", "judge_subject", "key_text", "row_of",
     "whereabouts",
 ]  # fmt: skip
 
@@ -40,10 +40,6 @@ _NO_KEY: Final = "a row's key is of text, whole numbers and UUIDs; of several co
 _UUID: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _AT_ONCE: Final = 32  # pins asked for at the same time
 _BREATH: Final = 200  # people judged before other requests have their turn
-
-
-class NotFound(CallerError, LookupError):
-    """No row of that key is known; the app answers 404. Nobody looked for it in another place."""
 
 
 @dataclass(frozen=True, slots=True)

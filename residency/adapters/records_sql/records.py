@@ -150,12 +150,18 @@ class _Reading:
         self._begun: AbstractAsyncContextManager[AsyncConnection] = records._engine.connect()
 
     async def __aenter__(self) -> tuple[AsyncConnection, tuple[Shape, ...]]:
+        unread = SinkUnavailable(f"sink {self._records.sink!r} cannot be read")
         try:
             connection = await self._begun.__aenter__()
-            return connection, await self._records.shapes(connection)
         except (SQLAlchemyError, sqlite3.Error, OSError):
-            await self._begun.__aexit__(None, None, None)
-            raise SinkUnavailable(f"sink {self._records.sink!r} cannot be read") from None
+            raise unread from None
+        try:
+            return connection, await self._records.shapes(connection)
+        except BaseException as error:  # a table that is not there, too: else the connection would stay
+            await self._begun.__aexit__(type(error), error, None)
+            if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError):
+                raise unread from None
+            raise
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         await self._begun.__aexit__(kind, error, trace)

@@ -15,11 +15,11 @@ from starlette.authentication import SimpleUser
 from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.sink_memory import MemorySink
 from residency.audit.recall import Beside, Recall
-from residency.enforcement.about import NotFound, key_text, row_of
+from residency.enforcement.about import key_text, row_of
 from residency.enforcement.context import about, about_many, current
 from residency.enforcement.current import Current
 from residency.enforcement.point import Request
-from residency.errors import PinsUnavailable, Refused, SinkUnavailable, UnknownStore, UsageError
+from residency.errors import NotFound, PinsUnavailable, Refused, SinkUnavailable, UnknownStore, UsageError
 from residency.jurisdiction.pins import first_pin
 from residency.model import Finding, Pin
 from residency.policy.archive import facts_digest
