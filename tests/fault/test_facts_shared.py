@@ -154,8 +154,8 @@ def test_a_process_killed_between_note_and_effect_leaves_a_term_that_runs(tmp_pa
 with serving(folder, url) as runtime:
     owner, name = {target}
     kept = getattr(type(owner), name)
-    def die(self, *args):
-        {"kept(self, *args)" if when == "noted" else "pass"}
+    def die(self, *args, **options):
+        {"kept(self, *args, **options)" if when == "noted" else "pass"}
         {KILL}
     setattr(type(owner), name, die)
     act(runtime)
