@@ -40,7 +40,7 @@ class Asked:
 
 @dataclass
 class Service:
-    """A service under uvicorn. `wire` is every byte it was sent, `connections` how many were opened.
+    """A service under uvicorn. `wire` is every byte it was sent, `connections` how many sent any.
 
     `answers` are (status, headers, body) by path; `handlers` send what they like; else the request comes back as JSON.
     """
@@ -96,10 +96,13 @@ class Service:
 def _recording(service: Service) -> type[H11Protocol]:
     class Recording(H11Protocol):
         def connection_made(self, transport: Any) -> None:
-            service.connections += 1
+            self.silent = True
             super().connection_made(transport)
 
         def data_received(self, data: bytes) -> None:
+            # Who looks whether it is where it says it is connects, too, and says nothing.
+            service.connections += self.silent
+            self.silent = False
             service.wire += data
             super().data_received(data)
 

@@ -100,7 +100,7 @@ def test_the_transfer_register_shows_what_went_abroad_on_a_dossier(played: tuple
     result = CliRunner().invoke(audit_app, ["register", str(played[0] / "audit" / "log"), "--json"])
     told = json.loads(result.stdout)
     assert (result.exit_code, told["problems"]) == (0, [])
-    (flow,) = told["flows"]
+    (flow,) = [flow for flow in told["flows"] if flow["how"] != ["reader"]]  # the rest was read from abroad
     assert (flow["activity"], flow["sink"], flow["place"], flow["subjects"]) == (
         "POST /v1/newsletter",
         "mail-sg",

@@ -75,7 +75,7 @@ def filter_of(
         str | None, typer.Option("--alias", metavar="HEX", help="Of the subject under that alias.")
     ] = None,
     rule: Annotated[
-        str | None, typer.Option("--rule", metavar="ID", help="That name the rule; * stands for anything: vn.l91.*")
+        str | None, typer.Option("--rule", metavar="ID", help="That name the rule; vn.l91.* is all of a law.")
     ] = None,
     sink: Annotated[str | None, typer.Option("--sink", metavar="NAME", help="On that sink; * as above.")] = None,
     effect: Annotated[
