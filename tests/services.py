@@ -40,7 +40,8 @@ class Asked:
 
 @dataclass
 class Service:
-    """A service under uvicorn. `wire` is every byte it was sent, `connections` how many sent any.
+    """A service under uvicorn. `wire` is every byte it was sent, `connections` how many sent any,
+    `opened` how many there were.
 
     `answers` are (status, headers, body) by path; `handlers` send what they like; else the request comes back as JSON.
     """
@@ -49,6 +50,7 @@ class Service:
     port: int = 0
     wire: bytearray = field(default_factory=bytearray)
     connections: int = 0
+    opened: int = 0
     asked: list[Asked] = field(default_factory=list)
     answers: dict[str, tuple[int, list[tuple[str, str]], bytes]] = field(default_factory=dict)
     handlers: dict[str, Handler] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Service:
         self.asked.clear()
         self.answers.clear()
         self.handlers.clear()
-        self.connections = 0
+        self.connections = self.opened = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI app."""
@@ -97,6 +99,7 @@ def _recording(service: Service) -> type[H11Protocol]:
     class Recording(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             self.silent = True
+            service.opened += 1
             super().connection_made(transport)
 
         def data_received(self, data: bytes) -> None:

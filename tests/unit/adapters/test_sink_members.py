@@ -72,7 +72,7 @@ class Ways:
         self.now = 0
         self.one, self.other = Way(folder, HANOI), Way(folder, SAIGON)
         self.sink = ObjectMembers(
-            "files", HANOI, [self.one, self.other], now=lambda: self.now, bounds=BOUNDS, reach=0.2
+            "files", HANOI, [self.one, self.other], now=lambda: self.now, bounds=BOUNDS, reach=1.0
         )
 
     def after(self, seconds: float) -> list[str]:

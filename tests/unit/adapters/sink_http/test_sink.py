@@ -96,17 +96,17 @@ async def whole(answer: ServiceAnswer) -> bytes:
 async def test_starting_connects_to_nothing_and_a_ping_opens_a_connection_and_sends_nothing(service: Service) -> None:
     sink = sink_at(service.url)
     await sink.start()
-    assert service.connections == 0
+    assert service.opened == 0
     await sink.ping()
     await anyio.sleep(0.05)
-    assert (service.connections, bytes(service.wire)) == (1, b"")
+    assert (service.opened, bytes(service.wire)) == (1, b"")
 
 
 async def test_a_connection_is_used_again(service: Service) -> None:
     asking = Asking(sink_at(service.url))
     for _ in range(5):
         await whole(await asking())
-    assert (service.connections, len(service.asked)) == (1, 5)
+    assert (service.opened, len(service.asked)) == (1, 5)
     await asking.sink.aclose()
 
 
@@ -120,7 +120,7 @@ async def test_each_event_loop_has_connections_of_its_own(service: Service) -> N
     await once()
     await asyncio.to_thread(asyncio.run, once())
     await once()
-    assert service.connections == 3
+    assert service.opened == 3
 
 
 async def test_what_is_sent_says_who_we_are_by_the_url_alone_and_the_fragment_stays_here(service: Service) -> None:
