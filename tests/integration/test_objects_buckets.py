@@ -221,8 +221,7 @@ async def test_a_cancelled_upload_leaves_nothing_or_the_whole_and_its_act_says_w
     task = asyncio.ensure_future(upload())
     await asyncio.sleep(after)
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await asyncio.wait({task})  # on a fast machine it may have ended before
     assert buckets.uploads(buckets.vn) == []
     assert buckets.keys(buckets.vn) == (["k"] if world.acts()[0][2] == "committed" else [])
     assert world.acts()[0][2] in ("failed", "committed")
