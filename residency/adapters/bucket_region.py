@@ -48,7 +48,7 @@ class Bucket:
         return parts.scheme == "https" and (parts.hostname or "").endswith(_CLOUD)
 
 
-async def region_of(bucket: Bucket, *, timeout: float = 5.0, now: datetime | None = None) -> str | None:  # noqa: ASYNC109
+async def region_of(bucket: Bucket, *, timeout: float = 5.0, now: datetime | None = None) -> str | None:  # noqa: ASYNC109 - it bounds one answer
     """The region that the store says; None where it says none. `timeout` in seconds, for each question.
 
     Raises: Unavailable where it does not answer.

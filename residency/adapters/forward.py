@@ -45,15 +45,15 @@ class Forward:
         """Send an HTTP request on and its answer back. Raises: SinkUnavailable where none came; nothing was sent."""
         # RFC 9112 section 6.3: a request with neither header has no body.
         has_body = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
-        request = httpx.Request(
-            scope["method"],
-            url,
-            headers=end_to_end(headers),
-            content=_body(receive) if has_body else None,
-            extensions={"timeout": _TIMEOUT.as_dict()},
-        )
         async with httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False) as transport:
             try:
+                request = httpx.Request(
+                    scope["method"],
+                    url,
+                    headers=end_to_end(headers),
+                    content=_body(receive) if has_body else None,
+                    extensions={"timeout": _TIMEOUT.as_dict()},
+                )
                 response = await transport.handle_async_request(request)
             except _Left:
                 return
@@ -75,10 +75,16 @@ class Forward:
         from websockets.exceptions import ConnectionClosed, WebSocketException
         from websockets.typing import Subprotocol
 
+        class Direct(connect):
+            """Follows no redirect: what is sent on goes to home and nowhere else."""
+
+            def process_redirect(self, exc: Exception) -> Exception | str:
+                return exc
+
         await receive()  # websocket.connect
         own = [pair for pair in end_to_end(headers) if not pair[0].startswith(b"sec-websocket-")]
         try:
-            connection = await connect(
+            connection = await Direct(
                 "ws" + url.removeprefix("http"),
                 additional_headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in own],
                 subprotocols=[Subprotocol(each) for each in scope.get("subprotocols", ())] or None,

@@ -78,7 +78,7 @@ class LocatorRedis:
                 url = url.replace("+cluster", "", 1)
                 # Connecting is put off: a Cluster's client asks for its map as it is made.
                 self._client: Callable[[], Any] = _once(lambda: redis.RedisCluster.from_url(url, **options))
-                redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+                redis.connection.parse_url(url)  # type: ignore[no-untyped-call]  # untyped there
             else:
                 client = redis.Redis.from_url(url, **options)
                 self._client = lambda: client

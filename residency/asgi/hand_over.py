@@ -48,7 +48,7 @@ class HandOver:
     def may(self, scope: Scope, refusal: Refusal, *, ran: bool) -> bool:
         """Whether a refused request is handed over; `ran` = the app has run, so that its body may have been read."""
         home = self._homes.get(refusal.home or "")
-        if home is None or _path(scope) is None:
+        if home is None or _path(scope) is None or not scope.get("query_string", b"").isascii():
             return False
         if any(_MARK.encode() in value for name, value in scope["headers"] if name.lower() == b"via"):
             return False

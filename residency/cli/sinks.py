@@ -163,7 +163,7 @@ def _migrated(sink: SinkPort, program: list[str]) -> _Done:
     told = {**os.environ, URL_VARIABLE: url.render_as_string(hide_password=False), NAME_VARIABLE: sink.name}
     try:
         # What the program prints is for who runs it; the program is theirs, and so is what stands in it.
-        code = subprocess.run(program, env=told, check=False).returncode  # noqa: S603
+        code = subprocess.run(program, env=told, check=False).returncode  # noqa: S603 - what the operator wrote
     except OSError as error:
         return _Done(sink.name, "failed", False, f"{program[0]} cannot be run: {error.strerror}")
     return _Done(sink.name, "migrated", True) if code == 0 else _Done(sink.name, "failed", False, f"exit {code}")

@@ -46,11 +46,7 @@ def register_references(doc: YamlDoc) -> list[Problem]:
     """Problems of a register file."""
     found: list[Problem] = []
     for path, value in walk(doc.value, ()):
-        if (
-            path
-            and path[-1] in ("date", "expires", "since", "lifted", "from", "next_update")
-            and isinstance(value, str)
-        ):
+        if path and path[-1] in _DAYS and isinstance(value, str):
             found += on_calendar(doc, path, value)
     for path in items(doc, ("filings",)):
         found += ordered(doc, (*path, "date"), (*path, "expires"))

@@ -108,6 +108,11 @@ class Home:
 
     async def _chat(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
+        if "elsewhere" in scope["query_string"].decode():
+            location = [(b"location", f"ws://{dict(scope['headers'])[b'host'].decode()}/chat?at-large".encode())]
+            await send({"type": "websocket.http.response.start", "status": 307, "headers": location})
+            await send({"type": "websocket.http.response.body", "body": b""})
+            return
         if "no" in scope["query_string"].decode():
             await send({"type": "websocket.close"})
             return
@@ -330,6 +335,13 @@ def test_a_websocket_that_home_does_not_take_is_refused(make: Make) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(f"ws://{abroad.address}/chat?no", additional_headers={"x-forwarded-for": HANOI}, proxy=None)
     assert refused.value.response.status_code == 503
+
+
+def test_a_websocket_that_home_redirects_is_not_followed(make: Make) -> None:
+    abroad = make()
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://{abroad.address}/chat?elsewhere", additional_headers={"x-forwarded-for": HANOI}, proxy=None)
+    assert [asked["query"] for asked in abroad.home.seen] == ["elsewhere"]
 
 
 def test_a_websocket_is_redirected(make: Make) -> None:

@@ -113,7 +113,7 @@ class PostgresParcels:
         table = _quoted(shape.doc.name)
         names = ", ".join(map(_quoted, shape.key))
         # Names are the database's own, quoted; values come by COPY.
-        make = f"CREATE TEMP TABLE residency_gone ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608
+        make = f"CREATE TEMP TABLE residency_gone ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608 - quoted
         await raw.execute(make)
         await _copy_in(raw, "residency_gone", shape.key, [key.encode() for key in keys])
         same = " AND ".join(f"t.{_quoted(name)} = g.{_quoted(name)}" for name in shape.key)
@@ -173,7 +173,7 @@ def _query(shape: Shape) -> str:
         .select_from(shape.joined())
         .where(column == sa.literal_column(f"ANY($1::{_ARRAYS[shape.subject_type]})"))
     )
-    return str(query.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+    return str(query.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]  # untyped there
 
 
 async def _copy_in(raw: Any, table: str, columns: Sequence[str], lines: Sequence[bytes]) -> None:

@@ -78,7 +78,7 @@ def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
     class Bounded(kind):  # type: ignore[valid-type,misc]  # one of two classes, known only when called
         def connect(self) -> PoolProxiedConnection:
             try:
-                return super().connect()  # type: ignore[no-any-return]
+                return super().connect()  # type: ignore[no-any-return]  # untyped there
             except sa_exc.TimeoutError:
                 raise SinkUnavailable(f"sink {sink!r} has no connection free: its pool is exhausted") from None
 

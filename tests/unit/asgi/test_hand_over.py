@@ -74,6 +74,7 @@ async def test_a_redirect_keeps_path_and_query_as_they_came(
         ({}, Refusal(Reason.NOT_HOME, home="FR"), False, False),
         ({"raw_path": b"http://evil.example/"}, AT_VN, False, False),
         ({"raw_path": b"*"}, AT_VN, False, False),
+        ({"query_string": b"q=\xff"}, AT_DE, False, False),
         ({"raw_path": b"/\xff"}, AT_VN, False, False),
         ({"headers": [(b"Via", b"1.1 residency-x")]}, AT_VN, False, False),
         ({"headers": [(b"via", b"1.1 nginx")]}, AT_VN, False, True),
