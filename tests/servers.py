@@ -39,7 +39,7 @@ def free_port() -> int:
                 return port
 
 
-def eventually(holds: Callable[[], Any], *, within: float = 10.0, what: str = "it") -> None:
+def eventually(holds: Callable[[], Any], *, within: float = 30.0, what: str = "it") -> None:
     """Return as soon as `holds()` is true; what it raises of Redis counts as not yet. Fails after `within` seconds."""
     end = time.monotonic() + within
     while True:

@@ -40,9 +40,9 @@ NAMES_A_FILE: Final = re.compile(r"\b[\w.-]+/\.?[\w.-]+ \(E[A-Z]+\)")
 KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
 WAITS: Final = frozenset({
     "futex", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "restart_syscall", "madvise", "mprotect", "brk",
-    "exit",
+    "rt_sigprocmask", "exit",
 })  # fmt: skip
-"""Calls that wait, ask for memory, or are a thread's last: how often they are made depends on how threads happen to
+"""Calls that wait, ask for memory, or are among a thread's last: how often they are made depends on how threads happen to
 run, and on whether one is still there when the process ends."""
 
 

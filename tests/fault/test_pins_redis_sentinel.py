@@ -90,10 +90,10 @@ def test_a_failover_is_followed_and_what_was_acknowledged_is_there(
             lambda: theirs.counters.reconnects or _connected_anew(theirs, guarded), what="the failover", within=20
         )
         before = dict(acknowledged)
-        eventually(lambda: sum(acknowledged.values()) > sum(before.values()) + 20, what="writes to go on", within=10)
+        eventually(lambda: sum(acknowledged.values()) > sum(before.values()) + 20, what="writes to go on", within=30)
         over.set()
         writing.result(timeout=10)
-    eventually(lambda: _connected_anew(ours, guarded), within=10)
+    eventually(lambda: _connected_anew(ours, guarded), within=30)
     for subject, version in acknowledged.items():
         for pins in (ours, theirs):
             found = get(pins, subject)
@@ -115,7 +115,10 @@ def test_what_the_new_primary_never_heard_of_is_put_back_by_whoever_knows_it(
     for pin in (numbered(1), numbered(1, version=2), numbered(2), numbered(4)):
         anyio.run(pins.put, pin)
     anyio.run(pins.forget, numbered(4).subject, 1)
+    # Its change is heard of before it is read: a change that is heard of later makes the copy of it go again.
+    eventually(lambda: get(pins, numbered(3).subject) is None and pins.peek(numbered(3).subject)[1])
     anyio.run(other.put, numbered(3))
+    eventually(lambda: not pins.peek(numbered(3).subject)[1], what="word of the change")
     audit.append(told)
     eventually(lambda: get(pins, numbered(3).subject) and pins.peek(numbered(3).subject)[1])
     # What a replica that lags would hold; asynchronous replication promises no more.
@@ -162,7 +165,7 @@ def test_a_primary_that_most_sentinels_do_not_name_is_not_served_from_beyond_sta
     for sentinel in guarded.sentinels[:2]:
         sentinel.pause()
     # The primary answers every PING, but it may have been replaced on the other side of a partition.
-    eventually(lambda: _refused(pins), what="the end of stale_for", within=10)
+    eventually(lambda: _refused(pins), what="the end of stale_for", within=30)
     # Nor now and then, whenever the one that is left is heard of.
     ends = time.monotonic() + 2
     while time.monotonic() < ends:
@@ -170,7 +173,7 @@ def test_a_primary_that_most_sentinels_do_not_name_is_not_served_from_beyond_sta
         time.sleep(0.02)
     for sentinel in guarded.sentinels[:2]:
         sentinel.resume()
-    eventually(lambda: get_or_none(pins) == PIN, what="service", within=10)
+    eventually(lambda: get_or_none(pins) == PIN, what="service", within=30)
 
 
 def test_a_sentinel_that_hangs_costs_no_service_while_most_of_them_answer(
