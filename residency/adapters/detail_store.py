@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,6 +23,7 @@ from residency.audit.detail_head import Head
 from residency.audit.detail_time import Count, Moment, count_on, span_of
 from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt, JournalFailed, JournalFull
+from residency.sqlite import begun, opened, use_wal
 
 __all__ = ["DetailStore", "Progress"]
 
@@ -100,7 +100,7 @@ class DetailStore:
         """`busy_ms` = how long to wait for another process's write. Nothing is opened yet."""
         self._path = path
         self._name = f"{path.parent.name}/{path.name}"
-        self._busy = busy_ms / 1000
+        self._busy = busy_ms
 
     # --- filing ------------------------------------------------------------------------------------------------------
 
@@ -281,34 +281,19 @@ class DetailStore:
 
     def _do(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool = False, plain: bool = False) -> _T:
         try:
-            there = self._path.exists()
-            if writes and not there:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._path.touch(mode=0o600, exist_ok=True)
-            place = self._path if writes or there else ":memory:"  # nothing is kept where there is no file
-            with closing(sqlite3.connect(place, timeout=self._busy, isolation_level=None)) as db:
-                db.execute("PRAGMA secure_delete = ON")
-                db.execute("PRAGMA synchronous = FULL")
+            with opened(self._path, self._busy, writes=writes, folder_mode=0o700) as db:
                 db.execute("PRAGMA temp_store = MEMORY")  # pages of details belong into no other folder
                 if _version(db) in _STEPS:
-                    db.execute("PRAGMA journal_mode = WAL")
-                    db.execute("BEGIN IMMEDIATE")
-                    for statement in _STEPS.get(_version(db), ()):  # none where another was faster
-                        db.execute(statement)
-                    db.execute("COMMIT")
+                    use_wal(db, self._busy)
+                    with begun(db):
+                        for statement in _STEPS.get(_version(db), ()):  # none where another was faster
+                            db.execute(statement)
                 if _version(db) != _VERSION:
                     raise JournalCorrupt(f"{self._name}: not a store of details of version {_VERSION}")
                 if plain:
                     return work(db)
-                db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-                try:
-                    answer = work(db)
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-                return answer
+                with begun(db, writes=writes):
+                    return work(db)
         except (sqlite3.Error, OSError) as error:
             raise _unavailable(error, self._name) from error
 

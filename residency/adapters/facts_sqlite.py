@@ -12,12 +12,12 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Final, TypeVar
 
 from residency.errors import FactsUnavailable
 from residency.model import Event
+from residency.sqlite import begun, opened
 
 __all__ = ["NotedSqlite"]
 
@@ -51,7 +51,7 @@ class NotedSqlite:
     def __init__(self, path: Path, *, busy_ms: int = 5000) -> None:
         """`busy_ms` = how long to wait for another process's write. Nothing is opened yet."""
         self._path = path
-        self._busy = busy_ms / 1000
+        self._busy = busy_ms
         self._name: int | None = None  # of the file that was seen; None = none yet
 
     def events(self) -> tuple[Event, ...]:
@@ -120,21 +120,13 @@ class NotedSqlite:
             there = self._path.exists()
             if not there and self._name is not None:
                 raise FactsUnavailable(_OTHER)
-            if writes and not there:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.touch(mode=0o600, exist_ok=True)
-            place = self._path if writes or there else ":memory:"  # nothing is noted where there is no file
-            connection = sqlite3.connect(place, timeout=self._busy, isolation_level=None)
-            with closing(connection):
-                # A rollback journal and not a log: nothing is left beside the file, and what is committed is on disk.
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA secure_delete = ON")  # a subject that is forgotten leaves no bytes
+            with opened(self._path, self._busy, writes=writes) as connection:
+                # A rollback journal and not a log: nothing is left beside the file.
                 if _number(connection, "user_version") == 0:
-                    connection.execute("BEGIN IMMEDIATE")
-                    if _number(connection, "user_version") == 0:  # and nobody else was faster
-                        for statement in _SCHEMA.format(name=1 + secrets.randbelow(2**31 - 1)).split(";"):
-                            connection.execute(statement)
-                    connection.execute("COMMIT")
+                    with begun(connection):
+                        if _number(connection, "user_version") == 0:  # and nobody else was faster
+                            for statement in _SCHEMA.format(name=1 + secrets.randbelow(2**31 - 1)).split(";"):
+                                connection.execute(statement)
                 if _number(connection, "user_version") != _VERSION:
                     raise FactsUnavailable("the file of what is noted is of another version")
                 if writes or there:
@@ -142,15 +134,8 @@ class NotedSqlite:
                     if self._name is not None and name != self._name:
                         raise FactsUnavailable(_OTHER)
                     self._name = name
-                connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-                try:
-                    answer = work(connection)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-                return answer
+                with begun(connection, writes=writes):
+                    return work(connection)
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             raise FactsUnavailable("what is noted of the operator cannot be read or written") from error
 

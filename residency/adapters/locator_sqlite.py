@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,6 +17,7 @@ from typing import Final, TypeVar
 import anyio.to_thread
 
 from residency.errors import RecordConflict, SinkUnavailable
+from residency.sqlite import begun, connect, make_private, use_wal
 from residency.storage.locator import Located, conflict
 
 __all__ = ["LocatorSqlite"]
@@ -52,20 +51,16 @@ class LocatorSqlite:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600, exist_ok=True)
-            self._writer = writer = _connect(path, busy_ms)
-            _use_wal(writer, busy_ms)
-            # FULL: what is noted before a row is committed survives the power cut that the row survives.
-            writer.execute("PRAGMA synchronous = FULL")
-            writer.execute("PRAGMA secure_delete = ON")  # not every build of SQLite has it on by itself
+            make_private(path)
+            self._writer = writer = connect(path, busy_ms)
+            use_wal(writer, busy_ms)
             writer.executescript(_SCHEMA)
             writer.execute("SELECT key, subject FROM located LIMIT 1").fetchone()
             if key_mark is not None:
                 writer.execute(_MARK, (key_mark,))
                 if writer.execute("SELECT mark FROM key_mark").fetchone() != (key_mark,):
                     raise SinkUnavailable(f"{self._name} was written under another `subjects` key: bring that key back")
-            self._reader = _connect(path, busy_ms)
+            self._reader = connect(path, busy_ms)
             self._reader.execute("PRAGMA query_only = ON")
         except (sqlite3.Error, OSError) as error:
             self._close()
@@ -137,8 +132,7 @@ class LocatorSqlite:
         """Do `work` in one transaction. A crash before it returns leaves all of it or nothing."""
 
         def transaction() -> int:
-            connection = _opened(self._writer, self._name)
-            with _begun(connection):
+            with begun(_opened(self._writer, self._name)) as connection:
                 return work(connection)
 
         with self._write_lock:
@@ -169,37 +163,7 @@ class LocatorSqlite:
             self._writer = self._reader = None
 
 
-@contextmanager
-def _begun(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
 def _opened(connection: sqlite3.Connection | None, name: str) -> sqlite3.Connection:
     if connection is None:
         raise SinkUnavailable(f"{name} is closed")
     return connection
-
-
-def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
-
-
-def _use_wal(connection: sqlite3.Connection, busy_ms: int) -> None:
-    """Switch to the write-ahead log. For this SQLite does not wait by itself, and workers that start at once on a file
-    that is not there yet all want it."""
-    end = time.monotonic() + busy_ms / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.01)

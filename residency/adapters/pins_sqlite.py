@@ -13,7 +13,6 @@ import json
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -23,6 +22,7 @@ import anyio.to_thread
 from residency.errors import PinsUnavailable, StaleVersion
 from residency.jurisdiction.pinned import parse_anchors, parse_place
 from residency.model import Pin
+from residency.sqlite import begun, connect, make_private, use_wal
 
 __all__ = ["PinsSqlite"]
 
@@ -71,13 +71,10 @@ class PinsSqlite:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600, exist_ok=True)
-            self._writer = _connect(path, busy_ms)
-            _use_wal(self._writer, busy_ms)
-            # FULL: a pin that an act relies on survives a power cut before the act's data is written.
-            self._writer.execute("PRAGMA synchronous = FULL")
-            self._writer.execute("PRAGMA secure_delete = ON")  # not every build of SQLite has it on by itself
+            make_private(path)
+            # A pin that an act relies on is on disk before the act's data is written.
+            self._writer = connect(path, busy_ms)
+            use_wal(self._writer, busy_ms)
             self._writer.execute(_SCHEMA)
             _add_moving(self._writer)
             # Refuses a file of the right shape but damaged content now, not at some subject's first request.
@@ -89,7 +86,7 @@ class PinsSqlite:
                 (found,) = self._writer.execute("SELECT mark FROM key_mark").fetchone()
                 if found != key_mark:
                     raise PinsUnavailable("the pins were written under another `subjects` key: bring that key back")
-            self._reader = _connect(path, busy_ms)
+            self._reader = connect(path, busy_ms)
             self._reader.execute("PRAGMA query_only = ON")
         except (sqlite3.Error, OSError) as error:
             self._close()
@@ -136,15 +133,8 @@ class PinsSqlite:
 
     def _put_all(self, pins: Sequence[Pin]) -> frozenset[str]:
         def work() -> frozenset[str]:
-            database = _opened(self._writer)
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                stale = [pin.subject for pin in pins if database.execute(*_putting(pin)).rowcount != 1]
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-            database.execute("COMMIT")
-            return frozenset(stale)
+            with begun(_opened(self._writer)) as database:
+                return frozenset([pin.subject for pin in pins if database.execute(*_putting(pin)).rowcount != 1])
 
         with self._write_lock:
             return self._guard(work)
@@ -204,33 +194,12 @@ def _add_moving(connection: sqlite3.Connection) -> None:
     """Bring a file of a release that knew no moves to today's form, of workers that start at once by one."""
     if connection.execute(_COLUMNS).fetchone() != (0,):
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with begun(connection):
         if connection.execute(_COLUMNS).fetchone() == (0,):
             connection.execute(_MOVING)
-    finally:
-        connection.execute("COMMIT")
 
 
 def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
     if connection is None:
         raise PinsUnavailable("pins are closed")
     return connection
-
-
-def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=busy_ms / 1000, isolation_level=None, check_same_thread=False)
-
-
-def _use_wal(connection: sqlite3.Connection, busy_ms: int) -> None:
-    """Switch to the write-ahead log. For this SQLite does not wait by itself, and workers that start at once on a file
-    that is not there yet all want it."""
-    end = time.monotonic() + busy_ms / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.01)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from residency.errors import FactsUnavailable, UsageError
+from residency.sqlite import begun, opened
 from residency.storage.requests import Request, Step
 
 __all__ = ["RequestsSqlite"]
@@ -41,7 +41,7 @@ class RequestsSqlite:
     def __init__(self, path: Path, *, busy_ms: int = 5000) -> None:
         """`busy_ms` = how long to wait for another process's write. Nothing is opened yet, and no file made."""
         self._path = path
-        self._busy = busy_ms / 1000
+        self._busy = busy_ms
 
     def add(self, request: Request) -> Request:
         """Register a request; it with its number. Raises: FactsUnavailable."""
@@ -92,29 +92,14 @@ class RequestsSqlite:
 
     def _do(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool = False) -> _T:
         try:
-            there = self._path.exists()
-            if writes and not there:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.touch(mode=0o600, exist_ok=True)
-            place = self._path if writes or there else ":memory:"  # nothing is registered where there is no file
-            with closing(sqlite3.connect(place, timeout=self._busy, isolation_level=None)) as db:
-                db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA secure_delete = ON")
-                db.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-                try:
-                    (version,) = db.execute("PRAGMA user_version").fetchone()
-                    if version == 0:
-                        for statement in _SCHEMA.split(";"):
-                            db.execute(statement)
-                    elif version != _VERSION:
-                        raise FactsUnavailable("the register of requests is of another version")
-                    answer = work(db)
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-                return answer
+            with opened(self._path, self._busy, writes=writes) as db, begun(db, writes=writes):
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version == 0:
+                    for statement in _SCHEMA.split(";"):
+                        db.execute(statement)
+                elif version != _VERSION:
+                    raise FactsUnavailable("the register of requests is of another version")
+                return work(db)
         except (sqlite3.Error, OSError) as error:
             name = getattr(error, "sqlite_errorname", None) or type(error).__name__
             raise FactsUnavailable(f"the register of requests cannot be read or written ({name})") from None

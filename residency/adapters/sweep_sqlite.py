@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection
-from contextlib import closing
 from pathlib import Path
 from typing import Final, TypeVar
 
 from residency.errors import FactsUnavailable
+from residency.sqlite import begun, opened
 
 __all__ = ["SweepSqlite"]
 
@@ -33,7 +33,7 @@ class SweepSqlite:
     def __init__(self, path: Path, *, busy_ms: int = 5000) -> None:
         """Nothing is opened yet, and no file made."""
         self._path = path
-        self._busy = busy_ms / 1000
+        self._busy = busy_ms
 
     def begin(self, store: str, now: int, policy: str, max_age: int) -> int | None:
         """Begin a run over `store` at `now` (microseconds) under the policy of that digest; when the run that was
@@ -73,22 +73,10 @@ class SweepSqlite:
 
     def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         try:
-            if not self._path.exists():
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.touch(mode=0o600, exist_ok=True)
-            with closing(sqlite3.connect(self._path, timeout=self._busy, isolation_level=None)) as db:
-                db.execute("PRAGMA secure_delete = ON")
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                    answer = work(db)
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-                return answer
+            with opened(self._path, self._busy, writes=True) as db, begun(db):
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                return work(db)
         except (sqlite3.Error, OSError) as error:
             name = getattr(error, "sqlite_errorname", None) or type(error).__name__
             raise FactsUnavailable(f"the journal of runs cannot be read or written ({name})") from None
