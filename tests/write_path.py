@@ -42,8 +42,8 @@ WAITS: Final = frozenset({
     "futex", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "restart_syscall", "madvise", "mprotect", "brk",
     "rt_sigprocmask", "exit",
 })  # fmt: skip
-"""Calls that wait, ask for memory, or are among a thread's last: how often they are made depends on how threads happen to
-run, and on whether one is still there when the process ends."""
+"""Calls that wait, ask for memory, or are among a thread's last: how often they are made depends on how threads happen
+to run, and on whether one is still there when the process ends."""
 
 
 def payload(slot: int, seq: int) -> bytes:
