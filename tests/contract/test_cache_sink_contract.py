@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -17,28 +17,12 @@ from residency.storage.namespace import MARK
 from residency.storage.queues import QueueSink
 from residency.storage.stores import Stores
 from tests.cache_world import redis_sink_at
-from tests.conftest import find_redis
 from tests.servers import Server, Servers, eventually
 
 REGION = Region("vn-han", "VN")
 MINUTE = 60_000
 M = b"m" * MARK
 Sink = CacheMemory | RedisSink
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Server]]]:
-    """One server of each flavour, and a cluster, each started when first asked for."""
-    programs = {flavour: find_redis(flavour) for flavour in ("redis", "valkey")}
-    with Servers(tmp_path_factory.mktemp("servers"), programs) as servers:
-        found: dict[str, list[Server]] = {}
-
-        def start(what: str) -> list[Server]:
-            if what not in found:
-                found[what] = servers.cluster() if what == "cluster" else [servers.single(what)]
-            return found[what]
-
-        yield start
 
 
 KINDS = [
@@ -71,8 +55,6 @@ async def sink(
         made = CacheMemory("cache-vn", REGION)
     else:
         servers = started(kind)
-        for server in servers:
-            server.client.flushall()
         url = servers[0].url.replace("redis", "redis+cluster") if kind == "cluster" else servers[0].url
         made = redis_sink_at(tmp_path, url + "?socket_timeout=10")  # this machine may have other work
     await made.start()

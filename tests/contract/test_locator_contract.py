@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,8 +13,7 @@ from residency.adapters.locator_redis import LocatorRedis
 from residency.adapters.locator_sqlite import LocatorSqlite
 from residency.errors import RecordConflict
 from residency.storage.locator import Located, Locator, LocatorMemory
-from tests.conftest import find_redis
-from tests.servers import Server, Servers
+from tests.servers import Server
 
 pytestmark = pytest.mark.anyio
 Make = Callable[[], Locator]
@@ -26,21 +25,6 @@ def digest(text: str) -> str:
 
 def at(key: str, subject: str) -> Located:
     return Located(digest(key), digest(subject))
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Server]]]:
-    """One server of each flavour, and a cluster, for all tests of this module; each started when first asked for."""
-    programs = {flavour: find_redis(flavour) for flavour in ("redis", "valkey")}
-    with Servers(tmp_path_factory.mktemp("servers"), programs) as servers:
-        found: dict[str, list[Server]] = {}
-
-        def start(what: str) -> list[Server]:
-            if what not in found:
-                found[what] = servers.cluster() if what == "cluster" else [servers.single(what)]
-            return found[what]
-
-        yield start
 
 
 REDIS = [
@@ -61,8 +45,6 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, started: Callable[[str]
             return lambda: LocatorSqlite(tmp_path / "VN.db", place="VN")
         case what:
             servers = started(what)
-            for server in servers:
-                server.client.flushall()
             kind = "redis+cluster" if what == "cluster" else "redis"
             url = servers[0].url.replace("redis", kind, 1)
             return lambda: LocatorRedis(url, deployment="test", place="VN")

@@ -13,27 +13,11 @@ from residency.adapters.facts_memory import NotedMemory
 from residency.adapters.facts_sqlite import NotedSqlite
 from residency.enforcement.ports import Noted
 from residency.model import Event
-from tests.conftest import find_redis
-from tests.servers import Server, Servers
+from tests.servers import Server
 from tests.world import load_policy, write_deployment
 
 FIRST = Event("first_transfer", "VN", 1_800_000_000_000_000)
 Make = Callable[[], Noted]
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Server]]]:
-    """One server of each flavour, and a cluster, for all tests of this module; each started when first asked for."""
-    programs = {flavour: find_redis(flavour) for flavour in ("redis", "valkey")}
-    with Servers(tmp_path_factory.mktemp("servers"), programs) as servers:
-        found: dict[str, list[Server]] = {}
-
-        def start(what: str) -> list[Server]:
-            if what not in found:
-                found[what] = servers.cluster() if what == "cluster" else [servers.single(what)]
-            return found[what]
-
-        yield start
 
 
 REDIS = [
@@ -56,8 +40,6 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, started: Callable[[str]
             make: Make = lambda: NotedSqlite(tmp_path / "data" / "pins-facts.db")  # noqa: E731
         case what:
             servers = started(what)
-            for server in servers:
-                server.client.flushall()
             url = servers[0].url.replace("redis", "redis+cluster" if what == "cluster" else "redis")
             deployment = load_policy(write_deployment(tmp_path, f'pins: {{url: "{url}"}}\n')).deployment
 

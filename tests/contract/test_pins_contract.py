@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -15,8 +15,7 @@ from residency.adapters.pins_sqlite import PinsSqlite
 from residency.enforcement.ports import Pins
 from residency.errors import PinsUnavailable, StaleVersion
 from residency.model import Anchor, Pin, Trust
-from tests.conftest import find_redis
-from tests.servers import Server, Servers
+from tests.servers import Server
 
 pytestmark = pytest.mark.anyio
 PIN = Pin(
@@ -29,21 +28,6 @@ PIN = Pin(
     at=1_800_000_000_000_000,
 )
 Make = Callable[[], Pins]
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Server]]]:
-    """One server of each flavour, and a cluster, for all tests of this module; each started when first asked for."""
-    programs = {flavour: find_redis(flavour) for flavour in ("redis", "valkey")}
-    with Servers(tmp_path_factory.mktemp("servers"), programs) as servers:
-        found: dict[str, list[Server]] = {}
-
-        def start(what: str) -> list[Server]:
-            if what not in found:
-                found[what] = servers.cluster() if what == "cluster" else [servers.single(what)]
-            return found[what]
-
-        yield start
 
 
 REDIS = [
@@ -63,8 +47,6 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, started: Callable[[str]
             return lambda: PinsSqlite(tmp_path / "pins.db")
         case what:
             servers = started(what)
-            for server in servers:
-                server.client.flushall()
             kind = "redis+cluster" if what == "cluster" else "redis"
             return lambda: PinsRedis(servers[0].url.replace("redis", kind))
 
