@@ -134,7 +134,10 @@ def _document(
     newest, pairs = Newest(before=end), Pairs()
     told = (figures, {id(each): each for each in (transfers, ever)}.values(), newest)
     _count(read, checkpoint, pairs, Replayer(archive.policy, archive.facts), told, progress)
-    until = end if end is not None else 0 if newest.at is None else newest.at + 1
+    until = 0 if newest.at is None else newest.at + 1
+    if end is not None:
+        # A period that is not over yet is told as of now: nobody knows what will be due by its end.
+        until = min(end, max(until, SystemClock().now()))
     last = transfers.policy(newest.policy) if given is None else given
     facts = facts_of(archive, newest, given)
     flows = transfers.flows()

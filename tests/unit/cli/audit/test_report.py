@@ -175,6 +175,13 @@ def test_the_same_log_and_period_give_the_same_bytes(served: Served) -> None:
     assert first == again
 
 
+def test_a_period_that_is_not_over_is_told_as_of_now(served: Served) -> None:
+    assert served.told("--to", TO)["period"]["told_as_of"].startswith(TO)
+    told = served.told("--to", "2999-01-01")["period"]
+    assert told["to"].startswith("2999")
+    assert told["told_as_of"] < "2998"
+
+
 def test_what_the_log_and_policies_hold_is_shown_and_never_obeyed(tmp_path: Path) -> None:
     log = some_weeks(tmp_path, 20)
     hostile = "<script>alert(1)</script>"
