@@ -59,8 +59,8 @@ sinks:
   people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "ROWS_VN"}
   files-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "FILES_SG"}
   files-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "FILES_VN"}
-  cache-sg: {region: sg, provider: SG, keys: SG, encrypted: true, in_transit: false, scope: cache, url: "CACHE_SG"}
-  cache-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, in_transit: false, scope: cache, url: "CACHE_VN"}
+  cache-sg: {region: sg, provider: SG, keys: SG, encrypted: true, scope: cache, url: "CACHE_SG"}
+  cache-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, scope: cache, url: "CACHE_VN"}
   model-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "MODEL_SG"}
   model-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "MODEL_VN"}
 stores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from residency.enforcement.ports import SinkPort
@@ -15,7 +16,6 @@ __all__ = ["REDIS", "redis_sink"]
 REDIS: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 """The schemes of such URLs, up to a `+`."""
 _WAIT: Final = 0.5  # seconds; a cache is to save time
-_OWN_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 _ALL: Final = ((0, 16_383),)
 Node = tuple[str, int]
 
@@ -35,7 +35,7 @@ def redis_sink(deployment: DeploymentDoc, sink: SinkDoc, region: Region) -> Sink
     except ValueError as error:
         raise wrong("url", str(error)) from error
     tls = place.connection.__name__ == "SSLConnection"
-    if sink.sink.in_transit and not tls and any(host not in _OWN_HOSTS for host, _ in place.nodes):
+    if sink.sink.in_transit and not tls and not all(_here(host) for host, _ in place.nodes):
         raise wrong(
             "url", "plain redis to another machine is not encrypted on the way: rediss://, or `in_transit: false`"
         )
@@ -55,3 +55,11 @@ def redis_sink(deployment: DeploymentDoc, sink: SinkDoc, region: Region) -> Sink
 
     optional = sink.sink.scope == "cache"
     return RedisSink(sink.sink.name, region, locate, place.options, tls=tls, optional=optional, timeout=timeout)
+
+
+def _here(host: str) -> bool:
+    """Whether a host, as a URL names it, is this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

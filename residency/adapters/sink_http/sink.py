@@ -7,6 +7,7 @@ Connections are pooled for each member and event loop, over HTTP/1.1.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
@@ -21,6 +22,8 @@ from residency.adapters.sink_http.connect import Judged
 from residency.adapters.sink_http.endpoint import Endpoint
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
+from residency.storage.failover import BOUNDS as FAILURES
+from residency.storage.failover import Attempt, Bounds, Circuit, Told
 from residency.storage.services import Resolver, ServiceAnswer, ServiceHandle, ServiceRequest
 
 __all__ = ["BOUNDS", "HttpSink"]
@@ -30,7 +33,6 @@ BOUNDS: Final[Mapping[str, float]] = {"connect": 10.0, "read": 600.0, "write": 6
 _CONNECTIONS: Final = 100  # at a time, to one member from one event loop
 _IDLE: Final = 20  # of these, kept open while idle
 _EXPIRY: Final = 15.0  # seconds that an idle one is kept: its address was judged when it was opened
-_REST: Final = 10.0  # seconds for which a member that took no connection is tried after the others
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LEAVING: Final = "http11.send_request_headers.started"
 _BROKEN: Final = (
@@ -39,10 +41,14 @@ _BROKEN: Final = (
 )  # fmt: skip
 
 
+def _monotonic() -> int:
+    return time.monotonic_ns() // 1000
+
+
 class HttpSink:
     """The `ServiceSink` port over one HTTP API, and further members that are the same API elsewhere in its country."""
 
-    __slots__ = ("_bounds", "_client", "_members", "_name", "_region")
+    __slots__ = ("_bounds", "_circuits", "_client", "_failures", "_members", "_name", "_now", "_region")
 
     def __init__(
         self,
@@ -56,8 +62,11 @@ class HttpSink:
         allow_private: bool | None = None,
         tls: ssl.SSLContext | None = None,
         bounds: Mapping[str, float] | None = None,
+        now: Callable[[], int] = _monotonic,
+        failures: Bounds = FAILURES,
     ) -> None:
-        """`client` makes the client that an app is given, `members` are further URLs, `bounds` replace `BOUNDS`.
+        """`client` makes the client that an app is given, `members` are further URLs, `bounds` replace `BOUNDS`;
+        `failures` say when a member is left alone for a while, `now` is in microseconds.
 
         `allow_private` = names may have addresses that the internet does not route; None = only where a URL names an
         address itself, or this machine. Those of a link, of groups and of nobody are never taken from a name.
@@ -69,6 +78,9 @@ class HttpSink:
         self._client = client
         self._bounds = {**BOUNDS, **(bounds or {})}
         self._members = [_Member(name, Endpoint(name, each), resolver, allow_private, tls) for each in (url, *members)]
+        self._circuits = [Circuit()] * len(self._members)
+        self._failures = failures
+        self._now = now
 
     @property
     def name(self) -> str:
@@ -94,9 +106,10 @@ class HttpSink:
         """Connects to nothing: an API that is away is no reason for an app not to start, and says so when called."""
 
     async def ping(self) -> None:
-        """Raise SinkUnavailable unless a member takes a connection now. Nothing is sent over it."""
+        """Raise SinkUnavailable unless a member takes a connection now, whatever became of calls. Nothing is sent over
+        it."""
         problem: BaseException | None = None
-        for member in self._members:
+        for number, member in enumerate(self._members):
             _, host, port = member.endpoint.origin
             try:
                 stream = await member.backend.connect_tcp(host, port, timeout=self._bounds["connect"])
@@ -104,6 +117,7 @@ class HttpSink:
             except (SinkUnavailable, *_BROKEN) as error:
                 problem = error
             else:
+                self._circuits[number] = Circuit()
                 return
         raise self._away(problem) from None
 
@@ -124,30 +138,39 @@ class HttpSink:
     async def send(self, request: ServiceRequest, leaving: Callable[[], None]) -> ServiceAnswer:
         """Send `request` to the first member that takes a connection, and answer with its head.
 
-        Only what never left is tried at the next. Raises: SinkUnavailable, UsageError.
+        Only what never left is tried at the next. A member at which calls failed in a row is left alone for a while.
+        Raises: SinkUnavailable, UsageError.
         """
-        problem: BaseException | None = None
-        now = anyio.current_time()
-        for member in sorted(self._members, key=lambda member: member.tired > now):
-            left = False
+        # Whatever the request is, the other side may act on it: as if each changed something.
+        attempt = Attempt(changes=True)
+        problem: BaseException | None = SinkUnavailable(
+            f"sink {self._name!r} failed too often in a row, and is left alone for a few seconds"
+        )
+        while (number := attempt.next(self._circuits, self._now())) is not None:
+            self._circuits[number] = self._circuits[number].begun(self._now(), self._failures)
+            how = Told.UNREACHED
 
             def sent() -> None:
-                nonlocal left
-                left = True
+                nonlocal how
+                how = Told.BROKE
                 leaving()
 
             try:
-                return await self._send(member, request, sent)
+                answer = await self._send(self._members[number], request, sent)
             except (httpcore.LocalProtocolError, h11.LocalProtocolError):
                 raise UsageError(
                     f"a request to sink {self._name!r} has headers, or a length, that no HTTP has"
                 ) from None
             except (SinkUnavailable, *_BROKEN) as error:
-                if left:
-                    raise self._away(error) from None
-                member.tired = anyio.current_time() + _REST
-                problem = error
+                self._tell(number, how)
+                attempt, problem = attempt.told(number, how), error
+            else:
+                self._tell(number, Told.ANSWERED)
+                return answer
         raise self._away(problem) from None
+
+    def _tell(self, number: int, how: Told) -> None:
+        self._circuits[number] = self._circuits[number].told(how, self._now(), self._failures)
 
     async def _send(self, member: _Member, request: ServiceRequest, sent: Callable[[], None]) -> ServiceAnswer:
         endpoint = member.endpoint
@@ -189,16 +212,15 @@ class HttpSink:
 
 
 class _Member:
-    """One endpoint, and its connections from each event loop. Until `tired` others are tried before it."""
+    """One endpoint, and its connections from each event loop."""
 
-    __slots__ = ("_pools", "_tls", "backend", "endpoint", "tired")
+    __slots__ = ("_pools", "_tls", "backend", "endpoint")
 
     def __init__(
         self, sink: str, endpoint: Endpoint, resolver: Resolver, private: bool | None, tls: ssl.SSLContext | None
     ) -> None:
         self.endpoint = endpoint
         self.backend = Judged(sink, endpoint, resolver, private)
-        self.tired = 0.0
         self._tls = tls
         self._pools: RunVar[httpcore.AsyncConnectionPool | None] = RunVar(f"residency-sink-{sink}")
 

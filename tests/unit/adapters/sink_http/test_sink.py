@@ -20,6 +20,7 @@ from residency.adapters.resolver_table import TableResolver
 from residency.adapters.service_client import open_client
 from residency.adapters.sink_http import HttpSink
 from residency.errors import SinkUnavailable, UsageError
+from residency.storage.failover import BOUNDS
 from residency.storage.services import Headers, ServiceAnswer, ServiceRequest
 from tests.servers import eventually
 from tests.services import SG_HOST, VN_HOST, Asked, Service, raw, serving
@@ -59,6 +60,15 @@ def sink_at(*urls: str, resolver: TableResolver | None = None, **options: Any) -
         client=open_client,
         **options,
     )
+
+
+class Time:
+    """A clock that stands, in microseconds."""
+
+    at = 0
+
+    def __call__(self) -> int:
+        return self.at
 
 
 class Asking:
@@ -278,17 +288,44 @@ async def test_the_next_member_is_tried_where_nothing_left_and_the_dead_one_rest
     await asking.sink.aclose()
 
 
-async def test_a_member_that_took_no_connection_rests_while_another_serves(service: Service) -> None:
-    resolver = TableResolver({"dead.test": [()]})
-    asking = Asking(sink_at("http://dead.test/v1/", service.url, resolver=resolver))
-    for _ in range(3):
+async def test_a_member_that_fails_three_times_in_a_row_is_left_alone_while_another_serves(service: Service) -> None:
+    resolver, now = TableResolver({"dead.test": [()]}), Time()
+    asking = Asking(sink_at("http://dead.test/v1/", service.url, resolver=resolver, now=now))
+    for _ in range(5):
         await whole(await asking())
-    assert resolver.asked == ["dead.test"]
-    alone = Asking(sink_at("http://dead.test/v1/", resolver=resolver))
-    for _ in range(2):  # one that has no other is tried each time
-        with pytest.raises(SinkUnavailable):
-            await alone()
     assert len(resolver.asked) == 3
+    now.at += BOUNDS.rest
+    for _ in range(2):  # one call tries whether it is there again
+        await whole(await asking())
+    assert len(resolver.asked) == 4
+    await asking.sink.aclose()
+
+
+async def test_one_that_has_no_other_is_left_alone_too_until_it_answers_again(service: Service) -> None:
+    now = Time()
+    resolver = TableResolver({"llm.test": [(), (), (), (VN_HOST,)]})
+    url = service.url.replace(VN_HOST, "llm.test")
+    asking = Asking(sink_at(url, resolver=resolver, now=now, allow_private=True))
+    for asked in (1, 2, 3, 3):
+        with pytest.raises(SinkUnavailable, match="too often in a row" if len(resolver.asked) == 3 else "resolved"):
+            await asking()
+        assert (len(resolver.asked), asking.left) == (asked, 0)
+    now.at += BOUNDS.rest
+    for _ in range(2):
+        await whole(await asking())
+    assert len(service.asked) == 2
+    await asking.sink.aclose()
+
+
+async def test_a_ping_looks_for_itself_and_what_it_finds_there_is_called_again(service: Service) -> None:
+    resolver = TableResolver({"llm.test": [(), (), (), (VN_HOST,)]})
+    url = service.url.replace(VN_HOST, "llm.test")
+    asking = Asking(sink_at(url, resolver=resolver, now=Time(), allow_private=True))
+    for _ in range(4):
+        with pytest.raises(SinkUnavailable):
+            await asking()
+    await asking.sink.ping()
+    await whole(await asking())
     await asking.sink.aclose()
 
 
