@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from residency.errors import RecordConflict, SinkUnavailable
-from residency.storage.records import Record
+from residency.storage.records import Change, Record
 
 __all__ = ["RecordsMemory"]
 
@@ -56,6 +56,20 @@ class RecordsMemory:
                 raise RecordConflict(f"sink {self._sink!r} has a record of the same key with other bytes")
         self.held |= new
         return len(new)
+
+    async def get(self, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Record]:
+        """Those of these that are there. Raises: SinkUnavailable."""
+        self._check()
+        return {key: self.held[key] for key in keys if key in self.held}
+
+    async def replace(self, changes: Sequence[Change]) -> None:
+        """Put each in the place of what it is given with, all or none. Raises: RecordConflict, SinkUnavailable."""
+        self._check()
+        for record, before in changes:
+            there = self.held.get((record.name, record.key))
+            if (None if there is None else there.value) != before:
+                raise RecordConflict(f"sink {self._sink!r} has a record of the same key with other bytes")
+        self.held |= {(record.name, record.key): record for record, _ in changes}
 
     async def delete(self, records: Sequence[Record]) -> int:
         """Remove those of these that are still as given; how many. Raises: SinkUnavailable."""

@@ -16,7 +16,7 @@ from typing import Final
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectSink
 from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.records import Record
+from residency.storage.records import Change, Record
 
 __all__ = ["ObjectRecords"]
 
@@ -105,6 +105,33 @@ class ObjectRecords:
             if record.value is not None and await self._value(record.key) == record.value:
                 gone += await self._sink.delete(record.key)
         return gone
+
+    async def get(self, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Record]:
+        """Those of these that are there and fit their pattern. Raises: SinkUnavailable."""
+        by_name = {doc.name: (doc, pattern) for doc, _, pattern in self._patterns}
+        found = {}
+        for name, key in keys:
+            doc, pattern = by_name.get(name, (None, None))
+            fits = None if pattern is None else pattern.fullmatch(key)
+            if doc is None or fits is None or (meta := await self._sink.head(key)) is None:
+                continue
+            if (record := await self._record(doc, fits["subject"], meta)) is not None:
+                found[name, key] = record
+        return found
+
+    async def replace(self, changes: Sequence[Change]) -> None:
+        """Put each in the place of what it is given with, one by one. Raises: RecordConflict before any is stored,
+        SinkUnavailable."""
+        for record, before in changes:
+            if await self._value(record.key) != before:
+                raise RecordConflict(f"sink {self.sink!r} has a record of the same key with other bytes")
+        for record, _ in changes:
+            kind, _, value = (record.value or b"").partition(b"\0")
+            await self._sink.put(record.key, value, kind.decode())
+
+    def name_of(self, key: str) -> str | None:
+        """The pattern that `key` fits; None = it is nobody's record."""
+        return next((doc.name for doc, _, pattern in self._patterns if pattern.fullmatch(key)), None)
 
     async def fingerprint(self, record: Record) -> bytes:
         """SHA-256 over the content type and the whole value. Raises: SinkUnavailable."""

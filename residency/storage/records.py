@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Record", "Records"]
+__all__ = ["Change", "KeyedRecords", "Record", "Records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,10 @@ class Record:
         if self.value is None:
             raise ValueError("a record that is streamed has no digest of its own")
         return hashlib.sha256(self.value).digest()
+
+
+Change = tuple[Record, bytes | None]
+"""A record, and the bytes of what it takes the place of: None = nothing is there."""
 
 
 @runtime_checkable
@@ -62,3 +66,19 @@ class Records(Protocol):
 
     async def delete(self, records: Sequence[Record]) -> int:
         """Remove those of these that are still as given, what refers to others first; how many."""
+
+
+@runtime_checkable
+class KeyedRecords(Records, Protocol):
+    """Records that are found and changed by their keys too, as copies are."""
+
+    async def get(self, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Record]:
+        """Those of these (name, key) that are there. `subject` is None where nothing tells any more whose one is; a
+        name that `records:` tells nothing of has none."""
+
+    async def replace(self, changes: Sequence[Change]) -> None:
+        """Put each record in the place of what it is given with, all or none, or where the sink has no transactions,
+        one by one.
+
+        Raises: RecordConflict where something else is there, or stands against it; then nothing was changed.
+        """

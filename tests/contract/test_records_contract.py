@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from residency.adapters.records_sql import SqlRecords
 from residency.adapters.records_sql.copying import PostgresParcels
+from residency.adapters.records_sql.values import format_row, parse_row
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import RecordConflict
 from residency.storage.parcels import Parcels, RecordParcels
-from residency.storage.records import Record
+from residency.storage.records import KeyedRecords, Record
 from tests.records_world import BACKENDS, LETTERS, PEOPLE, ROWS, Place, place
 
 pytestmark = pytest.mark.anyio
@@ -147,3 +148,60 @@ async def test_what_changed_since_it_was_taken_is_not_removed(places: tuple[Plac
     await source.remove(taken)
     left = sorted(name for name, _, _ in (await source.take(["an"])).pieces["an"])
     assert left == ["letters", "people"], "a person may not go before the letter that is another now"
+
+
+async def test_records_are_found_by_their_keys_and_what_is_not_there_is_left_out(places: tuple[Place, Place]) -> None:
+    here = places[0].records
+    assert isinstance(here, KeyedRecords)
+    held = {(record.name, record.key): record for record in await read(places[0], *WHO)}
+    assert await here.get([*held, (next(iter(held))[0], _no_key(held)), ("prices", "{}")]) == held
+    assert await here.get([]) == {}
+
+
+async def test_a_record_takes_the_place_of_what_it_was_given_with_and_of_nothing_else(
+    places: tuple[Place, Place],
+) -> None:
+    here, there = places[0].records, places[1].records
+    assert isinstance(here, KeyedRecords)
+    assert isinstance(there, KeyedRecords)
+    held = [record for record in await read(places[0], "an", "binh") if record.value is not None]
+    await there.replace([(record, None) for record in reversed(held)])
+    copied = await there.get([(record.name, record.key) for record in held])
+    assert [copied[record.name, record.key].value for record in held] == [record.value for record in held]
+    await there.replace([(record, record.value) for record in held])
+    changed = _changed(held[-1])
+    with pytest.raises(RecordConflict) as refused:
+        await there.replace([(_changed(held[0]), held[0].value), (changed, b"something else")])
+    assert "an" not in str(refused.value).split()
+    with pytest.raises(RecordConflict):
+        await there.replace([(changed, None)])
+    assert (await there.get([(held[0].name, held[0].key)]))[held[0].name, held[0].key].value == held[0].value
+    await there.replace([(changed, held[-1].value)])
+    assert (await there.get([(changed.name, changed.key)]))[changed.name, changed.key].value == changed.value
+
+
+@pytest.mark.parametrize("places", BACKENDS[3:], indirect=True)
+async def test_a_row_that_leads_to_nobody_any_more_is_found_by_its_key_and_is_nobodys(
+    places: tuple[Place, Place],
+) -> None:
+    here = places[0]
+    assert isinstance(here.records, KeyedRecords)
+    assert isinstance(here.sink, SqlSink)
+    keys = [(record.name, record.key) for record in await read(here, "an") if record.name == "letters"]
+    async with here.sink.engine.begin() as connection:
+        await connection.execute(sa.update(LETTERS).where(LETTERS.c.person == "an").values(person=None))
+    assert {record.subject for record in (await here.records.get(keys)).values()} == {None}
+
+
+def _no_key(held: Mapping[tuple[str, str], Record]) -> str:
+    (name, key) = next(iter(held))
+    return key.replace("an", "nobody")
+
+
+def _changed(record: Record) -> Record:
+    """The same record with another content."""
+    if record.name not in ("people", "letters") or not (record.value or b"").startswith(b"{"):
+        return replace(record, value=b"text/x\0changed")
+    row = parse_row(record.value or b"")
+    row["name" if record.name == "people" else "text"] = "changed"
+    return replace(record, value=format_row(row))

@@ -19,7 +19,7 @@ from residency.adapters.records_sql.tables import Shape, shapes
 from residency.adapters.records_sql.values import format_row, instant, parse_row
 from residency.errors import RecordConflict, SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.records import Record
+from residency.storage.records import Change, Record
 
 __all__ = ["SqlRecords"]
 
@@ -95,6 +95,41 @@ class SqlRecords:
                     await connection.execute(sa.insert(shape.table), rows)
                 new += len(rows)
             return new
+
+    async def get(self, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Record]:
+        """The rows of these that are there. Raises: SinkUnavailable."""
+        got: dict[tuple[str, str], Record] = {}
+        async with _Reading(self) as (connection, found):
+            for shape in found:
+                wanted = [key for name, key in keys if name == shape.doc.name]
+                for at in range(0, len(wanted), _PAGE):
+                    query = shape.whole().where(_keyed(shape, wanted[at : at + _PAGE]))
+                    for row in (await connection.execute(query)).all():
+                        record = _record(shape, row)
+                        got[record.name, record.key] = record
+        return got
+
+    async def replace(self, changes: Sequence[Change]) -> None:
+        """Put each in the place of what it is given with, parents first, all or none.
+
+        Raises: RecordConflict, SinkUnavailable.
+        """
+        async with _Writing(self) as (connection, found):
+            for shape in found:
+                given = {record.key: (record, before) for record, before in changes if record.name == shape.doc.name}
+                there = await self._there(connection, shape, list(given), lock=True)
+                new = []
+                for key, (record, before) in given.items():
+                    if there.get(key) != before:
+                        raise RecordConflict(f"sink {self._sink!r} has a record of the same key with other bytes")
+                    row = parse_row(record.value or b"")
+                    if before is None:
+                        new.append(row)
+                    elif record.value != before:
+                        change = sa.update(shape.table).where(_keyed(shape, [key])).values(row)
+                        await connection.execute(change)
+                if new:
+                    await connection.execute(sa.insert(shape.table), new)
 
     async def delete(self, records: Sequence[Record]) -> int:
         """Delete those of these that are still as given, children first; how many.
@@ -183,7 +218,8 @@ class _Writing(_Reading):
 
 def _record(shape: Shape, row: Any) -> Record:
     found = dict(row._mapping)
-    subject = str(found.pop("~subject"))
+    told = found.pop("~subject")
+    subject = None if told is None else str(told)
     times = {event: moment for event, column in shape.doc.times.items() if (moment := instant(found[column]))}
     return Record(shape.doc.name, _key(shape, found), subject, shape.doc.data, format_row(found), times)
 

@@ -45,6 +45,11 @@ class Shape:
             return query.where(column.is_not(None))
         return query.where(column.in_(self.ids(subjects)))
 
+    def whole(self) -> sa.Select[Any]:
+        """As `rows`, with those that lead to nobody: their `~subject` is NULL."""
+        told = sa.cast(self.subject_column(), sa.String).label("~subject")
+        return sa.select(told, *[self.table.c[name] for name in self.columns]).select_from(self.joined(outer=True))
+
     def subjects(self, dialect: str) -> sa.Select[Any]:
         """The subjects' ids as text, each once."""
         told: Any = sa.cast(self.subject_column(), sa.String)
@@ -70,12 +75,12 @@ class Shape:
         """Whether the table has the subject's id itself."""
         return not self.path
 
-    def joined(self) -> sa.FromClause:
-        """The table and those that lead from it to its subject."""
+    def joined(self, *, outer: bool = False) -> sa.FromClause:
+        """The table and those that lead from it to its subject; `outer` = where they are there."""
         source: sa.FromClause = self.table
         here = self.table
         for column, there, key in self.path:
-            source = source.join(there.table, here.c[column] == there.table.c[key])
+            source = source.join(there.table, here.c[column] == there.table.c[key], isouter=outer)
             here = there.table
         return source
 
