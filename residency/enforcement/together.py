@@ -1,15 +1,20 @@
-"""Coroutines that wait for the same blocking work in; the work, done in a thread for all of them at once, out.
+"""Who waits for the same blocking work in; the work, done in a thread for all of them at once, out.
 
-Of those who wait in one event loop one leads: it has the work done, once all that is ready to run has had its turn, so
-that who is about to ask comes along. The others sleep, wake together when it is done, and look whether it served
-them; one that came too late for it leads the next. So one piece of work serves as many as there are, and nobody waits
-for more than two.
+Coroutines of asyncio that wait are handed over together, once all that is ready to run has had its turn, so that who is
+about to ask comes along. One thread does the work over and over for as long as anybody asks. After each run those that
+it served are woken, by one call into each loop; who came too late for it stays for the next. So one piece of work
+serves as many as there are, nobody waits for more than two, and nobody is woken for nothing.
+
+The thread goes when nobody has asked for a while, and comes back when somebody does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -17,94 +22,174 @@ from anyio.lowlevel import RunVar
 
 __all__ = ["Together"]
 
+_IDLE: Final = 2.0  # seconds that the thread waits for somebody to ask
+Served = Callable[[], bool]
+_Waiter = tuple[Served, asyncio.Future[None], asyncio.AbstractEventLoop]
+
+
+class _Gathered:
+    """Those of one event loop who began to wait in this turn of it."""
+
+    __slots__ = ("loop", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.waiting: list[_Waiter] = []
+
 
 class _Turn:
-    """Who works in one event loop. The thread is its own: handlers that wait in all the others must not hold it up."""
+    """Who works in one event loop of trio. The thread is its own: handlers that wait in all the others must not hold it
+    up."""
 
-    __slots__ = ("_done", "led", "thread")
+    __slots__ = ("done", "led", "thread")
 
     def __init__(self) -> None:
         self.led = False
         self.thread = anyio.CapacityLimiter(1)
-        self._done = anyio.Event()
-
-    def wait(self) -> Awaitable[object]:
-        """What to await until the work that is under way is done."""
-        return self._done.wait()
-
-    def wake(self) -> None:
-        """All who wait."""
-        self._done.set()
-        self._done = anyio.Event()
-
-
-class _AsyncioTurn(_Turn):
-    """The same on asyncio: a future for each, which costs a third of what an event and its coroutines do."""
-
-    __slots__ = ("_loop", "_waiting")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._loop = loop
-        self._waiting: list[asyncio.Future[None]] = []
-
-    def wait(self) -> Awaitable[object]:
-        """What to await until the work that is under way is done."""
-        future = self._loop.create_future()
-        self._waiting.append(future)
-        return future
-
-    def wake(self) -> None:
-        """All who wait."""
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():  # cancelled, with the task that waited
-                future.set_result(None)
+        self.done = anyio.Event()
 
 
 class Together:
-    """`until` of whichever event loops are running: each leads for itself, so `work` must bear to be called at once."""
+    """`until` of whichever event loops are running. On trio each leads for itself, so `work` must bear to be called at
+    once."""
 
-    __slots__ = ("_known", "_turns", "_work")
+    __slots__ = ("_asked", "_bell", "_busy", "_known", "_lock", "_soon", "_thread", "_turns", "_work")
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
         self._turns: RunVar[_Turn] = RunVar("residency_turn")
-        self._known: tuple[asyncio.AbstractEventLoop, _Turn] | None = None  # the turn asked for last, on asyncio
+        self._known: _Gathered | None = None  # of the loop that asked last
+        self._lock = threading.Lock()
+        self._bell = threading.Semaphore(0)
+        self._asked: list[_Waiter] = []
+        self._soon = False  # whether a run is wanted that nobody waits for
+        self._busy = False  # whether the thread will look again before it waits for the bell
+        self._thread: threading.Thread | None = None
 
-    async def until(self, served: Callable[[], bool]) -> None:
-        """Return once `served` says so; until then have the work done. Raises: what the work raises."""
+    def soon(self) -> None:
+        """Have the work done, from any thread, for who may ask later. An error is told to those who do, if it stands
+        by then."""
+        self._ask((), soon=True)
+
+    async def until(self, served: Served) -> None:
+        """Return once `served` says so, which any thread may ask; until then have the work done.
+
+        Raises: what the work raises.
+        """
         if served():
             return
-        turn = self._turn()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # trio
+            await self._until_led(served)
+            return
+        while not served():
+            future: asyncio.Future[None] = loop.create_future()
+            known = self._known
+            if known is None or known.loop is not loop:
+                self._known = known = _Gathered(loop)
+            if not known.waiting:
+                loop.call_soon(self._hand_over, known)
+            known.waiting.append((served, future, loop))
+            await future
+
+    def _hand_over(self, known: _Gathered) -> None:
+        waiting, known.waiting = known.waiting, []
+        late = [each for each in waiting if not each[0]()]
+        if late:
+            self._ask(late)
+        if len(late) < len(waiting):  # by a run that was under way when they began to wait
+            _tell([future for served, future, _ in waiting if served()], None)
+
+    def _ask(self, waiting: list[_Waiter] | tuple[()], *, soon: bool = False) -> None:
+        with self._lock:
+            self._asked += waiting
+            self._soon = self._soon or soon
+            thread = self._thread
+            if self._busy and thread is not None and thread.is_alive():
+                return
+            self._busy = True
+            if thread is None or not thread.is_alive():  # a child of a fork has none
+                self._thread = threading.Thread(target=self._serve, name="residency-together", daemon=True)
+                self._thread.start()
+                return
+        self._bell.release()
+
+    # -- in the thread -----------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while True:
+            while self._run():
+                pass
+            if not self._bell.acquire(timeout=_IDLE):
+                with self._lock:
+                    if not self._busy:
+                        self._thread = None
+                        return
+
+    def _run(self) -> bool:
+        """One run, if anybody wants it; whether it did."""
+        with self._lock:
+            if not self._asked and not self._soon:
+                self._busy = False
+                return False
+            before, self._asked, self._soon = self._asked, [], False
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - told to who waits
+            # To one of each loop: it may not fail for all of them, and each of the others asks again.
+            _wake(before, error)
+            return True
+        with self._lock:
+            waiting, self._asked = before + self._asked, []
+        served: list[_Waiter] = []
+        late: list[_Waiter] = []
+        for each in waiting:
+            (served if each[0]() else late).append(each)
+        with self._lock:
+            self._asked = late + self._asked
+        _wake(served, None)
+        return True
+
+    # -- on trio -----------------------------------------------------------------------------------------------------
+
+    async def _until_led(self, served: Served) -> None:
+        """Of those who wait one leads: it has the work done. The others sleep, wake together when it is done, and look
+        whether it served them; one that came too late for it leads the next."""
+        try:
+            turn = self._turns.get()
+        except LookupError:
+            turn = _Turn()
+            self._turns.set(turn)
         while not served():
             if turn.led:
-                await turn.wait()
+                await turn.done.wait()
                 continue
             turn.led = True
             try:
-                # Before the thread begins, all that is ready has its turn (on asyncio; a test holds it to that).
                 await anyio.to_thread.run_sync(self._work, limiter=turn.thread)
             finally:
                 # Where the work failed, each of those who waited asks again: it may not fail for all of them.
                 turn.led = False
-                turn.wake()
+                turn.done.set()
+                turn.done = anyio.Event()
 
-    def _turn(self) -> _Turn:
-        # A request that waits asks for it, and there is one loop as a rule: a RunVar takes ten times as long.
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # trio
-            return self._turn_of_run(None)
-        known = self._known
-        if known is None or known[0] is not loop:
-            self._known = known = (loop, self._turn_of_run(loop))
-        return known[1]
 
-    def _turn_of_run(self, loop: asyncio.AbstractEventLoop | None) -> _Turn:
-        try:
-            return self._turns.get()
-        except LookupError:
-            turn = _Turn() if loop is None else _AsyncioTurn(loop)
-            self._turns.set(turn)
-            return turn
+def _wake(waiters: list[_Waiter], error: BaseException | None) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for _, future, loop in waiters:
+        by_loop.setdefault(loop, []).append(future)
+    for loop, futures in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits in it any more
+            loop.call_soon_threadsafe(_tell, futures, error)
+
+
+def _tell(futures: list[asyncio.Future[None]], error: BaseException | None) -> None:
+    for future in futures:
+        if future.done():  # cancelled, with the task that waited
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+            error = None

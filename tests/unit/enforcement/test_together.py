@@ -180,6 +180,63 @@ async def test_threads_that_all_wait_for_the_loop_do_not_hold_the_work_up() -> N
     assert counter.served == limiter.total_tokens
 
 
+async def test_work_that_was_wanted_soon_serves_who_asks_later_without_another_run() -> None:
+    counter = Counter()
+    counter.asked = 1
+    counter.together.soon()
+    await _until(lambda: counter.served == 1)
+    await counter.together.until(lambda: counter.served >= 1)
+    assert counter.runs == 1
+
+
+async def test_who_asks_while_work_wanted_soon_is_under_way_is_served_by_it() -> None:
+    counter = Counter()
+    counter.gate.clear()
+    counter.asked = 1
+    counter.together.soon()
+    await _until(lambda: counter.runs == 1)
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(counter.together.until, lambda: counter.served >= 1)
+        await anyio.wait_all_tasks_blocked()
+        counter.gate.set()
+    assert (counter.served, counter.runs) == (1, 1)
+
+
+async def test_work_that_was_wanted_soon_and_failed_is_done_again_for_who_asks() -> None:
+    counter = Counter()
+    counter.fails = 2
+    counter.asked = 1
+    counter.together.soon()
+    await _until(lambda: counter.fails == 1)
+    with pytest.raises(OSError, match="disk"):
+        await counter.together.until(lambda: counter.served >= 1)
+    await counter.together.until(lambda: counter.served >= 1)
+    assert counter.runs == 3
+
+
+async def test_the_thread_goes_where_nobody_asks_and_comes_back() -> None:
+    counter = Counter()
+    await counter.wait()
+    first = counter.together._thread
+    assert first is not None
+    await _until(lambda: not first.is_alive())
+    assert counter.together._thread is None
+    await counter.wait()
+    assert counter.served == 2
+
+
+async def test_a_child_of_a_fork_has_a_thread_of_its_own() -> None:
+    counter = Counter()
+    dead = threading.Thread(target=str)
+    dead.start()
+    dead.join()
+    counter.together._thread, counter.together._busy = dead, True  # as a fork leaves it
+    with anyio.fail_after(10):
+        await counter.wait()
+    assert counter.served == 1
+
+
 async def _until(reached: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not reached():  # noqa: ASYNC110 - a thread tells of it by a number
