@@ -13,9 +13,10 @@ from urllib.parse import quote
 from starlette.types import Message, Receive, Scope, Send
 
 from residency.enforcement.request import Refusal
-from residency.errors import PolicyError
+from residency.errors import PolicyError, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.policy.parsed_storage import HandOverDoc
+from residency.storage.services import check_target
 
 if TYPE_CHECKING:
     from residency.adapters.forward import Forward
@@ -24,8 +25,13 @@ __all__ = ["HandOver", "forwarded"]
 
 _MARK: Final = "residency-"
 """What the pseudonyms of our instances in `Via` begin with."""
-_OURS: Final = frozenset({b"host", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"expect"})
-"""Headers that are made anew."""
+_OURS: Final = frozenset(
+    {
+        b"host", b"via", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"expect",
+        b"connection",
+    }
+)  # fmt: skip
+"""Headers that are made anew, and the one that says which others are of the client's own connection."""
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -47,14 +53,14 @@ class HandOver:
 
     def may(self, scope: Scope, refusal: Refusal, *, ran: bool) -> bool:
         """Whether a refused request is handed over; `ran` = the app has run, so that its body may have been read."""
-        home = self._homes.get(refusal.home or "")
-        if home is None or _path(scope) is None or not scope.get("query_string", b"").isascii():
+        home, path = self._homes.get(refusal.home or ""), _path(scope)
+        if home is None or path is None or not scope.get("query_string", b"").isascii():
             return False
         if any(_MARK.encode() in value for name, value in scope["headers"] if name.lower() == b"via"):
             return False
         if home.how == "redirect":
             return scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {})
-        return not ran
+        return not ran and _stays_below(path)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, ran: bool = False) -> None:
         """Answer with a redirect, or with what the person's own instance answers.
@@ -90,14 +96,23 @@ async def _redirect(scope: Scope, receive: Receive, send: Send, target: bytes, *
 
 def forwarded(scope: Scope, via: str) -> Headers:
     """The headers of a request as a proxy sends them on: who asked, by which scheme and under which name, told in the
-    `X-Forwarded-*` headers. Those of the connection are still there."""
+    `X-Forwarded-*` headers and in `Forwarded`. What the client's `Connection` names is left out, before ours are added:
+    else a client could take out who asked, and that the request was handed over once."""
     given: Headers = [(name.lower(), value) for name, value in scope["headers"]]
-    headers = [pair for pair in given if pair[0] not in _OURS]
+    named = {word.strip().lower() for name, value in given if name == b"connection" for word in value.split(b",")}
+    headers = [pair for pair in given if pair[0] not in _OURS and pair[0] not in named]
     before = [value for name, value in given if name == b"x-forwarded-for"]
+    told = [value for name, value in given if name == b"forwarded"]
     if scope.get("client") is not None:
-        before.append(_ascii(scope["client"][0]))
+        client = _ascii(scope["client"][0])
+        before.append(client)
+        told.append(b'for="[%s]"' % client if b":" in client else b'for="%s"' % client)
+    elif told:
+        told.append(b"for=unknown")
     if before:
         headers.append((b"x-forwarded-for", b", ".join(before)))
+    if told:
+        headers.append((b"forwarded", b", ".join(told)))
     scheme = scope.get("scheme", "http")
     headers.append((b"x-forwarded-proto", _ascii({"ws": "http", "wss": "https"}.get(scheme, scheme))))
     headers += [(b"x-forwarded-host", value) for name, value in given if name == b"host"]
@@ -108,6 +123,15 @@ def forwarded(scope: Scope, via: str) -> Headers:
 
 def _ascii(text: object) -> bytes:
     return str(text).encode("ascii", "replace")
+
+
+def _stays_below(path: bytes) -> bool:
+    """Whether a path leads nowhere but below the URL that it is put behind, whoever reads it on the way."""
+    try:
+        check_target(path.decode("ascii"))
+    except UsageError:
+        return False
+    return True
 
 
 def _path(scope: Scope) -> bytes | None:

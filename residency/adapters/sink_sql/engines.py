@@ -27,7 +27,10 @@ from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import Place
 from residency.errors import ResidencyError, SinkUnavailable, UsageError
 
-__all__ = ["async_engine", "blocking_engine"]
+__all__ = ["BEGINS", "async_engine", "blocking_engine"]
+
+BEGINS: Final = frozenset({"BEGIN", "BEGIN IMMEDIATE"})
+"""The statements that these engines themselves begin a transaction with."""
 
 _BUSY_MS: Final = 5000
 _COMMIT_WAIT: Final = 10.0  # seconds that a cancelled task still waits for the answer to its COMMIT

@@ -85,9 +85,14 @@ def _ours(sink: str, context: ExceptionContext, error: BaseException, read_only:
 
 
 def _hush(context: ExceptionContext, error: BaseException) -> None:
-    """Leave of PostgreSQL's messages, in the whole chain, what can hold no value."""
+    """Leave of the messages of PostgreSQL, and of what makes values ready for a driver, in the whole chain, what can
+    hold no value."""
     if not hasattr(error, "sqlstate"):
-        return  # SQLite's quote no values
+        # SQLite's own quote no values; an enumeration, a number or a UUID that cannot be read as one does.
+        if isinstance(error, ValueError | LookupError) and not isinstance(error, UnicodeError):
+            error.args = ("a value cannot be read as its column's type",)
+            _say(context, error, str(error.args[0]))
+        return
     state = str(getattr(error, "sqlstate", None) or "")
     driver = error.__cause__ if error.__cause__ is not None else error
     said = str(driver.args[0]).partition("\n")[0] if driver.args and state.startswith(_TOLD) else "the database refused"
@@ -98,6 +103,12 @@ def _hush(context: ExceptionContext, error: BaseException) -> None:
         for name in ("message", "detail", "hint", "context", "internal_query", "query"):
             if getattr(each, name, None) is not None:
                 setattr(each, name, None)
+    _say(context, driver, text)
+
+
+def _say(context: ExceptionContext, last: BaseException, text: str) -> None:
+    """Say `text` in the error that the app gets, and nothing of what `last` came from."""
+    last.__cause__ = last.__context__ = None
     outer = context.sqlalchemy_exception
     if outer is not None:
-        outer.args = (f"({type(driver).__module__}.{type(driver).__qualname__}) {text}",)
+        outer.args = (f"({type(last).__module__}.{type(last).__qualname__}) {text}",)

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio.to_thread
@@ -19,13 +20,14 @@ from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from residency.adapters.sink_sql.engines import async_engine, blocking_engine
+from residency.adapters.sink_sql.engines import BEGINS, async_engine, blocking_engine
 from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import place_of
 from residency.enforcement.context import current
 from residency.errors import NoDecision, SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.handle import SESSION
+from residency.storage.statements import goes_around
 
 __all__ = ["SqlSink"]
 
@@ -149,8 +151,20 @@ class SqlSink:
             return engine
 
     def _attend(self, engine: Engine, read_only: bool) -> None:
+        event.listen(engine, "before_cursor_execute", self._no_way_around)
         if not read_only:
             event.listen(engine, "commit", self._commit_by_an_act)
+
+    def _no_way_around(self, connection: Connection, cursor: object, statement: str, *more: object) -> None:
+        # As the next, for a COMMIT that is spelled as a statement. A session looks at its own.
+        if SESSION in connection.info or statement in BEGINS or not goes_around(statement):
+            return
+        with suppress(NoDecision):
+            current()
+            raise UsageError(
+                f"inside a request sink {self._name!r} takes no statement that ends a transaction or reaches another "
+                "database"
+            )
 
     def _commit_by_an_act(self, connection: Connection) -> None:
         # An engine that was kept, or taken out of a session, would write for one person what was decided for another.

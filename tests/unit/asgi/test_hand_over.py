@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from residency.adapters.forward import end_to_end
 from residency.asgi.hand_over import HandOver, forwarded
 from residency.enforcement.request import Refusal
 from residency.model import Reason
@@ -95,7 +96,30 @@ def test_who_asked_is_told_behind_whoever_told_before() -> None:
     assert made == [
         (b"a", b"b"),
         (b"x-forwarded-for", b"203.0.113.9, 10.0.0.1"),
+        (b"forwarded", b'for="10.0.0.1"'),
         (b"x-forwarded-proto", b"https"),
         (b"x-forwarded-host", b"sg.example"),
         (b"via", b"1.1 nginx, 1.1 residency-x"),
     ]
+
+
+def test_a_client_takes_out_nothing_of_what_we_tell() -> None:
+    """`Connection: via, x-forwarded-for` would make two instances hand a request to each other without an end, and the
+    person seem to be where this instance is."""
+    words = b"via, X-Forwarded-For,x-forwarded-proto , forwarded, x-own"
+    headers = [(b"connection", b"close"), (b"connection", words), (b"x-own", b"1"), (b"forwarded", b"for=192.0.2.1")]
+    made = forwarded(scope(headers=headers, client=("2001:db8::1", 5)), "1.1 residency-x")
+    assert end_to_end(made) == made == [
+        (b"x-forwarded-for", b"2001:db8::1"),
+        (b"forwarded", b'for=192.0.2.1, for="[2001:db8::1]"'),
+        (b"x-forwarded-proto", b"http"),
+        (b"via", b"1.1 residency-x"),
+    ]  # fmt: skip
+    unseen = dict(forwarded(scope(headers=[(b"forwarded", b"for=192.0.2.1")]), "1.1 residency-x"))
+    assert unseen[b"forwarded"] == b"for=192.0.2.1, for=unknown"
+
+
+@pytest.mark.parametrize("path", [b"/../admin", b"/a/%2e%2E/b", b"/..;/admin", b"/a\\..\\b", b"/%252e%252e/admin"])
+def test_what_would_leave_the_base_at_home_is_not_proxied(hand_over: HandOver, path: bytes) -> None:
+    assert not hand_over.may(scope(raw_path=path), AT_DE, ran=False)
+    assert hand_over.may(scope(raw_path=b"/a..b/c"), AT_DE, ran=False)

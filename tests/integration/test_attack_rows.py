@@ -1,0 +1,89 @@
+"""Ways past a routed session, tried over each database and driver: what was found open once, and is shut."""
+
+from __future__ import annotations
+
+import enum
+import traceback
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, Enum, Numeric, String, Uuid, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from residency.errors import UsageError
+from residency.integrations.sqlalchemy import create_all, uuid7_key
+from tests.rows import BACKENDS, Rows, Session, places_of
+from tests.world import SINGAPORE
+
+pytestmark = pytest.mark.anyio
+SECRET = "Nguyễn Văn Kín"
+
+
+class Base(DeclarativeBase):
+    """These tests' models."""
+
+
+class Colour(enum.Enum):
+    """An enumeration that the app keeps to."""
+
+    red = "red"
+
+
+class Typed(Base):
+    """A row whose values Python reads before the database does."""
+
+    __tablename__ = "typed"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid7_key)
+    number: Mapped[UUID | None] = mapped_column(Uuid)
+    colour: Mapped[Colour | None] = mapped_column(Enum(Colour, validate_strings=True))
+    amount: Mapped[Decimal | None] = mapped_column(Numeric)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that the SQL drivers run on."""
+    return "asyncio"
+
+
+@pytest.fixture(params=BACKENDS)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
+    """A world whose tables are made."""
+    made = Rows(tmp_path, places_of(request.param, tmp_path, request))
+    await made.stores.start()
+    await create_all(Base.metadata, made.stores, "people")
+    yield made
+    await made.stores.aclose()
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "END; SELECT 1", "/* */ commit"])
+async def test_an_engine_that_was_kept_commits_nothing_by_a_statement(world: Rows, end: str) -> None:
+    with world.request(who="tan", address=SINGAPORE):
+        async with Session.begin() as session:
+            session.add(Typed(id="tan"))
+            await session.flush()
+            bound = session.get_bind()
+            assert isinstance(bound, Engine)
+            kept = AsyncEngine(bound)
+    with world.request(who="an"):
+        async with kept.connect() as connection:
+            await connection.execute(insert(Typed).values(id="an"))
+            with pytest.raises(UsageError, match="takes no statement that ends a transaction"):
+                await connection.exec_driver_sql(end)
+    assert world.places["sg"].query("SELECT id FROM typed") == [("tan",)]
+
+
+@pytest.mark.parametrize("column", ["number", "colour", "amount"])
+async def test_a_value_that_cannot_be_sent_stands_in_no_error(world: Rows, column: str) -> None:
+    values: dict[str, Any] = {column: SECRET}
+    with world.request(who="an"):
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - each driver has its own
+            async with Session.begin() as session:
+                session.add(Typed(**values))
+        told = "".join(traceback.format_exception(raised.value))
+    assert "typed" in told
+    assert SECRET not in told
