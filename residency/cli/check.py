@@ -13,8 +13,9 @@ import typer
 
 from residency import wiring
 from residency.adapters.policy_files import load, read_bundle, read_file
+from residency.cli.check_app import SeenApp, key_reports, seen_app
 from residency.cli.explain_question import instant_of
-from residency.errors import PolicyError, Problem
+from residency.errors import PolicyError, Problem, UsageError
 from residency.model.data import expand
 from residency.policy.bundle import MAX_BUNDLE, is_bundle
 from residency.policy.casefile import CaseFile
@@ -43,26 +44,47 @@ def check(
         str | None, typer.Option("--at", help="Prove from that day on, as 2026-09-01; else from now.", metavar="DATE")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            "--app", help="Your app: look at the keys that its routes, models and source make.", metavar="M:A"
+        ),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metadata", help="Models that the app itself does not load: a MetaData or a class.", metavar="M:A"
+        ),
+    ] = None,
     schema: Annotated[
         Path | None, typer.Option("--write-schema", help="Write the JSON Schemas into this folder.", metavar="DIR")
     ] = None,
 ) -> None:
     """Check policy files. A deployment is checked with its laws and registers, and its invariants (`must:`) are proved.
 
+    With --app, your app is imported, and keys that are personal data are told with file and line: in its routes, its
+    SQLAlchemy models, and where its source names objects, caches or people.
+
     Exit 0 = all hold (warnings and notes may be told), 1 = one does not, 2 = wrong use.
 
-    Example: residency check policies/deployments/social-api.yaml
+    Example: residency check residency.yaml --app shop.main:app
     """
     if not files and schema is None:
-        typer.echo("Usage: residency check [--at DATE] [--json] [--write-schema DIR] F…   (no file given)", err=True)
+        usage = "residency check [--at DATE] [--app M:A] [--json] [--write-schema DIR] F…"
+        typer.echo(f"Usage: {usage}   (no file given)", err=True)
         raise typer.Exit(2)
+    try:
+        found = seen_app(app, metadata or ()) if app is not None or metadata else None
+    except UsageError as error:
+        typer.echo(f"residency check: {error}", err=True)
+        raise typer.Exit(2) from None
     if schema is not None:
         for path in write_schema(schema):
             typer.echo(f"wrote {path}", err=True)
     # A whole second: what is proved from an instant on can be asked again at that instant.
     now = time.time_ns() // 1_000_000_000 * 1_000_000 if at is None else instant_of(at)[0]
     # Every file is told of, not only the first bad one.
-    held = [_check(file, now, as_json=as_json) for file in files or ()]
+    held = [_check(file, now, found, as_json=as_json) for file in files or ()]
     if not all(held):
         raise typer.Exit(1)
 
@@ -78,11 +100,11 @@ def write_schema(folder: Path) -> list[Path]:
     return written
 
 
-def _check(file: Path, now: int, *, as_json: bool) -> bool:
+def _check(file: Path, now: int, app: SeenApp | None, *, as_json: bool) -> bool:
     """Check one file and print what was found; whether it holds."""
     result: dict[str, Any] = {"file": str(file), "holds": True, "problems": [], "findings": [], "proofs": []}
     try:
-        summary, reports, proofs = _checked(file, now, _Progress(quiet=as_json))
+        summary, reports, proofs = _checked(file, now, app, _Progress(quiet=as_json))
         result |= {
             "holds": all(found.level != "error" for found in reports),
             "summary": summary,
@@ -143,12 +165,14 @@ class _Progress:
             typer.echo(f"residency check: {what} …", err=True)
 
 
-def _checked(file: Path, now: int, progress: Callable[[str], None]) -> tuple[str, list[Report], tuple[Proof, ...]]:
+def _checked(
+    file: Path, now: int, app: SeenApp | None, progress: Callable[[str], None]
+) -> tuple[str, list[Report], tuple[Proof, ...]]:
     """(what the file holds, in a line; what is found; what is proved). Raises: PolicyError."""
     data = read_file(file, limit=MAX_BUNDLE)
     if is_bundle(data):
         bundle = read_bundle(file)
-        summary, reports, proofs = _deployed(load(file), file, now, progress)
+        summary, reports, proofs = _deployed(load(file), file, now, app, progress)
         return f"bundle {bundle.name}, version {bundle.version}: {summary}", reports, proofs
     document = parse_document(data, str(file), os.environ, file.stem)
     match document:
@@ -160,11 +184,11 @@ def _checked(file: Path, now: int, progress: Callable[[str], None]) -> tuple[str
         case CaseFile():
             return f"{_several(document.cases, 'test')} of {document.deployment}: `residency test` runs them", [], ()
         case DeploymentDoc():
-            return _deployed(load(file), file, now, progress)
+            return _deployed(load(file), file, now, app, progress)
 
 
 def _deployed(
-    policy: Policy, file: Path, now: int, progress: Callable[[str], None]
+    policy: Policy, file: Path, now: int, app: SeenApp | None, progress: Callable[[str], None]
 ) -> tuple[str, list[Report], tuple[Proof, ...]]:
     """What is to be said of a deployment. Raises: PolicyError."""
     document = policy.deployment
@@ -175,6 +199,7 @@ def _deployed(
     for doubt in wiring.mirror_doubts(policy):
         reports.append(report(document.source, ("audit", "mirror"), "warning", "mirror", doubt))
     reports += near_reports(policy)
+    reports += key_reports(policy, app)
     for name, of in (("duties", duty_reports), ("rules", rule_reports), ("readings", reading_reports)):
         progress(f"looking at {name}")
         reports += of(policy, now)

@@ -20,6 +20,7 @@ import typer
 from residency import wiring
 from residency.adapters import policy_files
 from residency.cli.app_routes import load_app
+from residency.cli.app_tables import metadata_of
 from residency.cli.sinks_locate import locate
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable, UnknownStore, UsageError
@@ -104,10 +105,7 @@ def create_all(
 
     stores = _stores(deployment)
     try:
-        found = load_app(metadata)
-        tables = getattr(found, "metadata", found)
-        if not hasattr(tables, "sorted_tables"):
-            raise UsageError(f"{metadata} is no MetaData of SQLAlchemy's and has none")
+        tables = metadata_of(load_app(metadata), metadata)
         sinks = sql.row_sinks(tables, stores, store)
     except (UsageError, UnknownStore) as error:
         _wrong(str(error))

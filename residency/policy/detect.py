@@ -30,6 +30,7 @@ __all__ = [
     "Read",
     "categories_in",
     "detected",
+    "plain_name",
     "read_record",
 ]
 
@@ -161,7 +162,7 @@ class Finder:
         """The detectors that have a glob for a field's name."""
         known = self._known.get(name) if name else _NOBODY
         if known is None:
-            forms = {name.casefold(), _plain(name)}
+            forms = {name.casefold(), plain_name(name)}
             known = frozenset(n for n, d in enumerate(self._detectors) if detected(d.fields, (), forms, ()))
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -215,7 +216,7 @@ def _asked(detector: Detector) -> int:
     return _ASKED if detector.score is None else detector.score
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name as globs are written: `Số điện thoại` and `soDienThoai` as `so_dien_thoai`."""
     apart = unicodedata.normalize("NFKD", _CAMEL.sub("_", name).casefold().replace("đ", "d"))
     return _NOT_WORD.sub("_", "".join(c for c in apart if not unicodedata.combining(c))).strip("_")

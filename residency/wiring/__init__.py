@@ -6,6 +6,7 @@ Part of the composition root, apart from `bootstrap` because the commands need t
 from residency.wiring.details import keeping, meter_details, open_details
 from residency.wiring.facts import archive, beating, meter_facts, open_noted
 from residency.wiring.gauges import meter_runtime, watch_log
+from residency.wiring.kinds import kind_of
 from residency.wiring.mirror import check_mirror, meter_mirror, mirror_doubts, open_mirror
 from residency.wiring.policies import ALLOW_OLDER, Versions, newer_in_force, told
 from residency.wiring.problems import problem_at
@@ -35,6 +36,7 @@ __all__ = [
     "identifying",
     "identity_keys",
     "keeping",
+    "kind_of",
     "meter_details",
     "meter_facts",
     "meter_mirror",

@@ -1,0 +1,105 @@
+"""An app's source in; the values that it makes part of keys out: of objects, caches, subjects, in paths of services.
+
+Read, not run: what stands in the call itself, as in `store.put(f"avatar/{user.phone}", …)`. A value that went through a
+function of the app's is that function's, which may well be a hash.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from residency.cli.app_source import Source, dotted
+from residency.policy.identifiers import AppKey
+
+__all__ = ["app_keys"]
+
+_HANDLES: Final = frozenset({"store", "http"})
+_KEYED: Final = frozenset(
+    "put get open head delete list keys set add touch incr get_many set_many post patch options push".split()
+)
+_SECOND: Final = frozenset({"request", "stream"})  # a method comes before the URL
+_SUBJECTS: Final = frozenset({"residency.identify", "residency.about", "residency.about_many"})
+_ASIS: Final = frozenset(
+    "str repr quote quote_plus lower upper strip lstrip rstrip encode decode replace removeprefix removesuffix format "
+    "casefold join".split()
+)
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def app_keys(sources: Iterable[Source]) -> tuple[AppKey, ...]:
+    """Every value that becomes part of a key, in the order of the source, each once."""
+    found: dict[AppKey, None] = {}
+    for source in sources:
+        shared = dict(_handles(node for node in source.tree.body if not isinstance(node, _Function | ast.ClassDef)))
+        for scope in ast.walk(source.tree):
+            if isinstance(scope, _Function):
+                handles = shared | dict(_handles(scope.body))
+                for node in ast.walk(scope):
+                    if isinstance(node, ast.Call):
+                        found |= dict.fromkeys(_keys(node, handles, source))
+    return tuple(sorted(found, key=lambda key: (key.file, key.line, key.name)))
+
+
+def _handles(body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """(name, store) of what is given a name: `uploads = current().store("uploads")`, `async with … as client`."""
+    for node in (node for statement in body for node in ast.walk(statement)):
+        pairs: list[tuple[ast.expr, ast.expr]] = []
+        if isinstance(node, ast.Assign):
+            pairs = [(target, node.value) for target in node.targets]
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            pairs = [(node.target, node.value)]
+        elif isinstance(node, ast.With | ast.AsyncWith):
+            pairs = [(item.optional_vars, item.context_expr) for item in node.items if item.optional_vars is not None]
+        for target, value in pairs:
+            store = _store(value)
+            if store is not None and isinstance(target, ast.Name):
+                yield target.id, store
+
+
+def _store(node: ast.expr) -> str | None:
+    """The store of `….store("name")` and `….http("name")`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _HANDLES and node.args:
+        name = node.args[0]
+        return name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+    return None
+
+
+def _keys(call: ast.Call, handles: Mapping[str, str], source: Source) -> Iterator[AppKey]:
+    if dotted(call.func, source.names) in _SUBJECTS and call.args:
+        yield from (AppKey(name, source.file, call.lineno) for name in _values(call.args[0]))
+    if not isinstance(call.func, ast.Attribute):
+        return
+    of, method = call.func.value, call.func.attr
+    store = handles.get(of.id) if isinstance(of, ast.Name) else _store(of)
+    if store is None or method not in _KEYED | _SECOND:
+        return
+    place = 1 if method in _SECOND else 0
+    given = [*call.args[place : place + 1], *(word.value for word in call.keywords if word.arg in ("key", "url"))]
+    for node in given:
+        yield from (AppKey(name, source.file, call.lineno, store) for name in _values(node))
+
+
+def _values(node: ast.expr) -> Iterator[str]:
+    """The names of the values that a text is made of."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            yield name
+        case ast.Subscript(slice=ast.Constant(value=str(name))):
+            yield name
+        case ast.JoinedStr(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
+            for part in parts:
+                yield from _values(part)
+        case ast.FormattedValue(value=inner):
+            yield from _values(inner)
+        case ast.BinOp(left=left, right=right):
+            yield from (*_values(left), *_values(right))
+        case ast.Call(func=ast.Attribute(value=of, attr=name), args=args) if name in _ASIS:
+            for part in (of, *args):
+                yield from _values(part)
+        case ast.Call(func=ast.Name(id=name), args=args) if name in _ASIS:
+            for part in args:
+                yield from _values(part)
+        case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(name)), *_]):
+            yield name  # form.get("phone")

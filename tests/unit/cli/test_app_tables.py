@@ -1,0 +1,52 @@
+"""An app's tables: from its own modules, with where each stands and which keys count up alike."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, String, Table, UniqueConstraint
+
+from residency.cli.app_tables import app_tables, metadata_of
+from residency.errors import UsageError
+from residency.integrations.sqlalchemy import ranged_sequence
+from residency.policy.identifiers import AppTable
+
+
+def tables(*made: Table) -> dict[str, AppTable]:
+    module = ModuleType("models")
+    module.__dict__["anything"] = made[0].metadata
+    return {table.name: table for table in app_tables([module], ())}
+
+
+def test_which_columns_are_keys_and_which_are_unique_alone() -> None:
+    meta = MetaData()
+    person = Table(
+        "person", meta,
+        Column("id", String, primary_key=True),
+        Column("a", String, unique=True), *(Column(name, String) for name in "bcde"),
+        UniqueConstraint("b"), UniqueConstraint("c", "d"), Index("of_e", "e", unique=True),
+    )  # fmt: skip
+    found = tables(person)["person"]
+    assert [column.name for column in found.columns if column.primary] == ["id"]
+    assert [column.name for column in found.columns if column.unique] == ["a", "b", "e"]
+    assert (found.file, found.line, found.counts) == ("", 1, "")
+
+
+def test_which_keys_count_up_alike() -> None:
+    meta = MetaData()
+    Table("counted", meta, Column("id", Integer, primary_key=True))
+    Table("identity", meta, Column("number", BigInteger, Identity(), primary_key=True))
+    Table("brought", meta, Column("id", Integer, primary_key=True, autoincrement=False))
+    ranged = ranged_sequence("own", {"vn": 0, "sg": 1})
+    last = Table("ranged", meta, Column("id", BigInteger, ranged, primary_key=True))
+    assert {name: table.counts for name, table in tables(last).items()} == {
+        "counted": "id", "identity": "number", "brought": "", "ranged": ""
+    }  # fmt: skip
+
+
+def test_what_is_no_metadata_is_wrong_use() -> None:
+    meta = MetaData()
+    assert metadata_of(meta, "a:b") is meta
+    with pytest.raises(UsageError, match="a:b is no MetaData"):
+        metadata_of(object(), "a:b")
