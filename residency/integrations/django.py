@@ -45,11 +45,12 @@ _MARK: Final = "RESIDENCY_STORES"
 
 @dataclass(slots=True)
 class _Unit:
-    """One open unit of work; statements pass once `open`."""
+    """One open unit of work; statements pass once `open`, and until it is `over`, when its COMMIT was sent."""
 
     alias: str
     act: Act
     open: bool = False
+    over: bool = False
 
 
 _units: ContextVar[Mapping[str, _Unit]] = ContextVar("residency_django_units", default={})  # noqa: B039 - never changed
@@ -84,14 +85,15 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     """One unit of work on `store`: a transaction on the sink that the decision names, whose alias it gives.
 
     An error inside rolls it back. In an activity that only reads, nothing that was done is kept. `sink` asks for one of
-    the store's sinks by name: it is that one or a refusal.
+    the store's sinks by name: it is that one or a refusal. What `on_commit` was given runs after the unit: where it
+    uses the store, in a unit of its own.
 
     Raises: NoDecision outside a request, Refused, SubjectUnknown, UsageError (a unit is open on this store already, no
     database under the sink's name), Unavailable, on the event loop Django's SynchronousOnlyOperation; then nothing was
     written, or its intent stays open.
     """
     here = current()
-    if store in _units.get():
+    if (before := _units.get().get(store)) is not None and not before.over:
         raise UsageError(f"a unit of work on store {store!r} is open already")
     act = here.store(store).begin(sink=sink)
     subject = here.subject_digest
@@ -106,6 +108,8 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
         with _reading(act.sink, changes), transaction.atomic(using=act.sink, durable=True):
             if not changes and connections[act.sink].vendor == "postgresql":
                 _execute(act.sink, "SET TRANSACTION READ ONLY")
+            # The first hook, so that one of the app's that raises leaves no doubt about what is committed.
+            transaction.on_commit(lambda: act.outcome("committed"), using=act.sink)
             made.open = True
             try:
                 yield act.sink
@@ -113,7 +117,7 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
                     raise UsageError(f"a unit of work on store {store!r} ends under the decision it began under")
                 if changes and not transaction.get_rollback(using=act.sink):
                     _wait(act.confirm)
-                    sent = True
+                    sent = made.over = True
             finally:
                 made.open = False
                 if not changes:
@@ -155,7 +159,7 @@ class StoreRouter:
         if store is None:
             return None
         made = _units.get().get(store)
-        if made is None:
+        if made is None or made.over:
             current()
             raise UsageError(f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`")
         return made.alias
@@ -258,20 +262,38 @@ def _wait(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def _guard(sender: object, connection: Any, **named: Any) -> None:
-    if connection.settings_dict.get(_MARK) is not None and _gate not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_gate)
+    if connection.settings_dict.get(_MARK) is None or _gate in connection.execute_wrappers:
+        return
+    connection.execute_wrappers.append(_gate)
+    # What a cursor hands through to its driver (`copy`, `callproc`) meets no wrapper, so there is no cursor either.
+    make = connection._cursor
+
+    def cursor(name: str | None = None) -> Any:
+        _unit_of(connection.alias)
+        return make(name)
+
+    connection._cursor = cursor
+    _unit_of(connection.alias)  # the cursor that this connection was opened for was asked for before
+
+
+def _unit_of(alias: str) -> _Unit | None:
+    """The unit that may use the sink `alias` now; None outside any request. Raises: UsageError where there is none."""
+    here = next((each for each in _units.get().values() if each.alias == alias and not each.over), None)
+    if here is None:
+        try:
+            current()
+        except NoDecision:
+            return None
+        raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
+    return here
 
 
 def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
     """Let through what a unit of this sink sends, and what is sent outside any request: migrations, for one."""
     alias = context["connection"].alias
-    here = next((each for each in _units.get().values() if each.alias == alias), None)
+    here = _unit_of(alias)
     if here is None:
-        try:
-            current()
-        except NoDecision:
-            return execute(statement, parameters, many, context)
-        raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
+        return execute(statement, parameters, many, context)
     if here.open and goes_around(statement):
         raise UsageError("a unit of work takes no statement that ends its transaction or reaches another database")
     try:

@@ -33,6 +33,7 @@ activities:
   - {route: "POST /people", subject: app, data: [personal], store: people}
   - {route: "GET /people", subject: app, data: [personal], store: people}
   - {route: "POST /async", subject: app, data: [personal], store: people}
+  - {route: "POST /around", subject: app, data: [personal], store: people}
   - {route: "POST /cache", subject: app, data: [personal], store: cache}
 """
 
@@ -188,11 +189,36 @@ async def caching_async(request: Any) -> Any:
     return HttpResponse(str(await cache.aget("k")))
 
 
+def around(request: Any) -> Any:
+    async_to_sync(identify)(request.GET["who"])
+
+    def past_the_wrappers() -> None:
+        with connections["people-sg"].cursor() as cursor:
+            cursor.cursor.execute("INSERT INTO people_app_person (id, name) VALUES ('past', 'past')")
+
+    told["first cursor"] = refused(past_the_wrappers)
+    told["second cursor"] = refused(past_the_wrappers)
+
+    def hook() -> None:
+        told["hook"] = refused(lambda: Person.objects.create(id="hook", name="hook"))
+        told["hook using"] = refused(lambda: Person.objects.using("people-vn").create(id="hook", name="hook"))
+        with unit("people"):
+            Person.objects.create(id="hooked", name="hooked")
+        raise KeyError("hook")
+
+    def hooked() -> None:
+        with unit("people") as alias:
+            transaction.on_commit(hook, using=alias)
+
+    told["hook raises"] = refused(hooked)
+    return HttpResponse("done")
+
+
 def people(request: Any) -> Any:
     return write(request) if request.method == "POST" else read(request)
 
 
-urls.urlpatterns = [path("people", people), path("async", on_loop), path("cache", caching)]  # type: ignore[attr-defined]
+urls.urlpatterns = [path("people", people), path("async", on_loop), path("cache", caching), path("around", around)]  # type: ignore[attr-defined]
 
 
 async def main() -> None:
@@ -211,6 +237,7 @@ async def main() -> None:
         "tan": await ask("POST", "/people", SINGAPORE, "tan"),
         "an reads": await ask("GET", "/people", SINGAPORE, "an"),
         "async": await ask("POST", "/async", HANOI, "binh"),
+        "around": await ask("POST", "/around", HANOI, "an"),
         "cache an": await ask("POST", "/cache", HANOI, "chi"),
         "cache tan": await ask("POST", "/cache", SINGAPORE, "dat"),
     }

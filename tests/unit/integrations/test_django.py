@@ -28,7 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_rows_lie_where_their_subjects_law_wants_them(project: dict[str, Any]) -> None:
     assert (project["answers"]["an"], project["answers"]["tan"]) == ("200 people-vn", "200 people-sg")
-    assert project["rows"] == {"people-vn": ["AN", "async"], "people-sg": ["TAN"]}
+    assert project["rows"] == {"people-vn": ["AN", "async", "hooked"], "people-sg": ["TAN"]}
 
 
 def test_a_read_from_abroad_follows_the_person_home(project: dict[str, Any]) -> None:
@@ -46,6 +46,8 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
         ["people-vn", "committed"],
         ["people-vn", "committed"],
         ["people-vn", "rolled_back"],
+        ["people-vn", "committed"],
+        ["people-vn", "committed"],  # a hook of it raised, when it was committed
         ["people-vn", "committed"],
     ]
 
@@ -67,6 +69,11 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
         ("cache without a request", "NoDecision"),
         ("clear", "UsageError"),
         ("abroad tan", "no error"),
+        ("first cursor", "UsageError: inside a request a statement reaches sink 'people-sg' in a unit of work only"),
+        ("second cursor", "UsageError: inside a request a statement reaches sink 'people-sg' in a unit of work only"),
+        ("hook", "UsageError: model people_app.Person is of store 'people'"),
+        ("hook using", "UsageError: inside a request a statement reaches sink 'people-vn' in a unit of work only"),
+        ("hook raises", "KeyError"),
     ],
 )
 def test_what_goes_around_the_decision_is_an_error(project: dict[str, Any], what: str, error: str) -> None:
