@@ -98,6 +98,9 @@ class LogFiles:
                 begun.append(self._begin(target))
                 with naming(target):
                     _write_whole(begun[-1][0], data)
+            if len(begun) > 1:
+                for fd, _, _ in begun:
+                    _start_writing(fd)
             for fd, _, target in begun:
                 # Before the rename: else a power cut could leave the new name with nothing behind it.
                 with naming(target):
@@ -154,6 +157,14 @@ def _write_whole(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def _start_writing(fd: int) -> None:
+    """Have the disk begin with a file that is to be made durable soon, so that those of many are placed together and
+    not one by one, each with a commit of the file system's own journal. A hint: on its own it promises nothing."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # an error of the disk is told by fsync
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _make_folder(folder: Path) -> None:

@@ -62,6 +62,8 @@ _BODY = struct.Struct("<IQ")
 _MARK = struct.Struct("<Q")
 _RECORD = struct.Struct("<IIQ")
 RECORD_HEADER: Final = _RECORD.size
+_FIRST_BLOCK: Final = 1 << 12
+_BLOCK: Final = 1 << 18  # holds the largest record
 _ZEROS: Final = bytes(1 << 16)
 _PADDING: Final = tuple(bytes(size) for size in range(8))
 _NONZERO = re.compile(rb"[^\0]")
@@ -186,17 +188,31 @@ def scan(data: Bytes, offset: int, seq: int | None, *, limit: int | None = None)
 def payloads(data: Bytes, offset: int, seq: int, limit: int) -> tuple[list[bytes], int]:
     """Payloads of whole records from `offset` on, numbered from `seq`, at most `limit`; and the offset after them.
 
-    As `scan`, for many records: it keeps none of them, only bytes, which the garbage collector has no work with.
+    As `scan`, for many records: it keeps none of them, only bytes, which the garbage collector has no work with. Blocks
+    are copied out of a map and cut there, which takes half the time; the first is small, as most ticks find little.
     """
     found: list[bytes] = []
-    while len(found) < limit:
-        record = _record_at(data, offset, seq)
-        if record is None:
-            break
-        seq, payload, offset = record
-        found.append(payload)
-        seq += 1
-    return found, offset
+    add, unpack, crc32, block_bytes = found.append, _RECORD.unpack_from, zlib.crc32, _FIRST_BLOCK
+    while True:
+        block = data[offset : offset + block_bytes]
+        at, size = 0, len(block)
+        while len(found) < limit and at + RECORD_HEADER <= size:
+            checksum, length, number = unpack(block, at)
+            if number != seq or not 0 < length <= ENTRY_LIMIT:
+                return found, offset + at
+            stop = at + RECORD_HEADER + length
+            end = at + (RECORD_HEADER + length + 7 & ~7)
+            if end > size:
+                break
+            body = block[at + _CRC.size : stop]
+            if crc32(body) != checksum or (stop != end and block[stop:end] != _PADDING[end - stop]):
+                return found, offset + at
+            add(body[_BODY.size :])
+            at, seq = end, seq + 1
+        offset += at
+        if len(found) >= limit or size < block_bytes:
+            return found, offset
+        block_bytes = _BLOCK
 
 
 def find_end(data: Bytes, offset: int, seq: int | None, mark: int, where: str) -> End:

@@ -21,6 +21,7 @@ OPEN_INTENTS_PATH: Final = "open-intents.json"
 _VERSION: Final = 1
 _LIMIT: Final = 65_536
 _KIND, _ID, _AT, _OF = b',"kind":"', b',"id":"', b',"at":', b',"of":"'
+_DECISION: Final = _KIND + b'decision"'
 _INTENT, _OUTCOME = b"i"[0], b"o"[0]
 
 
@@ -54,9 +55,13 @@ class OpenIntents:
 
     def take(self, entries: Sequence[bytes]) -> None:
         """Take in the next entries of the log."""
+        guess = 0  # most are decisions, which are no acts, and have the key where the one before had it
         for entry in entries:
-            place = entry.find(_KIND) + len(_KIND)
-            if place < len(_KIND) or place >= len(entry):
+            if entry.startswith(_DECISION, guess):
+                continue
+            guess = entry.find(_KIND)
+            place = guess + len(_KIND)
+            if guess < 0 or place >= len(entry):
                 continue
             # The keys are in alphabetical order: from here `id` is near to the left, `of` to the right.
             if entry[place] == _INTENT:

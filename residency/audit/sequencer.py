@@ -116,9 +116,18 @@ class Step:
 
 
 def plan_commit(
-    tree: Tree, entries: Sequence[bytes], cursors: Mapping[int, Cursor], signer: Signer, origin: str
+    tree: Tree,
+    entries: Sequence[bytes],
+    cursors: Mapping[int, Cursor],
+    signer: Signer,
+    origin: str,
+    *,
+    between: Callable[[], None] | None = None,
 ) -> tuple[Tree, tuple[Step, ...]]:
-    """The grown tree, and the steps that commit it; `cursors` say where each journal is to be read on afterwards."""
+    """The grown tree, and the steps that commit it; `cursors` say where each journal is to be read on afterwards.
+
+    `between` is called between bundles, for whoever must not be busy for long.
+    """
     levels: list[list[bytes]] = [list(edge) for edge in tree.edges]
     before = [len(edge) for edge in levels]
     bundle = list(tree.bundle)
@@ -136,6 +145,8 @@ def plan_commit(
             prune.append(Step(StepKind.PRUNE, bundle_path(number) + ".p"))
             bundle = []
         _push(levels, 0, leaf_hashes(some), index, steps, prune)
+        if between is not None and taken < len(entries):
+            between()
     if bundle and entries:
         steps.append(Step(StepKind.TILE, bundle_path(index >> 8, len(bundle)), format_bundle(bundle)))
     for level, (_, full, width) in enumerate(tile_sizes(index)):

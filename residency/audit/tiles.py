@@ -8,7 +8,7 @@ length in two bytes, big-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from residency.errors import VerificationError
@@ -57,9 +57,12 @@ def tile_sizes(size: int) -> Iterator[tuple[int, int, int]]:
         level, size = level + 1, size >> 8
 
 
-def format_bundle(entries: Iterable[bytes]) -> bytes:
+def format_bundle(entries: Sequence[bytes]) -> bytes:
     """The bytes of an entry bundle. Each entry is at most 65,535 bytes."""
-    return b"".join([part for entry in entries for part in (_LENGTH.pack(len(entry)), entry)])
+    parts: list[bytes] = [b""] * (2 * len(entries))
+    parts[::2] = map(_LENGTH.pack, map(len, entries))
+    parts[1::2] = entries
+    return b"".join(parts)
 
 
 def parse_bundle(data: bytes, width: int, where: str) -> tuple[bytes, ...]:

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.adapters.sequencer.opened import Opened
-from residency.adapters.sequencer.slots import SlotReader, slot_numbers
+from residency.adapters.sequencer.slots import SlotReader, slot_numbers, yield_turn
 from residency.audit.checkpoint import VerifierKey, format_verifier_key, note_signer, verify_checkpoint
 from residency.audit.cosignature import SECOND_VKEY_PATH, find_cosignature, log_signer
 from residency.audit.faults import fault, naming
@@ -51,7 +51,7 @@ __all__ = ["Sequencer", "Store"]
 _log = logging.getLogger("residency")
 _STANDBY_SECONDS: Final = 0.5
 _AGAIN_SECONDS: Final = 5.0  # looking at a broken journal again means reading all of it
-_BATCH: Final = 4096  # entries per commit: bounds memory, and the work a crash repeats
+_BATCH: Final = 8192  # entries per commit: bounds memory, and the work a crash repeats
 
 
 class Store(Protocol):
@@ -246,21 +246,23 @@ class Sequencer:
         tree = self._load() if self._tree is None else self._tree
         self._tree = tree
         done, more = 0, True
+        between: Callable[[], None] | None = yield_turn
         while more:
-            entries, cursors, more = self._gather()
+            entries, cursors, more = self._gather(between)
             if entries:
-                tree, steps = plan_commit(tree, entries, cursors, self._signer, self._origin)
+                tree, steps = plan_commit(tree, entries, cursors, self._signer, self._origin, between=between)
                 self._carry_out(steps)
                 self._opened.committed(tree.size - len(entries), entries)
                 self._tree, self._cursors = tree, cursors
                 done += len(entries)
+                between = None  # who falls behind takes the turns that there are
             # Every entry in these segments is under a published checkpoint now.
             for number, slot in self._slots.items():
                 slot.drop_before(cursors[number].segment - self._keep_segments)
         self._opened.catch_up(tree.size)
         return done
 
-    def _gather(self) -> tuple[list[bytes], dict[int, Cursor], bool]:
+    def _gather(self, between: Callable[[], None] | None) -> tuple[list[bytes], dict[int, Cursor], bool]:
         """What all slots recorded, made durable; where to read on; whether there may be more of it."""
         entries: list[bytes] = []
         cursors, more = dict(self._cursors), False
@@ -276,7 +278,7 @@ class Sequencer:
                 continue
             slot = self._slots.setdefault(number, SlotReader(self._journals / str(number), number))
             try:
-                payloads, cursor = slot.read(cursors.get(number, Cursor()), each)
+                payloads, cursor, goes_on = slot.read(cursors.get(number, Cursor()), each, between)
                 # What enters the tree must not be lost by a power cut while the tree survives it.
                 slot.make_durable()
             except (JournalCorrupt, OSError) as error:
@@ -291,7 +293,7 @@ class Sequencer:
                 continue
             cursors[number] = cursor
             entries.extend(payloads)
-            more = more or len(payloads) == each
+            more = more or goes_on
         self.stopped = stopped
         return entries, cursors, more
 

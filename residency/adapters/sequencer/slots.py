@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from residency.audit.faults import naming
 from residency.audit.follow import follow, must_lead_to
@@ -12,7 +15,19 @@ from residency.audit.journal import RECORDS_AT, Segment, parse_segment
 from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt
 
-__all__ = ["SlotReader", "slot_numbers"]
+__all__ = ["SlotReader", "slot_numbers", "yield_turn"]
+
+_PIECE: Final = 512  # records that are read at a time
+_BYTES: Final = 16 << 20  # of payloads, after which a read has enough
+_TURN_SECONDS: Final = 50e-6
+
+
+def yield_turn() -> None:
+    """Let the threads that answer requests have the interpreter, which a thread that computes holds for milliseconds.
+
+    A sleep of nothing would not do: whoever waits for the interpreter is not awake before it is taken again.
+    """
+    time.sleep(_TURN_SECONDS)
 
 
 def slot_numbers(journals: Path) -> list[int]:
@@ -34,18 +49,36 @@ class SlotReader:
         self._unsynced: set[int] = set()
         self._dropped = 0
 
-    def read(self, cursor: Cursor, limit: int) -> tuple[list[bytes], Cursor]:
-        """Payloads of at most `limit` records from `cursor` on, and where to go on. Raises: JournalCorrupt, OSError."""
+    def read(
+        self, cursor: Cursor, limit: int, between: Callable[[], None] | None = None
+    ) -> tuple[list[bytes], Cursor, bool]:
+        """Payloads of at most `limit` records from `cursor` on, fewer where they are large; where to go on; and whether
+        there may be more of them now. `between` is called now and then. Raises: JournalCorrupt, OSError.
+        """
         if not self._begun:
             must_lead_to(self, cursor)
             self._begun = True
-        payloads, after = follow(self, cursor, limit)
-        if payloads:
-            self._unsynced.update(range(cursor.segment, after.segment + 1))
+        found: list[bytes] = []
+        size, begun, more = 0, cursor.segment, True
+        try:
+            while len(found) < limit and size < _BYTES and more:
+                asked = min(limit - len(found), _PIECE)
+                piece, cursor = follow(self, cursor, asked)
+                found.extend(piece)
+                size += sum(map(len, piece))
+                more = len(piece) == asked
+                if more and between is not None:
+                    between()
+        except JournalCorrupt:
+            if not found:
+                raise
+            more = False  # it is whoever reads on from there that is told
+        if found:
+            self._unsynced.update(range(begun, cursor.segment + 1))
             if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
                 # What was read is not read again: it need not count as this process's memory. The page cache keeps it.
                 self._map.madvise(mmap.MADV_DONTNEED)
-        return payloads, after
+        return found, cursor, more
 
     def make_durable(self) -> None:
         """Make all that was read survive a power cut. Raises: OSError."""

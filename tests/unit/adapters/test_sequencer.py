@@ -344,6 +344,42 @@ def test_no_slot_waits_for_a_busier_one(place: Place, monkeypatch: pytest.Monkey
     assert place.entries().index(b"idle") == 5
 
 
+def test_many_entries_come_in_order_whatever_is_read_and_committed_at_a_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("residency.adapters.sequencer.slots._PIECE", 7)
+    monkeypatch.setattr("residency.adapters.sequencer.slots._BYTES", 900)
+    monkeypatch.setattr("residency.adapters.sequencer.sequencer._BATCH", 300)
+    journal = place.journal()
+    entries = [b"%d " % i * (1 + i % 9) for i in range(700)]
+    for entry in entries:
+        journal.append(entry)
+    sequencer = place.sequencer()
+    assert sequencer.tick() == len(entries)
+    assert place.entries() == entries
+    assert sequencer.tick() == 0
+
+
+@pytest.mark.parametrize("whole", [20, 21])  # within a piece, and between two
+def test_what_is_whole_before_a_corrupt_place_is_integrated_though_it_is_read_in_pieces(
+    place: Place, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    monkeypatch.setattr("residency.adapters.sequencer.slots._PIECE", 7)
+    journal = place.journal()
+    for i in range(40):
+        journal.append(b"entry %04d" % i)
+    journal.sync(39)
+    segment = place.folder / "journal/0/00000000.seg"
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"entry %04d" % whole)] ^= 1
+    segment.write_bytes(data)
+    sequencer = place.sequencer()
+    assert sequencer.tick() == whole
+    with pytest.raises(JournalCorrupt, match="slot 0 stands"):
+        sequencer.tick()
+    assert place.entries() == [b"entry %04d" % i for i in range(whole)]
+
+
 def test_a_problem_is_told_and_goes_when_it_is_over(place: Place) -> None:
     place.journal().append(b"one")
     sequencer = place.sequencer()

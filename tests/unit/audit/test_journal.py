@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from residency.audit.entry import ENTRY_LIMIT
 from residency.audit.journal import (
     MARK_AT,
     RECORDS_AT,
@@ -87,6 +88,22 @@ def test_payloads_are_those_of_the_records_that_a_scan_finds(data: list[bytes], 
     found = scan(stored, RECORDS_AT, first, limit=limit)
     assert payloads(stored, RECORDS_AT, first, limit) == ([record.payload for record in found.records], found.offset)
     assert payloads(stored, RECORDS_AT, first + 1, limit) == ([], RECORDS_AT)  # another's numbers
+
+
+@given(st.lists(st.integers(1, ENTRY_LIMIT), max_size=12), st.integers(1, 14), st.integers(0, 2**32))
+def test_payloads_of_any_size_are_found_across_the_blocks_that_are_read(
+    sizes: list[int], limit: int, flipped: int
+) -> None:
+    data = segment([bytes([size & 0xFF | 1]) * size for size in sizes], capacity=1 << 20)
+    if flipped & 1:
+        data[RECORDS_AT + flipped % (len(data) - RECORDS_AT)] ^= 0x80
+    stored = bytes(data)
+    found = scan(stored, RECORDS_AT, 0, limit=limit)
+    assert payloads(stored, RECORDS_AT, 0, limit) == ([record.payload for record in found.records], found.offset)
+    # A segment that its last record fills to the end.
+    whole = stored[: ends([b"x" * size for size in sizes])[-1] if sizes else RECORDS_AT]
+    found = scan(whole, RECORDS_AT, 0)
+    assert payloads(whole, RECORDS_AT, 0, 99) == ([record.payload for record in found.records], found.offset)
 
 
 def test_the_header_comes_back() -> None:
