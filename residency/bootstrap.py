@@ -36,11 +36,13 @@ from residency.observe.meter import DecisionMeter
 from residency.policy.changes import carried_over, needs_restart, register_changes
 from residency.policy.compiler import Policy
 from residency.policy.parsed import DeploymentDoc
-from residency.storage.stores import RowSink, Stores
+from residency.storage.stores import Stores
 from residency.vault.subjects import subject_digest
+from residency.wiring.copies import Copying, noting
 from residency.wiring.lifetimes import watch_over
 from residency.wiring.location import location_watch, meter_location
 from residency.wiring.locators import open_locators
+from residency.wiring.records import stores_over
 from residency.wiring.requests import meter_requests, requests_of
 
 __all__ = ["Residency", "build"]
@@ -120,8 +122,10 @@ class Residency:
         with self._at("signals", "identity", "jwt", "jwks"):
             self.identity_keys = None if jwt is None else wiring.identity_keys(jwt, self.path, self.clock.monotonic)
         self._who = wiring.who(self.deployment)
-        self._sinks = wiring.sinks(self.deployment, self.path, self._base)
-        self.stores = self._stores(self.deployment.stores)
+        sinks = wiring.sinks(self.deployment, self.path, self._base)
+        self._sinks = noting(self.deployment, sinks, self.clock, self.entropy)
+        self.copies = Copying(self)
+        self.stores = stores_over(self._sinks, self.deployment.stores)
         watch_over(self)
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -153,6 +157,7 @@ class Residency:
                 await self.stores.start()
                 # Not when opened: what is opened may be forked, while this thread imports what it needs.
                 await anyio.to_thread.run_sync(self._location.start)
+                await self.copies.start()
                 self.is_ready = self.is_open
 
     async def aclose(self) -> None:
@@ -169,6 +174,7 @@ class Residency:
             pins, self._pins = self._pins, None
         # A server that is told to hurry cancels us; what is recorded is to be published all the same.
         with anyio.CancelScope(shield=True):
+            await self.copies.stop()
             await self.stores.aclose()
             if pins is not None:
                 await pins.aclose()
@@ -183,6 +189,7 @@ class Residency:
         # Both hold the parent's pins file. SQLite takes locks by process and file, so a connection that came with the
         # fork must be gone before this process opens the file itself.
         self._pins = None
+        self.copies = Copying(self)
         self.__dict__.pop("point", None)
 
     def at_exit(self) -> None:
@@ -353,7 +360,7 @@ class Residency:
         if problems:
             return "restart_needed", "\n".join(map(str, problems))
         # 2. All that may fail, before anything changes: tables for now, the archive, the entry that tells of it.
-        stores = self._stores(new.deployment.stores)
+        stores = stores_over(self._sinks, new.deployment.stores)
         stores.misplaced, stores.locators = self.stores.misplaced, self.stores.locators
         recorder = self.point.recorder.under(new.digest, new.version, wiring.keeping(new, new.deployment))
         point = self._join(new, recorder, stores)
@@ -387,10 +394,3 @@ class Residency:
     def _open_pins(self, keys: KeysFiles, subject_key: bytes) -> Pins:
         mark = subject_digest(subject_key, _KEY_MARK)
         return wiring.open_pins(self.deployment, self.path, keys, mark, self.clock, self.metrics)
-
-    def _stores(self, stores: Mapping[str, tuple[str, ...]]) -> Stores:
-        if not any(isinstance(sink, RowSink) for sink in self._sinks.values()):
-            return Stores(self._sinks, stores)
-        from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
-
-        return Stores(self._sinks, stores, sessions=open_session)

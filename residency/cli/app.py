@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "doctor": "doctor",
     "audit": "app_for",
     "pin": "pin_app",
+    "copies": "copies_app",
     "retention": "retention_app",
     "erase": "erase",
     "export": "export",

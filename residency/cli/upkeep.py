@@ -120,9 +120,11 @@ class People:
 def runtime_of(deployment: Path) -> Residency:
     """The deployment's runtime, not open; what does not hold is told, and exits 2."""
     try:
-        return build(deployment, reload=False)
+        runtime = build(deployment, reload=False)
     except ResidencyError as error:
         wrong(str(error))
+    runtime.copies.works = False  # a command that also copied would be told of nowhere
+    return runtime
 
 
 def subject_of(given: str | None, file: str | None) -> SubjectId:

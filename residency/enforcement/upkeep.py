@@ -8,13 +8,16 @@ without an outcome is a finding here too.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from residency.audit.entry import Entry, EntryTemplate, entry_id
 from residency.audit.recall import OPERATOR
 from residency.enforcement.plans import PLACEHOLDER_ID
 from residency.errors import ResidencyError, StaleVersion, Unavailable
-from residency.model import Operation, Pin, Sink
+from residency.jurisdiction.found import finding_words
+from residency.model import Decision, Operation, Pin, Sink
+from residency.policy.terms import term_word
 
 if TYPE_CHECKING:
     from residency.enforcement.point import EnforcementPoint
@@ -45,6 +48,23 @@ class Upkeep:
 
         Raises: JournalFull, JournalFailed; then it must not be done.
         """
+        act = self.begun(store, sink, operation, why, alias=alias, rules=rules)
+        await self.durable()
+        return act
+
+    def begun(
+        self,
+        store: str,
+        sink: Sink,
+        operation: Operation,
+        why: str,
+        *,
+        alias: str | None = None,
+        rules: tuple[str, ...] = (),
+        decision: Decision | None = None,
+    ) -> UpkeepAct:
+        """As `begin`, not durable yet: `durable` waits for many at once. `decision` = what permits it, where that was
+        asked: the entry says whose law covers the person, so that it counts as the transfer that it may be."""
         recorder = self._point.recorder
         recorder.ready()
         entry = Entry(
@@ -61,10 +81,15 @@ class Upkeep:
             note=OPERATOR + why,
             rules=rules,
         )
+        if decision is not None:
+            entry = _permitted(entry, decision)
         seq, name = self._append(entry, alias, None)
         recorder._slot.opened[seq] = recorder._now()
-        await recorder.durable(seq)
         return UpkeepAct(self, entry, alias, name)
+
+    async def durable(self) -> None:
+        """Wait until all that is recorded by now survives a power cut. Raises: JournalFailed."""
+        await self._point.recorder.caught_up()
 
     async def forget(self, subject: str, pin: Pin | None) -> bool:
         """Forget a subject (keyed digest, hex) of whom nothing is left: in the counts of all laws, and the pin. Whether
@@ -93,7 +118,7 @@ class Upkeep:
             )  # fmt: skip
             return journal.append(filled), name
 
-    async def _ended(self, intent: Entry, alias: str | None, of: str, act: str, note: str) -> str:
+    def _ended(self, intent: Entry, alias: str | None, of: str, act: str, note: str) -> tuple[int, str]:
         recorder = self._point.recorder
         entry = Entry(
             id=PLACEHOLDER_ID,
@@ -112,29 +137,63 @@ class Upkeep:
         )
         seq, name = self._append(entry, alias, of)
         recorder._slot.opened.pop(int(of.rpartition(".")[2]), None)
-        await recorder.durable(seq)
-        return name
+        return seq, name
+
+
+def _permitted(entry: Entry, decision: Decision) -> Entry:
+    """The entry, with whose law covers the person and on what ground this is permitted, as acts of requests have it."""
+    verdict = decision.sink(entry.sink or "")
+    clocks, exemptions, rules = decision.clocks, decision.exemptions, decision.rules
+    if verdict is not None:
+        clocks, exemptions = (*clocks, *verdict.clocks), (*exemptions, *verdict.exemptions)
+        rules = (*rules, *verdict.rules)
+    return replace(
+        entry,
+        epoch=decision.epoch,
+        activity=None if decision.activity is None else decision.activity.name,
+        jurisdictions=decision.jurisdictions,
+        finding=finding_words(decision.finding),
+        presumed=decision.presumed,
+        evidence=tuple(sorted(decision.evidence)),
+        rules=tuple(dict.fromkeys((*entry.rules, *(rule.id for rule in rules)))),
+        exemptions=tuple(dict.fromkeys(exemptions)),
+        running=tuple(dict.fromkeys(map(term_word, clocks))),
+    )
 
 
 class UpkeepAct:
     """One act of an operator on one sink, begun. Tell once how it ended."""
 
-    __slots__ = ("_alias", "_intent", "_upkeep", "id")
+    __slots__ = ("_alias", "_intent", "_told", "_upkeep", "id")
 
     def __init__(self, upkeep: Upkeep, intent: Entry, alias: str | None, name: str) -> None:
         self._upkeep = upkeep
         self._intent = intent
         self._alias = alias
+        self._told = False
         self.id = name
         """The intent's id, as `0.17`."""
 
     async def ended(self, act: str, told: str) -> str:
         """Record durably how it ended ("committed", "failed", "unknown") and what came of it; the entry's id. `told`
         names nobody. Raises: JournalFull, JournalFailed; the intent then stays open."""
-        return await self._upkeep._ended(self._intent, self._alias, self.id, act, told)
+        seq, name = self._tell(act, told)
+        await self._upkeep._point.recorder.durable(seq)
+        return name
+
+    def told(self, act: str, told: str) -> None:
+        """As `ended`, not durable yet; the first word stands."""
+        if not self._told:
+            self._tell(act, told)
+
+    def _tell(self, act: str, told: str) -> tuple[int, str]:
+        self._told = True
+        return self._upkeep._ended(self._intent, self._alias, self.id, act, told)
 
     async def broke(self, error: BaseException) -> None:
         """Record that nobody knows what became of it; where not even that can be written the intent stays open."""
         what = "unknown" if isinstance(error, ResidencyError) else type(error).__name__
+        if self._told:
+            return
         with suppress(Unavailable):
             await self.ended("unknown", what if what != "unknown" else "the sink did not answer")

@@ -16,6 +16,10 @@ __all__ = [
     "ADDRESS_DATA_INFO",
     "ADDRESS_DATA_VN",
     "BY_NAME",
+    "COPY_HALTED",
+    "COPY_LAG",
+    "COPY_PENDING",
+    "COPY_REASONS",
     "DECIDED",
     "DECISIONS",
     "DETAIL_CLOCK_APART",
@@ -129,7 +133,17 @@ SINK_DRIFT: Final = "residency_sink_drift"
 LOCATION_EVENTS: Final = "residency_location_events_total"
 LOCATION_LOOKED: Final = "residency_location_looked_seconds"
 LOCATION_EVERY: Final = "residency_location_every_seconds"
+COPY_LAG: Final = "residency_copy_lag_seconds"
+COPY_PENDING: Final = "residency_copy_pending"
+COPY_HALTED: Final = "residency_copy_halted"
 SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
+
+COPY_REASONS: Final = (
+    "cannot_be_treated", "changed", "conflict", "consent_missing", "filing_missing", "hold", "identity_missing",
+    "law_forbids", "no_sink", "not_a_copy", "not_home", "only_in_country", "past_its_term", "refused_there",
+    "sink_misplaced", "sink_unfit", "stop_order", "subject_moving", "unreachable",
+)  # fmt: skip
+"""Why copies are not made: reasons of decisions, and those of copying itself."""
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
@@ -323,6 +337,21 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(LOCATION_LOOKED, Kind.GAUGE, "Time since all sinks were last looked at."),
     MetricSpec(LOCATION_EVERY, Kind.GAUGE, "How often sinks are looked at."),
+    MetricSpec(
+        COPY_LAG,
+        Kind.GAUGE,
+        "Time since the oldest change that is still to be copied was noted, by store and the sink it was made in.",
+        ("store", "sink"),
+    ),
+    MetricSpec(
+        COPY_PENDING, Kind.GAUGE, "Notes of changes that are to be copied and that nothing has held.", ("store", "sink")
+    ),
+    MetricSpec(
+        COPY_HALTED,
+        Kind.GAUGE,
+        "Notes of changes whose copies are not made now, by store, the sink of the change, and why.",
+        ("store", "sink", "reason"),
+    ),
     MetricSpec(
         SCRAPE_ERRORS,
         Kind.COUNTER,

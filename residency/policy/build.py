@@ -24,7 +24,7 @@ from residency.policy import documents as files
 from residency.policy.build_audit import audit
 from residency.policy.build_law import detectors, musts
 from residency.policy.build_signals import pins, signals
-from residency.policy.build_storage import hand_over, location, records, sink
+from residency.policy.build_storage import copies, hand_over, location, locators, records, sink
 from residency.policy.detect import detected
 from residency.policy.parsed import (
     DeploymentDoc,
@@ -88,11 +88,13 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
         framework=model.framework,
         readings=dict(model.readings),
         strict_clocks=model.clocks == "strict",
+        readers=model.readers,
         must=musts(model.must, ("must",)),
         detectors=detectors(model.detectors),
         signals=signals(model.signals),
-        copies={store: tuple(names) for store, names in model.copies.items()},
+        copies=copies(model.copies),
         records=records(model.records),
+        locators=locators(model.locators),
         hand_over=hand_over(model.hand_over),
         location=location(model.location),
         audit=audit(model.audit, model.name),

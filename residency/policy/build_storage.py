@@ -8,9 +8,9 @@ from residency.model import Region, Sink
 from residency.policy import documents_storage as files
 from residency.policy.build_signals import microseconds
 from residency.policy.parsed_signals import Secret
-from residency.policy.parsed_storage import HandOverDoc, LocationDoc, MemberDoc, RecordDoc, SinkDoc
+from residency.policy.parsed_storage import CopiesDoc, HandOverDoc, LocationDoc, MemberDoc, RecordDoc, SinkDoc
 
-__all__ = ["hand_over", "location", "records", "sink"]
+__all__ = ["copies", "hand_over", "location", "locators", "records", "sink"]
 
 
 def sink(name: str, file: files.SinkFile, regions: Mapping[str, Region]) -> SinkDoc:
@@ -29,6 +29,7 @@ def sink(name: str, file: files.SinkFile, regions: Mapping[str, Region]) -> Sink
         ),
         Secret(file.url),
         tuple(MemberDoc(regions[member.region], Secret(member.url)) for member in file.members),
+        file.allow_private,
     )
 
 
@@ -47,6 +48,16 @@ def records(file: files.Records) -> dict[str, tuple[RecordDoc, ...]]:
         )
         for store, named in file.items()
     }
+
+
+def locators(file: files.Locators) -> dict[str, Secret]:
+    """Where the locator of which place lies."""
+    return {place: Secret(url) for place, url in file.items()}
+
+
+def copies(file: files.Copies) -> dict[str, CopiesDoc]:
+    """Which sinks of which store get copies."""
+    return {store: CopiesDoc(tuple(wanted.to), wanted.withdraw) for store, wanted in file.items()}
 
 
 def hand_over(file: files.HandOvers) -> dict[str, HandOverDoc]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from residency.policy.documents_audit import Audit
 from residency.policy.documents_law import Detector, LawFile, Must
 from residency.policy.documents_signals import Pins, Signals, Strict
-from residency.policy.documents_storage import HandOvers, Location, Records, SinkFile
+from residency.policy.documents_storage import Copies, HandOvers, Location, Locators, Records, SinkFile
 from residency.policy.documents_tests import TestFile
 from residency.policy.words import (
     BARE_MODE,
@@ -125,6 +125,7 @@ class DeploymentFile(Strict):
     framework: Framework | None = None
     readings: dict[Word, Word] = Field(default_factory=dict)
     clocks: Literal["run", "strict"] = "run"
+    readers: Literal["decide", "record"] = "decide"
     must: list[Must] = Field(default_factory=list)
     fields: dict[str, Categories] = Field(default_factory=dict)
     detectors: list[Detector] = Field(default_factory=list)
@@ -133,8 +134,9 @@ class DeploymentFile(Strict):
     regions: dict[Name, RegionFile] = Field(default_factory=dict)
     sinks: dict[Name, SinkFile] = Field(default_factory=dict)
     stores: dict[Name, Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)]] = Field(default_factory=dict)
-    copies: dict[Plain, Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)]] = Field(default_factory=dict)
+    copies: Copies = Field(default_factory=dict)
     records: Records = Field(default_factory=dict)
+    locators: Locators = Field(default_factory=dict)
     hand_over: HandOvers = Field(default_factory=dict)
     location: Location = Field(default_factory=Location)
     signals: Signals = Field(default_factory=Signals)

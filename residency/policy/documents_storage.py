@@ -7,9 +7,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from residency.policy.documents_signals import Strict
-from residency.policy.words import BARE_URL, Categories, Place, Plain, Scope, Wait, Word
+from residency.policy.words import BARE_TO, BARE_URL, Categories, Place, Plain, Scope, Wait, Word, Words
 
-__all__ = ["HandOver", "Location", "Member", "RecordFile", "SinkFile"]
+__all__ = [
+    "Copies",
+    "CopiesFile",
+    "HandOver",
+    "HandOvers",
+    "Location",
+    "Locators",
+    "Member",
+    "RecordFile",
+    "Records",
+    "SinkFile",
+]
 
 
 class Member(Strict):
@@ -31,6 +42,7 @@ class SinkFile(Strict):
     certified: list[Word] = Field(default_factory=list)
     url: Plain
     members: list[Member] = Field(default_factory=list)
+    allow_private: bool | None = None
 
 
 class RecordFile(Strict):
@@ -53,6 +65,14 @@ class HandOver(Strict):
     how: Literal["redirect", "proxy"] = "redirect"
 
 
+class CopiesFile(Strict):
+    """The sinks that get copies of a store's records; a bare word or list is these. `withdraw`: copies that may no more
+    be there are deleted."""
+
+    to: Words
+    withdraw: bool = False
+
+
 class Location(Strict):
     """How often it is looked whether sinks are where they say, and what becomes of one that is not."""
 
@@ -60,5 +80,7 @@ class Location(Strict):
     drift: Literal["warn", "refuse"] = "warn"
 
 
+Locators = dict[Place, Plain]
+Copies = dict[Plain, Annotated[CopiesFile, BARE_TO]]
 Records = dict[Plain, dict[Plain, RecordFile]]
 HandOvers = dict[Place, Annotated[HandOver, BARE_URL]]

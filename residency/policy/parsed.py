@@ -29,7 +29,7 @@ from residency.model import (
 )
 from residency.policy.parsed_audit import AuditDoc
 from residency.policy.parsed_signals import PinsDoc, Secret, SignalsDoc
-from residency.policy.parsed_storage import HandOverDoc, LocationDoc, RecordDoc, SinkDoc
+from residency.policy.parsed_storage import CopiesDoc, HandOverDoc, LocationDoc, RecordDoc, SinkDoc
 
 __all__ = [
     "AuditDoc",
@@ -298,12 +298,16 @@ class DeploymentDoc:
     framework: str | None = None
     readings: Mapping[str, str] = field(default_factory=dict)
     strict_clocks: bool = False
+    readers: str = "decide"
+    """Whether rules about sinks are asked of places abroad where data is read, too; `record` = it is noted alone."""
     must: tuple[Must, ...] = ()
     detectors: tuple[Detector, ...] = ()
     signals: SignalsDoc = field(default_factory=SignalsDoc)
-    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Copies that the app wants, by store: sinks that get them after the write at home, where the decision permits."""
+    copies: Mapping[str, CopiesDoc] = field(default_factory=dict)
+    """Copies that the app wants, by store, where the decision permits."""
     records: Mapping[str, tuple[RecordDoc, ...]] = field(default_factory=dict)
+    locators: Mapping[str, Secret] = field(default_factory=dict)
+    """Where the locator of a place lies; of a place that is not named: beside the pins."""
     hand_over: Mapping[str, HandOverDoc] = field(default_factory=dict)
     location: LocationDoc = field(default_factory=LocationDoc)
     audit: AuditDoc = field(default_factory=AuditDoc)

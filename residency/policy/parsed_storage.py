@@ -9,7 +9,7 @@ from residency.model.activity import Sink
 from residency.model.place import Region
 from residency.policy.parsed_signals import Secret
 
-__all__ = ["HandOverDoc", "LocationDoc", "MemberDoc", "RecordDoc", "SinkDoc"]
+__all__ = ["CopiesDoc", "HandOverDoc", "LocationDoc", "MemberDoc", "RecordDoc", "SinkDoc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,15 @@ class MemberDoc:
 
 @dataclass(frozen=True, slots=True)
 class SinkDoc:
-    """A sink as the decision sees it, the secret that connects to it, and its further members in order."""
+    """A sink as the decision sees it, the secret that connects to it, and its further members in order.
+
+    `allow_private` says whether a service's name may have addresses that the internet does not route; None = not said.
+    """
 
     sink: Sink
     url: Secret
     members: tuple[MemberDoc, ...] = ()
+    allow_private: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,14 @@ class RecordDoc:
     via: tuple[str, str] | None
     data: frozenset[str]
     times: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesDoc:
+    """The sinks of a store that get copies after the write at home; `withdraw` = one that may no more be there goes."""
+
+    to: tuple[str, ...]
+    withdraw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

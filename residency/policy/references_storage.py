@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from residency.errors import Problem
 from residency.model.place import within
@@ -12,13 +14,16 @@ from residency.policy.yamldoc import Path, Value, YamlDoc
 
 __all__ = ["storage_problems"]
 
+_LOCATOR: Final = re.compile(r"sqlite:///.|(?:redis|valkey)s?(?:\+cluster)?://.")
+
 
 def storage_problems(doc: YamlDoc) -> Iterator[Problem]:
-    """Problems of sinks, stores, records, copies and hand-overs."""
+    """Problems of sinks, stores, records, locators, copies and hand-overs."""
     yield from _sinks(doc)
     yield from _stores(doc)
     yield from _copies(doc)
     yield from _records(doc)
+    yield from _locators(doc)
     region = at(doc.value, ("audit", "region"))
     here = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
     for place in mapping(doc, "hand_over"):
@@ -53,6 +58,13 @@ def _sinks(doc: YamlDoc) -> Iterator[Problem]:
                         f"a member of `{name}` lies in {here}, and the sink in {home}: a sink lies in one place, and "
                         "failover never leaves it",
                     )
+        url = at(doc.value, ("sinks", name, "url"))
+        given = at(doc.value, ("sinks", name, "allow_private")) is not None
+        if given and isinstance(url, str) and "${" not in url and not url.startswith(("http://", "https://")):
+            yield doc.problem(
+                ("sinks", name, "allow_private"),
+                "allow_private: for services, whose URLs are https://HOST/: leave it out",
+            )
 
 
 def _stores(doc: YamlDoc) -> Iterator[Problem]:
@@ -64,16 +76,20 @@ def _stores(doc: YamlDoc) -> Iterator[Problem]:
 
 
 def _copies(doc: YamlDoc) -> Iterator[Problem]:
-    sinks, stores = mapping(doc, "sinks"), mapping(doc, "stores")
-    for store, wanted in mapping(doc, "copies").items():
+    sinks, stores, told = mapping(doc, "sinks"), mapping(doc, "stores"), mapping(doc, "records")
+    for store, given in mapping(doc, "copies").items():
+        where: Path = ("copies", store, "to") if isinstance(given, dict) else ("copies", store)
+        wanted = given.get("to") if isinstance(given, dict) else given
         if store not in stores:
             yield doc.problem(("copies", store), unknown("store", store, stores))
-        yield from _named(doc, ("copies", store), wanted, sinks, "sink")
+        elif store not in told:
+            yield doc.problem(("copies", store), f"`records:` tells nothing of `{store}`: what is copied, and whose?")
+        yield from _named(doc, where, wanted, sinks, "sink")
         mine = stores.get(store)
         for index, name in enumerate(wanted if isinstance(wanted, list) else [wanted]):
             if isinstance(mine, list) and isinstance(name, str) and name in sinks and name not in mine:
-                where: Path = ("copies", store, index) if isinstance(wanted, list) else ("copies", store)
-                yield doc.problem(where, f"sink `{name}` is none of store `{store}`")
+                path: Path = (*where, index) if isinstance(wanted, list) else where
+                yield doc.problem(path, f"sink `{name}` is none of store `{store}`")
 
 
 def _records(doc: YamlDoc) -> Iterator[Problem]:
@@ -93,6 +109,25 @@ def _records(doc: YamlDoc) -> Iterator[Problem]:
                     yield doc.problem((*where, "via", column), unknown("table", other, tables))
                 elif other == table:
                     yield doc.problem((*where, "via", column), "a table cannot be reached by itself")
+
+
+def _locators(doc: YamlDoc) -> Iterator[Problem]:
+    told, stores = mapping(doc, "records"), mapping(doc, "stores")
+    names = [name for store in told for name in _each(stores.get(store))]
+    regions = [at(doc.value, ("sinks", name, "region")) for name in names]
+    lying = {at(doc.value, ("regions", each, "country")) for each in regions if isinstance(each, str)}
+    for place, url in mapping(doc, "locators").items():
+        where: Path = ("locators", place)
+        if place not in lying:
+            what = f"no sink of a store whose `records:` are told lies in {place}: nobody would look there"
+            yield doc.problem(where, what)
+        if isinstance(url, str) and "${" not in url and url != "memory:" and _LOCATOR.match(url) is None:
+            what = "expected sqlite:///PATH, redis://HOST and its kind (rediss, valkey, +cluster), or memory: for tests"
+            yield doc.problem(where, what)
+
+
+def _each(given: object) -> list[str]:
+    return [name for name in (given if isinstance(given, list) else [given]) if isinstance(name, str)]
 
 
 def _named(doc: YamlDoc, where: Path, given: object, known: dict[str, Value], what: str) -> Iterator[Problem]:

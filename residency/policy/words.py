@@ -22,6 +22,7 @@ __all__ = [
     "BARE_REASON",
     "BARE_RULES",
     "BARE_SINK",
+    "BARE_TO",
     "BARE_URL",
     "DATE",
     "DIGEST",
@@ -63,6 +64,7 @@ __all__ = [
     "Place",
     "Places",
     "Plain",
+    "ReadFrom",
     "ReasonWord",
     "Role",
     "Route",
@@ -71,6 +73,7 @@ __all__ = [
     "Seen",
     "ServiceLine",
     "Share",
+    "SinkScope",
     "Size",
     "Subject",
     "Target",
@@ -143,6 +146,10 @@ def _place(value: str) -> str:
     return value
 
 
+def _read_from(value: str) -> str:
+    return value if value == "ZZ" else _place(value)
+
+
 def _category(value: str) -> str:
     if value not in CATEGORIES:
         raise _expected("a category of data", list(CATEGORIES))
@@ -178,6 +185,9 @@ def _text(pattern: re.Pattern[str], what: str) -> Any:
 
 
 Place = Annotated[str, AfterValidator(_place), Field(json_schema_extra={"description": "ISO 3166 code, or EU"})]
+ReadFrom = Annotated[
+    str, AfterValidator(_read_from), Field(json_schema_extra={"description": "ISO 3166 code, or ZZ: nobody knows"})
+]
 Category = Annotated[str, AfterValidator(_category), Field(json_schema_extra={"enum": list(CATEGORIES)})]
 LawCategory = Annotated[str, AfterValidator(_law_category), Field(json_schema_extra={"description": "category"})]
 ReasonWord = Annotated[str, AfterValidator(_reason), Field(json_schema_extra={"enum": list(Reason)})]
@@ -200,6 +210,7 @@ Event = Literal["creation", "collection", "last_use", "account_end", "order", "p
 Trusts = Literal["hint", "network", "declared", "pinned", "verified"]
 Size = Literal["micro", "small", "medium", "large"]
 Scope = Literal["primary", "replica", "backup", "log", "index", "cache"]
+SinkScope = Literal["primary", "replica", "backup", "log", "index", "cache", "reader"]
 LawClock = Literal["evaluation", "request", "collection"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Transform = Literal["drop", "mask", "tokenise", "hash", "encrypt", "refuse"]
@@ -255,6 +266,7 @@ BARE_REASON: Final = _Bare("reason")
 BARE_KIND: Final = _Bare("kind")
 BARE_RULES: Final = _Bare("rules")
 BARE_SINK: Final = _Bare("sink")
+BARE_TO: Final = _Bare("to")
 BARE_URL: Final = _Bare("url")
 ONE_OR_MANY: Final = (BeforeValidator(_many), _OneOrMany())
 Places = Annotated[list[Place], *ONE_OR_MANY, Field(min_length=1)]

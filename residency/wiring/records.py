@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.parcels import Parcels, RecordParcels
 from residency.storage.records import Records
-from residency.storage.stores import RowSink
+from residency.storage.stores import RowSink, Stores
 
-__all__ = ["legs_of", "records_of"]
+__all__ = ["legs_of", "records_of", "stores_over"]
+
+
+def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, ...]]) -> Stores:
+    """The stores of these sinks, with sessions where a sink holds rows. Raises: UsageError."""
+    if not any(isinstance(sink, RowSink) for sink in sinks.values()):
+        return Stores(sinks, stores)
+    from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
+
+    return Stores(sinks, stores, sessions=open_session)
 
 
 def records_of(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:

@@ -12,7 +12,7 @@ from residency.adapters.sink_memory import MemorySink
 from residency.audit.recall import OPERATOR
 from residency.enforcement.upkeep import Upkeep
 from residency.errors import JournalFull, SinkUnavailable
-from residency.model import Operation, Pin
+from residency.model import AnchorFinding, Finding, Operation, Pin, Trust
 from tests.world import SG, VN, Deployed, load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio
@@ -86,3 +86,20 @@ async def test_a_pin_that_was_changed_meanwhile_stays(deployed: Deployed) -> Non
     await deployed.pins.put(replace(pin, home="SG", version=2))
     assert not await Upkeep(deployed.point).forget("aa" * 32, pin)
     assert await deployed.pins.get("aa" * 32) is not None
+async def test_an_act_that_a_decision_permits_says_whose_law_covers_and_its_first_word_stands(
+    deployed: Deployed,
+) -> None:
+    policy = deployed.policy
+    finding = Finding(territory=AnchorFinding(frozenset({"VN"}), trust=Trust.VERIFIED))
+    decision = policy.decide(policy.deployment.activities[0], finding, frozenset(), policy.facts, 0)
+    upkeep = Upkeep(deployed.point)
+    sink = policy.deployment.sinks["sg"].sink
+    act = upkeep.begun("people", sink, Operation.WRITE, "copy", alias=ALIAS, decision=decision)
+    await upkeep.durable()
+    assert deployed.entries[-1].jurisdictions == ("VN",)
+    assert deployed.entries[-1].activity == "POST /people"
+    assert "test.home" in deployed.entries[-1].rules
+    act.told("committed", "copy, 1 records")
+    act.told("failed", "copy, 0 records")
+    await act.broke(SinkUnavailable("sink 'sg' cannot be reached"))
+    assert [entry.act for entry in deployed.entries if entry.of == act.id] == ["committed"]

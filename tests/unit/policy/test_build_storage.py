@@ -5,7 +5,7 @@ from __future__ import annotations
 from residency.model import Activity, AnchorFinding, Effect, Finding, Reason
 from residency.policy.compiler import Policy, compile_policy
 from residency.policy.parsed import DeploymentDoc
-from residency.policy.parsed_storage import HandOverDoc, LocationDoc, RecordDoc
+from residency.policy.parsed_storage import CopiesDoc, HandOverDoc, LocationDoc, RecordDoc
 from residency.policy.parser import parse_deployment, parse_law
 
 TEXT = """
@@ -23,13 +23,15 @@ sinks:
   sg: {region: sin, provider: SG, url: "sqlite:///sg.db", encrypted: true, keys: SG}
   files-sg: {region: sin, provider: SG, url: "file:///files", encrypted: true, keys: SG}
   cache-sg: {region: sin, provider: SG, url: "redis://cache", encrypted: true, keys: SG, scope: cache}
-  model-sg: {region: sin, provider: SG, url: "https://model.example/v1/", encrypted: true, keys: SG}
+  model-sg: {region: sin, provider: SG, url: "https://model.example/v1/", encrypted: true, keys: SG,
+    allow_private: true}
 stores: {people: [vn, sg], uploads: files-sg, cache: cache-sg, model: model-sg}
 copies: {people: sg}
 records:
   people:
     person: {subject: id, data: [personal], times: {created: created_at}}
     letter: {via: {person_id: person}, data: [content]}
+locators: {VN: "redis://:secret@located.vn"}
 hand_over: {SG: {url: "https://sg.example", how: proxy}, VN: "https://vn.example"}
 location: {every: 1 min, drift: refuse}
 activities:
@@ -69,7 +71,7 @@ def test_what_a_deployment_says_of_where_data_rests_becomes_values() -> None:
     doc = document()
     (member,) = doc.sinks["vn"].members
     assert (member.region.name, member.region.place, member.url.reveal()) == ("hcm", "VN", "sqlite:///vn2.db")
-    assert doc.copies == {"people": ("sg",)}
+    assert doc.copies == {"people": CopiesDoc(("sg",))}
     assert doc.records["people"] == (
         RecordDoc("person", "id", None, frozenset({"personal"}), {"created": "created_at"}),
         RecordDoc("letter", None, ("person_id", "person"), frozenset({"content"})),
@@ -79,6 +81,8 @@ def test_what_a_deployment_says_of_where_data_rests_becomes_values() -> None:
         "VN": HandOverDoc("https://vn.example"),
     }
     assert doc.location == LocationDoc(60_000_000, "refuse")
+    assert (doc.locators["VN"].reveal(), str(doc.locators["VN"])) == ("redis://:secret@located.vn", "…")
+    assert [doc.sinks[name].allow_private for name in ("vn", "model-sg")] == [None, True]
 
 
 def test_a_service_that_is_a_store_is_one_of_the_activitys_stores() -> None:

@@ -1,0 +1,164 @@
+"""Copiers in; copies made in the background of the process that serves, one worker at a time per outbox, out.
+
+The worker runs on the event loop that serves, where the connections of its sinks belong. Each outbox is worked off
+under a lease in the same database, which ends by itself where a worker was killed. A loop that is not asyncio's has no
+worker: `residency copies run` does it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from residency.errors import ResidencyError
+from residency.model import Sink
+from residency.storage.copies import Copier
+from residency.storage.outbox import Deciding, Outbox, Round, Standing, Target
+from residency.storage.withdrawal import withdraw
+
+__all__ = ["CopiesWorker", "StoreCopies", "work_off"]
+
+_log = logging.getLogger("residency")
+_LEASE: Final = 30.0  # seconds
+_POLL: Final = 0.5
+_LOOK: Final = 10.0  # seconds between two looks at how outboxes stand
+_WALK: Final = 3600.0  # seconds after which copies are looked through again: a permission may end by itself
+_PATIENCE: Final = 10.0  # seconds that an end waits for what is under way
+
+
+@dataclass(slots=True)
+class StoreCopies:
+    """What one store's copies are made of: its copiers by home sink, its targets, and how each outbox stands."""
+
+    store: str
+    copiers: tuple[Copier, ...]
+    targets: tuple[Target, ...]
+    deciding: Deciding
+    standing: dict[str, Standing] = field(default_factory=dict)
+
+    @property
+    def homes(self) -> Mapping[str, tuple[Sink, Outbox]]:
+        """By place, the sink that is a home there, and its outbox."""
+        return {copier.home.place: (copier.home, copier.outbox) for copier in reversed(self.copiers)}
+
+
+async def work_off(copier: Copier, holder: str, told: Callable[[Round], object] = lambda done: None) -> bool:
+    """Work off what is due in one outbox, if no other worker has it: whether it was ours. Raises: Unavailable."""
+    if not await copier.outbox.lease(holder, _LEASE):
+        return False
+    try:
+        copier.keep = lambda: copier.outbox.lease(holder, _LEASE)
+        while True:
+            done = await copier.once()
+            told(done)
+            if done.notes == 0 or not await copier.outbox.lease(holder, _LEASE):
+                return True
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_PATIENCE):
+            await copier.outbox.leave(holder)
+
+
+class CopiesWorker:
+    """Works for the stores of one process. `holder` is a name that no other worker has."""
+
+    def __init__(self, stores: Sequence[StoreCopies], holder: str) -> None:
+        self.stores = tuple(stores)
+        self._holder = holder
+        self._task: asyncio.Task[None] | None = None
+        self._stop: asyncio.Event | None = None
+        self._walked: dict[str, tuple[object, float]] = {}
+        self._versions: dict[str, object] = {}
+        self._failing: set[str] = set()
+
+    def start(self) -> None:
+        """Begin to work, where an event loop of asyncio's runs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            _log.warning("copies: no event loop of asyncio's runs here, so that `residency copies run` is to make them")
+            return
+        self._stop = asyncio.Event()
+        # In a context of its own: a request that starts the process has nothing to do with what is copied.
+        self._task = loop.create_task(self.run(self._stop), name="residency-copies", context=contextvars.Context())
+
+    async def stop(self) -> None:
+        """End once what is under way is done, or after a while in the middle of it. Idempotent."""
+        task, self._task = self._task, None
+        if task is None or self._stop is None:
+            return
+        if task.get_loop() is not asyncio.get_running_loop():
+            task.get_loop().call_soon_threadsafe(task.cancel)
+            return
+        self._stop.set()
+        await asyncio.wait((task,), timeout=_PATIENCE)
+        task.cancel()
+        await asyncio.wait((task,), timeout=_PATIENCE)
+
+    async def run(self, stop: asyncio.Event | None = None) -> None:
+        """Work until `stop` is set, or for ever."""
+        stop = stop or asyncio.Event()
+        looked = -_LOOK
+        while not stop.is_set():
+            for store in self.stores:
+                for copier in store.copiers:
+                    await self._guarded(f"{store.store}/{copier.home.name}", self._work(store, copier))
+                    if stop.is_set():
+                        return
+                await self._guarded(store.store, self._walk(store))
+            if anyio.current_time() - looked >= _LOOK:
+                looked = anyio.current_time()
+                for store in self.stores:
+                    await self._guarded(store.store + "/", self.look(store))
+            with anyio.move_on_after(_POLL):
+                await stop.wait()
+
+    async def look(self, store: StoreCopies) -> None:
+        """See how the outboxes of a store stand. Raises: SinkUnavailable."""
+        for copier in store.copiers:
+            store.standing[copier.home.name] = await copier.outbox.standing()
+
+    async def _work(self, store: StoreCopies, copier: Copier) -> None:
+        version = store.deciding.version()
+        key = f"{store.store}/{copier.home.name}"
+        if self._versions.get(key) != version:
+            if key in self._versions:
+                await copier.outbox.release()  # what was refused may be permitted now
+            self._versions[key] = version
+        await work_off(copier, self._holder)
+
+    async def _walk(self, store: StoreCopies) -> None:
+        """Withdraw what may no more be there, whenever policy or facts have changed, and every so often."""
+        wanted = [target for target in store.targets if target.withdraw]
+        before, at = self._walked.get(store.store, (None, 0.0))
+        version, now = store.deciding.version(), anyio.current_time()
+        if not wanted or (before == version and now - at < _WALK):
+            return
+        for target in wanted:
+            done = await withdraw(target, store.homes, store.deciding)
+            if done.deleted:
+                _log.warning("copies: %d records of store %s withdrawn from %s", done.deleted, store.store,
+                             target.sink.name)  # fmt: skip
+        self._walked[store.store] = (version, now)
+
+    async def _guarded(self, what: str, work: Awaitable[None]) -> None:
+        """Whatever goes wrong, the next look comes; it is told once."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - as said
+            if what not in self._failing:
+                self._failing.add(what)
+                why = str(error) if isinstance(error, ResidencyError) else type(error).__name__
+                _log.warning("copies: %s: %s; notes are kept, and it is tried again", what, why)
+        else:
+            self._failing.discard(what)
+
+
+def reasons(stores: Iterable[StoreCopies]) -> set[str]:
+    """Every reason for which a note is held now."""
+    return {reason for store in stores for standing in store.standing.values() for reason in standing.held}

@@ -1,0 +1,123 @@
+"""Notes, and what is noted of copies, in; the same out, for as long as this process lives: the reference, and tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from residency.errors import SinkUnavailable
+from residency.storage.copied import Key
+from residency.storage.outbox import WAITING, Note, Standing
+
+__all__ = ["LedgerMemory", "OutboxMemory"]
+
+
+@dataclass(slots=True)
+class _Row:
+    note: Note
+    due: int = 0
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class OutboxMemory:
+    """The `Outbox` port over a dict. `now` answers microseconds; `there` all keys of the records beside it."""
+
+    sink: str
+    now: Callable[[], int]
+    there: Callable[[], Iterable[Key]] = tuple
+    away: bool = False
+    rows: dict[int, _Row] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _lease: tuple[str, int] = ("", 0)
+
+    async def take(self, limit: int) -> Sequence[Note]:
+        """Those whose time has come. Raises: SinkUnavailable."""
+        self._check()
+        due = [row for row in self.rows.values() if row.due <= self.now()]
+        return [row.note for row in sorted(due, key=lambda row: (row.due, row.note.id))[:limit]]
+
+    async def done(self, notes: Sequence[Note]) -> None:
+        """Delete exactly these. Raises: SinkUnavailable."""
+        self._check()
+        for note in notes:
+            self.rows.pop(note.id, None)
+
+    async def hold(self, notes: Sequence[Note], reason: str, seconds: float) -> None:
+        """Keep these for so long. Raises: SinkUnavailable."""
+        self._check()
+        for note in notes:
+            if (row := self.rows.get(note.id)) is not None:
+                row.note = row.note._replace(tries=row.note.tries + 1)
+                row.due = self.now() + int(seconds * 1_000_000)
+                row.reason = reason
+
+    async def note(self, keys: Collection[Key]) -> None:
+        """Note that these changed. Raises: SinkUnavailable."""
+        self._check()
+        for key in keys:
+            self.noted(key)
+
+    async def release(self) -> None:
+        """The time of all has come. Raises: SinkUnavailable."""
+        self._check()
+        for row in self.rows.values():
+            row.due = 0
+
+    async def fill(self) -> int:
+        """Note everything that is there; how many. Raises: SinkUnavailable."""
+        keys = list(self.there())
+        await self.note(keys)
+        return len(keys)
+
+    async def standing(self) -> Standing:
+        """How it stands. Raises: SinkUnavailable."""
+        self._check()
+        held = Counter(row.reason for row in self.rows.values() if row.reason is not None)
+        oldest = [row.note.noted for row in self.rows.values() if row.reason is None or row.reason in WAITING]
+        return Standing(len(self.rows) - held.total(), held, min(oldest, default=None))
+
+    async def lease(self, holder: str, seconds: float) -> bool:
+        """Take it, or keep it. Raises: SinkUnavailable."""
+        self._check()
+        if self._lease[0] not in ("", holder) and self._lease[1] >= self.now():
+            return False
+        self._lease = (holder, self.now() + int(seconds * 1_000_000))
+        return True
+
+    async def leave(self, holder: str) -> None:
+        """Give it back. Raises: SinkUnavailable."""
+        self._check()
+        if self._lease[0] == holder:
+            self._lease = ("", 0)
+
+    def noted(self, key: Key) -> None:
+        """What a trigger does, in the app's own transaction."""
+        number = next(self._numbers)
+        self.rows[number] = _Row(Note(number, *key, self.now()))
+
+    def _check(self) -> None:
+        if self.away:
+            raise SinkUnavailable(f"sink {self.sink!r} cannot be reached")
+
+
+@dataclass(slots=True)
+class LedgerMemory:
+    """The `Ledger` port over a dict."""
+
+    held: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    async def read(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """The digests noted of these."""
+        return {each: self.held[each] for each in ids if each in self.held}
+
+    async def write(self, digests: Mapping[str, frozenset[str]]) -> None:
+        """Note these."""
+        self.held |= digests
+
+    async def forget(self, ids: Collection[str]) -> None:
+        """Note nothing of these any more."""
+        for each in ids:
+            self.held.pop(each, None)

@@ -1,0 +1,199 @@
+"""A sink that gets copies in; which of its records are copies of ours, changed and deleted as such, out.
+
+The ledger beside the copies notes of each, under a digest of its key, the digest of its bytes: before the copy is
+written, so that no crash leaves a copy that passes for somebody's own record. What lies there with other bytes, or was
+never noted, is not ours: it is neither changed nor deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from residency.errors import RecordConflict, UsageError
+from residency.storage.parcels import StreamedRecords
+from residency.storage.records import Change, KeyedRecords, Record
+from residency.storage.sweep import remove
+
+__all__ = ["Copied", "Held", "Key", "Ledger", "Originals"]
+
+Key = tuple[str, str]
+"""The name and the key of a record."""
+
+
+class Ledger(Protocol):
+    """What is noted of the copies in one sink. Raises: SinkUnavailable."""
+
+    async def read(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """The digests (hex) of the bytes that each of these may have."""
+
+    async def write(self, digests: Mapping[str, frozenset[str]]) -> None:
+        """Note these, in the place of what is noted; durable when it returns."""
+
+    async def forget(self, ids: Collection[str]) -> None:
+        """Note nothing of these any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A record that lies in the sink, the digest (hex) of its bytes, and whether it is a copy of ours."""
+
+    record: Record
+    digest: str
+    ours: bool
+
+
+class Copied:
+    """The copies of one store in one sink."""
+
+    __slots__ = ("_ledger", "_store", "records")
+
+    def __init__(self, store: str, records: KeyedRecords, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+        self.records = records
+
+    async def held(self, keys: Collection[Key]) -> Mapping[Key, Held]:
+        """What lies there of these. Raises: SinkUnavailable."""
+        return await self.of(list((await self.records.get(keys)).values()))
+
+    async def of(self, records: Sequence[Record]) -> Mapping[Key, Held]:
+        """Which of these, just read there, are ours. Raises: SinkUnavailable."""
+        noted = await self._ledger.read([self._id((each.name, each.key)) for each in records])
+        found = {}
+        for each in records:
+            key = (each.name, each.key)
+            mark = await self.digest(self.records, each)
+            found[key] = Held(each, mark, mark in noted.get(self._id(key), ()))
+        return found
+
+    async def put(self, changes: Sequence[tuple[Record, Held | None]], source: KeyedRecords) -> None:
+        """Put copies where there is nothing, or a copy of ours as it was held; all or none where the sink can.
+
+        Raises: RecordConflict where something else is there, or stands against one; SinkUnavailable.
+        """
+        digests = {(each.name, each.key): await self.digest(source, each) for each, _ in changes}
+        noted = {}
+        for each, before in changes:
+            key = (each.name, each.key)
+            noted[self._id(key)] = frozenset({digests[key]} | ({before.digest} if before is not None else set()))
+        await self._ledger.write(noted)
+        try:
+            await self._put(changes, source)
+        except RecordConflict:
+            # What lies there may be somebody's own, with these very bytes: it must not pass for a copy.
+            was = {(each.name, each.key): before for each, before in changes}
+            await self._ledger.forget([self._id(key) for key, before in was.items() if before is None])
+            await self._ledger.write(
+                {self._id(key): frozenset({before.digest}) for key, before in was.items() if before is not None}
+            )
+            raise
+        # A database may hold a value in another form than it was given in; the copy is then known by that form.
+        there = await self.records.get(list(digests))
+        other = {}
+        for key, record in there.items():
+            digest = await self.digest(self.records, record)
+            if digest != digests[key]:
+                other[self._id(key)] = frozenset({digest, digests[key]})
+        if other:
+            await self._ledger.write(other)
+
+    async def drop(self, held: Sequence[Held]) -> int:
+        """Delete copies of ours that are still as they were held; how many are gone. Raises: SinkUnavailable."""
+        ours = [each for each in held if each.ours]
+        if not ours:
+            return 0
+        await remove(self.records, [each.record for each in ours])
+        keys = [(each.record.name, each.record.key) for each in ours]
+        left = await self.records.get(keys)
+        gone = [self._id(key) for key in keys if key not in left]
+        await self._ledger.forget(gone)
+        return len(gone)
+
+    async def forget(self, keys: Collection[Key]) -> None:
+        """Note nothing of these, which somebody else has deleted. Raises: SinkUnavailable."""
+        await self._ledger.forget([self._id(key) for key in keys])
+
+    async def digest(self, records: KeyedRecords, record: Record) -> str:
+        """The digest (hex) of a record's bytes, of all of them where it is streamed. Raises: SinkUnavailable."""
+        if record.value is not None:
+            return record.digest.hex()
+        return (await _streamed(records).fingerprint(record)).hex()
+
+    async def _put(self, changes: Sequence[tuple[Record, Held | None]], source: KeyedRecords) -> None:
+        whole: list[Change] = []
+        for record, before in changes:
+            if record.value is None or (before is not None and before.record.value is None):
+                await self._put_streamed(record, before, source)
+            else:
+                whole.append((record, None if before is None else before.record.value))
+        if whole:
+            await self.records.replace(whole)
+
+    async def _put_streamed(self, record: Record, before: Held | None, source: KeyedRecords) -> None:
+        if before is not None:
+            await remove(self.records, [before.record])
+            if await self.records.get([(record.name, record.key)]):
+                raise RecordConflict(f"sink {self.records.sink!r} has a record of the same key with other bytes")
+        if record.value is not None:
+            await self.records.replace([(record, None)])
+        else:
+            await _streamed(self.records).receive(record, _streamed(source).chunks(record))
+
+    def _id(self, key: Key) -> str:
+        return hashlib.sha256("\0".join((self._store, *key)).encode()).hexdigest()
+
+
+class Originals:
+    """The records of a sink without the copies of ours there: what a move finds, and what it puts in their place."""
+
+    __slots__ = ("_copied", "_records")
+
+    def __init__(self, copied: Copied) -> None:
+        self._copied = copied
+        self._records = copied.records
+
+    @property
+    def sink(self) -> str:
+        """The sink's name."""
+        return self._records.sink
+
+    async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
+        """As the port says; those of whom there is more than copies. Raises: SinkUnavailable."""
+        while page := await self._records.subjects(after=after, limit=limit):
+            there = {record.subject async for record in self.read(page)}
+            if found := tuple(each for each in page if each in there):
+                return found
+            after = page[-1]
+        return ()
+
+    async def count(self) -> Mapping[str, int]:
+        """As the port says, the copies among them."""
+        return await self._records.count()
+
+    async def read(self, subjects: Collection[str]) -> AsyncIterator[Record]:
+        """As the port says, without copies."""
+        found = [record async for record in self._records.read(subjects)]
+        held = await self._copied.of(found)
+        for record in found:
+            if not held[record.name, record.key].ours:
+                yield record
+
+    async def write(self, records: Sequence[Record]) -> int:
+        """As the port says, in the place of all copies of these subjects."""
+        subjects = {record.subject for record in records if record.subject is not None}
+        there = [record async for record in self._records.read(subjects)]
+        await self._copied.drop(list((await self._copied.of(there)).values()))
+        return await self._records.write(records)
+
+    async def delete(self, records: Sequence[Record]) -> int:
+        """As the port says."""
+        return await self._records.delete(records)
+
+
+def _streamed(records: KeyedRecords) -> StreamedRecords:
+    if not isinstance(records, StreamedRecords):
+        raise UsageError(f"sink {records.sink!r} holds no record that is too large to be held")
+    return records
