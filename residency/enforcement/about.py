@@ -310,9 +310,11 @@ class Group(Current):
         """Whether an act that changes data on `sink` is confirmed and has not told its outcome yet."""
         return any(member.changes(sink) for member in self.members)
 
-    def begin(self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False) -> Act:
-        """Start one act for every member. Raises: as `Current.begin`, for the first of them that may not; then nothing
-        was done, and the intents of those before end as `failed`."""
+    def begin(
+        self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False, fresh: bool = False
+    ) -> Act:
+        """Start one act for every member, each decided anew. Raises: as `Current.begin`, for the first of them that
+        may not; then nothing was done, and the intents of those before end as `failed`."""
         acts: list[Act] = []
         try:
             for member, home in zip(self.members, self._homes, strict=True):
@@ -340,6 +342,14 @@ class _Together(Act):
         super().__init__(group, last.id, last._seq, last.sink, last.operation)
         self._acts = tuple(acts)
 
+    def confirm_now(self) -> bool:
+        """As `Act.confirm_now`, of all or of none."""
+        try:
+            return all(act.confirm_now() for act in self._acts)
+        except BaseException:
+            _each(self._acts, lambda act: act.outcome("failed"))
+            raise
+
     async def confirm(self) -> None:
         """As `Act.confirm`, of all or of none."""
         try:
@@ -353,6 +363,10 @@ class _Together(Act):
         """As `Act.outcome`, of each."""
         for act in self._acts:
             act.outcome(how)
+
+    def is_settled(self) -> bool:
+        """As `Act.is_settled`, of all."""
+        return all(act.is_settled() for act in self._acts)
 
     async def settled(self) -> None:
         """As `Act.settled`, of all."""

@@ -25,11 +25,13 @@ class Act:
     __slots__ = (
         "_confirmed",
         "_current",
+        "_decided",
         "_outcome_seq",
         "_pin",
         "_pinned",
         "_seq",
         "_told",
+        "changes",
         "id",
         "operation",
         "sink",
@@ -38,6 +40,7 @@ class Act:
     def __init__(self, current: Current, entry: str, seq: int, sink: str, operation: Operation) -> None:
         self._current = current
         self._seq = seq
+        self._decided = current.decision  # held: another may not get its identity
         self._pin = current.pin
         self._pinned: Pin | None = None
         self._told = False
@@ -46,11 +49,43 @@ class Act:
         self.id = entry
         self.sink = sink
         self.operation = operation
+        self.changes = operation in CHANGES
+        """Whether it changes data."""
 
     @property
     def current(self) -> Current:
         """The decision this act runs under."""
         return self._current
+
+    def confirm_now(self) -> bool:
+        """As `confirm`, where all that it asks for is at hand; False = something is to be waited for, nothing is done,
+        and `confirm` does it. Raises: as `confirm`."""
+        here = self._current
+        changes = self.changes
+        try:
+            if changes and (here.pin is None or not here.point.recorder.is_durable(self._seq)):
+                return False
+            if not here.point.refresh(here):
+                return False
+            decision = here.decision
+            verdict = decision.sink(self.sink)
+            if verdict is None or verdict.clocks or decision.clocks:
+                return False
+            if decision is not self._decided or (here.pin is not self._pin and here.pin != self._pin):
+                self._check_moving()
+                here._check_sink(self.sink, self.operation)
+                self._check_home(verdict)
+            elif decision.mode != "observe":
+                # All that was asked as the act began was asked of this very decision and pin; but not this.
+                here._check_misplaced(self.sink)
+            if changes:
+                if self.operation is not Operation.ERASE and not here.point.homes.is_settled(here):
+                    return False
+                self._counted()
+        except BaseException:
+            self._failed()
+            raise
+        return True
 
     async def confirm(self) -> None:
         """The last step before the effect: facts and pin reread, pin set, first events noted, intent durable.
@@ -58,29 +93,41 @@ class Act:
         Raises: Refused, PinsUnavailable, FactsUnavailable, JournalFailed; then the act must not happen, and its outcome
         is `failed`.
         """
+        if self.confirm_now():
+            return
         here = self._current
         try:
             await here.point.renew(here)
             self._check_moving()
             verdict = here._check_sink(self.sink, self.operation)
-            if self.operation in CHANGES and self.operation is not Operation.ERASE:
+            if self.changes and self.operation is not Operation.ERASE:
                 await self._remember(verdict)
             self._check_home(verdict)
             # Where the act leans on a term whose event has not happened, it is the event.
             if (verdict.clocks or here.decision.clocks) and await here.point.begin_terms(here, verdict):
                 here._check_sink(self.sink, self.operation)
-            if self.operation in CHANGES:
-                if self.operation is not Operation.ERASE and here.subject_digest is not None:
-                    here.point.keeper.count(here.decision, here.subject_digest, here.decided_at)
-                await here.point.recorder.durable(self._seq)
-                if not self._confirmed:
-                    self._confirmed = True
-                    here._changing.append(self.sink)
+            if self.changes:
+                recorder = here.point.recorder
+                if not recorder.is_durable(self._seq):
+                    await recorder.durable(self._seq)
+                self._counted()
         except BaseException:
-            # Where not even this can be written the intent stays open, and the first error is the one to tell.
-            with suppress(Unavailable):
-                self.outcome("failed")
+            self._failed()
             raise
+
+    def _counted(self) -> None:
+        """Count the subject of a change that is about to happen, and let it happen."""
+        here = self._current
+        if self.operation is not Operation.ERASE and here.subject_digest is not None:
+            here.point.keeper.count(here.decision, here.subject_digest, here.decided_at)
+        if not self._confirmed:
+            self._confirmed = True
+            here._changing.append(self.sink)
+
+    def _failed(self) -> None:
+        # Where not even this can be written the intent stays open, and the first error is the one to tell.
+        with suppress(Unavailable):
+            self.outcome("failed")
 
     async def _remember(self, verdict: SinkVerdict) -> None:
         """Set the subject's first pin, or let stronger signals move what it remembers."""
@@ -99,7 +146,7 @@ class Act:
             return
         if verdict.store is not None and len(here.point.policy.deployment.stores[verdict.store]) == 1:
             return  # all of the store lies in its one sink
-        if pin.moving is not None and self.operation in CHANGES:
+        if pin.moving is not None and self.changes:
             message = "this subject's data is being moved just now: try again in a few seconds"
             raise here.refuse(Reason.SUBJECT_MOVING, message, sink=self.sink, rules=())
         if (pin.moving or pin.home) != verdict.sink.place:
@@ -133,7 +180,11 @@ class Act:
         )
         self._told = True
 
+    def is_settled(self) -> bool:
+        """Whether `settled` has nothing to wait for."""
+        return not self.changes or self._outcome_seq is None
+
     async def settled(self) -> None:
         """Wait until the outcome survives a power cut, where the operation changes data. Raises: JournalFailed."""
-        if self._outcome_seq is not None and self.operation in CHANGES:
+        if self._outcome_seq is not None and self.changes:
             await self._current.point.recorder.durable(self._outcome_seq)

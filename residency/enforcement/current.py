@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from residency.audit.recall import Basis
 from residency.enforcement.acts import CHANGES, Act
 from residency.enforcement.handing import home_for, note_of
+from residency.enforcement.observing import observed
 from residency.enforcement.request import Refusal, collected_at, subject_id
 from residency.enforcement.trail import Trail
 from residency.errors import JournalLate, Refused, SubjectUnknown, UnknownStore, UsageError
@@ -29,6 +30,7 @@ from residency.model import (
     Trust,
 )
 from residency.model.place import within
+from residency.policy.parsed_reading import reading
 from residency.signals.identity import Identity
 from residency.signals.peer import ClientAddress
 
@@ -128,7 +130,12 @@ class Current:
     def basis(self) -> Basis:
         """What the decision in force was made on."""
         since = self.point.policy.collected_since(self.collected)
-        return Basis(self.decided_at, self.signals, self.evidence, self.requested, self.collected, since)
+        return Basis(self.decided_at, self.signals, self.shown, self.requested, self.collected, since)
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """All evidence, and by `reader:` where the data goes by being read."""
+        return reading(self.evidence, self.readers) if self.readers else self.evidence
 
     @property
     def operation(self) -> Operation:
@@ -238,10 +245,13 @@ class Current:
         self.evidence = self.evidence | said.evidence
         self.detail["account"] = subject.value
 
-    def begin(self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False) -> Act:
+    def begin(
+        self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False, fresh: bool = False
+    ) -> Act:
         """Start one act on `sink` of `store`: check it against the decision and record the intent.
 
-        `named` = the app asked for this very sink, so no other would be used in its place.
+        `named` = the app asked for this very sink, so no other would be used in its place; `fresh` = the decision was
+        made anew this very moment.
 
         Raises: UnknownStore, SubjectUnknown, Refused, PinsUnavailable, JournalFull, JournalFailed; then nothing was
         done.
@@ -254,7 +264,8 @@ class Current:
         unknown = self.subject_digest is None and self.activity.subject.kind != "none" and not self.of_many
         if unknown:
             self._subject_unknown(store)
-        point.refresh(self)
+        if not fresh:
+            point.refresh(self)
         verdict = self._check_sink(sink, wanted)
         recorder = point.recorder
         try:
@@ -263,7 +274,7 @@ class Current:
             # An act that changes something waits for its record anyway; no other may be lost later than is said.
             if wanted not in CHANGES:
                 raise
-        reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else self._observed(verdict, named)
+        reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else observed(self, verdict, named)
         if self._follows(verdict, wanted):
             reason, note = None, MOVING  # so it would if the deployment enforced
         seq, entry = recorder.intent(
@@ -273,6 +284,8 @@ class Current:
         self.trail.records += 1
         if verdict.exemptions:
             point.metrics.exempted(verdict.exemptions)
+        if wanted in CHANGES:
+            recorder.soon()  # what the act does meanwhile need not wait for the disk
         return Act(self, entry, seq, sink, wanted)
 
     def recorded(self) -> None:
@@ -336,25 +349,13 @@ class Current:
             )
         if self.forbidden is not None:
             raise self.refused()
+        self._check_misplaced(name)
+        return verdict
+
+    def _check_misplaced(self, name: str) -> None:
         if name in self.point.stores.misplaced:
             message = f"sink {name!r} was last seen elsewhere than it must lie"
             raise self.refuse(Reason.SINK_MISPLACED, message, sink=name, rules=())
-        return verdict
-
-    def _observed(self, verdict: SinkVerdict, named: bool) -> tuple[Reason | None, str | None]:
-        """(why this act would be refused, where it would go instead), had the deployment enforced."""
-        decision = self.decision
-        if decision.mode != "observe" or verdict.effect is Effect.PERMIT:
-            return None, None
-        reason = verdict.reason or Reason.INTERNAL
-        if decision.effect is not Effect.PERMIT:  # counted when it was decided, and perhaps recorded for what it is
-            said = self._recorded
-            told = said is not None and (said.effect, said.reason) == (decision.effect, decision.reason)
-            return None if told else reason, None
-        if not named:
-            return None, f"enforce:{decision.sinks[0].sink.name}"
-        self.point.metrics.refusal(reason, observed=True)
-        return reason, None
 
     def refuse(
         self,

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
 from residency.errors import PinsUnavailable, ResidencyError, StaleVersion
 from residency.jurisdiction.pins import arrived, first_pin, leaving, may_move, moved, strengthened
-from residency.model import Decision, Finding, Pin, Sink
+from residency.model import Anchor, Decision, Finding, Pin, Signal, Sink, Trust
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
 __all__ = ["Homes"]
+
+_BOUND: Final = 4096  # signals and pins of which it is known that nothing follows, kept at most; cleared when full
 
 
 @runtime_checkable
@@ -42,6 +44,7 @@ class Homes:
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
+        self._settled: set[tuple[tuple[Signal, ...], tuple[tuple[Anchor, str, Trust], ...]]] = set()
 
     async def fetch(self, digest: str | None) -> Pin | None:
         """The newest pin of a subject (keyed digest, hex), None where there is none. Raises: PinsUnavailable."""
@@ -81,6 +84,26 @@ class Homes:
             return None
         here.pin = pin
         return pin
+
+    def is_settled(self, here: Current) -> bool:
+        """Whether `strengthen` would do nothing and contradict nothing, told without waiting; False = ask it.
+
+        Only what is verified is stronger than a pin, and what was asked before of the same signals and pin is known.
+        """
+        pin, signals = here.pin, here.signals
+        if pin is None:
+            return False
+        if not any(signal.trust is Trust.VERIFIED for signal in signals):
+            return True
+        key = signals, pin.anchors
+        if key in self._settled:
+            return True
+        if may_move(pin, signals) or strengthened(pin, signals, policy=self._policy, at=pin.at) is not None:
+            return False
+        if len(self._settled) >= _BOUND:
+            self._settled.clear()
+        self._settled.add(key)
+        return True
 
     async def strengthen(self, here: Current) -> bool:
         """Let stronger signals move what the subject's pin remembers; whether signals contradict it instead.

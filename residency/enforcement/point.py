@@ -287,16 +287,19 @@ class EnforcementPoint:
     about_row = staticmethod(judge_row)
     about_many = staticmethod(judge_many)
 
-    def refresh(self, here: Current) -> None:
-        """Decide again on the facts, the pin and the date of now: an act is judged by what holds when it happens.
+    def refresh(self, here: Current) -> bool:
+        """Decide again on the facts, the pin and the date of now: an act is judged by what holds when it happens. False
+        where the pin is not held here: it is then decided by the one before.
 
-        Costs a local read of the pin, and a memo lookup where nothing moved. Raises: PinsUnavailable.
+        Costs a local read of the pin, and a memo lookup where nothing moved. Raises: PinsUnavailable, FactsUnavailable.
         """
+        known = True
         if here.subject_digest is not None:
             pin, known = self.homes.peek(here.subject_digest)
             if known:
                 self.remember(here, pin)
         self.decide(here)
+        return known
 
     async def renew(self, here: Current) -> None:
         """As `refresh`, and a pin that is not held here is asked for: it may be missing because it was just changed.
@@ -364,7 +367,7 @@ class EnforcementPoint:
         requested = here.requested if policy.reads_requests and here.requested != now else None
         collected = here.collected if policy.collection_edges else None
         facts = self.facts.current()
-        here.decision = policy.decide(here.activity, finding, here.evidence, facts, now, requested, collected)
+        here.decision = policy.decide(here.activity, finding, here.shown, facts, now, requested, collected)
 
     def _unread(self, said: Identity) -> None:
         for anchor in said.unread:

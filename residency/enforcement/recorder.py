@@ -280,6 +280,14 @@ class Recorder:
             )
             return self._journal.append(format_entry(entry))
 
+    def is_durable(self, seq: int) -> bool:
+        """Whether entry `seq` is known to survive a power cut, told without waiting. Raises JournalFailed."""
+        return self._slot.is_durable(seq)
+
+    def soon(self) -> None:
+        """Begin to make all that is recorded by now durable: whoever waits for it later waits less."""
+        self._slot.soon()
+
     def durable(self, seq: int) -> Coroutine[Any, Any, None]:
         """To be awaited: done once entry `seq` survives a power cut. Raises JournalFailed."""
         return self._slot.durable(seq)  # no coroutine of its own: hundreds may wait at once

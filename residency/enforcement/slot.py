@@ -49,6 +49,18 @@ class Slot:
         """Note that detail number `seq` of `country` was recorded. The lock is held."""
         self._unsynced[country] = seq
 
+    def is_durable(self, seq: int) -> bool:
+        """Whether entry `seq` is known to survive a power cut, told without waiting. Raises JournalFailed, also where
+        it does and the journal has failed since: what comes after it could not be recorded."""
+        if seq >= self._durable:
+            return False
+        self.journal.sync(seq)  # which is at once for what is durable, and knows whether the journal works
+        return True
+
+    def soon(self) -> None:
+        """Begin to make all that is recorded by now durable, for who waits for it later; nothing is waited for."""
+        self._flushing.soon()
+
     def durable(self, seq: int) -> Coroutine[Any, Any, None]:
         """To be awaited: done once entry `seq` survives a power cut. Raises JournalFailed."""
         return self._flushing.until(lambda: seq < self._durable)

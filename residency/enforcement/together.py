@@ -22,7 +22,7 @@ from anyio.lowlevel import RunVar
 
 __all__ = ["Together"]
 
-_IDLE: Final = 2.0  # seconds that the thread waits for somebody to ask
+_IDLE: Final = 0.5  # seconds that the thread waits for somebody to ask
 Served = Callable[[], bool]
 _Waiter = tuple[Served, asyncio.Future[None], asyncio.AbstractEventLoop]
 
@@ -60,7 +60,7 @@ class Together:
         self._turns: RunVar[_Turn] = RunVar("residency_turn")
         self._known: _Gathered | None = None  # of the loop that asked last
         self._lock = threading.Lock()
-        self._bell = threading.Semaphore(0)
+        self._bell = threading.Lock()  # held but for the moment between a ring and its being heard
         self._asked: list[_Waiter] = []
         self._soon = False  # whether a run is wanted that nobody waits for
         self._busy = False  # whether the thread will look again before it waits for the bell
@@ -110,22 +110,25 @@ class Together:
                 return
             self._busy = True
             if thread is None or not thread.is_alive():  # a child of a fork has none
-                self._thread = threading.Thread(target=self._serve, name="residency-together", daemon=True)
+                self._bell = bell = threading.Lock()
+                bell.acquire()
+                self._thread = threading.Thread(target=self._serve, args=(bell,), name="residency-flush", daemon=True)
                 self._thread.start()
                 return
         self._bell.release()
 
     # -- in the thread -----------------------------------------------------------------------------------------------
 
-    def _serve(self) -> None:
+    def _serve(self, bell: threading.Lock) -> None:
         while True:
             while self._run():
                 pass
-            if not self._bell.acquire(timeout=_IDLE):
+            if not bell.acquire(timeout=_IDLE):
                 with self._lock:
                     if not self._busy:
                         self._thread = None
                         return
+                bell.acquire()  # somebody asked in this very moment, and rings
 
     def _run(self) -> bool:
         """One run, if anybody wants it; whether it did."""

@@ -90,7 +90,7 @@ class StoreHandle:
             message = "this subject's data was moved since this session was opened: open another"
             raise here.refuse(Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
         named = sink is not None and not resumed
-        return here.begin(self.name, verdict.sink.name, operation=operation, named=named)
+        return here.begin(self.name, verdict.sink.name, operation=operation, named=named, fresh=True)
 
     def session(self) -> AbstractAsyncContextManager[Any]:
         """A context manager giving a `sqlalchemy.ext.asyncio.AsyncSession` on this store.

@@ -18,13 +18,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from residency.enforcement.acts import CHANGES
 from residency.errors import Refused, UnknownStore
 from residency.model import Decision, Effect, Operation, Pin, Reason, SinkVerdict
 
 __all__ = ["CHANGES", "choose"]
-
-CHANGES = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
-"""Operations that change data: a sink at which they may not happen is no home for them."""
 
 
 def choose(

@@ -60,7 +60,7 @@ def test_what_was_appended_can_be_made_durable_and_nothing_else(make: Make) -> N
         journal.sync(0)
     journal.append(b"entry")
     journal.sync(0)
-    journal.sync(0)
+    journal.sync(0)  # at once
     for seq in (1, -1):
         with pytest.raises(JournalFailed):
             journal.sync(seq)
@@ -114,9 +114,10 @@ def test_a_full_journal_in_memory_refuses_before_and_at_the_append() -> None:
     assert journal.append(b"x") == 1
 
 
-def test_a_failed_journal_in_memory_refuses() -> None:
+def test_a_failed_journal_in_memory_refuses_of_what_is_durable_too() -> None:
     journal = JournalMemory()
     journal.append(b"x")
+    journal.sync(0)
     journal.fail()
     with pytest.raises(JournalFailed):
         journal.append(b"x")

@@ -1,37 +1,84 @@
 """A routed session's flushed rows in; whose they are, noted with the locator of their sink's country, out.
 
-Three calls, by the session that knows when: `collect` after each flush, `note_new` before the act is confirmed, and
-`forget_gone` once it is committed. What a crash leaves: noted before the COMMIT, a key may be there without its row,
-and who asks for it finds no row; a row is never there without its key. A transaction that is rolled back leaves the
-same. Only rows that the ORM flushes are seen: what bulk statements insert is for `residency sinks locate`.
+Calls by the session that knows when: `collect` after each flush, `note_new` before the act is confirmed, `forget_gone`
+once it is committed, and `begin_savepoint` and `undo_savepoint` in between. What a crash leaves: noted before the
+COMMIT, a key may be there without its row, and who asks for it finds no row; a row is never there without its key. A
+transaction that is rolled back leaves the same. Only rows that the ORM flushes are seen: what bulk statements insert is
+for `residency sinks locate`.
+
+`check_subject` is asked of every INSERT and UPDATE that SQLAlchemy makes: a row whose subject column says somebody else
+than whose data the session is for would lie where nobody decided that it may.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy.orm import Session, object_mapper
+from sqlalchemy import Insert, Update
+from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 
 from residency.enforcement.about import key_text
 from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.storage.locator import Locators
 
-__all__ = ["collect", "forget_gone", "locators_of", "note_new"]
+__all__ = [
+    "begin_savepoint",
+    "check_subject",
+    "collect",
+    "forget_gone",
+    "locators_of",
+    "note_new",
+    "undo_savepoint",
+]
 
 _INFO: Final = "residency.located"
+_NUMBER: Final = re.compile(r"_m[0-9]+")
 Row = tuple[str, str]
 
 
 class _Flushed:
-    """Rows of one transaction so far: those that came, with the ids their subject columns tell, and those that went."""
+    """Rows of one transaction so far: those that came, with the ids their subject columns tell, and those that went;
+    and what both were when each savepoint began."""
 
-    __slots__ = ("came", "went")
+    __slots__ = ("before", "came", "went")
 
     def __init__(self) -> None:
         self.came: dict[Row, str | None] = {}
         self.went: set[Row] = set()
+        self.before: dict[SessionTransaction, tuple[dict[Row, str | None], set[Row]]] = {}
+
+
+def check_subject(here: Current, store: str, context: Any) -> None:
+    """Look at a statement that is about to be executed, as its `ExecutionContext` tells it, before it is.
+
+    Values that stand in SQL text, or that the database computes, are not seen. Raises: UsageError where it writes a row
+    of somebody else, unless the deployment only observes.
+    """
+    statement = getattr(getattr(context, "compiled", None), "statement", None)
+    if not isinstance(statement, Insert | Update):
+        return
+    table = getattr(statement.table, "name", None)
+    column = next(
+        (doc.subject for doc in here.point.policy.deployment.records.get(store, ()) if doc.name == table), None
+    )
+    if column is None or here.decision.mode == "observe" or column not in statement.table.c:
+        return
+    key = statement.table.c[column].key
+    # Of whose a row is by its key alone the id is not known, and the digest is.
+    people = {each.subject_digest for each in (here, *getattr(here, "members", ()))} - {None}
+    digest = here.point.perception.digest
+    for parameters in context.compiled_parameters:
+        for name, value in parameters.items():
+            # `INSERT … VALUES (…), (…)` numbers what stands in its further rows.
+            own = name == key or (name.startswith(key) and _NUMBER.fullmatch(name, len(key)) is not None)
+            if own and value is not None and digest(str(value)) not in people:
+                raise UsageError(
+                    f"a row of {table!r} says by its column {column!r} that it is somebody else's than whom this "
+                    "session is for: write it in a session under about() of that person"
+                )
 
 
 def collect(session: Session, here: Current, store: str) -> None:
@@ -81,6 +128,20 @@ async def forget_gone(session: Session, here: Current, store: str, place: str) -
     return await locators.forget(store, place, flushed.went)
 
 
+def begin_savepoint(session: Session, transaction: SessionTransaction) -> None:
+    """Remember what came and went before a savepoint."""
+    flushed: _Flushed | None = session.info.get(_INFO)
+    if flushed is not None:
+        flushed.before[transaction] = (dict(flushed.came), set(flushed.went))
+
+
+def undo_savepoint(session: Session, transaction: SessionTransaction) -> None:
+    """What came and went since that savepoint did not."""
+    flushed: _Flushed | None = session.info.get(_INFO)
+    if flushed is not None:
+        flushed.came, flushed.went = flushed.before.pop(transaction, ({}, set()))
+
+
 def _rows(objects: Iterable[Any], docs: dict[str, Any]) -> Iterator[tuple[Row, Any, dict[str, str]]]:
     """(record and key, object, attribute by column) of those whose table `docs` has."""
     for each in objects:
@@ -94,9 +155,9 @@ def _rows(objects: Iterable[Any], docs: dict[str, Any]) -> Iterator[tuple[Row, A
 
 
 def _whose(here: Current, subject: str | None) -> str:
-    if here.subject_digest is not None:
-        return here.subject_digest
     digest = None if subject is None else here.point.perception.digest(subject)
+    if here.subject_digest is not None:
+        return digest or here.subject_digest  # another's only while the deployment observes
     members = {member.subject_digest for member in getattr(here, "members", ())}
     if digest is None or digest not in members:
         raise UsageError(

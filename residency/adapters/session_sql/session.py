@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import anyio.from_thread
 from sqlalchemy import Connection, Engine, Insert, Table, event
@@ -28,13 +28,20 @@ from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 from sqlalchemy.util import await_only
 
 from residency.adapters.session_sql.keys import check_keys
-from residency.adapters.session_sql.located import collect, forget_gone, locators_of, note_new
+from residency.adapters.session_sql.located import (
+    begin_savepoint,
+    check_subject,
+    collect,
+    forget_gone,
+    locators_of,
+    note_new,
+    undo_savepoint,
+)
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
-from residency.errors import UsageError
+from residency.errors import Unavailable, UsageError
 from residency.storage.handle import SESSION, StoreHandle
-from residency.storage.routing import CHANGES
 from residency.storage.statements import goes_around
 
 if TYPE_CHECKING:
@@ -42,7 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RoutedSession", "open_session"]
 
-_gated: WeakSet[Engine] = WeakSet()
+_GATED: Final = "residency_gated"  # an attribute of engines, since a set of them takes ten times as long to ask
+_TEXTS: Final = 4096  # texts of statements that are known to go around nothing, kept at most; cleared when full
+_TEXT_LIMIT: Final = 4096  # characters of one
+_harmless: set[str] = set()
 # By table, the sinks (as their stores list them) among which its key was found to be unique.
 _unique: WeakKeyDictionary[Table, set[tuple[str, ...]]] = WeakKeyDictionary()
 
@@ -77,6 +87,7 @@ class RoutedSession(Session):
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # who confirms, where no thread of anyio's asks
         self._act: Act | None = None
+        self._whose = False  # whether rows of this store say whose they are
         self._dead = False  # an act was refused at commit: nothing more until the transaction is rolled back
         self._sent = False  # COMMIT may have reached the database
 
@@ -98,7 +109,7 @@ class RoutedSession(Session):
         if isinstance(clause, Insert) and isinstance(clause.table, Table):
             self._check_key(here, clause.table)
         if self._act is None or self._engine is None:
-            return self._begin_act()
+            return self._begin_act(here)
         return self._engine
 
     def close(self) -> None:
@@ -118,7 +129,7 @@ class RoutedSession(Session):
 
     @property
     def _reads(self) -> bool:
-        return self._act is not None and self._act.operation not in CHANGES
+        return self._act is not None and not self._act.changes
 
     def _check(self) -> Current:
         here = current()
@@ -141,8 +152,7 @@ class RoutedSession(Session):
             check_keys((table,), self._store, order)
             known.add(order)
 
-    def _begin_act(self) -> Engine:
-        here = self._check()
+    def _begin_act(self, here: Current) -> Engine:
         handle: StoreHandle = here.store(self._store)
         before = self._frozen[2] if self._frozen is not None else self._sink
         act = handle.begin(sink=before, resumed=self._sink is None)
@@ -152,14 +162,16 @@ class RoutedSession(Session):
             bind = getattr(sink, "bind", None)
             if bind is None:
                 raise UsageError(f"sink {act.sink!r} holds no rows: use current().store({self._store!r})")
-            engine = bind(read_only=act.operation not in CHANGES, blocking=self._blocking)
+            engine = bind(read_only=not act.changes, blocking=self._blocking)
             if not isinstance(engine, Engine):
                 raise UsageError(f"sink {act.sink!r} has no SQLAlchemy engine")
         except BaseException:
             act.outcome("failed")
             raise
-        _gate(engine)
+        if _GATED not in engine.__dict__:
+            _gate(engine)
         self._frozen = (here, here.subject_digest, act.sink)
+        self._whose = bool(here.point.policy.deployment.records.get(self._store))
         self._loop = getattr(sink, "loop", None)
         self._act = act
         self._engine = engine
@@ -200,7 +212,9 @@ class RoutedSession(Session):
         if self._act is None:
             return
         try:
-            self._wait(self._act.confirm())
+            # What is asked for is at hand as a rule, and another greenlet to await it costs more than all of it.
+            if not self._act.confirm_now():
+                self._wait(self._act.confirm())
         except BaseException:
             # The act has told that it failed; a commit that was tried again would make that false.
             self._dead = True
@@ -225,7 +239,7 @@ class RoutedSession(Session):
         self._dead = self._sent = False
         if act is None:
             return
-        if act.operation not in CHANGES:
+        if not act.changes:
             act.outcome("committed")
         elif not sent:
             act.outcome("rolled_back")
@@ -280,14 +294,27 @@ def _after_commit(session: Session) -> None:
     if act is None:
         return
     act.outcome("committed")
-    if not session._reads and (at := session._located()) is not None:
-        session._wait(forget_gone(session, *at))
-    session._wait(act.settled())
+    if not act.is_settled():
+        session._wait(act.settled())
+    if act.changes and (at := session._located()) is not None:
+        # A key that stays noted leads to no row; an error here would say of what is committed that it is not.
+        with suppress(Unavailable):
+            session._wait(forget_gone(session, *at))
 
 
 def _after_flush(session: Session, context: object) -> None:
     if isinstance(session, RoutedSession) and (at := session._located()) is not None:
         collect(session, *at[:2])
+
+
+def _after_transaction_create(session: Session, transaction: SessionTransaction) -> None:
+    if isinstance(session, RoutedSession) and transaction.nested:
+        begin_savepoint(session, transaction)
+
+
+def _after_soft_rollback(session: Session, previous: SessionTransaction) -> None:
+    if isinstance(session, RoutedSession) and previous.nested:
+        undo_savepoint(session, previous)
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
@@ -297,11 +324,10 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
 
 def _gate(engine: Engine) -> None:
     """Let the connections of `engine` that a routed session uses commit through that session only."""
-    if engine not in _gated:
-        event.listen(engine, "commit", _commit_gate)
-        event.listen(engine, "before_cursor_execute", _statement_gate)
-        event.listen(engine, "checkin", _checkin)
-        _gated.add(engine)
+    event.listen(engine, "commit", _commit_gate)
+    event.listen(engine, "before_cursor_execute", _statement_gate)
+    event.listen(engine, "checkin", _checkin)
+    setattr(engine, _GATED, True)
 
 
 def _commit_gate(connection: Connection) -> None:
@@ -311,10 +337,24 @@ def _commit_gate(connection: Connection) -> None:
         raise UsageError("a routed session's connection is committed by the session, not by itself")
 
 
-def _statement_gate(connection: Connection, cursor: object, statement: str, *more: object) -> None:
+def _statement_gate(
+    connection: Connection, cursor: object, statement: str, parameters: object, context: Any, many: bool
+) -> None:
+    session = connection.info.get(SESSION)
+    if session is None:
+        return
     # A COMMIT spelled as a statement leaves data there and "rolled_back" said; ATTACH reaches another sink's file.
-    if SESSION in connection.info and goes_around(statement):
-        raise UsageError("a routed session takes no statement that ends its transaction or reaches another database")
+    if statement not in _harmless:
+        if goes_around(statement):
+            raise UsageError(
+                "a routed session takes no statement that ends its transaction or reaches another database"
+            )
+        if len(statement) <= _TEXT_LIMIT:
+            if len(_harmless) >= _TEXTS:
+                _harmless.clear()
+            _harmless.add(statement)
+    if isinstance(session, RoutedSession) and session._whose and session._frozen is not None:
+        check_subject(session._frozen[0], session._store, context)
 
 
 def _checkin(connection: object, record: Any) -> None:
@@ -326,6 +366,8 @@ event.listen(RoutedSession, "after_flush", _after_flush)
 event.listen(RoutedSession, "after_begin", _after_begin)
 event.listen(RoutedSession, "before_commit", _before_commit)
 event.listen(RoutedSession, "after_commit", _after_commit)
+event.listen(RoutedSession, "after_transaction_create", _after_transaction_create)
+event.listen(RoutedSession, "after_soft_rollback", _after_soft_rollback)
 event.listen(RoutedSession, "after_transaction_end", _after_transaction_end)
 
 

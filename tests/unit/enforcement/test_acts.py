@@ -11,7 +11,7 @@ import pytest
 
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.pins_memory import PinsMemory
-from residency.enforcement.context import about, current, identify
+from residency.enforcement.context import about, about_many, current, identify
 from residency.enforcement.current import Current
 from residency.errors import (
     JournalFailed,
@@ -227,60 +227,120 @@ async def test_a_refusal_inside_about_is_the_requests_refusal(make_world: Worlds
     assert world.kinds == ["decision", "refusal"]
 
 
-# -- observe ---------------------------------------------------------------------------------------------------------
+# -- what is at hand needs no waiting --------------------------------------------------------------------------------
 
 
-async def test_observing_binds_nothing_and_notes_where_an_act_would_go(make_world: Worlds) -> None:
-    world = make_world(replace=[("mode: enforce", "mode: observe")])
+async def _durable(act: Any) -> None:
+    with anyio.fail_after(20):
+        while not act.current.point.recorder.is_durable(act._seq):  # noqa: ASYNC110 - a thread tells of it by a number
+            await anyio.sleep(0.001)
+
+
+async def test_a_read_is_confirmed_at_once_and_needs_no_settling(world: Any) -> None:
+    with world.request("GET", who="an") as here:
+        act = here.begin("people", "vn")
+        assert act.confirm_now()
+        act.outcome("committed")
+        assert act.is_settled()
+    assert world.journal.durable == 0
+
+
+async def test_a_change_begins_to_be_durable_as_it_begins_and_is_then_confirmed_at_once(world: Any) -> None:
     with world.request(who="an") as here:
-        await here.begin("people", "sg").confirm()
-    intent = world.entries[0]
-    assert (intent.kind, intent.mode, intent.effect, intent.reason, intent.note) == (
-        "intent", "observe", "deny", None, "enforce:vn"
-    )  # fmt: skip
-    assert world.metrics.value(names.WOULD_REFUSE, "only_in_country") == 0
+        await here.begin("people", "vn").confirm()
+        act = here.begin("people", "vn")
+        await _durable(act)
+        assert act.confirm_now()
+        assert here.changes("vn")
+        act.outcome("committed")
+        assert not act.is_settled()
+        await act.settled()
+    assert world.journal.durable == 3
 
 
-async def test_observing_notes_where_an_act_would_go_after_identify_too(make_world: Worlds) -> None:
-    world = make_world(replace=[("mode: enforce", "mode: observe")])
-    with world.request("POST", "/sign-up") as here:
-        await identify("an")
-        await here.begin("people", "sg").confirm()
-    assert [(entry.kind, entry.effect, entry.note) for entry in world.entries] == [
-        ("decision", "permit", "identified"),
-        ("intent", "deny", "enforce:vn"),
-    ]
-
-
-async def test_observing_counts_a_sink_asked_for_by_name_as_one_refusal_to_come(make_world: Worlds) -> None:
-    world = make_world(replace=[("mode: enforce", "mode: observe")])
+async def test_a_first_write_has_its_home_to_wait_for(world: Any) -> None:
     with world.request(who="an") as here:
-        await here.begin("people", "sg", named=True).confirm()
-    assert world.entries[0].reason == "only_in_country"
-    assert world.metrics.value(names.WOULD_REFUSE, "only_in_country") == 1
-    assert world.metrics.value(names.REFUSALS, "only_in_country") == 0
+        act = here.begin("people", "vn")
+        await _durable(act)
+        assert not act.confirm_now()
+        assert here.pin is None
+        assert not here.changes("vn")
+        await act.confirm()
+        assert here.pin is not None
 
 
-async def test_observing_tells_of_a_denied_activity_once_however_many_acts_follow(make_world: Worlds) -> None:
-    world = make_world(replace=[("mode: enforce", "mode: observe")])
-    with world.request("POST", "/posts") as here:
-        await identify("an")
-        for _ in range(2):
-            await here.begin("people", "sg").confirm()
-    assert [(entry.kind, entry.effect, entry.reason) for entry in world.entries] == [
-        ("decision", "deny", "identity_missing"),
-        ("intent", "deny", None),
-        ("intent", "deny", None),
-    ]
-    assert world.metrics.value(names.WOULD_REFUSE, "identity_missing") == 1
+async def test_a_pin_that_is_not_held_here_is_waited_for(make_world: Worlds) -> None:
+    class Elsewhere(PinsMemory):
+        """Pins of which nothing is held."""
+
+        def peek(self, subject: str) -> tuple[Pin | None, bool]:
+            """(None, False)."""
+            return None, False
+
+    pins = Elsewhere()
+    world = make_world(pins=pins)
+    here = world.admit("GET", who="an")
+    here = await world.point.settle(here)
+    act = here.begin("people", "vn")
+    assert not act.confirm_now()
+    theirs = pin(world, "an", "VN")
+    await pins.put(replace(theirs, version=1))
+    await act.confirm()
+    assert here.pin is not None
 
 
-async def test_observing_lets_a_store_open_before_the_subject_is_known_and_notes_it(make_world: Worlds) -> None:
-    world = make_world(replace=[("mode: enforce", "mode: observe")])
-    with world.request("POST", "/sign-up") as here:
-        await here.begin("people", "sg").confirm()
-    assert [(entry.kind, entry.reason) for entry in world.entries] == [("intent", "subject_unknown")]
-    assert world.metrics.value(names.WOULD_REFUSE, "subject_unknown") == 1
+async def test_what_moved_in_between_is_seen_by_who_waits_for_nothing_too(world: Any) -> None:
+    with world.request("GET", who="an") as here:
+        act = here.begin("people", "vn")
+        world.stop("vn")
+        with pytest.raises(Refused):
+            act.confirm_now()
+    with world.request("GET", who="tan", address=SINGAPORE) as here:
+        other = here.begin("people", "sg")
+        await world.pins.put(pin(world, "tan", "VN"))
+        with pytest.raises(Refused) as caught:
+            other.confirm_now()
+    assert caught.value.reason == "facts_moved"
+    assert world.acts() == [("vn", "failed"), ("sg", "failed")]
+
+
+async def test_a_sink_that_is_seen_elsewhere_is_seen_by_who_waits_for_nothing_too(world: Any) -> None:
+    world.stores.misplaced = set()
+    with world.request("GET", who="an") as here:
+        act = here.begin("people", "vn")
+        world.stores.misplaced.add("vn")
+        with pytest.raises(Refused, match="elsewhere"):
+            act.confirm_now()
+    assert world.acts() == [("vn", "failed")]
+
+
+async def test_a_journal_that_fails_once_the_intent_is_durable_stops_the_effect(world: Any) -> None:
+    with world.request(who="an") as here:
+        first, second = here.begin("people", "vn"), here.begin("people", "vn")
+        await _durable(second)
+        world.journal.fail()
+        with pytest.raises(JournalFailed):
+            await first.confirm()
+        with pytest.raises(JournalFailed):
+            second.confirm_now()
+    assert world.recorder.open_intents == 2
+
+
+async def test_a_group_is_confirmed_at_once_where_each_member_is(world: Any) -> None:
+    for who in ("an", "binh"):
+        await world.pins.put(pin(world, who, "VN"))
+    with world.request("GET", who="chi"):
+        (group,) = (await about_many(["an", "binh"])).groups
+        async with group:
+            act = group.begin("people", "vn")
+            assert act.confirm_now()
+            act.outcome("committed")
+            assert act.is_settled()
+            stopped = group.begin("people", "vn")
+            world.stop("vn")
+            with pytest.raises(Refused):
+                stopped.confirm_now()
+    assert world.acts() == [("vn", "committed")] * 2 + [("vn", "failed")] * 2
 
 
 async def test_a_sink_that_was_seen_elsewhere_takes_no_act_until_it_is_back_where_it_must_lie(world: Any) -> None:

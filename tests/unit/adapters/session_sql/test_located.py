@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import String
+from sqlalchemy import String, insert, inspect, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from residency.adapters.session_sql import RoutedSession
 from residency.enforcement.about import key_text
-from residency.enforcement.context import about_many, current
-from residency.errors import RecordConflict, UsageError
+from residency.enforcement.context import about, about_many, current
+from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.integrations.sqlalchemy import create_all
 from residency.storage.locator import LocatorMemory, Locators
 from tests.rows import Rows, places_of
-from tests.world import HANOI
+from tests.world import HANOI, SINGAPORE
 
 pytestmark = pytest.mark.anyio
 DEPLOYMENT = """
@@ -140,7 +140,7 @@ async def test_a_group_s_rows_are_of_whom_their_column_names(world: Rows) -> Non
             for whose in ("zoe", None):
                 async with session() as work:
                     work.add(Person(id="x", whose=whose))
-                    with pytest.raises(UsageError, match="one of them"):
+                    with pytest.raises(UsageError, match=r"one of them|somebody else's"):
                         await work.commit()
                     await work.rollback()
 
@@ -152,3 +152,117 @@ async def test_without_a_locator_or_records_nothing_is_kept(world: Rows) -> None
             work.add(Person(id="k"))
             await work.flush()
             assert not work.sync_session.info
+
+
+def _written(work: Session, write: Callable[[Session], object]) -> None:
+    write(work)
+    work.flush()
+
+
+@pytest.mark.parametrize("located", [True, False])
+async def test_a_row_of_somebody_else_is_written_under_a_decision_on_them_or_not_at_all(
+    world: Rows, located: bool
+) -> None:
+    if not located:
+        world.stores.locators = None
+    two = [{"id": "c", "whose": "tan"}, {"id": "d", "whose": "binh"}]
+    table = Base.metadata.tables["person"]
+    writes: list[Callable[[Session], object]] = [
+        lambda work: work.add(Person(id="a", whose="binh")),
+        lambda work: work.execute(insert(Person).values(id="b", whose="binh")),
+        lambda work: work.execute(insert(Person), two),
+        lambda work: work.execute(insert(Person).values(two)),
+        lambda work: work.execute(update(Person).values(whose="binh")),
+        lambda work: work.execute(insert(table).values(id="g", account="binh")),
+        lambda work: work.bulk_insert_mappings(inspect(Person), two),
+    ]
+    with world.request(who="tan", address=SINGAPORE):
+        async with session() as work:
+            work.add_all([Person(id="own", whose="tan"), Person(id="nobody's")])
+            await work.commit()
+        for write in writes:
+            async with session() as work:
+                with pytest.raises(UsageError, match="'account' that it is somebody else's"):
+                    await work.run_sync(_written, write)
+                await work.rollback()
+        async with session() as work:
+            own = await work.get_one(Person, "own")
+            own.whose = "binh"
+            with pytest.raises(UsageError, match="somebody else's"):
+                await work.commit()
+            await work.rollback()
+        async with session() as work:
+            await work.execute(update(Person).where(Person.id == "own").values(whose=None))
+            await work.execute(update(Person).where(Person.whose == "binh").values(id="x"))  # who is meant is no value
+            await work.commit()
+    kept = world.places["sg"].query("SELECT id, account FROM person ORDER BY id")
+    assert kept == [("nobody's", None), ("own", None)]
+
+
+async def test_a_deployment_that_observes_lets_the_app_write_as_before(tmp_path: Path, world: Rows) -> None:
+    made = Rows(tmp_path / "observing", world.places, DEPLOYMENT, mode="observe")
+    made.stores.locators = world.stores.locators
+    with made.request(who="tan", address=SINGAPORE):
+        async with session() as work:
+            work.add(Person(id="k", whose="binh"))
+            await work.commit()
+    made.stores.locators = None
+    await made.stores.aclose()
+    assert await owners(world, "k") == (world.point.perception.digest("binh"),)
+
+
+async def test_of_whom_only_a_key_was_given_the_rows_are_told_by_their_digest(world: Rows) -> None:
+    with world.request(who="an"):
+        async with session() as work:
+            work.add(Person(id="k", whose="an"))
+            await work.commit()
+    with world.request(who="binh"):
+        async with about(row=("person", "k"), store="people") as other:
+            assert other.subject is None
+            async with session() as work:
+                await work.execute(update(Person).values(whose="an"))
+                await work.commit()
+            async with session() as work:
+                work.add(Person(id="l", whose="binh"))
+                with pytest.raises(UsageError, match="somebody else's"):
+                    await work.commit()
+                await work.rollback()
+
+
+async def test_what_a_savepoint_took_back_neither_came_nor_went(world: Rows) -> None:
+    with world.request(who="an") as here:
+        async with session() as work:
+            kept = Person(id="k", whose="an")
+            work.add(kept)
+            await work.commit()
+            undone = await work.begin_nested()
+            await work.delete(kept)
+            work.add(Person(id="l", whose="an"))
+            await work.flush()
+            inner = await work.begin_nested()
+            work.add(Person(id="m", whose="an"))
+            await inner.commit()
+            await undone.rollback()
+            done = await work.begin_nested()
+            work.add(Person(id="n", whose="an"))
+            await done.commit()
+            await work.commit()
+    assert await owners(world, "k", "l", "m", "n") == (here.subject_digest, None, None, here.subject_digest)
+
+
+async def test_a_locator_that_is_away_after_the_commit_makes_no_error_of_it(world: Rows) -> None:
+    class Away(LocatorMemory):
+        async def forget(self, keys: object) -> int:
+            raise SinkUnavailable("away")
+
+    with world.request(who="an"):
+        async with session() as work:
+            gone = Person(id="k", whose="an")
+            work.add(gone)
+            await work.commit()
+            assert world.stores.locators is not None
+            world.stores.locators.by_place["VN"] = Away("VN")
+            await work.delete(gone)
+            await work.commit()
+    assert world.places["vn"].query("SELECT id FROM person") == []
+    assert [act[-1] for act in world.acts()] == ["committed", "committed"]
