@@ -16,6 +16,7 @@ from residency.policy.identifiers import AppKey
 __all__ = ["app_keys"]
 
 _HANDLES: Final = frozenset({"store", "http"})
+_CLIENTS: Final = frozenset({"residency.http.AsyncClient", "residency.http.Client"})
 _KEYED: Final = frozenset(
     "put get open head delete list keys set add touch incr get_many set_many post patch options push".split()
 )
@@ -32,17 +33,18 @@ def app_keys(sources: Iterable[Source]) -> tuple[AppKey, ...]:
     """Every value that becomes part of a key, in the order of the source, each once."""
     found: dict[AppKey, None] = {}
     for source in sources:
-        shared = dict(_handles(node for node in source.tree.body if not isinstance(node, _Function | ast.ClassDef)))
+        top = [node for node in source.tree.body if not isinstance(node, _Function | ast.ClassDef)]
+        shared = dict(_handles(top, source))
         for scope in ast.walk(source.tree):
             if isinstance(scope, _Function):
-                handles = shared | dict(_handles(scope.body))
+                handles = shared | dict(_handles(scope.body, source))
                 for node in ast.walk(scope):
                     if isinstance(node, ast.Call):
                         found |= dict.fromkeys(_keys(node, handles, source))
     return tuple(sorted(found, key=lambda key: (key.file, key.line, key.name)))
 
 
-def _handles(body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
+def _handles(body: Iterable[ast.stmt], source: Source) -> Iterator[tuple[str, str]]:
     """(name, store) of what is given a name: `uploads = current().store("uploads")`, `async with … as client`."""
     for node in (node for statement in body for node in ast.walk(statement)):
         pairs: list[tuple[ast.expr, ast.expr]] = []
@@ -53,14 +55,17 @@ def _handles(body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.With | ast.AsyncWith):
             pairs = [(item.optional_vars, item.context_expr) for item in node.items if item.optional_vars is not None]
         for target, value in pairs:
-            store = _store(value)
+            store = _store(value, source)
             if store is not None and isinstance(target, ast.Name):
                 yield target.id, store
 
 
-def _store(node: ast.expr) -> str | None:
-    """The store of `….store("name")` and `….http("name")`."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _HANDLES and node.args:
+def _store(node: ast.expr, source: Source) -> str | None:
+    """The store of `….store("name")`, `….http("name")` and `http.AsyncClient("name")`."""
+    if not isinstance(node, ast.Call) or not node.args:
+        return None
+    handle = isinstance(node.func, ast.Attribute) and node.func.attr in _HANDLES
+    if handle or dotted(node.func, source.names) in _CLIENTS:
         name = node.args[0]
         return name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
     return None
@@ -72,7 +77,7 @@ def _keys(call: ast.Call, handles: Mapping[str, str], source: Source) -> Iterato
     if not isinstance(call.func, ast.Attribute):
         return
     of, method = call.func.value, call.func.attr
-    store = handles.get(of.id) if isinstance(of, ast.Name) else _store(of)
+    store = handles.get(of.id) if isinstance(of, ast.Name) else _store(of, source)
     if store is None or method not in _KEYED | _SECOND:
         return
     place = 1 if method in _SECOND else 0
@@ -103,3 +108,5 @@ def _values(node: ast.expr) -> Iterator[str]:
                 yield from _values(part)
         case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(name)), *_]):
             yield name  # form.get("phone")
+        case _:
+            pass  # whatever it makes of a value, it may be a hash

@@ -17,7 +17,7 @@ from typing import Final
 from residency.cli.app_routes import load_app
 from residency.errors import UsageError
 
-__all__ = ["Source", "dotted", "imported", "own_modules", "own_sources", "parse_source", "shown"]
+__all__ = ["Source", "dotted", "imported", "own_modules", "own_sources", "parse_source", "running", "shown"]
 
 _MOST: Final = 5_000  # files
 _LARGEST: Final = 1 << 21  # bytes of one
@@ -135,7 +135,7 @@ def _file(module: ModuleType | None) -> Path | None:
 def _names(tree: ast.Module) -> dict[str, str]:
     """What each name that some import brings stands for; of two in one file the last."""
     found: dict[str, str] = {}
-    for node in _run(tree):
+    for node in running(tree):
         if isinstance(node, ast.Import):
             for each in node.names:
                 found[each.asname or each.name.partition(".")[0]] = (
@@ -147,12 +147,12 @@ def _names(tree: ast.Module) -> dict[str, str]:
     return found
 
 
-def _run(tree: ast.AST) -> Iterator[ast.AST]:
+def running(tree: ast.AST) -> Iterator[ast.AST]:
     """All nodes but those under `if TYPE_CHECKING:`, which never run."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             for other in node.orelse:
-                yield from (other, *_run(other))
+                yield from (other, *running(other))
             continue
         yield node
-        yield from _run(node)
+        yield from running(node)

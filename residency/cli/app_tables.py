@@ -55,6 +55,7 @@ def metadata_of(found: Any, target: str) -> Any:
 
 def alive(kind: type) -> list[Any]:
     """Every object of this type that is alive, however it is held."""
+    # By `type`, not `isinstance`: lazy objects of frameworks would wake at the question.
     return [each for each in gc.get_objects() if issubclass(type(each), kind)]
 
 

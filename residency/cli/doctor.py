@@ -1,86 +1,89 @@
-"""`residency doctor`: a deployment file and this process's surroundings in, what would go wrong in production out."""
+"""`residency doctor`: a deployment, its app and this process's surroundings in; what would go wrong out."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, cast
 
 import anyio
 import anyio.to_thread
 import typer
-from rich.console import Console
 
 from residency import wiring
 from residency.asgi.server_settings import rewriting
 from residency.bootstrap import Residency, build
-from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable
+from residency.cli.doctor_coverage import of_app, of_policy, of_tables, seen
+from residency.cli.doctor_findings import Finding, show
+from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable, UsageError
 from residency.policy.terms import begun_terms, moment
+from residency.storage.caches import CacheSink
 
 __all__ = ["doctor"]
 
 _DATA_AGE_DAYS = 30
 _TERM_DAYS = 14
 _ROOM = 256 * 2**20
+_PROBE: Final = b"residency:doctor"
+_ANSWERS: Final = {
+    "rows": "takes writes",
+    "objects": "takes writes",
+    "cache": "answers",
+    "service": "takes connections (nothing was sent)",
+}
 _LOCAL = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|file:(?://)?)([^?]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    level: Literal["ok", "warn", "bad"]
-    what: str
-    mend: str = ""
 
 
 def doctor(
     policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
+    app: Annotated[
+        str | None,
+        typer.Option("--app", help="Your app: what of it is covered, and what goes past residency.", metavar="M:A"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Look at a deployment as it would run here: policy, peer, address data, identity keys, sinks, folders, disk.
+    """Look at a deployment as it would run here: policy, peer, address data, identity keys, sinks, folders, disk; and
+    at what is not covered: tables that no `records` name, activities without a store. With --app, your app is imported
+    and its source read: which lines open stores through residency, and which reach out past it.
 
     Opens every sink as a server's start does, so a SQLite sink that is not there yet is made. Exit 0 where nothing is
-    bad, 1 otherwise.
+    bad (what is not covered is a warning), 1 otherwise.
 
-    Example: residency doctor --policy policies/deployments/social-api.yaml
+    Example: residency doctor --policy residency.yaml --app shop.main:app
     """
-    found = list(_examine(policy))
-    console = Console()
-    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "bad": "[red]bad [/]"}
-    for finding in found:
-        if as_json:
-            typer.echo(json.dumps({"level": finding.level, "what": finding.what, "mend": finding.mend}))
-        else:
-            # What others wrote is no markup: 'residency[http]' is to be read whole, and not folded into a log's lines.
-            console.print(marks[finding.level], end=" ")
-            console.print(finding.what, markup=False, highlight=False, soft_wrap=True)
-            if finding.mend:
-                console.print(f"     mend: {finding.mend}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(1 if any(f.level == "bad" for f in found) else 0)
+    if not show(_examine(policy, app), as_json=as_json):
+        raise typer.Exit(1)
 
 
-def _examine(policy: Path) -> Iterator[_Finding]:
+def _examine(policy: Path, target: str | None) -> Iterator[Finding]:
+    app = None
+    try:
+        # Before anything else, so that it is seen what the app brings, and not what was here.
+        app = None if target is None else seen(target)
+    except UsageError as error:
+        yield Finding("bad", str(error), "run this where the server starts, with the environment that it gets")
     try:
         runtime = build(policy)
     except ResidencyError as error:
-        yield _Finding("bad", str(error), "mend the line named and ask again")
+        yield Finding("bad", str(error), "mend the line named and ask again; residency check tells all such lines")
         return
     deployment = runtime.policy.deployment
-    yield _Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")
+    yield Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")
     yield from _peer(runtime)
     yield from _addresses(runtime)
     yield from _identity(runtime)
     if deployment.assume is not None:
-        yield _Finding("warn", f"dev.assume is {deployment.assume}: only loopback is served", "remove `dev:`")
+        yield Finding("warn", f"dev.assume is {deployment.assume}: only loopback is served", "remove `dev:`")
     if deployment.unclassified == "permit":
-        yield _Finding("warn", "routes that no activity names are permitted", "set `unclassified: deny`")
+        yield Finding("warn", "routes that no activity names are permitted", "set `unclassified: deny`")
     for doubt in wiring.mirror_doubts(runtime.policy):
-        yield _Finding("warn", doubt, "see docs/how-to/object-lock.md")
-    yield from anyio.run(_sinks, runtime)
+        yield Finding("warn", doubt, "see docs/how-to/object-lock.md")
+    tables: dict[str, set[str]] = {}
+    yield from anyio.run(_sinks, runtime, tables)
     yield from anyio.run(_pins, runtime)
     yield from _noted(runtime)
     details = [(f"detail ({place})", kept.folder, True) for place, kept in deployment.audit.detail.items()]
@@ -90,66 +93,71 @@ def _examine(policy: Path) -> Iterator[_Finding]:
         *details,
     ):
         yield from _folder(name, runtime.path(folder), journal)
+    yield from of_policy(runtime.policy)
+    yield from of_tables(runtime.policy, tables, app)
+    if app is not None:
+        sinks = {sink.name: sink for store in runtime.stores.names for sink in runtime.stores.sinks_of(store)}
+        yield from of_app(runtime.policy, app, sinks)
 
 
-def _addresses(runtime: Residency) -> Iterator[_Finding]:
+def _addresses(runtime: Residency) -> Iterator[Finding]:
     network = runtime.network
     try:
         age = network.age_seconds() / 86_400
     except AddressDataUnavailable as error:
-        yield _Finding("bad", f"address data: {error}", "bring that file back whole; none is in force from before")
+        yield Finding("bad", f"address data: {error}", "bring that file back whole; none is in force from before")
         return
     mend = "name a newer country mmdb in signals.geoip (ip-location-db, DB-IP, MaxMind), or a newer release of ours"
     if network.is_stale:
         effect = "it is refused" if runtime.deployment.signals.geoip.stale == "refuse" else "it gives hints only"
-        yield _Finding("warn", f"the address data is {age:.0f} days old, beyond geoip.max_age: {effect}", mend)
+        yield Finding("warn", f"the address data is {age:.0f} days old, beyond geoip.max_age: {effect}", mend)
     elif age > _DATA_AGE_DAYS:
-        yield _Finding("warn", f"the address data is {age:.0f} days old", mend)
+        yield Finding("warn", f"the address data is {age:.0f} days old", mend)
     else:
-        yield _Finding("ok", f"the address data is {age:.0f} days old")
+        yield Finding("ok", f"the address data is {age:.0f} days old")
     for outcome, times in network.outcomes.items():
         if times and outcome != "taken":
             what = f"the address data on disk is not taken ({outcome}); what was in force stays"
-            yield _Finding("warn", what, "the line on stderr names the file; docs/how-to/address-data.md has the rules")
+            yield Finding("warn", what, "the line on stderr names the file; docs/how-to/address-data.md has the rules")
 
 
-def _identity(runtime: Residency) -> Iterator[_Finding]:
+def _identity(runtime: Residency) -> Iterator[Finding]:
     keys = runtime.identity_keys
     if keys is None:
         return
     try:
         keys.start()
     except KeysUnavailable as error:
-        yield _Finding("bad", f"identity keys: {error}", "look at signals.identity.jwt.jwks")
+        yield Finding("bad", f"identity keys: {error}", "look at signals.identity.jwt.jwks")
     else:
-        yield _Finding("ok", "the identity keys can be read")
+        yield Finding("ok", "the identity keys can be read")
     finally:
         keys.stop()
 
 
-def _folder(name: str, place: Path, journal: bool) -> Iterator[_Finding]:
+def _folder(name: str, place: Path, journal: bool) -> Iterator[Finding]:
     nearest = next(p for p in (place, *place.absolute().parents) if p.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        yield _Finding("bad", f"the {name} folder cannot be written", f"give this user write access to {nearest}")
+        yield Finding("bad", f"the {name} folder cannot be written", f"give this user write access to {nearest}")
         return
-    yield _Finding("ok", f"the {name} folder can be written")
+    yield Finding("ok", f"the {name} folder can be written")
     if journal and (free := shutil.disk_usage(nearest).free) < _ROOM:
         mend = "each worker's journal takes 32 MiB and grows; a full disk refuses every request"
-        yield _Finding("warn", f"{free // 2**20} MiB are free for the {name} folder", mend)
+        yield Finding("warn", f"{free // 2**20} MiB are free for the {name} folder", mend)
 
 
-def _peer(runtime: Residency) -> Iterator[_Finding]:
+def _peer(runtime: Residency) -> Iterator[Finding]:
     # The server's own options are not to be seen from here; its start looks at them again.
     strategy = runtime.strategy
     problem = rewriting(strategy.name, os.environ, ())
     if problem is not None:
-        yield _Finding("bad", problem.what, problem.mend)
+        yield Finding("bad", problem.what, problem.mend)
     elif strategy.warning is not None:
-        yield _Finding("warn", strategy.warning)
+        yield Finding("warn", strategy.warning)
     elif strategy.name == "server":
-        yield _Finding("ok", "client address: as the server's own proxy handling gives it")
+        yield Finding("ok", "client address: as the server's own proxy handling gives it")
     else:
-        yield _Finding("ok", f"client address: strategy {strategy.name}")
+        yield Finding("ok", f"client address: strategy {strategy.name}")
 
 
 def _is_new(runtime: Residency, sink: str) -> bool:
@@ -158,28 +166,54 @@ def _is_new(runtime: Residency, sink: str) -> bool:
     return found is not None and not runtime.path(found[1]).exists()
 
 
-async def _sinks(runtime: Residency) -> list[_Finding]:
-    found = []
+async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Finding]:
+    """How the sinks are; the tables of each sink of rows are put into `tables`."""
+    found, asked = [], set()
     for store in runtime.stores.names:
         for sink in runtime.stores.sinks_of(store):
+            if sink.name in asked:
+                continue
+            asked.add(sink.name)
             new = _is_new(runtime, sink.name)
+            kind = wiring.kind_of(runtime.deployment.sinks[sink.name])
             try:
                 await sink.start()
                 await sink.ping()
-                found.append(_Finding("ok", f"sink {sink.name} ({sink.region.place}) takes writes"))
+                if kind == "cache":
+                    await cast(CacheSink, sink).fetch([_PROBE])  # an optional one starts without its server
+                found.append(Finding("ok", f"sink {sink.name} ({sink.region.place}) {_ANSWERS[kind]}"))
+                if kind == "rows":
+                    tables[sink.name] = await _tables(sink)
                 if new:
                     mend = (
                         "if your data lies there already, mend its url: a path starts from the deployment file's folder"
                     )
-                    found.append(_Finding("warn", f"sink {sink.name} was not there and has been made, empty", mend))
+                    found.append(Finding("warn", f"sink {sink.name} was not there and has been made, empty", mend))
             except Unavailable as error:
-                found.append(_Finding("bad", str(error), f"look at the url of sink {sink.name}"))
+                source = runtime.deployment.source
+                where = source.problem(("sinks", sink.name, "url"), "")
+                mend = f"look at the url of sink {sink.name}, {where.file}:{where.line}"
+                optional = runtime.deployment.sinks[sink.name].sink.scope == "cache"
+                what = f"{error}: a cache may be away, and answers misses until it is back" if optional else str(error)
+                found.append(Finding("warn" if optional else "bad", what, mend))
             finally:
                 await sink.aclose()
     return found
 
 
-def _noted(runtime: Residency) -> Iterator[_Finding]:
+async def _tables(sink: Any) -> set[str]:
+    """The tables that a database has, none where it does not tell."""
+    from sqlalchemy import inspect  # it is there: the sink is one of rows
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        async with sink.engine.connect() as connection:
+            return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    except SQLAlchemyError:
+        return set()
+
+
+def _noted(runtime: Residency) -> Iterator[Finding]:
     """The terms that have begun, by the register and by what all processes noted."""
     facts, now = runtime.facts.current(), runtime.clock.now()
     if any(rule.graces for law in runtime.policy.laws for rule in law.rules):
@@ -187,7 +221,7 @@ def _noted(runtime: Residency) -> Iterator[_Finding]:
         try:
             events = noted.events()
         except Unavailable as error:
-            yield _Finding("bad", str(error), "look at pins.url: first events and counts are noted beside the pins")
+            yield Finding("bad", str(error), "look at pins.url: first events and counts are noted beside the pins")
             return
         finally:
             noted.close()
@@ -198,10 +232,10 @@ def _noted(runtime: Residency) -> Iterator[_Finding]:
         what = f"{term.token} {'runs' if now < term.deadline else 'has run'} out at {moment(term.deadline)}"
         near = term.deadline - now < _TERM_DAYS * 86_400_000_000
         mend = "register the filing that it gives time for; what leans on it is refused after that"
-        yield _Finding("warn" if near else "ok", what, mend if near else "")
+        yield Finding("warn" if near else "ok", what, mend if near else "")
 
 
-async def _pins(runtime: Residency) -> list[_Finding]:
+async def _pins(runtime: Residency) -> list[Finding]:
     """Whether a shared store of pins answers; where it is a file or memory, nothing can be away."""
     url = runtime.deployment.pins.url.reveal()
     if url == "memory:" or url.startswith("sqlite:"):
@@ -211,10 +245,10 @@ async def _pins(runtime: Residency) -> list[_Finding]:
     try:
         pins = await anyio.to_thread.run_sync(PinsRedis, url)
     except Unavailable as error:
-        return [_Finding("bad", str(error), "look at pins.url, and at the server")]
+        return [Finding("bad", str(error), "look at pins.url, and at the server")]
     await pins.aclose()
-    found = [_Finding("ok", "the pins' store answers")]
+    found = [Finding("ok", "the pins' store answers")]
     if not runtime.deployment.audit.detail:
         mend = "name a folder in audit.detail: pins that the store loses are put back from there"
-        found.append(_Finding("warn", "pins that the store loses in a failover are lost", mend))
+        found.append(Finding("warn", "pins that the store loses in a failover are lost", mend))
     return found

@@ -9,7 +9,7 @@ import pytest
 from residency.cli.app_keys import app_keys
 from residency.cli.app_source import parse_source
 
-HEAD = "from urllib.parse import quote\nfrom residency import about, current, identify\nimport residency\n"
+HEAD = "from urllib.parse import quote\nfrom residency import about, current, http, identify\nimport residency\n"
 
 
 def keys(folder: Path, body: str) -> list[tuple[str, str | None]]:
@@ -35,6 +35,7 @@ def keys(folder: Path, body: str) -> list[tuple[str, str | None]]:
         'async with current().http("uploads") as client:\n    await client.get(f"/users/{user.phone}")',
         'async with current().http("uploads") as client:\n    await client.request("GET", f"/users/{user.phone}")',
         'await current().store("uploads").get_many([f"a/{phone}"])',
+        'client = http.AsyncClient("uploads")\nawait client.get(f"/users/{user.phone}")',
     ],
 )
 def test_a_value_that_stands_in_a_key_is_found_with_its_store(tmp_path: Path, body: str) -> None:

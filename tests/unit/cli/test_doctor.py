@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socketserver
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +62,9 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def run(policy: Path) -> tuple[int, dict[str, str]]:
+def run(policy: Path, *more: str) -> tuple[int, dict[str, str]]:
     """The exit code, and the level of each finding by its text."""
-    result = CliRunner().invoke(app, ["--policy", str(policy), "--json"])
+    result = CliRunner().invoke(app, ["--policy", str(policy), "--json", *more])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     found = [json.loads(line) for line in result.output.splitlines()]
     return result.exit_code, {each["what"]: each["level"] for each in found}
@@ -128,6 +130,50 @@ def test_a_sink_that_was_not_there_is_told_once_since_it_may_be_a_wrong_path(pol
     assert code == 0
     assert found["sink files was not there and has been made, empty"] == "warn"
     assert "sink files was not there and has been made, empty" not in run(policy)[1]
+
+
+def test_a_service_takes_connections_and_no_writes_and_a_cache_answers(policy: Path) -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:  # it only listens
+        port = server.server_address[1]
+        sinks = f"""  llm: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "http://127.0.0.1:{port}/"}}
+  cache: {{region: vn-han, provider: VN, keys: VN, encrypted: true, scope: cache, url: "memory:cache"}}
+stores: {{llm: [llm], cache: [cache], uploads: [files]}}"""
+        policy.write_text(POLICY.replace("stores: {uploads: [files]}", sinks))
+        code, found = run(policy)
+    assert code == 0
+    assert levels(found, "sink llm (VN) takes connections (nothing was sent)") == {"ok"}
+    assert levels(found, "sink cache (VN) answers") == {"ok"}
+
+
+def test_a_cache_that_is_away_is_a_warning_and_not_said_to_be_well(policy: Path) -> None:
+    cache = """  cache: {region: vn-han, provider: VN, keys: VN, encrypted: true, scope: cache, url: "redis://127.0.0.1:1/0"}
+stores: {cache: [cache], uploads: [files]}"""
+    policy.write_text(POLICY.replace("stores: {uploads: [files]}", cache))
+    code, found = run(policy)
+    assert code == 0
+    assert levels(found, "a cache may be away, and answers misses until it is back") == {"warn"}
+    assert levels(found, "sink cache (VN)") == set()
+
+
+def test_what_is_wrong_with_a_sink_names_the_line_of_its_url(policy: Path) -> None:
+    (policy.parent / "files").write_text("a file where a folder must be")
+    shown = CliRunner().invoke(app, ["--policy", str(policy)]).output
+    assert f"look at the url of sink files, {policy}:10" in shown
+
+
+def test_the_app_is_looked_at_and_one_that_cannot_be_imported_is_bad(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(policy.parent)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("api_of_doctor.py").write_text("import smtplib\napp = smtplib.SMTP\n")
+    code, found = run(policy, "--app", "api_of_doctor:app")
+    assert code == 0
+    assert levels(found, "not covered: smtplib") == {"warn"}
+    code, found = run(policy, "--app", "api_of_nobody:app")
+    assert code == 1
+    assert levels(found, "there is no module 'api_of_nobody'") == {"bad"}
+    assert levels(found, "policy sick holds") == {"ok"}
 
 
 def test_address_data_that_cannot_be_opened_is_bad_and_names_file_and_line(policy: Path) -> None:
