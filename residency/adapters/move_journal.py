@@ -1,7 +1,9 @@
 """Steps of a move in, the same out, in one SQLite file: what a run that was killed had come to.
 
 It holds keyed digests of subjects and of what was copied, places and numbers, and no id or record. One run at a time:
-the file's lock goes with the process that holds it.
+the file's lock goes with the process that holds it. What is noted together is one row behind the last, so that a
+hundred thousand subjects cost no more for each than one does; what stands of each is in memory, made of the rows when
+the file is opened.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 
@@ -23,25 +25,29 @@ from residency.storage.move import State, Step
 __all__ = ["MoveJournalSqlite"]
 
 _T = TypeVar("_T")
+_Held = dict[tuple[str, str, str], Step]
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS step (
-  subject TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL, copies TEXT NOT NULL,
-  records INTEGER NOT NULL, PRIMARY KEY (subject, source, target)
-) STRICT, WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS noted (number INTEGER PRIMARY KEY, steps TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS done (
+  source TEXT NOT NULL, target TEXT NOT NULL, subjects INTEGER NOT NULL, records INTEGER NOT NULL,
+  PRIMARY KEY (source, target)
+) STRICT, WITHOUT ROWID;
 """
-_PUT: Final = """
-INSERT INTO step VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET state = excluded.state, copies = excluded.copies, records = excluded.records
+_NOTE: Final = "INSERT INTO noted (steps) VALUES (?)"
+_READ: Final = "SELECT steps FROM noted ORDER BY number"
+_DONE: Final = """
+INSERT INTO done VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET subjects = subjects + excluded.subjects, records = records + excluded.records
 """
-_SELECT: Final = "SELECT subject, state, copies, records FROM step WHERE source = ? AND target = ? AND subject = ?"
-_UNFINISHED: Final = "SELECT * FROM step WHERE state IN ('noted', 'copied', 'verified')"
-_TOTALS: Final = "SELECT source, target, state, count(*), sum(records) FROM step GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+_TOTALS: Final = "SELECT source, target, subjects, records FROM done"
+_PENDING: Final = frozenset({State.NOTED, State.COPIED, State.VERIFIED})
+_SPARE: Final = 100_000  # steps in the file that say nothing any more, before they are cleared
 
 
 class MoveJournalSqlite:
     """The `MoveJournal` port over a SQLite file."""
 
-    __slots__ = ("_db", "_lock", "_turn")
+    __slots__ = ("_db", "_held", "_lock", "_turn", "_written")
 
     def __init__(self, path: Path) -> None:
         """Open or create the file, readable by this user alone.
@@ -51,6 +57,8 @@ class MoveJournalSqlite:
         self._lock = -1
         self._turn = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._held: _Held = {}
+        self._written = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
@@ -59,59 +67,45 @@ class MoveJournalSqlite:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute(_SCHEMA)
+            self._db.executescript(_SCHEMA)
+            for (text,) in self._db.execute(_READ):
+                self._written += _read(text, self._held)
         except BlockingIOError:
             self.close()
             raise PinsUnavailable("another run of the move is on: one at a time") from None
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, ValueError, TypeError, KeyError) as error:
             self.close()
             raise PinsUnavailable("the journal of the move cannot be opened") from error
 
     async def steps(self, source: str, target: str, subjects: Collection[str]) -> Mapping[str, Step]:
-        """What is noted of these subjects. Raises: PinsUnavailable."""
-
-        def work(db: sqlite3.Connection) -> dict[str, Step]:
-            found: dict[str, Step] = {}
-            for subject in subjects:
-                row = db.execute(_SELECT, (source, target, subject)).fetchone()
-                if row is not None:
-                    found[subject] = Step(row[0], source, target, State(row[1]), json.loads(row[2]), row[3])
-            return found
-
-        return await anyio.to_thread.run_sync(self._do, work)
+        """What is noted of these subjects and is not done. Raises: PinsUnavailable."""
+        held = self._opened()
+        return {each: step for each in subjects if (step := held.get((each, source, target))) is not None}
 
     async def put(self, steps: Sequence[Step]) -> None:
         """Note these, all or none, so that they survive a power cut. Raises: PinsUnavailable."""
-        if not steps:
-            return
-        rows = [
-            (each.subject, each.source, each.target, each.state.value, json.dumps(dict(each.copies)), each.records)
-            for each in steps
-        ]
-
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                db.executemany(_PUT, rows)
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
-        await anyio.to_thread.run_sync(self._do, work)
+        if steps:
+            await anyio.to_thread.run_sync(self._put, steps)
 
     async def unfinished(self) -> tuple[Step, ...]:
         """Every step that is neither done nor somebody's to judge. Raises: PinsUnavailable."""
-
-        def work(db: sqlite3.Connection) -> tuple[Step, ...]:
-            rows = db.execute(_UNFINISHED).fetchall()
-            return tuple(Step(a, b, c, State(d), json.loads(e), f) for a, b, c, d, e, f in rows)
-
-        return await anyio.to_thread.run_sync(self._do, work)
+        return tuple([step for step in self._opened().values() if step.state in _PENDING])
 
     def totals(self) -> list[tuple[str, str, State, int, int]]:
-        """(source, target, state, subjects, records) of all that is noted. Raises: PinsUnavailable."""
-        return self._do(lambda db: [(a, b, State(c), d, e) for a, b, c, d, e in db.execute(_TOTALS)])
+        """(source, target, state, subjects, records) of all that was noted; of who was moved twice, twice.
+
+        Raises: PinsUnavailable.
+        """
+        found: dict[tuple[str, str, State], tuple[int, int]] = {}
+        with self._turn:
+            done = self._guard(lambda db: db.execute(_TOTALS).fetchall())
+        for source, target, subjects, records in done:
+            found[source, target, State.DONE] = (subjects, records)
+        for step in self._opened().values():
+            key = (step.source, step.target, step.state)
+            subjects, records = found.get(key, (0, 0))
+            found[key] = (subjects + 1, records + step.records)
+        return [(*key, *found[key]) for key in sorted(found)]
 
     def close(self) -> None:
         """Release the file; idempotent."""
@@ -122,11 +116,79 @@ class MoveJournalSqlite:
             os.close(self._lock)
             self._lock = -1
 
-    def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def _put(self, steps: Sequence[Step]) -> None:
+        done: dict[tuple[str, str], tuple[int, int]] = {}
+        for each in steps:
+            if each.state is State.DONE:
+                subjects, records = done.get((each.source, each.target), (0, 0))
+                done[each.source, each.target] = (subjects + 1, records + each.records)
+        with self._turn:  # batches run side by side
+            self._write(
+                [_NOTE, *[_DONE] * len(done)], [(_text(steps, self._held),), *[(*k, *v) for k, v in done.items()]]
+            )
+            _apply(steps, self._held)
+            self._written += len(steps)
+            if self._written > len(self._held) + _SPARE:
+                self._write(["DELETE FROM noted", _NOTE], [(), (_text(self._held.values(), {}),)])
+                self._written = len(self._held)
+
+    def _write(self, statements: Sequence[str], values: Sequence[tuple[Any, ...]]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, row in zip(statements, values, strict=True):
+                    db.execute(statement, row)
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+        self._guard(work)
+
+    def _opened(self) -> _Held:
+        if self._db is None:
+            raise PinsUnavailable("the journal of the move is closed")
+        return self._held
+
+    def _guard(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._db is None:
             raise PinsUnavailable("the journal of the move is closed")
         try:
-            with self._turn:  # batches run side by side
-                return work(self._db)
+            return work(self._db)
         except (sqlite3.Error, ValueError) as error:
             raise PinsUnavailable("the journal of the move cannot be read or written") from error
+
+
+def _text(steps: Iterable[Step], held: Mapping[tuple[str, str, str], Step]) -> str:
+    """These as JSON; of one whose copies are as in `held` only what is new."""
+    rows: list[list[object]] = []
+    for each in steps:
+        before = held.get((each.subject, each.source, each.target))
+        row: list[object] = [each.subject, each.source, each.target, each.state.value]
+        if before is None or before.copies != each.copies or before.records != each.records:
+            row += [dict(each.copies), each.records]
+        rows.append(row)
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def _read(text: str, held: _Held) -> int:
+    """Take in what `_text` wrote; how many steps. Raises: ValueError, TypeError, KeyError for anything else."""
+    rows = json.loads(text)
+    for subject, source, target, state, *more in rows:
+        before = held.get((subject, source, target))
+        if more:
+            copies, records = more
+        elif before is not None:
+            copies, records = before.copies, before.records
+        else:
+            raise ValueError("a step that says nothing new of nothing")
+        _apply([Step(subject, source, target, State(state), copies, records)], held)
+    return len(rows)
+
+
+def _apply(steps: Sequence[Step], held: _Held) -> None:
+    for each in steps:
+        if each.state is State.DONE:
+            held.pop((each.subject, each.source, each.target), None)
+        else:
+            held[each.subject, each.source, each.target] = each

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +28,11 @@ from residency.wiring.records import legs_of, records_of
 __all__ = ["Movement", "Outcome", "few_collections", "looking", "not_covered", "places_of"]
 
 _PASSES: Final = 5
+_PAGE: Final = 20_000
 _TOGETHER: Final = 4  # batches under way at a time
-_PENDING: Final = frozenset({State.NOTED, State.COPIED, State.VERIFIED})
+_TRIES: Final = (
+    4  # a subject whose pin somebody else changed is tried again at once: until they are home they cannot write
+)
 PinOf = Callable[[str], Awaitable[Pin | None]]
 Known = Mapping[str, tuple[Signal, ...]]
 
@@ -140,7 +143,9 @@ class Movement:
         self._batch = batch
         self._told = told
         self._why = why
-        self._mover = Mover(self._point.homes, journal, anyio.sleep, drain=drain, linger=linger, why=why)
+        self._mover = Mover(
+            self._point.homes, journal, anyio.sleep, drain=drain, linger=linger, why=why, clock=anyio.current_time
+        )
         self._legs: dict[tuple[str, str], list[Leg]] = {}
         self._digest = self._point.perception.digest
         self._seen: set[str] = set()
@@ -185,6 +190,10 @@ class Movement:
         here = place.sink.place
         self._seen.update(each.digest for each in lying)
         new = [each for each in lying if each.pin is None and each.home == here]
+        if new:
+            # A run that was killed may have copied somebody ahead: then this is not where their data lies yet.
+            copied = {step.subject for step in await self._journal.unfinished() if step.target == here}
+            new = [each for each in new if each.digest not in copied]
         homes = self._point.homes
         for at in range(0, len(new), self._batch):
             part = [homes.unpinned(each.digest, here, each.finding) for each in new[at : at + self._batch]]
@@ -199,7 +208,8 @@ class Movement:
                     each.pin,
                     homes.unpinned(each.digest, here, each.finding) if each.pin is None else None,
                 )
-                for each in lying
+                # In the order in which pins lie in their file: a batch changes a few pages, and not all of them.
+                for each in sorted(lying, key=lambda each: each.digest)
                 if each.home == target and each.digest not in outcome.conflict
             ]
             await self._move(here, str(target), going, outcome)
@@ -212,14 +222,21 @@ class Movement:
             for part in parts:
                 begun = anyio.current_time()
                 moved = await self._mover.move(legs, source, target, part)
-                outcome.subjects += len(moved.home)
-                outcome.records += moved.records
+                self._count(outcome, moved)
+                records = moved.records
+                for _ in range(_TRIES):
+                    if not moved.again:
+                        break
+                    left = [each for each in part if each.digest in moved.again]
+                    left = [replace(each, pin=await self._point.homes.fetch(each.digest)) for each in left]
+                    moved = await self._mover.move(legs, source, target, left)
+                    self._count(outcome, moved)
+                    records += moved.records
                 outcome.again += len(moved.again)
-                outcome.conflict |= moved.conflict
                 self._told(outcome)
                 if self._rate > 0:
                     spent = anyio.current_time() - begun
-                    await anyio.sleep(max(0.0, moved.records * _TOGETHER / self._rate - spent))
+                    await anyio.sleep(max(0.0, records * _TOGETHER / self._rate - spent))
 
         # A batch waits most of its time: for writers and readers, for databases, for the disk.
         try:
@@ -228,6 +245,11 @@ class Movement:
                     group.start_soon(work)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # what the others came to is as after a crash
+
+    def _count(self, outcome: Outcome, moved: Moved) -> None:
+        outcome.subjects += len(moved.home)
+        outcome.records += moved.records
+        outcome.conflict |= moved.conflict
 
     async def _legs_of(self, source: str, target: str) -> list[Leg]:
         known = self._legs.get((source, target))
@@ -247,14 +269,32 @@ class Movement:
     async def _finish(self) -> None:
         """Those whom a run before this one had under way, and of whom nothing is left where they were."""
         done: list[Step] = []
+        ahead: dict[tuple[str, str], list[Step]] = {}
         for step in await self._journal.unfinished():
             if step.subject in self._seen:
                 continue
             pin = await self._point.homes.fetch(step.subject)
-            if step.state in _PENDING and pin is not None and (pin.home, pin.moving) == (step.target, step.source):
+            if pin is not None and (pin.home, pin.moving) == (step.target, step.source):
                 await self._point.homes.arrive([pin], self._why)
-            done.append(Step(step.subject, step.source, step.target, State.DONE, step.copies, step.records))
-        await self._journal.put(done)
+            elif (pin is None or pin.home != step.target) and step.copies:
+                ahead.setdefault((step.source, step.target), []).append(step)
+            done.append(step)
+        for (source, target), steps in ahead.items():
+            await self._withdraw(await self._legs_of(source, target), {step.subject: step for step in steps})
+        await self._journal.put([replace(step, state=State.DONE) for step in done])
+
+    async def _withdraw(self, legs: Sequence[Leg], steps: Mapping[str, Step]) -> None:
+        """Remove what was copied ahead of people who have gone since: nobody would ever look for it."""
+        for leg in legs:
+            after = ""
+            found: dict[str, str] = {}
+            while page := await leg.target.subjects(after=after, limit=_PAGE):
+                after = page[-1]
+                for each in page:
+                    step = steps.get(self._digest(each))
+                    if step is not None and (copy := step.copies.get(leg.store)) is not None:
+                        found[each] = copy
+            await leg.target.clear(found)
 
 
 def journal_of(runtime: Residency) -> Path:

@@ -3,122 +3,43 @@ be the last before a crash.
 
 | step | the journal says | the pin says        | a crash after it leaves                                         |
 |------|------------------|---------------------|-----------------------------------------------------------------|
-| 1    | noted            | as before           | nothing                                                         |
-| 2    | noted            | moving from A, to B | reads at A, writes refused; the next run goes on                |
-| 3    | copied, digest   | the same            | a copy at B, which the next run knows by its digest             |
-| 4    | verified         | the same            | the same                                                        |
-| 5    | verified         | home B              | both hold it, B serves; the next run deletes at A, copies never |
-| 6    | done             | home B              | nothing                                                         |
+| 1    | copied, digest   | as before           | a copy at B, or a part of one; the next run knows it as ours    |
+| 2    | verified, digest | as before           | a copy at B, which the next run knows by its digest             |
+| 3    | verified         | moving from A, to B | the same; reads at A, writes wait; the next run goes on         |
+| 4    | verified         | home B              | both hold it, B serves; the next run deletes at A, copies never |
+| 5    | done             | home B              | nothing                                                         |
 
-A home is a subject's and not a store's, so that the records of all stores move before the pin turns. What changed at A
-while it was copied is copied once more; what is at B with other bytes, and is no copy of ours, is a conflict: the pin
-goes back, nothing is deleted, and somebody is told.
+All of a batch is copied ahead, while everybody is served as ever. Then pins move, few at a time, and what changed since
+is copied once more: for so long, and no longer, these few cannot write. A home is a subject's and not a store's, so
+that the records of all stores move before the pin turns. What is at B with other bytes, and is no copy of ours, is a
+conflict: the pin goes back, nothing is deleted, and somebody is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final
 
 from residency.errors import RecordConflict
 from residency.model import Pin
-from residency.storage.parcels import Parcel, Parcels
+from residency.storage.moves import Going, Leg, Moved, MoveHomes, MoveJournal, State, Step
+from residency.storage.parcels import NOTHING, Parcel
 
 __all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "Mover", "State", "Step"]
 
-_ROUNDS: Final = 5  # how often a batch is copied anew because somebody still wrote, before it is left for later
-
-
-class State(StrEnum):
-    """How far the move of a subject has come. `conflict`: the target has other bytes, the subject stayed; `late`: the
-    source has what was never copied, and the target was used since."""
-
-    # A crash leaves the state before; `copied` is written before the copy, so that it is known for ours.
-
-    NOTED = "noted"
-    COPIED = "copied"
-    VERIFIED = "verified"
-    DONE = "done"
-    CONFLICT = "conflict"
-    LATE = "late"
-
-
+_ROUNDS: Final = 6  # how often a batch is copied anew because somebody still wrote, before it is left for later
+_SLICE: Final = 250  # subjects whose pins move together, to begin with; then as many as fit the window
+_SMALLEST: Final = 100  # fewer take as long: what counts then is how far away the servers are
 _BEGUN: Final = (State.COPIED, State.VERIFIED)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of the journal: a subject (keyed digest, never the id), from where to where (places), how far, and by
-    store the digest of what was last copied; `records` = how many those were."""
-
-    subject: str
-    source: str
-    target: str
-    state: State
-    copies: Mapping[str, str] = field(default_factory=dict)
-    records: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Going:
-    """A subject to be moved: its id, its keyed digest, its pin as it was read, and what a first pin remembers."""
-
-    id: str
-    digest: str
-    pin: Pin | None
-    first: Pin | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One store's part of a move: from which sink to which."""
-
-    store: str
-    source: Parcels
-    target: Parcels
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What became of a batch: subjects (digests) that are home, in conflict, or to be tried again."""
-
-    home: frozenset[str]
-    conflict: frozenset[str]
-    again: frozenset[str]
-    records: int
-
-
-class MoveJournal(Protocol):
-    """What a move has done so far. It holds keyed digests, no ids. Raises: PinsUnavailable where it cannot be had."""
-
-    async def steps(self, source: str, target: str, subjects: Collection[str]) -> Mapping[str, Step]:
-        """What is noted of these subjects."""
-
-    async def put(self, steps: Sequence[Step]) -> None:
-        """Note these, all or none, so that they survive a power cut."""
-
-
-class MoveHomes(Protocol):
-    """Pins, changed many at once, each an act with its entries. All answer the pins that are now in force; a subject
-    that is missing in the answer was changed by somebody else meanwhile."""
-
-    async def leave(self, pins: Sequence[Pin], target: str, source: str, why: str) -> Mapping[str, Pin]:
-        """Say of each that it moves from `source` to `target`; one of version 0 is the subject's first."""
-
-    async def arrive(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
-        """Say of each that its data lies at its home."""
-
-    async def stay(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
-        """Say of each that its data lies where it was."""
-
-
 class Mover:
-    """Moves subjects batch by batch. `wait` sleeps (seconds): `drain` for writers that had begun before a pin moved,
-    `linger` for readers that had begun before it turned."""
+    """Moves subjects batch by batch. `wait` sleeps (seconds): `drain`, at most, for writers that had begun before a pin
+    moved, `linger` for readers that had begun before it turned. `clock` (seconds) measures how long pins are moving:
+    as many move together as are home again within `window`, beside what is waited for."""
 
-    __slots__ = ("_drain", "_homes", "_journal", "_linger", "_wait", "_why")
+    __slots__ = ("_clock", "_drain", "_homes", "_journal", "_linger", "_slice", "_wait", "_why", "_window")
 
     def __init__(
         self,
@@ -129,6 +50,8 @@ class Mover:
         drain: float = 0.0,
         linger: float = 0.0,
         why: str = "move",
+        window: float = 0.2,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._homes = homes
         self._journal = journal
@@ -136,58 +59,108 @@ class Mover:
         self._drain = drain
         self._linger = linger
         self._why = why
+        self._window = window
+        self._clock = clock
+        self._slice = _SLICE
 
     async def move(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
         """Bring these subjects' records from place `source` to place `target`, as far as that goes now.
 
         Raises: SinkUnavailable, PinsUnavailable, JournalFull, JournalFailed; then the next run goes on from there.
         """
-        known = await self._journal.steps(source, target, [each.digest for each in batch])
+        steps = dict(await self._journal.steps(source, target, [each.digest for each in batch]))
         ids = {each.digest: each.id for each in batch}
-        turned = {each.digest for each in batch if _has_turned(each, known.get(each.digest), target)}
-        pins = await self._leave([each for each in batch if each.digest not in turned], known, source, target)
-        resting = frozenset(digest for digest, pin in pins.items() if pin.moving is None)
-        if pins and len(resting) < len(pins):
-            await self._wait(self._drain)
-        fresh = {}
-        for digest in pins:
-            step = known.get(digest)
-            begun = step is not None and step.state in _BEGUN and digest not in resting
-            fresh[digest] = step if step is not None and begun else Step(digest, source, target, State.NOTED)
-        steps = {digest: known[digest] for digest in turned} | fresh
-        copied, conflict = await self._copy(legs, {each: ids[each] for each in pins}, steps, resting)
-        if conflict:
-            await self._stay(legs, {each: ids[each] for each in conflict}, pins, resting, steps)
-        going = [pins[digest] for digest in sorted(copied) if digest not in resting]
-        arrived = await self._homes.arrive(going, self._why) if going else {}
-        home = turned | {digest for digest in copied if digest in resting or digest in arrived}
+        home = {each.digest for each in batch if _has_turned(each, steps.get(each.digest), target)}
+        rest = [each for each in batch if each.digest not in home]
+        for each in rest:
+            steps.setdefault(each.digest, Step(each.digest, source, target, State.NOTED))
+        ahead = {each.digest: each.id for each in rest if each.pin is None or each.pin.home == source}
+        sure = await self._ahead(legs, ahead, steps)
+        pins = {each.digest: each.pin for each in batch if each.pin is not None}
+        conflict: set[str] = set()
+        at = 0
+        while at < len(rest):
+            part = rest[at : at + self._slice]
+            at += len(part)
+            turned, against, arrived = await self._turn(legs, source, target, part, steps, sure)
+            home |= turned
+            conflict |= against
+            pins |= arrived
         if home:
             await self._wait(self._linger)
-        found, clean, redo, late = await self._judge(legs, {each: ids[each] for each in home}, steps)
-        gone = await self._delete(legs, found, {each: ids[each] for each in clean})
-        again = {each.digest: each.pin for each in batch if each.digest in redo and each.pin is not None} | {
-            digest: pin for digest, pin in arrived.items() if digest in redo
-        }
-        if again:
+        gone, redo, late = await self._clear(legs, {each: ids[each] for each in sorted(home)}, steps)
+        if redo:
             # Before the pin: a run after a crash in between finds them as it found them now.
-            await self._homes.leave(list(again.values()), target, source, self._why)
+            await self._homes.leave([pins[each] for each in sorted(redo) if each in pins], target, source, self._why)
         await self._journal.put(
             [_at(steps[digest], State.DONE) for digest in sorted(gone)]
             + [_at(steps[digest], State.LATE) for digest in sorted(late)]
         )
         stuck = frozenset(conflict | late)
-        return Moved(gone, stuck, frozenset(ids) - gone - stuck, sum(steps[digest].records for digest in gone))
+        records = sum(steps[digest].records for digest in gone)
+        return Moved(frozenset(gone), stuck, frozenset(ids) - gone - stuck, records)
+
+    async def _ahead(self, legs: Sequence[Leg], ids: Mapping[str, str], steps: dict[str, Step]) -> set[str]:
+        """Copy these while they are served where they lie; those of whom all is at the target. Who writes there before
+        their pin moves, because they have none, changes what was copied: from then on that is the newer."""
+        await self._ship(legs, ids, steps)
+        sure = set(ids)
+        for leg in legs:
+            there = await leg.target.tally([ids[each] for each in sure])
+            sure = {each for each in sure if there.get(ids[each], NOTHING) == steps[each].copies.get(leg.store)}
+        await self._verified(sure, steps)
+        return sure
+
+    async def _verified(self, subjects: Collection[str], steps: dict[str, Step]) -> None:
+        new = [each for each in sorted(subjects) if steps[each].state is not State.VERIFIED]
+        for each in new:
+            steps[each] = _at(steps[each], State.VERIFIED)
+        await self._journal.put([steps[each] for each in new])
+
+    async def _turn(
+        self,
+        legs: Sequence[Leg],
+        source: str,
+        target: str,
+        part: Sequence[Going],
+        steps: dict[str, Step],
+        sure: Collection[str],
+    ) -> tuple[set[str], set[str], Mapping[str, Pin]]:
+        """(those who are home now, those against whom something stands there, the pins that turned): the one time in
+        which they cannot write."""
+        ids = {each.digest: each.id for each in part}
+        pins = await self._leave(part, steps, source, target)
+        resting = {digest for digest, pin in pins.items() if pin.moving is None}
+        if len(resting) < len(pins) and not all([await leg.source.settled(self._drain) for leg in legs]):
+            await self._wait(self._drain)
+        begun = self._clock()
+        for digest in pins:
+            if digest in resting or steps[digest].state not in _BEGUN:
+                steps[digest] = Step(digest, source, target, State.NOTED)
+        copied, conflict = await self._copy(legs, {each: ids[each] for each in pins}, steps, resting, sure)
+        if conflict:
+            await self._stay(legs, {each: ids[each] for each in conflict}, pins, resting, steps)
+        going = [pins[digest] for digest in sorted(copied) if digest not in resting]
+        arrived = await self._homes.arrive(going, self._why) if going else {}
+        self._fit(len(part), self._clock() - begun)
+        return {digest for digest in copied if digest in resting or digest in arrived}, conflict, arrived
+
+    def _fit(self, subjects: int, took: float) -> None:
+        """Let as many move together from now on as fit the window."""
+        if took > self._window:
+            self._slice = max(_SMALLEST, subjects // 2, int(subjects * self._window / took))
+        elif subjects == self._slice:
+            self._slice += subjects // 4 + 1
 
     async def _leave(
-        self, batch: Sequence[Going], known: Mapping[str, Step], source: str, target: str
+        self, part: Sequence[Going], steps: Mapping[str, Step], source: str, target: str
     ) -> dict[str, Pin]:
         """The pins under which these are copied: moving, but for those who live at `target` already."""
-        await self._journal.put(
-            [Step(each.digest, source, target, State.NOTED) for each in batch if each.digest not in known]
-        )
+        fresh = [each.digest for each in part if steps[each.digest].state not in _BEGUN]
+        await self._journal.put([Step(digest, source, target, State.NOTED) for digest in fresh])
         pins: dict[str, Pin] = {}
         leaving: list[Pin] = []
-        for each in batch:
+        for each in part:
             pin = each.pin
             if pin is not None and pin.home == target and pin.moving in (None, source):
                 pins[each.digest] = pin  # a run before this one has said so; or they live there, and left things behind
@@ -200,52 +173,91 @@ class Mover:
         return pins
 
     async def _copy(
-        self, legs: Sequence[Leg], ids: Mapping[str, str], steps: dict[str, Step], resting: Collection[str]
-    ) -> tuple[dict[str, Step], set[str]]:
-        """(the steps of those that are copied and verified, those that cannot be); `steps` are kept up to date."""
-        done: dict[str, Step] = {}
+        self,
+        legs: Sequence[Leg],
+        ids: Mapping[str, str],
+        steps: dict[str, Step],
+        resting: Collection[str],
+        sure: Collection[str],
+    ) -> tuple[set[str], set[str]]:
+        """(those that are copied and verified, those that cannot be); `steps` are kept up to date. Of those who are
+        `sure` the target has what was copied."""
+        done: set[str] = set()
         conflict: set[str] = set()
-        for _ in range(_ROUNDS):
-            left = [digest for digest in ids if digest not in done and digest not in conflict]
-            if not left:
+        for left in range(_ROUNDS, 0, -1):
+            begun = {each: ids[each] for each in ids if each not in (done | conflict) and steps[each].state in _BEGUN}
+            equal = await self._equal(legs, begun, steps, sure)
+            await self._verified(equal, steps)
+            done |= equal
+            again = {each: ids[each] for each in ids if each not in done and each not in conflict}
+            if not again or left == 1:
                 break
-            taken = {leg.store: await leg.source.take([ids[each] for each in left]) for leg in legs}
-            for leg in legs:
-                await self._forget_copies(
-                    leg, taken[leg.store], {each: ids[each] for each in left if each not in resting}, steps
-                )
-            for digest in left:
-                copies = {store: parcel.digest(ids[digest]) for store, parcel in taken.items()}
-                records = sum(len(parcel.pieces.get(ids[digest], ())) for parcel in taken.values())
-                old = steps[digest]
-                steps[digest] = Step(digest, old.source, old.target, State.COPIED, copies, records)
-            # Before the copy: a run after a crash is to know it for ours.
-            await self._journal.put([steps[digest] for digest in left])
-            for leg in legs:
-                conflict |= await _put(leg, taken[leg.store], {each: ids[each] for each in left})
-            equal = set(left) - conflict
-            for leg in legs:
-                subjects = [ids[each] for each in equal]
-                there, now = await leg.target.take(subjects), await leg.source.take(subjects)
-                equal = {
-                    each for each in equal if _same(taken[leg.store], now, ids[each]) and there.holds(now, ids[each])
-                }
-            verified = [_at(steps[digest], State.VERIFIED) for digest in sorted(equal)]
-            await self._journal.put(verified)
-            done |= {step.subject: step for step in verified}
+            conflict |= await self._ship(legs, again, steps, resting)
+            sure = ()
         return done, conflict
 
-    async def _forget_copies(self, leg: Leg, taken: Parcel, ids: Mapping[str, str], steps: Mapping[str, Step]) -> None:
-        """Remove at the target what we copied there before and what is no longer so at the source."""
-        old = {each: copy for each in ids if (copy := steps[each].copies.get(leg.store)) is not None}
-        changed = [ids[each] for each, copy in old.items() if copy != taken.digest(ids[each])]
-        if not changed:
-            return
-        there = await leg.target.take(changed)
-        ours = [
-            ids[each] for each, copy in old.items() if ids[each] in there.pieces and there.digest(ids[each]) == copy
-        ]
-        await leg.target.remove(there.of([each for each in ours if each in changed]))
+    async def _equal(
+        self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step], sure: Collection[str]
+    ) -> set[str]:
+        """Those who still have at the source what was copied, and have all of it at the target."""
+        same = set(ids)
+        for leg in legs:
+            copies = {each: steps[each].copies.get(leg.store) for each in same}
+            now = await leg.source.tally([ids[each] for each in same])
+            same = {each for each in same if now.get(ids[each], NOTHING) == copies[each]}
+            unsure = [each for each in same if each not in sure]
+            there = await leg.target.tally([ids[each] for each in unsure])
+            odd = [each for each in unsure if there.get(ids[each], NOTHING) != copies[each]]
+            if odd:  # somebody who lives there has more than what was copied
+                subjects = [ids[each] for each in odd]
+                theirs, ours = await leg.target.take(subjects), await leg.source.take(subjects)
+                same -= {
+                    each for each in odd
+                    if ours.digest(ids[each]) != copies[each] or not theirs.holds(ours, ids[each])
+                }  # fmt: skip
+        return same
+
+    async def _ship(
+        self,
+        legs: Sequence[Leg],
+        ids: Mapping[str, str],
+        steps: dict[str, Step],
+        resting: Collection[str] = frozenset(),
+    ) -> set[str]:
+        """Copy all that these have now; those against whom something stands at the target. `steps` are kept up to
+        date."""
+        if not ids:
+            return set()
+        cargos = [(leg, await leg.source.load(list(ids.values()))) for leg in legs]
+        for leg, cargo in cargos:
+            # What we copied before, and what is no longer so at the source.
+            old = {
+                ids[each]: copy
+                for each in ids
+                if each not in resting and (copy := steps[each].copies.get(leg.store)) is not None
+                and copy not in (cargo.digest(ids[each]), NOTHING)
+            }  # fmt: skip
+            if old:
+                await leg.target.clear(old)
+        for each, subject in ids.items():
+            copies = {leg.store: cargo.digest(subject) for leg, cargo in cargos}
+            records = sum(cargo.counts.get(subject, 0) for _, cargo in cargos)
+            steps[each] = Step(each, steps[each].source, steps[each].target, State.COPIED, copies, records)
+        # Before the copy: a run after a crash is to know it for ours.
+        await self._journal.put([steps[digest] for digest in ids])
+        try:
+            for leg, cargo in cargos:
+                if cargo.digests:
+                    await leg.target.put(cargo)
+            return set()
+        except RecordConflict:
+            if len(ids) == 1:
+                return set(ids)
+        them, half = list(ids), len(ids) // 2
+        conflict = set()
+        for part in (them[:half], them[half:]):
+            conflict |= await self._ship(legs, {digest: ids[digest] for digest in part}, steps, resting)
+        return conflict
 
     async def _stay(
         self,
@@ -258,47 +270,58 @@ class Mover:
         """Those that cannot be moved lie where they lay, and their pins say so again; no copy of ours is left."""
         back = [each for each in sorted(ids) if each not in resting]
         for leg in legs:
-            there = await leg.target.take([ids[each] for each in back])
-            ours = [ids[each] for each in back if there.digest(ids[each]) == steps[each].copies.get(leg.store)]
-            await leg.target.remove(there.of(ours))
+            copies = {ids[each]: copy for each in back if (copy := steps[each].copies.get(leg.store)) is not None}
+            await leg.target.clear({each: copy for each, copy in copies.items() if copy != NOTHING})
         # Without digests: nothing of these may ever pass for a copy that was verified.
         stuck = [replace(steps[each], state=State.CONFLICT, copies={}, records=0) for each in sorted(ids)]
         await self._journal.put(stuck)
         if back:
             await self._homes.stay([pins[each] for each in back], self._why)
 
+    async def _clear(
+        self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step]
+    ) -> tuple[set[str], set[str], set[str]]:
+        """(those of whom nothing is left at the source, those who are to be copied once more for a writer came late,
+        those of whom somebody must judge)."""
+        gone = set(ids)
+        if len(legs) > 1:  # of whom one store has something new, all of the others stays too
+            for leg in legs:
+                now = await leg.source.tally([ids[each] for each in gone])
+                gone = {each for each in gone if now.get(ids[each], NOTHING) == steps[each].copies.get(leg.store)}
+        for leg in legs:
+            wanted = {ids[each]: steps[each].copies.get(leg.store, NOTHING) for each in sorted(gone)}
+            cleared = await leg.source.clear(wanted) if wanted else frozenset()
+            gone = {each for each in gone if ids[each] in cleared}
+        left = {each: ids[each] for each in ids if each not in gone}
+        if not left:
+            return gone, set(), set()
+        found, clean, redo, late = await self._judge(legs, left, steps)
+        for leg in legs:
+            wanted = {ids[each]: found[leg.store].digest(ids[each]) for each in sorted(clean)}
+            cleared = await leg.source.clear(wanted) if wanted else frozenset()
+            clean = {each for each in clean if ids[each] in cleared}
+        return gone | clean, redo, late
+
     async def _judge(
         self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step]
     ) -> tuple[dict[str, Parcel], set[str], set[str], set[str]]:
-        """(by store what may be deleted, those of whom that is all, those who are to be copied once more for a writer
-        came late, those of whom somebody must judge)."""
+        """(by store what is at the source, those of whom all of that is at the target, and the last two of `_clear`)"""
         found: dict[str, Parcel] = {}
         clean, redo = set(ids), set(ids)
         for leg in legs:
             found[leg.store] = now = await leg.source.take(list(ids.values()))
-            other = [each for each in ids if now.digest(ids[each]) != steps[each].copies.get(leg.store)]
-            there = await leg.target.take([ids[each] for each in other]) if other else Parcel({})
+            there = await leg.target.take(list(ids.values()))
             # A deletion that a crash cut short left some of what was copied, and the target has them all.
-            late = {each for each in other if not there.holds(now, ids[each])}
-            clean -= late
+            copies = {each: steps[each].copies.get(leg.store) for each in ids}
+            clean -= {each for each in ids if now.digest(ids[each]) != copies[each] and not there.holds(now, ids[each])}
+            # Back to the source go the reads of those only who have nothing new at the target, and all of it here.
             redo -= {
                 each
-                for each in late
-                if there.digest(ids[each]) != steps[each].copies.get(leg.store)
-                or not _keys(there, ids[each]) <= _keys(now, ids[each])
+                for each in ids
+                if there.digest(ids[each]) != copies[each] or not there.keys(ids[each]) <= now.keys(ids[each])
             }
         redo -= clean
-        gone = [ids[each] for each in clean]
-        return {store: now.of(gone) for store, now in found.items()}, clean, redo, set(ids) - clean - redo
-
-    async def _delete(self, legs: Sequence[Leg], found: Mapping[str, Parcel], ids: Mapping[str, str]) -> frozenset[str]:
-        """Those of whom nothing is left at the source."""
-        left: set[str] = set()
-        for leg in legs:
-            if not await leg.source.remove(found[leg.store]):
-                after = await leg.source.take(list(ids.values()))
-                left |= {digest for digest, subject in ids.items() if after.pieces.get(subject)}
-        return frozenset(ids) - left
+        return found, clean, redo, set(ids) - clean - redo
 
 
 def _has_turned(going: Going, step: Step | None, target: str) -> bool:
@@ -311,27 +334,3 @@ def _has_turned(going: Going, step: Step | None, target: str) -> bool:
 
 def _at(step: Step, state: State) -> Step:
     return Step(step.subject, step.source, step.target, state, step.copies, step.records)
-
-
-def _keys(parcel: Parcel, subject: str) -> set[tuple[str, str]]:
-    return {(name, key) for name, key, _ in parcel.pieces.get(subject, ())}
-
-
-def _same(before: Parcel, now: Parcel, subject: str) -> bool:
-    return before.pieces.get(subject) == now.pieces.get(subject)
-
-
-async def _put(leg: Leg, parcel: Parcel, ids: Mapping[str, str]) -> set[str]:
-    """Put all of it, or, where something stands against that, subject by subject; those it stands against."""
-    try:
-        await leg.target.put(parcel)
-        return set()
-    except RecordConflict:
-        pass
-    conflict = set()
-    for digest, subject in ids.items():
-        try:
-            await leg.target.put(parcel.of([subject]))
-        except RecordConflict:
-            conflict.add(digest)
-    return conflict

@@ -1,7 +1,8 @@
 """A sink's records and subjects in; what these subjects have there, byte for byte and to be compared, out: a parcel.
 
 A move copies, verifies and deletes by parcels, batch by batch. `RecordParcels` makes them of any `Records`; an adapter
-that knows a faster way for two sinks of its own kind (PostgreSQL's COPY) brings its own.
+that knows a faster way for two sinks of its own kind (PostgreSQL's COPY) brings its own. What is compared is a digest
+over all that a subject has in the sink; single records are looked at only where digests differ.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Final, Protocol, runtime_checkable
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.records import Record, Records
 
-__all__ = ["Parcel", "Parcels", "Piece", "RecordParcels", "StreamedRecords"]
+__all__ = ["NOTHING", "Cargo", "Parcel", "Parcels", "Piece", "RecordParcels", "StreamedRecords"]
 
 Piece = tuple[str, str, bytes]
 """One record: its name, its key, its canonical bytes. Of one that is streamed, the mark below and a digest of them."""
+
+NOTHING: Final = hashlib.sha256(b"[]").hexdigest()
+"""The digest of a subject who has nothing in a sink."""
 
 _STREAMED: Final = b"\0streamed "
 
@@ -42,28 +46,50 @@ class StreamedRecords(Records, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What some subjects (ids) have in one sink. A subject that has nothing there is not in it."""
+    """What some subjects (ids) have in one sink. A subject that has nothing there is not in it. `told` are the digests
+    by which a sink that makes its own knows them."""
 
     pieces: Mapping[str, frozenset[Piece]]
     origin: RecordParcels | None = field(default=None, compare=False, repr=False)
+    told: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
     def digest(self, subject: str) -> str:
         """SHA-256 (hex) over all that `subject` has; what a copy and a deletion are judged by."""
+        if self.told is not None:
+            return self.told.get(subject, NOTHING)
         # Of the pieces as Python writes them in ASCII: no two sets of pieces are written alike, in any release.
         return hashlib.sha256(ascii(sorted(self.pieces.get(subject, ()))).encode()).hexdigest()
 
     def of(self, subjects: Collection[str]) -> Parcel:
         """What these subjects have of it."""
-        return Parcel({each: self.pieces[each] for each in subjects if each in self.pieces}, self.origin)
+        return Parcel({each: self.pieces[each] for each in subjects if each in self.pieces}, self.origin, self.told)
 
     def holds(self, other: Parcel, subject: str) -> bool:
         """Whether all that `other` has of `subject` is here too, byte for byte."""
         return other.pieces.get(subject, frozenset()) <= self.pieces.get(subject, frozenset())
 
+    def keys(self, subject: str) -> frozenset[tuple[str, str]]:
+        """Name and key of each of the subject's records."""
+        return frozenset([(name, key) for name, key, _ in self.pieces.get(subject, ())])
+
     @property
     def counts(self) -> Counter[str]:
         """How many records of each name."""
         return Counter(name for pieces in self.pieces.values() for name, _, _ in pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Cargo:
+    """All that some subjects have in one sink at one moment, to be put into another of its kind: by subject a digest
+    and how many records; one who has nothing is not in it. `content` is for sinks of that kind alone."""
+
+    digests: Mapping[str, str]
+    counts: Mapping[str, int]
+    content: object = field(compare=False, repr=False)
+
+    def digest(self, subject: str) -> str:
+        """The digest of what `subject` has."""
+        return self.digests.get(subject, NOTHING)
 
 
 class Parcels(Protocol):
@@ -76,14 +102,28 @@ class Parcels(Protocol):
     def sink(self) -> str:
         """The sink's name."""
 
+    async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
+        """As `Records.subjects`."""
+
+    async def tally(self, subjects: Collection[str]) -> Mapping[str, str]:
+        """By subject a digest over all that they have here; one who has nothing is left out."""
+
+    async def load(self, subjects: Collection[str]) -> Cargo:
+        """All that these subjects have here, of one moment."""
+
+    async def put(self, cargo: Cargo) -> None:
+        """Put what is not here yet, all or none. Raises: RecordConflict where something is here with other bytes."""
+
     async def take(self, subjects: Collection[str]) -> Parcel:
-        """All that these subjects have here."""
+        """All that these subjects have here, piece by piece."""
 
-    async def put(self, parcel: Parcel) -> None:
-        """Put what is not here yet. Raises: RecordConflict where something is here with other bytes."""
+    async def clear(self, wanted: Mapping[str, str]) -> frozenset[str]:
+        """Remove all that these subjects have, of those of whom the digest still is as given, and of nobody else;
+        those of whom nothing is left."""
 
-    async def remove(self, parcel: Parcel) -> bool:
-        """Remove those records that are still as in `parcel`; whether that was all of them."""
+    async def settled(self, within: float) -> bool:
+        """Return once all transactions that are open here now have ended, or after `within` seconds; False, at once,
+        where nobody can tell."""
 
 
 class RecordParcels:
@@ -99,8 +139,29 @@ class RecordParcels:
         """The sink's name."""
         return self._records.sink
 
+    async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
+        """As the port says. Raises: SinkUnavailable."""
+        return await self._records.subjects(after=after, limit=limit)
+
+    async def settled(self, within: float) -> bool:
+        """Nobody can tell: records have no transactions."""
+        return False
+
+    async def tally(self, subjects: Collection[str]) -> Mapping[str, str]:
+        """As the port says. Raises: as `take`."""
+        found = await self.take(subjects)
+        return {each: found.digest(each) for each in found.pieces}
+
+    async def load(self, subjects: Collection[str]) -> Cargo:
+        """As the port says. Raises: as `take`."""
+        found = await self.take(subjects)
+        counts = {each: len(pieces) for each, pieces in found.pieces.items()}
+        return Cargo({each: found.digest(each) for each in found.pieces}, counts, found)
+
     async def take(self, subjects: Collection[str]) -> Parcel:
-        """All that these subjects have here. Raises: SinkUnavailable, UsageError for what is too large to be taken."""
+        """As the port says. Raises: SinkUnavailable, UsageError for what is too large to be taken."""
+        if not subjects:
+            return Parcel({}, self)
         found: dict[str, set[Piece]] = {}
         async for record in self._records.read(subjects):
             if record.subject is None:
@@ -111,8 +172,11 @@ class RecordParcels:
             found.setdefault(record.subject, set()).add((record.name, record.key, value))
         return Parcel({subject: frozenset(pieces) for subject, pieces in found.items()}, self)
 
-    async def put(self, parcel: Parcel) -> None:
-        """Put what is not here yet. Raises: RecordConflict, SinkUnavailable."""
+    async def put(self, cargo: Cargo) -> None:
+        """As the port says; what is streamed one by one. Raises: RecordConflict, SinkUnavailable, UsageError."""
+        parcel = cargo.content
+        if not isinstance(parcel, Parcel):
+            raise UsageError(f"what is to be put into sink {self.sink!r} comes from no sink of its kind")
         held, streamed = _records(parcel)
         if held:
             await self._records.write(held)
@@ -121,8 +185,17 @@ class RecordParcels:
                 raise UsageError(f"what is to be put into sink {self.sink!r} comes from no sink of its kind")
             await self._streamed().receive(record, parcel.origin._streamed().chunks(record))
 
-    async def remove(self, parcel: Parcel) -> bool:
-        """Remove those records that are still as in `parcel`; whether that was all. Raises: SinkUnavailable."""
+    async def clear(self, wanted: Mapping[str, str]) -> frozenset[str]:
+        """As the port says. Raises: SinkUnavailable."""
+        found = await self.take(wanted)
+        going = [each for each, digest in wanted.items() if found.digest(each) == digest]
+        if await self._remove(found.of(going)):
+            return frozenset(going)
+        left = await self.take(going)
+        return frozenset(each for each in going if each not in left.pieces)
+
+    async def _remove(self, parcel: Parcel) -> bool:
+        """Remove those records that are still as in `parcel`; whether that was certainly all of them."""
         held, streamed = _records(parcel)
         gone = 0
         if held:

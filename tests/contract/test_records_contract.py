@@ -14,7 +14,7 @@ from residency.adapters.records_sql.copying import PostgresParcels
 from residency.adapters.records_sql.values import format_row, parse_row
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import RecordConflict
-from residency.storage.parcels import Parcels, RecordParcels
+from residency.storage.parcels import NOTHING, Parcels, RecordParcels
 from residency.storage.records import KeyedRecords, Record
 from tests.records_world import BACKENDS, LETTERS, PEOPLE, ROWS, Place, place
 
@@ -111,43 +111,48 @@ def parcels_of(here: Place) -> Parcels:
     return RecordParcels(here.records)
 
 
-async def test_a_parcel_is_taken_put_compared_and_removed(places: tuple[Place, Place]) -> None:
+async def test_a_parcel_is_loaded_put_compared_and_cleared(places: tuple[Place, Place]) -> None:
     source, target = parcels_of(places[0]), parcels_of(places[1])
-    taken = await source.take(["an", "binh", "nobody"])
-    assert set(taken.pieces) == {"an", "binh"}
-    assert sum(taken.counts.values()) == 6
-    await target.put(taken)
-    await target.put(taken)
-    there = await target.take(WHO)
-    assert there == taken
-    assert there.digest("an") == taken.digest("an") != taken.digest("binh")
-    await source.remove(taken.of(["an"]))
+    cargo = await source.load(["an", "binh", "nobody"])
+    assert set(cargo.digests) == set(cargo.counts) == {"an", "binh"}
+    assert sum(cargo.counts.values()) == 6
+    assert cargo.digests == await source.tally(["an", "binh", "nobody"])
+    await target.put(cargo)
+    await target.put(cargo)
+    assert await target.tally(WHO) == cargo.digests
+    there, here = await target.take(WHO), await source.take(["an", "binh"])
+    assert there == here
+    assert {each: there.digest(each) for each in there.pieces} == cargo.digests
+    assert sum(there.counts.values()) == 6
+    assert there.digest("an") != there.digest("binh")
+    assert there.digest("nobody") == cargo.digest("nobody") == NOTHING
+    gone = await source.clear({"an": cargo.digest("an"), "binh": cargo.digest("an"), "nobody": NOTHING})
+    assert gone == {"an", "nobody"}, "of Binh there is something else than was thought"
     assert set((await source.take(WHO)).pieces) == {"binh", "chi"}
     assert set((await target.take(WHO)).pieces) == {"an", "binh"}
 
 
 @pytest.mark.parametrize("places", BACKENDS[3:], indirect=True)
-async def test_a_parcel_that_stands_against_what_is_there_is_refused_whole(places: tuple[Place, Place]) -> None:
+async def test_a_cargo_that_stands_against_what_is_there_is_refused_whole(places: tuple[Place, Place]) -> None:
     assert isinstance(places[1].sink, SqlSink)
     source, target = parcels_of(places[0]), parcels_of(places[1])
     async with places[1].sink.engine.begin() as connection:
         await connection.execute(sa.insert(PEOPLE).values(id="dung", email="binh@example.org"))
     with pytest.raises(RecordConflict):
-        await target.put(await source.take(WHO))
+        await target.put(await source.load(WHO))
     assert set((await target.take([*WHO, "dung"])).pieces) == {"dung"}
 
 
 @pytest.mark.parametrize("places", BACKENDS[3:], indirect=True)
-async def test_what_changed_since_it_was_taken_is_not_removed(places: tuple[Place, Place]) -> None:
+async def test_of_whom_something_changed_nothing_is_cleared(places: tuple[Place, Place]) -> None:
     assert isinstance(places[0].sink, SqlSink)
     source = parcels_of(places[0])
-    taken = await source.take(["an"])
+    taken = await source.tally(["an", "binh"])
     async with places[0].sink.engine.begin() as connection:
-        await connection.execute(sa.delete(LETTERS).where(LETTERS.c.part == 1))
-        await connection.execute(sa.update(LETTERS).where(LETTERS.c.part == 2).values(text="changed"))
-    await source.remove(taken)
-    left = sorted(name for name, _, _ in (await source.take(["an"])).pieces["an"])
-    assert left == ["letters", "people"], "a person may not go before the letter that is another now"
+        await connection.execute(sa.delete(LETTERS).where(LETTERS.c.part == 1, LETTERS.c.person == "an"))
+    assert await source.clear(taken) == {"binh"}
+    names = [name for name, _, _ in (await source.take(["an", "binh"])).pieces["an"]]
+    assert sorted(names) == ["letters", "people"]
 
 
 async def test_records_are_found_by_their_keys_and_what_is_not_there_is_left_out(places: tuple[Place, Place]) -> None:

@@ -1,34 +1,41 @@
 """The rows of a PostgreSQL in, parcels out, and back, by COPY: what moves a hundred thousand people in a minute.
 
-A piece is a row in the text form of COPY, under settings that make it the same in every server: so that it is read,
-compared and written without a look at its types. Two such sinks understand each other where their tables have the same
+Rows go from one server to another as COPY writes them, and nobody looks at them on the way. What is compared is a
+SHA-256 that each server makes of a subject's rows in their text form, under settings that make it the same in every
+server; so does a deletion of what it deletes. Two such sinks understand each other where their tables have the same
 columns of the same types; `layout` tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+import hashlib
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
 from uuid import UUID
 
+import anyio
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from residency.adapters.records_sql.records import SqlRecords
 from residency.adapters.records_sql.tables import Shape
-from residency.errors import RecordConflict, ResidencyError, SinkUnavailable
+from residency.errors import RecordConflict, ResidencyError, SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.parcels import Parcel, Piece
+from residency.storage.parcels import NOTHING, Cargo, Parcel, Piece
 
 __all__ = ["PostgresParcels"]
 
-# What the text form of a value depends on.
-_SETTINGS: Final = """
+_NAME: Final = "residency move"
+# What the text form of a value depends on; then, that a table which just grew is read by its keys, and who we are.
+_SETTINGS: Final = f"""
 SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';
-SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
+SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
+SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on;
+SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL application_name = '{_NAME}';
 """
 _ARRAYS: Final[Mapping[type, str]] = {int: "bigint[]", str: "text[]", UUID: "uuid[]"}
 _INTEGRITY: Final = "23"  # the class of SQLSTATEs of constraints
@@ -37,6 +44,33 @@ SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 ORDER BY attname
 """
+# A row's text form tells it from every other row, with quotes around what has a line break: so does a list of them.
+_DIGEST: Final = (
+    """count(*), encode(sha256(convert_to(string_agg("~row", E'\\n' ORDER BY "~row" COLLATE "C"), 'UTF8')), 'hex')"""
+)
+_OPEN: Final = f"""
+SELECT pid, xact_start, query = '<insufficient privilege>' FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+AND application_name <> '{_NAME}' AND (xact_start IS NOT NULL OR query = '<insufficient privilege>')
+"""  # noqa: S608 - a constant
+_DIALECT: Final = dialects.dialect()  # type: ignore[no-untyped-call]  # untyped there
+_GAP: Final = 0.05  # seconds from an act's beginning to its transaction's, at most, as a rule
+_POLL: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """By table, its columns and rows in the text form of COPY."""
+
+    tables: Mapping[str, tuple[tuple[str, ...], bytes]]
+
+
+class _DiffersError(Exception):
+    """These subjects (ids) have other rows than was thought: nothing of the transaction stays."""
+
+    def __init__(self, subjects: set[str]) -> None:
+        super().__init__(len(subjects))
+        self.subjects = subjects
 
 
 class PostgresParcels:
@@ -63,75 +97,136 @@ class PostgresParcels:
                 for shape in found
             }
 
-    async def take(self, subjects: Collection[str]) -> Parcel:
-        """All that these subjects have here. Raises: SinkUnavailable."""
+    async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
+        """As the port says. Raises: SinkUnavailable."""
+        return await self._records.subjects(after=after, limit=limit)
+
+    async def settled(self, within: float) -> bool:
+        """As the port says; False also where the user of this sink may not see the transactions of others.
+
+        Raises: SinkUnavailable.
+        """
+        if within <= 0:
+            return True
+        end = anyio.current_time() + within
+        await anyio.sleep(min(_GAP, within))
+        async with self._connected(apart=False) as (raw, _):
+            rows = await raw.fetch(_OPEN)
+            if any(row[2] for row in rows):
+                return False
+            open_ones = {(row[0], row[1]) for row in rows}
+            while open_ones and anyio.current_time() < end:
+                await anyio.sleep(_POLL)
+                open_ones &= {(row[0], row[1]) for row in await raw.fetch(_OPEN)}
+        return True
+
+    async def tally(self, subjects: Collection[str]) -> Mapping[str, str]:
+        """As the port says. Raises: SinkUnavailable."""
         if not subjects:
-            return Parcel({})
+            return {}
         async with self._connected() as (raw, found):
+            return _digests(await _tally(raw, found, subjects))
+
+    async def load(self, subjects: Collection[str]) -> Cargo:
+        """As the port says. Raises: SinkUnavailable."""
+        if not subjects:
+            return Cargo({}, {}, _Rows({}))
+        async with self._connected("repeatable_read") as (raw, found):
+            told = await _tally(raw, found, subjects)
+            counts: dict[str, int] = {}
+            for _, subject, count, _ in told:
+                counts[subject] = counts.get(subject, 0) + count
+            rows = {
+                shape.doc.name: (shape.columns, await _copied(raw, shape, _rows_of(shape), subjects)) for shape in found
+            }
+            return Cargo(_digests(told), counts, _Rows(rows))
+
+    async def take(self, subjects: Collection[str]) -> Parcel:
+        """As the port says. Raises: SinkUnavailable."""
+        if not subjects:
+            return Parcel({}, told={})
+        async with self._connected("repeatable_read") as (raw, found):
+            told = _digests(await _tally(raw, found, subjects))
             pieces: dict[str, set[Piece]] = {}
             for shape in found:
-                for subject, piece in await _copy_out(raw, shape, subjects):
+                for subject, piece in await _pieces(raw, shape, subjects):
                     pieces.setdefault(subject, set()).add(piece)
-            return Parcel({subject: frozenset(held) for subject, held in pieces.items()})
+            return Parcel({subject: frozenset(held) for subject, held in pieces.items()}, told=told)
 
-    async def put(self, parcel: Parcel) -> None:
-        """Put what is not here yet, all or none. Raises: RecordConflict, SinkUnavailable."""
-        if not parcel.pieces:
-            return
-        async with self._connected() as (raw, found):
-            for shape in found:
-                given = [piece for held in parcel.pieces.values() for piece in held if piece[0] == shape.doc.name]
-                if not given:
-                    continue
-                there = {piece for _, piece in await _copy_out(raw, shape, parcel.pieces)}
-                lines = [piece[2] for piece in given if piece not in there]
-                if lines:
-                    await _copy_in(raw, _quoted(shape.doc.name), shape.columns, lines)
-
-    async def remove(self, parcel: Parcel) -> bool:
-        """Remove those rows that are still as in `parcel`, children first; none of them where something refers to one
-        that came after. Whether that was all. Raises: SinkUnavailable."""
-        if not parcel.pieces:
-            return True
-        gone = 0
-        with suppress(RecordConflict):
+    async def put(self, cargo: Cargo) -> None:
+        """As the port says. Raises: RecordConflict, SinkUnavailable, UsageError."""
+        rows = cargo.content
+        if not isinstance(rows, _Rows):
+            raise UsageError(f"what is to be put into sink {self._sink!r} comes from no sink of its kind")
+        try:
             async with self._connected() as (raw, found):
-                for shape in reversed(found):
-                    given = {piece for held in parcel.pieces.values() for piece in held if piece[0] == shape.doc.name}
-                    if not given:
-                        continue
-                    # Locked first: what is compared is what is deleted.
-                    there = {piece for _, piece in await _copy_out(raw, shape, parcel.pieces, lock=True)}
-                    keys = [key for _, key, _ in given & there]
-                    gone += len(keys)
-                    if keys:
-                        await self._delete(raw, shape, keys)
-            return gone == sum(map(len, parcel.pieces.values()))
-        return False
+                for shape in found:
+                    await _copy_in(raw, _quoted(shape.doc.name), *rows.tables[shape.doc.name])
+        except RecordConflict:
+            # Some of it is there: as it should be, after a crash, or as it should not.
+            async with self._connected() as (raw, found):
+                for shape in found:
+                    await self._add(raw, shape, *rows.tables[shape.doc.name])
 
-    async def _delete(self, raw: Any, shape: Shape, keys: Sequence[str]) -> None:
-        table = _quoted(shape.doc.name)
-        names = ", ".join(map(_quoted, shape.key))
+    async def clear(self, wanted: Mapping[str, str]) -> frozenset[str]:
+        """As the port says: all of a subject or nothing, and of others where something refers to one's rows.
+
+        Raises: SinkUnavailable.
+        """
+        gone: set[str] = set()
+        parts = [dict(wanted)] if wanted else []
+        while parts:
+            part = parts.pop()
+            try:
+                async with self._connected() as (raw, found):
+                    await _delete(raw, found, part)
+                gone |= part.keys()
+            except _DiffersError as differ:
+                same = {each: part[each] for each in part if each not in differ.subjects}
+                parts += [same] if same else []
+            except RecordConflict:
+                them = list(part)
+                half = len(them) // 2
+                parts += [{each: part[each] for each in some} for some in (them[:half], them[half:]) if half]
+        return frozenset(gone)
+
+    async def _add(self, raw: Any, shape: Shape, columns: Sequence[str], rows: bytes) -> None:
+        """Add those rows that are not there. Raises: RecordConflict where one is there that is not the same."""
+        table, names = _quoted(shape.doc.name), ", ".join(map(_quoted, columns))
         # Names are the database's own, quoted; values come by COPY.
-        make = f"CREATE TEMP TABLE residency_gone ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608 - quoted
-        await raw.execute(make)
-        await _copy_in(raw, "residency_gone", shape.key, [key.encode() for key in keys])
-        same = " AND ".join(f"t.{_quoted(name)} = g.{_quoted(name)}" for name in shape.key)
-        await raw.execute(f"DELETE FROM {table} t USING residency_gone g WHERE {same}")  # noqa: S608 - the same names
-        await raw.execute("DROP TABLE residency_gone")
+        await raw.execute(f"CREATE TEMP TABLE residency_new ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0")  # noqa: S608
+        await _copy_in(raw, "residency_new", columns, rows)
+        await raw.execute(
+            f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM residency_new "  # noqa: S608
+            "ON CONFLICT DO NOTHING"
+        )
+        keys = " AND ".join(f"t.{_quoted(name)} = n.{_quoted(name)}" for name in shape.key)
+        row, new = (f"ROW({', '.join(f'{alias}.{_quoted(name)}' for name in columns)})::text" for alias in "tn")
+        other = await raw.fetchval(
+            f"SELECT count(*) FROM residency_new n WHERE NOT EXISTS (SELECT 1 FROM {table} t "  # noqa: S608
+            f'WHERE {keys} AND {row} = {new} COLLATE "C")'
+        )
+        await raw.execute("DROP TABLE residency_new")
+        if other:
+            raise RecordConflict(f"sink {self._sink!r} has a record of the same key with other bytes")
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[tuple[Any, tuple[Shape, ...]]]:
-        """asyncpg's own connection in a transaction of its own, and the tables."""
+    async def _connected(
+        self, isolation: str | None = None, *, apart: bool = True
+    ) -> AsyncIterator[tuple[Any, tuple[Shape, ...]]]:
+        """asyncpg's own connection, in a transaction of its own, and the tables."""
         try:
             async with self._engine.connect() as connection:
                 found = await self._records.shapes(connection)
                 await connection.rollback()
                 raw: Any = (await connection.get_raw_connection()).driver_connection
-                async with raw.transaction():
+                if not apart:
+                    yield raw, found
+                    return
+                async with raw.transaction(isolation=isolation):
                     await raw.execute(_SETTINGS)
                     yield raw, found
-        except ResidencyError:
+        except (ResidencyError, _DiffersError):
             raise
         except Exception as error:  # noqa: BLE001 - drivers raise what they like, with values in it
             if str(getattr(error, "sqlstate", "")).startswith(_INTEGRITY):
@@ -139,21 +234,59 @@ class PostgresParcels:
             raise SinkUnavailable(f"sink {self._sink!r} cannot be read or written as records") from None
 
 
-async def _copy_out(
-    raw: Any, shape: Shape, subjects: Collection[str], *, lock: bool = False
-) -> list[tuple[str, Piece]]:
-    """(subject, its row) of all rows of these subjects."""
+async def _tally(raw: Any, found: Sequence[Shape], subjects: Collection[str]) -> list[tuple[str, str, int, str]]:
+    """(table, subject, how many rows, their digest), in one question."""
+    parts, values = [], []
+    for number, shape in enumerate(found):
+        wanted = shape.ids(subjects)
+        if not wanted:
+            continue
+        values.append(wanted)
+        inner = _compiled(_told(shape, _row_text(shape)), shape, len(values))
+        parts.append(f'SELECT {number}, "~subject", {_DIGEST} FROM ({inner}) q{number} GROUP BY 2')  # noqa: S608 - compiled
+    if not parts:
+        return []
+    return [(found[row[0]].doc.name, *row[1:]) for row in await raw.fetch(" UNION ALL ".join(parts), *values)]
+
+
+def _digests(told: Iterable[tuple[str, str, int, str]]) -> dict[str, str]:
+    """By subject one digest over those of their tables."""
+    by_subject: dict[str, list[tuple[str, str]]] = {}
+    for table, subject, _, digest in told:
+        by_subject.setdefault(subject, []).append((table, digest))
+    return {each: hashlib.sha256(ascii(sorted(held)).encode()).hexdigest() for each, held in by_subject.items()}
+
+
+async def _delete(raw: Any, found: Sequence[Shape], wanted: Mapping[str, str]) -> None:
+    """Delete all that these subjects have, children first. Raises: _DiffersError where that was not as in `wanted`."""
+    told: list[tuple[str, str, int, str]] = []
+    for shape in reversed(found):
+        ids = shape.ids(wanted)
+        if ids:
+            told += [(shape.doc.name, *row) for row in await raw.fetch(_deleting(shape), ids)]
+    deleted = _digests(told)
+    # Who had nothing has no digest; and nobody is asked to be removed who has nothing.
+    other = {each for each, digest in wanted.items() if deleted.get(each, NOTHING) != digest}
+    if other:
+        raise _DiffersError(other)
+
+
+async def _copied(raw: Any, shape: Shape, query: sa.Select[Any], subjects: Collection[str]) -> bytes:
     wanted = shape.ids(subjects)
     if not wanted:
-        return []
-    query = _query(shape)
-    if lock:
-        query += f" FOR UPDATE OF {_quoted(shape.doc.name)}"
+        return b""
     out = BytesIO()
-    await raw.copy_from_query(query, wanted, output=out)
+    await raw.copy_from_query(_compiled(query, shape, 1), wanted, output=out)
+    return out.getvalue()
+
+
+async def _pieces(raw: Any, shape: Shape, subjects: Collection[str]) -> list[tuple[str, Piece]]:
+    """(subject, its row) of all rows of these subjects."""
+    own = [shape.table.c[name] for name in shape.columns]
+    query = _told(shape, *[shape.table.c[name].label(f"~{name}") for name in shape.key], *own)
     name, keys = shape.doc.name, len(shape.key)
     found = []
-    for line in out.getvalue().split(b"\n")[:-1]:
+    for line in (await _copied(raw, shape, query, subjects)).split(b"\n")[:-1]:
         if keys == 1:
             subject, key, value = line.split(b"\t", 2)
         else:
@@ -164,22 +297,50 @@ async def _copy_out(
     return found
 
 
-def _query(shape: Shape) -> str:
-    """Whose each row is, its key and then all of it; of the subjects in the array $1."""
-    column = shape.subject_column()
-    keys = [shape.table.c[name].label(f"~{name}") for name in shape.key]
-    query = (
-        sa.select(sa.cast(column, sa.String).label("~subject"), *keys, *[shape.table.c[name] for name in shape.columns])
-        .select_from(shape.joined())
-        .where(column == sa.literal_column(f"ANY($1::{_ARRAYS[shape.subject_type]})"))
+def _told(shape: Shape, *columns: Any) -> sa.Select[Any]:
+    """Whose each row is, and these of it."""
+    return sa.select(sa.cast(shape.subject_column(), sa.String).label("~subject"), *columns).select_from(shape.joined())
+
+
+def _rows_of(shape: Shape) -> sa.Select[Any]:
+    return sa.select(*[shape.table.c[name] for name in shape.columns]).select_from(shape.joined())
+
+
+def _row_text(shape: Shape) -> sa.ColumnElement[str]:
+    row: Any = sa.func.row(*[shape.table.c[name] for name in shape.columns])
+    return sa.cast(row, sa.Text).label("~row")
+
+
+def _compiled(query: sa.Select[Any], shape: Shape, number: int) -> str:
+    """`query` of the subjects in the array that is parameter `number`."""
+    among: Any = sa.literal_column(f"ANY(${number}::{_ARRAYS[shape.subject_type]})")
+    return str(query.where(shape.subject_column() == among).compile(dialect=_DIALECT))
+
+
+def _deleting(shape: Shape) -> str:
+    """Delete the rows of the subjects in the array $1, and tell of each subject what that was, as `_tally` does."""
+    tables = [shape.doc.name, *[there.doc.name for _, there, _ in shape.path]]
+    joins = [
+        f"t{at}.{_quoted(column)} = t{at + 1}.{_quoted(key)}" for at, (column, _, key) in enumerate(shape.path)
+    ]  # fmt: skip
+    last = f"t{len(shape.path)}.{_quoted(shape.subject)}"
+    using = ", ".join(f"{_quoted(name)} t{at}" for at, name in enumerate(tables) if at)
+    where = " AND ".join([*joins, f"{last} = ANY($1::{_ARRAYS[shape.subject_type]})"])
+    row = ", ".join(f"t0.{_quoted(name)}" for name in shape.columns)
+    # Names are the database's own, quoted.
+    return (
+        f"WITH gone AS (DELETE FROM {_quoted(tables[0])} t0 {f'USING {using}' if using else ''} WHERE {where} "  # noqa: S608
+        f'RETURNING CAST({last} AS varchar) "~subject", CAST(ROW({row}) AS text) "~row") '
+        f'SELECT "~subject", {_DIGEST} FROM gone GROUP BY 1'
     )
-    return str(query.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]  # untyped there
 
 
-async def _copy_in(raw: Any, table: str, columns: Sequence[str], lines: Sequence[bytes]) -> None:
+async def _copy_in(raw: Any, table: str, columns: Sequence[str], rows: bytes) -> None:
+    if not rows:
+        return
     # The names are quoted here, which `copy_to_table` would do once more.
     names = ", ".join(map(_quoted, columns))
-    await raw._copy_in(f"COPY {table} ({names}) FROM STDIN", BytesIO(b"\n".join(lines) + b"\n"), None)
+    await raw._copy_in(f"COPY {table} ({names}) FROM STDIN", BytesIO(rows), None)
 
 
 def _plain(field: bytes) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from residency.adapters import move_journal
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.errors import PinsUnavailable
 from residency.storage.move import State, Step
@@ -25,10 +29,32 @@ async def test_steps_outlive_the_run_and_the_last_one_stands(tmp_path: Path) -> 
     assert await second.steps("VN", "SG", ["a" * 64]) == {}
     assert await second.unfinished() == (STEP,)
     assert second.totals() == [("SG", "VN", State.COPIED, 1, 3), ("SG", "VN", State.DONE, 1, 4)]
+    await second.put([replace(STEP, state=State.VERIFIED)])
+    assert await second.steps("SG", "VN", ["a" * 64]) == {"a" * 64: replace(STEP, state=State.VERIFIED)}
     second.close()
     second.close()
     with pytest.raises(PinsUnavailable, match="closed"):
         await second.unfinished()
+
+
+async def test_what_says_nothing_any_more_is_cleared_and_what_stands_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(move_journal, "_SPARE", 5)
+    first = MoveJournalSqlite(tmp_path / "move.db")
+    await first.put([STEP])
+    for number in range(20):
+        other = Step(f"{number:064}", "SG", "VN", State.COPIED, {"people/sg": "d"}, 1)
+        await first.put([other])
+        await first.put([replace(other, state=State.VERIFIED)])
+        await first.put([replace(other, state=State.DONE)])
+    with closing(sqlite3.connect(tmp_path / "move.db")) as database:
+        assert database.execute("SELECT count(*) FROM noted").fetchone()[0] < 10
+    first.close()
+    second = MoveJournalSqlite(tmp_path / "move.db")
+    assert await second.unfinished() == (STEP,)
+    assert second.totals() == [("SG", "VN", State.COPIED, 1, 3), ("SG", "VN", State.DONE, 20, 20)]
+    second.close()
 
 
 async def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from residency.adapters.records_objects import ObjectRecords
 from residency.adapters.sink_memory import MemorySink
 from residency.errors import RecordConflict, UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.parcels import Parcel, RecordParcels
+from residency.storage.parcels import Cargo, Parcel, RecordParcels
 from residency.storage.records import Record
 from tests.world import SG, VN
 
@@ -37,26 +37,27 @@ async def test_what_is_large_is_copied_compared_and_removed_without_being_held()
     source, target = parcels(here), parcels(there)
     taken = await source.take(["an"])
     assert all(len(value) < 1000 for _, _, value in taken.pieces["an"])
-    await target.put(taken)
-    await target.put(taken)
+    cargo = await source.load(["an"])
+    await target.put(cargo)
+    await target.put(cargo)
     meta = await there.head("users/an/film")
     assert meta is not None
     assert (await there.get("users/an/film"), meta.content_type) == (LARGE, "video/mp4")
     assert await target.take(["an"]) == taken
-    await source.remove(taken)
+    assert await source.clear(cargo.digests) == {"an"}
     assert [meta.key async for meta in here.list("")] == ["other/an", "users/anna/cv"]
 
 
 async def test_a_large_one_that_changed_stays_and_one_with_other_bytes_is_a_conflict() -> None:
     here, there = await sinks()
     source, target = parcels(here), parcels(there)
-    taken = await source.take(["an"])
+    taken = await source.tally(["an"])
     await here.put("users/an/film", LARGE + b"more", "video/mp4")
-    await source.remove(taken)
+    assert await source.clear(taken) == set()
     assert await here.get("users/an/film") == LARGE + b"more"
     await there.put("users/an/film", LARGE, "video/mp4")
     with pytest.raises(RecordConflict):
-        await target.put(await source.take(["an"]))
+        await target.put(await source.load(["an"]))
     assert await there.get("users/an/film") == LARGE
 
 
@@ -64,7 +65,9 @@ async def test_a_large_one_goes_from_its_own_kind_of_sink_only() -> None:
     here, there = await sinks()
     taken = await parcels(here).take(["an"])
     with pytest.raises(UsageError, match="no sink of its kind"):
-        await parcels(there).put(Parcel(taken.pieces))
+        await parcels(there).put(Cargo({}, {}, Parcel(taken.pieces)))
+    with pytest.raises(UsageError, match="no sink of its kind"):
+        await parcels(there).put(Cargo({}, {}, None))
 
 
 async def test_records_know_since_when_they_are_and_whose_they_are_exactly() -> None:

@@ -1,0 +1,97 @@
+"""What a move is told in, as values and ports: subjects that go, stores' ways from sink to sink, how far each has come.
+
+`move` has the steps; here is what they are written in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from residency.model import Pin
+from residency.storage.parcels import Parcels
+
+__all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "State", "Step"]
+
+
+class State(StrEnum):
+    """How far the move of a subject has come. `conflict`: the target has other bytes, the subject stayed; `late`: the
+    source has what was never copied, and the target was used since."""
+
+    # A crash leaves the state before; `copied` is written before the copy, so that it is known for ours, `noted` before
+    # a pin moves of whom nothing is copied yet.
+
+    NOTED = "noted"
+    COPIED = "copied"
+    VERIFIED = "verified"
+    DONE = "done"
+    CONFLICT = "conflict"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the journal: a subject (keyed digest, never the id), from where to where (places), how far, and by
+    store the digest of what was last copied; `records` = how many those were."""
+
+    subject: str
+    source: str
+    target: str
+    state: State
+    copies: Mapping[str, str] = field(default_factory=dict)
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A subject to be moved: its id, its keyed digest, its pin as it was read, and what a first pin remembers."""
+
+    id: str
+    digest: str
+    pin: Pin | None
+    first: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One store's part of a move: from which sink to which."""
+
+    store: str
+    source: Parcels
+    target: Parcels
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a batch: subjects (digests) that are home, in conflict, or to be tried again."""
+
+    home: frozenset[str]
+    conflict: frozenset[str]
+    again: frozenset[str]
+    records: int
+
+
+class MoveJournal(Protocol):
+    """What a move has done so far. It holds keyed digests, no ids. Raises: PinsUnavailable where it cannot be had."""
+
+    async def steps(self, source: str, target: str, subjects: Collection[str]) -> Mapping[str, Step]:
+        """What is noted of these subjects."""
+
+    async def put(self, steps: Sequence[Step]) -> None:
+        """Note these, all or none, so that they survive a power cut."""
+
+
+class MoveHomes(Protocol):
+    """Pins, changed many at once, each an act with its entries. All answer the pins that are now in force; a subject
+    that is missing in the answer was changed by somebody else meanwhile."""
+
+    async def leave(self, pins: Sequence[Pin], target: str, source: str, why: str) -> Mapping[str, Pin]:
+        """Say of each that it moves from `source` to `target`; one of version 0 is the subject's first."""
+
+    async def arrive(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
+        """Say of each that its data lies at its home."""
+
+    async def stay(self, pins: Sequence[Pin], why: str) -> Mapping[str, Pin]:
+        """Say of each that its data lies where it was."""
