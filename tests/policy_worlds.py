@@ -83,6 +83,7 @@ SINKS: Final = (
 )
 _PERSON: Final = ("identity:phone", "identity:eid", "age:at_least_18", "consent:ads", "consent:guardian")
 _LIES: Final = ("basis:contract", "sink:encrypted", "known:territory.VN", "ai:portal_id", "consent:{purpose}")
+_READERS: Final = ("reader:SG", "reader:DE", "reader:VN", "reader:ZZ")
 _FILINGS: Final = ("vn.dossier", "eu.scc", "contract.scc", "portal.ai")
 _TESTS: Final = (
     "span", "clock", "trigger", "transitions", "reading", "data", "data", "data", "operations", "actions", "purposes",
@@ -427,6 +428,7 @@ class _Maker:
             readings={"scope": self.pick(("broad", "narrow"))}
             if self.maybe(0.5) and any(law.readings for law in laws)
             else {},
+            readers=self.pick(("decide", "decide", "record")),
             strict_clocks=self.maybe(0.15),
         )  # fmt: skip
 
@@ -440,12 +442,13 @@ class _Maker:
                 Filing(
                     kind, "1", self.when(), self.pick(tuple(FilingResult)), self.whenever(0.3),
                     changes=((self.when(), self.pick(tuple(FilingResult))),) if self.maybe(0.3) else (),
-                    sinks=self.some([s.name for s in SINKS], 3, 1) if self.maybe(0.4) else None,
+                    sinks=self.some([*(s.name for s in SINKS), *_READERS[:2]], 3, 1) if self.maybe(0.4) else None,
                 )
                 for kind in self.several(_FILINGS, 4)
             ),
             stop_orders=tuple(
-                StopOrder("1", sink, self.when(), self.whenever()) for sink in self.several(("*", "sg", "vn"), 1)
+                StopOrder("1", sink, self.when(), self.whenever())
+                for sink in self.several(("*", "sg", "vn", "reader:SG"), 1)
             ),
             orders=tuple(
                 Order(kind, "1", self.when(), self.whenever(0.3))
@@ -456,7 +459,7 @@ class _Maker:
                     f"X-{n}", self.some(names, min(2, len(names)), 1), "CISO", "art. 1", START,
                     START + self.chance.randint(10, 60) * DAY,
                     activities=frozenset({"a0", "a1"}) if self.maybe(0.3) else None,
-                    sinks=self.some([s.name for s in SINKS], 3, 1) if self.maybe(0.4) else None,
+                    sinks=self.some([*(s.name for s in SINKS), *_READERS[:2]], 3, 1) if self.maybe(0.4) else None,
                 )
                 for n in range(self.chance.choice((0, 1, 2)) if names else 0)
             ),
@@ -503,7 +506,9 @@ class _Maker:
         return Asked(
             self.pick((0, 0, 1, 1, 2, 2, None)) if self.maybe(0.5) else self.pick((0, 1, 2)),
             self.finding(),
-            self.some((*_PERSON, *_PERSON[:2], "consent:care", "filing:eu.scc"), 4) | self.some(_LIES, 1),
+            self.some((*_PERSON, *_PERSON[:2], "consent:care", "filing:eu.scc"), 4)
+            | self.some(_LIES, 1)
+            | (self.some(_READERS, 2, 1) if self.maybe(0.2) else frozenset()),
             self.pick(facts),
             now,
             self.pick((None, now, now - 3 * DAY)),

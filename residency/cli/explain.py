@@ -24,11 +24,13 @@ from residency.cli.log_folder import entries, reader, verifier_key
 from residency.cli.replay import candidate_at
 from residency.errors import IntegrityError, PathError, PolicyError, Refused, UnknownStore
 from residency.model import Activity, Decision, Effect, Pin, Reason
+from residency.model.place import is_place
 from residency.policy.compiler import Policy
 from residency.policy.explain import Explanation
 from residency.policy.explain import explain as tell
 from residency.policy.explain_page import moment
 from residency.policy.explain_render import Page
+from residency.policy.parsed_reading import reading
 from residency.policy.recorded import Recorded, When
 from residency.policy.replay import decide_again
 from residency.storage.routing import choose
@@ -71,6 +73,10 @@ def explain(
         str | None,
         typer.Option("--pin", help="The subject's remembered home: VN, or VN,citizenship=VN.", metavar="P"),
     ] = None,
+    read_from: Annotated[
+        list[str] | None,
+        typer.Option("--read-from", help="Where somebody else reads it: SG; ZZ = nobody knows.", metavar="PLACE"),
+    ] = None,
     at: Annotated[str | None, typer.Option("--at", help="The day, as 2026-09-01; else now.", metavar="DATE")] = None,
     activity: Annotated[
         str | None, typer.Option("--activity", help="Instead of --route: the activity's name.", metavar="NAME")
@@ -108,7 +114,7 @@ def explain(
     if (audit is None) != (entry is None):
         wrong("--audit and --entry go together")
     if audit is not None and entry is not None:
-        if route or activity or finding is not None or evidence or at or person != Person():
+        if route or activity or finding is not None or evidence or at or read_from or person != Person():
             wrong("--entry tells the whole question: leave the request out")
         _say(_of_entry(audit, entry, key, policy), form, lang)
     if policy is None or (route is None) == (activity is None):
@@ -128,7 +134,11 @@ def explain(
         asked = given(loaded, finding or (), evidence or ())
     else:
         of, asked = _routed(loaded, route, person, finding, evidence, now if at is not None else None, form)
-    decision = loaded.decide(of, asked.finding, asked.evidence, loaded.facts, now)
+    for place in read_from or ():
+        if place != "ZZ" and not is_place(place):
+            wrong(f"--read-from: {place} is no country code such as SG, no part of one, not EU and not ZZ")
+    shown_to = reading(asked.evidence, tuple(read_from or ()))
+    decision = loaded.decide(of, asked.finding, shown_to, loaded.facts, now)
     goes = _goes(loaded, decision, asked.pin)
     told = tell(
         decision, asked.signals, pin=asked.pin, client=asked.client, route=route or "", at=shown, caller=asked.caller,

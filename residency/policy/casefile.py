@@ -15,6 +15,7 @@ from residency.model import Anchor, Event, Exemption, FactSet, Filing, FilingRes
 from residency.policy import documents_tests as files
 from residency.policy.docwalk import items, mapping, on_calendar, unknown, walk
 from residency.policy.parsed import Source
+from residency.policy.parsed_reading import reading
 from residency.policy.problems import at
 from residency.policy.times import instant
 from residency.policy.words import SEEN
@@ -197,7 +198,7 @@ def _case(one: files.CaseFields, given: files.Given, zone: str, path: Path) -> C
         address=given.address,
         claims=given.claims,
         verified=given.claims_verified,
-        evidence=frozenset(given.evidence),
+        evidence=reading(frozenset(given.evidence), tuple(given.read_from)),
         activity=given.activity,
         route=None if route is None else (route[0], route[2]),
         now=noon(given.date) or 0,

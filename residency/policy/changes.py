@@ -34,6 +34,7 @@ RELOADABLE: Final = frozenset(
         "must",
         "operator",
         "presume",
+        "readers",
         "readings",
         "registers",
         "stores",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
 from residency.model import Activity, Calendar, FactSet, Operation, Sink, Term, deadline
 from residency.policy.duties import Duties
 from residency.policy.parsed import DeploymentDoc, LawDoc
+from residency.policy.parsed_reading import reader_sink
 from residency.policy.rulebook import Rulebook
 from residency.policy.tokens import Tokens
 from residency.policy.windows import Times, Window, edges, reference
@@ -18,6 +19,7 @@ from residency.policy.windows import Times, Window, edges, reference
 __all__ = ["Compiled", "Covering", "Row", "Running", "trigger_spans"]
 
 _WINDOWS: Final = 64
+_PLACES: Final = 1024
 _PURPOSES: Final = 1024  # activities that a deployment does not have may be asked about too, with any purpose
 
 
@@ -40,6 +42,8 @@ class Row:
     """(sink, the rules about it, the tokens that it gives, the first of its stores that has it)."""
     needs: tuple[frozenset[str], ...]
     """The sinks of each store that the activity cannot do without."""
+    readers: tuple[tuple[Sink, int, int, str], ...] = ()
+    """As `sinks`, of places that the data goes to by being read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,8 @@ class Compiled:
     """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
 
     __slots__ = (
-        "_coverings", "_duties", "_lifting", "_plain", "_refs", "_rows", "_sinks", "_unless", "_windows", "book",
-        "deployment", "digest", "edges", "numbers", "running", "tokens", "version",
+        "_coverings", "_duties", "_lifting", "_plain", "_readers", "_refs", "_rows", "_sinks", "_unless", "_windows",
+        "book", "deployment", "digest", "edges", "numbers", "running", "tokens", "version",
     )  # fmt: skip
 
     def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str, version: int = 0) -> None:
@@ -102,6 +106,7 @@ class Compiled:
         self._sinks = {
             name: (sink, self.book.about(sink), self.tokens.bits(sink.tokens)) for name, sink in sinks.items()
         }
+        self._readers: dict[str, tuple[Sink, int, int, str]] = {}
         self._rows = [self.row_of(number, activity) for number, activity in enumerate(deployment.activities, start=1)]
 
     def coverings(self, asked: int, plain: int) -> dict[tuple[int, int, int], Covering]:
@@ -152,6 +157,21 @@ class Compiled:
             tuple((*self._sinks[name], store) for name, store in self.deployment.sinks_of(activity).items()),
             self.deployment.needs(activity),
         )
+
+    def read_at(self, row: Row, places: tuple[str, ...]) -> Row:
+        """The row of the same activity where the data goes to `places` by being read there."""
+        if self.deployment.readers == "record":
+            return row
+        return replace(row, readers=tuple(map(self._reader, places)))
+
+    def _reader(self, place: str) -> tuple[Sink, int, int, str]:
+        found = self._readers.get(place)
+        if found is None:
+            sink = reader_sink(place)
+            if len(self._readers) >= _PLACES:
+                self._readers = {}
+            found = self._readers[place] = (sink, self.book.about(sink), self.tokens.bits(sink.tokens), "")
+        return found
 
     def _duties_of(self, purpose: str | None) -> Duties:
         if purpose is None or not self.tokens.purpose:  # no clause asks for the consent to it: all read alike

@@ -33,6 +33,7 @@ from residency.policy.words import (
     RuleId,
     Scope,
     ServiceLine,
+    SinkScope,
     Size,
     Term,
     Token,
@@ -48,7 +49,7 @@ __all__ = ["Detector", "Duty", "LawFile", "Must", "OperatorTest", "Rule", "SinkT
 
 Many = (*ONE_OR_MANY, Field(min_length=1))
 WordList = Annotated[list[Word], *Many]
-Scopes = Annotated[list[Scope], *Many]
+Scopes = Annotated[list[SinkScope], *Many]
 
 
 class Span(Strict):

@@ -21,6 +21,7 @@ from residency.policy.words import (
     Offset,
     Place,
     Plain,
+    ReadFrom,
     ReasonWord,
     RuleId,
     Seen,
@@ -92,6 +93,7 @@ class Given(Strict):
     claims: dict[str, _Claim] = Field(default_factory=dict)
     claims_verified: bool = True
     evidence: Annotated[list[Token], *ONE_OR_MANY] = Field(default_factory=list)
+    read_from: Annotated[list[ReadFrom], *ONE_OR_MANY] = Field(default_factory=list)
     activity: Plain | None = None
     route: Plain | None = None
     date: Date | None = None

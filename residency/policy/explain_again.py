@@ -9,9 +9,11 @@ from typing import Final
 
 from residency.jurisdiction.found import finding_words
 from residency.model import Finding
+from residency.policy.parsed_reading import READER
 
 __all__ = ["explain_again"]
 
+_SHOWN: Final = ("identity:", "age:", "consent:", "subject:", READER)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -23,7 +25,7 @@ def explain_again(file: str, activity: str, finding: Finding, evidence: Iterable
     words = ["residency", "explain", "--policy", file, "--activity", activity]
     told = finding_words(finding)
     words += ["--finding", " ".join(told)] if told else ["--finding", ""]
-    shown = sorted(token for token in evidence if token.startswith(("identity:", "age:", "consent:", "subject:")))
+    shown = sorted(token for token in evidence if token.startswith(_SHOWN))
     words += ["--evidence", " ".join(shown)] if shown else []
     words += ["--at", (_EPOCH + timedelta(microseconds=now)).isoformat()]
     return shlex.join(words)

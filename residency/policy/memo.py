@@ -13,6 +13,7 @@ from typing import Final
 
 from residency.model import Activity, Decision, FactSet, Finding
 from residency.policy.compiled import Compiled, Covering
+from residency.policy.parsed_reading import readers_of
 from residency.policy.slices import Slice
 from residency.policy.windows import Times
 
@@ -31,7 +32,7 @@ class Known:
     def __init__(self, covering: Covering) -> None:
         self.covering: Final = covering
         self.by_evidence: dict[frozenset[str], dict[str | None, Decision]] = {}
-        self.by_given: dict[int, Decision] = {}
+        self.by_given: dict[object, Decision] = {}
         # The objects that this is known by: held, so that their ids stay their own.
         self.held: list[Finding] = []
 
@@ -97,7 +98,10 @@ class Table:
         row = self._compiled.row(number) if number else None
         said = self._compiled.tokens.said(evidence, None if row is None else row.purpose)
         # Evidence that differs in what no rule mentions is one question.
-        key = said * (len(self._compiled.deployment.activities) + 1) + number
+        key: object = said * (len(self._compiled.deployment.activities) + 1) + number
+        read = readers_of(evidence)
+        if read:
+            key = (key, read)
         decision = known.by_given.get(key)
         if decision is None:
             if row is None:

@@ -17,6 +17,7 @@ from residency.model import (
     Exemption,
     FactSet,
     Finding,
+    Operation,
     Reason,
     RuleRef,
     Sink,
@@ -24,6 +25,7 @@ from residency.model import (
 )
 from residency.model.place import within
 from residency.policy.parsed import DeploymentDoc, LawDoc
+from residency.policy.parsed_reading import READER, reader_sink, readers_of
 from residency.policy.reference_evidence import given_at, given_to_activity, kinds, leaning, mentioned, running
 from residency.policy.reference_rules import Question, Ruling, about, anchor_covers, mode, own_purpose, speaks, stands
 from residency.policy.reference_verdict import joined, judge, sorted_clauses
@@ -68,8 +70,10 @@ def reference_decide(
 
     # Its sinks, each by itself.
     applying, lifted, overridden = _names(whole), set[str](), set(general.overridden)
-    ranked = []
-    for sink in _sinks(deployment, activity):
+    ranked, read = [], []
+    places = _read_at(activity, jurisdictions, evidence)
+    readers = [] if deployment.readers == "record" else [reader_sink(place) for place in places]
+    for sink in [*_sinks(deployment, activity), *readers]:
         given_here = given_at(sink, given, asked)
         own = [r for r in speaking if r[1].sink is not None and about(*r, sink)]
         own = [r for r in own if not own_purpose(r[1].unless, activity) & given_here]
@@ -79,7 +83,10 @@ def reference_decide(
         verdict, at_home = _verdict(sink, here.rules, also.rules, asked, given_here, clocks, jurisdictions)
         left = (_names(whole) | _names(own)) - everywhere
         verdict = replace(verdict, exemptions=_numbers(bounded, left))
-        ranked.append(((verdict.effect is not Effect.PERMIT, not at_home), verdict))
+        if sink in readers:
+            read.append(verdict)
+        else:
+            ranked.append(((verdict.effect is not Effect.PERMIT, not at_home), verdict))
         applying |= _names(own)
         lifted |= {name for e in bounded for name in e.rules & left}
         overridden |= here.overridden | also.overridden
@@ -98,6 +105,18 @@ def reference_decide(
             effect, reason = closed[0].effect, closed[0].reason
         else:
             effect, reason = Effect.DENY, Reason.NO_SINK
+    elif effect is not Effect.DENY and read:
+        # Whom nothing else refuses is refused what may not be read where it would be.
+        barred = [verdict for verdict in read if verdict.effect is not Effect.PERMIT]
+        if barred:
+            worst = [verdict for verdict in barred if verdict.effect is Effect.DENY] or barred
+            effect, reason = worst[0].effect, worst[0].reason
+            unmet = sorted_clauses(clause for verdict in barred for clause in verdict.unmet)
+        said = {ref.id for verdict in barred or read for ref in verdict.rules}
+        said |= set() if barred else {ref.id for ref in cited}
+        about_all = [r for r in speaking if r[1].id in said]
+        about_all.sort(key=lambda ruling: ruling[1].sink is not None)
+        cited = tuple(_ref(r, asked) for r in about_all)
     in_order = [r for r in speaking if r[1].id in applying]
     return Decision(
         activity=activity,
@@ -113,14 +132,16 @@ def reference_decide(
         jurisdictions=jurisdictions,
         presumed=presumed,
         finding=finding,
-        evidence=(given & mentioned(asked)) - set(clocks),
+        evidence=(given & mentioned(asked)) - set(clocks) | {READER + place for place in places},
         policy=digest,
         epoch=facts.epoch,
         unmet=unmet,
         outranked=tuple(_ref(r, asked) for r in in_order if r[1].id in overridden),
         exempted=tuple(_ref(r, asked) for r in in_order if r[1].id in lifted),
-        exemptions=_numbers(unbounded, applying),
-        clocks=leaning(clauses, given, clocks),
+        exemptions=tuple(
+            sorted({*_numbers(unbounded, applying), *(n for verdict in read for n in verdict.exemptions)})
+        ),
+        clocks=tuple(sorted({*leaning(clauses, given, clocks), *(c for verdict in read for c in verdict.clocks)})),
     )
 
 
@@ -180,7 +201,7 @@ def _verdict(
     lean = leaning(duty.require, given, clocks)
     cited = tuple(_ref(r, asked) for r in rules)
     having = [store for store in activity.stores if sink.name in asked.deployment.stores.get(store, ())]
-    return SinkVerdict(sink, effect, reason, cited, unmet, lean, duty=duty, store=having[0]), at_home
+    return SinkVerdict(sink, effect, reason, cited, unmet, lean, duty=duty, store=next(iter(having), "")), at_home
 
 
 def _of_activity(exemption: Exemption, activity: Activity | None) -> bool:
@@ -194,6 +215,13 @@ def _sinks(deployment: DeploymentDoc, activity: Activity | None) -> list[Sink]:
             if deployment.sinks[name].sink not in found:
                 found.append(deployment.sinks[name].sink)
     return found
+
+
+def _read_at(activity: Activity | None, jurisdictions: Sequence[str], evidence: frozenset[str]) -> list[str]:
+    """The places outside some law that covers the person where the data goes by being read."""
+    if activity is None or activity.operation is Operation.ERASE:
+        return []
+    return [place for place in readers_of(evidence) if not all(within(place, law) for law in jurisdictions)]
 
 
 def _closed(deployment: DeploymentDoc, activity: Activity, verdicts: Sequence[SinkVerdict]) -> list[SinkVerdict]:

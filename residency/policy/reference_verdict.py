@@ -75,7 +75,8 @@ def judge(
 def _misplaced(duty: Duty, sink: Sink, activity: Activity) -> Reason | None:
     if duty.only is not None and not any(within(sink.place, place) for place in duty.only):
         return Reason.ONLY_IN_COUNTRY
-    writes = activity.operation in (Operation.WRITE, Operation.POST)
+    # Nothing is written where it is only read.
+    writes = activity.operation in (Operation.WRITE, Operation.POST) and sink.scope != "reader"
     if writes and not all(within(sink.place, place) for place in duty.copies | duty.first_write):
         return Reason.NOT_HOME
     return None

@@ -22,13 +22,14 @@ from residency.errors import PathError
 from residency.model import Activity, Decision, FactSet, Finding
 from residency.policy.activities import parse_template, shape
 from residency.policy.compiler import Policy
+from residency.policy.parsed_reading import READER
 from residency.policy.recorded import Change, Recorded, When, compare, exempted, wrong
 
 __all__ = ["Gap", "Replayed", "Replayer", "decide_again"]
 
 _BOUND: Final = 1 << 16
 # Evidence of the person. All other tokens follow from the policy, its register, the finding and the time.
-_PERSONAL: Final = ("identity:", "age:", "consent:", "subject:")
+_PERSONAL: Final = ("identity:", "age:", "consent:", "subject:", READER)
 _TO_THE_PURPOSE: Final = "consent:{purpose}"
 # Events are noted and escalations come up while requests are served; of the rest nobody tells but a register.
 _REGISTERED: Final = ("filings", "stop_orders", "orders", "exemptions")

@@ -15,12 +15,14 @@ from typing import Final
 from residency.model import (
     NEUTRAL,
     Activity,
+    Clause,
     Clock,
     Decision,
     Duty,
     Effect,
     FactSet,
     Finding,
+    Operation,
     Operator,
     Reason,
     RuleRef,
@@ -31,6 +33,7 @@ from residency.model.place import within
 from residency.policy.bits import all_bits
 from residency.policy.compiled import Compiled, Covering, Row, trigger_spans
 from residency.policy.parsed import Transition
+from residency.policy.parsed_reading import readers_of, reading
 from residency.policy.verdict import Outcome, Place, combined, judge, missing, rank
 from residency.policy.windows import Times
 
@@ -90,7 +93,7 @@ class Slice:
         self._rows: dict[int, int] = {}
         # Of other facts the same is asked as a rule, and then findings come to the same.
         self._coverings = compiled.coverings(self._asked, self._plain)
-        self._rulings: dict[int, _Ruling] = {}
+        self._rulings: dict[object, _Ruling] = {}
 
     def reference(self, number: int) -> RuleRef:
         """How the rule of that number is cited now."""
@@ -121,8 +124,15 @@ class Slice:
         compiled = self._compiled
         tokens = compiled.tokens
         given = tokens.said(evidence, row.purpose) | covering.tokens | row.tokens | self._filed
+        read = _read_at(row.activity, covering, evidence)
+        if read:
+            row = compiled.read_at(row, read)
         if row.number:
-            key = (covering.number * (len(compiled.deployment.activities) + 1) + row.number) << tokens.width | given
+            key: object = (
+                covering.number * (len(compiled.deployment.activities) + 1) + row.number
+            ) << tokens.width | given
+            if row.readers:
+                key = (key, read)
             ruling = self._rulings.get(key)
             if ruling is None:
                 if len(self._rulings) >= _BOUND:
@@ -142,7 +152,7 @@ class Slice:
             covering.jurisdictions,
             covering.presumed,
             finding,
-            ruling.evidence,
+            ruling.evidence if not read else reading(ruling.evidence, read),
             compiled.digest,
             self.facts.epoch,
             ruling.unmet,
@@ -191,7 +201,7 @@ class Slice:
         outcome = judge(duties, standing, standing, given, self._running)
         seen, outranked, exempted = general, binding & removed, 0
         places: list[tuple[int, Sink, Outcome, tuple[str, ...], int, str]] = []
-        for sink, about, shown, store in row.sinks:
+        for number, (sink, about, shown, store) in enumerate((*row.sinks, *row.readers)):
             shown |= given | self._filed_at(sink.name)
             here = rest & about & ~compiled.lifted(shown)
             seen |= here
@@ -207,10 +217,14 @@ class Slice:
             gone |= book.removed(more)
             outranked |= more & gone
             more &= ~gone
-            place = Place(sink, row.writes, self._is_stopped(sink, covering.jurisdictions))
+            # Nothing rests where it is read, so what is written is not written there.
+            writes = row.writes and number < len(row.sinks)
+            place = Place(sink, writes, self._is_stopped(sink, covering.jurisdictions))
             verdict = judge(duties, mine | more, more, shown, self._running, place)
             numbers = _numbers([n for n, bits in lifting if bits & could])
             places.append((rank(sink, verdict), sink, verdict, numbers, mine | more, store))
+        read = [(verdict, numbers) for _, _, verdict, numbers, _, _ in places[len(row.sinks) :]]
+        del places[len(row.sinks) :]
         places.sort(key=_first)  # it is stable: equal ranks keep the store's order
         cite = self._window.cite
         sinks = tuple(
@@ -238,6 +252,8 @@ class Slice:
                 rules += cite(verdict.rules & ~told)
                 told |= verdict.rules
             unmet = tuple(sorted({clause for verdict in refused for clause in verdict.unmet}, key=sorted))
+        elif effect is not Effect.DENY and read:
+            rules, effect, reason, unmet = self._read(outcome, [verdict for verdict, _ in read])
         return _Ruling(
             effect,
             reason,
@@ -249,9 +265,27 @@ class Slice:
             unmet,
             cite(outranked, mixed=True),
             cite(exempted | seen & everywhere, mixed=True),
-            _numbers([n for n, bits, sinks in exempting if sinks is None and bits & seen]),
-            self._lean(outcome.leaning),
+            _numbers(
+                sorted(
+                    [n for n, bits, sinks in exempting if sinks is None and bits & seen]
+                    + [number for _, numbers in read for number in numbers]
+                )
+            ),
+            self._lean(outcome.leaning | all_bits([verdict.leaning for verdict, _ in read])),
         )
+
+    def _read(
+        self, outcome: Outcome, read: list[Outcome]
+    ) -> tuple[tuple[RuleRef, ...], Effect, Reason | None, tuple[Clause, ...]]:
+        """(rules, effect, reason, unmet) of an activity that nothing but reading abroad may stand against."""
+        barred = [verdict for verdict in read if verdict.effect is not Effect.PERMIT]
+        if not barred:
+            cited = outcome.rules | all_bits([verdict.rules for verdict in read])
+            return self._window.cite(cited), outcome.effect, outcome.reason, outcome.unmet
+        first = next((verdict for verdict in barred if verdict.effect is Effect.DENY), barred[0])
+        unmet = {clause for verdict in barred for clause in verdict.unmet}
+        rules = self._window.cite(all_bits([verdict.rules for verdict in barred]))
+        return rules, first.effect, first.reason, tuple(sorted(unmet, key=sorted))
 
     def _speaking(self, row: Row) -> int:
         """The rules that concern an activity here."""
@@ -303,6 +337,14 @@ class Slice:
                 yield running.bit, Clock(running.token, running.event, running.place, None)
             elif ends is not None and now < ends:
                 yield running.bit, Clock(running.token, running.event, running.place, ends)
+
+
+def _read_at(activity: Activity, covering: Covering, evidence: frozenset[str]) -> tuple[str, ...]:
+    """The places that the data goes to by being read, as far as they lie outside a law that covers the person."""
+    if activity.operation is Operation.ERASE:
+        return ()
+    read = readers_of(evidence)
+    return tuple([at for at in read if any(not within(at, law) for law in covering.jurisdictions)]) if read else ()
 
 
 def _spares(transition: Transition, activity: Activity, operator: Operator) -> bool:

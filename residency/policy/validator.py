@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from residency.errors import PolicyError, Problem
+from residency.model.place import is_place
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, RuleDoc
+from residency.policy.parsed_reading import READER
 from residency.policy.problems import nearest
 from residency.policy.rulebook import Rulebook
 from residency.policy.tables import MAX_CELLS, named, predicates
@@ -102,20 +104,29 @@ def _digests(deployment: DeploymentDoc, laws: Sequence[LawDoc]) -> Iterator[Prob
             yield deployment.source.problem(("law_digests", name), message)
 
 
+class _Sinks(dict[str, object]):
+    """A deployment's sinks, and reading at any place, as registers may name them."""
+
+    def __contains__(self, name: object) -> bool:
+        of_place = str(name).removeprefix(READER)
+        return super().__contains__(name) or (of_place != name and (of_place == "ZZ" or is_place(of_place)))
+
+
 def _register(register: RegisterDoc, deployment: DeploymentDoc, rules: Collection[str]) -> Iterator[Problem]:
     activities = {activity.name for activity in deployment.activities}
+    sinks = _Sinks(deployment.sinks)
     for index, order in enumerate(register.stop_orders):
-        if order.sink != "*" and order.sink not in deployment.sinks:
+        if order.sink != "*" and order.sink not in sinks:
             message = _unknown("sink", order.sink, deployment.sinks)
             yield register.source.problem(("stop_orders", index, "sink"), message)
     for index, filing in enumerate(register.filings):
-        for name in sorted((filing.sinks or frozenset()) - set(deployment.sinks)):
+        for name in sorted(name for name in filing.sinks or () if name not in sinks):
             yield register.source.problem(("filings", index, "sinks"), _unknown("sink", name, deployment.sinks))
     for index, exemption in enumerate(register.exemptions):
         for key, what, names, known in (
             ("rules", "rule", exemption.rules, rules),
             ("activities", "activity", exemption.activities or frozenset(), activities),
-            ("sinks", "sink", exemption.sinks or frozenset(), deployment.sinks),
+            ("sinks", "sink", exemption.sinks or frozenset(), sinks),
         ):
             for name in sorted(names):
                 if name not in known:

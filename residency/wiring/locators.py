@@ -1,16 +1,17 @@
 """Where each country's locator lies in; the locators of a deployment, opened, out.
 
-A locator lies in the country of the sinks that it is for. Where the deployment does not say where, that is a file
-beside the pins, for places where this instance itself may be: its own, or any where it does not say where it is.
+A locator lies in the country of the sinks that it is for: where the deployment's `locators:` say. Where they do not,
+that is a file beside the pins, for places where this instance itself may be: its own, or any where it does not say
+where it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from residency.errors import SinkUnavailable, UsageError
+from residency.errors import PolicyError, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.locator import Locator, LocatorMemory, Locators
 
@@ -30,12 +31,10 @@ def open_locators(
     deployment: DeploymentDoc,
     path_of: PathOf,
     digest: Callable[[str], str],
-    urls: Mapping[str, str] | None = None,
 ) -> Locators | None:
     """Every locator that the deployment needs, None where no `records:` are told. Blocks on the disk.
 
-    `digest` is the pins'; `urls` says by place where locators lie. Raises: SinkUnavailable, UsageError for a URL of
-    another kind.
+    `digest` is the pins'. Raises: SinkUnavailable, PolicyError for a URL of another kind, at the line that has it.
     """
     places = located_places(deployment)
     if not places:
@@ -43,18 +42,23 @@ def open_locators(
     region = deployment.regions.get(deployment.audit.region or "")
     opened: dict[str, Locator] = {}
     for place in places:
-        url = (urls or {}).get(place)
+        said = deployment.locators.get(place)
+        url = None if said is None else said.reveal()
         if url is None and region is not None and region.place != place:
             continue  # nobody said where, and here it may not lie: who needs it is told so
         if url is None:
             beside = deployment.pins.url.reveal()
             url = "memory:" if beside == "memory:" else f"sqlite:///{_folder(beside)}located/{place}.db"
-        opened[place] = open_locator(url, place, path_of, deployment.name, digest(_KEY_MARK))
+        try:
+            opened[place] = open_locator(url, place, path_of, deployment.name, digest(_KEY_MARK))
+        except UsageError as error:
+            raise PolicyError((deployment.source.problem(("locators", place), str(error)),)) from error
     return Locators(opened, digest)
 
 
 def open_locator(url: str, place: str, path_of: PathOf, deployment: str, key_mark: str | None = None) -> Locator:
-    """The locator at `url`: `sqlite:///PATH`, `redis://HOST` and its kind, or `memory:`. Raises: as `open_locators`."""
+    """The locator at `url`: `sqlite:///PATH`, `redis://HOST` and its kind, or `memory:`. Raises: SinkUnavailable,
+    UsageError for a URL of another kind, which the message does not repeat."""
     # Imported here: the commands that need this module for other things are not to wait for it.
     if url == "memory:":
         return LocatorMemory(place)

@@ -142,6 +142,7 @@ def _service(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str)
             resolver=SystemResolver(),
             client=open_client,
             members=[member.url.reveal() for member in sink.members],
+            allow_private=sink.allow_private,
         )
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error

@@ -28,6 +28,7 @@ from tests.world import HANOI, HOME, SINGAPORE, handling, write_deployment
 
 pytestmark = pytest.mark.anyio
 DEPLOYMENT = """
+readers: record
 audit: {folder: ./audit, detail: {VN: ./detail}}
 keys: {folder: ./keys}
 pins: {url: "sqlite:///pins.db"}

@@ -39,8 +39,11 @@ from residency.model import (
     Trust,
     join,
 )
+from residency.model.place import within
 from residency.policy.compiler import Policy
-from residency.policy.parsed import LawDoc, RuleDoc, Span
+from residency.policy.parsed import LawDoc, RuleDoc, SinkDoc, Span
+from residency.policy.parsed_reading import READER, reader_sink
+from residency.policy.parsed_signals import Secret
 from tests.policy_features import OUTCOMES, WORDS, apart
 from tests.policy_oracle import answer, compiled, expected, run
 from tests.policy_worlds import Asked, World, laws_only, make_world, mapped, plain
@@ -302,7 +305,7 @@ def test_an_exemption_removes_exactly_the_ids_that_it_names_in_its_scope_and_dat
                     assert bare(with_it) == bare(less)
                 else:
                     bounded += bool(cited)
-                    assert with_it.exemptions == ()
+                    assert with_it.exemptions == () or exemption.sinks & asked.evidence  # it reaches who reads there
                     assert with_it.duty == without.duty
                     for verdict in with_it.sinks:
                         there = verdict.sink.name in exemption.sinks
@@ -406,8 +409,52 @@ def test_losing_evidence_never_permits_more() -> None:
         for asked in world.questions:
             for token in sorted(asked.evidence):
                 less = replace(asked, evidence=asked.evidence - {token})
-                never_more(answer(policy, asked), answer(policy, less))
+                gave = (answer(policy, asked), answer(policy, less))
+                never_more(*(reversed(gave) if token.startswith(READER) else gave))
             never_more(answer(policy, asked), answer(policy, replace(asked, facts=replace(asked.facts, filings=()))))
+
+
+def test_reading_abroad_is_refused_where_a_sink_of_scope_reader_there_would_be_and_recorded_alone_changes_nothing() -> (
+    None
+):
+    refused = 0
+    for world in worlds(0, 250, 10):
+        policy = compiled(world)
+        noting = compiled(replace(world, deployment=replace(world.deployment, readers="record")))
+        asking = compiled(replace(world, deployment=replace(world.deployment, readers="decide")))
+        sink = reader_sink("SG")
+        document = replace(
+            world.deployment,
+            sinks={**world.deployment.sinks, sink.name: SinkDoc(sink, Secret(""))},
+            stores={**world.deployment.stores, "read": (sink.name,)},
+            # Whatever it does to the data, where it is read it writes nothing.
+            activities=tuple(replace(a, stores=(*a.stores, "read")) for a in world.deployment.activities),
+        )
+        storing = compiled(replace(world, deployment=document))
+        for asked in world.questions:
+            told = frozenset(token for token in asked.evidence if token.startswith(READER))
+            plain_one = replace(asked, evidence=asked.evidence - told)
+            read = replace(asked, evidence=plain_one.evidence | {sink.name})
+            before, now = answer(policy, plain_one), answer(asking, read)
+            assert replace(answer(noting, read), evidence=before.evidence) == before
+            if now.activity is None or now.activity.operation is Operation.ERASE:
+                assert now == before
+                continue
+            if all(within("SG", law) for law in before.jurisdictions):
+                assert now == before
+                continue
+            assert sink.name in now.evidence
+            assert now.sinks == before.sinks
+            verdict = answer(storing, plain_one).sink(sink.name)
+            assert verdict is not None
+            if before.effect is not Effect.PERMIT or verdict.reason is Reason.NOT_HOME:
+                assert now.effect >= before.effect
+                continue
+            assert (now.effect, now.reason) == (verdict.effect, verdict.reason)
+            assert {ref.id for ref in verdict.rules} <= {ref.id for ref in now.rules}
+            assert {*before.clocks, *verdict.clocks} >= set(now.clocks) >= set(verdict.clocks)
+            refused += now.effect is not Effect.PERMIT
+    assert refused >= 30
 
 
 # -- total

@@ -49,6 +49,16 @@ def test_a_refused_request_exits_1_and_a_verified_claim_mends_it() -> None:
         assert ask("--route", "POST /v1/posts", "--ip", VIETNAM, "--claim", claim)[0] == 0
 
 
+def test_who_reads_abroad_is_asked_what_a_sink_there_would_be() -> None:
+    reading = ("--route", "GET /v1/people/7", "--ip", VIETNAM, "--claim", "citizenship=VN")
+    assert ask(*reading, "--read-from", "VN")[0] == 0
+    for place in ("SG", "ZZ"):
+        code, told = ask(*reading, "--read-from", place)
+        assert (code, told["reason"], told["evidence"]) == (1, "filing_missing", [f"reader:{place}"])
+    code, output = run("--policy", POLICY, *reading, "--read-from", "Singapore")
+    assert (code, "no country code" in output) == (2, True)
+
+
 def test_only_rules_in_force_on_the_day_are_cited() -> None:
     code, output = run("--policy", POLICY, "--route", "POST /v1/people", "--ip", VIETNAM, "--at", "2026-07-15")
     assert code == 0

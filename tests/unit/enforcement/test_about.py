@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from residency.audit.recall import Beside, Recall
 from residency.enforcement.about import key_text, row_of
 from residency.enforcement.context import about, about_many, current
 from residency.enforcement.current import Current
-from residency.enforcement.point import Request
+from residency.enforcement.point import Refusal, Request
 from residency.errors import NotFound, PinsUnavailable, Refused, SinkUnavailable, UnknownStore, UsageError
 from residency.jurisdiction.pins import first_pin
-from residency.model import Finding, Pin
+from residency.model import Filing, FilingResult, Finding, Pin, StopOrder
 from residency.policy.archive import facts_digest
 from residency.policy.replay import Replayer
 from residency.storage.locator import LocatorMemory, Locators
@@ -29,6 +30,7 @@ from tests.world import HANOI, HOME, NEVER, SG, SINGAPORE, VN, Deployed, handlin
 
 pytestmark = pytest.mark.anyio
 DEPLOYMENT = """
+readers: record
 sinks:
   sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
   vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
@@ -40,6 +42,8 @@ activities:
   - {route: "GET /both", subject: user, data: [personal], operation: read, store: [people, other]}
 """
 HERE = ("mode: enforce\n", "mode: enforce\naudit: {region: sg}\n")
+DECIDE = ("readers: record\n", "")
+"""Where data is read is asked about, as it is where a deployment says nothing."""
 
 
 def digest(text: str) -> str:
@@ -390,4 +394,101 @@ async def test_an_instance_abroad_is_noted_on_every_act_that_reads(tmp_path: Pat
     with handling(world.request(address=HANOI, who="an")) as here:
         await here.store("people").get("an")
     assert [entry.note for entry, _ in world.intents] == ["read_from:SG", "read_from:SG"]
+    assert world.replayed() == {()}
+
+
+FILED = """
+  - id: test.filed
+    article: art. 20
+    text: What goes abroad is filed.
+    applies: {anchor: territory, data: [personal], sink: {abroad: true}}
+    duty: {require: [["filing:vn.transfer_dossier"]]}
+"""
+NOBODY_READS = """
+  - id: test.nobody_reads
+    article: art. 4
+    text: Nobody abroad reads it, though it may lie there.
+    applies: {anchor: territory, data: [personal], sink: {abroad: true, scope: reader}}
+    duty: {effect: deny}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [(HOME, "only_in_country"), (FILED, "filing_missing"), (NOBODY_READS, "law_forbids")],
+)
+async def test_who_reads_abroad_is_refused_what_may_not_go_there_by_the_rules_about_sinks(
+    tmp_path: Path, rule: str, reason: str
+) -> None:
+    world = World(tmp_path, replace=[DECIDE], rules=[rule])
+    for who, address in (("an", HANOI), ("binh", HANOI), ("tan", SINGAPORE)):
+        await world.settle(who, address)
+    for address, may in ((HANOI, True), (SINGAPORE, False), ("10.0.0.1", False)):  # nobody knows where that is
+        mark = len(world.entries)
+        with handling(world.request(address=address)):
+            async with about("tan") as other:  # no law here covers him
+                await other.store("people").get("tan")
+            if may:
+                async with about("an") as other:
+                    await other.store("people").get("an")
+                continue
+            with pytest.raises(Refused) as caught:
+                async with about("an"):
+                    pass
+            many = await about_many(["an", "tan", "binh"])
+        assert (caught.value.reason, len(caught.value.rules)) == (reason, 1)
+        assert [each for each, error in many.refused if error.reason == reason] == ["an", "binh"]
+        told = [entry for entry in world.entries[mark:] if entry.kind == "refusal"]
+        assert [(entry.reason, entry.rules == caught.value.rules) for entry in told] == [(reason, True)] * 3
+        read = "reader:ZZ" if address == "10.0.0.1" else "reader:SG"
+        assert {entry.evidence for entry in told} == {(read,)}
+    here = world.point.admit(Request("GET", "/people/an", b"/people/an", (), (SINGAPORE, 1), SimpleUser("sue")))
+    assert isinstance(here, Refusal)
+    assert here.reason.value == reason
+    assert world.replayed() == {()}
+
+
+async def test_what_was_filed_for_reading_there_lets_them_read_there_alone(tmp_path: Path) -> None:
+    world = World(tmp_path, replace=[DECIDE], rules=[FILED])
+    await world.settle("an", HANOI)
+    filing = Filing("vn.transfer_dossier", "1", 0, FilingResult.PASSED, sinks=frozenset({"reader:SG"}))
+    world.facts.change(lambda now: replace(now, epoch=now.epoch + 1, filings=(filing,)))
+    world.recorder.facts(world.facts.current())
+    with handling(world.request(address=SINGAPORE)):
+        async with about("an") as other:
+            await other.store("people").get("an")
+    with handling(world.request(address="10.0.0.1")), pytest.raises(Refused):
+        async with about("an"):
+            pass
+    assert world.replayed() == {()}
+
+
+async def test_a_stop_order_that_comes_meanwhile_stops_reading_abroad_at_the_next_act(tmp_path: Path) -> None:
+    harmless = FILED.replace('require: [["filing:vn.transfer_dossier"]]', "label: [seen]")
+    world = World(tmp_path, replace=[DECIDE], rules=[harmless])
+    await world.settle("an", HANOI)
+    with handling(world.request(address=SINGAPORE)):
+        async with about("an") as other:
+            people = other.store("people")
+            await people.get("an")
+            order = StopOrder("7", "*", 0)
+            world.facts.change(lambda now: replace(now, epoch=now.epoch + 1, stop_orders=(order,)))
+            world.recorder.facts(world.facts.current())
+            with pytest.raises(Refused) as caught:
+                await people.get("an")
+    assert caught.value.reason == "stop_order"
+    assert world.replayed() == {()}
+
+
+async def test_an_instance_abroad_serves_nobody_whose_data_may_not_be_read_there_and_erases_it_all_the_same(
+    tmp_path: Path,
+) -> None:
+    erase = '  - {route: "DELETE /people", subject: user, data: [personal], operation: erase, store: people}\n'
+    last = '  - {route: "GET /both"'
+    world = World(tmp_path, replace=[DECIDE, HERE, (last, erase + last)])
+    for method, may in (("GET", False), ("POST", False), ("DELETE", True)):
+        here = world.point.admit(Request(method, "/people", b"/people", (), (HANOI, 1), SimpleUser("an")))
+        assert isinstance(here, Current) is may
+    here = world.point.admit(Request("GET", "/people", b"/people", (), (SINGAPORE, 1), SimpleUser("tan")))
+    assert isinstance(here, Current)
     assert world.replayed() == {()}

@@ -25,6 +25,7 @@ from tests.world import HANOI, SG, SINGAPORE, VN, Deployed, load_policy, write_d
 
 pytestmark = pytest.mark.anyio
 DEPLOYMENT = """
+readers: record
 sinks:
   people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
   people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}

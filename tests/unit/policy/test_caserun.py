@@ -44,6 +44,10 @@ HOLDS = [
     "{duties: {label: asked}}",
     f"{READ}, stop_orders: [people-vn], expect: {{refused: {{people-vn: stop_order}}}}",
     f"{READ}, date: 2027-01-02, expect: {{effect: hold}}",
+    f"{READ}, read_from: SG, escalations: vn.many, expect: {{effect: deny, reason: only_in_country}}",
+    f"{READ}, read_from: [VN], escalations: vn.many, expect: {{effect: permit}}",
+    f"{READ}, {CITIZEN}, read_from: ZZ, expect: {{effect: permit, rules: {{includes: vn.move}}, "
+    "clocks: first_transfer.VN/60-days}",
 ]
 
 

@@ -98,8 +98,8 @@ def test_a_field_that_nobody_thought_of_needs_a_restart() -> None:
     assert {field.name for field in fields(DeploymentDoc)} >= RELOADABLE
     built_once = {field.name for field in fields(DeploymentDoc) if field.compare} - RELOADABLE
     assert built_once == {
-        "audit", "copies", "framework", "hand_over", "keys_folder", "location", "metrics", "name", "pins", "records",
-        "regions", "signals", "sinks",
+        "audit", "copies", "framework", "hand_over", "keys_folder", "location", "locators", "metrics", "name",
+        "pins", "records", "regions", "signals", "sinks",
     }  # fmt: skip
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from residency.adapters.locator_redis import LocatorRedis
 from residency.adapters.locator_sqlite import LocatorSqlite
-from residency.errors import SinkUnavailable, UsageError
+from residency.adapters.policy_files import load
+from residency.errors import PolicyError, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.locator import Located, LocatorMemory
 from residency.wiring.locators import located_places, open_locator, open_locators
@@ -63,10 +64,26 @@ async def test_an_instance_abroad_opens_no_file_for_home_and_says_so_when_asked(
     with pytest.raises(SinkUnavailable, match="VN"):
         await locators.owners("people", [("person", '["k"]')], ("VN", "SG"))
     await locators.aclose()
-    said = open_locators(doc, tmp_path.joinpath, digest, {"VN": "redis://vn.example"})
-    assert said is not None
-    assert isinstance(said.by_place["VN"], LocatorRedis)
-    await said.by_place["SG"].aclose()
+
+
+async def test_one_lies_where_the_deployment_says(tmp_path: Path) -> None:
+    told = 'locators: {VN: "redis://vn.example", SG: "sqlite:///elsewhere/sg.db"}\n'
+    doc = deployment(tmp_path, (PINS[0], PINS[1] + "audit: {region: sg}\n" + told))
+    locators = open_locators(doc, tmp_path.joinpath, digest)
+    assert locators is not None
+    assert isinstance(locators.by_place["VN"], LocatorRedis)
+    assert await locators.note("people", "SG", [("person", '["k"]', "1" * 64)]) == 1
+    assert (tmp_path / "elsewhere" / "sg.db").is_file()
+    await locators.aclose()
+
+
+def test_a_url_that_a_variable_brings_and_that_no_locator_has_is_told_at_its_line_without_it(tmp_path: Path) -> None:
+    told = "mode: enforce\nlocators: {VN: '${WHERE}'}\n"
+    file = write_deployment(tmp_path, DEPLOYMENT, replace=[("mode: enforce\n", told)])
+    doc = load(file, {"WHERE": "mysql://secret@h"}).deployment
+    with pytest.raises(PolicyError, match="the locator of VN: expected sqlite:///PATH") as caught:
+        open_locators(doc, tmp_path.joinpath, digest)
+    assert "secret" not in str(caught.value)
 
 
 def test_without_records_there_is_none(tmp_path: Path) -> None:

@@ -63,6 +63,30 @@ def test_a_url_that_cannot_be_used_is_told_with_its_line_and_not_repeated(tmp_pa
     assert "secret" not in str(caught.value)
 
 
+def test_a_name_may_have_private_addresses_where_the_deployment_says_so(tmp_path: Path) -> None:
+    said = ("encrypted: true,", "encrypted: true, allow_private: true,")
+    for number, more in enumerate(((), (said,))):
+        sink = made(tmp_path / str(number), "https://llm.example/v1/", *more)
+        assert [member.backend._may("10.0.0.7") for member in sink._members] == [bool(more)]
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1", True), ("127.9.8.7", True), ("localhost", True), ("[::1]", True), ("10.0.0.1", False),
+     ("127.evil.example", False)],
+)  # fmt: skip
+def test_plain_redis_is_for_this_machine_all_of_whose_own_addresses_are_it(
+    tmp_path: Path, host: str, here: bool
+) -> None:
+    text = DEPLOYMENT.replace("llm", "cache").replace("http: cache", "store: cache").replace("URL", f"redis://{host}/0")
+    policy = load_policy(write_deployment(tmp_path, text))
+    if here:
+        assert storage.sinks(policy.deployment, Path, tmp_path)["cache"].name == "cache"
+        return
+    with pytest.raises(PolicyError, match="plain redis to another machine"):
+        storage.sinks(policy.deployment, Path, tmp_path)
+
+
 SECRET = "s3cret/with+signs="
 BUCKET = """
 sinks:
