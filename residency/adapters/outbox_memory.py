@@ -60,6 +60,14 @@ class OutboxMemory:
         for key in keys:
             self.noted(key)
 
+    async def forget(self, keys: Collection[Key]) -> int:
+        """Delete every note of these; how many. Raises: SinkUnavailable."""
+        self._check()
+        gone = [number for number, row in self.rows.items() if (row.note.name, row.note.key) in keys]
+        for number in gone:
+            del self.rows[number]
+        return len(gone)
+
     async def release(self) -> None:
         """The time of all has come. Raises: SinkUnavailable."""
         self._check()

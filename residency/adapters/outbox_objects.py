@@ -249,6 +249,13 @@ class ObjectOutbox:
             where = f"{self._folder}{now:020d}-again-{number}"
             await self._plain.put(where, _Marker(name, key, now, 0).text(), _JSON)
 
+    async def forget(self, keys: Collection[Key]) -> int:
+        """Delete every note of these; how many. Raises: SinkUnavailable."""
+        gone = [where for where, marker in (await self._markers()).items() if (marker.name, marker.key) in keys]
+        for where in gone:
+            await self._plain.delete(where)
+        return len(gone)
+
     async def release(self) -> None:
         """The time of all that are held has come. Raises: SinkUnavailable."""
         for where, marker in (await self._markers()).items():

@@ -46,6 +46,7 @@ from residency.storage.erasure import Erasure, Part
 from residency.storage.erasure import erase as erase_all
 from residency.storage.receipts import ERASURE, format_receipt, instant, parse_receipt
 from residency.storage.retention import Person
+from residency.wiring.copies_still import no_copying
 
 __all__ = ["erase"]
 
@@ -129,9 +130,10 @@ async def _go(runtime: Residency, who: SubjectId) -> tuple[Erasure, Copies, _Bes
             # What a move has in hand it would put down again where it was just erased.
             raise SubjectMoving("this subject's data is being moved: end the move first, then erase")
         person = _asked_now(known, terms.now)
-        done = await erase_all(
-            copies.all, terms, who.value, person, begin=begin_for(acts(runtime), person.alias), traces=copies.traces
-        )
+        async with no_copying(runtime) as outbox:
+            await outbox.look(who.value)
+            traces, begin = (*copies.traces, outbox), begin_for(acts(runtime), person.alias)
+            done = await erase_all(copies.all, terms, who.value, person, begin=begin, traces=traces)
         beside = await _beside(runtime, person, pin, forget=done.complete and not copies.not_covered)
         signer, _ = await anyio.to_thread.run_sync(signer_of, runtime)
         document = _document(runtime, person, done, copies, beside, terms.now)

@@ -23,7 +23,7 @@ from residency.model import Pin, Signal
 from residency.storage.misplaced import Exposure, Homing, Lying, Place, survey
 from residency.storage.move import Going, Leg, Moved, Mover, State, Step
 from residency.storage.stores import RowSink
-from residency.wiring.records import legs_of, records_of
+from residency.wiring.copies_still import legs_between, place_of
 
 __all__ = ["Movement", "Outcome", "few_collections", "looking", "not_covered", "places_of"]
 
@@ -60,7 +60,7 @@ def places_of(runtime: Residency, only: Collection[str] = ()) -> list[Place]:
         if store not in deployment.records:
             raise UsageError(f"`records` of the deployment tells nothing of a store {store!r}")
     return [
-        Place(store, deployment.sinks[sink.name].sink, records_of(sink, docs), docs)
+        place_of(runtime, store, sink, docs)
         for store, docs in deployment.records.items()
         if not only or store in only
         for sink in _primary(runtime, store)
@@ -255,7 +255,7 @@ class Movement:
         known = self._legs.get((source, target))
         if known is None:
             known = self._legs[source, target] = []
-            for store, docs in self._runtime.deployment.records.items():
+            for store in self._runtime.deployment.records:
                 sinks = _primary(self._runtime, store)
                 there = [sink for sink in sinks if sink.region.place == target]
                 for sink in [sink for sink in sinks if sink.region.place == source]:
@@ -263,7 +263,7 @@ class Movement:
                         if len(sinks) == 1:
                             continue  # all of the store lies in its one sink, whoever's it is
                         raise UsageError(f"store {store!r} has a sink in {source} and none in {target}")
-                    known.append(Leg(f"{store}/{sink.name}", *await legs_of(sink, there[0], docs)))
+                    known.append(Leg(f"{store}/{sink.name}", *await legs_between(self._runtime, store, sink, there[0])))
         return known
 
     async def _finish(self) -> None:

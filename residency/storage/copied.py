@@ -17,7 +17,7 @@ from residency.storage.parcels import StreamedRecords
 from residency.storage.records import Change, KeyedRecords, Record
 from residency.storage.sweep import remove
 
-__all__ = ["Copied", "Held", "Key", "Ledger", "Originals"]
+__all__ = ["Copied", "Held", "Key", "Ledger", "Originals", "originals"]
 
 Key = tuple[str, str]
 """The name and the key of a record."""
@@ -191,6 +191,34 @@ class Originals:
     async def delete(self, records: Sequence[Record]) -> int:
         """As the port says."""
         return await self._records.delete(records)
+
+
+class StreamedOriginals(Originals):
+    """The same of a sink some of whose records are too large to hold."""
+
+    __slots__ = ()
+
+    async def fingerprint(self, record: Record) -> bytes:
+        """As the port says."""
+        return await _streamed(self._records).fingerprint(record)
+
+    def chunks(self, record: Record) -> AsyncIterator[bytes]:
+        """As the port says."""
+        return _streamed(self._records).chunks(record)
+
+    async def receive(self, record: Record, chunks: AsyncIterator[bytes]) -> None:
+        """As the port says, in the place of a copy."""
+        await self._copied.drop(list((await self._copied.held([(record.name, record.key)])).values()))
+        await _streamed(self._records).receive(record, chunks)
+
+    async def remove(self, record: Record, fingerprint: bytes) -> None:
+        """As the port says."""
+        await _streamed(self._records).remove(record, fingerprint)
+
+
+def originals(copied: Copied) -> Originals:
+    """The records of the sink without the copies of ours there."""
+    return (StreamedOriginals if isinstance(copied.records, StreamedRecords) else Originals)(copied)
 
 
 def _streamed(records: KeyedRecords) -> StreamedRecords:

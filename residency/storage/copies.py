@@ -45,7 +45,7 @@ class Copier:
     """Works off the outbox of one store in one sink, its home. `others` are the store's other sinks that may be
     somebody's home, by place; `keep` answers whether the outbox is still ours."""
 
-    __slots__ = ("_deciding", "home", "keep", "others", "outbox", "records", "targets")
+    __slots__ = ("_deciding", "_own", "home", "keep", "others", "outbox", "records", "targets")
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Copier:
         self.home = home
         self.records = records
         self.outbox = outbox
+        self._own = next((target.copied for target in targets if target.sink.name == home.name), None)
         self.targets = tuple(target for target in targets if target.sink.name != home.name)
         self.others = dict(others or {})
         self.keep = keep
@@ -91,6 +92,22 @@ class Copier:
             done.held[reason] = done.held.get(reason, 0) + len(some)
         return done
 
+    async def settle(self, keys: Collection[Key]) -> int:
+        """Have no copy, and no note, of those of these that home has no more; how many copies and notes there were.
+
+        Raises: as `once`, SinkUnavailable too where a target is away.
+        """
+        here = await self.records.get(keys)
+        gone = [key for key in keys if key not in here]
+        held: dict[Key, str] = {}
+        done = Round()
+        for target in self.targets:
+            await self._sync(target, gone, {}, held, done)
+        clear = [key for key in gone if key not in held]
+        for target in self.targets:
+            await target.copied.forget(clear)
+        return done.deleted + await self.outbox.forget(clear)
+
     async def _sync(
         self, target: Target, keys: Sequence[Key], here: Mapping[Key, Record], held: dict[Key, str], done: Round
     ) -> None:
@@ -100,9 +117,10 @@ class Copier:
         owners = await self._deciding.owners({each for each in subjects if each is not None})
         plan = _Plan()
         gone = [key for key in keys if key not in here and key in there and there[key].ours]
+        copies = await self._copies_here(here, owners)
         elsewhere = await self._elsewhere(gone, target)
         for key in keys:
-            reason = self._plan(target, here.get(key), there.get(key), owners, elsewhere, plan)
+            reason = self._plan(target, here.get(key), there.get(key), owners, copies, elsewhere, plan)
             if reason is not None:
                 held[key] = reason
         await self._carry_out(target, plan, owners, version, held, done)
@@ -113,6 +131,7 @@ class Copier:
         record: Record | None,
         there: Held | None,
         owners: Mapping[str, Owner],
+        copies: Collection[Key],
         elsewhere: Collection[Key],
         plan: _Plan,
     ) -> str | None:
@@ -137,7 +156,8 @@ class Copier:
         if pin is not None and pin.moving is not None:
             return "subject_moving"
         if pin is not None and pin.home != self.home.place:
-            return None  # not at home here: nothing goes abroad from here
+            # Nothing goes abroad from here. What is no copy is on its way here, or away, or lies wrong.
+            return None if (record.name, record.key) in copies else "not_at_home"
         permit = self._deciding.judge(record, owner, target.sink, self.home)
         wanted = treated(record, permit.asked, self._deciding.key) if permit.reason is None else None
         if wanted is None:
@@ -148,6 +168,17 @@ class Copier:
             return "not_a_copy"
         plan.puts.setdefault(record.subject, []).append((wanted, there, permit))
         return None
+
+    async def _copies_here(self, here: Mapping[Key, Record], owners: Mapping[str, Owner]) -> set[Key]:
+        """Those that are copies themselves, of somebody whose home is another sink."""
+        if self._own is None:
+            return set()
+        guests = []
+        for record in here.values():
+            pin = None if record.subject is None else owners[record.subject].pin
+            if pin is not None and pin.home != self.home.place:
+                guests.append(record)
+        return {key for key, held in (await self._own.of(guests)).items() if held.ours}
 
     async def _elsewhere(self, keys: Sequence[Key], target: Target) -> set[Key]:
         """Those of these that another sink than `target` has, which may be their home now."""
@@ -267,6 +298,6 @@ def _patience(reason: str, tries: int) -> float:
     change, and now and then; what does not answer, more and more seldom."""
     if reason in ("changed", "subject_moving"):
         return _SOON
-    if reason in ("unreachable", "refused_there", "not_a_copy"):
+    if reason in ("unreachable", "refused_there", "not_a_copy", "not_at_home"):
         return min(_SOON * (1 << min(tries, 10)), _LATER)
     return _LATER

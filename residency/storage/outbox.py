@@ -64,6 +64,9 @@ class Outbox(Protocol):
     async def note(self, keys: Collection[Key]) -> None:
         """Note that these changed."""
 
+    async def forget(self, keys: Collection[Key]) -> int:
+        """Delete every note of these, also one that is held; how many."""
+
     async def release(self) -> None:
         """The time of all that are held has come."""
 

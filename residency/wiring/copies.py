@@ -116,8 +116,11 @@ def copied_in(deployment: DeploymentDoc, stores: Stores, store: str, sink: str) 
     return Copied(store, _keyed(there, docs), ledger_of(store, there, docs))
 
 
-def stores_of(runtime: Running) -> list[StoreCopies]:
-    """What makes the copies of each store. Raises: UsageError, KeysUnavailable."""
+def stores_of(runtime: Running, *, everywhere: bool = False) -> list[StoreCopies]:
+    """What makes the copies of each store, from homes that this instance may read, or `everywhere`.
+
+    Raises: UsageError, KeysUnavailable.
+    """
     deployment, found = runtime.deployment, []
     if not deployment.copies:
         return []
@@ -142,7 +145,7 @@ def stores_of(runtime: Running) -> list[StoreCopies]:
                 others={other: each for other, each in records.items() if other != name},
             )
             for name in homes
-            if _here(deployment, name)
+            if everywhere or _here(deployment, name)
         )
         found.append(StoreCopies(store, copiers, tuple(targets), deciding))
     return found

@@ -141,6 +141,22 @@ class SqlOutbox(_Beside):
             async with self._writing() as connection:
                 await connection.execute(insert, [{"store": self._store, "name": a, "key": b} for a, b in keys])
 
+    async def forget(self, keys: Collection[Key]) -> int:
+        """Delete every note of these; how many. Raises: SinkUnavailable."""
+        query = sa.text("SELECT seq, name, key FROM residency_outbox WHERE store = :store AND name IN :names")
+        prepared = query.bindparams(sa.bindparam("names", expanding=True))
+        wanted = set(keys)
+        if not wanted:
+            return 0
+        values = {"store": self._store, "names": sorted({name for name, _ in wanted})}
+        async with self._reading() as connection:
+            # Compared as records have them: a database may tell the same key in two ways.
+            shapes = {shape.doc.name: shape for shape in await self._records.shapes(connection)}
+            rows = (await connection.execute(prepared, values)).all()
+        gone = [Note(row[0], "", "", 0) for row in rows if (row[1], self._key(shapes, row[1], row[2])) in wanted]
+        await self.done(gone)
+        return len(gone)
+
     async def release(self) -> None:
         """The time of all that are held has come. Raises: SinkUnavailable."""
         change = sa.text("UPDATE residency_outbox SET due = 0 WHERE store = :store AND due > 0")

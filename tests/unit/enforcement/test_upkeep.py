@@ -91,7 +91,7 @@ async def test_an_act_that_a_decision_permits_says_whose_law_covers_and_its_firs
 ) -> None:
     policy = deployed.policy
     finding = Finding(territory=AnchorFinding(frozenset({"VN"}), trust=Trust.VERIFIED))
-    decision = policy.decide(policy.deployment.activities[0], finding, frozenset(), policy.facts, 0)
+    decision = policy.decide(policy.deployment.activities[0], finding, frozenset(), policy.facts, 1_795_000_000_000_000)
     upkeep = Upkeep(deployed.point)
     sink = policy.deployment.sinks["sg"].sink
     act = upkeep.begun("people", sink, Operation.WRITE, "copy", alias=ALIAS, decision=decision)
