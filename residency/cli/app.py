@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import typer
 
 import residency
+from residency.cli.flowing import flowing, flowing_all
 
 __all__ = ["COMMANDS", "app_for"]
 
@@ -62,9 +63,10 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         if COMMANDS[name] == "app_for":
             command = command(arguments[1:])
         if isinstance(command, typer.Typer):
+            flowing_all(command)
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, help=flowing(command.__doc__))(command)
     app.callback()(_root)
     return app
 

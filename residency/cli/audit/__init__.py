@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from inspect import cleandoc
 from typing import Final
 
 import typer
+
+from residency.cli.flowing import flowing, flowing_all
 
 __all__ = ["app_for", "audit_app"]
 
@@ -51,17 +52,11 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         module, of = _COMMANDS[name]
         command = getattr(import_module(f"residency.cli.audit.{module}"), of)
         if isinstance(command, typer.Typer):
-            for each in command.registered_commands:
-                each.help = _flowing(each.callback.__doc__ if each.help is None and each.callback else each.help)
+            flowing_all(command)
             app.add_typer(command, name=name)
         else:
-            app.command(name, help=_flowing(command.__doc__))(command)
+            app.command(name, help=flowing(command.__doc__))(command)
     return app
-
-
-def _flowing(text: str | None) -> str:
-    """Help whose paragraphs are a line each: broken where the terminal ends, and not where the source does too."""
-    return "\n\n".join(" ".join(part.split()) for part in cleandoc(text or "").split("\n\n"))
 
 
 def _root() -> None:

@@ -19,8 +19,11 @@ __all__ = [
 
 
 def unobserved(policy: Policy | None) -> tuple[str, ...]:
-    """The activities that call other services, of which the log of stores tells nothing."""
-    return () if policy is None else tuple(sorted(policy.deployment.http))
+    """The activities that call services of which the log tells nothing: those that are no stores."""
+    if policy is None:
+        return ()
+    document = policy.deployment
+    return tuple(sorted(name for name, service in document.http.items() if service not in document.stores))
 
 
 def register_document(
@@ -137,7 +140,7 @@ def _lines(
         yield f"Transfer register of {operator['deployment']} (established in {places}), as of {day(now)}"
     silent = unobserved(policy)
     if silent:
-        yield f"Not observed: what these activities send to other services: {', '.join(silent)}"
+        yield "Not observed: what these activities send to services that are no stores (`http`): " + ", ".join(silent)
     yield f"{len(flows)} flows abroad, in {acts:,} acts on sinks"
     for flow in flows:
         yield ""
