@@ -31,6 +31,7 @@ class Act:
         "_pinned",
         "_seq",
         "_told",
+        "_verdict",
         "changes",
         "id",
         "operation",
@@ -41,6 +42,7 @@ class Act:
         self._current = current
         self._seq = seq
         self._decided = current.decision  # held: another may not get its identity
+        self._verdict: SinkVerdict | None = None  # that decision's, on this sink, where it was looked up already
         self._pin = current.pin
         self._pinned: Pin | None = None
         self._told = False
@@ -68,7 +70,7 @@ class Act:
             if not here.point.refresh(here):
                 return False
             decision = here.decision
-            verdict = decision.sink(self.sink)
+            verdict = (self._verdict if decision is self._decided else None) or decision.sink(self.sink)
             if verdict is None or verdict.clocks or decision.clocks:
                 return False
             if decision is not self._decided or (here.pin is not self._pin and here.pin != self._pin):

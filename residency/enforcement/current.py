@@ -286,7 +286,9 @@ class Current:
             point.metrics.exempted(verdict.exemptions)
         if wanted in CHANGES:
             recorder.soon()  # what the act does meanwhile need not wait for the disk
-        return Act(self, entry, seq, sink, wanted)
+        act = Act(self, entry, seq, sink, wanted)
+        act._verdict = verdict
+        return act
 
     def recorded(self) -> None:
         """Note that the decision now in force stands in an entry of its own."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from residency.audit.entry import Entry, EntryTemplate
+from residency.audit.entry import ENTRY_LIMIT, Entry, EntryTemplate, entry_pieces
+from residency.errors import EntryError
 from residency.jurisdiction.found import finding_words
 from residency.model import Decision, Effect, Finding, Reason, RuleRef
 from residency.policy.terms import term_word
 
-__all__ = ["PLACEHOLDER_ID", "Plan", "Plans"]
+__all__ = ["PLACEHOLDER_ID", "Ending", "Plan", "Plans"]
 
 PLACEHOLDER_ID: Final = "0.0"
 """An id for a template, where a real one will be filled in."""
@@ -22,15 +23,42 @@ _BOUND: Final = 4096  # plans, templates and finding texts kept at most; cleared
 _Key = tuple[str, str | None, str | None, str | None, str | None, str | None, tuple[str, ...] | None]
 
 
-class Plan:
-    """What one decision leaves in the trail. `plain` is the entry of a request without an act."""
+class Ending:
+    """The outcome of an act that commits to no detail, encoded once; `brief` writes what differs from one to the next.
+    `template` is the same for all others."""
 
-    __slots__ = ("decision", "plain", "templates")
+    __slots__ = ("_pattern", "template")
+
+    def __init__(self, entry: Entry) -> None:
+        """Of `entry` the time and both ids are left open. Raises: EntryError."""
+        self.template = EntryTemplate(entry)
+        pieces = [piece.replace(b"%", b"%%") for piece in entry_pieces(entry)]
+        holes = (b"%d", b"null", b"null", b"null", b'"%d.%d"', b'"%b"', b"null", b"null", b"")
+        self._pattern = b"".join(piece + hole for piece, hole in zip(pieces, holes, strict=True))
+
+    def brief(self, slot: int, seq: int, at: int, of: str) -> bytes:
+        """Canonical bytes of the outcome of the intent `of`. Raises: EntryError."""
+        before, _, after = of.partition(".")
+        if not (before.isdecimal() and after.isdecimal() and of.isascii()):
+            raise EntryError("`of` is not the id of an entry")
+        data = self._pattern % (at, slot, seq, of.encode())
+        if len(data) > ENTRY_LIMIT:
+            raise EntryError("an entry is too long")
+        return data
+
+
+class Plan:
+    """What one decision leaves in the trail. `plain` is the entry of a request without an act; `intents` and `endings`
+    are those of acts, by what tells them apart."""
+
+    __slots__ = ("decision", "endings", "intents", "plain", "templates")
 
     def __init__(self, decision: Decision, plain: EntryTemplate) -> None:
         self.decision = decision
         self.plain = plain
         self.templates: dict[_Key, EntryTemplate] = {}
+        self.intents: dict[tuple[str, str, str | None, str | None], EntryTemplate] = {}
+        self.endings: dict[tuple[str, str, str], Ending] = {}
 
 
 class Plans:
@@ -54,7 +82,8 @@ class Plans:
         return self._plans.get(id(decision)) or self._first(decision)
 
     def _first(self, decision: Decision) -> Plan:
-        plan = Plan(decision, self._encode(decision, "decision", decision.reason, None, None, None, None, None))
+        entry = self._entry(decision, "decision", decision.reason, None, None, None, None, None)
+        plan = Plan(decision, EntryTemplate(entry))
         self._room()
         self._plans[id(decision)] = plan
         return plan
@@ -77,20 +106,40 @@ class Plans:
         key = (kind, None if reason is None else reason._value_, sink, note, operation, act, cited)
         found = plan.templates.get(key)
         if found is None:
-            found = self._encode(plan.decision, kind, reason, sink, note, operation, act, rules)
+            found = EntryTemplate(self._entry(plan.decision, kind, reason, sink, note, operation, act, rules))
             self._room()
             plan.templates[key] = found
+        return found
+
+    def intent(self, plan: Plan, sink: str, operation: str, note: str | None, reason: Reason | None) -> EntryTemplate:
+        """The template of an intent under a plan's decision."""
+        key = (sink, operation, note, None if reason is None else reason._value_)
+        found = plan.intents.get(key)
+        if found is None:
+            found = EntryTemplate(self._entry(plan.decision, "intent", reason, sink, note, operation, None, None))
+            self._room()
+            plan.intents[key] = found
+        return found
+
+    def ending(self, plan: Plan, sink: str, operation: str, act: str) -> Ending:
+        """The template of an outcome under a plan's decision; `act` is the word for how it ended."""
+        found = plan.endings.get((sink, operation, act))
+        if found is None:
+            found = Ending(self._entry(plan.decision, "outcome", None, sink, None, operation, act, None))
+            self._room()
+            plan.endings[sink, operation, act] = found
         return found
 
     def _room(self) -> None:
         if self._count >= _BOUND:
             for plan in self._plans.values():
-                plan.templates.clear()  # who holds a plan still goes on with it
+                for kept in (plan.templates, plan.intents, plan.endings):
+                    kept.clear()  # who holds a plan still goes on with it
             self._plans.clear()
             self._count = 0
         self._count += 1
 
-    def _encode(
+    def _entry(
         self,
         decision: Decision,
         kind: str,
@@ -100,7 +149,7 @@ class Plans:
         operation: str | None,
         act: str | None,
         rules: tuple[RuleRef, ...] | None,
-    ) -> EntryTemplate:
+    ) -> Entry:
         verdict = decision.sink(sink) if sink is not None else None
         activity = decision.activity
         effect = decision.effect if verdict is None else verdict.effect
@@ -113,38 +162,36 @@ class Plans:
         if verdict is not None:
             clocks, exemptions = (*clocks, *verdict.clocks), (*exemptions, *verdict.exemptions)
         outcome = kind == "outcome"
-        return EntryTemplate(
-            Entry(
-                id=PLACEHOLDER_ID,
-                kind=kind,
-                at=0,
-                mode=decision.mode,
-                effect=effect.word,
-                policy=decision.policy,
-                policy_version=decision.policy_version,
-                epoch=decision.epoch,
-                act=act,
-                of=PLACEHOLDER_ID if outcome else None,
-                activity=activity.name if activity is not None else None,
-                operation=operation or (activity.operation.value if activity is not None else None),
-                store=verdict.store if verdict is not None else activity.store if activity is not None else None,
-                sink=sink,
-                region=verdict.sink.region if verdict is not None else None,
-                reason=reason.value if reason is not None else None,
-                strategy=decision.strategy,
-                note=note,
-                jurisdictions=decision.jurisdictions,
-                finding=self._finding(decision.finding),
-                presumed=decision.presumed,
-                # The evidence of an outcome stands in its intent.
-                evidence=() if outcome else tuple(sorted(decision.evidence)),
-                rules=tuple(rule.id for rule in cited),
-                observed=tuple(rule.id for rule in decision.observed),
-                exempted=tuple(rule.id for rule in decision.exempted),
-                exemptions=tuple(dict.fromkeys(exemptions)),
-                outranked=tuple(rule.id for rule in decision.outranked),
-                running=tuple(dict.fromkeys(map(term_word, clocks))),
-            )
+        return Entry(
+            id=PLACEHOLDER_ID,
+            kind=kind,
+            at=0,
+            mode=decision.mode,
+            effect=effect.word,
+            policy=decision.policy,
+            policy_version=decision.policy_version,
+            epoch=decision.epoch,
+            act=act,
+            of=PLACEHOLDER_ID if outcome else None,
+            activity=activity.name if activity is not None else None,
+            operation=operation or (activity.operation.value if activity is not None else None),
+            store=verdict.store if verdict is not None else activity.store if activity is not None else None,
+            sink=sink,
+            region=verdict.sink.region if verdict is not None else None,
+            reason=reason.value if reason is not None else None,
+            strategy=decision.strategy,
+            note=note,
+            jurisdictions=decision.jurisdictions,
+            finding=self._finding(decision.finding),
+            presumed=decision.presumed,
+            # The evidence of an outcome stands in its intent.
+            evidence=() if outcome else tuple(sorted(decision.evidence)),
+            rules=tuple(rule.id for rule in cited),
+            observed=tuple(rule.id for rule in decision.observed),
+            exempted=tuple(rule.id for rule in decision.exempted),
+            exemptions=tuple(dict.fromkeys(exemptions)),
+            outranked=tuple(rule.id for rule in decision.outranked),
+            running=tuple(dict.fromkeys(map(term_word, clocks))),
         )
 
     def _finding(self, finding: Finding) -> tuple[str, ...]:

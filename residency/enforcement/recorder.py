@@ -167,16 +167,26 @@ class Recorder:
 
         `reason` and `note` tell what would have become of it if the deployment enforced.
         """
-        plan = self._plans.of(decision)
-        template = self._plans.template(plan, "intent", reason=reason, sink=sink, note=note, operation=operation)
+        plan = self._plans.known(id(decision)) or self._plans.of(decision)
+        template = self._plans.intent(plan, sink, operation, note, reason)
         seq = self._record(plan, template, subject, detail, basis, sink, opens=True)
         return seq, entry_id(self._number, seq)
 
     def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str, pin: Pin | None = None) -> int:
         """Record how the act of intent `of` ended; its sequence number. `pin` = the first pin, set by the act."""
-        plan = self._plans.of(decision)
-        template = self._plans.template(plan, "outcome", sink=sink, operation=operation, act=act)
-        return self._outcome(template, of, pin, decision.jurisdictions, decision.duty.only)
+        plan = self._plans.known(id(decision)) or self._plans.of(decision)
+        ending = self._plans.ending(plan, sink, operation, act)
+        if pin is not None:
+            return self._outcome(ending.template, of, pin, decision.jurisdictions, decision.duty.only)
+        # Most acts, without a further call.
+        journal = self._journal
+        self._lock.acquire()
+        try:
+            seq = journal.append(ending.brief(self._number, journal.next_seq, self._now(), of))
+            self._slot.opened.pop(int(of.rpartition(".")[2]), None)
+            return seq
+        finally:
+            self._lock.release()
 
     def pin_intent(self, pin: Pin, why: str) -> tuple[int, str]:
         """Record that `pin` is about to replace its forerunner; (sequence number, entry id)."""

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from residency.audit.entry import Entry, EntryTemplate, parse_entry
-from residency.enforcement.plans import Plans
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from residency.audit.entry import Entry, EntryTemplate, format_entry, parse_entry
+from residency.enforcement.plans import Ending, Plans
+from residency.errors import EntryError
 from residency.model import Effect, Reason, RuleRef
 
 
@@ -77,3 +82,45 @@ def test_many_decisions_leave_a_bounded_number_of_templates_and_a_plan_in_hand_s
     assert len(plans) <= 4096
     assert entry_of(plans.template(held, "intent", sink="vn")).sink == "vn"
     assert plans.of(decision) is not held
+
+
+def test_intents_and_outcomes_are_made_once_and_differ_by_all_that_is_told_of_them(world: Any) -> None:
+    decision, plans = world.admit(who="an").decision, Plans()
+    plan = plans.of(decision)
+    intent = plans.intent(plan, "vn", "write", None, None)
+    assert plans.intent(plan, "vn", "write", None, None) is intent
+    others = [
+        plans.intent(plan, "sg", "write", None, None),
+        plans.intent(plan, "vn", "read", None, None),
+        plans.intent(plan, "vn", "write", "n", None),
+        plans.intent(plan, "vn", "write", None, Reason.NOT_HOME),
+        plans.intent(plan, "vn", "write", None, Reason.INTERNAL),
+    ]
+    assert len({entry_of(each) for each in (intent, *others)}) == 6
+    assert entry_of(intent) == entry_of(plans.template(plan, "intent", sink="vn", operation="write"))
+    ending = plans.ending(plan, "vn", "write", "committed")
+    assert plans.ending(plan, "vn", "write", "committed") is ending
+    words = [("sg", "write", "committed"), ("vn", "read", "committed"), ("vn", "write", "failed")]
+    assert (
+        len({ending.brief(0, 1, 2, "0.0"), *(plans.ending(plan, *each).brief(0, 1, 2, "0.0") for each in words)}) == 4
+    )
+
+
+@given(slot=st.integers(0, 999), seq=st.integers(0, 2**40), at=st.integers(0, 2**52), of=st.integers(0, 2**40))
+def test_an_outcome_written_from_its_pattern_is_the_entry_written_in_full(
+    slot: int, seq: int, at: int, of: int
+) -> None:
+    head = Entry(
+        id="0.0", kind="outcome", at=0, effect="permit", policy="ab" * 32, act="failed", of="0.0", note="100 %"
+    )
+    ending = Ending(head)
+    full = format_entry(replace(head, id=f"{slot}.{seq}", at=at, of=f"{slot}.{of}"))
+    assert ending.brief(slot, seq, at, f"{slot}.{of}") == full
+    assert ending.template.fill(id=f"{slot}.{seq}", at=at, of=f"{slot}.{of}") == full
+
+
+@pytest.mark.parametrize("of", ["", "0", "0.0.0", '0.0"', "0.x", "-1.0", "0.\u0661", "\u00b2.1"])
+def test_an_outcome_is_of_an_entry(of: str) -> None:
+    head = Entry(id="0.0", kind="outcome", at=0, effect="permit", policy="ab" * 32, act="failed", of="0.0")
+    with pytest.raises(EntryError):
+        Ending(head).brief(0, 1, 2, of)
