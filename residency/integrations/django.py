@@ -75,6 +75,8 @@ def databases(policy: str | Path, *, env: Mapping[str, str] | None = None) -> di
                 "PASSWORD": url.password or "",
                 "HOST": url.host or "",
                 "PORT": str(url.port or ""),
+                # What the environment says of libpq's does not go before the URL.
+                "OPTIONS": {} if backend == "sqlite3" else {"hostaddr": "", "options": ""},
                 _MARK: tuple(store for store, names in deployment.stores.items() if name in names),
             }
     return found

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import enum
+import socket
 import traceback
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import anyio.to_thread
 import pytest
-from sqlalchemy import Engine, Enum, Numeric, String, Uuid, insert
+from sqlalchemy import Engine, Enum, Numeric, String, Uuid, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from residency.adapters.sink_sql import SqlSink
 from residency.errors import UsageError
 from residency.integrations.sqlalchemy import create_all, uuid7_key
 from tests.rows import BACKENDS, Rows, Session, places_of
-from tests.world import SINGAPORE
+from tests.services import SG_HOST
+from tests.world import SINGAPORE, VN
+
+if TYPE_CHECKING:
+    from tests.postgres import Pair
 
 pytestmark = pytest.mark.anyio
 SECRET = "Nguyễn Văn Kín"
@@ -87,3 +94,35 @@ async def test_a_value_that_cannot_be_sent_stands_in_no_error(world: Rows, colum
         told = "".join(traceback.format_exception(raised.value))
     assert "typed" in told
     assert SECRET not in told
+
+
+@pytest.mark.needs("postgres")
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_where_a_database_is_its_url_says_and_not_the_environment(
+    postgres: Pair, driver: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """libpq takes PGHOSTADDR before the host of a URL: every person's rows would go there."""
+    here = postgres.vn
+    sink = SqlSink("people-vn", VN, here.url(driver, here.emptied()))
+    elsewhere = socket.create_server((SG_HOST, here.port))
+    (tmp_path / "services").write_text(f"[abroad]\nhostaddr={SG_HOST}\n")
+    monkeypatch.setenv("PGHOSTADDR", SG_HOST)
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=nowhere")
+    monkeypatch.setenv("PGSERVICE", "abroad")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    query = text("SELECT host(inet_server_addr()), current_setting('search_path')")
+    with elsewhere:
+        await sink.start()
+        async with sink.engine.connect() as connection:
+            assert (await connection.execute(query)).one() == (here.address, '"$user", public')
+        blocking = sink.bind(read_only=True, blocking=True)
+
+        def ask() -> Any:
+            with blocking.connect() as beside:
+                return beside.execute(query).one()
+
+        assert (await anyio.to_thread.run_sync(ask))[0] == here.address
+        await sink.aclose()
+        elsewhere.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()

@@ -51,7 +51,10 @@ class Place:
             case "asyncpg":
                 return {"timeout": self.connect_timeout}
             case "psycopg":
-                return {"connect_timeout": self.connect_timeout}
+                # Where the database is, and which of its schemas, its URL alone says: libpq would take an address
+                # (PGHOSTADDR) and options of the environment, for all sinks at once and against what their URLs say.
+                own = {name: "" for name in ("hostaddr", "options") if name not in self.url.query}
+                return {"connect_timeout": self.connect_timeout, **own}
             case _:
                 return {}
 
