@@ -20,9 +20,8 @@ _PLAIN: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|VALUES|MERGE
 
 _ENDS: Final = frozenset({"COMMIT", "END", "ABORT", "BEGIN", "START"})
 _REACHES: Final = frozenset({"ATTACH", "DETACH", "VACUUM", "LOAD", "DISCARD", "CHECKPOINT", "IMPORT"})
-_REACHES_BY_TWO: Final = frozenset(
-    {("ALTER", "SYSTEM"), ("CREATE", "SERVER"), ("CREATE", "FOREIGN"), ("CREATE", "SUBSCRIPTION"), ("CREATE", "USER")}
-)
+_LINKS: Final = frozenset({"SYSTEM", "SERVER", "FOREIGN", "SUBSCRIPTION", "PUBLICATION", "USER", "EXTENSION"})
+"""What CREATE and ALTER make, or point elsewhere, that reaches past the database."""
 _PRAGMAS: Final = frozenset({"QUERY_ONLY", "WRITABLE_SCHEMA", "JOURNAL_MODE", "LOCKING_MODE", "SYNCHRONOUS"})
 # Parameters by which a transaction that reads could write, or one that was told committed be lost.
 _PARAMETERS: Final = frozenset(
@@ -36,6 +35,10 @@ _PARAMETERS: Final = frozenset(
         "TRANSACTION_READ_ONLY",
     }
 )
+
+# A function that does what SET does; a name that is a bind parameter is not seen. A literal that says so is refused
+# too: values are for parameters.
+_SETS: Final = re.compile(rf"\bset_config\s*\(\s*'(?:{'|'.join(sorted(_PARAMETERS))})'", re.IGNORECASE)
 
 _POSTGRES: Final = re.compile(
     r"""(?P<space>[ \t\n\r\f\v]+|--[^\r\n]*)
@@ -66,7 +69,7 @@ _NESTED: Final = re.compile(r"/\*|\*/")
 def goes_around(text: str) -> bool:
     """Whether some statement in `text` ends the transaction, changes what it may do, or reaches another database."""
     if ";" not in text and _PLAIN.match(text) is not None:
-        return False
+        return _SETS.search(text) is not None
     if any(map(_around, _statements(text, _POSTGRES))):
         return True
     # SQLite's driver takes one statement at a time, so what stands behind a `;` is the other reading's alone.
@@ -123,6 +126,18 @@ def _around(words: list[str]) -> bool:
         case "PRAGMA":
             return bool(_PRAGMAS.intersection(words[1:4]))  # a database's name may stand before
         case "COPY":
-            return not {"STDIN", "STDOUT"}.intersection(words)  # else it is a file or a program of the server's
+            return not _through_us(words)  # else it is a file or a program of the server's
+        case "CREATE" | "ALTER":
+            return second in _LINKS
         case _:
-            return first in _ENDS or first in _REACHES or (first, second) in _REACHES_BY_TWO
+            return first in _ENDS or first in _REACHES
+
+
+def _through_us(copy: list[str]) -> bool:
+    """Whether a COPY goes through its client: STDIN or STDOUT stands behind the TO or FROM outside all brackets."""
+    depth = 0
+    for word, following in zip(copy, [*copy[1:], ""], strict=True):
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth == 0 and word in ("TO", "FROM"):
+            return following in ("STDIN", "STDOUT")
+    return False

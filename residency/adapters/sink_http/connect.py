@@ -20,7 +20,12 @@ from residency.storage.services import Resolver
 __all__ = ["Judged"]
 
 _ADDRESSES: Final = 4  # of one name, that are tried one after the other
-_NAT64: Final = IPv6Network("64:ff9b::/96")
+# Networks of IPv6 whose last 32 bits are the IPv4 address that is reached: NAT64 (RFC 6052, RFC 8215), and compatible
+# and translated addresses of old (RFC 4291, RFC 2765), which some systems still route.
+_CARRIERS: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+_PUBLIC: Final = IPv6Network("2000::/3")  # all that was ever given out; Python's `is_global` knows less of the rest
+_DOCUMENTATION: Final = IPv6Network("3fff::/20")
+_NO_PUBLIC: Final = frozenset({IPv4Address("192.0.0.8")})  # RFC 7600: nobody is reached by it
 _WAIT: Final = 10.0  # seconds, where nobody says
 
 
@@ -85,7 +90,13 @@ class Judged(httpcore.AsyncNetworkBackend):
             return False
         if self._endpoint.local:
             return value.is_loopback
-        return value.is_global or self._private
+        return _is_public(value) or self._private
+
+
+def _is_public(value: IPv4Address | IPv6Address) -> bool:
+    if isinstance(value, IPv4Address):
+        return value.is_global and value not in _NO_PUBLIC
+    return value.is_global and value in _PUBLIC and value not in _DOCUMENTATION
 
 
 def _read(address: str) -> IPv4Address | IPv6Address | None:
@@ -95,6 +106,7 @@ def _read(address: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     if isinstance(value, IPv6Address):
-        carried = IPv4Address(int(value) & 0xFFFFFFFF) if value in _NAT64 else None
+        carries = not value.is_loopback and any(value in network for network in _CARRIERS)
+        carried = IPv4Address(int(value) & 0xFFFFFFFF) if carries else None
         return value.ipv4_mapped or value.sixtofour or carried or value
     return value
