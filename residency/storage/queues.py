@@ -3,20 +3,29 @@
 A job is taken, done, and finished. One that was taken and not finished (its worker died, or raised) is handed out again
 after a while, so what a job does must bear being done twice. The queue's key has the home in it, and the job says its
 home besides: a worker abroad asks for another key, and were it handed the job all the same it would not take it.
+
+A job that is handed to the app is an act: an intent before, and an outcome once it is finished (`committed`), was left
+with an error (`failed`, it comes again) or nobody knows (`unknown`). No request is behind it, so it is told as an
+operator's act, under the alias of whose job it is.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from residency.enforcement.ports import SinkPort
+from residency.enforcement.upkeep import Upkeep, UpkeepAct
 from residency.errors import SinkUnavailable, UsageError
+from residency.model import Operation, SubjectId
 from residency.model.place import is_place
+
+if TYPE_CHECKING:
+    from residency.enforcement.point import EnforcementPoint
 
 __all__ = ["Delivery", "Job", "QueueSink", "Worker", "check_queue", "format_job", "queue_key"]
 
@@ -103,13 +112,13 @@ def _parse_job(queue: str, given: Delivery) -> Job | None:
 class Worker:
     """Takes jobs of one queue for people whose home is `place`, in any sink of the store. One for each process."""
 
-    __slots__ = ("_idle", "_keys", "_name", "_sinks", "_tries", "place", "queue", "store")
+    __slots__ = ("_idle", "_keys", "_name", "_point", "_sinks", "_tries", "place", "queue", "store")
 
     def __init__(
         self,
         sinks: Sequence[SinkPort],
         *,
-        deployment: str,
+        point: Callable[[], EnforcementPoint],
         store: str,
         queue: str,
         place: str,
@@ -117,7 +126,8 @@ class Worker:
         idle: float = 60.0,
         tries: int = 5,
     ) -> None:
-        """`sinks` are the store's; `place` is where this worker itself runs; `name` is this process's own among the
+        """`sinks` are the store's; `point` answers the enforcement point in force, which a reload replaces: there it is
+        recorded what is taken. `place` is where this worker itself runs; `name` is this process's own among the
         workers. What is not finished within `idle` seconds is handed out again, `tries` times, then set aside.
 
         Raises: UsageError.
@@ -131,7 +141,8 @@ class Worker:
             if not isinstance(sink, QueueSink):
                 raise UsageError(f"sink {sink.name!r} has no queues")
         self._sinks = tuple(sink for sink in sinks if isinstance(sink, QueueSink))
-        self._keys = queue_key(deployment, store, place, queue)
+        self._point = point
+        self._keys = queue_key(point().policy.deployment.name, store, place, queue)
         self._name = name
         self._idle = max(1, round(idle * 1000))
         self._tries = tries
@@ -142,7 +153,8 @@ class Worker:
         """The next job, None where none came within `wait` seconds for each sink. Left without an error it is finished;
         else it is handed out again later.
 
-        Raises: SinkUnavailable, also where what lies in this place's queue is no job of this place.
+        Raises: SinkUnavailable, also where what lies in this place's queue is no job of this place; PinsUnavailable,
+        JournalFull, JournalFailed: then it was not handed out, and comes again.
         """
         for sink in self._sinks:
             given = await sink.pull(self._keys, self._name, self._idle, round(wait * 1000))
@@ -155,10 +167,34 @@ class Worker:
                 continue
             if (job.home, job.store) != (self.place, self.store):
                 raise SinkUnavailable(f"sink {sink.name!r} holds a job of another place in this one's queue")
-            yield job
-            await sink.finish(self._keys, given.id)
+            act = await self._begin(sink.name, job)
+            try:
+                yield job
+            except BaseException:
+                act.told("failed", f"the job was left with an error, at try {job.tries}")
+                raise
+            try:
+                await sink.finish(self._keys, given.id)
+            except BaseException:
+                act.told("unknown", "nobody knows whether the job was taken away")
+                raise
+            act.told("committed", "the job was done and taken away")
             return
         yield None
+
+    async def _begin(self, sink: str, job: Job) -> UpkeepAct:
+        """The act of handing `job` to the app, its intent recorded."""
+        point = self._point()
+        if sink in point.stores.misplaced:
+            raise SinkUnavailable(f"sink {sink!r} was last seen elsewhere than it must lie")
+        alias = None
+        if job.subject is not None:
+            pin = await point.homes.fetch(point.digest(SubjectId(job.subject)))
+            alias = None if pin is None else pin.alias
+        why = f"a job of {job.activity!r} is taken from queue {self.queue!r}"
+        return Upkeep(point).begun(
+            self.store, point.policy.deployment.sinks[sink].sink, Operation.PROCESS, why, alias=alias
+        )
 
     async def depth(self) -> int:
         """How many jobs are not finished, in all sinks. Raises: SinkUnavailable."""

@@ -1,7 +1,9 @@
 """A record, its copy, its subject and the policy in; how long it stays there, and by which rules, out.
 
 1. How long a record stays in a sink is asked of the decision for its subject, store and sink. No activity is behind a
-   record that rests, so each operation is asked about: what any of them would ask for counts.
+   record that rests, so each operation is asked about: what any of them would ask for counts. A floor counts that any
+   purpose has for which the deployment's activities hold such data there, a ceiling that all of them have: what one
+   purpose no longer needs stays for another.
 2. Terms end on the clocks of the law that sets them, and count from the record's own `times`, from the events of the
    operator under that law (`order` …), and from what else is known of the subject (`erasure_request`).
 3. A floor wins. A ceiling of a rule that evidence could lift (`unless`) is left to a request, for nobody asks here.
@@ -27,6 +29,7 @@ from residency.model import (
     SubjectSource,
     retained_until,
 )
+from residency.model.data import category_within
 from residency.policy.compiler import Policy
 from residency.storage.records import Record, Records
 
@@ -82,11 +85,12 @@ class _Asked:
 class Terms:
     """The terms of records under one policy and its facts, as at one instant (microseconds)."""
 
-    __slots__ = ("_asked", "_calendars", "_events", "_owners", "_table", "now")
+    __slots__ = ("_activities", "_asked", "_calendars", "_events", "_owners", "_table", "now")
 
     def __init__(self, policy: Policy, facts: FactSet, now: int) -> None:
         self.now = now
         self._table = policy.table(facts, now)
+        self._activities = policy.deployment.activities
         self._asked: dict[tuple[str, str, frozenset[str], Finding], tuple[_Asked, ...]] = {}
         self._calendars = {law.jurisdiction: law.calendar for law in policy.laws}
         self._events: dict[str, dict[str, int]] = {}
@@ -144,16 +148,21 @@ class Terms:
         return asked
 
     def _ask(self, store: str, sink: Sink, data: frozenset[str], finding: Finding) -> Iterable[_Asked]:
-        retain: set[Retention] = set()
         covering: set[str] = set()
-        for operation in Operation:
-            rests = Activity("records", "ANY", "/", _NOBODY, data, operation, stores=(store,))
-            decision = self._table.decide(rests, finding, frozenset())
-            verdict = decision.sink(sink.name)
-            covering.update(decision.jurisdictions)
-            retain |= decision.duty.retain
-            if verdict is not None:
-                retain |= verdict.duty.retain
+        told: list[set[Retention]] = []
+        for purpose in self._purposes(store, data):
+            of_purpose: set[Retention] = set()
+            for operation in Operation:
+                rests = Activity("records", "ANY", "/", _NOBODY, data, operation, purpose, stores=(store,))
+                decision = self._table.decide(rests, finding, frozenset())
+                verdict = decision.sink(sink.name)
+                covering.update(decision.jurisdictions)
+                of_purpose |= decision.duty.retain
+                if verdict is not None:
+                    of_purpose |= verdict.duty.retain
+            told.append(of_purpose)
+        of_all = set.intersection(*told)
+        retain = {r for each in told for r in each if r.bound is Bound.AT_LEAST or r in of_all}
         by_place: dict[str, dict[Retention, tuple[str, ...]]] = {}
         for retention in retain:
             owners = self._owners.get(retention, ())
@@ -170,3 +179,13 @@ class Terms:
                 tuple(r for r in rules if r.bound is Bound.AT_MOST),
                 rules,
             )
+
+    def _purposes(self, store: str, data: frozenset[str]) -> set[str | None]:
+        """The purposes for which such data lies in the store; None = not said, which may be any."""
+        found = {a.purpose for a in self._activities if store in a.stores and _meet(a.data, data)}
+        return found or {None}
+
+
+def _meet(some: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether one of the categories is, or lies under, one of the others."""
+    return any(category_within(a, b) or category_within(b, a) for a in some for b in others)

@@ -232,7 +232,7 @@ async def test_a_worker_that_dies_with_a_job_leaves_it_to_another(tmp_path: Path
         await jobs.push("mail", b"to an")
 
     def worker(name: str, place: str = "VN") -> Worker:
-        return Worker([sink], deployment="test", store="jobs", queue="mail", place=place, name=name, idle=0.05)
+        return Worker([sink], point=lambda: world.point, store="jobs", queue="mail", place=place, name=name, idle=0.05)
 
     async with worker("abroad", "SG").take(0.01) as job:
         assert job is None

@@ -9,7 +9,7 @@ import pytest
 
 from residency.adapters.cache_memory import CacheMemory
 from residency.adapters.sink_memory import MemorySink
-from residency.errors import SinkUnavailable, UsageError
+from residency.errors import JournalFailed, SinkUnavailable, UsageError
 from residency.storage.queues import Worker, format_job, queue_key
 from tests.cache_world import CacheWorld
 from tests.world import SG, SINGAPORE, VN
@@ -28,7 +28,7 @@ def worker(world: CacheWorld, place: str = "VN", **more: float) -> Worker:
     sinks = [world.jobs_sg, world.jobs_vn]
     settings: dict[str, float] = {"idle": 60.0, "tries": 5, **more}
     return Worker(
-        sinks, deployment="test", store="jobs", queue="mail", place=place, name="w",
+        sinks, point=lambda: world.point, store="jobs", queue="mail", place=place, name="w",
         idle=settings["idle"], tries=int(settings["tries"]),
     )  # fmt: skip
 
@@ -49,7 +49,11 @@ async def test_a_job_goes_home_and_a_worker_there_takes_it_with_all_it_must_know
         )  # fmt: skip
         assert job.activity == "POST /me"
     assert await worker(world).depth() == 0
-    assert world.acts() == [("jobs-vn", "write", "committed")]
+    assert world.acts() == [("jobs-vn", "write", "committed"), ("jobs-vn", "process", "committed")]
+    (written, _), (taken, _) = world.intents
+    assert taken.note == "operator: a job of 'POST /me' is taken from queue 'mail'"
+    assert (taken.subject, taken.store, taken.region) == (written.subject, "jobs", "vn-han")
+    assert taken.subject is not None
 
 
 async def test_a_worker_abroad_never_takes_a_job_of_home(world: CacheWorld) -> None:
@@ -85,6 +89,7 @@ async def test_what_a_worker_fails_at_is_handed_out_again_and_in_the_end_set_asi
         except ZeroDivisionError:
             pass
     assert tried == [1, 2, 3]
+    assert world.acts()[1:] == [("jobs-vn", "process", "failed")] * 3
     assert (await hand.depth(), await hand.dead()) == (0, 1)
 
 
@@ -97,7 +102,7 @@ async def test_what_is_no_job_is_set_aside(world: CacheWorld, job: bytes) -> Non
 
 
 async def test_a_worker_says_what_it_lacks(world: CacheWorld) -> None:
-    good: dict[str, Any] = {"deployment": "d", "store": "s", "queue": "q", "place": "VN", "name": "w"}
+    good: dict[str, Any] = {"point": lambda: world.point, "store": "s", "queue": "q", "place": "VN", "name": "w"}
     sinks = [world.jobs_vn]
     for wrong in ({"queue": "Q!"}, {"place": "nowhere"}, {"name": ""}):
         with pytest.raises(UsageError):
@@ -127,3 +132,25 @@ async def test_an_activity_that_reads_may_push_and_gives_nobody_a_home_by_it(wor
         with pytest.raises(UsageError):
             await jobs.push("mail", b"x" * ((8 << 20) + 1))
     assert world.acts() == [("jobs-vn", "process", "committed")]
+
+
+async def test_what_may_not_be_recorded_or_lies_elsewhere_is_not_handed_out(world: CacheWorld) -> None:
+    await push(world, b"1")
+    world.stores.misplaced = frozenset({"jobs-vn"})
+    with pytest.raises(SinkUnavailable, match="elsewhere"):
+        await worker(world).take(0).__aenter__()
+    world.stores.misplaced = frozenset()
+    world.journal.fail()
+    with pytest.raises(JournalFailed):
+        await worker(world, idle=1e-9).take(1).__aenter__()
+    assert await worker(world).depth() == 1
+
+
+async def test_of_a_job_that_was_done_and_perhaps_not_taken_away_nobody_knows(world: CacheWorld) -> None:
+    await push(world, b"1")
+    taking = worker(world).take(0)
+    assert await taking.__aenter__() is not None
+    await world.jobs_vn.aclose()
+    with pytest.raises(SinkUnavailable):
+        await taking.__aexit__(None, None, None)
+    assert world.acts()[1:] == [("jobs-vn", "process", "unknown")]

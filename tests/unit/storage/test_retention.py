@@ -86,6 +86,39 @@ def test_an_event_of_the_operator_ends_a_floor_under_its_own_law_once_it_has_hap
     assert until(Event("order", "VN", NOW + DAY)) == OPEN
 
 
+ADS = """
+  - id: test.ads
+    article: art. 15
+    text: What was collected for advertising goes after 30 days, and its proof stays for 90.
+    applies: {anchor: territory, data: [personal], purpose: ads}
+    duty: {retain: [{at_most: 30 days, from: creation}]}
+  - id: test.proof
+    article: art. 16
+    text: What was collected for advertising can be proved for 10 days.
+    applies: {anchor: territory, data: [account], purpose: ads}
+    duty: {retain: [{at_least: 10 days, from: creation}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("purposes", "limited", "held"),
+    [(["ads"], True, True), (["ads", "care"], False, True), (["care"], False, False), ([], True, True)],
+)
+def test_what_one_purpose_no_longer_needs_stays_for_another_and_a_floor_of_any_holds(
+    tmp_path: Path, purposes: list[str], limited: bool, held: bool
+) -> None:
+    route = '  - {route: "POST /people", subject: app, data: [personal, account], store: people}\n'
+    routes = [
+        route.replace("/people", f"/{purpose}").replace("store:", f"purpose: {purpose}, store:") for purpose in purposes
+    ]
+    policy = policy_in(tmp_path, (ADS,), DEPLOYMENT.replace(route, "".join(routes) or route))
+    terms, times = terms_of(policy), {"creation": LONG_AGO}
+    person = terms.judge(row("1", "an", times=times), "people", sink_of(policy, "vn"), covered())
+    assert (person.retained.must_erase(NOW), person.ceilings) == (limited, ("test.ads",) if limited else ())
+    account = terms.judge(row("1", "an", "account", {"creation": LATELY}), "people", sink_of(policy, "vn"), covered())
+    assert (account.retained.may_erase(NOW), account.floors) == (not held, ("test.proof",) if held else ())
+
+
 ALSO = """
   - id: sg.floor
     article: art. 1
