@@ -12,7 +12,6 @@ import re
 from typing import Final
 
 from residency.errors import VerificationError
-from residency.policy.archive import digest_of, format_archive
 
 __all__ = ["ARCHIVE_FOLDERS", "check_archived", "is_archived"]
 
@@ -36,6 +35,9 @@ def check_archived(path: str, data: bytes) -> None:
 
 
 def _is_policy(data: bytes, digest: str) -> bool:
+    # The language of policies takes longer to load than many a log to verify, and not every log has an archive.
+    from residency.policy.archive import digest_of, format_archive
+
     try:
         sources = [(name, text.encode()) for name, text in json.loads(data)["sources"]]
         return digest_of(sources) == digest and format_archive(sources) == data

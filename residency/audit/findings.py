@@ -7,10 +7,12 @@ finding; it raises.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from residency.audit.continuity import TOLERANCE, Continuity, Oddity
-from residency.audit.redecide import Redecide
+
+if TYPE_CHECKING:
+    from residency.audit.redecide import Redecide
 
 __all__ = ["Finding", "findings_of", "span"]
 

@@ -70,6 +70,11 @@ class Redecide:
         return self.right + self.wrongs + sum(self.gaps.values())
 
     @property
+    def nothing_known(self) -> bool:
+        """Whether there are decisions, and the policy of none of them is archived."""
+        return 0 < self.decisions == self.gaps[Gap.POLICY_MISSING]
+
+    @property
     def replayed(self) -> int:
         """Decisions that could be made again."""
         return self.right + self.wrongs

@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -17,10 +17,8 @@ from residency.audit.continuity import Continuity
 from residency.audit.entry import Entry
 from residency.audit.findings import Finding, findings_of
 from residency.audit.fleet import FIRST_ENTRY
-from residency.audit.redecide import Redecide
 from residency.audit.remembered import check_continues, check_not_older
 from residency.audit.verify import read_signed
-from residency.cli.archive_folder import Archive
 from residency.cli.audit.beside import audit_folder, changed_beside, has_archive
 from residency.cli.audit.period import iso
 from residency.cli.audit.shared import WORK
@@ -28,7 +26,10 @@ from residency.cli.audit.strays import changed_strays
 from residency.cli.log_folder import Read, scanned
 from residency.cli.log_places import archive_of, folder_of, reader_of, verifier_key_at
 from residency.errors import VerificationError
-from residency.policy.replay import Gap, Replayer
+
+if TYPE_CHECKING:
+    from residency.audit.redecide import Redecide
+    from residency.cli.archive_folder import Archive
 
 __all__ = ["Asked", "Verified", "keep", "verify_log"]
 
@@ -96,13 +97,16 @@ def verify_log(place: str, asked: Asked) -> Verified:
     # 2. What lies beside it. Over a network that cannot be listed: what is asked for is looked at as it comes.
     folder = folder_of(place)
     audit = asked.audit if asked.audit is not None else None if folder is None else audit_folder(folder)
-    archive = None
+    archive: Archive | None = None
     if audit is not None:
         for sentence in changed_beside(audit, checkpoint):
             raise VerificationError(sentence)
     if asked.replay and (folder is None if audit is None else has_archive(audit)):
+        # Policies and what decides by them take longer to load than all else here: not where nothing is decided.
+        from residency.cli.archive_folder import Archive
+
         archive = Archive(archive_of(place, audit, "--audit"))
-    redecide = None if archive is None else Redecide(Replayer(archive.policy, archive.facts))
+    redecide = None if archive is None else _redecide(archive)
     # 3. The tree, the form of each entry, what entries say about each other, and each decision.
     continuity = Continuity(asked.now, asked.max_gap)
     first: Entry | None = None
@@ -128,7 +132,7 @@ def verify_log(place: str, asked: Asked) -> Verified:
     # 4. That it goes on from what was seen: its tiles are verified, so that only another history is to blame.
     for each in seen:
         check_continues(read, checkpoint, each)
-    if audit is None and redecide is not None and 0 < redecide.decisions == redecide.gaps[Gap.POLICY_MISSING]:
+    if audit is None and redecide is not None and redecide.nothing_known:
         redecide = None  # over a network, that there is no archive shows only now
     findings = findings_of(continuity, redecide, asked.now, asked.max_gap)
     if not asked.replay:
@@ -162,6 +166,13 @@ def _seen(path: Path, key: VerifierKey) -> Checkpoint:
         return verify_checkpoint(note, key)
     except VerificationError as error:
         raise VerificationError(f"the checkpoint in {path.name} is not one of this log: {error}") from None
+
+
+def _redecide(archive: Archive) -> Redecide:
+    from residency.audit.redecide import Redecide
+    from residency.policy.replay import Replayer
+
+    return Redecide(Replayer(archive.policy, archive.facts))
 
 
 def _coverage(redecide: Redecide) -> dict[str, Any]:

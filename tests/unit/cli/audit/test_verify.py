@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -191,3 +193,12 @@ def test_how_old_the_newest_entry_is_is_told_and_a_finding_where_that_is_asked_f
 )
 def test_options_that_do_not_go_together_are_wrong_use(log: Path, options: list[str]) -> None:
     assert runner.invoke(audit_app, ["verify", str(log), *options]).exit_code == 2
+
+
+def test_commands_that_decide_nothing_again_load_no_language_of_policies() -> None:
+    commands = ("verify", "prove", "check_proof", "show", "rebuild", "witness")
+    code = (
+        f"import sys; [__import__('residency.cli.audit.' + name) for name in {commands}];"
+        "print([m for m in sys.modules if m == 'pydantic' or m.startswith('residency.policy')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"[]"
