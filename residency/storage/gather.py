@@ -13,21 +13,24 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from heapq import merge
 from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import anyio
 
 from residency.enforcement.about import whereabouts
 from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
+from residency.enforcement.point import EnforcementPoint
 from residency.errors import CallerError, Refused, ResidencyError, SealError, SinkUnavailable, SubjectMoving, UsageError
 from residency.model import Anchor, Reason, Signal, Sink, Trust
 from residency.storage.handle import StoreHandle
@@ -57,6 +60,10 @@ class Found(NamedTuple):
     item: Any
     key: tuple[Any, ...]
 
+
+# To derive a sealer's key costs more than all it then seals, so each point keeps one; threads may share the point.
+_sealers: WeakKeyDictionary[EnforcementPoint, Sealer] = WeakKeyDictionary()
+_sealing: Final = threading.Lock()
 
 Fetch = Callable[["Listing", tuple[Any, ...] | None, int], Awaitable[Sequence[Found]]]
 """Reads from a listing's sink, in order, so many rows that come after those values (None = from the first on)."""
@@ -99,7 +106,7 @@ class Listing(Current):
     __slots__ = ("sink",)
 
     def __init__(self, here: Current, sink: Sink) -> None:
-        signals = tuple(Signal(anchor, sink.place, Trust.DECLARED, _SOURCE) for anchor in _ANCHORS)
+        signals = _signals_of(sink.place)
         super().__init__(
             here.point, here.activity, here.params, None, signals, frozenset(), dict(here.detail), here.trail,
             requested=here.requested,
@@ -108,6 +115,11 @@ class Listing(Current):
         self.readers = whereabouts(here)
         here.point.decide(self)
         here.point.metrics.decided(self.decision)
+
+
+@lru_cache(maxsize=1024)  # the same tuple each time, by which its finding is known too
+def _signals_of(place: str) -> tuple[Signal, ...]:
+    return tuple(Signal(anchor, place, Trust.DECLARED, _SOURCE) for anchor in _ANCHORS)
 
 
 class Gathering:
@@ -202,8 +214,15 @@ class Gathering:
         point = self._here.point
         after = {name: [_plain(value) for value in key] for name, key in place.after.items()}
         text = json.dumps([after, sorted(place.ended)], ensure_ascii=False, separators=(",", ":"))
-        sealer = Sealer(self._key(), lambda size: bytes.fromhex(point.homes.new_alias())[:size])
-        return base64.urlsafe_b64encode(sealer.seal(text.encode(), self._context(about))).decode().rstrip("=")
+        context = self._context(about)
+        with _sealing:
+            sealer = _sealers.get(point)
+            if sealer is None:
+                homes = point.homes
+                sealer = Sealer(self._key(), lambda size: bytes.fromhex(homes.new_alias())[:size])
+                _sealers[point] = sealer
+            sealed = sealer.seal(text.encode(), context)
+        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def _open(self, cursor: str, about: str) -> _Place:
         try:
