@@ -6,7 +6,7 @@ What is seen here was run, not read: it also shows what the app's own source doe
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +14,17 @@ from typing import Any, Final
 from residency.cli.app_tables import alive
 from residency.cli.bypass_libraries import GROUPS, group_of
 
-__all__ = ["Before", "Engine", "engines_since", "libraries_since", "look"]
+__all__ = ["Before", "Engine", "django_places", "engines_since", "libraries_since", "look"]
 
 _CALLED: Final = {call.partition(".")[0] for group in GROUPS for call in group.calls} - {"sqlalchemy", "sqlmodel"}
 # What residency loads itself, for sinks of this or that kind: that they are there says nothing of the app.
 _BY_US: Final = frozenset(
     {"aiosqlite", "anyio", "asyncpg", "httpx", "obstore", "psycopg", "psycopg2", "redis", "sqlite3"}
 )
+_NO_DATABASE: Final = ("", "django.db.backends.dummy")
+_NO_CACHE: Final = (
+    "residency.", "django.core.cache.backends.locmem.", "django.core.cache.backends.dummy.",
+)  # fmt: skip
 _POOL: Final = "residency.adapters.sink_sql.engines"
 
 
@@ -64,6 +68,24 @@ def engines_since(before: Before, sinks: Mapping[str, Any]) -> tuple[Engine, ...
     databases = {name: url for name, sink in sinks.items() if (url := getattr(sink, "blocking_url", None)) is not None}
     told = [Engine(str(each.url.drivername), _sink_of(each.url, databases.items())) for each in made]
     return tuple(sorted(told, key=lambda engine: (engine.sink is None, engine.sink or "", engine.driver)))
+
+
+def django_places(sinks: Collection[str]) -> tuple[str, ...]:
+    """The entries of Django's DATABASES and CACHES that keep data elsewhere than in one of `sinks`, in order."""
+    settings = getattr(sys.modules.get("django.conf"), "settings", None)
+    if settings is None or not settings.configured:
+        return ()
+    databases = [
+        f"DATABASES[{name!r}]"
+        for name, said in settings.DATABASES.items()
+        if name not in sinks and said.get("ENGINE", "") not in _NO_DATABASE
+    ]
+    caches = [
+        f"CACHES[{name!r}]"
+        for name, said in settings.CACHES.items()
+        if name not in sinks and not str(said.get("BACKEND", "")).startswith(_NO_CACHE)
+    ]
+    return (*databases, *caches)
 
 
 def _engines() -> list[Any]:

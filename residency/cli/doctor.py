@@ -39,7 +39,8 @@ _LOCAL = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|file:(?://)?)([^?]+)")
 
 
 def doctor(
-    policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
+    file: Annotated[Path | None, typer.Argument(help="The deployment file.", metavar="FILE")] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")] = None,
     app: Annotated[
         str | None,
         typer.Option("--app", help="Your app: what of it is covered, and what goes past residency.", metavar="M:A"),
@@ -53,9 +54,13 @@ def doctor(
     Opens every sink as a server's start does, so a SQLite sink that is not there yet is made. Exit 0 where nothing is
     bad (what is not covered is a warning), 1 otherwise.
 
-    Example: residency doctor --policy residency.yaml --app shop.main:app
+    Example: residency doctor residency.yaml --app shop.main:app
     """
-    if not show(_examine(policy, app), as_json=as_json):
+    asked = policy if file is None else file
+    if asked is None or (file is not None and policy is not None):
+        typer.echo("residency doctor: name one deployment file, as in: residency doctor residency.yaml", err=True)
+        raise typer.Exit(2)
+    if not show(_examine(asked, app), as_json=as_json):
         raise typer.Exit(1)
 
 
@@ -69,7 +74,10 @@ def _examine(policy: Path, target: str | None) -> Iterator[Finding]:
     try:
         runtime = build(policy)
     except ResidencyError as error:
-        yield Finding("bad", str(error), "mend the line named and ask again; residency check tells all such lines")
+        mend = "mend the line named; `residency check` tells more of such lines"
+        yield Finding(
+            "bad", str(error), mend if policy.exists() else f"residency init {policy} writes one to begin with"
+        )
         return
     deployment = runtime.policy.deployment
     yield Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")

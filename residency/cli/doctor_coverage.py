@@ -17,7 +17,7 @@ from residency.cli.app_routes import spelled
 from residency.cli.app_source import Source, imported, own_modules, own_sources
 from residency.cli.app_tables import app_tables
 from residency.cli.bypass import bypasses, uses, wraps
-from residency.cli.bypass_loaded import Before, Engine, engines_since, libraries_since, look
+from residency.cli.bypass_loaded import Before, Engine, django_places, engines_since, libraries_since, look
 from residency.cli.doctor_findings import Finding
 from residency.errors import UsageError
 from residency.model.data import expand
@@ -151,6 +151,13 @@ def of_app(policy: Policy, app: App, sinks: Mapping[str, Any]) -> Iterator[Findi
     for each in found:
         yield Finding("warn", f"not covered: {each.library}: {each.group.what}", each.group.mend, each.places)
     yield from _engines(engines_since(app.before, sinks), any(each.library == "sqlalchemy" for each in found))
+    if places := django_places(policy.deployment.sinks):
+        yield Finding(
+            "warn",
+            f"not covered: what lies in Django's {', '.join(places)}: no sink has that name",
+            "models with people's data belong into a store (`RESIDENCY_STORES`, docs/how-to/rows.md); what holds "
+            "nobody's data may stay",
+        )
     named = {each.library for each in found}
     brought = {other for library in named for other in _BROUGHT.get(library, "").split()}
     others = sorted(set(app.libraries) - named - brought)

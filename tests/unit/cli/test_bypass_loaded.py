@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from residency.adapters.sink_sql import SqlSink
-from residency.cli.bypass_loaded import Engine, engines_since, libraries_since, look
+from residency.cli.bypass_loaded import Engine, django_places, engines_since, libraries_since, look
 from residency.model import Region
 
 
@@ -40,6 +41,28 @@ def test_servers_are_the_same_by_host_port_and_database() -> None:
     ]
     assert [engine.sink for engine in engines_since(before, {"vn": sink})] == ["vn", None, None]
     assert len(made) == 3
+
+
+def test_what_django_keeps_elsewhere_than_in_sinks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Settings:
+        configured = True
+        DATABASES: ClassVar = {
+            "default": {"ENGINE": "django.db.backends.postgresql"},
+            "people-vn": {"ENGINE": "django.db.backends.postgresql"},
+            "none": {"ENGINE": "django.db.backends.dummy"},
+        }
+        CACHES: ClassVar = {
+            "default": {"BACKEND": "residency.integrations.django.StoreCache"},
+            "pages": {"BACKEND": "django.core.cache.backends.redis.RedisCache"},
+            "here": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        }
+
+    conf = ModuleType("django.conf")
+    conf.__dict__["settings"] = Settings()
+    monkeypatch.setitem(sys.modules, "django.conf", conf)
+    assert django_places(["people-vn"]) == ("DATABASES['default']", "CACHES['pages']")
+    Settings.configured = False
+    assert django_places(["people-vn"]) == ()
 
 
 def test_libraries_loaded_since_are_told_but_for_python_s_own_and_those_of_residency(

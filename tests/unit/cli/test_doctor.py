@@ -161,6 +161,15 @@ def test_what_is_wrong_with_a_sink_names_the_line_of_its_url(policy: Path) -> No
     assert f"look at the url of sink files, {policy}:10" in shown
 
 
+def test_the_file_is_named_once_with_or_without_its_option(policy: Path) -> None:
+    assert CliRunner().invoke(app, [str(policy)]).exit_code == 0
+    for arguments in ([], [str(policy), "--policy", str(policy)]):
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, "residency doctor residency.yaml" in result.output) == (2, True)
+    missing = CliRunner().invoke(app, ["nowhere.yaml"])
+    assert (missing.exit_code, "residency init nowhere.yaml" in missing.output) == (1, True)
+
+
 def test_the_app_is_looked_at_and_one_that_cannot_be_imported_is_bad(
     policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
