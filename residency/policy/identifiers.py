@@ -93,6 +93,14 @@ class Identifiers:
         for index, activity in enumerate(self._document.activities):
             if (where := self._of(activity)) is not None:
                 yield from self._route(index, activity, where)
+        identity = self._document.signals.identity
+        for kind, said in (("jwt", identity.jwt), ("session", identity.session)):
+            category = None if said is None else self._names.category(said.subject)
+            if said is not None and category is not None and self._abroad:
+                store, where = next(iter(self._abroad.items()))
+                what = f"`{kind}.subject: {said.subject}` is {category} data and becomes the id of subjects"
+                message = f"{what}; store `{store}` {where}: take what is a random id, as `sub` of most issuers"
+                yield self._warn(("signals", "identity", kind, "subject"), message)
         for store, docs in self._document.records.items():
             if store in self._abroad:
                 for doc in docs:

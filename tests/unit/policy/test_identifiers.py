@@ -99,6 +99,14 @@ def test_other_subjects_are_told_nothing(subject: str) -> None:
     assert told(f'route: "GET /me", subject: {subject}, data: [personal], store: people') == []
 
 
+def test_the_subject_of_tokens_and_sessions_is_told_where_it_is_personal() -> None:
+    data = (DEPLOYMENT % ("  people: {}", GOOD)).replace("audience: a}", "audience: a, subject: email}")
+    laws = (parse_law(LAW.encode(), "law.yaml", "vn/a"),)
+    found = Identifiers(compile_policy(parse_deployment(data.encode(), "d.yaml", {}), laws, (), "0" * 64), KINDS)
+    (line,) = [f"{each.problem.line}: {each.problem.message}" for each in found.of_deployment()]
+    assert line.startswith("17: `jwt.subject: email` is personal data and becomes the id of subjects; store `people`")
+
+
 def test_what_lies_at_home_alone_and_what_has_no_store_is_told_nothing() -> None:
     records = "  home: {person: {subject: phone, data: [personal]}}"
     for store in (", store: home", ""):
