@@ -1,8 +1,9 @@
 """The objects of one sink in, records out, and back: the `Records` port over any sink of objects.
 
-A record's name is the pattern that its key fits, such as `users/{subject}/`, where `{subject}` tells whose it is. A
-pattern that ends in a slash takes all below it, any other the one key. The bytes of a record are its content type and
-its value; a value over `limit` bytes is streamed.
+A record's name is the pattern that its key fits, such as `users/{subject}/`, where `{subject}` tells whose it is: an id
+as it stands, or percent-encoded (RFC 3986), as one with a slash in it must be. A pattern that ends in a slash takes all
+below it, any other the one key. The bytes of a record are its content type and its value; a value over `limit` bytes is
+streamed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectSink
 from residency.errors import RecordConflict, SinkUnavailable, UsageError
@@ -22,6 +24,9 @@ __all__ = ["ObjectRecords"]
 
 _SUBJECT: Final = "{subject}"
 _LIMIT: Final = 1 << 20
+_PLAIN: Final = re.compile(r"[^A-Za-z0-9_.~-]")
+"""What percent-encoding does not leave as it is."""
+_ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 
 
 class ObjectRecords:
@@ -48,8 +53,8 @@ class ObjectRecords:
         found = set()
         for _, prefix, pattern in self._patterns:
             async for meta in self._sink.list(prefix):
-                if (fits := pattern.fullmatch(meta.key)) is not None and fits["subject"] > after:
-                    found.add(fits["subject"])
+                if (fits := pattern.fullmatch(meta.key)) is not None and (subject := _subject(fits)) > after:
+                    found.add(subject)
         return tuple(sorted(found)[:limit])
 
     async def count(self) -> Mapping[str, int]:
@@ -70,16 +75,24 @@ class ObjectRecords:
         return min(moments, default=None)
 
     async def read(self, subjects: Collection[str]) -> AsyncIterator[Record]:
-        """Every object of these subjects. Raises: SinkUnavailable."""
+        """Every object of these subjects. Raises: SinkUnavailable, UsageError where an id with a slash stands in keys
+        as it is: whose such an object is cannot be told from its key."""
         for subject in sorted(subjects):
             for doc, prefix, pattern in self._patterns:
                 whole = doc.name.replace(_SUBJECT, subject)
-                async for meta in self._sink.list(whole if prefix else ""):
+                slashed = False
+                plain = _PLAIN.split(subject, 1)[0]  # as far as it stands in a key in one way only
+                async for meta in self._sink.list((whole if plain == subject else prefix + plain) if prefix else ""):
+                    slashed = slashed or ("/" in subject and meta.key.startswith(whole))
                     fits = pattern.fullmatch(meta.key)
-                    if fits is not None and fits["subject"] == subject:
+                    if fits is not None and _subject(fits) == subject:
                         record = await self._record(doc, subject, meta)
                         if record is not None:
                             yield record
+                if slashed:
+                    raise UsageError(
+                        f"sink {self.sink!r} has objects under an id with a slash in it: percent-encode ids in keys"
+                    )
 
     async def write(self, records: Sequence[Record]) -> int:
         """Store these, one by one; how many were not there. A crash leaves some; the same call stores the others.
@@ -115,7 +128,7 @@ class ObjectRecords:
             fits = None if pattern is None else pattern.fullmatch(key)
             if doc is None or fits is None or (meta := await self._sink.head(key)) is None:
                 continue
-            if (record := await self._record(doc, fits["subject"], meta)) is not None:
+            if (record := await self._record(doc, _subject(fits), meta)) is not None:
                 found[name, key] = record
         return found
 
@@ -196,6 +209,18 @@ class ObjectRecords:
             return b"".join(parts)
         finally:
             await found.chunks.aclose()
+
+
+def _subject(fits: re.Match[str]) -> str:
+    """Whose the key is: its segment percent-decoded, or as it stands where percent-encoding would not spell it so."""
+    segment = fits["subject"]
+    escapes = _ENCODED.findall(segment)
+    if not escapes or any(_PLAIN.match(chr(int(escape, 16))) is None for escape in escapes):
+        return segment
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        return segment
 
 
 def _read(name: str) -> tuple[str, re.Pattern[str]]:

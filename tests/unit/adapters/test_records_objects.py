@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote
+
 import pytest
 
 from residency.adapters.records_objects import ObjectRecords
@@ -85,3 +88,38 @@ async def test_records_know_since_when_they_are_and_whose_they_are_exactly() -> 
 def test_a_pattern_that_tells_no_subject_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         ObjectRecords(MemorySink("files-sg", SG), [RecordDoc(name, None, None, frozenset())])
+
+
+@pytest.mark.parametrize("subject", ["idp/7", "a|b", "Trần", "50%", "a b", "an@example.com"])
+async def test_an_id_is_found_in_keys_as_it_stands_and_percent_encoded(subject: str) -> None:
+    sink = MemorySink("files-vn", VN)
+    encoded = quote(subject, safe="")
+    spelled = {encoded, re.sub("%..", lambda escape: escape[0].lower(), encoded)}
+    spelled |= {subject} if "/" not in subject else set()
+    for segment in spelled:
+        await sink.put(f"users/{segment}/cv", b"x")
+    await sink.put("users/idp/cv", b"x")
+    await sink.put("users/a/cv", b"x")
+    records = ObjectRecords(sink, DOCS)
+    found = [record async for record in records.read((subject,))]
+    assert {record.key for record in found} == {f"users/{segment}/cv" for segment in spelled}
+    assert {record.subject for record in found} == {subject}
+    assert set(await records.subjects()) == {subject, "idp", "a"}
+    got = await records.get([(record.name, record.key) for record in found])
+    assert {record.subject for record in got.values()} == {subject}
+
+
+async def test_an_id_with_a_slash_that_stands_in_keys_as_it_is_is_told_and_not_taken_for_nobody() -> None:
+    sink = MemorySink("files-vn", VN)
+    await sink.put("users/idp/7/cv", b"x")
+    with pytest.raises(UsageError, match="percent-encode"):
+        [record async for record in ObjectRecords(sink, DOCS).read(("idp/7",))]
+
+
+@pytest.mark.parametrize("segment", ["%61n", "%ff", "%2", "100%"])
+async def test_a_segment_that_nobody_would_encode_like_that_is_an_id_as_it_stands(segment: str) -> None:
+    sink = MemorySink("files-vn", VN)
+    await sink.put(f"users/{segment}/cv", b"x")
+    records = ObjectRecords(sink, DOCS)
+    assert await records.subjects() == (segment,)
+    assert [record.subject async for record in records.read((segment,))] == [segment]
