@@ -133,6 +133,17 @@ class CacheMemory:
                 return None
             await anyio.sleep(_STEP)
 
+    async def purge(self, queues: bytes, theirs: Callable[[bytes], bool]) -> int:
+        """Take away jobs by what they are. Raises: SinkUnavailable."""
+        self._check()
+        gone = 0
+        for queue, jobs in self._queues.items():
+            if queue.startswith(queues):
+                for number in [number for number, (job, _, _) in jobs.items() if theirs(job)]:
+                    del jobs[number]
+                    gone += 1
+        return gone
+
     async def finish(self, queue: bytes, job: str) -> bool:
         """Take a job away that is done. Raises: SinkUnavailable."""
         self._check()

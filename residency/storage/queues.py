@@ -27,7 +27,17 @@ from residency.model.place import is_place
 if TYPE_CHECKING:
     from residency.enforcement.point import EnforcementPoint
 
-__all__ = ["Delivery", "Job", "QueueSink", "Worker", "check_queue", "format_job", "queue_key"]
+__all__ = [
+    "Delivery",
+    "Job",
+    "QueueSink",
+    "Worker",
+    "check_queue",
+    "format_job",
+    "is_of",
+    "queue_key",
+    "queues_of",
+]
 
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _DEAD: Final = b":dead"
@@ -59,6 +69,10 @@ class QueueSink(SinkPort, Protocol):
     async def depth(self, queue: bytes) -> int:
         """How many jobs are not finished."""
 
+    async def purge(self, queues: bytes, theirs: Callable[[bytes], bool]) -> int:
+        """Take away, of every queue whose key begins with `queues`, each job of which `theirs` says so; how many. It
+        reads all jobs that lie there, those that a worker holds and those that were set aside too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -84,6 +98,17 @@ def check_queue(queue: str) -> None:
 def queue_key(deployment: str, store: str, home: str, queue: str) -> bytes:
     """The key under which the jobs of one home lie. The braces keep it and its dead on one server of a Cluster."""
     return f"residency:{{{deployment}:queue:{store}:{home}:{queue}}}".encode()
+
+
+def queues_of(deployment: str, store: str, home: str) -> bytes:
+    """What the keys of all queues of one home begin with."""
+    return queue_key(deployment, store, home, "").removesuffix(b"}")
+
+
+def is_of(job: bytes, subject: str) -> bool:
+    """Whether these bytes are a job about that subject (id)."""
+    found = _parse_job("", Delivery("", job))
+    return found is not None and found.subject == subject
 
 
 def format_job(store: str, home: str, activity: str, subject: str | None, payload: bytes) -> bytes:

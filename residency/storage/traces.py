@@ -1,4 +1,4 @@
-"""What holds something of a subject besides records: caches, sessions and locators in; nothing of the subject, out."""
+"""What holds something of a subject besides records: caches, sessions, jobs and locators in; nothing of them, out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from residency.storage.locator import Locators, record_key
 from residency.storage.namespace import namespace
+from residency.storage.queues import QueueSink, is_of, queues_of
 from residency.storage.records import Record
 from residency.storage.retention import Copy
 
@@ -24,7 +25,7 @@ class Wiped(Protocol):
 
 
 class CacheTrace:
-    """What one sink of caches holds of a subject. It reads every key of the sink."""
+    """What one sink of caches and queues holds of a subject. It reads every key of the sink."""
 
     __slots__ = ("_deployment", "_homes", "_sink", "_store", "name")
 
@@ -37,9 +38,12 @@ class CacheTrace:
         self.name = f"{store}/{name}"
 
     async def forget(self, subject: str, digest: str) -> int:
-        """Remove all keys of a subject (id, keyed digest); how many. Raises: SinkUnavailable."""
+        """Remove all keys and jobs of a subject (id, keyed digest); how many. Raises: SinkUnavailable."""
         gone = 0
         for home in self._homes:
+            if isinstance(self._sink, QueueSink):
+                queues = queues_of(self._deployment, self._store, home)
+                gone += await self._sink.purge(queues, lambda job: is_of(job, subject))
             for held in _HELD:
                 gone += await self._sink.wipe(namespace(held, self._deployment, self._store, home, digest, 0).prefix)
         return gone

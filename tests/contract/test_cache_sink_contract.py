@@ -219,6 +219,19 @@ async def test_a_closed_sink_serves_nothing_closes_again_and_serves_after_a_star
     assert await sink.fetch([b"k"]) == [b"v"]
 
 
+async def test_jobs_are_taken_away_by_what_they_are_in_all_queues_of_a_kind(sink: Sink) -> None:
+    queues = [b"{jobs:VN:a}", b"{jobs:VN:b}:dead", b"{jobs:SG:a}"]
+    for queue in queues:
+        for number in range(1100):
+            await sink.push(queue, b"theirs" if number % 2 else b"another's")
+    held = await sink.pull(queues[0], "worker", MINUTE, 0)
+    assert held is not None
+    assert await sink.purge(b"{jobs:VN:", lambda job: job == b"theirs") == 1100
+    assert [await sink.depth(queue) for queue in queues] == [550, 550, 1100]
+    assert await sink.finish(queues[0], held.id)
+    assert await sink.purge(b"{jobs:VN:", lambda job: job == b"theirs") == 0
+
+
 async def test_a_cancelled_call_leaves_no_answer_for_the_next_one(sink: Sink) -> None:
     values = {b"k%d" % n: b"%d" % n * 1000 for n in range(20)}
     await sink.keep(values, MINUTE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from redis._parsers import _AsyncRESP2Parser
@@ -191,16 +191,9 @@ class RedisSink:
 
     async def wipe(self, prefix: bytes) -> int:
         """Remove every key that starts with `prefix`. Raises: SinkUnavailable."""
-        pattern = prefix.decode().translate(_GLOB) + "*"
         gone = 0
-        for server in await self._servers():
-            cursor: bytes | int = 0
-            while True:
-                ((cursor, keys),) = await self._ask(server, [("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)])
-                if keys:
-                    gone += sum(await self._ask(server, [("UNLINK", key) for key in keys]))
-                if int(cursor) == 0:
-                    break
+        async for server, keys in self._keys(prefix):
+            gone += sum(await self._ask(server, [("UNLINK", key) for key in keys]))
         return gone
 
     # -- QueueSink ---------------------------------------------------------------------------------------------
@@ -241,7 +234,36 @@ class RedisSink:
         (number,) = await self._run([(queue, ("XLEN", queue))])
         return int(number)
 
+    async def purge(self, queues: bytes, theirs: Callable[[bytes], bool]) -> int:
+        """Take away jobs by what they are. Raises: SinkUnavailable."""
+        # A scan may tell of a key twice.
+        found = {queue async for _, keys in self._keys(queues) for queue in keys}
+        gone = 0
+        for queue in sorted(found):
+            after = b"-"
+            while True:
+                (jobs,) = await self._run([(queue, ("XRANGE", queue, after, "+", "COUNT", _SCAN))])
+                for number, (_, job) in jobs:
+                    if theirs(job):
+                        gone += await self.finish(queue, str(number, "ascii"))
+                if len(jobs) < _SCAN:
+                    break
+                after = b"(" + jobs[-1][0]
+        return gone
+
     # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _keys(self, prefix: bytes) -> AsyncIterator[tuple[Server, list[bytes]]]:
+        """Each server with some of its keys that begin with `prefix`, until all were told."""
+        pattern = prefix.decode().translate(_GLOB) + "*"
+        for server in await self._servers():
+            cursor: bytes | int = 0
+            while True:
+                ((cursor, keys),) = await self._ask(server, [("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)])
+                if keys:
+                    yield server, keys
+                if int(cursor) == 0:
+                    break
 
     async def _run(
         self, commands: Sequence[tuple[bytes, Words]], *, again: bool = True, wait: float = 0.0

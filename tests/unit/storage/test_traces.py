@@ -10,6 +10,7 @@ from residency.adapters.cache_memory import CacheMemory
 from residency.policy.compiler import Policy
 from residency.storage.locator import LocatorMemory, Locators, record_key
 from residency.storage.namespace import namespace
+from residency.storage.queues import format_job, queue_key
 from residency.storage.retention import Copy
 from residency.storage.traces import CacheTrace, LocatorTrace, located
 from tests.record_world import MemoryRecords, copy_of, policy_in, row, sink_of
@@ -46,6 +47,21 @@ async def test_a_cache_loses_values_and_sessions_of_the_subject_at_every_home() 
     assert await sink.fetch(gone) == [None] * 4
     assert None not in await sink.fetch(kept)
     assert await trace.forget("an", AN) == 0
+
+
+async def test_a_queue_loses_jobs_of_the_subject_also_those_under_way_and_set_aside() -> None:
+    sink = CacheMemory("cache-vn", VN)
+    await sink.start()
+    mine, others = (format_job("cache", "VN", "POST /x", whose, b"payload") for whose in ("an", "anna"))
+    nobody = format_job("cache", "VN", "POST /x", None, b"an")
+    mails, dead = queue_key("test", "cache", "VN", "mails"), queue_key("test", "cache", "SG", "films") + b":dead"
+    for queue in (mails, dead, queue_key("test", "cache2", "VN", "mails")):
+        for job in (mine, others, nobody, b"no job"):
+            await sink.push(queue, job)
+    assert await sink.pull(mails, "worker", 60_000, 0) is not None
+    assert await CacheTrace("test", "cache", sink, "cache-vn", {"SG", "VN"}).forget("an", AN) == 2
+    left = [await sink.depth(queue) for queue in (mails, dead, queue_key("test", "cache2", "VN", "mails"))]
+    assert left == [3, 3, 4]
 
 
 async def test_locators_forget_all_of_a_subject(policy: Policy) -> None:
