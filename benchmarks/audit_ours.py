@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ __all__ = ["Trail", "open_trail"]
 
 _ALIAS: Final = "0123456789abcdef" * 2
 _SINK: Final = "people-vn"
+_PUBLISH_EVERY: Final = 1.0  # seconds, as a deployment has it that says nothing else
 _POLICY: Final = """\
 residency: 1
 kind: deployment
@@ -55,6 +57,7 @@ class Trail:
 
     def __init__(self, policy: Policy, journal: JournalFiles, sequencer: Sequencer) -> None:
         self._recorder = Recorder(journal, SystemClock(), SystemEntropy(), policy.digest)
+        self._journal = journal
         self._sequencer = sequencer
         self._basis = Basis(SystemClock().now())
         plain, self._stored = (self._decide(policy, activity) for activity in policy.deployment.activities)
@@ -75,6 +78,16 @@ class Trail:
         _, entry = self._recorder.intent(self._stored, _SINK, "read", _ALIAS, {}, self._basis)
         self._recorder.outcome(self._stored, _SINK, "read", entry, "committed")
 
+    def settle(self) -> None:
+        """Wait until the sequencer beside it has published all that is recorded: the next one measured starts even."""
+        until = time.monotonic() + 60
+        while self.behind() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def behind(self) -> int:
+        """Entries that are recorded and not published yet."""
+        return self._journal.next_seq - (self._sequencer.published or 0)
+
     def tick(self) -> int:
         """Integrate and publish all that is recorded; how many entries that was."""
         return self._sequencer.tick()
@@ -94,6 +107,7 @@ def open_trail(folder: Path, *, sequencer: bool) -> Iterator[Trail]:
             LogFiles(folder),
             key=Ed25519PrivateKey.from_private_bytes(bytes(32)),
             origin="bench.example",
+            interval=_PUBLISH_EVERY,
         )
         if sequencer:
             own.start()
