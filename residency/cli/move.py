@@ -50,9 +50,11 @@ def move(
         ),
     ] = None,
     rate: Annotated[int, typer.Option("--rate", min=0, help="Records a second at most; 0 = as fast as it goes.")] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=2000, help="Subjects at a time.")] = 500,
-    drain: Annotated[float, typer.Option("--drain", min=0, help="Seconds that writers get who had begun.")] = 1.0,
-    linger: Annotated[float, typer.Option("--linger", min=0, help="Seconds that readers get who had begun.")] = 1.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=5000, help="Subjects copied at a time.")] = 1000,
+    drain: Annotated[
+        float, typer.Option("--drain", min=0, help="Seconds at most that writers get who had begun.")
+    ] = 1.5,
+    linger: Annotated[float, typer.Option("--linger", min=0, help="Seconds that readers get who had begun.")] = 2.0,
     proof: Annotated[
         Path | None,
         typer.Option("--proof", help="Afterwards: look again, and write down what was found.", metavar="FILE"),

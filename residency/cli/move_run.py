@@ -131,8 +131,8 @@ class Movement:
         *,
         rate: int = 0,
         batch: int = 500,
-        drain: float = 1.0,
-        linger: float = 1.0,
+        drain: float = 1.5,
+        linger: float = 2.0,
         why: str = "to home",
         told: Callable[[Outcome], object] = lambda outcome: None,
     ) -> None:
@@ -149,6 +149,7 @@ class Movement:
         self._legs: dict[tuple[str, str], list[Leg]] = {}
         self._digest = self._point.perception.digest
         self._seen: set[str] = set()
+        self._home: dict[str, set[str]] = {}
 
     def homing(self) -> Homing:
         """Where people's data should lie by what holds now."""
@@ -163,7 +164,8 @@ class Movement:
             outcome.again = outcome.nowhere = 0
             before = outcome.subjects
             for place in places:
-                async for _, lying in survey(place, self.homing(), self._point.homes.fetch, self._digest, known):
+                fetch, home = self._point.homes.fetch, self._home.get(place.sink.place, frozenset[str]())
+                async for _, lying in survey(place, self.homing(), fetch, self._digest, known, home):
                     await self._page(place, lying, outcome)
             if outcome.again == 0 or outcome.subjects == before:
                 break
@@ -222,7 +224,7 @@ class Movement:
             for part in parts:
                 begun = anyio.current_time()
                 moved = await self._mover.move(legs, source, target, part)
-                self._count(outcome, moved)
+                self._count(outcome, moved, target)
                 records = moved.records
                 for _ in range(_TRIES):
                     if not moved.again:
@@ -230,7 +232,7 @@ class Movement:
                     left = [each for each in part if each.digest in moved.again]
                     left = [replace(each, pin=await self._point.homes.fetch(each.digest)) for each in left]
                     moved = await self._mover.move(legs, source, target, left)
-                    self._count(outcome, moved)
+                    self._count(outcome, moved, target)
                     records += moved.records
                 outcome.again += len(moved.again)
                 self._told(outcome)
@@ -246,10 +248,11 @@ class Movement:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # what the others came to is as after a crash
 
-    def _count(self, outcome: Outcome, moved: Moved) -> None:
+    def _count(self, outcome: Outcome, moved: Moved, target: str) -> None:
         outcome.subjects += len(moved.home)
         outcome.records += moved.records
         outcome.conflict |= moved.conflict
+        self._home.setdefault(target, set()).update(moved.home)
 
     async def _legs_of(self, source: str, target: str) -> list[Leg]:
         known = self._legs.get((source, target))

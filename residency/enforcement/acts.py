@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from residency.enforcement.moving import FOLLOWED, may_end, may_read
 from residency.errors import Unavailable
 from residency.model import Operation, Pin, Reason, SinkVerdict
 
@@ -26,6 +27,7 @@ class Act:
         "_confirmed",
         "_current",
         "_decided",
+        "_in_time",
         "_outcome_seq",
         "_pin",
         "_pinned",
@@ -34,6 +36,7 @@ class Act:
         "_verdict",
         "changes",
         "id",
+        "opened",
         "operation",
         "sink",
     )
@@ -48,6 +51,9 @@ class Act:
         self._told = False
         self._confirmed = False
         self._outcome_seq: int | None = None
+        self._in_time = False  # its subject's data was moved meanwhile, and it may end all the same
+        self.opened: int | None = None
+        """Since when (microseconds) its transaction is open, where it has one and its user says so."""
         self.id = entry
         self.sink = sink
         self.operation = operation
@@ -75,7 +81,7 @@ class Act:
                 return False
             if decision is not self._decided or (here.pin is not self._pin and here.pin != self._pin):
                 self._check_moving()
-                here._check_sink(self.sink, self.operation)
+                self._check_sink()
                 self._check_home(verdict)
             elif decision.mode != "observe":
                 # All that was asked as the act began was asked of this very decision and pin; but not this.
@@ -101,7 +107,7 @@ class Act:
         try:
             await here.point.renew(here)
             self._check_moving()
-            verdict = here._check_sink(self.sink, self.operation)
+            verdict = self._check_sink()
             if self.changes and self.operation is not Operation.ERASE:
                 await self._remember(verdict)
             self._check_home(verdict)
@@ -139,19 +145,35 @@ class Act:
         elif await here.point.homes.strengthen(here):
             here.point.metrics.contradicted()
 
+    def _check_sink(self) -> SinkVerdict:
+        here = self._current
+        verdict = here.decision.sink(self.sink)
+        if self._in_time and not self.changes and verdict is not None and verdict.reason in FOLLOWED:
+            return verdict  # as while the data was moved: it lies here for a moment longer
+        return here._check_sink(self.sink, self.operation)
+
     def _check_moving(self) -> None:
         """Refuse, whatever the mode, where the subject's data began to be moved, or was, since this sink was chosen:
-        what is written here would be missed by those who copy, and what is read here may be gone."""
+        what is written here would be missed by those who copy, and what is read here may be gone. Who had begun in time
+        may end what they began."""
         here, before = self._current, self._pin
         pin, verdict = here.pin, here.decision.sink(self.sink)
+        self._in_time = False
         if pin is None or pin.set_by != "move" or verdict is None or before == pin:
             return
         if verdict.store is not None and len(here.point.policy.deployment.stores[verdict.store]) == 1:
             return  # all of the store lies in its one sink
+        now, place = here.point.clock.now(), verdict.sink.place
+        if self.changes:
+            self._in_time = may_end(before, pin, place, self.opened, now)
+        else:
+            self._in_time = may_read(before, pin, place, now)
+        if self._in_time:
+            return
         if pin.moving is not None and self.changes:
             message = "this subject's data is being moved just now: try again in a few seconds"
             raise here.refuse(Reason.SUBJECT_MOVING, message, sink=self.sink, rules=())
-        if (pin.moving or pin.home) != verdict.sink.place:
+        if (pin.moving or pin.home) != place:
             message = "this subject's data was moved at the same time: try again"
             raise here.refuse(Reason.FACTS_MOVED, message, sink=self.sink, rules=())
 
@@ -161,6 +183,8 @@ class Act:
         here, before = self._current, self._pin
         pin = here.pin
         if pin is None or (before is not None and before.home == pin.home) or here.decision.mode == "observe":
+            return
+        if self._in_time:
             return
         if pin.home != verdict.sink.place:
             message = "the subject was given another home at the same time; try again"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from residency.audit.recall import Basis
 from residency.enforcement.acts import CHANGES, Act
 from residency.enforcement.handing import home_for, note_of
+from residency.enforcement.moving import FOLLOWED
 from residency.enforcement.observing import observed
 from residency.enforcement.request import Refusal, collected_at, subject_id
 from residency.enforcement.trail import Trail
@@ -47,8 +48,6 @@ read: this instance's, and that of a caller who is somebody else. `ZZ` = nobody 
 
 MOVING: Final = "moving"
 """The note of an act that reads where a subject's data still lies while it is moved."""
-FOLLOWED: Final = frozenset({Reason.ONLY_IN_COUNTRY, Reason.NOT_HOME})
-"""What stands against a sink as a home, and not against reading what lies there until it is moved."""
 
 
 class Current:

@@ -282,7 +282,7 @@ class CacheHandle(StoreHandle):
                 return otherwise
         before = here.trail.refusal
         try:
-            act = self.begin(operation=word)
+            act = self.begin(operation=word) if optional else await self.opened(operation=word)
             await act.confirm()
         except (Refused, SubjectMoving) as error:
             if not optional:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
+from residency.enforcement.moving import BeingMovedError, until_home
 from residency.enforcement.ports import SinkPort
 from residency.errors import UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
@@ -61,10 +62,19 @@ class StoreHandle:
             raise UnknownStore(f"store {self.name!r} has no sink {name!r}")
         return self._sinks[name]
 
-    def begin(self, *, operation: Operation | None = None, sink: str | None = None, resumed: bool = False) -> Act:
+    def begin(
+        self,
+        *,
+        operation: Operation | None = None,
+        sink: str | None = None,
+        resumed: bool = False,
+        patient: bool = False,
+    ) -> Act:
         """Start one act on the routed sink (or on `sink`) and record its intent.
 
-        `resumed` = `sink` is where this handle's user went before, not one that the app asked for by name.
+        `resumed` = `sink` is where this handle's user went before, not one that the app asked for by name. `patient` =
+        while the subject's data is being moved BeingMovedError is raised, nothing is recorded, and the caller asks
+        again after `until_home`.
 
         Raises: Refused, SubjectUnknown, UnknownStore, JournalFull, JournalFailed, NoDecision outside a request,
         UsageError under another decision than the one this handle is of; then nothing was done.
@@ -82,6 +92,8 @@ class StoreHandle:
             message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
             raise here.refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
         if verdict.reason is Reason.SUBJECT_MOVING:
+            if patient:
+                raise BeingMovedError
             # Whatever the mode: what is written now would be missed by those who copy, or be read by nobody.
             message = "this subject's data is being moved just now: try again in a few seconds"
             raise here.refuse(Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
@@ -91,6 +103,16 @@ class StoreHandle:
             raise here.refuse(Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
         named = sink is not None and not resumed
         return here.begin(self.name, verdict.sink.name, operation=operation, named=named, fresh=True)
+
+    async def opened(
+        self, *, operation: Operation | None = None, sink: str | None = None, resumed: bool = False
+    ) -> Act:
+        """As `begin`, after a wait where the subject's data is being moved. Raises: as `begin`, PinsUnavailable."""
+        try:
+            return self.begin(operation=operation, sink=sink, resumed=resumed, patient=True)
+        except BeingMovedError:
+            await until_home(self._current)
+        return self.begin(operation=operation, sink=sink, resumed=resumed)
 
     def session(self) -> AbstractAsyncContextManager[Any]:
         """A context manager giving a `sqlalchemy.ext.asyncio.AsyncSession` on this store.

@@ -9,7 +9,7 @@ left where it is and told.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
@@ -159,10 +159,13 @@ async def survey(
     pin_of: Callable[[str], Awaitable[Pin | None]],
     digest: Callable[[str], str],
     known: Mapping[str, tuple[Signal, ...]],
+    but: Collection[str] = frozenset(),
 ) -> AsyncIterator[tuple[Exposure, list[Lying]]]:
     """Who has records at `place`, page by page, with the exposure so far, which is estimated on the last page.
 
-    `known` are signals of subjects (by id) that the app has. Raises: SinkUnavailable, PinsUnavailable.
+    `known` are signals of subjects (by id) that the app has; those in `but` (keyed digests) are left out.
+
+    Raises: SinkUnavailable, PinsUnavailable.
     """
     found = Exposure(place.store, place.sink.name)
     homes: dict[tuple[Finding, str | None], tuple[str | None, tuple[str, ...]]] = {}
@@ -172,6 +175,8 @@ async def survey(
         lying = []
         for each in page:
             subject = digest(each)
+            if subject in but:
+                continue
             pin = await pin_of(subject)
             finding = homing.finding(known.get(each, ()), pin)
             case = (finding, None if pin is None else pin.home)

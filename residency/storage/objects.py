@@ -111,7 +111,7 @@ class ObjectHandle(StoreHandle):
     async def delete(self, key: str, *, sink: str | None = None) -> bool:
         """Remove the value under `key`; True where there was one. One act. Raises: as `put`."""
         check_key(key)
-        act = self.begin(operation=self.operation(Operation.ERASE), sink=sink)
+        act = await self.opened(operation=self.operation(Operation.ERASE), sink=sink)
         target = self._objects(act)
         await act.confirm()
         try:
@@ -160,7 +160,7 @@ class ObjectHandle(StoreHandle):
             await listing.aclose()
 
     async def _put_whole(self, key: str, value: bytes, content_type: str, sink: str | None) -> ObjectMeta:
-        act = self.begin(operation=self.operation(Operation.WRITE), sink=sink)
+        act = await self.opened(operation=self.operation(Operation.WRITE), sink=sink)
         target = self._objects(act)
         await act.confirm()
         try:
@@ -175,7 +175,7 @@ class ObjectHandle(StoreHandle):
     async def _put_pieces(
         self, key: str, pieces: AsyncIterable[bytes], content_type: str, size: int | None, sink: str | None
     ) -> ObjectMeta:
-        act = self.begin(operation=self.operation(Operation.WRITE), sink=sink)
+        act = await self.opened(operation=self.operation(Operation.WRITE), sink=sink)
         upload = None
         try:
             upload = await self._objects(act).upload(key, content_type, size)
@@ -210,7 +210,7 @@ class ObjectHandle(StoreHandle):
         return meta
 
     async def _reading(self, sink: str | None) -> tuple[Act, ObjectSink]:
-        act = self.begin(operation=Operation.READ, sink=sink)
+        act = await self.opened(operation=Operation.READ, sink=sink)
         await act.confirm()
         return act, self._objects(act)
 

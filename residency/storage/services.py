@@ -173,7 +173,7 @@ class ServiceHandle(StoreHandle):
         request = replace(request, headers=self._sent(request.headers))
         resumed = False
         for _ in range(_HOPS + 1):
-            act = self.begin(operation=self._word(), sink=sink, resumed=resumed)
+            act = await self.opened(operation=self._word(), sink=sink, resumed=resumed)
             answer = await self._exchange(act, request)
             if answer.location is None:
                 return answer

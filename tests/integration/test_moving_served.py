@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
+from residency.enforcement import moving
+from residency.enforcement.moving import GRACE, OPEN_BY
 from residency.errors import Refused
 from residency.model import Pin
 from tests.object_world import SINGAPORE, ObjectWorld
@@ -25,7 +28,10 @@ async def pinned(world: ObjectWorld, home: str, moving: str | None = None, versi
 
 
 @pytest.mark.parametrize("mode", ["enforce", "observe"])
-async def test_reads_follow_the_data_and_writes_wait_until_it_is_home(tmp_path: Path, mode: str) -> None:
+async def test_reads_follow_the_data_and_writes_wait_until_it_is_home(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "WAIT", 0.0)
     world = ObjectWorld(tmp_path, mode)
     await world.stores.start()
     await world.sg.put("cv", b"mine")
@@ -52,7 +58,7 @@ async def test_reads_follow_the_data_and_writes_wait_until_it_is_home(tmp_path: 
 
 
 @pytest.mark.parametrize("mode", ["enforce", "observe"])
-async def test_a_write_that_began_before_the_pin_moved_is_refused_at_its_last_step(tmp_path: Path, mode: str) -> None:
+async def test_who_began_before_the_pin_moved_ends_in_time_or_is_refused(tmp_path: Path, mode: str) -> None:
     world = ObjectWorld(tmp_path, mode)
     await world.stores.start()
     address = SINGAPORE
@@ -61,19 +67,47 @@ async def test_a_write_that_began_before_the_pin_moved_is_refused_at_its_last_st
         pin = handle._current.pin
         assert pin is not None
         assert pin.home == "SG"
-        act = handle.begin()
-        moving = replace(pin, home="VN", moving="SG", set_by="move", version=2)
-        await world.pins.put(moving)
-        with pytest.raises(Refused) as refused:
-            await act.confirm()
-        assert refused.value.reason == "subject_moving"
+        act, other, third = handle.begin(), handle.begin(), handle.begin()
+        now = handle._current.point.clock.now()
+        on_its_way = replace(pin, home="VN", moving="SG", set_by="move", version=2, at=now)
+        await world.pins.put(on_its_way)
+        act.opened = now  # a transaction, which the mover sees
+        await act.confirm()
+        act.outcome("committed")
+        other.opened = now + OPEN_BY + 1
+        for late in (other, third):
+            with pytest.raises(Refused) as refused:
+                await late.confirm()
+            assert refused.value.reason == "subject_moving"
     with world.request("GET", address) as handle:
-        act = handle.begin()
+        act, other = handle.begin(), handle.begin()
         assert act.sink == "files-sg"
-        await world.pins.put(replace(moving, moving=None, version=3))
+        await world.pins.put(replace(on_its_way, moving=None, version=3, at=handle._current.point.clock.now()))
+        await act.confirm()
+        act.outcome("committed")
+        await world.pins.put(replace(on_its_way, moving=None, version=4, at=now - GRACE))
         with pytest.raises(Refused) as refused:
-            await act.confirm()
+            await other.confirm()
         assert refused.value.reason == "facts_moved", "what was there may be gone"
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+async def test_a_write_that_meets_a_move_waits_until_the_data_is_home(tmp_path: Path, mode: str) -> None:
+    world = ObjectWorld(tmp_path, mode)
+    await world.stores.start()
+    pin = await pinned(world, "VN", moving="SG")
+
+    async def arrive() -> None:
+        await anyio.sleep(0.05)
+        await world.pins.put(replace(pin, moving=None, version=2))
+
+    with world.request("POST") as handle:
+        async with anyio.create_task_group() as group:
+            group.start_soon(arrive)
+            await handle.put("cv", b"new")
+    assert await world.vn.get("cv") == b"new"
+    assert await world.sg.get("cv") is None
+    assert [outcome for _, outcome in world.intents] == ["committed"], "nothing was refused meanwhile"
 
 
 async def test_an_order_against_a_sink_holds_while_a_subject_moves_from_it(tmp_path: Path) -> None:

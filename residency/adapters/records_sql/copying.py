@@ -9,7 +9,7 @@ columns of the same types; `layout` tells.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -46,15 +46,22 @@ ORDER BY attname
 """
 # A row's text form tells it from every other row, with quotes around what has a line break: so does a list of them.
 _DIGEST: Final = (
-    """count(*), encode(sha256(convert_to(string_agg("~row", E'\\n' ORDER BY "~row" COLLATE "C"), 'UTF8')), 'hex')"""
+    """count(*) AS "~n", encode(sha256(convert_to(string_agg("~row", E'\\n' ORDER BY "~row" COLLATE "C"), 'UTF8')), """
+    """'hex') AS "~d\""""
 )
+# As `_joined` does it.
+_ALL: Final = """
+SELECT "~subject", sum("~n")::bigint,
+  encode(sha256(convert_to(string_agg("~t" || ' ' || "~d", ',' ORDER BY "~t" COLLATE "C"), 'UTF8')), 'hex')
+FROM
+"""
 _OPEN: Final = f"""
 SELECT pid, xact_start, query = '<insufficient privilege>' FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 AND application_name <> '{_NAME}' AND (xact_start IS NOT NULL OR query = '<insufficient privilege>')
 """  # noqa: S608 - a constant
 _DIALECT: Final = dialects.dialect()  # type: ignore[no-untyped-call]  # untyped there
-_GAP: Final = 0.05  # seconds from an act's beginning to its transaction's, at most, as a rule
+_GAP: Final = 0.2  # seconds after which a writer who saw no move has opened the transaction that is waited for
 _POLL: Final = 0.01
 
 
@@ -125,7 +132,7 @@ class PostgresParcels:
         if not subjects:
             return {}
         async with self._connected() as (raw, found):
-            return _digests(await _tally(raw, found, subjects))
+            return {subject: digest for subject, _, digest in await _tally(raw, found, subjects)}
 
     async def load(self, subjects: Collection[str]) -> Cargo:
         """As the port says. Raises: SinkUnavailable."""
@@ -133,20 +140,18 @@ class PostgresParcels:
             return Cargo({}, {}, _Rows({}))
         async with self._connected("repeatable_read") as (raw, found):
             told = await _tally(raw, found, subjects)
-            counts: dict[str, int] = {}
-            for _, subject, count, _ in told:
-                counts[subject] = counts.get(subject, 0) + count
             rows = {
                 shape.doc.name: (shape.columns, await _copied(raw, shape, _rows_of(shape), subjects)) for shape in found
             }
-            return Cargo(_digests(told), counts, _Rows(rows))
+            digests = {subject: digest for subject, _, digest in told}
+            return Cargo(digests, {subject: count for subject, count, _ in told}, _Rows(rows))
 
     async def take(self, subjects: Collection[str]) -> Parcel:
         """As the port says. Raises: SinkUnavailable."""
         if not subjects:
             return Parcel({}, told={})
         async with self._connected("repeatable_read") as (raw, found):
-            told = _digests(await _tally(raw, found, subjects))
+            told = {subject: digest for subject, _, digest in await _tally(raw, found, subjects)}
             pieces: dict[str, set[Piece]] = {}
             for shape in found:
                 for subject, piece in await _pieces(raw, shape, subjects):
@@ -234,39 +239,38 @@ class PostgresParcels:
             raise SinkUnavailable(f"sink {self._sink!r} cannot be read or written as records") from None
 
 
-async def _tally(raw: Any, found: Sequence[Shape], subjects: Collection[str]) -> list[tuple[str, str, int, str]]:
-    """(table, subject, how many rows, their digest), in one question."""
+async def _tally(raw: Any, found: Sequence[Shape], subjects: Collection[str]) -> list[tuple[str, int, str]]:
+    """(subject, how many rows, one digest over those of all tables), in one question."""
     parts, values = [], []
-    for number, shape in enumerate(found):
+    for shape in found:
         wanted = shape.ids(subjects)
         if not wanted:
             continue
         values.append(wanted)
         inner = _compiled(_told(shape, _row_text(shape)), shape, len(values))
-        parts.append(f'SELECT {number}, "~subject", {_DIGEST} FROM ({inner}) q{number} GROUP BY 2')  # noqa: S608 - compiled
+        name = "'" + shape.doc.name.replace("'", "''") + "'"
+        parts.append(f'SELECT {name} AS "~t", "~subject", {_DIGEST} FROM ({inner}) q GROUP BY 2')  # noqa: S608 - compiled
     if not parts:
         return []
-    return [(found[row[0]].doc.name, *row[1:]) for row in await raw.fetch(" UNION ALL ".join(parts), *values)]
+    return list(map(tuple, await raw.fetch(f"{_ALL} ({' UNION ALL '.join(parts)}) q GROUP BY 1", *values)))
 
 
-def _digests(told: Iterable[tuple[str, str, int, str]]) -> dict[str, str]:
-    """By subject one digest over those of their tables."""
-    by_subject: dict[str, list[tuple[str, str]]] = {}
-    for table, subject, _, digest in told:
-        by_subject.setdefault(subject, []).append((table, digest))
-    return {each: hashlib.sha256(ascii(sorted(held)).encode()).hexdigest() for each, held in by_subject.items()}
+def _joined(told: Mapping[str, str]) -> str:
+    """One digest over those of tables."""
+    return hashlib.sha256(",".join([f"{table} {told[table]}" for table in sorted(told)]).encode()).hexdigest()
 
 
 async def _delete(raw: Any, found: Sequence[Shape], wanted: Mapping[str, str]) -> None:
     """Delete all that these subjects have, children first. Raises: _DiffersError where that was not as in `wanted`."""
-    told: list[tuple[str, str, int, str]] = []
+    told: dict[str, dict[str, str]] = {}
     for shape in reversed(found):
         ids = shape.ids(wanted)
-        if ids:
-            told += [(shape.doc.name, *row) for row in await raw.fetch(_deleting(shape), ids)]
-    deleted = _digests(told)
+        for subject, _, digest in await raw.fetch(_deleting(shape), ids) if ids else ():
+            told.setdefault(subject, {})[shape.doc.name] = digest
     # Who had nothing has no digest; and nobody is asked to be removed who has nothing.
-    other = {each for each, digest in wanted.items() if deleted.get(each, NOTHING) != digest}
+    other = {
+        each for each, digest in wanted.items() if (_joined(told[each]) if each in told else NOTHING) != digest
+    }  # fmt: skip
     if other:
         raise _DiffersError(other)
 

@@ -23,6 +23,7 @@ from weakref import WeakKeyDictionary
 
 import anyio.from_thread
 from sqlalchemy import Connection, Engine, Insert, Table, event
+from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 from sqlalchemy.util import await_only
@@ -40,6 +41,7 @@ from residency.adapters.session_sql.located import (
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
+from residency.enforcement.moving import BeingMovedError, until_home
 from residency.errors import Unavailable, UsageError
 from residency.storage.handle import SESSION, StoreHandle
 from residency.storage.statements import goes_around
@@ -155,7 +157,13 @@ class RoutedSession(Session):
     def _begin_act(self, here: Current) -> Engine:
         handle: StoreHandle = here.store(self._store)
         before = self._frozen[2] if self._frozen is not None else self._sink
-        act = handle.begin(sink=before, resumed=self._sink is None)
+        try:
+            act = handle.begin(sink=before, resumed=self._sink is None, patient=True)
+        except BeingMovedError:
+            self._loop = self._loop or getattr(handle.sink(handle.order[0]), "loop", None)
+            with suppress(MissingGreenlet):  # asked by the app itself, outside of any statement: refused as it is
+                self._wait(until_home(here))
+            act = handle.begin(sink=before, resumed=self._sink is None)
         try:
             # Asked of the method, for to ask whether it is a `RowSink` takes longer than all the rest of this.
             sink = handle.sink(act.sink)
@@ -268,8 +276,11 @@ def _after_begin(session: Session, transaction: SessionTransaction, connection: 
             session._dead = True
             raise UsageError("a routed session takes no bind: its store decides")
         connection.info[SESSION] = session
+        act = session._act
         if session._reads:
             session._confirm()
+        elif act is not None:
+            act.opened = act.current.point.clock.now()  # if its subject is moved from now on, the mover waits for it
 
 
 def _before_commit(session: Session) -> None:
