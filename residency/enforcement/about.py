@@ -21,7 +21,7 @@ import anyio
 import anyio.lowlevel
 
 from residency.enforcement.acts import Act
-from residency.enforcement.context import enter, leave
+from residency.enforcement.context import check_holder, enter, leave
 from residency.enforcement.current import Current
 from residency.errors import NotFound, Refused, Unavailable, UsageError
 from residency.model import Anchor, Effect, Operation, Reason, SubjectId, Trust
@@ -294,6 +294,7 @@ class Group(Current):
         self._tokens: list[Token[Current | None]] = []
 
     async def __aenter__(self) -> Group:
+        check_holder()
         self._tokens.append(enter(self))
         return self
 

@@ -6,11 +6,14 @@ the right one; where there is none, asking is an error and never a default.
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from datetime import datetime
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Final
 
 from residency.errors import NoDecision, UsageError
 
@@ -18,9 +21,13 @@ if TYPE_CHECKING:
     from residency.enforcement.about import Many
     from residency.enforcement.current import Current
 
-__all__ = ["about", "about_many", "current", "enter", "identify", "leave"]
+__all__ = ["about", "about_many", "check_holder", "current", "enter", "identify", "leave"]
 
 _current: ContextVar[Current | None] = ContextVar("residency_current", default=None)
+
+
+_DRIVERS: Final = ("contextlib", "starlette.")
+"""Who takes values of an async generator and runs no code of the app's meanwhile that is about anybody else."""
 
 
 def current() -> Current:
@@ -65,9 +72,11 @@ async def about(
     Only the subject's own pin speaks: the caller's address and claims say nothing of someone else. A subject
     without a pin is silent on every anchor, so `presume:` decides. `collected` is as in `identify`.
 
-    Raises: NoDecision, UsageError where `subject` is no id, `row` no row or `collected` no instant, NotFound where
-    nobody has that row, Refused, PinsUnavailable, SinkUnavailable where the locator does not answer.
+    Raises: NoDecision, UsageError where `subject` is no id, `row` no row or `collected` no instant, or as
+    `check_holder`, NotFound where nobody has that row, Refused, PinsUnavailable, SinkUnavailable where the locator
+    does not answer.
     """
+    check_holder()
     if (subject is None) is (row is None):
         raise UsageError("about() takes a subject or a row")
     here = current()
@@ -100,6 +109,30 @@ async def about_many(
     own. Raises: as `about`, but for these two.
     """
     return await current().about_many(subjects, rows, store, collected=collected)
+
+
+def check_holder() -> None:
+    """Refuse to change what `current()` answers from inside an async generator: it has no context of its own (PEP 568
+    was deferred), so between two of its values whoever iterates over it would act under that decision.
+
+    Generators that are context managers, as dependencies of FastAPI are, and bodies of responses may. Raises:
+    UsageError.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _name(frame).startswith(("residency.enforcement.", "contextlib")):
+        frame = frame.f_back
+    driver = frame.f_back
+    if not frame.f_code.co_flags & inspect.CO_ASYNC_GENERATOR or driver is None:
+        return
+    if not _name(driver).startswith(_DRIVERS):
+        raise UsageError(
+            "about() inside an async generator would hold for the code that iterates over it, too: "
+            "let the generator give whose data it is, and open about() where the values are used"
+        )
+
+
+def _name(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def enter(value: Current | None) -> Token[Current | None]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+from starlette.responses import StreamingResponse
 
-from residency.enforcement.context import about, current, enter, identify, leave
-from residency.errors import NoDecision
+from residency.enforcement.context import about, about_many, current, enter, identify, leave
+from residency.errors import NoDecision, UsageError
+from residency.model import SubjectId
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +88,54 @@ async def test_identify_answers_the_newest_decision(world: Any) -> None:
         before = here.decision
         assert await identify("an", citizenship="VN") is here is current()
         assert here.decision is not before
+
+
+async def _with_about() -> AsyncIterator[str]:
+    async with about("tan"):
+        yield "a name"
+
+
+async def _with_stack() -> AsyncIterator[str]:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(about("tan"))
+        yield "a name"
+
+
+async def _with_group() -> AsyncIterator[str]:
+    async with (await about_many(["tan"])).groups[0]:
+        yield "a name"
+
+
+@pytest.mark.parametrize("names", [_with_about, _with_stack, _with_group])
+async def test_a_generator_gives_nobody_else_s_decision_to_who_iterates_over_it(world: Any, names: Any) -> None:
+    with world.request(who="an") as here:
+        with pytest.raises(UsageError, match="inside an async generator"):
+            await anext(names())
+        assert current() is here
+
+
+async def test_a_dependency_that_is_a_generator_may_and_a_body_may_and_a_coroutine_in_a_generator_may(
+    world: Any,
+) -> None:
+    async def read() -> str:
+        async with about("tan") as tan:
+            return "" if tan.subject is None else tan.subject.value
+
+    async def names() -> AsyncIterator[str]:
+        yield await read()
+
+    with world.request(who="an") as here:
+        async with asynccontextmanager(_with_about)():
+            assert current().subject == SubjectId("tan")
+        assert [name async for name in names()] == ["tan"]
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            await anyio.sleep_forever()
+
+        await StreamingResponse(_with_about())({"type": "http", "method": "GET"}, receive, send)
+        assert b"".join(message.get("body", b"") for message in sent) == b"a name"
+        assert current() is here
