@@ -140,8 +140,8 @@ SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
 
 COPY_REASONS: Final = (
     "cannot_be_treated", "changed", "conflict", "consent_missing", "filing_missing", "hold", "identity_missing",
-    "law_forbids", "no_sink", "not_a_copy", "not_at_home", "not_home", "only_in_country", "past_its_term", "refused_there",
-    "sink_misplaced", "sink_unfit", "stop_order", "subject_moving", "unreachable",
+    "law_forbids", "no_sink", "not_a_copy", "not_at_home", "not_home", "only_in_country", "past_its_term",
+    "refused_there", "sink_misplaced", "sink_unfit", "stop_order", "subject_moving", "unreachable",
 )  # fmt: skip
 """Why copies are not made: reasons of decisions, and those of copying itself."""
 

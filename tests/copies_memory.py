@@ -1,0 +1,259 @@
+"""In: nothing. Out: people with homes in VN, JP and SG, copies in SG, all in memory, and the plug pulled at any change.
+
+The app writes as it would into a database with triggers: the record and its note are one change. What a `Plug` pulls is
+gone as a process is; what had been changed stays, as on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from residency.adapters.outbox_memory import LedgerMemory, OutboxMemory
+from residency.adapters.records_memory import RecordsMemory
+from residency.adapters.sink_memory import MemorySink
+from residency.enforcement.upkeep import Upkeep, UpkeepAct
+from residency.model import Anchor, Pin, Region, SubjectId, Trust
+from residency.policy.compiler import Policy
+from residency.storage.copied import Copied, Key, originals
+from residency.storage.copies import Copier
+from residency.storage.outbox import Note, Target, Wanted
+from residency.storage.records import Change, Record
+from residency.storage.withdrawal import withdraw
+from residency.wiring.deciding import CopyDeciding
+from tests.move_world import Plug, run
+from tests.world import Deployed, load_policy, write_deployment
+
+PLACES = {"vn": "VN", "jp": "JP", "sg": "SG"}
+TEXT = """
+sinks:
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+  jp: {region: jp, provider: JP, keys: JP, encrypted: true, url: "memory:"}
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+stores: {people: [vn, jp, sg]}
+records:
+  people:
+    people: {subject: id, data: [personal]}
+copies: {people: {to: [sg], withdraw: true}}
+activities:
+  - {name: people, route: "POST /people", subject: app, data: [personal], store: people}
+"""
+LAW = """
+  - id: test.first
+    article: art. 1
+    text: Personal data is recorded in Vietnam first.
+    applies: {anchor: territory, data: [personal]}
+    duty: {first_write: VN}
+"""
+REGIONS = ("sg: {country: SG}}", "sg: {country: SG}, jp: {country: JP}}")
+
+
+@functools.cache
+def policy_of(law: str = LAW, text: str = TEXT) -> Policy:
+    """The policy, compiled once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_policy(write_deployment(Path(folder), text, [law], [REGIONS]))
+
+
+class _Records(RecordsMemory):
+    """Records each of whose changes may be the last, and each of which is noted where there is an outbox."""
+
+    def __init__(self, sink: str, plug: Plug, outbox: OutboxMemory | None) -> None:
+        super().__init__(sink)
+        self._plug = plug
+        self._outbox = outbox
+
+    def _noted(self, records: Sequence[Record], before: Mapping[Key, Record]) -> None:
+        for record in records:
+            key = (record.name, record.key)
+            if self._outbox is not None and self.held.get(key) != before.get(key):
+                self._outbox.noted(key)
+
+    async def write(self, records: Sequence[Record]) -> int:
+        """As the port says."""
+        self._plug()
+        before = dict(self.held)
+        done = await super().write(records)
+        self._noted(records, before)
+        self._plug()
+        return done
+
+    async def replace(self, changes: Sequence[Change]) -> None:
+        """As the port says."""
+        self._plug()
+        before = dict(self.held)
+        await super().replace(changes)
+        self._noted([record for record, _ in changes], before)
+        self._plug()
+
+    async def delete(self, records: Sequence[Record]) -> int:
+        """One by one."""
+        gone = 0
+        for record in records:
+            self._plug()
+            before = dict(self.held)
+            gone += await super().delete([record])
+            self._noted([record], before)
+        self._plug()
+        return gone
+
+
+class _Outbox(OutboxMemory):
+    """An outbox each of whose changes may be the last."""
+
+    plug: Plug
+
+    async def done(self, notes: Sequence[Note]) -> None:
+        """As the port says."""
+        self.plug()
+        await super().done(notes)
+        self.plug()
+
+    async def hold(self, notes: Sequence[Note], reason: str, seconds: float) -> None:
+        """As the port says."""
+        self.plug()
+        await super().hold(notes, reason, seconds)
+        self.plug()
+
+
+class _Ledger(LedgerMemory):
+    """A ledger each of whose changes may be the last."""
+
+    plug: Plug
+
+    async def write(self, digests: Mapping[str, frozenset[str]]) -> None:
+        """As the port says."""
+        self.plug()
+        await super().write(digests)
+        self.plug()
+
+    async def forget(self, ids: Collection[str]) -> None:
+        """As the port says."""
+        self.plug()
+        await super().forget(ids)
+        self.plug()
+
+
+class _Deciding(CopyDeciding):
+    """Acts each of whose entries may be the last. Nothing waits for a disk here, for there is none."""
+
+    plug: Plug
+
+    async def begin(self, acts: Sequence[Wanted]) -> Sequence[UpkeepAct]:
+        """As the port says."""
+        self.plug()
+        begun = [self._begun(Upkeep(self._point()), wanted) for wanted in acts]
+        self.plug()
+        return begun
+
+    async def settled(self) -> None:
+        """As the port says."""
+        self.plug()
+
+
+class CopiesWorld:
+    """The sinks, what the app has written, and copiers that can be killed."""
+
+    def __init__(self, *, law: str = LAW, text: str = TEXT) -> None:
+        self.plug = Plug()
+        policy = policy_of(law, text)
+        sinks = [MemorySink(name, Region(name, place)) for name, place in PLACES.items()]
+        self.deployed = Deployed(policy, sinks)
+        self.now = self.deployed.clock.now
+        self.outboxes: dict[str, Any] = {}
+        self.at: dict[str, _Records] = {}
+        for name in PLACES:
+            outbox = None
+            if name != "sg":
+                outbox = self.outboxes[name] = _Outbox(name, self.now)
+                outbox.plug = self.plug
+            self.at[name] = _Records(name, self.plug, outbox)
+            if outbox is not None:
+                outbox.there = lambda name=name: list(self.at[name].held)
+        self.ledger = _Ledger()
+        self.ledger.plug = self.plug
+        deciding = _Deciding("people", lambda: self.deployed.point, b"k" * 32)
+        deciding.plug = self.plug
+        self.deciding = deciding
+        self.copied = Copied("people", self.at["sg"], self.ledger)
+        told = policy.deployment.sinks
+        self.target = Target(told["sg"].sink, self.copied, policy.deployment.copies["people"].withdraw)
+        self.copiers = {
+            name: Copier(
+                told[name].sink, self.at[name], self.outboxes[name], [self.target], deciding,
+                others={other: self.at[other] for other in self.outboxes if other != name},
+            )
+            for name in self.outboxes
+        }  # fmt: skip
+        self.homes = {PLACES[name]: (told[name].sink, self.outboxes[name]) for name in self.outboxes}
+
+    async def settle(self, who: str, home: str | None, *, moving: str | None = None, covered: bool = True) -> None:
+        """Pin somebody; None = forget the pin."""
+        digest = self.deployed.point.digest(SubjectId(who))
+        old = await self.deployed.pins.get(digest)
+        if home is None:
+            if old is not None:
+                await self.deployed.pins.forget(digest, old.version)
+            return
+        anchors = ((Anchor.TERRITORY, "VN", Trust.VERIFIED),) if covered else ()
+        version = 1 if old is None else old.version + 1
+        alias = f"{sum(who.encode()):032x}" if old is None else old.alias
+        pin = Pin(digest, home, anchors, alias, "move", "0" * 64, 1, version, moving)
+        await self.deployed.pins.put(pin)
+
+    def write(self, sink: str, who: str, key: str, value: bytes | None) -> None:
+        """What the app has committed; None = deleted."""
+        held, place = self.at[sink].held, ("people", key)
+        if value is None:
+            held.pop(place, None)
+        else:
+            held[place] = Record("people", key, who, frozenset({"personal"}), value)
+        if sink in self.outboxes:
+            self.outboxes[sink].noted(place)
+
+    def lies(self, sink: str, who: str | None = None) -> dict[str, bytes | None]:
+        """What a sink has (of somebody), by key."""
+        return {key: r.value for (_, key), r in self.at[sink].held.items() if who is None or r.subject == who}
+
+    async def copy(self) -> None:
+        """Every outbox is looked at until nothing is due. Raises: PulledError."""
+        for copier in self.copiers.values():
+            while (await copier.once(limit=3)).notes:
+                pass
+
+    async def walk(self) -> None:
+        """What may no more be there is withdrawn. Raises: PulledError."""
+        await withdraw(self.target, self.homes, self.deciding, page=2)
+
+    async def move(self, who: str, source: str, target: str, *, covered: bool, between: Any = None) -> None:
+        """Somebody's data goes from sink to sink, step by step, with copiers at work in between."""
+        here, there = (originals(self.copied) if name == "sg" else self.at[name] for name in (source, target))
+        between = between or self.copy
+        records = [record async for record in here.read((who,))]
+        if target != "sg":
+            await there.write(records)  # copied ahead, while it is served
+            await between()
+        await self.settle(who, PLACES[target], moving=PLACES[source], covered=covered)
+        await between()
+        await there.write([record async for record in here.read((who,))])
+        await between()
+        await self.settle(who, PLACES[target], covered=covered)
+        await between()
+        await here.delete([record async for record in here.read((who,))])
+        await between()
+
+    async def erase(self, who: str) -> None:
+        """Everything of somebody goes, copies and notes too."""
+        found = [record for at in self.at.values() async for record in at.read((who,))]
+        keys = {(record.name, record.key) for record in found}
+        for at in self.at.values():
+            await at.delete([record async for record in at.read((who,))])
+        for copier in self.copiers.values():
+            await copier.settle(keys)
+        await self.settle(who, None)
+
+
+__all__ = ["LAW", "PLACES", "TEXT", "CopiesWorld", "policy_of", "run"]

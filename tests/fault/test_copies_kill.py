@@ -1,0 +1,143 @@
+"""A copier is killed with SIGKILL before and after each thing that it does, in real files, then runs to its end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.copies_world import change, command, copies_world, rows
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLED = """
+import os, signal, sys
+import anyio
+from residency.adapters.records_sql.outbox import SqlLedger, SqlOutbox
+from residency.adapters.records_sql.records import SqlRecords
+from residency.adapters.copies_worker import work_off
+from residency.bootstrap import build
+from residency.storage.withdrawal import withdraw
+from residency.wiring.copies import stores_of
+from residency.wiring.deciding import CopyDeciding
+
+STEPS = [(SqlOutbox, "take"), (SqlOutbox, "done"), (SqlOutbox, "hold"), (SqlOutbox, "note"), (SqlOutbox, "lease"),
+         (SqlLedger, "read"), (SqlLedger, "write"), (SqlLedger, "forget"), (SqlRecords, "get"),
+         (SqlRecords, "replace"), (SqlRecords, "delete"), (CopyDeciding, "begin"), (CopyDeciding, "settled")]
+
+def armed(at):
+    count = 0
+    def step(kind, name):
+        nonlocal count
+        count += 1
+        if count == at:
+            print(kind.__name__, name, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    for kind, name in STEPS:
+        def wrapped(method, kind=kind, name=name):
+            async def call(self, *args, **named):
+                step(kind, name)
+                answer = await method(self, *args, **named)
+                step(kind, name)
+                return answer
+            return call
+        setattr(kind, name, wrapped(getattr(kind, name)))
+
+async def main(runtime):
+    runtime.copies.works = False
+    await runtime.start()
+    try:
+        (store,) = stores_of(runtime)
+        for copier in store.copiers:
+            await copier.outbox.leave("killed")  # the lease of who was killed has ended
+            await copier.outbox.release()
+            assert await work_off(copier, "killed")
+        for target in store.targets:
+            await withdraw(target, store.homes, store.deciding)
+    finally:
+        await runtime.aclose()
+
+runtime = build("test.yaml", reload=False)
+for line in sys.stdin:
+    at = int(line)
+    child = os.fork()
+    if child == 0:
+        armed(at)
+        anyio.run(main, runtime)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print("killed" if os.WIFSIGNALED(status) else f"ended {os.WEXITSTATUS(status)}", flush=True)
+"""
+BOTH = "SELECT p.id, p.name, l.id, l.text FROM people p LEFT JOIN letters l ON l.person = p.id ORDER BY 1, 3"
+
+
+def held(found: list[tuple[object, ...]]) -> set[tuple[str, object]]:
+    """What rows tell of people and of letters."""
+    return {("people", row[1]) for row in found} | {("letters", row[3]) for row in found if row[3] is not None}
+
+
+class Copier:
+    """A process that makes copies, and is killed at its n-th step."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", KILLED], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+
+    def run(self, at: int) -> tuple[str, str]:
+        """(where it was killed, how it ended)."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{at}\n")
+        self._process.stdin.flush()
+        where, said = "", self._process.stdout.readline().strip()
+        while said and not said.startswith(("killed", "ended")):
+            where, said = said, self._process.stdout.readline().strip()
+        return where, said
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_each_step_no_write_is_lost_none_is_there_twice_and_none_is_abroad_before_home(
+    tmp_path: Path,
+) -> None:
+    file = copies_world(tmp_path)
+    command("prepare", file)
+    change(tmp_path, "vn", "INSERT INTO people VALUES ('an', 'first', NULL)")
+    copier, steps, past = Copier(tmp_path), set(), set()
+    try:
+        at = 0
+        while True:
+            at += 1
+            # The app writes, changes and deletes while copiers die.
+            change(
+                tmp_path, "vn",
+                f"UPDATE people SET name = 'name {at}' WHERE id = 'an'",
+                f"INSERT INTO letters VALUES ({at}, 'an', 'text {at}')",
+                f"DELETE FROM letters WHERE id = {at - 3}",
+            )  # fmt: skip
+            home = rows(tmp_path, "vn", BOTH)
+            past |= held(home)
+            where, how = copier.run(at)
+            steps.add(where)
+            assert rows(tmp_path, "vn", BOTH) == home, "home is only read"
+            abroad = rows(tmp_path, "sg", BOTH)
+            assert held(abroad) <= past
+            if how != "killed":
+                break
+    finally:
+        copier.close()
+    assert how == "ended 0"
+    assert at > 15
+    assert {"SqlRecords replace", "SqlLedger write", "SqlOutbox done", "CopyDeciding begin"} <= steps
+    assert rows(tmp_path, "sg", BOTH) == rows(tmp_path, "vn", BOTH)
+    assert rows(tmp_path, "vn", "SELECT count(*) FROM residency_outbox") == [(0,)]
+    (told,) = json.loads(command("status", file, "--json").stdout)
+    assert (told["pending"], told["held"]) == (0, {})

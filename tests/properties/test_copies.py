@@ -1,0 +1,121 @@
+"""Copies, whatever the app, the law, the mover and kills do: nothing lost, nothing abroad before home, nothing left."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.copies_memory import PLACES, CopiesWorld, run
+from tests.move_world import PulledError
+
+WHO = {"an": True, "binh": True, "carol": False}  # whether the law covers them
+people = st.sampled_from(sorted(WHO))
+keys = st.sampled_from(["1", "2", "3"])
+
+
+class Copying(RuleBasedStateMachine):
+    """An app with people at home in VN, JP or SG, of whom copies are wanted in SG."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = CopiesWorld()
+        self.homes = {"an": "vn", "binh": "vn", "carol": "jp"}
+        self.model: dict[str, dict[str, bytes]] = {who: {} for who in WHO}
+        self.past: set[tuple[str, bytes]] = set()
+        self.number = 0
+
+    @initialize()
+    def pins(self) -> None:
+        for who, home in self.homes.items():
+            run(self.world.settle(who, PLACES[home], covered=WHO[who]))
+
+    @rule(who=people, key=keys)
+    def writes(self, who: str, key: str) -> None:
+        self.number += 1
+        value = f"{who} {key} {self.number}".encode()
+        self.world.write(self.homes[who], who, who + key, value)
+        self.model[who][who + key] = value
+        self.past.add((who + key, value))
+
+    @rule(who=people, key=keys)
+    def deletes(self, who: str, key: str) -> None:
+        if self.model[who].pop(who + key, None) is not None:
+            self.world.write(self.homes[who], who, who + key, None)
+
+    @rule(at=st.one_of(st.none(), st.integers(1, 40)))
+    def copies(self, at: int | None) -> None:
+        self.killed(self.world.copy, at)
+
+    @rule(at=st.one_of(st.none(), st.integers(1, 12)))
+    def walks(self, at: int | None) -> None:
+        if not self.world.at["sg"].away:
+            self.killed(self.world.walk, at)
+
+    @rule(stopped=st.booleans())
+    def orders(self, stopped: bool) -> None:
+        self.world.deployed.stop(*(["sg"] if stopped else []))
+
+    @rule(away=st.booleans())
+    def goes_away(self, away: bool) -> None:
+        self.world.at["sg"].away = away
+
+    @rule(seconds=st.integers(0, 700))
+    def waits(self, seconds: int) -> None:
+        self.world.deployed.clock.advance(seconds * 1_000_000)
+
+    @precondition(lambda self: not self.world.at["sg"].away)
+    @rule(who=people, to=st.sampled_from(sorted(PLACES)))
+    def moves(self, who: str, to: str) -> None:
+        source, self.homes[who] = self.homes[who], to
+        if source != to:
+            run(self.world.move(who, source, to, covered=WHO[who]))
+
+    @precondition(lambda self: not self.world.at["sg"].away)
+    @rule(who=people)
+    def erased(self, who: str) -> None:
+        run(self.world.erase(who))
+        self.model[who] = {}
+        for at in self.world.at.values():
+            assert all(record.subject != who for record in at.held.values())
+        for outbox in self.world.outboxes.values():
+            assert not [row for row in outbox.rows.values() if row.note.key.startswith(who) and row.reason is None]
+        run(self.world.settle(who, PLACES[self.homes[who]], covered=WHO[who]))
+
+    @precondition(lambda self: not self.world.at["sg"].away)
+    @rule()
+    def in_the_end(self) -> None:
+        """Left alone, the copies are what they should be."""
+        for _ in range(12):
+            self.world.deployed.clock.advance(700_000_000)
+            run(self.world.copy())
+            run(self.world.walk())
+        stopped = bool(self.world.deployed.facts.current().stop_orders)
+        for who, home in self.homes.items():
+            if home == "sg":
+                continue
+            allowed = not stopped and (not WHO[who] or home == "vn")  # recorded in Vietnam first, or not covered
+            assert self.world.lies("sg", who) == (self.model[who] if allowed else {})
+            pending = [r for o in self.world.outboxes.values() for r in o.rows.values() if r.note.key.startswith(who)]
+            assert not allowed or not pending
+
+    @invariant()
+    def nothing_is_lost_and_nothing_is_abroad_that_was_not_at_home(self) -> None:
+        for who, home in self.homes.items():
+            assert self.world.lies(home, who) == self.model[who]
+        for key, value in self.world.lies("sg").items():
+            assert value is not None
+            assert (key, value) in self.past
+
+    def killed(self, work: object, at: int | None) -> None:
+        """The process that does `work` is killed at the `at`-th change."""
+        self.world.plug.calls, self.world.plug.at = 0, at
+        with suppress(PulledError):
+            run(work())  # type: ignore[operator]  # a method
+        self.world.plug.at = None
+
+
+Copying.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+test_copies_are_made_halted_and_withdrawn = Copying.TestCase
