@@ -1,6 +1,7 @@
 """An app that was imported in; its tables out, with where each table and column stands in the source.
 
-SQLAlchemy's: every `MetaData` that a name in one of the app's modules is or has, as a model has its own.
+SQLAlchemy's: every `MetaData` that a name in one of the app's modules is or has, as a model has its own. Django's: the
+models that its settings put into stores (`RESIDENCY_STORES`).
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from residency.policy.identifiers import AppColumn, AppTable
 
 __all__ = ["alive", "app_tables", "metadata_of"]
 
+_STORES: Final = "RESIDENCY_STORES"
 _NOWHERE: Final = ("", 1)
 Place = tuple[str, int]
 
 
 def app_tables(modules: Iterable[ModuleType], sources: Iterable[Source]) -> tuple[AppTable, ...]:
     """The tables of the app's modules, by name; `sources` are its own files."""
-    if "sqlalchemy" not in sys.modules:
-        return ()
-    held = {id(each): each for module in modules for each in _metadata(module)}
-    tables = [table for each in held.values() for table in each.tables.values()]
-    places = _Places(sources)
-    return tuple(sorted((_table(table, places) for table in tables), key=lambda table: (table.name, table.file)))
+    classes = _Classes()
+    found = [_model(model, classes) for model in _models()]
+    if "sqlalchemy" in sys.modules:
+        held = {id(each): each for module in modules for each in _metadata(module)}
+        places = _Places(sources, classes)
+        found += [_table(table, places) for each in held.values() for table in each.tables.values()]
+    return tuple(sorted(found, key=lambda table: (table.name, table.file)))
 
 
 def _metadata(module: ModuleType) -> Iterator[Any]:
@@ -90,43 +93,45 @@ def _counts(table: Any) -> str:
     return ""
 
 
-class _Places:
-    """Where tables and columns are defined: in classes that are mapped to them, else in calls of `Table`."""
+def _models() -> list[Any]:
+    """Django's models that settings put into stores: by their label, or a whole app's."""
+    settings = getattr(sys.modules.get("django.conf"), "settings", None)
+    apps = getattr(sys.modules.get("django.apps"), "apps", None)
+    if settings is None or apps is None or not settings.configured or not apps.models_ready:
+        return []
+    named = {label.lower() for labels in getattr(settings, _STORES, {}).values() for label in labels}
+    return [each for each in apps.get_models() if not named.isdisjoint({each._meta.label_lower, each._meta.app_label})]
 
-    def __init__(self, sources: Iterable[Source]) -> None:
-        from sqlalchemy.orm import registry
 
+def _model(model: Any, classes: _Classes) -> AppTable:
+    found = classes.find(model)
+    here = _NOWHERE if found is None else (found[0].file, found[1].lineno)
+    columns = tuple(
+        AppColumn(
+            field.column,
+            *(classes.attribute(model, {field.name}) or here),
+            kind=type(field).__name__.removesuffix("Field"),
+            primary=bool(field.primary_key),
+            unique=bool(field.unique),
+        )
+        for field in model._meta.local_concrete_fields
+    )
+    key = model._meta.pk
+    counts = key.column if any(each.__name__ == "AutoFieldMixin" for each in type(key).__mro__) else ""
+    return AppTable(model._meta.db_table, *here, columns, counts)
+
+
+class _Classes:
+    """Where classes and their attributes stand in the source."""
+
+    def __init__(self) -> None:
         self._parsed: dict[str, Source | None] = {}
-        self._classes = {mapper.local_table: mapper.class_ for each in alive(registry) for mapper in each.mappers}
-        self._calls = dict(_table_calls(sources))
 
-    def table(self, table: Any) -> Place:
-        """Where the table is defined."""
-        mapped = self._classes.get(table)
-        found = None if mapped is None else self._class(mapped)
-        if found is not None:
-            return found[0].file, found[1].lineno
-        call = self._calls.get(table.name)
-        return _NOWHERE if call is None else (call[0], call[1].lineno)
-
-    def column(self, table: Any, column: Any) -> Place:
-        """Where the column is defined, or else its table."""
-        mapped = self._classes.get(table)
-        for each in () if mapped is None else mapped.__mro__:
-            found = self._class(each)
-            for statement in () if found is None else found[1].body:
-                if found is not None and _names_of(statement) & {column.key, column.name}:
-                    return found[0].file, statement.lineno
-        call = self._calls.get(table.name)
-        for argument in () if call is None else call[1].args:
-            if call is not None and isinstance(argument, ast.Call) and _first(argument) == column.name:
-                return call[0], argument.lineno
-        return self.table(table)
-
-    def _class(self, cls: type) -> tuple[Source, ast.ClassDef] | None:
+    def find(self, cls: type) -> tuple[Source, ast.ClassDef] | None:
+        """The class itself, None where it is built in or its source is not at hand."""
         try:
             file = inspect.getsourcefile(cls)
-        except TypeError:  # built in
+        except (TypeError, OSError):  # built in, or made by a program
             return None
         if file is None:
             return None
@@ -137,6 +142,47 @@ class _Places:
             if source is not None and isinstance(node, ast.ClassDef) and node.name == cls.__name__:
                 return source, node
         return None
+
+    def attribute(self, cls: type, names: set[str]) -> Place | None:
+        """What the class, or one that it inherits from, gives one of these names."""
+        for each in cls.__mro__:
+            found = self.find(each)
+            for statement in () if found is None else found[1].body:
+                if found is not None and _names_of(statement) & names:
+                    return found[0].file, statement.lineno
+        return None
+
+
+class _Places:
+    """Where tables and columns are defined: in classes that are mapped to them, else in calls of `Table`."""
+
+    def __init__(self, sources: Iterable[Source], classes: _Classes) -> None:
+        from sqlalchemy.orm import registry
+
+        self._found = classes
+        self._classes = {mapper.local_table: mapper.class_ for each in alive(registry) for mapper in each.mappers}
+        self._calls = dict(_table_calls(sources))
+
+    def table(self, table: Any) -> Place:
+        """Where the table is defined."""
+        mapped = self._classes.get(table)
+        found = None if mapped is None else self._found.find(mapped)
+        if found is not None:
+            return found[0].file, found[1].lineno
+        call = self._calls.get(table.name)
+        return _NOWHERE if call is None else (call[0], call[1].lineno)
+
+    def column(self, table: Any, column: Any) -> Place:
+        """Where the column is defined, or else its table."""
+        mapped = self._classes.get(table)
+        found = None if mapped is None else self._found.attribute(mapped, {column.key, column.name})
+        if found is not None:
+            return found
+        call = self._calls.get(table.name)
+        for argument in () if call is None else call[1].args:
+            if call is not None and isinstance(argument, ast.Call) and _first(argument) == column.name:
+                return call[0], argument.lineno
+        return self.table(table)
 
 
 def _names_of(statement: ast.stmt) -> set[str]:

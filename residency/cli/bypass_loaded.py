@@ -19,7 +19,7 @@ __all__ = ["Before", "Engine", "django_places", "engines_since", "libraries_sinc
 _CALLED: Final = {call.partition(".")[0] for group in GROUPS for call in group.calls} - {"sqlalchemy", "sqlmodel"}
 # What residency loads itself, for sinks of this or that kind: that they are there says nothing of the app.
 _BY_US: Final = frozenset(
-    {"aiosqlite", "anyio", "asyncpg", "httpx", "obstore", "psycopg", "psycopg2", "redis", "sqlite3"}
+    {"aiosqlite", "anyio", "asyncpg", "django", "httpx", "obstore", "psycopg", "psycopg2", "redis", "sqlite3"}
 )
 _NO_DATABASE: Final = ("", "django.db.backends.dummy")
 _NO_CACHE: Final = (

@@ -63,7 +63,7 @@ def check(
     """Check policy files. A deployment is checked with its laws and registers, and its invariants (`must:`) are proved.
 
     With --app, your app is imported, and keys that are personal data are told with file and line: in its routes, its
-    SQLAlchemy models, and where its source names objects, caches or people.
+    models (SQLAlchemy, Django), and where its source names objects, caches or people.
 
     Exit 0 = all hold (warnings and notes may be told), 1 = one does not, 2 = wrong use.
 

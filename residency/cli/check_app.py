@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from residency import wiring
+from residency.asgi.routing import read_routes
 from residency.cli.app_keys import app_keys
-from residency.cli.app_routes import app_routes
 from residency.cli.app_source import Source, imported, own_modules, own_sources
 from residency.cli.app_tables import app_tables, metadata_of
 from residency.policy.activities import AppRoute
@@ -33,7 +33,8 @@ def seen_app(app: str | None, metadata: Sequence[str]) -> SeenApp:
     tables: dict[tuple[str, str, int], AppTable] = {}
     sources: tuple[Source, ...] = ()
     if app is not None:
-        routes = app_routes(imported(app)).routes or ()
+        routing = read_routes(imported(app))
+        routes = () if routing is None else routing.routes or ()
     for target in metadata:
         metadata_of(imported(target), target)
     for target in filter(None, (app, *metadata)):

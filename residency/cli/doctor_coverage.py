@@ -191,7 +191,8 @@ def _routes(policy: Policy, app: App) -> Iterator[Finding]:
             "warn",
             f"{_several(len(left), 'route', 'routes')} of the app that no activity names: "
             f"{'refused' if refused else 'permitted, whatever they do'}",
-            f"residency routes --policy F --app {app.target} prints them as lines for `activities`",
+            f"residency routes --policy {policy.deployment.source.file} --app {app.target} prints them as lines for "
+            "`activities`",
         )
 
 

@@ -35,8 +35,8 @@ _KEYS: Final = {
     "rows": ("the key of a row", _RANDOM),
 }
 _SHARED: Final = (
-    "two people would share a key. Use a String column with default=sql.uuid7_key, a sql.ranged_sequence, or "
-    "autoincrement=False where the app brings the key"
+    "two people would share a key. Use a text column with default=sql.uuid7_key, or with SQLAlchemy a "
+    "sql.ranged_sequence, or autoincrement=False where the app brings the key"
 )
 _SAID: Final = ("path", "header", "jwt")
 

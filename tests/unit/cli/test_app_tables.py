@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, String, Table, UniqueConstraint
@@ -43,6 +44,50 @@ def test_which_keys_count_up_alike() -> None:
     assert {name: table.counts for name, table in tables(last).items()} == {
         "counted": "id", "identity": "number", "brought": "", "ranged": ""
     }  # fmt: skip
+
+
+class AutoFieldMixin:
+    """As Django has it."""
+
+
+class CountedField(AutoFieldMixin):
+    """A field whose values the database counts up."""
+
+
+def field(kind: type, name: str, **of: bool) -> object:
+    made = kind()
+    vars(made).update({"name": name, "column": name, "primary_key": False, "unique": False, **of})
+    return made
+
+
+class PlainField:
+    """Any other field."""
+
+
+def test_models_of_django_that_are_in_stores_are_tables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def model(name: str, key: object) -> type:
+        fields = [key, field(PlainField, "email", unique=True)]
+        meta = SimpleNamespace(
+            label_lower=f"shop.{name}", app_label="shop", db_table=f"shop_{name}", pk=key, local_concrete_fields=fields
+        )
+        return type(name.title(), (), {"_meta": meta})
+
+    models = [
+        model("person", field(CountedField, "id", primary_key=True, unique=True)),
+        model("letter", field(PlainField, "phone", primary_key=True)),
+        model("price", field(PlainField, "phone", primary_key=True)),
+    ]
+    conf, apps = ModuleType("django.conf"), ModuleType("django.apps")
+    stores = {"people": ["shop.Person", "shop.Letter"]}
+    conf.__dict__["settings"] = SimpleNamespace(configured=True, RESIDENCY_STORES=stores)
+    apps.__dict__["apps"] = SimpleNamespace(models_ready=True, get_models=lambda: models)
+    monkeypatch.setitem(sys.modules, "django.conf", conf)
+    monkeypatch.setitem(sys.modules, "django.apps", apps)
+    letter, person = app_tables([], ())
+    assert (person.name, person.counts, letter.name, letter.counts) == ("shop_person", "id", "shop_letter", "")
+    assert [(column.name, column.primary, column.unique, column.kind) for column in letter.columns] == [
+        ("phone", True, False, "Plain"), ("email", False, True, "Plain")
+    ]  # fmt: skip
 
 
 def test_what_is_no_metadata_is_wrong_use() -> None:

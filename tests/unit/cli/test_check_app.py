@@ -141,6 +141,16 @@ def test_programs_read_the_same(shop: str) -> None:
     assert (kinds.count("identifier"), kinds.count("shared_key")) == (5, 1)
 
 
+def test_an_app_of_no_framework_is_read_all_the_same(shop: str) -> None:
+    source = (
+        "from residency import identify\nasync def app(scope, receive, send):\n    await identify(scope['email'])\n"
+    )
+    Path(shop, "main.py").write_text(source)
+    code, lines = run("--app", f"{shop}.main:app")
+    assert code == 0
+    assert any(line.startswith(f"{shop}/main.py:3:1: warning: `email`") for line in lines)
+
+
 def test_an_app_that_cannot_be_imported_is_wrong_use_at_its_own_line_and_quotes_no_url(shop: str) -> None:
     Path(shop, "main.py").write_text("x = 1\nraise RuntimeError('postgresql://user:hush@db')\n")
     code, lines = run("--app", f"{shop}.main:app")
