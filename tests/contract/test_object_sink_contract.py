@@ -1,4 +1,4 @@
-"""What `ObjectSink` promises, over every adapter: in memory, files, members, and buckets of a real S3 server.
+"""What `ObjectSink` promises, over every adapter: in memory, files, members, buckets of real S3 and Azure servers.
 
 On asyncio and trio; buckets on asyncio alone, for their client knows no other loop.
 """
@@ -19,6 +19,7 @@ from residency.adapters.sink_objects import BucketSink
 from residency.enforcement.ports import OCTETS, ObjectSink
 from residency.errors import UsageError
 from residency.model import Region
+from tests.azurite import Azurite, azurite
 from tests.conftest import find_weed
 from tests.object_store import ACCESS, SECRET, Seaweed, seaweed
 
@@ -49,6 +50,13 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Azure's blob storage, as Azurite plays it, with a container called `objects`."""
+    with azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
 @pytest.fixture(
     params=[
         ("memory", "asyncio"),
@@ -58,6 +66,7 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
         ("members", "asyncio"),
         ("members", "trio"),
         pytest.param(("s3", "asyncio"), marks=pytest.mark.needs("seaweedfs")),
+        pytest.param(("az", "asyncio"), marks=pytest.mark.slow),
     ],
     ids=lambda each: "-".join(each),
 )
@@ -85,6 +94,9 @@ def make(request: pytest.FixtureRequest, place: tuple[str, str], tmp_path: Path)
         folders = [Region("vn-han", "VN"), Region("vn-sgn", "VN")]
         ways = [FilesSink("people-vn", region, tmp_path / "objects") for region in folders]
         return lambda: ObjectMembers("people-vn", REGION, ways)
+    if place[0] == "az":
+        container = request.getfixturevalue("blobs").url("objects", uuid.uuid4().hex)
+        return lambda: BucketSink("people-vn", REGION, container)
     endpoint = request.getfixturevalue("weed").endpoint
     url = f"s3://{ACCESS}:{SECRET}@objects/{uuid.uuid4().hex}?region=us-east-1&endpoint={endpoint}"
     return lambda: BucketSink("people-vn", REGION, url)

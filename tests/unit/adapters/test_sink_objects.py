@@ -339,6 +339,15 @@ async def test_the_other_clouds_are_asked_at_the_urls_endpoint_for_the_same_thin
     assert stub.asked == [("PUT", "pre/a b/é"), ("GET", "pre/a b/é"), ("HEAD", "pre/a b/é"), ("GET", "pre/missing")]
 
 
+async def test_azure_shows_the_right_to_write_by_refusing_an_impossible_condition(stub: StubS3) -> None:
+    sink = BucketSink("x", REGION, f"az://account:a2V5@bucket/pre?endpoint={stub.endpoint}&timeout=2")
+    stub.bend = lambda method, key: 412
+    await sink._check_write()
+    stub.bend = lambda method, key: 403
+    with pytest.raises(SinkUnavailable):
+        await sink._check_write()
+
+
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_bucket_of_another_region_is_told_as_such(stub: StubS3, name: str) -> None:
     stub.bend = lambda method, key: 301  # as AWS answers: without saying where
