@@ -78,7 +78,10 @@ class SqlRecords:
                 for at in range(0, len(wanted), _PAGE):
                     page = shape.rows(wanted[at : at + _PAGE])
                     for row in (await connection.execute(page)).all():
-                        yield _record(shape, row)
+                        record = _record(shape, row)
+                        # A column that does not tell `a` from `A` answers with rows of somebody who was not asked for.
+                        if record.subject in subjects:
+                            yield record
 
     async def write(self, records: Sequence[Record]) -> int:
         """Insert these, all or none; how many were not there. Raises: RecordConflict, SinkUnavailable."""

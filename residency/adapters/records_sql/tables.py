@@ -18,6 +18,26 @@ from residency.policy.parsed_storage import RecordDoc
 __all__ = ["Shape", "shapes"]
 
 _DEPTH: Final = 8  # tables that lead to a subject one by one
+_EXACT: Final = (
+    sa.String, sa.Integer, sa.Boolean, sa.Numeric, sa.Uuid, sa.DateTime, sa.Date, sa.Time, sa.LargeBinary, NullType,
+)  # fmt: skip
+"""Types whose values drivers give and take unchanged, and those that nobody here knows."""
+
+
+class _AsText(sa.types.UserDefinedType[str]):
+    """A column read and written as the server's own text: what drivers make of `jsonb` or `interval` is not all of it
+    (a SQL NULL becomes JSON's null, a month thirty days, 1.10 becomes 1.1)."""
+
+    cache_ok = True
+
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        self.of = of
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+        return sa.cast(column, sa.Text)
+
+    def bind_expression(self, bind: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
+        return sa.cast(sa.type_coerce(bind, sa.Text), self.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +72,8 @@ class Shape:
 
     def subjects(self, dialect: str) -> sa.Select[Any]:
         """The subjects' ids as text, each once."""
-        told: Any = sa.cast(self.subject_column(), sa.String)
-        if dialect == "postgresql":
-            told = told.collate("C")  # the order of the bytes, whatever language the database speaks
+        # By their bytes, whatever language the database speaks, and though the column may not tell `a` from `A`.
+        told = sa.cast(self.subject_column(), sa.String).collate("C" if dialect == "postgresql" else "BINARY")
         column = self.subject_column()
         return sa.select(told.label("id")).select_from(self.joined()).where(column.is_not(None)).distinct()
 
@@ -145,7 +164,10 @@ def _describe(
     if not key:
         raise SinkUnavailable(f"sink {sink!r}: table {doc.name!r} has no primary key, so its rows cannot be told apart")
     # SQLite holds what it was given, whatever a column is declared as: read back untouched it stays what it was.
-    columns = [sa.column(name, NullType() if dialect == "sqlite" else types[name]) for name in sorted(types)]
+    columns = [
+        sa.column(name, NullType() if dialect == "sqlite" else kind if isinstance(kind, _EXACT) else _AsText(kind))
+        for name, kind in sorted(types.items())
+    ]
     kind: type = str
     if doc.subject is not None:
         kind = _python_type(types[doc.subject])
