@@ -1,0 +1,146 @@
+"""People are moved while they use the app by a client that tries nothing twice: each request succeeds, no read is
+empty, and what was acknowledged is at home, once."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from residency import ResidencyMiddleware, build, sql
+from tests.postgres import Pair
+from tests.world import write_deployment
+
+pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio, pytest.mark.timeout(300), pytest.mark.slow]
+PEOPLE = 1500
+TABLES = """
+CREATE TABLE people (id text PRIMARY KEY, name text NOT NULL, seen int DEFAULT 0);
+CREATE TABLE letters (id uuid PRIMARY KEY, person text NOT NULL REFERENCES people (id), body text);
+CREATE INDEX ON letters (person);
+"""
+FILL = """
+INSERT INTO people SELECT 'p' || n, 'name ' || n FROM generate_series(1, {people}) n;
+INSERT INTO letters SELECT gen_random_uuid(), 'p' || n, 'old' FROM generate_series(1, {people}) n;
+"""
+DEPLOYMENT = """
+sinks:
+  sg: {{region: sg, provider: SG, keys: SG, encrypted: true, url: "{sg}"}}
+  vn: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{vn}"}}
+stores: {{people: [sg, vn]}}
+records:
+  people:
+    people: {{subject: id, data: [personal]}}
+    letters: {{via: {{person: people}}, data: [content]}}
+audit: {{folder: ./audit}}
+keys: {{folder: ./keys}}
+pins: {{url: "sqlite:///./pins.db"}}
+activities:
+  - {{route: "GET /people/{{id}}", subject: path.id, data: [personal], store: people}}
+  - {{route: "POST /people/{{id}}", subject: path.id, data: [personal, content], operation: write, store: people}}
+"""
+OBSERVED = [("mode: enforce", "mode: observe"), ("territory: not_covered", "territory: covered")]
+MOVE = ("-c", "import sys; from residency.cli import main; sys.exit(main())", "move", "test.yaml", "--go", "--json")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """SQLAlchemy's."""
+    return "asyncio"
+
+
+Session = sql.async_sessionmaker("people")
+
+
+async def read(request: Request) -> JSONResponse:
+    person = {"id": request.path_params["id"]}
+    async with Session() as session:
+        name = (await session.execute(text("SELECT name FROM people WHERE id = :id"), person)).scalar_one_or_none()
+        letters = (await session.execute(text("SELECT id FROM letters WHERE person = :id"), person)).scalars().all()
+    return JSONResponse({"name": name, "letters": [str(each) for each in letters]})
+
+
+async def write(request: Request) -> JSONResponse:
+    person = {"id": request.path_params["id"]}
+    key = sql.uuid7_key()
+    async with Session() as session, session.begin():
+        seen = await session.execute(text("UPDATE people SET seen = seen + 1 WHERE id = :id RETURNING seen"), person)
+        letter = text("INSERT INTO letters VALUES (:key, :id, 'new')")
+        await session.execute(letter, {**person, "key": UUID(key)})
+        count = seen.scalar_one()
+    return JSONResponse({"letter": key, "seen": count}, 201)
+
+
+@asynccontextmanager
+async def served(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    runtime = build(folder / "test.yaml", reload=False)
+    app = Starlette(routes=[Route("/people/{id}", read), Route("/people/{id}", write, methods=["POST"])])
+    await runtime.start()
+    try:
+        transport = httpx.ASGITransport(ResidencyMiddleware(app, runtime), raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            yield client
+    finally:
+        await runtime.aclose()
+
+
+async def test_every_request_of_a_client_that_tries_nothing_twice_succeeds(postgres: Pair, tmp_path: Path) -> None:
+    names = postgres.sg.database(), postgres.vn.database()
+    postgres.sg.query(TABLES + FILL.format(people=PEOPLE), names[0])
+    postgres.vn.query(TABLES, names[1])
+    urls = {"sg": postgres.sg.url("asyncpg", names[0]), "vn": postgres.vn.url("asyncpg", names[1])}
+    write_deployment(tmp_path, DEPLOYMENT.format(**urls), replace=OBSERVED)
+    moved = anyio.Event()
+    written: dict[str, set[str]] = {}
+    failed: list[tuple[str, int, str]] = []
+    counts = {"GET": 0, "POST": 0}
+
+    async def use(client: httpx.AsyncClient, number: int) -> None:
+        # Nobody else writes of these people, so that what they read is known.
+        chance = random.Random(number)
+        mine = [f"p{n}" for n in range(1, PEOPLE + 1) if n % 6 == number]
+        while not moved.is_set():
+            person = chance.choice(mine)
+            method = chance.choice(("GET", "POST"))
+            answer = await client.request(method, f"/people/{person}")
+            counts[method] += 1
+            if answer.status_code not in (200, 201):
+                failed.append((method, answer.status_code, answer.text))
+            elif method == "POST":
+                written.setdefault(person, set()).add(answer.json()["letter"])
+            else:
+                told = answer.json()
+                known = written.get(person, set())
+                if told["name"] is None or not known <= set(told["letters"]) or len(told["letters"]) != len(known) + 1:
+                    failed.append((method, 200, f"{told} and not {known}"))
+            await anyio.lowlevel.checkpoint()
+
+    async with served(tmp_path) as client, anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(use, client, number)
+        done = await anyio.run_process([sys.executable, *MOVE, "--batch", "100"], cwd=tmp_path, check=False)
+        moved.set()
+    assert failed == []
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["conflicts"] == 0
+    assert postgres.sg.query("SELECT count(*) FROM people", names[0]) == [(0,)]
+    assert postgres.sg.query("SELECT count(*) FROM letters", names[0]) == [(0,)]
+    home = {str(key): person for key, person in postgres.vn.query("SELECT id, person FROM letters", names[1])}
+    assert len(home) == PEOPLE + sum(map(len, written.values()))
+    assert all(home[letter] == person for person, letters in written.items() for letter in letters)
+    seen = dict(postgres.vn.query("SELECT id, seen FROM people WHERE seen > 0", names[1]))
+    assert seen == {person: len(letters) for person, letters in written.items()}
+    assert min(counts.values()) > 100
