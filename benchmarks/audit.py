@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import os
 import random
 import tempfile
@@ -60,27 +61,26 @@ async def _together(
 ) -> tuple[float, list[int]]:
     """`callers` tasks call `one` over and over: calls per second, and nanoseconds that each call took.
 
-    A half of `seconds` goes by before it counts; `begin` is called then.
+    A half of `seconds` goes by before it counts; `begin` is called then. What was begun before does not count, what
+    was begun within does, and so does the time that it takes.
     """
     waits: list[int] = []
     clock = time.perf_counter_ns
     began = clock() + int(seconds * 0.5e9)
-    until = began + int(seconds * 1e9)
-    begun = False
+    until: float = math.inf
 
     async def caller() -> None:
-        nonlocal began, begun
-        now = clock()
-        while True:  # once at least, however slow it is
+        nonlocal began, until
+        now, counted = clock(), False
+        while now < until or not counted:  # once at least, however slow it is
             await one()
             then, now = now, clock()
-            if begun:
+            if then >= began and until < math.inf:
                 waits.append(now - then)
-            elif now >= began:
-                begun, began = True, now
+                counted = True
+            elif now >= began and until == math.inf:
+                began, until = now, now + seconds * 1e9
                 begin()
-            if now >= until and waits:
-                break
 
     async with anyio.create_task_group() as group:
         for _ in range(callers):
@@ -166,7 +166,7 @@ def _kept(folder: Path, document: dict[str, Any], rounds: int, seconds: float, p
 
 @contextmanager
 def _flushes() -> Iterator[list[int]]:
-    """Nanoseconds of each fdatasync that somebody waits for, while this is open: not the sequencer's, nor the journal's."""
+    """Nanoseconds of each fdatasync that somebody waits for while this is open: not of those that nobody asked for."""
     took: list[int] = []
     real, clock = os.fdatasync, time.perf_counter_ns
 

@@ -63,7 +63,8 @@ _MARK = struct.Struct("<Q")
 _RECORD = struct.Struct("<IIQ")
 RECORD_HEADER: Final = _RECORD.size
 _FIRST_BLOCK: Final = 1 << 12
-_BLOCK: Final = 1 << 18  # holds the largest record
+# Holds the largest record, and is small enough that memory for it is not asked of the system each time.
+_BLOCK: Final = (1 << 17) - 128
 _ZEROS: Final = bytes(1 << 16)
 _PADDING: Final = tuple(bytes(size) for size in range(8))
 _NONZERO = re.compile(rb"[^\0]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from residency.errors import JournalCorrupt
 
 __all__ = ["SlotReader", "slot_numbers", "yield_turn"]
 
-_PIECE: Final = 512  # records that are read at a time
+_PIECE: Final = 1024  # records that are read at a time
 _BYTES: Final = 16 << 20  # of payloads, after which a read has enough
 _TURN_SECONDS: Final = 50e-6
 
@@ -36,6 +35,26 @@ def slot_numbers(journals: Path) -> list[int]:
         return sorted(int(entry.name) for entry in found if entry.name.isdigit() and entry.is_dir())
 
 
+class _File:
+    """The bytes of an open file, read when they are asked for. Not a map: its pages would count as this process's
+    memory, cost a fault each, and a disk that fails would be a signal and no error."""
+
+    __slots__ = ("_path", "_size", "fd")
+
+    def __init__(self, path: Path, fd: int, size: int) -> None:
+        self._path = path
+        self.fd = fd
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, key: slice, /) -> bytes:
+        start, stop, _ = key.indices(self._size)
+        with naming(self._path):
+            return os.pread(self.fd, max(stop - start, 0), start)
+
+
 class SlotReader:
     """One slot's journal, read while its worker writes it, or after it died."""
 
@@ -43,8 +62,7 @@ class SlotReader:
         self._home = home
         self._slot = slot
         self._number: int | None = None
-        self._fd = -1
-        self._map: mmap.mmap | None = None
+        self._file: _File | None = None
         self._begun = False
         self._unsynced: set[int] = set()
         self._dropped = 0
@@ -75,9 +93,6 @@ class SlotReader:
             more = False  # it is whoever reads on from there that is told
         if found:
             self._unsynced.update(range(begun, cursor.segment + 1))
-            if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-                # What was read is not read again: it need not count as this process's memory. The page cache keeps it.
-                self._map.madvise(mmap.MADV_DONTNEED)
         return found, cursor, more
 
     def make_durable(self) -> None:
@@ -103,16 +118,15 @@ class SlotReader:
         self._dropped = number
 
     def close(self) -> None:
-        """Let go of the segment that is mapped; idempotent."""
-        if self._map is not None:
-            self._map.close()
-            os.close(self._fd)
-        self._map, self._number = None, None
+        """Let go of the segment that is open; idempotent."""
+        if self._file is not None:
+            os.close(self._file.fd)
+        self._file, self._number = None, None
 
-    def open(self, number: int) -> mmap.mmap | None:
-        """The bytes of segment `number`, mapped until another one is asked for; see `Segments`."""
+    def open(self, number: int) -> _File | None:
+        """The bytes of segment `number`, open until another one is asked for; see `Segments`."""
         if self._number == number:
-            return self._map
+            return self._file
         self.close()
         try:
             fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
@@ -123,12 +137,12 @@ class SlotReader:
                 size = os.fstat(fd).st_size
                 if parse_segment(os.pread(fd, RECORDS_AT, 0), self.name(number)) != Segment(self._slot, number, size):
                     raise JournalCorrupt(f"{self.name(number)}: slot, number or size differ from the header")
-                self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+                self._file = _File(self._path(number), fd, size)
         except BaseException:
             os.close(fd)
             raise
-        self._fd, self._number = fd, number
-        return self._map
+        self._number = number
+        return self._file
 
     def holds_records(self, number: int) -> bool:
         """Whether there is a segment `number` in which something was stored."""

@@ -334,6 +334,26 @@ def test_a_slot_whose_disk_does_not_take_it_does_not_enter_the_log(
     assert place.entries() == [b"from 0", b"from 1"]
 
 
+def test_a_read_that_fails_stops_its_slot_and_no_other_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for journal in (place.journal(), place.journal()):
+        journal.append(b"from %d" % journal.slot)
+    read = os.pread
+
+    def fails(fd: int, size: int, offset: int) -> bytes:
+        if offset >= RECORDS_AT and Path(f"/proc/self/fd/{fd}").readlink() == place.folder / "journal/1/00000000.seg":
+            raise OSError(5, "Input/output error")
+        return read(fd, size, offset)
+
+    sequencer = place.sequencer()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", fails)
+        with pytest.raises(JournalCorrupt, match=r"slot 1 stands: journal/1/00000000\.seg \(EIO\)"):
+            sequencer.tick()
+    assert place.entries() == [b"from 0"]
+    assert sequencer.tick() == 1
+    assert place.entries() == [b"from 0", b"from 1"]
+
+
 def test_no_slot_waits_for_a_busier_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("residency.adapters.sequencer.sequencer._BATCH", 10)
     busy, idle = place.journal(), place.journal()
