@@ -106,6 +106,14 @@ def of_tables(policy: Policy, there: Mapping[str, Collection[str]], app: App | N
             yield Finding("warn", what, _RECORDS.format("their patterns"))
         if kind != "rows":
             continue
+        for sink in document.stores[store]:
+            gone = sorted({doc.name for doc in docs} - set(there[sink])) if sink in there else []
+            if gone:
+                what = (
+                    f"sink {sink} lacks {_several(len(gone), 'table', 'tables')} that `records` name: {', '.join(gone)}"
+                )
+                mend = f"`residency sinks migrate` or `create-all` with --store {store} (docs/how-to/rows.md)"
+                yield Finding("warn", what, mend)
         tables = {table for sink in document.stores[store] for table in there.get(sink, ())} | set(
             app.tables if app is not None and rows == [store] else ()
         )

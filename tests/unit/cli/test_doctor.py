@@ -241,6 +241,22 @@ def test_a_shared_store_of_pins_is_asked(policy: Path, redis_servers: Any) -> No
     assert str(server.port) not in str(found)
 
 
+@pytest.mark.needs("postgres")
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_the_tables_of_a_real_database_are_held_against_records(policy: Path, postgres: Any, driver: str) -> None:
+    database = postgres.vn.database()
+    postgres.vn.query("CREATE TABLE person (id text PRIMARY KEY); CREATE TABLE letter (id text PRIMARY KEY)", database)
+    url = postgres.vn.url(driver, database)
+    sink = f"""  rows: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{url}"}}
+stores: {{people: [rows], uploads: [files]}}
+records: {{people: {{person: {{subject: id, data: [personal]}}, gone: {{subject: id, data: [personal]}}}}}}"""
+    policy.write_text(POLICY.replace("stores: {uploads: [files]}", sink))
+    code, found = run(policy)
+    assert code == 0
+    assert levels(found, "store people: no `records` name 1 table (letter)") == {"warn"}
+    assert levels(found, "sink rows lacks 1 table that `records` name: gone") == {"warn"}
+
+
 def test_terms_that_have_begun_are_told_and_those_that_run_out_soon_are_a_warning(policy: Path, tmp_path: Path) -> None:
     law = tmp_path / "laws" / "vn" / "test.yaml"
     law.parent.mkdir(parents=True)

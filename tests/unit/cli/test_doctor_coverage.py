@@ -112,6 +112,14 @@ def test_tables_that_no_records_name_are_told_but_for_those_of_programs(tmp_path
     assert told(of_tables(policy, {"rows": {"person"}}, None), "store people").level == "ok"
 
 
+def test_a_sink_without_a_table_that_records_name_is_told_by_its_name(tmp_path: Path) -> None:
+    policy = written(tmp_path)
+    found = told(of_tables(policy, {"rows": {"letter"}}, None), "sink rows lacks 1 table that `records` name: person")
+    assert found.level == "warn"
+    assert "sinks migrate" in found.mend
+    assert not any("lacks" in each.what for each in of_tables(policy, {}, None))  # nobody could ask
+
+
 def test_stores_without_records_are_told(tmp_path: Path) -> None:
     policy = written(
         tmp_path, ("records:", ""), ("  people: {person: {subject: id, data: [personal]}}", ""),
