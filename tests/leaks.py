@@ -8,6 +8,8 @@ and base64 of these, three deep. `Wire` records what goes over the loopback inte
 from __future__ import annotations
 
 import base64
+import ctypes
+import os
 import re
 import socket
 import struct
@@ -21,10 +23,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["ENCODINGS", "MARK", "Found", "Wire", "canary", "search", "search_path"]
+__all__ = ["ENCODINGS", "MARK", "NETWORK", "Found", "Wire", "canary", "search", "search_path"]
 
 MARK: Final = "Zq7xVnCanary"
 """What every canary begins with: no word of any program, and no two of its letters the same way round in base64."""
+NETWORK: Final = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
+"""Loopback addresses of this process alone begin so: whatever is heard there is its own."""
 _DEEP: Final = 3
 _GZIP: Final = re.compile(rb"\x1f\x8b\x08")
 _ZLIB: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
@@ -128,6 +132,20 @@ def search_path(path: Path) -> tuple[list[Found], int]:
     return found, size
 
 
+def _only(network: str) -> bytes:
+    """A packet filter that lets through what goes to or comes from addresses that begin with `network`."""
+    numbers = [int(part) for part in network.split(".")]
+    wanted = int.from_bytes(bytes(numbers + [0] * (4 - len(numbers))), "big")
+    mask = 0xFFFFFFFF << 8 * (4 - len(numbers)) & 0xFFFFFFFF
+    load, both, equal, answer = 0x20, 0x54, 0x15, 0x06
+    steps = [
+        (load, 0, 0, 26), (both, 0, 0, mask), (equal, 3, 0, wanted),
+        (load, 0, 0, 30), (both, 0, 0, mask), (equal, 0, 1, wanted),
+        (answer, 0, 0, 0x40000), (answer, 0, 0, 0),
+    ]  # fmt: skip
+    return b"".join(struct.pack("HBBI", *step) for step in steps)
+
+
 _Flow = tuple[str, int, str, int]
 
 
@@ -139,25 +157,39 @@ class _Stream:
         """The stream in order; what the kernel sent twice counts once."""
         if not self.pieces:
             return b""
-        first = min(self.pieces, key=lambda seq: (seq - next(iter(self.pieces)) + 2**31) % 2**32)
-        whole = bytearray()
+        some = next(iter(self.pieces))
+        first = min(self.pieces, key=lambda seq: (seq - some + 2**31) % 2**32)
+        whole, end = bytearray(), 0
         for seq in sorted(self.pieces, key=lambda seq: (seq - first) % 2**32):
-            at = (seq - first) % 2**32
-            if at > len(whole):
-                whole += bytes(at - len(whole))  # what the socket dropped
-            whole[at : at + len(self.pieces[seq])] = self.pieces[seq]
+            at, piece = (seq - first) % 2**32, self.pieces[seq]
+            if at > end:
+                whole += b"\0"  # what the socket dropped, however much
+                end = at
+            whole += piece[end - at :]
+            end = max(end, at + len(piece))
         return bytes(whole)
 
 
 class Wire:
-    """What goes over the loopback interface while this is open (Linux; needs the right to open a packet socket)."""
+    """What goes over the loopback interface, to or from addresses that begin with `network`, while this is open.
 
-    def __init__(self) -> None:
+    Linux; needs the right to open a packet socket.
+    """
+
+    def __init__(self, network: str = "127") -> None:
+        """`network` is the first numbers of an address: "127", "127.0.0"."""
+        self._network = network
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
         self._socket.setsockopt(socket.SOL_SOCKET, 33, 256 * 1024 * 1024)  # SO_RCVBUFFORCE: lose nothing
+        # Kept alive until the kernel has its copy.
+        program = _only(network)
+        held = ctypes.create_string_buffer(program)
+        self._socket.setsockopt(
+            socket.SOL_SOCKET, 26, struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held))
+        )  # SO_ATTACH_FILTER
         self._socket.bind(("lo", 0))
         self._socket.settimeout(0.2)
-        self._streams: dict[_Flow, _Stream] = {}
+        self._streams: dict[_Flow, list[_Stream]] = {}  # ports are used again: one for each connection
         self._stop = False
         self._thread = threading.Thread(target=self._read, daemon=True)
 
@@ -189,11 +221,12 @@ class Wire:
         """Wait until all that was sent before now is taken in: what is sent now comes behind it."""
         if self._stop:
             return
-        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as last:
+        address = ".".join([*[*self._network.split("."), "0", "0"][:3], "1"])
+        with socket.create_server((address, 0)) as server, socket.create_connection(server.getsockname()) as last:
             last.sendall(b"the last")
             flow = (*last.getsockname(), *server.getsockname())
             end = time.monotonic() + 30
-            while flow not in self._streams:
+            while not any(stream.pieces for stream in self._streams.get(flow, ())):
                 if time.monotonic() > end:
                     raise AssertionError("the wire is not heard")
                 time.sleep(0.01)
@@ -201,15 +234,19 @@ class Wire:
     def connections(self, address: str) -> set[tuple[str, int]]:
         """Who (address, port) spoke to `address`."""
         self._catch_up()
-        return {(source, port) for source, port, target, _ in list(self._streams) if target == address}
+        spoke = [flow for flow, streams in list(self._streams.items()) if any(stream.pieces for stream in streams)]
+        return {(source, port) for source, port, target, _ in spoke if target == address}
 
-    def search(self, address: str) -> tuple[list[Found], int]:
-        """(every canary that went to or came from `address`, how many bytes were searched)."""
+    def search(self, address: str, *, of: tuple[str, int] | None = None) -> tuple[list[Found], int]:
+        """(every canary that went to or came from `address`, how many bytes were searched); `of` = what went there from
+        this address and port alone."""
         self._catch_up()
         found: list[Found] = []
         size = 0
-        for (source, port, target, to), stream in list(self._streams.items()):
-            if address in (source, target):
+        for (source, port, target, to), streams in list(self._streams.items()):
+            if not (address in (source, target) if of is None else (source, port, target) == (*of, address)):
+                continue
+            for stream in streams:
                 data = stream.data()
                 size += len(data)
                 found += search(data, f"wire {source}:{port} > {target}:{to}")
@@ -230,5 +267,8 @@ class Wire:
             source, target = str(IPv4Address(frame[26:30])), str(IPv4Address(frame[30:34]))
             port, to, seq = struct.unpack_from(">HHI", frame, start)
             payload = frame[start + (frame[start + 12] >> 4) * 4 : length]
+            streams = self._streams.setdefault((source, port, target, to), [_Stream()])
+            if frame[start + 13] & 2 and streams[-1].pieces:  # SYN
+                streams.append(_Stream())
             if payload:
-                self._streams.setdefault((source, port, target, to), _Stream()).pieces[seq] = payload
+                streams[-1].pieces[seq] = payload

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.leaks import MARK, Wire, canary, search, search_path
+from tests.leaks import MARK, NETWORK, Wire, canary, search, search_path
 
 SECRET = canary(7)
 ENCODED = {
@@ -81,8 +81,9 @@ def test_what_crosses_the_wire_is_found_cut_anywhere_and_by_where_it_went() -> N
             while peer.recv(65536):
                 pass
 
-    with Wire() as wire:
-        for address, text in (("127.0.0.2", SECRET), ("127.0.0.3", "nobody's data")):
+    home, foreign = f"{NETWORK}.12", f"{NETWORK}.13"  # nobody else on this machine speaks there
+    with Wire(NETWORK) as wire:
+        for address, text in ((home, SECRET), (foreign, "nobody's data")):
             with socket.create_server((address, 0)) as server:
                 thread = threading.Thread(target=receive, args=(server,))
                 thread.start()
@@ -92,10 +93,31 @@ def test_what_crosses_the_wire_is_found_cut_anywhere_and_by_where_it_went() -> N
                     for letter in text.encode():
                         client.sendall(bytes([letter]))
                 thread.join()
-        at_home, read = wire.search("127.0.0.2")
-        abroad, other = wire.search("127.0.0.3")
+        at_home, read = wire.search(home)
+        abroad, other = wire.search(foreign)
         assert wire.dropped == 0
     assert at_home
     assert abroad == []
     assert min(read, other) > 300_000
-    assert len(wire.connections("127.0.0.3")) == 1
+    assert len(wire.connections(foreign)) == 1
+
+
+@pytest.mark.needs("packets")
+def test_a_port_that_is_used_again_is_another_stream() -> None:
+    address = f"{NETWORK}.14"
+    with Wire(NETWORK) as wire, socket.create_server((address, 0)) as server:
+        port = 0
+        for text in (SECRET[:9], SECRET[9:], SECRET):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no TIME-WAIT
+                client.bind((address, port))
+                port = client.getsockname()[1]
+                client.connect(server.getsockname())
+                peer, _ = server.accept()
+                with peer:
+                    client.sendall(text.encode())
+                    assert peer.recv(64)
+        found, size = wire.search(address)
+    assert size == 2 * len(SECRET), "no gap between sequence numbers of two connections is filled"
+    assert len({each.offset for each in found}) == 1

@@ -27,6 +27,7 @@ from residency.adapters.service_client import open_client
 from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_service_memory import ServiceMemory
 from residency.enforcement.context import about, current
+from residency.enforcement.moving import GRACE
 from residency.enforcement.point import Request
 from residency.enforcement.ports import OCTETS, ObjectMeta, SinkPort, nothing
 from residency.enforcement.upkeep import Upkeep, UpkeepAct
@@ -62,13 +63,14 @@ stores:
   files: [files-sg, files-vn, files-kr]
   cache: [cache-sg, cache-vn, cache-kr]
   jobs: [jobs-sg, jobs-vn, jobs-kr]
+  one: [cache-vn]
   llm: [llm-sg, llm-vn, llm-kr]
 records:
   files: {{"users/{{subject}}/": {{data: [personal]}}}}
 activities:
-  - {{route: "GET /me", subject: user, data: [personal], store: [files, cache, jobs, llm]}}
-  - {{route: "POST /me", subject: user, data: [personal], store: [files, cache, jobs, llm]}}
-  - {{route: "DELETE /me", subject: user, data: [personal], store: [files, cache, jobs, llm]}}
+  - {{route: "GET /me", subject: user, data: [personal], store: [files, cache, jobs, one, llm]}}
+  - {{route: "POST /me", subject: user, data: [personal], store: [files, cache, jobs, one, llm]}}
+  - {{route: "DELETE /me", subject: user, data: [personal], store: [files, cache, jobs, one, llm]}}
 """
 CANARY: Final = b"canary"
 AN, BINH, MAI, TAN = "canary-an", "canary-binh", "mai", "tan"
@@ -389,7 +391,7 @@ class Places(RuleBasedStateMachine):
         elif done:
             assert answer in self.kept[who].of(key)
 
-    @rule(who=people, store=st.sampled_from(["cache", "jobs"]), key=keys, shared=st.booleans())
+    @rule(who=people, store=st.sampled_from(["cache", "jobs", "one"]), key=keys, shared=st.booleans())
     def remember(self, who: str, store: str, key: str, shared: bool) -> None:
         """A cache entry, a session and a job."""
         value = self.value(who)
@@ -451,6 +453,9 @@ class Places(RuleBasedStateMachine):
         if pin is None or (to == "SG" and who != TAN and (who != MAI or self.at_home(who))):
             return  # the law forbids it
         source = pin.moving or pin.home
+        if source == to:  # a mover that was killed after the pin turned left something somewhere
+            left = [place for place, sink in self.files.items() if any(f"/{who}/" in key for key in sink._values)]
+            source = next((place for place in left if place != to), to)
         if source == to:
             return
 
@@ -460,6 +465,7 @@ class Places(RuleBasedStateMachine):
             for _ in range(20):
                 await asyncio.sleep(0)
             assert not any(sink.waiting for sink in self.files.values())
+            self.world.clock.advance(GRACE)
             here = await self.world.pins.get(self.digest(who))
             if here is not None and here.moving is not None:
                 await self.look_while_moving(who)
