@@ -1,4 +1,5 @@
-"""In: a folder on the command line. Out: what a real Django project did there with routed models and caches, as JSON.
+"""In: a folder on the command line, and two URLs of databases, which are SQLite files where none are given. Out: what a
+real Django project did there with routed models and caches, as JSON.
 
 A process of its own, for Django's settings are one to a process.
 """
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 FOLDER = Path(sys.argv[1])
+URLS = sys.argv[2:] or ["sqlite:///sg.db", "sqlite:///vn.db"]
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.world import write_deployment  # noqa: E402 - found by the line above
@@ -37,7 +39,9 @@ activities:
   - {route: "POST /cache", subject: app, data: [personal], store: cache}
 """
 
-POLICY = write_deployment(FOLDER, DEPLOYMENT)
+POLICY = write_deployment(
+    FOLDER, DEPLOYMENT, replace=list(zip(("sqlite:///sg.db", "sqlite:///vn.db"), URLS, strict=True))
+)
 
 from django.conf import settings  # noqa: E402
 

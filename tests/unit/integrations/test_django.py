@@ -1,4 +1,4 @@
-"""Django's own ORM, router and caches under real requests; the project runs in a process of its own."""
+"""Django's own ORM, router and caches under real requests, over SQLite and PostgreSQL, in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_people.py"
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the project told: answers, errors, acts, rows and caches."""
-    done = subprocess.run(
-        [sys.executable, PROJECT, tmp_path_factory.mktemp("django")], capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the project told: answers, errors, acts, rows and caches; over files, and over a server in each country."""
+    command = [sys.executable, str(PROJECT), str(tmp_path_factory.mktemp("django"))]
+    if request.param == "postgres":
+        pair = request.getfixturevalue("postgres")
+        command += [server.url("psycopg", server.database()) for server in (pair.sg, pair.vn)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = {}
     for line in done.stdout.splitlines():
