@@ -171,8 +171,6 @@ class CopiesWorld:
                 outbox = self.outboxes[name] = _Outbox(name, self.now)
                 outbox.plug = self.plug
             self.at[name] = _Records(name, self.plug, outbox)
-            if outbox is not None:
-                outbox.there = lambda name=name: list(self.at[name].held)
         self.ledger = _Ledger()
         self.ledger.plug = self.plug
         deciding = _Deciding("people", lambda: self.deployed.point, b"k" * 32)

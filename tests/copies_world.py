@@ -1,4 +1,4 @@
-"""In: a folder. Out: a deployment whose people live in VN, with copies in SG, over real SQLite files; and how to look."""
+"""In: a folder. Out: a deployment of people who live in VN, with copies in SG, over SQLite files; and how to look."""
 
 from __future__ import annotations
 

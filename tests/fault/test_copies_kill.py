@@ -70,6 +70,11 @@ for line in sys.stdin:
     _, status = os.waitpid(child, 0)
     print("killed" if os.WIFSIGNALED(status) else f"ended {os.WEXITSTATUS(status)}", flush=True)
 """
+WRITES = (
+    "UPDATE people SET name = 'name {0}' WHERE id = 'an'",
+    "INSERT INTO letters VALUES ({0}, 'an', 'text {0}')",
+    "DELETE FROM letters WHERE id = {1}",
+)
 BOTH = "SELECT p.id, p.name, l.id, l.text FROM people p LEFT JOIN letters l ON l.person = p.id ORDER BY 1, 3"
 
 
@@ -102,6 +107,8 @@ class Copier:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 @pytest.mark.timeout(300)
@@ -117,12 +124,7 @@ def test_killed_at_each_step_no_write_is_lost_none_is_there_twice_and_none_is_ab
         while True:
             at += 1
             # The app writes, changes and deletes while copiers die.
-            change(
-                tmp_path, "vn",
-                f"UPDATE people SET name = 'name {at}' WHERE id = 'an'",
-                f"INSERT INTO letters VALUES ({at}, 'an', 'text {at}')",
-                f"DELETE FROM letters WHERE id = {at - 3}",
-            )  # fmt: skip
+            change(tmp_path, "vn", *[sql.format(at, at - 3) for sql in WRITES])
             home = rows(tmp_path, "vn", BOTH)
             past |= held(home)
             where, how = copier.run(at)
