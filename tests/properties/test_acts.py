@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from residency.enforcement.acts import Act
 from residency.enforcement.current import Current
 from residency.enforcement.point import Identifying, Refusal, Request
 from residency.errors import ResidencyError
+from residency.model import Pin
 from residency.policy.compiler import Policy
 from residency.signals.identity import ClaimMap
 from tests.world import HANOI, HOME, SG, SINGAPORE, VERIFIED, VN, Deployed, load_policy, write_deployment
@@ -65,7 +68,11 @@ class Acts(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.requests: list[Current] = []
         self.acts: list[Act] = []
+        self.begun: dict[str, Pin | None] = {}
         self.confirmed: set[str] = set()
+        self.misplaced: set[str] = set()
+        self.world.stores.misplaced = self.misplaced
+        self.pins = self.world.point.homes.pins
         self.works = True
         self.answered = 0
 
@@ -110,9 +117,9 @@ class Acts(RuleBasedStateMachine):
 
     @precondition(lambda self: self.requests)
     @rule(data=st.data(), sink=SINKS, named=st.booleans())
-    def begin(self, data: st.DataObject, sink: str, named: bool) -> None:
+    def begin(self, data: st.DataObject, sink: str, named: bool, here: Current | None = None) -> None:
         """The app opens the store."""
-        here = data.draw(st.sampled_from(self.requests))
+        here = data.draw(st.sampled_from(self.requests)) if here is None else here
         before = len(self.world.journal.records)
         try:
             act = here.begin("people", sink, named=named)
@@ -121,17 +128,28 @@ class Acts(RuleBasedStateMachine):
             return
         assert parse_entry(self.world.journal.records[-1]).kind == "intent"
         self.acts.append(act)
+        self.begun[act.id] = here.pin
 
     @precondition(lambda self: self.acts)
-    @rule(data=st.data())
-    def confirm(self, data: st.DataObject) -> None:
-        """The act is about to take effect."""
-        act = data.draw(st.sampled_from(self.acts))
+    @rule(data=st.data(), waits=st.booleans())
+    def confirm(self, data: st.DataObject, waits: bool) -> None:
+        """The act is about to take effect; what can be told without waiting is no other than what is waited for."""
+        self.confirmed_by(data.draw(st.sampled_from(self.acts)), waits)
+
+    def confirmed_by(self, act: Act, waits: bool) -> None:
+        """Confirm an act, and hold what comes of it to what is so now."""
         told = {entry.of for entry in self.world.entries if entry.kind == "outcome"}
-        if act.id in told or not self.attempt(act.confirm()):
+
+        async def confirm() -> None:
+            if waits or not act.confirm_now():
+                await act.confirm()
+
+        here = act.current
+        before = self.pin_of(here)
+        if act.id in told or not self.attempt(confirm()):
             return
         self.confirmed.add(act.id)
-        here = act.current
+        self.holds_now(act, before)
         verdict = here.decision.sink(act.sink)
         assert verdict is not None
         if self.mode == "enforce":
@@ -141,6 +159,74 @@ class Acts(RuleBasedStateMachine):
             assert here.subject is not None
         if act.operation.value != "read":
             assert self.world.journal.durable > int(act.id.split(".")[1])
+
+    def pin_of(self, here: Current) -> Pin | None:
+        """The newest pin of the subject, from where it lies."""
+        return None if here.subject_digest is None else self.pins.peek(here.subject_digest)[0]
+
+    def holds_now(self, act: Act, before: Pin | None) -> None:
+        """What the act was confirmed on is what is decided of it this moment by the facts and the pin as they are;
+        `before` is the pin before the act itself set or strengthened one."""
+        here, point = act.current, self.world.point
+        newest = self.pin_of(here)
+        assert here.pin == newest
+        finding = point.perception.finding(here.signals, before)
+        facts = self.world.facts.current()
+        assert here.decision == point.policy.decide(here.activity, finding, here.shown, facts, point.clock.now())
+        assert self.mode == "observe" or act.sink not in self.misplaced
+        verdict = here.decision.sink(act.sink)
+        assert verdict is not None
+        if newest is None:
+            return
+        begun = self.begun[act.id]
+        if before is not None and before.set_by == "move" and before.moving is not None and before != begun:
+            assert not act.changes
+        if self.mode == "enforce":
+            assert newest.home == verdict.sink.place or (begun is not None and begun.home == newest.home)
+
+    @rule(subject=SUBJECTS, home=st.sampled_from(["VN", "SG"]), moving=st.sampled_from([None, "VN", "SG"]))
+    def move(self, subject: str, home: str, moving: str | None) -> None:
+        """Somebody else gives the subject a home, another one, or begins to move their data, or is done with it."""
+        digest = self.world.point.perception.digest(subject)
+        old = self.pins.peek(digest)[0]
+        by = "first_write" if old is None else "move"
+        pin = Pin(digest, home, (), sha256(digest.encode()).hexdigest()[:32], by, "p", 0)
+        if old is not None:
+            pin = replace(old, home=home, set_by=by, moving=moving, version=old.version + 1)
+        self.loop.run_until_complete(self.pins.put(pin))
+
+    @precondition(lambda self: self.requests and self.works)
+    @rule(
+        data=st.data(),
+        sink=SINKS,
+        what=st.sampled_from(["nothing", "order", "move", "misplace"]),
+        home=st.sampled_from(["VN", "SG"]),
+        moving=st.sampled_from([None, None, "VN", "SG"]),
+    )
+    def between(self, data: st.DataObject, sink: str, what: str, home: str, moving: str | None) -> None:
+        """Something changes between an act's begin and its effect, for which nothing is left to wait."""
+        here = data.draw(st.sampled_from(self.requests))
+        self.misplace(set())
+        self.order(None)
+        begun = len(self.acts)
+        self.begin(data, sink, False, here)
+        if len(self.acts) == begun:
+            return
+        act = self.acts[-1]
+        if what == "order":
+            self.order(sink)
+        elif what == "move" and here.subject is not None:
+            self.move(here.subject.value, home, moving)
+        elif what == "misplace":
+            self.misplace({sink})
+        if self.attempt(self.world.recorder.durable(int(act.id.split(".")[1]))):
+            self.confirmed_by(act, waits=False)
+
+    @rule(sinks=st.sampled_from([set(), {"sg"}, {"vn"}]))
+    def misplace(self, sinks: set[str]) -> None:
+        """Sinks are seen elsewhere than they must lie, or back in their place."""
+        self.misplaced.clear()
+        self.misplaced.update(sinks)
 
     @precondition(lambda self: self.acts)
     @rule(data=st.data(), how=st.sampled_from(["committed", "rolled_back", "failed", "unknown"]))
@@ -200,7 +286,9 @@ class Acts(RuleBasedStateMachine):
         """The only refusals are those that hold in both modes."""
         if self.mode == "observe":
             assert [
-                entry for entry in self.world.entries if entry.kind == "refusal" and entry.reason != "facts_moved"
+                entry
+                for entry in self.world.entries
+                if entry.kind == "refusal" and entry.reason not in ("facts_moved", "subject_moving")
             ] == []
 
     @invariant()
