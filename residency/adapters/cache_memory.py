@@ -5,7 +5,7 @@ lives.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -108,9 +108,12 @@ class CacheMemory:
         self._values[key] = (stored[:MARK] + b"%d" % number, self._values[key][1])
         return number
 
-    async def wipe(self, prefix: bytes) -> int:
-        """Remove every key that starts with `prefix`. Raises: SinkUnavailable."""
-        return await self.remove([key for key in self._values if key.startswith(prefix)])
+    async def wipe(self, prefix: bytes, among: Collection[bytes] | None = None) -> int:
+        """As the port says. Raises: SinkUnavailable."""
+        found = [key for key in self._values if key.startswith(prefix)]
+        if among is not None:
+            found = [key for key in found if key[len(prefix) :].rpartition(b":")[0] in among]
+        return await self.remove(found)
 
     async def push(self, queue: bytes, job: bytes) -> str:
         """Put a job at the end. Raises: SinkUnavailable."""

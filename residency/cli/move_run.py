@@ -23,6 +23,7 @@ from residency.model import Pin, Signal
 from residency.storage.misplaced import Exposure, Homing, Lying, Place, survey
 from residency.storage.move import Going, Leg, Moved, Mover, State, Step
 from residency.storage.stores import RowSink
+from residency.storage.traces import Wiped, forget_moved
 from residency.wiring.copies_still import legs_between, place_of
 
 __all__ = ["Movement", "Outcome", "few_collections", "looking", "not_covered", "places_of"]
@@ -150,6 +151,7 @@ class Movement:
         self._digest = self._point.perception.digest
         self._seen: set[str] = set()
         self._home: dict[str, set[str]] = {}
+        self._left: dict[str, set[str]] = {}
 
     def homing(self) -> Homing:
         """Where people's data should lie by what holds now."""
@@ -186,6 +188,8 @@ class Movement:
             if moved.again:
                 going = Going(subject, digest, await self._point.homes.fetch(digest))
                 moved = await self._mover.move(legs, source, target, [going])
+        self._left.setdefault(source, set()).update(moved.home)
+        await self._forget()
         return moved
 
     async def _page(self, place: Place, lying: Sequence[Lying], outcome: Outcome) -> None:
@@ -224,7 +228,7 @@ class Movement:
             for part in parts:
                 begun = anyio.current_time()
                 moved = await self._mover.move(legs, source, target, part)
-                self._count(outcome, moved, target)
+                self._count(outcome, moved, source, target)
                 records = moved.records
                 for _ in range(_TRIES):
                     if not moved.again:
@@ -232,7 +236,7 @@ class Movement:
                     left = [each for each in part if each.digest in moved.again]
                     left = [replace(each, pin=await self._point.homes.fetch(each.digest)) for each in left]
                     moved = await self._mover.move(legs, source, target, left)
-                    self._count(outcome, moved, target)
+                    self._count(outcome, moved, source, target)
                     records += moved.records
                 outcome.again += len(moved.again)
                 self._told(outcome)
@@ -247,12 +251,24 @@ class Movement:
                     group.start_soon(work)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # what the others came to is as after a crash
+        await self._forget()
 
-    def _count(self, outcome: Outcome, moved: Moved, target: str) -> None:
+    def _count(self, outcome: Outcome, moved: Moved, source: str, target: str) -> None:
         outcome.subjects += len(moved.home)
         outcome.records += moved.records
         outcome.conflict |= moved.conflict
         self._home.setdefault(target, set()).update(moved.home)
+        self._left.setdefault(source, set()).update(moved.home)
+
+    async def _forget(self) -> None:
+        """What caches and sessions hold of those who left, under the home that they had: nobody would look for it."""
+        deployment = self._runtime.deployment.name
+        for store in self._runtime.stores.names:
+            for sink in self._runtime.stores.sinks_of(store):
+                if isinstance(sink, Wiped):
+                    for place, digests in self._left.items():
+                        await forget_moved(deployment, store, sink, place, digests)
+        self._left.clear()
 
     async def _legs_of(self, source: str, target: str) -> list[Leg]:
         known = self._legs.get((source, target))

@@ -9,7 +9,7 @@ What is kept is a copy and no first recording: `set` is an act of the word `proc
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
@@ -59,8 +59,9 @@ class CacheSink(SinkPort, Protocol):
         """Add `by` to the decimal number behind the value's mark, and answer it; where there is none it begins at 0,
         under `mark`, for `ttl`. Raises: UsageError where what is there is no number."""
 
-    async def wipe(self, prefix: bytes) -> int:
-        """Remove every key that starts with `prefix`; how many. For erasure and moves: it reads all keys there are."""
+    async def wipe(self, prefix: bytes, among: Collection[bytes] | None = None) -> int:
+        """Remove every key that starts with `prefix`, or, of those, each that goes on with one of `among` and its last
+        colon; how many. For erasure and moves: it reads all keys there are."""
 
 
 class CacheHandle(StoreHandle):

@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 from residency.errors import UsageError
 from residency.model import Decision, SinkVerdict
 
-__all__ = ["ANYBODY", "MARK", "Namespace", "decision_of", "facet_of", "namespace"]
+__all__ = ["ANYBODY", "MARK", "Namespace", "decision_of", "facet_of", "namespace", "tag_of"]
 
 MARK: Final = 16
 """Bytes of the mark before a value."""
@@ -73,8 +73,12 @@ class Namespace:
 
 def namespace(what: str, deployment: str, store: str, home: str, subject: str | None, facet: int) -> Namespace:
     """The namespace of a subject (keyed digest in hex, None = shared by all of that home); `what` is `cache` …"""
-    tag = _SHARED if subject is None else subject[-32:]
-    return Namespace(f"residency:{deployment}:{what}:{store}:{home}:{tag}:".encode(), facet)
+    return Namespace(f"residency:{deployment}:{what}:{store}:{home}:{tag_of(subject)}:".encode(), facet)
+
+
+def tag_of(subject: str | None) -> str:
+    """What stands in a key for a subject (keyed digest in hex, None = shared)."""
+    return _SHARED if subject is None else subject[-32:]
 
 
 def facet_of(decision: Decision, verdict: SinkVerdict, version: int) -> int:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from residency.storage.locator import Locators, record_key
-from residency.storage.namespace import namespace
+from residency.storage.namespace import namespace, tag_of
 from residency.storage.queues import QueueSink, is_of, queues_of
 from residency.storage.records import Record
 from residency.storage.retention import Copy
 
-__all__ = ["CacheTrace", "LocatedRecords", "LocatorTrace", "Wiped", "located"]
+__all__ = ["CacheTrace", "LocatedRecords", "LocatorTrace", "Wiped", "forget_moved", "located"]
 
 _HELD: Final = ("cache", "session")
 
@@ -20,8 +20,9 @@ _HELD: Final = ("cache", "session")
 class Wiped(Protocol):
     """A sink whose keys can be removed by what they begin with."""
 
-    async def wipe(self, prefix: bytes) -> int:
-        """Remove every key that begins with `prefix`; how many. Raises: SinkUnavailable."""
+    async def wipe(self, prefix: bytes, among: Collection[bytes] | None = None) -> int:
+        """Remove every key that begins with `prefix`, or, of those, each that goes on with one of `among` and its last
+        colon; how many. Raises: SinkUnavailable."""
 
 
 class CacheTrace:
@@ -47,6 +48,20 @@ class CacheTrace:
             for held in _HELD:
                 gone += await self._sink.wipe(namespace(held, self._deployment, self._store, home, digest, 0).prefix)
         return gone
+
+
+async def forget_moved(deployment: str, store: str, sink: Wiped, home: str, digests: Collection[str]) -> int:
+    """Remove what a sink of caches and sessions holds of subjects (keyed digests) who had their home at place `home`;
+    how many keys. It reads every key once. Jobs stay: they are work that was promised, and go where their subject is.
+
+    Raises: SinkUnavailable.
+    """
+    gone = 0
+    among = frozenset(tag_of(digest).encode() for digest in digests)
+    for held in _HELD:
+        prefix = namespace(held, deployment, store, home, None, 0).prefix
+        gone += await sink.wipe(prefix[: -len(tag_of(None)) - 1], among)
+    return gone
 
 
 class LocatorTrace:

@@ -142,7 +142,11 @@ async def test_wiping_takes_every_key_of_a_prefix_and_no_other_whatever_signs_ar
     others = {b"a:x:1": b"v", b"a:[x]*": b"v", b"b:" + prefix: b"v"}
     await sink.keep(mine, MINUTE)
     await sink.keep(others, MINUTE)
-    assert await sink.wipe(prefix) == 1500
+    among = frozenset([b"1", b"22", b"no"])
+    await sink.keep({prefix + key: b"x" for key in (b"1:a", b"22:a", b"2:a", b"1a:b")}, 60_000)
+    assert await sink.wipe(prefix, among) == 2, "what goes on with one of these and a colon"
+    assert await sink.wipe(prefix, frozenset()) == 0
+    assert await sink.wipe(prefix) == 1502
     assert await sink.fetch([*others, prefix + b"7"]) == [b"v", b"v", b"v", None]
 
 

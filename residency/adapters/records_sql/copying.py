@@ -318,7 +318,10 @@ def _row_text(shape: Shape) -> sa.ColumnElement[str]:
 def _compiled(query: sa.Select[Any], shape: Shape, number: int) -> str:
     """`query` of the subjects in the array that is parameter `number`."""
     among: Any = sa.literal_column(f"ANY(${number}::{_ARRAYS[shape.subject_type]})")
-    return str(query.where(shape.subject_column() == among).compile(dialect=_DIALECT))
+    query = query.where(shape.subject_column() == among)
+    if shape.subject_type is str:  # a column that does not tell `a` from `A` would answer for both
+        query = query.where(sa.cast(shape.subject_column(), sa.String).collate("C") == among)
+    return str(query.compile(dialect=_DIALECT))
 
 
 def _deleting(shape: Shape) -> str:
@@ -329,7 +332,9 @@ def _deleting(shape: Shape) -> str:
     ]  # fmt: skip
     last = f"t{len(shape.path)}.{_quoted(shape.subject)}"
     using = ", ".join(f"{_quoted(name)} t{at}" for at, name in enumerate(tables) if at)
-    where = " AND ".join([*joins, f"{last} = ANY($1::{_ARRAYS[shape.subject_type]})"])
+    among = f"ANY($1::{_ARRAYS[shape.subject_type]})"
+    exact = [f'CAST({last} AS varchar) COLLATE "C" = {among}'] if shape.subject_type is str else []
+    where = " AND ".join([*joins, f"{last} = {among}", *exact])
     row = ", ".join(f"t0.{_quoted(name)}" for name in shape.columns)
     # Names are the database's own, quoted.
     return (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from redis._parsers import _AsyncRESP2Parser
@@ -189,11 +189,15 @@ class RedisSink:
         (answer,) = await self._run([(key, ("EVAL", _NUMBER, 1, key, by, mark, ttl))], again=False)
         return int(answer)
 
-    async def wipe(self, prefix: bytes) -> int:
-        """Remove every key that starts with `prefix`. Raises: SinkUnavailable."""
+    async def wipe(self, prefix: bytes, among: Collection[bytes] | None = None) -> int:
+        """As the port says. Raises: SinkUnavailable."""
         gone = 0
         async for server, keys in self._keys(prefix):
-            gone += sum(await self._ask(server, [("UNLINK", key) for key in keys]))
+            going = keys
+            if among is not None:
+                going = [key for key in keys if key[len(prefix) :].rpartition(b":")[0] in among]
+            if going:
+                gone += sum(await self._ask(server, [("UNLINK", key) for key in going]))
         return gone
 
     # -- QueueSink ---------------------------------------------------------------------------------------------

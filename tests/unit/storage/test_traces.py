@@ -12,9 +12,9 @@ from residency.storage.locator import LocatorMemory, Locators, record_key
 from residency.storage.namespace import namespace
 from residency.storage.queues import format_job, queue_key
 from residency.storage.retention import Copy
-from residency.storage.traces import CacheTrace, LocatorTrace, located
+from residency.storage.traces import CacheTrace, LocatorTrace, forget_moved, located
 from tests.record_world import MemoryRecords, copy_of, policy_in, row, sink_of
-from tests.world import VN
+from tests.world import SG, VN
 
 pytestmark = pytest.mark.anyio
 AN, BINH = "aa" * 32, "bb" * 32
@@ -47,6 +47,23 @@ async def test_a_cache_loses_values_and_sessions_of_the_subject_at_every_home() 
     assert await sink.fetch(gone) == [None] * 4
     assert None not in await sink.fetch(kept)
     assert await trace.forget("an", AN) == 0
+
+
+async def test_of_who_moved_nothing_is_left_under_the_home_that_they_had_and_of_others_all() -> None:
+    sink = CacheMemory("cache-sg", SG)
+    await sink.start()
+
+    async def keep(what: str, home: str, subject: str | None) -> bytes:
+        key, _ = namespace(what, "test", "cache", home, subject, 0).key("page")
+        await sink.keep({key: b"value"}, 60_000)
+        return key
+
+    gone = [await keep(what, "SG", who) for what in ("cache", "session") for who in (AN, BINH)]
+    kept = [await keep("cache", "SG", "cc" * 32), await keep("cache", "SG", None), await keep("cache", "VN", AN)]
+    assert await forget_moved("test", "cache", sink, "SG", [AN, BINH]) == 4
+    assert await sink.fetch(gone) == [None] * 4
+    assert None not in await sink.fetch(kept)
+    assert await forget_moved("test", "cache", sink, "SG", [AN, BINH]) == 0
 
 
 async def test_a_queue_loses_jobs_of_the_subject_also_those_under_way_and_set_aside() -> None:
