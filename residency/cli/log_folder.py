@@ -32,7 +32,9 @@ Read = Callable[[str], bytes | None]
 def reader(folder: Path, hint: str = "DIR") -> Read:
     """A reader of the files below `folder`. Raises: BadParameter, naming `hint`, where it is no folder."""
     if not folder.is_dir():
-        raise typer.BadParameter("not a folder", param_hint=hint)
+        # Other folders are asked for by options of their own.
+        log = "" if hint.startswith("--") else "; a log lies in `log` under `audit.folder`: residency-data/audit/log"
+        raise typer.BadParameter(f"{folder} is no folder{log}", param_hint=hint)
 
     def read(path: str) -> bytes | None:
         try:

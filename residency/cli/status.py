@@ -65,6 +65,9 @@ def status(
         typer.echo(json.dumps(report, ensure_ascii=False))
     else:
         _show(console, report, loaded.deployment.mode)
+        if report["entries"] == 0:
+            place = f"{audit / 'log'} has no entries"
+            typer.echo(f"{place}: nothing was served under this file yet, or it was with another `audit.folder`.")
 
 
 def _standing(archive: LogFiles, policy: Policy, digest: str | None) -> dict[str, object]:

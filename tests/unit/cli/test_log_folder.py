@@ -15,8 +15,10 @@ from tests.audit_log import VERIFIER
 
 
 def test_what_is_no_folder_is_wrong_use(tmp_path: Path) -> None:
-    with pytest.raises(typer.BadParameter):
+    with pytest.raises(typer.BadParameter, match=r"nowhere is no folder; a log lies in `log` under `audit\.folder`"):
         reader(tmp_path / "nowhere")
+    with pytest.raises(typer.BadParameter, match=r"nowhere is no folder$"):
+        reader(tmp_path / "nowhere", "--archive")
 
 
 def test_a_file_that_is_not_there_is_none_and_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def policy(tmp_path: Path) -> Path:
 
 def test_before_the_first_start_there_is_nothing_to_tell(policy: Path) -> None:
     assert asked(policy)["entries"] == 0
+    assert f"{policy.parent / 'audit' / 'log'} has no entries: nothing was served" in run("--policy", str(policy))[1]
     assert "Would have been refused in mode enforce: nothing" in run("--policy", str(policy))[1]
 
 
