@@ -155,9 +155,10 @@ class Residency:
             if not self.is_ready:
                 await anyio.to_thread.run_sync(self.open)
                 await self.stores.start()
+                await self.copies.check()
                 # Not when opened: what is opened may be forked, while this thread imports what it needs.
                 await anyio.to_thread.run_sync(self._location.start)
-                await self.copies.start()
+                self.copies.start()
                 self.is_ready = self.is_open
 
     async def aclose(self) -> None:

@@ -200,13 +200,20 @@ class Copying:
         self.works = True
         """Whether this process makes copies in its background; commands do not."""
 
-    async def start(self) -> None:
-        """Raises: SinkUnavailable where a sink is not prepared, UsageError, KeysUnavailable."""
+    async def check(self) -> None:
+        """Raises: SinkUnavailable where a sink is not prepared."""
         runtime = self._runtime
-        if not runtime.deployment.copies or runtime.deployment.mode == "observe" or self._worker is not None:
-            return
-        await check(runtime.deployment, runtime.stores, runtime.clock)
-        if not self.works:
+        if runtime.deployment.copies and runtime.deployment.mode != "observe":
+            await check(runtime.deployment, runtime.stores, runtime.clock)
+
+    def start(self) -> None:
+        """Begin to copy on the event loop that runs, once this is open. Blocks on the disk for a key.
+
+        Raises: UsageError, KeysUnavailable.
+        """
+        runtime = self._runtime
+        wanted = runtime.deployment.copies and runtime.deployment.mode != "observe" and self.works
+        if not wanted or self._worker is not None:
             return
         holder = f"{os.getpid()}-{runtime.entropy.token(8).hex()}"
         self._worker = CopiesWorker(stores_of(runtime), holder)
