@@ -98,6 +98,9 @@ def full_page() -> bytes:
         metrics.gauge(name, lambda: 1, "vn.one")
     metrics.gauge(names.SINK_DRIFT, lambda: 1, "people-vn")
     metrics.gauge(names.SINK_LOCATION, lambda: 1, "people-vn", "contradicted")
+    for name in (names.COPY_LAG, names.COPY_PENDING):
+        metrics.gauge(name, lambda: 1, "people", "people-vn")
+    metrics.gauge(names.COPY_HALTED, lambda: 1, "people", "people-vn", "filing_missing")
     metrics.counts(names.LOCATION_EVENTS, lambda: {"looked": 1, "lost": 0})
     metrics.add(names.EXEMPTIONS, "7/2026")
     metrics.add(names.OVERRIDES, "vn.one")
