@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
@@ -19,22 +19,15 @@ from residency.asgi.server_settings import rewriting
 from residency.bootstrap import Residency, build
 from residency.cli.doctor_coverage import of_app, of_policy, of_tables, seen
 from residency.cli.doctor_findings import Finding, show
+from residency.cli.sinks_probe import ANSWERS, probe
 from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable, UsageError
 from residency.policy.terms import begun_terms, moment
-from residency.storage.caches import CacheSink
 
 __all__ = ["doctor"]
 
 _DATA_AGE_DAYS = 30
 _TERM_DAYS = 14
 _ROOM = 256 * 2**20
-_PROBE: Final = b"residency:doctor"
-_ANSWERS: Final = {
-    "rows": "takes writes",
-    "objects": "takes writes",
-    "cache": "answers",
-    "service": "takes connections (nothing was sent)",
-}
 _LOCAL = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|file:(?://)?)([^?]+)")
 
 
@@ -186,10 +179,8 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
             kind = wiring.kind_of(runtime.deployment.sinks[sink.name])
             try:
                 await sink.start()
-                await sink.ping()
-                if kind == "cache":
-                    await cast(CacheSink, sink).fetch([_PROBE])  # an optional one starts without its server
-                found.append(Finding("ok", f"sink {sink.name} ({sink.region.place}) {_ANSWERS[kind]}"))
+                await probe(sink, kind)
+                found.append(Finding("ok", f"sink {sink.name} ({sink.region.place}) {ANSWERS[kind]}"))
                 if kind == "rows":
                     tables[sink.name] = await _tables(sink)
                 if new:

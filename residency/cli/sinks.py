@@ -22,10 +22,11 @@ from residency.adapters import policy_files
 from residency.cli.app_routes import load_app
 from residency.cli.app_tables import metadata_of
 from residency.cli.sinks_locate import locate
-from residency.enforcement.ports import ObjectSink, SinkPort
+from residency.cli.sinks_probe import probe
+from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable, UnknownStore, UsageError
 from residency.policy.compiler import Policy
-from residency.storage import RowSink, Stores
+from residency.storage import Stores
 
 __all__ = ["sinks_app"]
 
@@ -71,8 +72,9 @@ def list_sinks(deployment: Deployment, as_json: Json = False) -> None:
 
 @sinks_app.command()
 def ping(deployment: Deployment, as_json: Json = False) -> None:
-    """Ask every sink whether it can take a write now, and how long its answer took. Nothing is written, but a SQLite
-    file that is not there yet is made.
+    """Ask every sink whether it can serve now, and how long its answer took: rows and objects, whether they take a
+    write; a cache, whether it answers; a service, whether it takes a connection. Nothing is written, but a SQLite file
+    that is not there yet is made.
 
     Exit 0 = all can, 1 = one cannot, 2 = wrong use.
 
@@ -215,7 +217,7 @@ def _stores(deployment: Path) -> Stores:
 
 def _row(policy: Policy, sink: SinkPort) -> dict[str, Any]:
     told = policy.deployment.sinks[sink.name].sink
-    kind = "rows" if isinstance(sink, RowSink) else "objects" if isinstance(sink, ObjectSink) else "service"
+    kind = wiring.kind_of(policy.deployment.sinks[sink.name])
     used = [store for store, names in policy.deployment.stores.items() if sink.name in names]
     return {
         "sink": sink.name,
@@ -233,7 +235,7 @@ async def _pinged(policy: Policy, sinks: dict[str, SinkPort]) -> list[dict[str, 
         row, began = _row(policy, sink), time.monotonic()
         try:
             with anyio.fail_after(_PING_LIMIT):
-                await sink.ping()
+                await probe(sink, row["kind"])
             why = ""
         except TimeoutError:
             why = f"sink {sink.name!r} did not answer within {_PING_LIMIT:.0f} s"

@@ -56,6 +56,17 @@ def tables(file: Path) -> list[str]:
         return [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
+def test_a_cache_is_listed_as_one_and_asked_whether_it_answers(deployment: Path) -> None:
+    sinks = """  near: {region: vn-han, provider: VN, keys: VN, encrypted: true, scope: cache, url: "memory:cache"}
+  away: {region: vn-han, provider: VN, keys: VN, encrypted: true, scope: cache, url: "redis://127.0.0.1:1/0"}
+stores: {cache: [near, away], """
+    deployment.write_text(deployment.read_text().replace("stores: {", sinks))
+    code, said = run("ping", deployment, "--json")
+    rows = {row["sink"]: row for row in map(json.loads, said.splitlines()) if "kind" in row}
+    assert (rows["near"]["kind"], rows["near"]["reachable"]) == ("cache", True)
+    assert (code, rows["away"]["reachable"], "'away'" in rows["away"]["why"]) == (1, False, True)
+
+
 def test_sinks_are_listed_with_where_they_lie_and_never_their_url(deployment: Path) -> None:
     code, said = run("list", deployment)
     assert code == 0
