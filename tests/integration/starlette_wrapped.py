@@ -1,7 +1,8 @@
 """A pytest plugin for Starlette's own suite: every app that a test drives is wrapped by one permit-all middleware.
 
-In: RESIDENCY_SUITE_POLICY, the path of a deployment file. Out: at the end, how much passed through the middleware, as
-JSON in the file named by RESIDENCY_SUITE_REPORT. Loaded with `-p starlette_wrapped` in a process of its own.
+In: RESIDENCY_SUITE_POLICY, the path of a deployment file. Out: at the end, how much passed through the middleware, and
+which tests did not pass, as JSON in the file named by RESIDENCY_SUITE_REPORT. Loaded with `-p starlette_wrapped` in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from residency.observe import names
 
 _RUNTIME = build(os.environ["RESIDENCY_SUITE_POLICY"])
 _wrapped = 0
+_passed: set[str] = set()
+_others: set[str] = set()
 
 
 class Transparent(ResidencyMiddleware):
@@ -53,7 +56,16 @@ testclient.TestClient.__init__ = _wrapped_client  # type: ignore[method-assign]
 httpx2.ASGITransport.__init__ = _wrapped_transport  # type: ignore[method-assign]
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note which tests pass, and which are anything else at any of their stages."""
+    if not report.passed:
+        _others.add(report.nodeid)
+    elif report.when == "call":
+        _passed.add(report.nodeid)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Say how much the middleware saw: a suite that passed beside it would prove nothing."""
     decided = sum(_RUNTIME.metrics.value(names.DECIDED, basis) for basis in ("signal", "presumption"))
-    Path(os.environ["RESIDENCY_SUITE_REPORT"]).write_text(json.dumps({"wrapped": _wrapped, "decided": decided}))
+    told = {"wrapped": _wrapped, "decided": decided, "passed": sorted(_passed - _others), "others": sorted(_others)}
+    Path(os.environ["RESIDENCY_SUITE_REPORT"]).write_text(json.dumps(told))
