@@ -106,6 +106,8 @@ def row_of(row: object) -> tuple[str, str]:
     identity = getattr(getattr(row, "_sa_instance_state", None), "identity", None)
     if identity is None:
         raise UsageError("an instance that is not stored yet has no owner to look for")
+    # Of joined tables the first is the one that says whose a row is.
+    mapper = mapper if mapper.concrete else mapper.base_mapper
     names = [column.name for column in mapper.primary_key]
     return str(mapper.local_table.name), key_text(dict(zip(names, identity, strict=True)))
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from sqlalchemy import Insert, Update
+from sqlalchemy import inspect as object_state
 from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 
 from residency.enforcement.about import key_text
@@ -49,6 +50,18 @@ class _Flushed:
         self.came: dict[Row, str | None] = {}
         self.went: set[Row] = set()
         self.before: dict[SessionTransaction, tuple[dict[Row, str | None], set[Row]]] = {}
+
+    def add(self, row: Row, whose: str | None) -> None:
+        """It is there from now on."""
+        self.came[row] = whose
+        self.went.discard(row)
+
+    def remove(self, row: Row) -> None:
+        """It is there no more."""
+        if row in self.came:
+            del self.came[row]
+        else:
+            self.went.add(row)
 
 
 def check_subject(here: Current, store: str, context: Any) -> None:
@@ -91,17 +104,14 @@ def collect(session: Session, here: Current, store: str) -> None:
         return
     docs = {doc.name: doc.subject for doc in here.point.policy.deployment.records.get(store, ())}
     flushed: _Flushed = session.info.setdefault(_INFO, _Flushed())
-    for row, each, columns in _rows(session.new, docs):
-        subject = docs[row[0]]
-        attribute = None if subject is None else columns.get(subject)
-        value = None if attribute is None else getattr(each, attribute)
-        flushed.came[row] = None if value is None else str(value)
-        flushed.went.discard(row)
-    for row, _, _ in _rows(session.deleted, docs):
-        if row in flushed.came:
-            del flushed.came[row]
-        else:
-            flushed.went.add(row)
+    for table, row, _, whose in _rows(session.new, docs):
+        flushed.add((table, row), whose)
+    for table, row, before, whose in _rows(session.dirty, docs):
+        if row != before:  # it has another key now
+            flushed.remove((table, before))
+            flushed.add((table, row), whose)
+    for table, _, before, _ in _rows(session.deleted, docs):
+        flushed.remove((table, before))
 
 
 async def note_new(session: Session, here: Current, store: str, place: str) -> int:
@@ -142,16 +152,29 @@ def undo_savepoint(session: Session, transaction: SessionTransaction) -> None:
         flushed.came, flushed.went = flushed.before.pop(transaction, ({}, set()))
 
 
-def _rows(objects: Iterable[Any], docs: dict[str, Any]) -> Iterator[tuple[Row, Any, dict[str, str]]]:
-    """(record and key, object, attribute by column) of those whose table `docs` has."""
+def _rows(objects: Iterable[Any], docs: dict[str, str | None]) -> Iterator[tuple[str, str, str, str | None]]:
+    """(table, key, key before, id that the subject's column tells) of each row of these whose table `docs` has; an
+    object of joined tables has several."""
     for each in objects:
         mapper = object_mapper(each)
-        table = str(getattr(mapper.local_table, "name", ""))
-        if table not in docs:
-            continue
-        columns = {column.name: prop.key for prop in mapper.column_attrs for column in prop.columns}
-        key = {column.name: getattr(each, columns[column.name]) for column in mapper.primary_key}
-        yield (table, key_text(key)), each, columns
+        for table in mapper.tables:
+            name = str(getattr(table, "name", ""))
+            if name not in docs:
+                continue
+            columns = {
+                column.name: prop.key
+                for prop in mapper.column_attrs
+                for column in prop.columns
+                if getattr(column, "table", None) is table
+            }
+            keys = [column.name for column in table.primary_key]
+            now = {column: getattr(each, columns[column]) for column in keys}
+            attributes = object_state(each).attrs
+            changed = {column: attributes[columns[column]].history.deleted for column in keys}
+            before = {column: changed[column][0] if changed[column] else now[column] for column in keys}
+            attribute = columns.get(docs[name] or "")
+            value = None if attribute is None else getattr(each, attribute)
+            yield name, key_text(now), key_text(before), None if value is None else str(value)
 
 
 def _whose(here: Current, subject: str | None) -> str:

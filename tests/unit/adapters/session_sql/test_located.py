@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import String, insert, inspect, update
+from sqlalchemy import ForeignKey, String, insert, inspect, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from residency.adapters.session_sql import RoutedSession
 from residency.enforcement.about import key_text
 from residency.enforcement.context import about, about_many, current
+from residency.enforcement.current import Current
 from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.integrations.sqlalchemy import create_all
 from residency.storage.locator import LocatorMemory, Locators
@@ -46,6 +47,14 @@ class Person(Base):
     whose: Mapped[str | None] = mapped_column("account", String)
 
 
+class Employee(Person):
+    """A person with a row in a second table."""
+
+    __tablename__ = "employee"
+    id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    desk: Mapped[str | None]
+
+
 class Other(Base):
     """A row of a table that `records:` does not name."""
 
@@ -72,6 +81,11 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 
 def session() -> AsyncSession:
     return AsyncSession(sync_session_class=RoutedSession, store="people", expire_on_commit=False)
+
+
+async def about_row(row: object) -> Current:
+    async with about(row=row) as other:
+        return other
 
 
 async def owners(world: Rows, *keys: str, record: str = "person") -> tuple[str | None, ...]:
@@ -266,3 +280,33 @@ async def test_a_locator_that_is_away_after_the_commit_makes_no_error_of_it(worl
             await work.commit()
     assert world.places["vn"].query("SELECT id FROM person") == []
     assert [act[-1] for act in world.acts()] == ["committed", "committed"]
+
+
+async def test_a_row_of_joined_tables_is_noted_and_compared_by_the_table_that_records_name(world: Rows) -> None:
+    with world.request(who="an") as here:
+        async with session() as work:
+            employee = Employee(id="e", whose="an", desk="7")
+            work.add(employee)
+            await work.commit()
+            assert (await about_row(employee)).subject_digest == here.subject_digest
+        async with session() as work:
+            work.add(Employee(id="f", whose="binh", desk="8"))
+            with pytest.raises(UsageError, match="somebody else's"):
+                await work.commit()
+    assert await owners(world, "e") == (here.subject_digest,)
+
+
+async def test_a_row_that_gets_another_key_is_noted_under_that_one_alone(world: Rows) -> None:
+    with world.request(who="an") as here:
+        async with session() as work:
+            person = Person(id="k", whose="an")
+            work.add(person)
+            await work.commit()
+            person.id = "l"
+            await work.commit()
+            person.whose = None
+            await work.commit()
+            assert await owners(world, "k", "l") == (None, here.subject_digest)
+            await work.delete(person)
+            await work.commit()
+    assert await owners(world, "k", "l") == (None, None)
