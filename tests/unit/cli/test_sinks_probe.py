@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +41,17 @@ stores: {cache: [cache]}
 
 def test_each_kind_has_its_words() -> None:
     assert set(ANSWERS) == {"rows", "objects", "cache", "service"}
+
+
+@pytest.mark.needs("redis")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cache_on_a_server_that_runs_answers(tmp_path: Path, redis_servers: Any) -> None:
+    server = redis_servers.single()
+    text = f"""
+sinks:
+  jobs: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{server.url}"}}
+stores: {{jobs: [jobs]}}
+"""
+    sink = storage.sinks(load_policy(write_deployment(tmp_path, text)).deployment, Path, tmp_path)["jobs"]
+    await probe(sink, "cache")
+    await sink.aclose()
