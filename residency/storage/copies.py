@@ -17,10 +17,11 @@ worked off twice does nothing the second time.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from residency.errors import RecordConflict, SinkUnavailable
+from residency.errors import RecordConflict, SinkUnavailable, Unavailable
 from residency.model import Operation, Sink
 from residency.storage.copied import Held, Key
 from residency.storage.outbox import CopyAct, Deciding, Note, Outbox, Owner, Permit, Round, Target, Wanted
@@ -31,6 +32,7 @@ __all__ = ["Copier"]
 
 _SOON: Final = 1.0  # seconds
 _LATER: Final = 600.0
+_ALL: Final = 1_000_000
 
 
 @dataclass(slots=True)
@@ -93,12 +95,15 @@ class Copier:
         return done
 
     async def settle(self, keys: Collection[Key]) -> int:
-        """Have no copy, and no note, of those of these that home has no more; how many copies and notes there were.
+        """Have no copy, and no note, of those of these that home has no more, nor of any that is noted and gone, for
+        nobody can say whose that was; how many copies and notes there were.
 
         Raises: as `once`, SinkUnavailable too where a target is away.
         """
-        here = await self.records.get(keys)
-        gone = [key for key in keys if key not in here]
+        await self.outbox.release()
+        noted = {(note.name, note.key) for note in await self.outbox.take(_ALL)}
+        here = await self.records.get(keys := {*keys, *noted})
+        gone = [key for key in sorted(keys) if key not in here]
         held: dict[Key, str] = {}
         done = Round()
         for target in self.targets:
@@ -227,9 +232,10 @@ class Copier:
             await self._drop(target, plan.drops, drops, held, done)
             await self._put(target, plan.puts, puts, held, done)
             await self._deciding.settled()
-        except BaseException as error:
-            for act in acts:
-                await act.broke(error)  # the first word of an act stands
+        except BaseException:
+            with suppress(Unavailable):  # an intent that stays open says as much
+                for act in acts:
+                    act.told("unknown", "copy, nobody knows what came of it")
             raise
 
     async def _unchanged(self, target: Target, plan: _Plan) -> None:

@@ -116,9 +116,6 @@ class CopyAct(Protocol):
     def told(self, act: str, told: str) -> None:
         """Record how it ended ("committed", "failed", "unknown") and what came of it."""
 
-    async def broke(self, error: BaseException) -> None:
-        """Record that nobody knows, where nothing else was told."""
-
 
 class Deciding(Protocol):
     """What the policy, the facts and the pins say now, and acts that are recorded.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
-from residency.errors import ResidencyError
+from residency.errors import Unavailable
 from residency.model import Operation, Sink
 from residency.storage.copied import Held
 from residency.storage.outbox import WAITING, Deciding, Outbox, Owner, Permit, Round, Target, Wanted
@@ -69,8 +70,10 @@ async def _withdraw(
     for act, some in zip(acts, ended.values(), strict=True):
         try:
             count = await target.copied.drop([each for each, _ in some])
-        except (ResidencyError, OSError) as error:
-            await act.broke(error)
+        except BaseException:
+            with suppress(Unavailable):  # an intent that stays open says as much
+                for each in acts:
+                    each.told("unknown", "copy, nobody knows what came of it")
             raise
         gone += count
         act.told("committed" if count else "failed", f"copy, {count} records deleted")

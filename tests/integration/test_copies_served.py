@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,6 @@ async def test_who_is_being_moved_is_not_copied_meanwhile_and_an_instance_elsewh
     async with serving(file) as runtime:
         old = await runtime.point.homes.fetch(runtime.point.perception.digest("an"))
         assert old is not None
-        from dataclasses import replace
-
         await runtime.point.homes.pins.put(replace(old, moving="SG", version=2))
         change(tmp_path, "vn", "INSERT INTO people VALUES ('an', 'canary', NULL), ('binh', 'canary-binh', NULL)")
         await until(lambda: rows(tmp_path, "sg") == [("binh", "canary-binh")])

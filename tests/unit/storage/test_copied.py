@@ -1,0 +1,100 @@
+"""Which records of a sink are copies of ours: these are changed and deleted, and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from residency.adapters.outbox_memory import LedgerMemory
+from residency.adapters.records_memory import RecordsMemory
+from residency.errors import RecordConflict
+from residency.storage.copied import Copied, originals
+from residency.storage.records import Record
+
+pytestmark = pytest.mark.anyio
+KEY = ("people", "1")
+
+
+def record(value: bytes, key: str = "1", who: str = "an") -> Record:
+    return Record("people", key, who, frozenset({"personal"}), value)
+
+
+class Sink:
+    """A sink that gets copies."""
+
+    def __init__(self) -> None:
+        self.records, self.ledger = RecordsMemory("sg"), LedgerMemory()
+        self.copied = Copied("people", self.records, self.ledger)
+
+    async def put(self, value: bytes) -> None:
+        before = (await self.copied.held([KEY])).get(KEY)
+        await self.copied.put([(record(value), before)], self.records)
+
+    def own(self, value: bytes, key: str = "1") -> None:
+        """Somebody else puts this there."""
+        self.records.held["people", key] = record(value, key)
+
+
+async def test_what_was_put_is_ours_until_somebody_changes_it() -> None:
+    sink = Sink()
+    await sink.put(b"1")
+    await sink.put(b"2")
+    held = (await sink.copied.held([KEY]))[KEY]
+    assert (held.ours, held.record.value) == (True, b"2")
+    sink.own(b"3")
+    assert not (await sink.copied.held([KEY]))[KEY].ours
+    assert await sink.copied.drop(list((await sink.copied.held([KEY])).values())) == 0
+    assert sink.records.held[KEY].value == b"3"
+
+
+async def test_what_lies_there_already_is_not_ours_and_a_copy_does_not_take_its_place() -> None:
+    sink = Sink()
+    sink.own(b"own")
+    assert not (await sink.copied.held([KEY]))[KEY].ours
+    with pytest.raises(RecordConflict):
+        await sink.copied.put([(record(b"1"), None)], sink.records)
+    assert sink.records.held[KEY].value == b"own"
+
+
+async def test_an_original_that_came_in_between_does_not_pass_for_a_copy_though_it_has_the_same_bytes() -> None:
+    sink = Sink()
+    sink.own(b"1")
+    with pytest.raises(RecordConflict):
+        await sink.copied.put([(record(b"1"), None)], sink.records)
+    assert not (await sink.copied.held([KEY]))[KEY].ours
+    await sink.copied.drop(list((await sink.copied.held([KEY])).values()))
+    assert KEY in sink.records.held
+
+
+async def test_what_is_dropped_is_noted_no_more() -> None:
+    sink = Sink()
+    await sink.put(b"1")
+    assert await sink.copied.drop(list((await sink.copied.held([KEY])).values())) == 1
+    assert (sink.records.held, sink.ledger.held) == ({}, {})
+
+
+async def test_the_ledger_is_written_before_the_copy() -> None:
+    sink = Sink()
+    sink.records.away = True
+    with pytest.raises(Exception, match="sg"):
+        await sink.copied.put([(record(b"1"), None)], sink.records)
+    sink.records.away = False
+    assert len(sink.ledger.held) == 1
+    assert sink.records.held == {}
+
+
+async def test_originals_are_what_is_no_copy_and_take_the_place_of_copies() -> None:
+    sink = Sink()
+    await sink.put(b"1")
+    sink.own(b"own", "2")
+    seen = originals(sink.copied)
+    assert [each.key async for each in seen.read(["an"])] == ["2"]
+    assert await seen.subjects() == ("an",)
+    assert await seen.write([record(b"new")]) == 1
+    assert {each.key: each.value async for each in seen.read(["an"])} == {"1": b"new", "2": b"own"}
+    assert not (await sink.copied.held([KEY]))[KEY].ours
+    sink.own(b"x", "3")
+    sink.records.held["people", "3"] = record(b"x", "3", "binh")
+    await sink.copied.put([(record(b"c", "4", "chi"), None)], sink.records)
+    assert await seen.subjects() == ("an", "binh")
+    assert await seen.subjects(after="an", limit=1) == ("binh",)
+    assert await seen.subjects(after="binh", limit=1) == ()

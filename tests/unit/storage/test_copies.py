@@ -1,0 +1,232 @@
+"""What a copier does with one note, case by case."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from residency.model import StopOrder
+from residency.storage.outbox import Round
+from residency.storage.records import Record
+from tests.copies_memory import LAW, TEXT, CopiesWorld, run
+from tests.move_world import PulledError
+
+DOSSIER = (
+    LAW
+    + """
+  - id: test.dossier
+    article: art. 2
+    text: Transfers abroad need a dossier.
+    applies: {anchor: territory, data: [personal], sink: {abroad: true}}
+    duty: {require: [["filing:vn.transfer_dossier"]]}
+"""
+)
+TREATED = (
+    LAW
+    + """
+  - id: test.treated
+    article: art. 3
+    text: Phones leave as hashes.
+    applies: {anchor: territory, data: [personal], sink: {abroad: true}}
+    duty: {protect: [{field: phone, direction: out, transform: mask}]}
+"""
+)
+
+
+def world(law: str = LAW, text: str = TEXT) -> CopiesWorld:
+    """Somebody who lives in VN."""
+    made = CopiesWorld(law=law, text=text)
+    run(made.settle("an", "VN"))
+    return made
+
+
+def once(made: CopiesWorld, home: str = "vn") -> Round:
+    return run(made.copiers[home].once())
+
+
+def held(made: CopiesWorld, home: str = "vn") -> dict[str, int]:
+    return dict(run(made.outboxes[home].standing()).held)
+
+
+def test_a_change_is_copied_once_and_its_note_goes() -> None:
+    made = world()
+    made.write("vn", "an", "1", b"a")
+    made.write("vn", "an", "1", b"b")
+    done = once(made)
+    assert (done.notes, done.copied, made.lies("sg")) == (2, 1, {"1": b"b"})
+    assert not made.outboxes["vn"].rows
+    made.outboxes["vn"].noted(("people", "1"))
+    entries = len(made.deployed.entries)
+    assert once(made).copied == 0
+    assert len(made.deployed.entries) == entries, "what is as it should be is no act"
+
+
+def test_a_filing_that_is_missing_halts_and_is_told_and_asked_again_seldom() -> None:
+    made = world(DOSSIER)
+    made.write("vn", "an", "1", b"a")
+    assert once(made).held == {"filing_missing": 1}
+    assert (made.lies("sg"), held(made)) == ({}, {"filing_missing": 1})
+    assert once(made).notes == 0
+    made.deployed.clock.advance(601_000_000)
+    assert once(made).notes == 1
+
+
+def test_a_stop_order_halts_also_who_no_law_covers_and_lifted_it_goes_on() -> None:
+    made = world()
+    run(made.settle("carol", "VN", covered=False))
+    made.deployed.stop("sg")
+    made.write("vn", "an", "1", b"a")
+    assert once(made).held == {"stop_order": 1}
+    made.deployed.stop()
+    run(made.outboxes["vn"].release())
+    assert once(made).copied == 1
+
+
+def test_who_is_being_moved_waits_a_second_and_who_lives_elsewhere_is_held() -> None:
+    made = world()
+    run(made.settle("an", "JP", moving="VN"))
+    made.write("vn", "an", "1", b"a")
+    assert once(made).held == {"subject_moving": 1}
+    run(made.settle("an", "JP"))
+    made.deployed.clock.advance(2_000_000)
+    assert once(made).held == {"not_at_home": 1}
+    assert made.lies("sg") == {}
+
+
+def test_what_is_gone_at_home_goes_unless_its_subject_lives_there_or_elsewhere_now() -> None:
+    made = world()
+    for key in "123":
+        made.write("vn", "an", key, b"a")
+    once(made)
+    made.write("vn", "an", "1", None)
+    assert once(made).deleted == 1
+    run(made.settle("an", "JP"))
+    made.write("jp", "an", "2", b"a")
+    made.write("vn", "an", "2", None)
+    made.write("vn", "an", "3", None)
+    assert once(made).deleted == 1, "2 lies in JP now; 3 lies nowhere"
+    run(made.settle("an", "SG"))
+    made.write("jp", "an", "2", None)
+    once(made, "jp")
+    assert made.lies("sg") == {"2": b"a"}, "whoever lives there keeps what lies there"
+
+
+def test_a_sink_that_is_away_keeps_its_notes_and_is_asked_more_and_more_seldom() -> None:
+    made = world()
+    made.write("vn", "an", "1", b"a")
+    made.at["sg"].away = True
+    for seconds in (1, 2, 4):
+        assert once(made).held == {"unreachable": 1}
+        made.deployed.clock.advance(seconds * 1_000_000 - 1_000)
+        assert once(made).notes == 0
+        made.deployed.clock.advance(2_000)
+    made.at["sg"].away = False
+    assert once(made).copied == 1
+
+
+def test_another_record_of_that_key_is_left_alone() -> None:
+    made = world()
+    made.write("sg", "an", "1", b"own")
+    made.write("vn", "an", "1", b"a")
+    assert once(made).held == {"not_a_copy": 1}
+    made.write("vn", "an", "1", None)
+    once(made)
+    assert made.lies("sg") == {"1": b"own"}
+
+
+def test_fields_are_treated_and_a_copy_that_cannot_be_is_none() -> None:
+    made = world(TREATED)
+    made.write("vn", "an", "1", b"no row")
+    assert once(made).held == {"cannot_be_treated": 1}
+    row = Record("people", '{"id":"2"}', "an", frozenset({"personal"}), b'{"id":"2","phone":"0901"}')
+    made.at["vn"].held["people", row.key] = row
+    made.outboxes["vn"].noted(("people", row.key))
+    assert once(made).copied == 1
+    assert made.lies("sg") == {row.key: b'{"id":"2","phone":"***"}'}
+
+
+def test_facts_that_move_after_the_decision_stop_the_copy() -> None:
+    made = world()
+    made.write("vn", "an", "1", b"a")
+    begin = made.deciding.begin
+
+    async def meanwhile(acts):  # type: ignore[no-untyped-def]  # in a test
+        begun = await begin(acts)
+        facts = made.deployed.facts
+        facts.replace(replace(facts.current(), stop_orders=(StopOrder("8", "sg", 0),)))
+        return begun
+
+    made.deciding.begin = meanwhile  # type: ignore[method-assign]
+    assert once(made).held == {"changed": 1}
+    assert made.lies("sg") == {}
+    assert [word for entry, word in made.deployed.intents if entry.sink == "sg"] == ["failed"]
+
+
+def test_a_pin_that_moves_after_the_decision_stops_the_copy() -> None:
+    made = world()
+    made.write("vn", "an", "1", b"a")
+    begin = made.deciding.begin
+
+    async def meanwhile(acts):  # type: ignore[no-untyped-def]  # in a test
+        begun = await begin(acts)
+        await made.settle("an", "JP", moving="VN")
+        return begun
+
+    made.deciding.begin = meanwhile  # type: ignore[method-assign]
+    assert once(made).held == {"changed": 1}
+    assert made.lies("sg") == {}
+
+
+def test_who_lost_the_outbox_to_another_worker_writes_nothing() -> None:
+    made = world()
+    made.write("vn", "an", "1", b"a")
+
+    async def lost() -> bool:
+        return False
+
+    made.copiers["vn"].keep = lost
+    assert once(made).held == {"changed": 1}
+    assert made.lies("sg") == {}
+
+
+def test_killed_before_or_after_any_change_it_comes_to_the_same() -> None:
+    at = 0
+    while True:
+        at += 1
+        made = world()
+        made.write("vn", "an", "1", b"a")
+        made.plug.calls, made.plug.at = 0, at
+        killed = True
+        with suppress(PulledError):
+            once(made)
+            killed = False
+        made.plug.at = None
+        made.write("vn", "an", "2", b"b")
+        once(made)
+        made.deployed.clock.advance(700_000_000)
+        once(made)
+        assert made.lies("sg") == {"1": b"a", "2": b"b"}
+        assert not made.outboxes["vn"].rows
+        if not killed:
+            break
+    assert at > 8
+
+
+def test_settling_removes_copies_and_notes_of_what_home_has_no_more_and_nothing_else() -> None:
+    made = world()
+    made.write("vn", "an", "1", b"a")
+    made.write("vn", "an", "2", b"b")
+    once(made)
+    made.deployed.stop("sg")
+    made.write("vn", "an", "2", b"c")
+    once(made)
+    made.write("vn", "an", "1", None)
+    assert run(made.copiers["vn"].settle({("people", "1"), ("people", "2")})) == 2
+    assert made.lies("sg") in ({"2": b"b"}, {})
+    assert [row.note.key for row in made.outboxes["vn"].rows.values()] == ["2"]
+
+
+def test_the_law_knows_what_nobody_writes_by_itself() -> None:
+    made = world(text=TEXT.replace("data: [personal], store", "data: [content], store"))
+    made.write("vn", "an", "1", b"a")
+    assert once(made).copied == 1
