@@ -492,3 +492,11 @@ async def test_an_instance_abroad_serves_nobody_whose_data_may_not_be_read_there
     here = world.point.admit(Request("GET", "/people", b"/people", (), (SINGAPORE, 1), SimpleUser("tan")))
     assert isinstance(here, Current)
     assert world.replayed() == {()}
+
+
+async def test_an_instance_abroad_sends_home_whom_it_may_not_read_of(tmp_path: Path) -> None:
+    other = ("stores: {people", 'hand_over: {VN: "https://vn.example"}\nstores: {people')
+    world = World(tmp_path, replace=[DECIDE, HERE, other], rules=[FILED])
+    here = world.point.admit(Request("GET", "/people", b"/people", (), (HANOI, 1), SimpleUser("an")))
+    assert isinstance(here, Refusal)
+    assert (here.reason.value, here.home, world.entries[-1].note) == ("filing_missing", "VN", "handed_over:VN")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from residency.enforcement.handing import home_for
-from residency.model import Decision, Duty, Effect, Finding, Pin, Reason
+from residency.model import Decision, Duty, Effect, Finding, Pin, Reason, Sink, SinkVerdict
 
 PLACES = ("VN", "DE")
 REFUSED = Decision(
@@ -48,3 +48,18 @@ def test_only_a_refusal_because_of_the_place_sends_a_person_home() -> None:
         Reason.STOP_ORDER,
     }
     assert home_for((), REFUSED, None, Reason.NOT_HOME) is None
+
+
+def test_a_person_whose_data_may_rest_where_it_does_and_may_not_be_read_here_is_sent_home() -> None:
+    sink = Sink("vn", "vn-han", "VN", "VN", "VN", True)
+    read = replace(
+        REFUSED, reason=Reason.FILING_MISSING, evidence=frozenset({"reader:SG"}),
+        sinks=(SinkVerdict(sink, Effect.PERMIT, None),),
+    )  # fmt: skip
+    assert home_for(PLACES, read, None, Reason.FILING_MISSING) == "VN"
+    for other in (
+        replace(read, evidence=frozenset({"identity:phone"})),
+        replace(read, sinks=(SinkVerdict(sink, Effect.DENY, Reason.FILING_MISSING),)),
+        replace(read, reason=None),
+    ):
+        assert home_for(PLACES, other, None, Reason.FILING_MISSING) is None
