@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +36,7 @@ from residency.policy.compiler import Policy
 from residency.storage import erasure
 from residency.storage.move import Going, Leg, Mover
 from residency.storage.parcels import RecordParcels
+from residency.storage.records import Record
 from residency.storage.retention import Copy, Person, Terms
 from tests.move_world import Journal, Plug, PulledError
 from tests.service_world import Endpoint, asks, whole
@@ -126,6 +126,32 @@ class SlowSink(MemorySink):
             finally:
                 self.waiting -= 1
         return await super().put(key, value, content_type, done=done)
+
+
+class PluggedObjects(ObjectRecords):
+    """Records each of whose changes may be the mover's last."""
+
+    __slots__ = ("_plug",)
+
+    def __init__(self, sink: MemorySink, plug: Plug) -> None:
+        super().__init__(sink, POLICY.deployment.records["files"])
+        self._plug = plug
+
+    async def write(self, records: Sequence[Record]) -> int:
+        """As the port says; the plug may go before it or after."""
+        self._plug()
+        new = await super().write(records)
+        self._plug()
+        return new
+
+    async def delete(self, records: Sequence[Record]) -> int:
+        """One by one."""
+        gone = 0
+        for record in records:
+            self._plug()
+            gone += await super().delete([record])
+        self._plug()
+        return gone
 
 
 @dataclass
@@ -444,11 +470,20 @@ class Places(RuleBasedStateMachine):
 
     def records(self, place: str) -> ObjectRecords:
         """The records of a place."""
-        return ObjectRecords(self.files[place], POLICY.deployment.records["files"])
+        return PluggedObjects(self.files[place], self.plug)
 
-    @rule(who=people, to=places, kill=st.none() | st.integers(1, 12))
-    def move(self, who: str, to: str, kill: int | None) -> None:
-        """Somebody is moved, at a moment when others are at work; the mover may be killed at any of its steps."""
+    @rule(
+        who=people,
+        to=places,
+        kill=st.none() | st.integers(1, 30),
+        late=st.none() | st.tuples(keys, st.booleans()),
+        between=st.none() | st.tuples(keys, st.booleans()),
+    )
+    def move(
+        self, who: str, to: str, kill: int | None, late: tuple[str, bool] | None, between: tuple[str, bool] | None
+    ) -> None:
+        """Somebody is moved, while a request of theirs is under way; the mover may be killed at any of its steps, and
+        is then run again, after they changed or removed something."""
         pin = self.pin(who)
         if pin is None or (to == "SG" and who != TAN and (who != MAI or self.at_home(who))):
             return  # the law forbids it
@@ -458,6 +493,20 @@ class Places(RuleBasedStateMachine):
             source = next((place for place in left if place != to), to)
         if source == to:
             return
+        if late is not None:
+            self.write_late(who, late[0], 3, whole=late[1])
+        if self.moves(who, source, to, kill) or between is None:
+            return
+        self.finish_late()
+        key, removes = between
+        if removes:
+            self.remove(who, key)
+        else:
+            self.write(who, key)
+        self.moves(who, source, to, None)
+
+    def moves(self, who: str, source: str, to: str, kill: int | None) -> bool:
+        """Run the mover for one subject; False = it was killed."""
 
         async def wait(_: float) -> None:
             for sink in self.files.values():  # writers who had begun are given time; those who send go on sending
@@ -469,13 +518,21 @@ class Places(RuleBasedStateMachine):
             here = await self.world.pins.get(self.digest(who))
             if here is not None and here.moving is not None:
                 await self.look_while_moving(who)
+            self.plug()
 
         mover = Mover(self.world.point.homes, self.journal, wait)
         ends = [RecordParcels(self.records(place)) for place in (source, to)]
         self.plug.at, self.plug.calls = kill, 0
-        with suppress(PulledError):
-            self.tries(mover.move([Leg("files", *ends)], source, to, [Going(who, self.digest(who), pin)]))
-        self.plug.at = None
+        going = Going(who, self.digest(who), self.pin(who))
+        try:
+            done, moved = self.tries(mover.move([Leg("files", *ends)], source, to, [going]))
+        except PulledError:
+            return False
+        finally:
+            self.plug.at = None
+        if done and going.digest in moved.home:
+            assert not [key for key in self.files[source]._values if f"/{who}/" in key], "home, and still there"
+        return True
 
     async def look_while_moving(self, who: str) -> None:
         """Meanwhile what they have is there."""
