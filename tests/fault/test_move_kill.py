@@ -6,7 +6,9 @@ import itertools
 
 import pytest
 
-from tests.move_world import MoveWorld, PulledError, run
+from residency.model import Pin
+from residency.storage.move import State
+from tests.move_world import MoveWorld, PulledError, digest, run
 
 STORES = ("people", "uploads")
 Bytes = dict[tuple[str, str], bytes | None]
@@ -96,6 +98,31 @@ def test_a_record_that_is_at_home_with_other_bytes_stops_its_subject_alone_and_l
     # Nothing that was not verified passes for a copy, in whichever run.
     run(world.run(["anh"]))
     assert world.lies("SG", "anh") == world_of("anh")
+
+
+def test_who_wrote_at_home_after_being_copied_ahead_has_the_newer_there() -> None:
+    killed = 0
+    for step in range(1, steps() + 1):
+        world = killed_at(step)
+        assert world is not None
+        ahead = {each.state for each in world.journal.held.values() if each.subject == digest("anh")} == {
+            State.VERIFIED
+        }
+        if not ahead or run(world.pin("anh")) is not None:
+            continue
+        killed += 1
+        # An enforcing app sends who has no pin home at once, where by now they find what was copied.
+        world.put("VN", "people", "anh", "anh-1", b"newer")
+        world.put("VN", "people", "anh", "anh-2", None)
+        run(world.pins.put(Pin(digest("anh"), "VN", (), "a" * 32, "first_write", "p", 1, 1)))
+        moved = run(world.run(["anh", "binh"]))
+        assert len(moved.home) == 2, f"killed at {step}"
+        left = {("people", "anh-1"): b"newer", ("uploads", "anh-3"): b"c"}
+        assert world.lies("VN", "anh") == left, (
+            f"killed at {step}: what they changed is changed, what they deleted is gone"
+        )
+        assert world.lies("SG", "anh") == {}
+    assert killed > 0
 
 
 def test_a_writer_that_comes_after_the_pin_has_turned_is_copied_once_more() -> None:
