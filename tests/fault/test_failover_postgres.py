@@ -113,6 +113,17 @@ async def test_when_the_primary_goes_acts_wait_for_the_standby_at_home_and_none_
     with world.request("GET"):
         async with Session() as session:
             assert sorted(await session.scalars(select(Person.name))) == ["after", "before"]
+    # The old primary comes back, takes writes, and lacks a row: nobody finds less than was there.
+    if how is signal.SIGQUIT:
+        await anyio.to_thread.run_sync(home.primary.start)
+    else:
+        home.primary._process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]  # asserted above
+    for sink in world.stores._sinks.values():
+        await sink.aclose()
+    await anyio.sleep(6)  # for as long as its circuit rests
+    with world.request("GET"):
+        async with Session() as session:
+            assert sorted(await session.scalars(select(Person.name))) == ["after", "before"]
     assert (world.names("vn"), world.names("sg")) == (["before", "after"], [])
     assert {sink for sink, _ in world.acts()} == {"people-vn"}
     await world.stores.aclose()

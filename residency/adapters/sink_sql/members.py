@@ -4,6 +4,9 @@ Members are standbys and their primary: PostgreSQL keeps them the same. A connec
 answers in its share of the time and takes writes; a standby is passed over, for what it holds may be of a moment ago,
 and would answer as if a person had no data. Reading engines go the same way.
 
+An old primary that comes back takes writes too, and lacks what was written since. Its timeline is an earlier one than
+was seen in this process, so it is passed over; so is a server of another cluster than was seen.
+
 A connection is made before an act sends anything, so that to try the next member does nothing twice. What was sent over
 a connection that broke is not sent again: its outcome is unknown.
 """
@@ -23,6 +26,9 @@ from residency.storage.failover import Attempt, Circuit, Told
 
 __all__ = ["Ways"]
 
+_WHICH: Final = (
+    "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()"
+)
 _LEAST: Final = 2  # seconds of a connection's time that each member is given; libpq takes no less
 
 
@@ -30,7 +36,7 @@ class Ways:
     """All the ways to one database, shared by the engines of its sink. Safe from any thread: an update that is lost
     costs one more try."""
 
-    __slots__ = ("_circuits", "_sink", "places")
+    __slots__ = ("_circuits", "_seen", "_sink", "places")
 
     def __init__(self, sink: str, places: Sequence[Place]) -> None:
         """`places` in order. Raises: SinkUnavailable where there are several and one is no server."""
@@ -39,6 +45,7 @@ class Ways:
         self._sink = sink
         self.places = tuple(places)
         self._circuits = [Circuit()] * len(self.places)
+        self._seen: tuple[str, int] | None = None  # the cluster, and its newest timeline
 
     def connect(self, dialect: Dialect, arguments: Sequence[Any], named: dict[str, Any]) -> DBAPIConnection:
         """A connection; `arguments` and `named` lead to the first place. Raises: SinkUnavailable, a driver's error."""
@@ -78,7 +85,30 @@ class Ways:
         if row is None or row[0] != "off":
             connection.close()
             raise SinkUnavailable(f"sink {self._sink!r} takes no writes")
+        told = _which(connection)
+        if told is not None:
+            seen = told if self._seen is None else self._seen
+            if told[0] != seen[0] or told[1] < seen[1]:
+                connection.close()
+                raise SinkUnavailable(
+                    f"sink {self._sink!r} has a way to an old primary, or to another database than before"
+                )
+            self._seen = told
         return connection
+
+
+def _which(connection: Any) -> tuple[str, int] | None:
+    """(cluster, timeline) of a connection's server, None where it does not tell."""
+    try:
+        cursor = connection.cursor()
+        cursor.execute(_WHICH)
+        system, timeline = cursor.fetchone()
+        cursor.close()
+        return str(system), int(timeline, 16)
+    except Exception:  # noqa: BLE001 - a server that is none of PostgreSQL's own may know no such functions
+        return None
+    finally:
+        connection.rollback()
 
 
 def _now() -> int:

@@ -12,16 +12,19 @@ from residency.errors import SinkUnavailable
 
 
 class Cursor:
-    """Answers the one question that is asked of a new connection."""
+    """Answers the two questions that are asked of a new connection."""
 
-    def __init__(self, read_only: str) -> None:
-        self.read_only = read_only
+    def __init__(self, read_only: str, which: tuple[str, str] | None) -> None:
+        self.read_only, self.which = read_only, which
+        self.first = True
 
     def execute(self, statement: str) -> None:
-        assert statement == "SHOW transaction_read_only"
+        self.first = statement == "SHOW transaction_read_only"
+        if not self.first and self.which is None:
+            raise OSError("no such function")
 
-    def fetchone(self) -> tuple[str]:
-        return (self.read_only,)
+    def fetchone(self) -> tuple[str, ...] | None:
+        return (self.read_only,) if self.first else self.which
 
     def close(self) -> None:
         pass
@@ -30,12 +33,12 @@ class Cursor:
 class Connection:
     """One to a server that takes writes or does not."""
 
-    def __init__(self, read_only: str) -> None:
-        self.read_only = read_only
+    def __init__(self, read_only: str, which: tuple[str, str] | None = None) -> None:
+        self.read_only, self.which = read_only, which
         self.closed = self.ended = False
 
     def cursor(self) -> Cursor:
-        return Cursor(self.read_only)
+        return Cursor(self.read_only, self.which)
 
     def rollback(self) -> None:
         self.ended = True
@@ -51,6 +54,7 @@ class Dialect:
 
     def __init__(self, **servers: str) -> None:
         self.servers = servers
+        self.which: dict[str, tuple[str, str]] = {}
         self.asked: list[tuple[str, Any]] = []
         self.made: list[Connection] = []
 
@@ -61,7 +65,7 @@ class Dialect:
         self.asked.append((named["host"], named.get("timeout")))
         if named["host"] not in self.servers:
             raise OSError("connection to a secret host refused")
-        self.made.append(Connection(self.servers[named["host"]]))
+        self.made.append(Connection(self.servers[named["host"]], self.which.get(named["host"])))
         return self.made[-1]
 
 
@@ -125,3 +129,25 @@ def test_a_file_has_no_members() -> None:
     places = [place_of("people-vn", url, None) for url in ("sqlite:///a.db", "sqlite:///b.db")]
     with pytest.raises(SinkUnavailable, match="none of PostgreSQL"):
         Ways("people-vn", places)
+
+
+def test_an_old_primary_that_comes_back_is_passed_over() -> None:
+    way, dialect = ways("a", "b"), Dialect(b="off")
+    dialect.which = {"a": ("7", "0000000F"), "b": ("7", "00000010")}
+    assert connected(way, dialect) == ["a", "b"]
+    dialect.servers["a"] = "off"
+    assert connected(way, dialect) == ["a", "b"]
+    assert dialect.made[-2].closed
+    dialect.which["a"] = ("7", "00000011")  # and is the primary again
+    assert connected(way, dialect) == ["a"]
+
+
+def test_a_server_of_another_cluster_is_none_of_the_ways() -> None:
+    way, dialect = ways("a", "b"), Dialect(b="off")
+    dialect.which = {"a": ("8", "00000009"), "b": ("7", "00000001")}
+    assert connected(way, dialect) == ["a", "b"]
+    dialect.servers["a"] = "off"
+    assert connected(way, dialect) == ["a", "b"]
+    del dialect.servers["b"]
+    with pytest.raises(OSError, match="refused"):
+        way.connect(dialect, [], {})  # type: ignore[arg-type]
