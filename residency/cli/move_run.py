@@ -149,7 +149,7 @@ class Movement:
         )
         self._legs: dict[tuple[str, str], list[Leg]] = {}
         self._digest = self._point.perception.digest
-        self._seen: set[str] = set()
+        self._seen: dict[str, set[str]] = {}
         self._home: dict[str, set[str]] = {}
         self._left: dict[str, set[str]] = {}
 
@@ -194,7 +194,7 @@ class Movement:
 
     async def _page(self, place: Place, lying: Sequence[Lying], outcome: Outcome) -> None:
         here = place.sink.place
-        self._seen.update(each.digest for each in lying)
+        self._seen.setdefault(here, set()).update(each.digest for each in lying)
         new = [each for each in lying if each.pin is None and each.home == here]
         if new:
             # A run that was killed may have copied somebody ahead: then this is not where their data lies yet.
@@ -290,17 +290,21 @@ class Movement:
         done: list[Step] = []
         ahead: dict[tuple[str, str], list[Step]] = {}
         for step in await self._journal.unfinished():
-            if step.subject in self._seen:
+            if step.subject in self._seen.get(step.source, ()):
                 continue
             pin = await self._point.homes.fetch(step.subject)
             if pin is not None and (pin.home, pin.moving) == (step.target, step.source):
                 await self._point.homes.arrive([pin], self._why)
-            elif (pin is None or pin.home != step.target) and step.copies:
+            elif pin is None or pin.home != step.target:
+                if step.state is State.VERIFIED:
+                    # Gone of their own, or what is at the target is all there is, and their pin was lost.
+                    done.append(replace(step, state=State.LATE))
+                    continue
                 ahead.setdefault((step.source, step.target), []).append(step)
-            done.append(step)
+            done.append(replace(step, state=State.DONE))
         for (source, target), steps in ahead.items():
             await self._withdraw(await self._legs_of(source, target), {step.subject: step for step in steps})
-        await self._journal.put([replace(step, state=State.DONE) for step in done])
+        await self._journal.put(done)
 
     async def _withdraw(self, legs: Sequence[Leg], steps: Mapping[str, Step]) -> None:
         """Remove what was copied ahead of people who have gone since: nobody would ever look for it."""

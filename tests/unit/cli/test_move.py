@@ -7,12 +7,18 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from typer.testing import CliRunner
 
+from residency.adapters.move_journal import MoveJournalSqlite
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
+from residency.bootstrap import build
 from residency.cli.app import app_for
+from residency.storage.move import State, Step
+from residency.storage.parcels import RecordParcels
+from residency.wiring.records import records_of
 from tests.world import write_deployment
 
 DEPLOYMENT = """
@@ -132,6 +138,35 @@ def test_whose_home_has_other_bytes_stays_and_the_run_says_so(folder: Path) -> N
     assert "1 could not be moved" in output
     assert "p3" not in output
     assert people(folder, "sg") == ["p0", "p2", "p3", "p4"]
+
+
+def test_what_was_copied_ahead_of_somebody_who_has_gone_since_is_removed(folder: Path) -> None:
+    with (folder / "known.jsonl").open("a") as known:
+        known.write('{"subject": "p9", "residence": "VN"}\n')
+    with closing(sqlite3.connect(folder / "vn.db")) as database, database:
+        database.execute("INSERT INTO people VALUES ('p1', 'N', '2026-03-04 05:06:07'), ('p9', 'N', '2026-03-04')")
+    with closing(sqlite3.connect(folder / "sg.db")) as database, database:
+        database.execute("DELETE FROM letters WHERE person = 'p1'")
+        database.execute("DELETE FROM people WHERE id = 'p1'")
+
+    async def killed() -> None:
+        runtime = build("test.yaml", reload=False)
+        await runtime.start()
+        journal = MoveJournalSqlite(folder / "audit" / "move.db")
+        sink = next(each for each in runtime.stores.sinks_of("people") if each.name == "rows-vn")
+        copies = await RecordParcels(records_of(sink, runtime.deployment.records["people"])).tally(["p1", "p9"])
+        for who, copy in (("p1", copies["p1"]), ("p9", "another digest")):
+            subject = runtime.point.perception.digest(who)
+            await journal.put([Step(subject, "SG", "VN", State.COPIED, {"people/rows-sg": copy}, 1)])
+        journal.close()
+        await runtime.aclose()
+
+    anyio.run(killed)
+    code, output = run(*QUICK, "--go")
+    assert people(folder, "vn") == ["p1", "p3", "p5", "p9"], "another store may have something of theirs"
+    result = CliRunner().invoke(app_for(["move"]), ["move", "test.yaml", *QUICK, "--go"])
+    assert (code, result.exit_code) == (0, 0), output + result.output
+    assert people(folder, "vn") == ["p3", "p5", "p9"], "what is not as it was copied is somebody's"
 
 
 def test_what_cannot_be_meant_exits_2(folder: Path) -> None:
