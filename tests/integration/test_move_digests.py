@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from residency.adapters.records_sql.copying import PostgresParcels
+from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 from tests.postgres import Pair, Postgres
 
@@ -144,3 +145,21 @@ def test_of_a_column_that_does_not_tell_capitals_each_persons_rows_are_their_own
 
     anyio.run(compare)
     assert postgres.sg.query("SELECT id FROM people", name) == [("AN",)]
+
+
+def test_rows_that_nobody_tells_of_are_not_deleted_with_others(postgres: Pair) -> None:
+    name = postgres.sg.database()
+    postgres.sg.query(
+        "CREATE TABLE people (id text PRIMARY KEY);"
+        "CREATE TABLE badges (id int PRIMARY KEY, person text REFERENCES people (id) ON DELETE CASCADE)",
+        name,
+    )
+
+    async def look() -> None:
+        engine = create_async_engine(postgres.sg.url("asyncpg", name), poolclass=NullPool)
+        with pytest.raises(UsageError, match="'badges'"):
+            await PostgresParcels("x", engine, DOCS).layout()
+        named = (*DOCS, RecordDoc("badges", None, ("person", "people"), frozenset({"personal"})))
+        assert set(await PostgresParcels("x", engine, named).layout()) == {"people", "badges"}
+
+    anyio.run(look)

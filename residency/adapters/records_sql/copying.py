@@ -44,6 +44,12 @@ SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 ORDER BY attname
 """
+_CASCADE: Final = """
+SELECT r.relname, f.relname FROM pg_constraint c
+JOIN pg_class r ON r.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
+WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd') AND f.oid = ANY($1::text[]::regclass[])
+AND r.oid <> ALL($1::text[]::regclass[]) ORDER BY 1
+"""
 # A row's text form tells it from every other row, with quotes around what has a line break: so does a list of them.
 _DIGEST: Final = (
     """count(*) AS "~n", encode(sha256(convert_to(string_agg("~row", E'\\n' ORDER BY "~row" COLLATE "C"), 'UTF8')), """
@@ -97,8 +103,15 @@ class PostgresParcels:
         return self._sink
 
     async def layout(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
-        """Each table's columns and their types, in order of name. Raises: SinkUnavailable."""
+        """Each table's columns and their types, in order of name. Raises: SinkUnavailable, UsageError where rows that
+        nobody tells of would go with those that are deleted."""
         async with self._connected() as (raw, found):
+            other = await raw.fetchrow(_CASCADE, [_quoted(shape.doc.name) for shape in found])
+            if other is not None:
+                raise UsageError(
+                    f"sink {self._sink!r}: rows of table {other[0]!r} change or go with rows of {other[1]!r}, and "
+                    "`records` does not name it: they would be lost"
+                )
             return {
                 shape.doc.name: tuple((row[0], row[1]) for row in await raw.fetch(_LAYOUT, _quoted(shape.doc.name)))
                 for shape in found
