@@ -3,8 +3,9 @@
     python -m benchmarks.move [--json] [--quick]
 
 Two servers on this machine. People with four letters each lie in the first; the law wants them in the second. `find` is
-the survey of all of them, pins and decisions included. `move` is the whole: pins turned twice, with entries that are
-durable, rows copied, read back, compared, deleted, a journal kept. `copy` is COPY out of the one and into the other, of
+the survey of all of them, pins and decisions included. `move` is the whole: rows copied ahead, each subject's digested
+by both servers, pins turned twice, with entries that are durable, digested again, deleted, a journal kept, and nobody
+waited for (`drain` and `linger` are 0). `copy` is COPY out of the one and into the other, of
 the same rows; it compares nothing, deletes nothing and records nothing.
 """
 
