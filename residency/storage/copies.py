@@ -149,11 +149,9 @@ class Copier:
             pin = None if subject is None else owners[subject].pin
             if pin is not None and pin.moving is not None:
                 return "subject_moving"
-            if (pin is not None and pin.home == target.sink.place) or (
-                there.record.name,
-                there.record.key,
-            ) in elsewhere:
-                return None  # it lives there now, or where another outbox tells of it
+            lives_there = pin is not None and pin.home == target.sink.place
+            if lives_there or (there.record.name, there.record.key) in elsewhere:
+                return None  # it is at home there, or where another outbox tells of it
             plan.drops.setdefault(subject, []).append(there)
             return None
         owner = owners[record.subject]
