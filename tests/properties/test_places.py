@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -475,7 +476,7 @@ class Places(RuleBasedStateMachine):
     @rule(
         who=people,
         to=places,
-        kill=st.none() | st.integers(1, 30),
+        kill=st.none() | st.integers(1, 24) | st.integers(11, 15),  # often about when the pin turns
         late=st.none() | st.tuples(keys, st.booleans()),
         between=st.none() | st.tuples(keys, st.booleans()),
     )
@@ -603,3 +604,27 @@ class Places(RuleBasedStateMachine):
 
 TestPlaces = Places.TestCase
 TestPlaces.settings = settings(max_examples=settings().max_examples, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("removes", [True, False])
+@pytest.mark.parametrize("late", [None, True, False])
+def test_wherever_a_mover_is_killed_the_next_run_brings_nothing_back_and_loses_nothing(
+    removes: bool, late: bool | None
+) -> None:
+    ended = False
+    for kill in range(1, 30):
+        world = Places()
+        world.settle()
+        if late is not None:
+            world.write_late(MAI, "b", 3, whole=late)
+        ended = world.moves(MAI, "SG", "VN", kill)
+        world.finish_late()
+        if removes:
+            world.remove(MAI, "a")
+        else:
+            world.write(MAI, "a")
+        world.moves(MAI, "SG", "VN", None)
+        world.teardown()
+        if ended:
+            break
+    assert ended, "it was killed at each of its steps"
