@@ -151,6 +151,32 @@ async def test_verified_claims_that_contradict_are_counted_and_move_nothing(worl
     assert world.metrics.value(names.PIN_EVENTS, "contradicted") == 1
 
 
+async def test_what_is_verified_is_held_to_the_pin_once_and_what_contradicts_it_is_counted_every_time(
+    world: Any,
+) -> None:
+    homes = world.point.homes
+    await write(world, citizenship="VN")
+    for citizenship, settled in (("VN", True), ("US", False)):
+        with world.request(who="an") as here:
+            await here.identify("an", {"citizenship": citizenship}, verified=True)
+            assert [homes.is_settled(here) for _ in range(2)] == [settled] * 2
+    for _ in range(2):
+        await write(world, citizenship="US")
+    assert world.metrics.value(names.PIN_EVENTS, "contradicted") == 2
+    with world.request(who="an") as here:
+        await here.identify("an", {"citizenship": "US"}, verified=False)  # which nobody verified
+        assert homes.is_settled(here)
+
+
+async def test_a_first_home_and_a_stronger_signal_are_not_settled(world: Any) -> None:
+    with world.request(who="binh") as here:
+        assert not world.point.homes.is_settled(here)  # no home yet
+    await write(world)
+    with world.request(who="an") as here:
+        await here.identify("an", {"citizenship": "VN"}, verified=True)
+        assert not world.point.homes.is_settled(here)
+
+
 async def test_a_move_whose_store_does_not_answer_ends_unknown_and_the_write_does_not_happen(
     make_world: Worlds,
 ) -> None:
