@@ -16,7 +16,7 @@ import pytest
 
 from tests.world import write_deployment
 
-PEOPLE = 300
+PEOPLE = 600
 DEPLOYMENT = """
 sinks:
   rows-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///./sg.db"}
@@ -49,7 +49,7 @@ async def main():
 anyio.run(main)
 """
 MOVE = ("-c", "import sys; from residency.cli import main; sys.exit(main())", "move", "test.yaml", "--go", "--json")
-QUICK = ("--batch", "20", "--drain", "0", "--linger", "0")
+QUICK = ("--batch", "10", "--drain", "0", "--linger", "0")
 
 
 def rows(folder: Path, place: str) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
@@ -86,7 +86,7 @@ def test_killed_again_and_again_everybody_is_home_once_and_nothing_is_left(tmp_p
         # Most of a run is its start; the moments after it are the ones that matter.
         while process.poll() is None and not (journal.exists() and journal.stat().st_mtime > begun):
             time.sleep(0.01)
-        time.sleep(chance.uniform(0.1, 3.0))
+        time.sleep(chance.uniform(0.0, 0.6))
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)
