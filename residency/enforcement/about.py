@@ -25,6 +25,7 @@ from residency.enforcement.context import check_holder, enter, leave
 from residency.enforcement.current import Current
 from residency.errors import NotFound, Refused, Unavailable, UsageError
 from residency.model import Anchor, Effect, Operation, Reason, SubjectId, Trust
+from residency.policy.parsed_reading import office_of
 
 if TYPE_CHECKING:
     from residency.enforcement.point import EnforcementPoint
@@ -142,6 +143,9 @@ def whereabouts(here: Current) -> tuple[str, ...]:
     assumed = point.policy.deployment.assume
     if assumed is not None:
         return (*point.readers, assumed)
+    office = office_of(point.policy.deployment.offices, client.address)
+    if office is not None and not client.strategy.startswith("unsafe_"):
+        return (*point.readers, office)
     told = [s for s in point.perception.network.signals_of(client) if s.anchor is Anchor.TERRITORY]
     best = max(told, key=lambda signal: signal.trust, default=None)
     return (*point.readers, _UNKNOWN if best is None or best.trust is Trust.HINT else best.place)

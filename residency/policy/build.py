@@ -89,6 +89,7 @@ def deployment(model: files.DeploymentFile, source: Source) -> DeploymentDoc:
         readings=dict(model.readings),
         strict_clocks=model.clocks == "strict",
         readers=model.readers,
+        offices=tuple((place, tuple(ranges)) for place, ranges in model.offices.items()),
         must=musts(model.must, ("must",)),
         detectors=detectors(model.detectors),
         signals=signals(model.signals),

@@ -32,6 +32,7 @@ RELOADABLE: Final = frozenset(
         "modes",
         "modes_from",
         "must",
+        "offices",
         "operator",
         "presume",
         "readers",

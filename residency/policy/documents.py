@@ -12,7 +12,7 @@ from pydantic import Field
 from residency.policy.documents_audit import Audit
 from residency.policy.documents_law import Detector, LawFile, Must
 from residency.policy.documents_signals import Pins, Signals, Strict
-from residency.policy.documents_storage import Copies, HandOvers, Location, Locators, Records, SinkFile
+from residency.policy.documents_storage import Copies, HandOvers, Location, Locators, Offices, Records, SinkFile
 from residency.policy.documents_tests import TestFile
 from residency.policy.words import (
     BARE_MODE,
@@ -126,6 +126,7 @@ class DeploymentFile(Strict):
     readings: dict[Word, Word] = Field(default_factory=dict)
     clocks: Literal["run", "strict"] = "run"
     readers: Literal["decide", "record"] = "decide"
+    offices: Offices = Field(default_factory=dict)
     must: list[Must] = Field(default_factory=list)
     fields: dict[str, Categories] = Field(default_factory=dict)
     detectors: list[Detector] = Field(default_factory=list)

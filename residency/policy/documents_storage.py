@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from residency.policy.documents_signals import Strict
-from residency.policy.words import BARE_TO, BARE_URL, Categories, Place, Plain, Scope, Wait, Word, Words
+from residency.policy.words import BARE_TO, BARE_URL, ONE_OR_MANY, Categories, Place, Plain, Scope, Wait, Word, Words
 
 __all__ = [
     "Copies",
@@ -17,6 +17,7 @@ __all__ = [
     "Location",
     "Locators",
     "Member",
+    "Offices",
     "RecordFile",
     "Records",
     "SinkFile",
@@ -81,6 +82,7 @@ class Location(Strict):
 
 
 Locators = dict[Place, Plain]
+Offices = dict[Place, Annotated[list[Plain], *ONE_OR_MANY, Field(min_length=1)]]
 Copies = dict[Plain, Annotated[CopiesFile, BARE_TO]]
 Records = dict[Plain, dict[Plain, RecordFile]]
 HandOvers = dict[Place, Annotated[HandOver, BARE_URL]]

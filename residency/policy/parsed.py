@@ -300,6 +300,8 @@ class DeploymentDoc:
     strict_clocks: bool = False
     readers: str = "decide"
     """Whether rules about sinks are asked of places abroad where data is read, too; `record` = it is noted alone."""
+    offices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Places of ranges of addresses that nobody else knows the place of: from there somebody of ours reads."""
     must: tuple[Must, ...] = ()
     detectors: tuple[Detector, ...] = ()
     signals: SignalsDoc = field(default_factory=SignalsDoc)

@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Final
 
 from residency.model.activity import Sink
+from residency.signals.inet import Ranges
 
-__all__ = ["READER", "reader_sink", "readers_of", "reading"]
+__all__ = ["READER", "office_of", "reader_sink", "readers_of", "reading"]
 
 READER: Final = "reader:"
 """Begins the token of evidence, and the name of the sink, that stands for reading at a place: `reader:SG`."""
@@ -34,3 +35,15 @@ def readers_of(evidence: Iterable[str]) -> tuple[str, ...]:
 def reading(evidence: frozenset[str], places: tuple[str, ...]) -> frozenset[str]:
     """The same evidence, and that the data goes to `places` by being read there."""
     return evidence.union([READER + place for place in places])
+
+
+def office_of(offices: tuple[tuple[str, tuple[str, ...]], ...], address: str | None) -> str | None:
+    """The place of the office whose ranges have `address`, None where none has it."""
+    if not offices or address is None:
+        return None
+    return next((place for place, texts in offices if _ranges(texts).contains(address)), None)
+
+
+@lru_cache(maxsize=256)
+def _ranges(texts: tuple[str, ...]) -> Ranges:
+    return Ranges(texts)

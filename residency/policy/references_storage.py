@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from residency.errors import Problem
+from residency.errors import AddressError, Problem
 from residency.model.place import within
 from residency.policy.docwalk import items, mapping, unknown
 from residency.policy.problems import at
 from residency.policy.yamldoc import Path, Value, YamlDoc
+from residency.signals.inet import Ranges
 
 __all__ = ["storage_problems"]
 
@@ -24,6 +25,7 @@ def storage_problems(doc: YamlDoc) -> Iterator[Problem]:
     yield from _copies(doc)
     yield from _records(doc)
     yield from _locators(doc)
+    yield from _offices(doc)
     region = at(doc.value, ("audit", "region"))
     here = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
     for place in mapping(doc, "hand_over"):
@@ -124,6 +126,21 @@ def _locators(doc: YamlDoc) -> Iterator[Problem]:
         if isinstance(url, str) and "${" not in url and url != "memory:" and _LOCATOR.match(url) is None:
             what = "expected sqlite:///PATH, redis://HOST and its kind (rediss, valkey, +cluster), or memory: for tests"
             yield doc.problem(where, what)
+
+
+def _offices(doc: YamlDoc) -> Iterator[Problem]:
+    for place, given in mapping(doc, "offices").items():
+        for index, text in enumerate(given if isinstance(given, list) else [given]):
+            if not isinstance(text, str) or "${" in text:
+                continue
+            where: Path = ("offices", place, index) if isinstance(given, list) else ("offices", place)
+            try:
+                Ranges((text,))
+            except AddressError as error:
+                yield doc.problem(where, f"expected a range such as 10.1.0.0/16: {error}")
+                continue
+            if text.endswith("/0"):
+                yield doc.problem(where, f"`{text}` is everybody, and nobody's office: name your own ranges")
 
 
 def _each(given: object) -> list[str]:

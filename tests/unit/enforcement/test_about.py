@@ -500,3 +500,19 @@ async def test_an_instance_abroad_sends_home_whom_it_may_not_read_of(tmp_path: P
     here = world.point.admit(Request("GET", "/people", b"/people", (), (HANOI, 1), SimpleUser("an")))
     assert isinstance(here, Refusal)
     assert (here.reason.value, here.home, world.entries[-1].note) == ("filing_missing", "VN", "handed_over:VN")
+
+
+async def test_an_office_on_private_addresses_lies_where_the_deployment_says(tmp_path: Path) -> None:
+    offices = ("stores: {people", "offices: {VN: [10.1.0.0/16, 10.2.0.1], SG: 10.9.0.0/16}\nstores: {people")
+    world = World(tmp_path, replace=[DECIDE, offices])
+    await world.settle("an", HANOI)
+    for address, read in (("10.1.2.3", True), ("10.2.0.1", True), ("10.9.0.1", False), ("10.3.0.1", False)):
+        with handling(world.request(address=address)):
+            if read:
+                async with about("an") as other:
+                    assert await other.store("people").get("an") == b"an"
+                continue
+            with pytest.raises(Refused):
+                async with about("an"):
+                    pass
+    assert [entry.evidence for entry in world.entries if entry.kind == "refusal"] == [("reader:SG",), ("reader:ZZ",)]
