@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from tests.copies_world import change, command, copies_world, rows
+from tests.copies_world import TABLES, TEXT, change, command, copies_world, rows
+from tests.postgres import Pair
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
@@ -111,27 +115,30 @@ class Copier:
             self._process.stdout.close()
 
 
-@pytest.mark.timeout(300)
-def test_killed_at_each_step_no_write_is_lost_none_is_there_twice_and_none_is_abroad_before_home(
-    tmp_path: Path,
-) -> None:
-    file = copies_world(tmp_path)
+@dataclass(frozen=True)
+class Sinks:
+    """What the app does at home, and what lies in each sink, past the code under test."""
+
+    write: Callable[..., None]
+    look: Callable[[str, str], list[tuple[object, ...]]]
+
+
+def killed_at_each_step(folder: Path, file: Path, sinks: Sinks) -> None:
+    """Copiers die at one step after the other while the app goes on."""
     command("prepare", file)
-    change(tmp_path, "vn", "INSERT INTO people VALUES ('an', 'first', NULL)")
-    copier, steps, past = Copier(tmp_path), set(), set()
+    sinks.write("INSERT INTO people VALUES ('an', 'first', NULL)")
+    copier, steps, past = Copier(folder), set(), set()
     try:
         at = 0
         while True:
             at += 1
-            # The app writes, changes and deletes while copiers die.
-            change(tmp_path, "vn", *[sql.format(at, at - 3) for sql in WRITES])
-            home = rows(tmp_path, "vn", BOTH)
+            sinks.write(*[sql.format(at, at - 3) for sql in WRITES])
+            home = sinks.look("vn", BOTH)
             past |= held(home)
             where, how = copier.run(at)
             steps.add(where)
-            assert rows(tmp_path, "vn", BOTH) == home, "home is only read"
-            abroad = rows(tmp_path, "sg", BOTH)
-            assert held(abroad) <= past
+            assert sinks.look("vn", BOTH) == home, "home is only read"
+            assert held(sinks.look("sg", BOTH)) <= past
             if how != "killed":
                 break
     finally:
@@ -139,7 +146,42 @@ def test_killed_at_each_step_no_write_is_lost_none_is_there_twice_and_none_is_ab
     assert how == "ended 0"
     assert at > 15
     assert {"SqlRecords replace", "SqlLedger write", "SqlOutbox done", "CopyDeciding begin"} <= steps
-    assert rows(tmp_path, "sg", BOTH) == rows(tmp_path, "vn", BOTH)
-    assert rows(tmp_path, "vn", "SELECT count(*) FROM residency_outbox") == [(0,)]
+    assert sinks.look("sg", BOTH) == sinks.look("vn", BOTH)
+    assert sinks.look("vn", "SELECT count(*) FROM residency_outbox") == [(0,)]
     (told,) = json.loads(command("status", file, "--json").stdout)
     assert (told["pending"], told["held"]) == (0, {})
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_each_step_no_write_is_lost_none_is_there_twice_and_none_is_abroad_before_home(
+    tmp_path: Path,
+) -> None:
+    sinks = Sinks(lambda *sql: change(tmp_path, "vn", *sql), lambda sink, sql: rows(tmp_path, sink, sql))
+    killed_at_each_step(tmp_path, copies_world(tmp_path), sinks)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("postgres")
+@pytest.mark.timeout(600)
+def test_so_it_is_between_two_postgresql(tmp_path: Path, postgres: Pair) -> None:
+    urls = {
+        name: server.url("asyncpg", server.database()) for name, server in (("vn", postgres.vn), ("sg", postgres.sg))
+    }
+    text = TEXT
+    for name, url in urls.items():
+        text = text.replace(f"sqlite:///./{name}.db", url)
+
+    def ask(sink: str, *statements: str) -> list[tuple[object, ...]]:
+        answer: list[tuple[object, ...]] = []
+        with psycopg.connect(urls[sink].replace("+asyncpg", "")) as connection:
+            for sql in statements:
+                found = connection.execute(sql.encode())
+                answer = found.fetchall() if found.description is not None else []
+        return answer
+
+    def write(*sql: str) -> None:
+        ask("vn", *sql)
+
+    for sink in urls:
+        ask(sink, *TABLES.split(";")[:2])
+    killed_at_each_step(tmp_path, copies_world(tmp_path, text=text), Sinks(write, ask))
