@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from residency.enforcement.current import Current
 from residency.enforcement.ports import SinkPort
-from residency.errors import Refused, SinkUnavailable, SubjectMoving, Unavailable, UsageError
+from residency.errors import Refused, SinkUnavailable, SubjectMoving, SubjectUnknown, Unavailable, UsageError
 from residency.model import Decision, Operation, SinkVerdict
 from residency.storage.handle import SessionFactory, StoreHandle
 from residency.storage.namespace import ANYBODY, Namespace, facet_of, namespace
@@ -298,7 +298,7 @@ class CacheHandle(StoreHandle):
         except BaseException as error:
             with suppress(Unavailable):  # the intent then stays open, and the first error is the one to tell
                 act.outcome("failed" if word is Operation.READ or isinstance(error, UsageError) else "unknown")
-            if optional and isinstance(error, SinkUnavailable):
+            if optional and isinstance(error, SinkUnavailable | SubjectUnknown):
                 return otherwise
             raise
         act.outcome("committed")
@@ -308,6 +308,10 @@ class CacheHandle(StoreHandle):
     def _space(self, what: str, sink: str, shared: bool) -> Namespace:
         here = self._current
         subject = None if shared else here.subject_digest
+        if what == "cache" and subject is None and not shared and here.activity.subject.kind != "none":
+            # Observing, the act is let through; under nobody's name one person's value would be the next one's. (The
+            # id of a session is nobody else's.)
+            raise SubjectUnknown(f"store {self.name!r} was asked before identify() said whose value it is")
         held = self._spaces.get((what, sink, shared))
         if held is not None and held[0] is here.decision and held[1] == subject:
             return held[2]

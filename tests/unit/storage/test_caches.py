@@ -265,3 +265,17 @@ async def test_values_are_bytes_and_nothing_is_asked_for_nothing(world: CacheWor
         with pytest.raises(UsageError, match="may lose"):
             await cache.push("q", b"v")
     assert world.acts() == []
+
+
+async def test_while_observing_nobody_s_value_is_the_next_one_s(tmp_path: Path) -> None:
+    world = CacheWorld(tmp_path, mode="observe")
+    with world.request("/login", "POST", who="an") as cache:
+        assert not await cache.set("profile", b"an's")  # the app did not say yet whose it is
+        assert await cache.set("prices", b"everybody's", shared=True)
+    with world.request("/login", "POST", who="binh") as cache:
+        assert await cache.get("profile") is None
+        assert await cache.get("prices", shared=True) == b"everybody's"
+        await identify("binh")
+        assert await cache.set("profile", b"binh's")
+        assert await cache.get("profile") == b"binh's"
+    assert b"an's" not in b"".join([*held(world.vn).values(), *held(world.sg).values()])
