@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from residency.adapters.sweep_sqlite import SweepSqlite
+from residency.audit.sequencer import CHECKPOINT_PATH
 from residency.bootstrap import Residency
 from residency.cli.upkeep import (
     Copies,
@@ -44,6 +45,8 @@ retention_app = typer.Typer(
 
 _DAY: Final = 86_400_000_000
 _FILE: Final = "retention.db"
+_QUIET: Final = 30
+"""Days without a word in the log after which it is asked whether the clock is right."""
 
 
 @retention_app.callback()
@@ -61,6 +64,10 @@ def run(
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="N", help="Delete at most N records a second.", min=0.1)
     ] = None,
+    clock_is_right: Annotated[
+        bool,
+        typer.Option("--clock-is-right", help="Delete though the log was last written long ago by this clock."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Tell, copy by copy, which records are past a ceiling of the laws in use; with --go delete them.
@@ -75,6 +82,11 @@ def run(
     runtime = runtime_of(deployment)
     if go and runtime.deployment.mode == "observe":
         wrong("this deployment only observes, so nothing is deleted: leave out --go, or enforce")
+    if go and not clock_is_right and (days := _quiet(runtime)) > _QUIET:
+        wrong(
+            f"the audit log was last written {days} days ago by this machine's clock, and a clock that is ahead would "
+            "delete what may not go yet: see that it is right, and say so by --clock-is-right"
+        )
     try:
         found, copies = anyio.run(_run, runtime, tuple(store or ()), go, rate, not as_json)
     except UsageError as error:
@@ -84,6 +96,15 @@ def run(
     _tell(found, copies, go, as_json=as_json)
     if go and any(sum(each.past.values()) > each.deleted for each in found):
         raise typer.Exit(1)
+
+
+def _quiet(runtime: Residency) -> int:
+    """Whole days since the log was last written; 0 where there is none."""
+    try:
+        written = (runtime.path(runtime.deployment.audit.folder) / "log" / CHECKPOINT_PATH).stat().st_mtime_ns
+    except OSError:
+        return 0
+    return max(0, runtime.clock.now() - written // 1000) // _DAY
 
 
 async def _run(

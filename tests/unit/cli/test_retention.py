@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -39,6 +40,24 @@ def test_a_dry_run_tells_what_is_past_and_changes_nothing(policy: Path, tmp_path
     assert len(entries(tmp_path)) == before
     _, text = run(retention_app, "run", str(policy))
     assert "Nothing was changed" in text
+
+
+def test_a_clock_that_is_far_ahead_of_the_log_deletes_nothing_until_somebody_says_that_it_is_right(
+    policy: Path, tmp_path: Path
+) -> None:
+    assert ran(policy, "--go", "--store", "uploads")[0] == 0
+    checkpoint = tmp_path / "audit" / "log" / "checkpoint"
+    before = len(entries(tmp_path))
+    for days, code in ((29, 0), (31, 2), (7300, 2)):
+        then = time.time() - days * 86_400 - 60
+        os.utime(checkpoint, (then, then))
+        assert run(retention_app, "run", str(policy))[0] == 0
+        found, output = run(retention_app, "run", str(policy), "--go", "--store", "uploads")
+        assert found == code
+        assert ("--clock-is-right" in output) is (code == 2)
+    assert rows(tmp_path, "old", "person") == ["an", "binh"]
+    assert len(entries(tmp_path)) >= before
+    assert ran(policy, "--go", "--clock-is-right")[0] == 0
 
 
 def test_with_go_what_is_past_is_deleted_and_each_batch_is_an_act_under_its_rules(policy: Path, tmp_path: Path) -> None:
