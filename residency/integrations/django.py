@@ -14,6 +14,7 @@ model has no database, and inside a request no statement reaches a sink past its
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,15 +26,18 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
-from django.db import DatabaseError, connections, transaction
+from django.core.signals import got_request_exception
+from django.db import Error, connections, transaction
 from django.db.backends.signals import connection_created
 
 from residency import wiring
 from residency.adapters import policy_files
 from residency.adapters.sink_sql import SqlSink
+from residency.adapters.sink_sql.errors import of_driver
+from residency.asgi.answers import ours, unavailable
 from residency.enforcement.acts import CHANGES, Act
 from residency.enforcement.context import current
-from residency.errors import NoDecision, UsageError
+from residency.errors import NoDecision, Unavailable, UsageError
 from residency.model import Operation
 from residency.storage.statements import goes_around
 
@@ -51,6 +55,14 @@ class _Unit:
     act: Act
     open: bool = False
     over: bool = False
+    done: bool = False
+    error: BaseException | None = None
+    """What the app's own code raised inside."""
+
+    def committed(self) -> None:
+        """The transaction is committed."""
+        self.done = True
+        self.act.outcome("committed")
 
 
 _units: ContextVar[Mapping[str, _Unit]] = ContextVar("residency_django_units", default={})  # noqa: B039 - never changed
@@ -91,8 +103,9 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     uses the store, in a unit of its own.
 
     Raises: NoDecision outside a request, Refused, SubjectUnknown, UsageError (a unit is open on this store already, no
-    database under the sink's name), Unavailable, on the event loop Django's SynchronousOnlyOperation; then nothing was
-    written, or its intent stays open.
+    database under the sink's name), Unavailable (SinkUnavailable, with the sink's name, where the database is away or
+    full or has no such table), on the event loop Django's SynchronousOnlyOperation; then nothing was written, or its
+    intent stays open. Errors of statements stay Django's own, and quote no value.
     """
     here = current()
     if (before := _units.get().get(store)) is not None and not before.over:
@@ -107,14 +120,18 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
             raise UsageError(f"DATABASES has no {act.sink!r}: add what databases() gives")
         if not changes:
             _wait(act.confirm)
-        with _reading(act.sink, changes), transaction.atomic(using=act.sink, durable=True):
+        with _told(made), _reading(act.sink, changes), transaction.atomic(using=act.sink, durable=True):
             if not changes and connections[act.sink].vendor == "postgresql":
                 _execute(act.sink, "SET TRANSACTION READ ONLY")
             # The first hook, so that one of the app's that raises leaves no doubt about what is committed.
-            transaction.on_commit(lambda: act.outcome("committed"), using=act.sink)
+            transaction.on_commit(made.committed, using=act.sink)
             made.open = True
             try:
-                yield act.sink
+                try:
+                    yield act.sink
+                except BaseException as error:
+                    made.error = error
+                    raise
                 if current() is not here or here.subject_digest != subject:
                     raise UsageError(f"a unit of work on store {store!r} ends under the decision it began under")
                 if changes and not transaction.get_rollback(using=act.sink):
@@ -132,6 +149,26 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     if sent:
         act.outcome("committed")
         _wait(act.settled)
+
+
+@contextmanager
+def _told(made: _Unit) -> Iterator[None]:
+    """Tell what the unit's own connecting, beginning and committing meets by the sink's name."""
+    try:
+        yield
+    except Error as error:
+        if error is not made.error and not made.done:
+            _raise_ours(made.alias, error)
+        raise
+
+
+def _raise_ours(alias: str, error: BaseException) -> None:
+    """Raise what a database's error comes to where it speaks of the database; else leave no value in it."""
+    cause = error.__cause__ if error.__cause__ is not None else error
+    if (found := of_driver(alias, cause)) is not None:
+        raise found from None
+    if cause is not error and hasattr(cause, "sqlstate"):
+        error.args = cause.args
 
 
 @contextmanager
@@ -300,12 +337,24 @@ def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bo
         raise UsageError("a unit of work takes no statement that ends its transaction or reaches another database")
     try:
         return execute(statement, parameters, many, context)
-    except DatabaseError as error:
+    except Error as error:
         cause = error.__cause__
         code = getattr(cause, "sqlite_errorcode", None)
         if getattr(cause, "sqlstate", None) == "25006" or (code is not None and code & 0xFF == sqlite3.SQLITE_READONLY):
             raise UsageError(f"a statement on sink {alias!r} changes data, but the act only reads") from None
+        _raise_ours(alias, error)
         raise
 
 
+def _remember(sender: object, **named: Any) -> None:
+    """Note that a request fails for something that is away: Django answers 500 by itself, and the edge 503 instead."""
+    error = ours(sys.exception())
+    if isinstance(error, Unavailable):
+        try:
+            current().trail.refusal = unavailable(error)
+        except NoDecision:
+            return
+
+
 connection_created.connect(_guard)
+got_request_exception.connect(_remember)

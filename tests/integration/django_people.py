@@ -36,6 +36,7 @@ activities:
   - {route: "GET /people", subject: app, data: [personal], store: people}
   - {route: "POST /async", subject: app, data: [personal], store: people}
   - {route: "POST /around", subject: app, data: [personal], store: people}
+  - {route: "POST /bad", subject: app, data: [personal], store: people}
   - {route: "POST /cache", subject: app, data: [personal], store: cache}
 """
 
@@ -70,7 +71,7 @@ import httpx  # noqa: E402
 from asgiref.sync import async_to_sync, sync_to_async  # noqa: E402
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.core.cache import cache, caches  # noqa: E402
-from django.db import connections, models, transaction  # noqa: E402
+from django.db import IntegrityError, connections, models, transaction  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
@@ -218,11 +219,34 @@ def around(request: Any) -> Any:
     return HttpResponse("done")
 
 
+def bad(request: Any) -> Any:
+    async_to_sync(identify)(request.GET["who"])
+    with unit("people"):
+        try:
+            Person.objects.create(id="AN-secret", name="first")
+            Person.objects.create(id="AN-secret", name="again")
+        except IntegrityError as error:
+            told["duplicate"] = f"{error} {error.__cause__}"
+            raise
+    return HttpResponse("done")
+
+
+def rename(old: str, new: str) -> None:
+    with connections["people-vn"].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+
+def point(**settings: Any) -> None:
+    connections["people-vn"].close()
+    connections["people-vn"].settings_dict.update(settings)
+
+
 def people(request: Any) -> Any:
     return write(request) if request.method == "POST" else read(request)
 
 
-urls.urlpatterns = [path("people", people), path("async", on_loop), path("cache", caching), path("around", around)]  # type: ignore[attr-defined]
+views = {"people": people, "async": on_loop, "cache": caching, "around": around, "bad": bad}
+urls.urlpatterns = [path(name, view) for name, view in views.items()]  # type: ignore[attr-defined]
 
 
 async def main() -> None:
@@ -230,11 +254,11 @@ async def main() -> None:
     app = ResidencyMiddleware(get_asgi_application(), policy=runtime)
     await runtime.start()
 
-    async def ask(method: str, where: str, address: str, who: str) -> str:
+    async def ask(method: str, where: str, address: str, who: str, *, whole: bool = False) -> str:
         transport = httpx.ASGITransport(app, client=(address, 50_000), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             answer = await client.request(method, where, params={"who": who})
-            return f"{answer.status_code} {answer.text if answer.status_code == 200 else ''}"
+            return f"{answer.status_code} {answer.text if whole or answer.status_code == 200 else ''}"
 
     answers = {
         "an": await ask("POST", "/people", HANOI, "an"),
@@ -245,6 +269,17 @@ async def main() -> None:
         "cache an": await ask("POST", "/cache", HANOI, "chi"),
         "cache tan": await ask("POST", "/cache", SINGAPORE, "dat"),
     }
+    answers["duplicate"] = await ask("POST", "/bad", HANOI, "an")
+    table = Person._meta.db_table
+    await sync_to_async(rename)(table, "elsewhere")
+    unmigrated = await ask("POST", "/bad", HANOI, "an", whole=True)
+    await sync_to_async(rename)("elsewhere", table)
+    right = {key: connections["people-vn"].settings_dict[key] for key in ("NAME", "PASSWORD")}
+    wrong = {"PASSWORD": "wrong-password"} if len(sys.argv) > 2 else {"NAME": str(FOLDER / "no-such-folder" / "vn.db")}
+    await sync_to_async(point)(**wrong)
+    away = await ask("POST", "/bad", HANOI, "an", whole=True)
+    await sync_to_async(point)(**right)
+    told["bad"] = {"unmigrated": unmigrated, "away": away}
     await runtime.aclose()
     entries = []
     for segment in sorted((FOLDER / "audit" / "journal").glob("*/*.seg")):

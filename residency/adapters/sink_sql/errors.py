@@ -15,7 +15,7 @@ from sqlalchemy.engine import ExceptionContext
 
 from residency.errors import ResidencyError, SinkUnavailable, UsageError
 
-__all__ = ["translator", "unreachable"]
+__all__ = ["of_driver", "translator", "unreachable"]
 
 # Primary result codes of SQLite that speak of the file or its locks, not of the statement (sqlite.org/rescode.html).
 _AWAY: Final = frozenset(
@@ -34,6 +34,7 @@ _AWAY: Final = frozenset(
 # full disk, memory, connections), shutdown, the system, the configuration file, corruption.
 _AWAY_CLASSES: Final = ("08", "28", "3D", "53", "57P", "58", "F0", "XX")
 _NO_TABLE: Final = frozenset({"42P01", "3F000"})  # undefined_table, invalid_schema_name
+_NO_CONNECTION: Final = frozenset({"OperationalError", "InterfaceError"})
 _READ_ONLY: Final = "25006"  # read_only_sql_transaction
 # Classes whose first line names tables, columns, constraints and words of the statement, and never a value.
 _TOLD: Final = ("0A", "23", "25", "2D", "40", "42", "55", "57")
@@ -63,6 +64,29 @@ def unreachable(sink: str, error: BaseException) -> SinkUnavailable:
     return SinkUnavailable(f"sink {sink!r} cannot be reached")
 
 
+def of_driver(sink: str, error: BaseException) -> SinkUnavailable | None:
+    """What a driver's error comes to without SQLAlchemy, where it speaks of the database; None where it speaks of a
+    statement: then nothing in it quotes a value any more."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    state = str(getattr(error, "sqlstate", None) or "")
+    # What libpq says of a connection has no SQLSTATE.
+    silent = hasattr(error, "sqlstate") and not state
+    if state.startswith(("28", "3D")) or (silent and any(t.__name__ in _NO_CONNECTION for t in type(error).__mro__)):
+        return unreachable(sink, error)
+    if _no_table(error, primary, state):
+        return SinkUnavailable(f"sink {sink!r} has no such table as a statement names: migrate it")
+    if primary in _AWAY or state.startswith(_AWAY_CLASSES):
+        return SinkUnavailable(f"sink {sink!r} cannot be read or written")
+    if hasattr(error, "sqlstate"):
+        error.args = (_shown(error, state),)
+    return None
+
+
+def _no_table(error: BaseException, primary: int | None, state: str) -> bool:
+    return state in _NO_TABLE or (primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such table"))
+
+
 def _ours(sink: str, context: ExceptionContext, error: BaseException, read_only: bool) -> ResidencyError | None:
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
@@ -73,7 +97,7 @@ def _ours(sink: str, context: ExceptionContext, error: BaseException, read_only:
         if state == _READ_ONLY:
             context.is_disconnect = True  # a standby by now: the next connection looks for the primary
         return SinkUnavailable(f"sink {sink!r} takes no writes")
-    if state in _NO_TABLE or (primary == sqlite3.SQLITE_ERROR and str(error).startswith("no such table")):
+    if _no_table(error, primary, state):
         return SinkUnavailable(
             f"sink {sink!r} has no such table as a statement names: `residency sinks` create-all or migrate makes it"
         )
@@ -95,8 +119,7 @@ def _hush(context: ExceptionContext, error: BaseException) -> None:
         return
     state = str(getattr(error, "sqlstate", None) or "")
     driver = error.__cause__ if error.__cause__ is not None else error
-    said = str(driver.args[0]).partition("\n")[0] if driver.args and state.startswith(_TOLD) else "the database refused"
-    text = f"{said} (SQLSTATE {state})" if state else type(driver).__name__
+    text = _shown(driver, state)
     each: Any
     for each in {id(error): error, id(driver): driver}.values():
         each.args = (text,)
@@ -104,6 +127,12 @@ def _hush(context: ExceptionContext, error: BaseException) -> None:
             if getattr(each, name, None) is not None:
                 setattr(each, name, None)
     _say(context, driver, text)
+
+
+def _shown(driver: BaseException, state: str) -> str:
+    """What may be told of a message of PostgreSQL."""
+    said = str(driver.args[0]).partition("\n")[0] if driver.args and state.startswith(_TOLD) else "the database refused"
+    return f"{said} (SQLSTATE {state})" if state else type(driver).__name__
 
 
 def _say(context: ExceptionContext, last: BaseException, text: str) -> None:

@@ -51,6 +51,7 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
         ["people-vn", "committed"],
         ["people-vn", "committed"],  # a hook of it raised, when it was committed
         ["people-vn", "committed"],
+        *[["people-vn", "rolled_back"]] * 3,  # a duplicate, a missing table, wrong credentials
     ]
 
 
@@ -80,6 +81,20 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
 )
 def test_what_goes_around_the_decision_is_an_error(project: dict[str, Any], what: str, error: str) -> None:
     assert project["told"][what].startswith(error)
+
+
+def test_a_database_that_is_not_as_it_should_be_is_a_503_that_names_the_sink_alone(project: dict[str, Any]) -> None:
+    bad = project["told"]["bad"]
+    for what, words in (("unmigrated", "has no such table"), ("away", "cannot be re")):
+        assert bad[what].startswith("503 ")
+        assert f"sink 'people-vn' {words}" in bad[what]
+        assert not any(word in bad[what] for word in ("wrong-password", "127.0.0", "no-such-folder", "people_app"))
+
+
+def test_an_error_of_a_statement_stays_djangos_own_and_quotes_no_value(project: dict[str, Any]) -> None:
+    assert project["answers"]["duplicate"].startswith("500")
+    assert "nique" in project["told"]["duplicate"].lower()
+    assert "AN-secret" not in project["told"]["duplicate"]
 
 
 def test_a_sink_gets_the_tables_of_its_stores_models_and_no_others(project: dict[str, Any]) -> None:
