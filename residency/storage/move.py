@@ -80,7 +80,8 @@ class Mover:
         conflict: set[str] = set()
         at = 0
         while at < len(rest):
-            part = rest[at : at + self._slice]
+            # Where no writer is waited for, nobody is served, and no window is to be kept.
+            part = rest[at : at + self._slice] if self._drain > 0 else rest
             at += len(part)
             turned, against, arrived = await self._turn(legs, source, target, part, steps, sure)
             home |= turned
