@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,7 +49,12 @@ class StoreCopies:
 
 
 async def work_off(copier: Copier, holder: str, told: Callable[[Round], object] = lambda done: None) -> bool:
-    """Work off what is due in one outbox, if no other worker has it: whether it was ours. Raises: Unavailable."""
+    """Work off what is due in one outbox, if no other worker has it: whether it was ours, or nothing was due.
+
+    Raises: Unavailable.
+    """
+    if not await copier.outbox.take(1):
+        return True  # a look writes nothing
     if not await copier.outbox.lease(holder, _LEASE):
         return False
     try:
@@ -74,6 +79,7 @@ class CopiesWorker:
         self._stop: asyncio.Event | None = None
         self._walked: dict[str, tuple[object, float]] = {}
         self._versions: dict[str, object] = {}
+        self._looked: dict[str, float] = {}
         self._failing: set[str] = set()
 
     def start(self) -> None:
@@ -130,7 +136,10 @@ class CopiesWorker:
             if key in self._versions:
                 await copier.outbox.release()  # what was refused may be permitted now
             self._versions[key] = version
-        await work_off(copier, self._holder)
+        now = anyio.current_time()
+        if now - self._looked.get(key, float("-inf")) >= getattr(copier.outbox, "every", 0.0):
+            self._looked[key] = now
+            await work_off(copier, self._holder)
 
     async def _walk(self, store: StoreCopies) -> None:
         """Withdraw what may no more be there, whenever policy or facts have changed, and every so often."""
@@ -157,8 +166,3 @@ class CopiesWorker:
                 _log.warning("copies: %s: %s; notes are kept, and it is tried again", what, why)
         else:
             self._failing.discard(what)
-
-
-def reasons(stores: Iterable[StoreCopies]) -> set[str]:
-    """Every reason for which a note is held now."""
-    return {reason for store in stores for standing in store.standing.values() for reason in standing.held}

@@ -195,6 +195,8 @@ class ObjectOutbox:
         self._name_of = name_of
         self._now = now
         self._read: dict[str, tuple[str, _Marker]] = {}
+        self.every = 2.0
+        """Seconds between two looks in the background: each lists objects, which clouds are paid for."""
 
     @property
     def sink(self) -> str:

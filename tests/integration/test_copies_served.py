@@ -115,7 +115,7 @@ async def test_what_anybody_writes_at_home_is_copied_and_withdrawn_when_the_doss
         assert line.endswith(" 0.0"), "nothing is late that may not go"
         result(tmp_path, "passed")
         await until(lambda: rows(tmp_path, "sg") == [("an", "later")])
-        assert rows(tmp_path, "vn", "SELECT count(*) FROM residency_outbox") == [(0,)]
+        await until(lambda: rows(tmp_path, "vn", "SELECT count(*) FROM residency_outbox") == [(0,)])
 
 
 async def test_who_is_being_moved_is_not_copied_meanwhile_and_an_instance_elsewhere_copies_nothing(
