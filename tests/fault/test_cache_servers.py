@@ -173,6 +173,16 @@ async def test_a_full_server_refuses_by_name(tmp_path: Path, redis_servers: Serv
     await sink.aclose()
 
 
+async def test_a_server_with_no_connection_left_is_named(tmp_path: Path, redis_servers: Servers) -> None:
+    server = redis_servers.single()
+    server.client.config_set("maxclients", 1)
+    sink = redis_sink_at(tmp_path, server.url + "?socket_timeout=5", scope="primary")
+    with pytest.raises(SinkUnavailable, match="sink 'cache-vn'") as caught:
+        await sink.start()
+    assert "127.0.0.1" not in str(caught.value)
+    await sink.aclose()
+
+
 async def test_sentinels_new_primary_takes_over(tmp_path: Path, redis_servers: Servers) -> None:
     primary = redis_servers.single()
     replica = redis_servers.single("redis", "--replicaof", f"127.0.0.1 {primary.port}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -302,6 +303,19 @@ def test_where_home_is_away_the_request_is_refused(make: Make) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (503, "sink_unavailable")
     assert answer.headers["retry-after"]
     assert "127.0.0.2" not in answer.text
+
+
+def test_a_home_that_says_nothing_is_waited_for_so_long_and_no_longer(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("residency.adapters.forward._TIMEOUT", httpx.Timeout(0.5))
+    with socket.create_server(("127.0.0.2", 0)) as silent:  # the kernel takes connections; nobody reads
+        abroad = make(home=f"127.0.0.2:{silent.getsockname()[1]}")
+        answer = abroad.ask("POST", "/people", content=SECRET, timeout=60)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "sink_unavailable")
+    assert answer.headers["retry-after"]
+    assert SECRET not in caplog.text
+    assert "127.0.0.2" not in answer.text + caplog.text
 
 
 def test_a_request_is_handed_over_once(make: Make) -> None:

@@ -164,6 +164,22 @@ async def test_a_lock_that_does_not_come_free_names_the_sink(sink: SqlSink, tmp_
         other.execute("ROLLBACK")
 
 
+async def test_a_full_disk_names_the_sink_and_nothing_is_written(sink: SqlSink) -> None:
+    async with sink.engine.connect() as connection:
+        await connection.execute(text("PRAGMA max_page_count = 4"))  # as a disk that has no page more
+        with pytest.raises(SinkUnavailable, match="'people-vn' cannot be read or written") as caught:
+            await connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": "a secret name" * 5000})
+        assert "secret" not in str(caught.value)
+        await connection.rollback()
+        assert (await connection.execute(text("SELECT count(*) FROM t"))).scalar_one() == 0
+
+
+async def test_a_missing_table_names_the_sink_and_the_command_that_makes_it(sink: SqlSink) -> None:
+    async with sink.engine.connect() as connection:
+        with pytest.raises(SinkUnavailable, match=r"'people-vn' has no such table.*create-all or migrate"):
+            await connection.execute(text("SELECT * FROM person"))
+
+
 async def test_a_mistake_in_a_statement_stays_the_apps_own_error(sink: SqlSink) -> None:
     async with sink.engine.connect() as connection:
         with pytest.raises(OperationalError, match="syntax error") as caught:

@@ -202,6 +202,21 @@ async def test_a_server_that_is_silent_is_waited_for_as_long_as_the_app_says_and
             await sink.aclose()
 
 
+async def test_where_no_connection_is_free_in_time_nothing_is_sent_and_the_sink_is_named(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("residency.adapters.sink_http.sink._CONNECTIONS", 1)
+    sink = sink_at(service.url)
+    ask, other = Asking(sink), Asking(sink)
+    held = await ask()
+    with pytest.raises(SinkUnavailable, match="'llm' did not answer in time") as caught:
+        await other(timeouts={"pool": 0.2})
+    assert (other.left, VN_HOST in str(caught.value)) == (0, False)
+    await whole(held)
+    await whole(await other())
+    await sink.aclose()
+
+
 async def test_a_cancelled_request_lets_its_connection_go_and_the_next_one_is_served(service: Service) -> None:
     with raw(VN_HOST, then="hang") as silent:
         asking = Asking(sink_at(silent.url))
