@@ -84,6 +84,12 @@ def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
                 return super().connect()  # type: ignore[no-any-return]  # untyped there
             except sa_exc.TimeoutError:
                 raise SinkUnavailable(f"sink {sink!r} has no connection free: its pool is exhausted") from None
+            except sa_exc.DBAPIError as error:
+                raise unreachable(sink, error.orig or error) from None
+            except (ResidencyError, sa_exc.SQLAlchemyError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the driver's own, of a connection cut while it was set up
+                raise unreachable(sink, error) from None
 
     return Bounded
 
