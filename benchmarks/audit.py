@@ -5,9 +5,10 @@
 Ours is the recorder that requests use, with a decision under the Vietnamese laws of this repository, its journal on
 disk; where something is said per second the sequencer works beside it, as in a server. Peers keep the same record as a
 dictionary. What is kept per second is by the clock, 64 requests at once in one event loop, once it has gone on for a
-while, and nobody begins before the sequencer is done with what another left. Rounds are interleaved, and of each the
-quietest one counts, ours and peers' alike: a busy machine only slows (medians are in the JSON). Everything else is the
-CPU time of the thread that does it, of the quietest round too. Waits are counted in fdatasyncs of the same round, as
+while, and nobody begins before the sequencer is done with what another left. Rounds are interleaved. What is said per
+second is of the quietest one, ours and peers' alike (medians are in the JSON); how many times another's that is, is
+told of each round, and the median of them counts: a round takes seconds, and a machine is busy for minutes. All else
+is the CPU time of the thread that does it, of the quietest round. Waits are counted in fdatasyncs of the same round, as
 disks differ: those that the waiters waited for are timed as they happen; one of a single page, with nothing else going
 on, stands beside it. What a durable entry adds is its p50 less that of a buffered one, as many at once, in that round;
 of the rounds the median. How much of what was recorded meanwhile the sequencer published meanwhile is told, too.
@@ -154,6 +155,7 @@ def _kept(folder: Path, document: dict[str, Any], rounds: int, seconds: float, p
             progress()
     added = list(zip(waits[f"ours, durable x {WAITERS}"], waits[f"ours, buffered x {WAITERS}"], strict=True))
     return {
+        "rounds": rates,
         "per_second": {name: round(max(found)) for name, found in rates.items()},
         "per_second_median": {name: round(median(found)) for name, found in rates.items()},
         "waits": {name: round(min(found)) for name, found in waits.items()},
@@ -280,7 +282,12 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="residency-bench-", dir=os.environ.get("RESIDENCY_BENCH_DIR")) as name:
         entry, costs, medians = _per_record(Path(name), rounds, records, progress)
         kept = _kept(Path(name), document_of(entry), rounds, seconds, progress)
-    rate = kept["per_second"]
+    rounds_of: dict[str, list[float]] = kept.pop("rounds")
+
+    def times(peer: str, callers: int, digits: int) -> float:
+        ours, theirs = rounds_of[f"ours, durable x {callers}"], rounds_of[f"{peer} x {CALLERS}"]
+        return round(median([a / b for a, b in zip(ours, theirs, strict=True)]), digits)
+
     dumps = costs["json.dumps of the record"]
     return {
         "load": round(os.getloadavg()[0], 1),
@@ -288,11 +295,11 @@ def measure(
         "nanoseconds": costs,
         "nanoseconds_median": medians,
         **kept,
-        "lines": round(rate[f"ours, durable x {CALLERS}"] / rate[f"JSON lines, fsync a line x {CALLERS}"], 1),
-        "unsynced": round(rate[f"ours, durable x {CALLERS}"] / rate[f"JSON lines, no fsync x {CALLERS}"], 2),
-        "pymerkle": round(rate[f"ours, durable x {CALLERS}"] / rate[f"pymerkle, SQLite file x {CALLERS}"], 1),
-        "sqlite_64": round(rate[f"ours, durable x {CALLERS}"] / rate[f"SQLite WAL, FULL x {CALLERS}"], 1),
-        "sqlite": round(rate[f"ours, durable x {WAITERS}"] / rate[f"SQLite WAL, FULL x {CALLERS}"], 1),
+        "lines": times("JSON lines, fsync a line", CALLERS, 1),
+        "unsynced": times("JSON lines, no fsync", CALLERS, 2),
+        "pymerkle": times("pymerkle, SQLite file", CALLERS, 1),
+        "sqlite_64": times("SQLite WAL, FULL", CALLERS, 1),
+        "sqlite": times("SQLite WAL, FULL", WAITERS, 1),
         "append": round(costs["pymerkle's append"] / costs["leaf and frontier"], 1),
         "record": round(costs["encode, store, leaf"] / dumps, 2),
         "all": round((costs["the request's share"] + costs[SEQUENCER]) / dumps, 2),
