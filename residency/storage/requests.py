@@ -31,8 +31,9 @@ __all__ = ["SOON", "Request", "State", "Step", "answered", "extended", "kinds", 
 
 SOON: Final = 86_400_000_000
 """Due within these microseconds is due soon, or within a quarter of the step's time where that is shorter."""
-_EVENTS: Final = frozenset({"request", "authority_request", "detection"})
-"""What begins with the request itself: asked by a person, by an authority, or found by ourselves."""
+_EVENTS: Final = frozenset({"request", "authority_request", "detection", "force_majeure"})
+"""What begins with what is registered: asked by a person or an authority, found by ourselves, or what befell us. Terms
+that count from orders, filings and first acts begin by the register of the policy."""
 _ALONGSIDE: Final = {"subject": ("subject.reply", "subject.complete")}
 """Steps that every request of a kind brings besides its own, where the law knows them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,6 +88,22 @@ def test_the_law_of_another_place_sets_no_term_here(tmp_path: Path) -> None:
     found = kinds(both, both.facts, "ID", MONDAY)
     assert all(due.place == "ID" for due in found.values())
     assert "authority.deliver" not in found
+
+
+def test_force_majeure_is_registered_by_an_operator_abroad_who_was_ordered_to_comply(tmp_path: Path) -> None:
+    text = (SOCIAL.parent / "ai-chat.yaml").read_text()
+    register = (SOCIAL.parents[1] / "registers" / "ai-chat.yaml").read_text()
+    order = 'orders: [{kind: vn.localisation_decision, number: "1", date: 2026-11-01}]'
+    (tmp_path / "register.yaml").write_text(re.sub(r"^orders: \[\].*$", order, register, flags=re.MULTILINE))
+    (tmp_path / "abroad.yaml").write_text(text.replace("../registers/ai-chat.yaml", "register.yaml"))
+    ordered = load(tmp_path / "abroad.yaml", {})
+    notify, remedy = (
+        steps_for(ordered, ordered.facts, f"force_majeure.{what}", "VN", MONDAY) for what in ("notify", "remedy")
+    )
+    # The 24th is a day off in Vietnam.
+    assert notify[0].due == at("2026-11-27T17:00:00")
+    assert remedy[0].due > notify[0].due + 30 * 24 * HOUR
+    assert notify[0].rules == ("vn.d333.19.6",)
 
 
 def test_kinds_are_what_laws_set_terms_for(policy: Policy) -> None:
