@@ -110,12 +110,14 @@ def _from_file(file: Path) -> Callable[[str], list[tuple[Any, ...]]]:
 class Rows(Deployed):
     """One deployment with two sinks of rows, and the acts on them."""
 
-    def __init__(self, folder: Path, places: dict[str, Place], text: str = DEPLOYMENT) -> None:
+    def __init__(
+        self, folder: Path, places: dict[str, Place], text: str = DEPLOYMENT, *, mode: str = "enforce"
+    ) -> None:
         self.folder, self.places = folder, places
         self.vn = SqlSink("people-vn", VN, places["vn"].url)
         self.sg = SqlSink("people-sg", SG, places["sg"].url)
         super().__init__(
-            load_policy(write_deployment(folder, text)),
+            load_policy(write_deployment(folder, text, replace=[("mode: enforce", f"mode: {mode}")])),
             [self.vn, self.sg, MemorySink("objects", VN)],
             open_session=open_session,
         )

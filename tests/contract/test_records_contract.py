@@ -199,7 +199,7 @@ async def test_a_row_that_leads_to_nobody_any_more_is_found_by_its_key_and_is_no
 
 
 def _no_key(held: Mapping[tuple[str, str], Record]) -> str:
-    (name, key) = next(iter(held))
+    (_, key) = next(iter(held))
     return key.replace("an", "nobody")
 
 

@@ -86,6 +86,8 @@ async def test_a_pin_that_was_changed_meanwhile_stays(deployed: Deployed) -> Non
     await deployed.pins.put(replace(pin, home="SG", version=2))
     assert not await Upkeep(deployed.point).forget("aa" * 32, pin)
     assert await deployed.pins.get("aa" * 32) is not None
+
+
 async def test_an_act_that_a_decision_permits_says_whose_law_covers_and_its_first_word_stands(
     deployed: Deployed,
 ) -> None:
