@@ -93,7 +93,7 @@ def test_an_address_is_read_by_the_deployments_data(folder: Path) -> None:
 
 
 def test_a_variable_of_the_deployment_is_answered_by_the_file(folder: Path) -> None:
-    (folder / "d.yaml").write_text((folder / "d.yaml").read_text().replace('"memory:"', '"${CASES_URL}"'))
+    (folder / "d.yaml").write_text((folder / "d.yaml").read_text().replace('"memory:"', '"${CASES_URL}"', 1))
     assert run(folder)[0] == 1
     (folder / "good_test.yaml").write_text(f'{HEAD}env: {{CASES_URL: "memory:"}}\ntests:\n{GOOD}')
     assert run(folder)[0] == 0

@@ -51,7 +51,8 @@ class Two:
         self.home = deploy(folder / "home")
         public = key_of(folder / "home" / "keys")
         spool = f"region: sg, detail: {{VN: {{folder: ./spool-vn, seal_to: '{public}'}}}}"
-        replace = [("detail: {VN: ./detail-vn}", spool), ("name: test", "name: abroad")]
+        # What an instance abroad reads is recorded alone here: these tests are about what it keeps.
+        replace = [("detail: {VN: ./detail-vn}", spool), ("name: test", "name: abroad\nreaders: record")]
         self.abroad = deploy(folder / "abroad", *rules or (LOGS,), replace=replace)
         self.spool = folder / "abroad" / "spool-vn"
 
