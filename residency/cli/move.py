@@ -26,6 +26,7 @@ from residency.cli.move_run import (
     not_covered,
     places_of,
 )
+from residency.cli.patience import patient
 from residency.errors import ResidencyError
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, identity
 from residency.storage.misplaced import Exposure, Homing, survey
@@ -65,6 +66,7 @@ def move(
 
     Without --go it is a dry run: it tells who lies where they should not and where they would go. With --go it copies,
     compares byte by byte, turns the pin, deletes, and records each step; a run that is killed is simply run again.
+    A sink that is away for a moment is tried again a few times, which stderr tells.
 
     Exit 0 = everybody lies at home, 1 = somebody does not, 2 = wrong use, or something cannot be reached.
 
@@ -80,7 +82,7 @@ def move(
         said = _read(known)
         how = (said, rate, batch, drain, linger, as_json)
         ended = anyio.run(_go, runtime, store or [], *how) if go else {}
-        found = anyio.run(_find, deployment, store or [], said)
+        found = anyio.run(patient, lambda: _find(deployment, store or [], said))
         told = {**found, **ended}
         if proof is not None:
             text = json.dumps(told, indent=2, sort_keys=True) + "\n"
@@ -135,7 +137,7 @@ async def _go(
 
     journal = MoveJournalSqlite(journal_of(runtime))
     try:
-        await runtime.start()
+        await patient(runtime.start)
         moves = Movement(runtime, journal, rate=rate, batch=batch, drain=drain, linger=linger, told=tell)
         with few_collections():
             outcome = await moves.run(places_of(runtime, stores), known)
@@ -164,7 +166,7 @@ async def _prove(deployment: Path, text: str) -> None:
     """Record the digest of what was found in the log, which is published and witnessed as all else."""
     runtime = build(deployment, reload=False)
     try:
-        await runtime.start()
+        await patient(runtime.start)
         note = f"move: what was found afterwards has sha256 {hashlib.sha256(text.encode()).hexdigest()}"
         await runtime.point.recorder.durable(runtime.point.recorder.system(note))
     finally:

@@ -17,6 +17,7 @@ import anyio
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency
+from residency.cli.patience import patient
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import KeysUnavailable, UsageError
 from residency.model import Pin, Signal
@@ -159,20 +160,26 @@ class Movement:
         return Homing(runtime.policy, list(runtime.deployment.records), runtime.facts.current(), runtime.clock.now())
 
     async def run(self, places: Sequence[Place], known: Known) -> Outcome:
-        """Bring home all who lie in one of `places` and should not. Raises: Unavailable of any kind; the next run goes
-        on from there."""
+        """Bring home all who lie in one of `places` and should not. A sink that is away for a moment is waited for.
+        Raises: Unavailable of any kind; the next run goes on from there."""
         outcome = Outcome()
         for _ in range(_PASSES):
             outcome.again = outcome.nowhere = 0
             before = outcome.subjects
             for place in places:
-                fetch, home = self._point.homes.fetch, self._home.get(place.sink.place, frozenset[str]())
-                async for _, lying in survey(place, self.homing(), fetch, self._digest, known, home):
-                    await self._page(place, lying, outcome)
+                told = outcome.again, outcome.nowhere
+
+                async def look(place: Place = place, told: tuple[int, int] = told) -> None:
+                    outcome.again, outcome.nowhere = told
+                    fetch, home = self._point.homes.fetch, self._home.get(place.sink.place, frozenset[str]())
+                    async for _, lying in survey(place, self.homing(), fetch, self._digest, known, home):
+                        await self._page(place, lying, outcome)
+
+                await patient(look)
             if outcome.again == 0 or outcome.subjects == before:
                 break
         if {place.store for place in places} == set(self._runtime.deployment.records):
-            await self._finish()
+            await patient(self._finish)
         return outcome
 
     async def one(self, subject: str, target: str) -> Moved:
@@ -182,14 +189,14 @@ class Movement:
         if pin is None:
             raise UsageError("the subject has no pin to move")
         source = pin.moving or pin.home
-        legs = await self._legs_of(source, target)
-        moved = await self._mover.move(legs, source, target, [Going(subject, digest, pin)])
+        legs = await patient(lambda: self._legs_of(source, target))
+        moved = await self._moved(legs, source, target, [Going(subject, digest, pin)])
         for _ in range(_PASSES):
             if moved.again:
                 going = Going(subject, digest, await self._point.homes.fetch(digest))
-                moved = await self._mover.move(legs, source, target, [going])
+                moved = await self._moved(legs, source, target, [going])
         self._left.setdefault(source, set()).update(moved.home)
-        await self._forget()
+        await patient(self._forget)
         return moved
 
     async def _page(self, place: Place, lying: Sequence[Lying], outcome: Outcome) -> None:
@@ -227,7 +234,7 @@ class Movement:
         async def work() -> None:
             for part in parts:
                 begun = anyio.current_time()
-                moved = await self._mover.move(legs, source, target, part)
+                moved = await self._moved(legs, source, target, part)
                 self._count(outcome, moved, source, target)
                 records = moved.records
                 for _ in range(_TRIES):
@@ -235,7 +242,7 @@ class Movement:
                         break
                     left = [each for each in part if each.digest in moved.again]
                     left = [replace(each, pin=await self._point.homes.fetch(each.digest)) for each in left]
-                    moved = await self._mover.move(legs, source, target, left)
+                    moved = await self._moved(legs, source, target, left)
                     self._count(outcome, moved, source, target)
                     records += moved.records
                 outcome.again += len(moved.again)
@@ -251,7 +258,20 @@ class Movement:
                     group.start_soon(work)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # what the others came to is as after a crash
-        await self._forget()
+        await patient(self._forget)
+
+    async def _moved(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
+        """As the mover does it; where a sink was away, with the pins that it had turned by then."""
+        tried = False
+
+        async def go() -> Moved:
+            nonlocal batch, tried
+            if tried:
+                batch = [replace(each, pin=await self._point.homes.fetch(each.digest)) for each in batch]
+            tried = True
+            return await self._mover.move(legs, source, target, batch)
+
+        return await patient(go)
 
     def _count(self, outcome: Outcome, moved: Moved, source: str, target: str) -> None:
         outcome.subjects += len(moved.home)
@@ -273,7 +293,7 @@ class Movement:
     async def _legs_of(self, source: str, target: str) -> list[Leg]:
         known = self._legs.get((source, target))
         if known is None:
-            known = self._legs[source, target] = []
+            known = []
             for store in self._runtime.deployment.records:
                 sinks = _primary(self._runtime, store)
                 there = [sink for sink in sinks if sink.region.place == target]
@@ -283,6 +303,7 @@ class Movement:
                             continue  # all of the store lies in its one sink, whoever's it is
                         raise UsageError(f"store {store!r} has a sink in {source} and none in {target}")
                     known.append(Leg(f"{store}/{sink.name}", *await legs_between(self._runtime, store, sink, there[0])))
+            self._legs[source, target] = known  # whole, or not at all
         return known
 
     async def _finish(self) -> None:

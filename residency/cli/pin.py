@@ -16,6 +16,7 @@ import typer
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
 from residency.cli.move_run import Movement, journal_of
+from residency.cli.patience import patient
 from residency.enforcement.request import subject_id
 from residency.errors import ResidencyError, StaleVersion
 from residency.model import Pin, SubjectId
@@ -72,7 +73,7 @@ def move(
     home that is there already is left as it is.
 
     Exit 0 = it is the home now, 1 = there is no pin, it was changed meanwhile, or the new home has other records of
-    the same keys, 2 = wrong use.
+    the same keys, 2 = wrong use, or something cannot be reached (a sink that is away is tried again first).
 
     Example: echo user-42 | residency pin move --policy FILE --to VN --reason "ticket 1234"
     """
@@ -111,7 +112,7 @@ async def _move_records(runtime: Residency, subject: SubjectId, to: str, reason:
         _wrong("a home that moves before its data answers empty: move the data, then add --data-is-there")
     journal = MoveJournalSqlite(journal_of(runtime))
     try:
-        await runtime.start()
+        await patient(runtime.start)
         moved = await Movement(runtime, journal, why=f"operator: {reason}").one(subject.value, to)
     finally:
         journal.close()

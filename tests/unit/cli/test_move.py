@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -15,7 +17,9 @@ from residency.adapters.move_journal import MoveJournalSqlite
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import build
+from residency.cli import patience
 from residency.cli.app import app_for
+from residency.errors import SinkUnavailable
 from residency.storage.move import State, Step
 from residency.storage.parcels import RecordParcels
 from residency.wiring.records import records_of
@@ -179,10 +183,64 @@ def test_what_cannot_be_meant_exits_2(folder: Path) -> None:
     assert "'country'" in run(*QUICK)[1]
 
 
-def test_of_a_sink_that_is_away_the_name_is_told_and_no_more(folder: Path) -> None:
+def test_of_a_sink_that_is_away_the_name_is_told_and_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_PAUSES", (0.0,))
     (folder / "vn.db").unlink()
     (folder / "vn.db").mkdir()
     code, output = run(*QUICK)
     assert code == 2
     assert "rows-vn" in output
     assert "vn.db" not in output
+
+
+class Back:
+    """Pauses after the second of which a sink is back."""
+
+    def __init__(self, back: Callable[[], object]) -> None:
+        self.back = back
+
+    def __iter__(self) -> Iterator[float]:
+        yield 0.0
+        yield 0.0
+        self.back()
+
+
+def test_a_sink_that_is_away_twice_at_the_start_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, kept = folder / "vn.db", folder / "vn.kept"
+    home.rename(kept)
+    home.mkdir()
+
+    def back() -> None:
+        if kept.exists():
+            home.rmdir()
+            kept.rename(home)
+
+    monkeypatch.setattr(patience, "_PAUSES", Back(back))
+    code, output = run(*QUICK, "--go")
+    assert code == 0, output
+    assert output.count("tried again") == 2
+    assert people(folder, "vn") == ["p1", "p3", "p5"]
+
+
+@pytest.mark.parametrize("what", ["tally", "load", "put", "take", "clear"])
+def test_a_sink_that_is_away_twice_while_it_is_moved_changes_nothing_in_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(patience, "_PAUSES", (0.0, 0.0))
+    method, away = getattr(RecordParcels, what), 2
+
+    async def call(self: RecordParcels, *args: Any, **named: Any) -> Any:
+        nonlocal away
+        done = None if what != "clear" else await method(self, *args, **named)  # some of it was done
+        if away:
+            away -= 1
+            raise SinkUnavailable("sink 'rows-vn' is away")
+        return done if what == "clear" else await method(self, *args, **named)
+
+    monkeypatch.setattr(RecordParcels, what, call)
+    code, output = run(*QUICK, "--go")
+    assert (code, away, output.count("tried again")) == (0, 0, 2), output
+    assert people(folder, "vn") == ["p1", "p3", "p5"]
+    assert people(folder, "sg") == ["p0", "p2", "p4"]
+    with closing(sqlite3.connect(folder / "vn.db")) as database:
+        assert database.execute("SELECT count(*) FROM letters").fetchone() == (6,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -12,9 +13,12 @@ from typer.testing import CliRunner
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import build
+from residency.cli import patience
 from residency.cli.pin import pin_app
 from residency.enforcement.ports import ObjectSink
+from residency.errors import SinkUnavailable
 from residency.model import Anchor, Pin, SubjectId, Trust
+from residency.storage.parcels import RecordParcels
 from tests.world import write_deployment
 
 DEPLOYMENT = """
@@ -166,3 +170,37 @@ def test_a_move_takes_the_subjects_records_along(tmp_path: Path) -> None:
     notes = [entry.note for entry in entries(file) if entry.note is not None]
     assert "move: operator: ticket 1234, 1 subjects from SG to VN" in notes
     assert run(file, "move", *MOVE[:-1])[0] == 0
+
+
+def test_a_store_that_is_away_twice_keeps_nobody_from_moving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_PAUSES", (0.0, 0.0))
+    told = DEPLOYMENT.replace('url: "memory:"', 'url: "file://SINK"').replace(
+        "audit:", 'records: {people: {"users/{subject}/": {data: [personal]}}}\naudit:'
+    )
+    file = write_deployment(tmp_path, told.replace("SINK", "sg", 1).replace("SINK", "vn", 1))
+
+    async def fill() -> None:
+        runtime = build(file)
+        await runtime.start()
+        (sink, _) = runtime.stores.sinks_of("people")
+        assert isinstance(sink, ObjectSink)
+        await sink.put("users/an/cv", b"mine")
+        digest = runtime.point.digest(SubjectId("an"))
+        await runtime.point.homes.pins.put(Pin(digest, "SG", (), "ab" * 16, "first_write", "0" * 64, 1))
+        await runtime.aclose()
+
+    anyio.run(fill)
+    clear, away = RecordParcels.clear, 2
+
+    async def call(self: RecordParcels, wanted: Mapping[str, str]) -> frozenset[str]:
+        """The home has turned; what lay abroad is still there."""
+        nonlocal away
+        if away:
+            away -= 1
+            raise SinkUnavailable("sink 'people-sg' is away")
+        return await clear(self, wanted)
+
+    monkeypatch.setattr(RecordParcels, "clear", call)
+    code, output = run(file, "move", *MOVE[:-1])
+    assert (code, away, "home VN" in output) == (0, 0, True), output
+    assert list((tmp_path / "sg").rglob("*cv*")) == []

@@ -1,0 +1,29 @@
+"""What may meet a sink that is away for a moment in; the same, tried again a few times and told on stderr, out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import anyio
+import typer
+
+from residency.errors import SinkUnavailable
+
+__all__ = ["patient"]
+
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before each further try. A sink that restarts is back by then; what is wrong for good is told soon enough."""
+T = TypeVar("T")
+
+
+async def patient(work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` comes to, which must bear being done again. Raises: SinkUnavailable where the sink stays away, and
+    at once whatever else `work` raises."""
+    for pause in _PAUSES:
+        try:
+            return await work()
+        except SinkUnavailable as error:
+            typer.echo(f"{error}; tried again in {pause:g} s", err=True)
+            await anyio.sleep(pause)
+    return await work()
