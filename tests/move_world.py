@@ -15,8 +15,10 @@ from residency.adapters.records_memory import RecordsMemory
 from residency.errors import StaleVersion
 from residency.jurisdiction.pins import arrived, leaving
 from residency.model import Pin
+from residency.storage.locator import Located, LocatorMemory, Locators, record_key
 from residency.storage.move import Going, Leg, Moved, Mover, Step
 from residency.storage.parcels import RecordParcels
+from residency.storage.parcels_located import located_ends
 from residency.storage.records import Record
 
 T = TypeVar("T")
@@ -80,6 +82,28 @@ class PluggedRecords(RecordsMemory):
         self._plug()
         async for record in super().read(subjects):
             yield record
+
+
+class PluggedLocator(LocatorMemory):
+    """A locator each of whose changes may be the last."""
+
+    def __init__(self, place: str, plug: Plug) -> None:
+        super().__init__(place)
+        self._plug = plug
+
+    async def note(self, located: Sequence[Located]) -> int:
+        """As the port says; the plug may go before it or after."""
+        self._plug()
+        done = await super().note(located)
+        self._plug()
+        return done
+
+    async def forget(self, keys: Sequence[str]) -> int:
+        """As the port says; the plug may go before it or after."""
+        self._plug()
+        done = await super().forget(keys)
+        self._plug()
+        return done
 
 
 class Homes:
@@ -148,16 +172,29 @@ class MoveWorld:
         self.at = {
             place: {store: PluggedRecords(f"{store}-{place}", self.plug) for store in stores} for place in ("SG", "VN")
         }
+        self.locators = Locators({place: PluggedLocator(place, self.plug) for place in self.at}, digest)
         self.stores = tuple(stores)
         self.writers: list[tuple[str, str, str, bytes | None]] = []
 
     def put(self, place: str, store: str, subject: str, key: str, value: bytes | None) -> None:
         """What a writer that has its commit does; None = delete."""
         held = self.at[place][store].held
+        at, self.plug.at = self.plug.at, None  # it is another process that writes
         if value is None:
             held.pop((store, key), None)
+            run(self.locators.forget(store, place, [(store, record_key(key))]))
         else:
+            run(self.locators.note(store, place, [(store, record_key(key), digest(subject))]))
             held[store, key] = Record(store, key, subject, frozenset(), value)
+        self.plug.at = at
+
+    def noted(self, store: str, key: str) -> dict[str, str]:
+        """By place, whose a record is by what its locator says."""
+        known = {
+            place: run(locator.owners([self.locators.key(store, store, record_key(key))]))[0]
+            for place, locator in self.locators.by_place.items()
+        }
+        return {place: whose for place, whose in known.items() if whose is not None}
 
     def lies(self, place: str, subject: str) -> dict[tuple[str, str], bytes | None]:
         """What a subject has at a place, by store and key."""
@@ -178,12 +215,15 @@ class MoveWorld:
         for subject, store, key, value in writers:
             self.put("SG", store, subject, key, value)
 
+    def ends(self, store: str) -> tuple[RecordParcels, RecordParcels]:
+        """Where a store's records come from, and where they go."""
+        return RecordParcels(self.at["SG"][store]), RecordParcels(self.at["VN"][store])
+
     async def run(self, subjects: Sequence[str]) -> Moved:
         """One batch. Raises: PulledError."""
         mover = Mover(self.homes, self.journal, self.drained)
         legs = [
-            Leg(store, RecordParcels(self.at["SG"][store]), RecordParcels(self.at["VN"][store]))
-            for store in self.stores
+            Leg(store, *located_ends(store, self.ends(store), ("SG", "VN"), self.locators)) for store in self.stores
         ]
         batch = []
         for subject in subjects:

@@ -110,6 +110,10 @@ class Locators:
         """The digest that a record is noted under; `key` as `record_key` or `key_text` answers it."""
         return self._digest(_PURPOSE + json.dumps([store, record, key], ensure_ascii=False, separators=(",", ":")))
 
+    def subject(self, subject: str) -> str:
+        """The digest that a subject (id) is noted by, which is the pins'."""
+        return self._digest(subject)
+
     async def owners(
         self, store: str, rows: Sequence[tuple[str, str]], places: Sequence[str]
     ) -> tuple[str | None, ...]:
@@ -151,6 +155,16 @@ class Locators:
     async def forget(self, store: str, place: str, rows: Iterable[tuple[str, str]]) -> int:
         """Take (record, key) of a sink in `place` out; how many were noted. Raises: SinkUnavailable."""
         return await self._at(place).forget([self.key(store, record, key) for record, key in rows])
+
+    async def forget_owned(self, store: str, place: str, records: Iterable[tuple[str, str, str]]) -> int:
+        """As `forget`, those of these (record, key, subject's digest) that are noted as that subject's.
+
+        Raises: SinkUnavailable.
+        """
+        wanted = [Located(self.key(store, record, key), subject) for record, key, subject in records]
+        at = self._at(place)
+        owners = await at.owners([each.key for each in wanted])
+        return await at.forget([each.key for each, owner in zip(wanted, owners, strict=True) if owner == each.subject])
 
     async def forget_subject(self, subject: str) -> int:
         """Take out all that is noted anywhere of a subject (digest); how many keys. Raises: SinkUnavailable."""

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.records import Record, Records
 
-__all__ = ["NOTHING", "Cargo", "Parcel", "Parcels", "Piece", "RecordParcels", "StreamedRecords"]
+__all__ = ["NOTHING", "Cargo", "Owned", "Parcel", "Parcels", "Piece", "RecordParcels", "StreamedRecords"]
 
 Piece = tuple[str, str, bytes]
 """One record: its name, its key, its canonical bytes. Of one that is streamed, the mark below and a digest of them."""
+
+Owned = tuple[str, str, str]
+"""Whose a record is (the subject's id), its name and its canonical key, as `Record` has them."""
 
 NOTHING: Final = hashlib.sha256(b"[]").hexdigest()
 """The digest of a subject who has nothing in a sink."""
@@ -117,6 +120,9 @@ class Parcels(Protocol):
     async def take(self, subjects: Collection[str]) -> Parcel:
         """All that these subjects have here, piece by piece."""
 
+    async def keyed(self, subjects: Collection[str]) -> Sequence[Owned]:
+        """The key of each record that these subjects have here."""
+
     async def clear(self, wanted: Mapping[str, str]) -> frozenset[str]:
         """Remove all that these subjects have, of those of whom the digest still is as given, and of nobody else;
         those of whom nothing is left."""
@@ -171,6 +177,13 @@ class RecordParcels:
                 value = _STREAMED + await self._streamed().fingerprint(record)
             found.setdefault(record.subject, set()).add((record.name, record.key, value))
         return Parcel({subject: frozenset(pieces) for subject, pieces in found.items()}, self)
+
+    async def keyed(self, subjects: Collection[str]) -> Sequence[Owned]:
+        """As the port says. Raises: SinkUnavailable."""
+        if not subjects:
+            return ()
+        found = [(each.subject, each.name, each.key) async for each in self._records.read(subjects)]
+        return [(subject, name, key) for subject, name, key in found if subject is not None]
 
     async def put(self, cargo: Cargo) -> None:
         """As the port says; what is streamed one by one. Raises: RecordConflict, SinkUnavailable, UsageError."""

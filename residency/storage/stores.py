@@ -102,12 +102,12 @@ class Stores:
         return tuple(self._stores)
 
     async def start(self) -> None:
-        """Start every sink. Raises: SinkUnavailable; those started before are closed again."""
+        """Start every sink. Raises: SinkUnavailable; those started before are closed, and it may be tried anew."""
         try:
             for sink in self._sinks.values():
                 await sink.start()
         except BaseException:
-            await self.aclose()
+            await self._close_sinks()  # locators are not opened by this, and would stay closed
             raise
 
     async def ping(self) -> None:
@@ -117,10 +117,13 @@ class Stores:
 
     async def aclose(self) -> None:
         """Release every sink and locator; idempotent."""
-        for sink in self._sinks.values():
-            await sink.aclose()
+        await self._close_sinks()
         if self.locators is not None:
             await self.locators.aclose()
+
+    async def _close_sinks(self) -> None:
+        for sink in self._sinks.values():
+            await sink.aclose()
 
     def _order(self, store: str) -> tuple[str, ...]:
         try:

@@ -132,6 +132,12 @@ async def test_a_parcel_is_loaded_put_compared_and_cleared(places: tuple[Place, 
     assert set((await target.take(WHO)).pieces) == {"an", "binh"}
 
 
+async def test_the_keys_of_what_a_subject_has_are_told_as_records_have_them(places: tuple[Place, Place]) -> None:
+    held = sorted((str(each.subject), each.name, each.key) for each in await read(places[0], "an", "binh"))
+    assert sorted(await parcels_of(places[0]).keyed(["an", "binh", "nobody"])) == held
+    assert await parcels_of(places[0]).keyed([]) in ([], ())
+
+
 @pytest.mark.parametrize("places", BACKENDS[3:], indirect=True)
 async def test_a_cargo_that_stands_against_what_is_there_is_refused_whole(places: tuple[Place, Place]) -> None:
     assert isinstance(places[1].sink, SqlSink)

@@ -51,7 +51,7 @@ class Moves(RuleBasedStateMachine):
         if pin is None:
             self.world.writers.append((person, store, f"{person}-{key}", value))
 
-    @rule(who=st.lists(people, min_size=1, unique=True), kill=st.none() | st.integers(1, 60))
+    @rule(who=st.lists(people, min_size=1, unique=True), kill=st.none() | st.integers(1, 90))
     def move(self, who: list[str], kill: int | None) -> None:
         # Those who began before are acknowledged in the wait, whether it is they that are moved or others.
         self.world.plug.at, self.world.plug.calls = kill, 0
@@ -71,6 +71,8 @@ class Moves(RuleBasedStateMachine):
                 if digest(person) in moved.home:
                     assert self.world.lies("SG", person) == {}, "abroad after it was told to be home"
                     assert self.world.lies("VN", person) == self.expected(person)
+                    for store, key in self.expected(person):
+                        assert self.world.noted(store, key) == {"VN": digest(person)}, "not forgotten where it was"
 
     def acknowledge(self, person: str, store: str, key: str, value: bytes | None) -> None:
         if value is None:
@@ -89,6 +91,16 @@ class Moves(RuleBasedStateMachine):
             pin = self.pin(person)
             place = "SG" if pin is None else pin.moving or pin.home
             assert self.world.lies(place, person) == self.expected(person), "a read that is empty, or of another time"
+
+    @invariant()
+    def whose_each_record_is_is_known(self) -> None:
+        for person in PEOPLE:
+            pin = self.pin(person)
+            place = "SG" if pin is None else pin.moving or pin.home
+            for store, key in self.world.lies(place, person):
+                found = self.world.noted(store, key)
+                assert set(found.values()) == {digest(person)}, "nobody finds whose it is"
+                assert self.world.plug.at is not None or place in found, "a locator that is made anew would lose it"
 
     def teardown(self) -> None:
         """Whatever happened, one run that nobody kills brings all of them home, and is the same run twice."""

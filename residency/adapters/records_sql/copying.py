@@ -25,7 +25,7 @@ from residency.adapters.records_sql.records import SqlRecords
 from residency.adapters.records_sql.tables import Shape
 from residency.errors import RecordConflict, ResidencyError, SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.parcels import NOTHING, Cargo, Parcel, Piece
+from residency.storage.parcels import NOTHING, Cargo, Owned, Parcel, Piece
 
 __all__ = ["PostgresParcels"]
 
@@ -170,6 +170,10 @@ class PostgresParcels:
                 for subject, piece in await _pieces(raw, shape, subjects):
                     pieces.setdefault(subject, set()).add(piece)
             return Parcel({subject: frozenset(held) for subject, held in pieces.items()}, told=told)
+
+    async def keyed(self, subjects: Collection[str]) -> Sequence[Owned]:
+        """As the port says. Raises: SinkUnavailable."""
+        return await self._records.keyed(subjects)
 
     async def put(self, cargo: Cargo) -> None:
         """As the port says. Raises: RecordConflict, SinkUnavailable, UsageError."""

@@ -83,6 +83,19 @@ class SqlRecords:
                         if record.subject in subjects:
                             yield record
 
+    async def keyed(self, subjects: Collection[str]) -> list[tuple[str, str, str]]:
+        """(whose, table, canonical key) of every row of these subjects. Raises: SinkUnavailable."""
+        wanted = sorted(subjects)
+        owned = []
+        async with _Reading(self) as (connection, found):
+            for shape in found:
+                for at in range(0, len(wanted), _PAGE):
+                    for whose, *key in (await connection.execute(shape.keys(wanted[at : at + _PAGE]))).all():
+                        if whose in subjects:  # as in `read`
+                            text = format_row(dict(zip(shape.key, key, strict=True))).decode()
+                            owned.append((whose, shape.doc.name, text))
+        return owned
+
     async def write(self, records: Sequence[Record]) -> int:
         """Insert these, all or none; how many were not there. Raises: RecordConflict, SinkUnavailable."""
         async with _Writing(self) as (connection, found):

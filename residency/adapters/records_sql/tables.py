@@ -65,6 +65,13 @@ class Shape:
             return query.where(column.is_not(None))
         return query.where(column.in_(self.ids(subjects)))
 
+    def keys(self, subjects: Collection[str]) -> sa.Select[Any]:
+        """Whose each row of these subjects is, as text, and its key."""
+        column = self.subject_column()
+        keys = [self.table.c[name].label(f"~{name}") for name in self.key]
+        query = sa.select(sa.cast(column, sa.String).label("~subject"), *keys).select_from(self.joined())
+        return query.where(column.in_(self.ids(subjects)))
+
     def whole(self) -> sa.Select[Any]:
         """As `rows`, with those that lead to nobody: their `~subject` is NULL."""
         told = sa.cast(self.subject_column(), sa.String).label("~subject")

@@ -19,6 +19,7 @@ from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import build
 from residency.cli import patience
 from residency.cli.app import app_for
+from residency.enforcement.about import key_text
 from residency.errors import SinkUnavailable
 from residency.storage.move import State, Step
 from residency.storage.parcels import RecordParcels
@@ -132,6 +133,28 @@ def test_with_go_everybody_is_home_and_a_second_run_finds_nothing_to_do(folder: 
     # The pins remember whom the law covers: the file of what the app knows is needed once.
     code, output = run("--go", "--drain", "0", "--linger", "0", "--json")
     assert (code, json.loads(output)["moved"]) == (0, 0)
+
+
+def test_the_locator_of_the_new_country_knows_what_was_moved_and_that_of_the_old_one_forgets_it(folder: Path) -> None:
+    located = CliRunner().invoke(app_for(["sinks"]), ["sinks", "locate", "test.yaml", "--store", "people"])
+    assert located.exit_code == 0, located.output
+    code, output = run(*QUICK, "--go")
+    assert code == 0, output
+
+    async def noted() -> dict[str, list[bool]]:
+        runtime = build("test.yaml", reload=False)
+        await runtime.start()
+        locators = runtime.stores.locators
+        assert locators is not None
+        rows = [("people", f"p{number}") for number in range(6)] + [("letters", number + 1) for number in range(12)]
+        keys = [locators.key("people", name, key_text(key)) for name, key in rows]
+        owners = {place: await each.owners(keys) for place, each in locators.by_place.items()}
+        await runtime.aclose()
+        return {place: [owner is not None for owner in them] for place, them in owners.items()}
+
+    known = anyio.run(noted)
+    moved = [number % 2 == 1 for number in range(6)] + [number // 2 % 2 == 1 for number in range(12)]
+    assert known == {"VN": moved, "SG": [not each for each in moved]}
 
 
 def test_whose_home_has_other_bytes_stays_and_the_run_says_so(folder: Path) -> None:

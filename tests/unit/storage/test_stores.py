@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from residency.adapters.locator_sqlite import LocatorSqlite
 from residency.adapters.sink_files import FilesSink
 from residency.adapters.sink_memory import MemorySink
 from residency.errors import SinkUnavailable, UnknownStore, UsageError
 from residency.storage import Stores
+from residency.storage.locator import Locators
 from tests.object_world import SG, VN, ObjectWorld
 
 pytestmark = pytest.mark.anyio
@@ -46,5 +48,12 @@ async def test_a_sink_that_does_not_start_stops_the_start(tmp_path: Path) -> Non
     (tmp_path / "file").write_bytes(b"")
     broken = FilesSink("files-vn", VN, tmp_path / "file" / "folder")
     stores = Stores({"files-sg": MemorySink("files-sg", SG), "files-vn": broken}, {"uploads": ("files-sg", "files-vn")})
+    stores.locators = Locators({"VN": LocatorSqlite(tmp_path / "located.db", place="VN")}, lambda text: text)
     with pytest.raises(SinkUnavailable):
         await stores.start()
+    (tmp_path / "file").unlink()
+    await stores.start()
+    assert await stores.locators.by_place["VN"].owners(["ab" * 32]) == (None,), "it was not closed with the sinks"
+    await stores.aclose()
+    with pytest.raises(SinkUnavailable):
+        await stores.locators.by_place["VN"].owners(["ab" * 32])
