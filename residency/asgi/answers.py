@@ -8,40 +8,14 @@ from starlette.types import Receive, Scope, Send
 
 from residency.asgi.problems import problem, wants_vietnamese
 from residency.enforcement.request import Refusal
-from residency.errors import (
-    AddressDataUnavailable,
-    FactsUnavailable,
-    JournalFailed,
-    JournalFull,
-    JournalLate,
-    KeysUnavailable,
-    PinsUnavailable,
-    PolicyError,
-    Refused,
-    ResidencyError,
-    SinkUnavailable,
-    SubjectMoving,
-    SubjectUnknown,
-    Unavailable,
-)
+from residency.enforcement.trail import REASONS
+from residency.errors import PolicyError, Refused, ResidencyError, SubjectUnknown, Unavailable
 from residency.model import STATUS, Reason
 
-__all__ = ["mend", "ours", "refuse", "unavailable", "unready", "warning"]
+__all__ = ["mend", "ours", "refuse", "unready", "warning"]
 
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
 _TRY_AGAIN_LATER: Final = 1013  # the IANA registry of close codes
-_REASONS: Final[dict[type[object], Reason]] = {
-    JournalFull: Reason.JOURNAL_FULL,
-    JournalFailed: Reason.JOURNAL_FAILED,
-    JournalLate: Reason.JOURNAL_FAILED,
-    SinkUnavailable: Reason.SINK_UNAVAILABLE,
-    SubjectMoving: Reason.SUBJECT_MOVING,
-    PinsUnavailable: Reason.PINS_UNAVAILABLE,
-    FactsUnavailable: Reason.FACTS_UNAVAILABLE,
-    KeysUnavailable: Reason.KEYS_UNAVAILABLE,
-    AddressDataUnavailable: Reason.ADDRESS_DATA_UNAVAILABLE,
-}
-
 
 _WAYS_OUT: Final = {
     Reason.PEER_REWRITTEN: "run uvicorn with --no-proxy-headers, or say `client_address: {strategy: server}`",
@@ -67,14 +41,9 @@ def ours(error: BaseException | None) -> Refused | SubjectUnknown | Unavailable 
     return None
 
 
-def unavailable(error: ResidencyError) -> Refusal:
-    """The refusal that a promise which cannot be kept now ends in."""
-    return Refusal(_REASONS.get(type(error), Reason.INTERNAL), message=str(error))
-
-
 def unready(failure: Exception | None) -> Refusal:
     """The refusal of a request where the set-up does not hold."""
-    reason = _REASONS.get(type(failure), Reason.SETUP)
+    reason = REASONS.get(type(failure), Reason.SETUP)
     if isinstance(failure, PolicyError):
         # A client may see the line to mend, not where on this machine the file lies.
         told = (f"{p.file.rpartition('/')[2]}:{p.line}:{p.column}: {p.message}" for p in failure.problems)

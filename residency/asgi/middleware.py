@@ -16,7 +16,7 @@ from typing import Final
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from residency.asgi.answers import mend, ours, refuse, unavailable, unready, warning
+from residency.asgi.answers import mend, ours, refuse, unready, warning
 from residency.asgi.hand_over import HandOver
 from residency.asgi.lifespan import serve_lifespan, start
 from residency.asgi.routing import Router, override, target
@@ -26,6 +26,7 @@ from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
 from residency.enforcement.point import Unasked
 from residency.enforcement.request import Refusal, Request
+from residency.enforcement.trail import unavailable
 from residency.errors import (
     JournalLate,
     Refused,
@@ -42,6 +43,7 @@ __all__ = ["ResidencyMiddleware"]
 _log = logging.getLogger("residency")
 # "WS" names WebSockets in routes; an HTTP request whose method is spelled so must not pass for one.
 _NOT_A_WEBSOCKET: Final = "HTTP-WS"
+_HEADS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 _WARNINGS: Final = 64  # different ones remembered, so that the same one is not logged again and again …
 _AGAIN: Final = 60.0  # seconds … but once in so long: the next outage is told too
 
@@ -186,10 +188,12 @@ class ResidencyMiddleware:
             if swallowing:
                 return
             if not started or message["type"] == "websocket.close":
-                if message["type"] == "http.response.start" and message["status"] == 500:
+                if _is_failure(message):
                     # The app's own error handler is about to hide a refusal behind a plain server error.
-                    hidden = ours(sys.exception())
-                    if hidden is not None or trail.refusal is not None:
+                    error, noted = sys.exception(), trail.refusal
+                    hidden = ours(error)
+                    # Of what was away (no entry tells it) an app may make an error of its own, where one is seen.
+                    if hidden is not None or (noted is not None and (noted.seq is not None or error is None)):
                         swallowing = True
                         return
                 started = True
@@ -210,12 +214,19 @@ class ResidencyMiddleware:
             leave(token)
             _close(here)
         cause = ours(raised) or hidden
-        if closed or (cause is None and (started or trail.refusal is None)):
+        if closed or (cause is None and not swallowing and (started or trail.refusal is None)):
             return
         refusal = await _refusal(here, cause)
         await self._refuse(scope, receive, send, refusal, ran=True, accepted=started)
         if raised is not None and ours(raised) is None:
             raise raised  # an error of the app's own that came on top: the server's log must have it
+
+
+def _is_failure(message: Message) -> bool:
+    """Whether a framework says by it that its app has failed; 1011 is what RFC 6455 has for that."""
+    if message["type"] == "websocket.close":
+        return bool(message.get("code") == 1011)
+    return bool(message["type"] in _HEADS and message["status"] == 500)
 
 
 async def _refusal(here: Current, cause: Refused | SubjectUnknown | Unavailable | None) -> Refusal:
@@ -225,15 +236,15 @@ async def _refusal(here: Current, cause: Refused | SubjectUnknown | Unavailable 
         if isinstance(cause, Unavailable):
             raise cause
         refusal = here.trail.refusal
-        if refusal is None:
+        if refusal is None or (refusal.seq is None and cause is not None):
             refusal = here.refuse_as(cause.reason if isinstance(cause, Refused) else Reason.SUBJECT_UNKNOWN)
         if refusal.seq is not None:
             await point.recorder.durable(refusal.seq)
-        return refusal
+            return refusal
     except Unavailable as failure:
         refusal = unavailable(failure)
-        point.metrics.refusal(refusal.reason)
-        return refusal
+    point.metrics.refusal(refusal.reason)
+    return refusal
 
 
 def _close(here: Current) -> None:

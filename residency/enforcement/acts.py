@@ -4,6 +4,7 @@ rereads the facts epoch and the subject's pin, and is decided again if they move
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -133,6 +134,7 @@ class Act:
             here._changing.append(self.sink)
 
     def _failed(self) -> None:
+        self._current.trail.met(sys.exception())
         # Where not even this can be written the intent stays open, and the first error is the one to tell.
         with suppress(Unavailable):
             self.outcome("failed")
@@ -195,15 +197,22 @@ class Act:
 
         Raises: JournalFull, JournalFailed; the intent then stays open, which is itself a finding.
         """
+        here = self._current
+        failing = None if how == "committed" else sys.exception()  # what its sink raised, on its way to the app
+        here.trail.met(failing)
         if self._told:
             return
-        here = self._current
         if self._confirmed:
             self._confirmed = False
             here._changing.remove(self.sink)
-        self._outcome_seq = here.point.recorder.outcome(
-            here.decision, self.sink, self.operation.value, self.id, how, self._pinned
-        )
+        try:
+            self._outcome_seq = here.point.recorder.outcome(
+                here.decision, self.sink, self.operation.value, self.id, how, self._pinned
+            )
+        except Unavailable as error:
+            if failing is None:
+                here.trail.met(error)
+            raise
         self._told = True
 
     def is_settled(self) -> bool:
@@ -213,4 +222,5 @@ class Act:
     async def settled(self) -> None:
         """Wait until the outcome survives a power cut, where the operation changes data. Raises: JournalFailed."""
         if self._outcome_seq is not None and self.changes:
-            await self._current.point.recorder.durable(self._outcome_seq)
+            with self._current.trail:
+                await self._current.point.recorder.durable(self._outcome_seq)

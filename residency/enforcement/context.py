@@ -57,7 +57,8 @@ async def identify(
     the activity, PinsUnavailable; then, but for Refused, the decision is the one before.
     """
     here = current()
-    await here.identify(subject, claims, verified=verified, collected=collected)
+    with here.trail:
+        await here.identify(subject, claims, verified=verified, collected=collected)
     return here
 
 
@@ -80,10 +81,11 @@ async def about(
     if (subject is None) is (row is None):
         raise UsageError("about() takes a subject or a row")
     here = current()
-    if subject is not None:
-        other = await here.about(subject, collected=collected)
-    else:
-        other = await here.about_row(row, store, collected=collected)
+    with here.trail:
+        if subject is not None:
+            other = await here.about(subject, collected=collected)
+        else:
+            other = await here.about_row(row, store, collected=collected)
     token = enter(other)
     try:
         yield other
@@ -108,7 +110,9 @@ async def about_many(
     Who is refused and what nobody has stand in `many.refused` and `many.unknown`. Each subject leaves entries of their
     own. Raises: as `about`, but for these two.
     """
-    return await current().about_many(subjects, rows, store, collected=collected)
+    here = current()
+    with here.trail:
+        return await here.about_many(subjects, rows, store, collected=collected)
 
 
 def check_holder() -> None:

@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol
 
 from residency.enforcement.request import Refusal
+from residency.errors import (
+    AddressDataUnavailable,
+    FactsUnavailable,
+    JournalFailed,
+    JournalFull,
+    JournalLate,
+    KeysUnavailable,
+    PinsUnavailable,
+    ResidencyError,
+    SinkUnavailable,
+    SubjectMoving,
+    Unavailable,
+)
+from residency.model import Reason
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
-__all__ = ["StoreFactory", "Trail"]
+__all__ = ["REASONS", "StoreFactory", "Trail", "unavailable"]
+
+REASONS: Final[dict[type[object], Reason]] = {
+    JournalFull: Reason.JOURNAL_FULL,
+    JournalFailed: Reason.JOURNAL_FAILED,
+    JournalLate: Reason.JOURNAL_FAILED,
+    SinkUnavailable: Reason.SINK_UNAVAILABLE,
+    SubjectMoving: Reason.SUBJECT_MOVING,
+    PinsUnavailable: Reason.PINS_UNAVAILABLE,
+    FactsUnavailable: Reason.FACTS_UNAVAILABLE,
+    KeysUnavailable: Reason.KEYS_UNAVAILABLE,
+    AddressDataUnavailable: Reason.ADDRESS_DATA_UNAVAILABLE,
+}
+"""The reason that each error of what is away is told by."""
+
+
+def unavailable(error: ResidencyError) -> Refusal:
+    """The refusal that a promise which cannot be kept now ends in."""
+    return Refusal(REASONS.get(type(error), Reason.INTERNAL), message=str(error))
 
 
 class StoreFactory(Protocol):
@@ -27,10 +60,28 @@ class StoreFactory(Protocol):
 
 
 class Trail:
-    """What one request has left so far, shared by every `Current` made in it: a count of records, the last refusal."""
+    """What one request has left so far, shared by every `Current` made in it: a count of records, the last refusal,
+    which has no entry where something was away."""
 
     __slots__ = ("records", "refusal")
 
     def __init__(self) -> None:
         self.records = 0
         self.refusal: Refusal | None = None
+
+    def __enter__(self) -> Trail:
+        """Inside, an error that is raised to the app is noted as by `met`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.met(error)
+
+    def met(self, error: BaseException | None) -> None:
+        """Note that the app is told by `error` of something that is away; of any other error nothing.
+
+        Frameworks that have left their `except` by the time that they answer 500 show the edge no error: it asks here.
+        """
+        if isinstance(error, Unavailable):
+            self.refusal = unavailable(error)

@@ -34,7 +34,7 @@ from residency import wiring
 from residency.adapters import policy_files
 from residency.adapters.sink_sql import SqlSink
 from residency.adapters.sink_sql.errors import of_driver
-from residency.asgi.answers import ours, unavailable
+from residency.asgi.answers import ours
 from residency.enforcement.acts import CHANGES, Act
 from residency.enforcement.context import current
 from residency.errors import NoDecision, Unavailable, UsageError
@@ -351,7 +351,7 @@ def _remember(sender: object, **named: Any) -> None:
     error = ours(sys.exception())
     if isinstance(error, Unavailable):
         try:
-            current().trail.refusal = unavailable(error)
+            current().trail.met(error)
         except NoDecision:
             return
 

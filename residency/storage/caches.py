@@ -299,6 +299,7 @@ class CacheHandle(StoreHandle):
             with suppress(Unavailable):  # the intent then stays open, and the first error is the one to tell
                 act.outcome("failed" if word is Operation.READ or isinstance(error, UsageError) else "unknown")
             if optional and isinstance(error, SinkUnavailable | SubjectUnknown):
+                here.trail.refusal = before
                 return otherwise
             raise
         act.outcome("committed")

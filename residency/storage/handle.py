@@ -15,7 +15,7 @@ from residency.enforcement.context import current
 from residency.enforcement.current import Current
 from residency.enforcement.moving import BeingMovedError, until_home
 from residency.enforcement.ports import SinkPort
-from residency.errors import UnknownStore, UsageError
+from residency.errors import Unavailable, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
 from residency.storage.routing import CHANGES, choose
 
@@ -83,26 +83,30 @@ class StoreHandle:
         if current() is not here:
             # Kept from one request for the next, it would put one person's data where another's belongs.
             raise UsageError(f"a handle of store {self.name!r} is of use in its own request only: ask current() anew")
-        # Facts that moved since the last decision may move the route, so they are reread before it is taken.
-        here.point.refresh(here)
-        verdict = self.route(operation=operation, sink=sink)
-        if verdict.reason is Reason.NOT_HOME and here.decision.mode != "observe":
-            # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
-            rules = verdict.rules or here.decision.rules
-            message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
-            raise here.refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
-        if verdict.reason is Reason.SUBJECT_MOVING:
-            if patient:
-                raise BeingMovedError
-            # Whatever the mode: what is written now would be missed by those who copy, or be read by nobody.
-            message = "this subject's data is being moved just now: try again in a few seconds"
-            raise here.refuse(Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
-        moved = resumed and sink is not None and here.pin is not None and here.pin.set_by == "move"
-        if moved and verdict.sink.place != self.route(operation=operation).sink.place:
-            message = "this subject's data was moved since this session was opened: open another"
-            raise here.refuse(Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
-        named = sink is not None and not resumed
-        return here.begin(self.name, verdict.sink.name, operation=operation, named=named, fresh=True)
+        try:
+            # Facts that moved since the last decision may move the route, so they are reread before it is taken.
+            here.point.refresh(here)
+            verdict = self.route(operation=operation, sink=sink)
+            if verdict.reason is Reason.NOT_HOME and here.decision.mode != "observe":
+                # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
+                rules = verdict.rules or here.decision.rules
+                message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
+                raise here.refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
+            if verdict.reason is Reason.SUBJECT_MOVING:
+                if patient:
+                    raise BeingMovedError
+                # Whatever the mode: what is written now would be missed by those who copy, or be read by nobody.
+                message = "this subject's data is being moved just now: try again in a few seconds"
+                raise here.refuse(Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
+            moved = resumed and sink is not None and here.pin is not None and here.pin.set_by == "move"
+            if moved and verdict.sink.place != self.route(operation=operation).sink.place:
+                message = "this subject's data was moved since this session was opened: open another"
+                raise here.refuse(Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
+            named = sink is not None and not resumed
+            return here.begin(self.name, verdict.sink.name, operation=operation, named=named, fresh=True)
+        except Unavailable as error:
+            here.trail.met(error)
+            raise
 
     async def opened(
         self, *, operation: Operation | None = None, sink: str | None = None, resumed: bool = False
@@ -111,7 +115,8 @@ class StoreHandle:
         try:
             return self.begin(operation=operation, sink=sink, resumed=resumed, patient=True)
         except BeingMovedError:
-            await until_home(self._current)
+            with self._current.trail:
+                await until_home(self._current)
         return self.begin(operation=operation, sink=sink, resumed=resumed)
 
     def session(self) -> AbstractAsyncContextManager[Any]:

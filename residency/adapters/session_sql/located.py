@@ -126,7 +126,8 @@ async def note_new(session: Session, here: Current, store: str, place: str) -> i
         return 0
     noted = [(record, key, _whose(here, subject)) for (record, key), subject in flushed.came.items()]
     flushed.came.clear()
-    await locators.note(store, place, noted)
+    with here.trail:
+        await locators.note(store, place, noted)
     return len(noted)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection, QueuePool
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from residency.adapters.sink_sql.errors import translator, unreachable
+from residency.adapters.sink_sql.errors import met, translator, unreachable
 from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import Place
 from residency.errors import ResidencyError, SinkUnavailable, UsageError
@@ -80,6 +80,13 @@ def _lacks(sink: str, driver: str) -> SinkUnavailable:
 def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
     class Bounded(kind):  # type: ignore[valid-type,misc]  # one of two classes, known only when called
         def connect(self) -> PoolProxiedConnection:
+            try:
+                return self._connected()
+            except SinkUnavailable as error:
+                met(error)
+                raise
+
+        def _connected(self) -> PoolProxiedConnection:
             try:
                 return super().connect()  # type: ignore[no-any-return]  # untyped there
             except sa_exc.TimeoutError:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from sqlalchemy.engine import ExceptionContext
 
-from residency.errors import ResidencyError, SinkUnavailable, UsageError
+from residency.enforcement.context import current
+from residency.errors import NoDecision, ResidencyError, SinkUnavailable, UsageError
 
-__all__ = ["of_driver", "translator", "unreachable"]
+__all__ = ["met", "of_driver", "translator", "unreachable"]
 
 # Primary result codes of SQLite that speak of the file or its locks, not of the statement (sqlite.org/rescode.html).
 _AWAY: Final = frozenset(
@@ -49,9 +51,16 @@ def translator(sink: str, *, read_only: bool) -> Callable[[ExceptionContext], Re
         _hush(context, original)
         if ours is None and isinstance(original, Exception):
             (context.sqlalchemy_exception or original).add_note(f"on sink {sink!r}")
+        met(ours)
         return ours
 
     return translate
+
+
+def met(error: BaseException | None) -> None:
+    """Note for the edge what the app of this request, if there is one, is about to be told of the database."""
+    with suppress(NoDecision):
+        current().trail.met(error)
 
 
 def unreachable(sink: str, error: BaseException) -> SinkUnavailable:

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from residency.asgi.answers import mend, ours, unavailable, unready
-from residency.errors import (
-    IntegrityError,
-    JournalFull,
-    PolicyError,
-    Problem,
-    Refused,
-    ResidencyError,
-    SinkUnavailable,
-    SubjectUnknown,
-    Unavailable,
-)
+from residency.asgi.answers import mend, ours, unready
+from residency.errors import JournalFull, PolicyError, Problem, Refused, SubjectUnknown
 from residency.model import Reason
 
 
@@ -26,19 +14,6 @@ def test_a_group_is_ours_only_if_all_of_it_is() -> None:
     assert ours(ExceptionGroup("", [refused, bug])) is None
     assert ours(bug) is None
     assert ours(None) is None
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (JournalFull("full"), Reason.JOURNAL_FULL),
-        (SinkUnavailable("away"), Reason.SINK_UNAVAILABLE),
-        (Unavailable("?"), Reason.INTERNAL),
-        (IntegrityError("?"), Reason.INTERNAL),
-    ],
-)
-def test_what_is_unavailable_has_its_own_reason(error: ResidencyError, reason: Reason) -> None:
-    assert (unavailable(error).reason, unavailable(error).message) == (reason, str(error))
 
 
 def test_a_set_up_tells_what_to_mend_and_of_a_strangers_error_only_its_kind() -> None:

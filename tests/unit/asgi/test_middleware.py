@@ -356,6 +356,61 @@ async def test_an_error_that_comes_on_top_of_a_refusal_is_answered_and_still_rai
     assert isinstance(answer.raised, LookupError)
 
 
+def left_behind(handler: Callable[[], Any]) -> Any:
+    """An app that answers 500 when the error is no longer being handled, as Quart, BlackSheep and Django do."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        status = 200
+        try:
+            await handler()
+        except Exception:  # noqa: BLE001 - so do frameworks
+            status = 500
+        await PlainTextResponse("mine", status)(scope, receive, send)
+
+    return app
+
+
+async def _away(served: Any) -> None:
+    await served.runtime.start()
+    for sink in served.runtime.point.stores.sinks_of("people"):
+        await sink.aclose()
+
+
+async def test_a_sink_that_is_away_is_told_though_the_error_is_left_behind(serve: Serve) -> None:
+    served = serve(left_behind(lambda: current().store("people").put("a", b"1")))
+    await _away(served)
+    answer = await served.call("PUT", "/people/an")
+    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"5")
+    assert json.loads(answer.body)["reason"] == "sink_unavailable"
+    assert served.told == [("intent", None), ("outcome", None)]
+
+
+async def test_a_refusal_after_a_sink_that_was_away_is_answered_as_what_it_is(serve: Serve) -> None:
+    async def refused() -> None:
+        with pytest.raises(SinkUnavailable):
+            await current().store("people").put("a", b"1")
+        raise Refused("no_sink", "the decision knows no sink for this activity")
+
+    served = serve(app_of(refused))
+    await _away(served)
+    answer = await served.call("PUT", "/people/an")
+    assert (answer.status, json.loads(answer.body)["reason"]) == (503, "no_sink")
+    assert ("refusal", "no_sink") in served.told
+
+
+async def test_an_error_that_an_app_makes_of_a_sink_that_is_away_stays_its_own(serve: Serve) -> None:
+    async def fail() -> None:
+        try:
+            await current().store("people").put("a", b"1")
+        except SinkUnavailable as error:
+            raise LookupError("no such thing") from error
+
+    served = serve(starlette_with(fail))
+    await _away(served)
+    answer = await served.call("PUT", "/people/an")
+    assert (answer.status, type(answer.raised)) == (500, LookupError)
+
+
 async def test_an_app_that_answers_nothing_after_a_refusal_is_answered_for(serve: Serve) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         with pytest.raises(Refused):
@@ -531,6 +586,30 @@ async def test_what_is_unavailable_closes_an_open_websocket_with_try_again_later
 
     answer = await serve(chat(fail)).websocket("/chat", [text("a")])
     assert answer.sent[-1] == {"type": "websocket.close", "code": 1013, "reason": "sink_unavailable"}
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_a_websocket_that_a_framework_ends_as_failed_is_told_why(serve: Serve, accepted: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await identify("an")
+        with pytest.raises(SinkUnavailable):
+            await current().store("people").put("a", b"1")
+        if accepted:
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": 1011, "reason": "mine"})
+        else:
+            await send({"type": "websocket.http.response.start", "status": 500, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"mine"})
+
+    served = serve(app)
+    await _away(served)
+    answer = await served.websocket()
+    if accepted:
+        assert answer.types == ["websocket.accept", "websocket.close"]
+        assert (answer.sent[1]["code"], answer.sent[1]["reason"]) == (1013, "sink_unavailable")
+    else:
+        assert answer.types == ["websocket.http.response.start", "websocket.http.response.body"]
+        assert (answer.status, json.loads(answer.body)["reason"]) == (503, "sink_unavailable")
 
 
 async def test_an_app_may_deny_a_websocket_itself(serve: Serve) -> None:

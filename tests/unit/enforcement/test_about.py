@@ -22,7 +22,7 @@ from residency.enforcement.current import Current
 from residency.enforcement.point import Refusal, Request
 from residency.errors import NotFound, PinsUnavailable, Refused, SinkUnavailable, UnknownStore, UsageError
 from residency.jurisdiction.pins import first_pin
-from residency.model import Filing, FilingResult, Finding, Pin, StopOrder
+from residency.model import Filing, FilingResult, Finding, Pin, Reason, StopOrder
 from residency.policy.archive import facts_digest
 from residency.policy.replay import Replayer
 from residency.storage.locator import LocatorMemory, Locators
@@ -171,9 +171,13 @@ async def test_a_locator_that_is_away_is_no_miss(world: World) -> None:
     with handling(world.request()):
         async with about(row=("person", 7)) as other:  # somebody knows, so nothing is left open
             assert other.pin is not None
+        assert current().trail.refusal is None
         with pytest.raises(SinkUnavailable):
             async with about(row=("person", 8)):
                 pytest.fail("nothing happens inside")
+        noted = current().trail.refusal
+        assert noted is not None
+        assert noted.reason is Reason.SINK_UNAVAILABLE
 
 
 async def test_a_deployment_without_a_locator_says_so(world: World) -> None:

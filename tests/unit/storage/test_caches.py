@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from residency.adapters.cache_memory import CacheMemory
-from residency.enforcement.context import identify
+from residency.enforcement.context import current, identify
 from residency.errors import Refused, SinkUnavailable, SubjectUnknown, UsageError
-from residency.model import Operation, Pin, SubjectId
+from residency.model import Operation, Pin, Reason, SubjectId
 from tests.cache_world import CacheWorld
 from tests.world import HOME, SINGAPORE
 
@@ -200,6 +200,7 @@ async def test_a_cache_that_is_away_misses_and_the_acts_tell_what_is_known(world
         assert not await cache.set("k", b"v")
         assert await cache.incr("k") is None
         assert await cache.delete("k") == 0
+        assert current().trail.refusal is None  # the request goes on without
     words = [word for _, _, word in world.acts()]
     assert words == ["failed", "unknown", "unknown", "unknown"]
 
@@ -209,6 +210,9 @@ async def test_what_is_no_cache_raises_where_it_may_not_or_cannot(world: CacheWo
     with world.request(method="POST", store="jobs") as jobs:
         with pytest.raises(SinkUnavailable, match="jobs-vn"):
             await jobs.push("mail", b"job")
+        noted = current().trail.refusal
+        assert noted is not None
+        assert (noted.reason, noted.seq) == (Reason.SINK_UNAVAILABLE, None)
         world.stop("jobs-vn")
         with pytest.raises(Refused):
             await jobs.push("mail", b"job")
