@@ -75,12 +75,15 @@ class ServiceWorld(Deployed):
         mode: str = "enforce",
         journal: JournalMemory | None = None,
         rules: Sequence[str] = (HOME,),
+        *,
+        own: bool = True,
     ) -> None:
+        """`own` = the endpoints have credentials of their own."""
         self.vn, self.sg = Endpoint(), Endpoint()
         sinks: list[SinkPort] = [
             MemorySink("people-vn", VN),
-            ServiceMemory("llm-sg", SG, self.sg, open_client, ((b"authorization", b"key-of-sg"),)),
-            ServiceMemory("llm-vn", VN, self.vn, open_client, ((b"x-vn-key", b"key-of-vn"),)),
+            ServiceMemory("llm-sg", SG, self.sg, open_client, ((b"authorization", b"key-of-sg"),) if own else ()),
+            ServiceMemory("llm-vn", VN, self.vn, open_client, ((b"x-vn-key", b"key-of-vn"),) if own else ()),
         ]
         file = write_deployment(folder, DEPLOYMENT, rules, [("mode: enforce", f"mode: {mode}")])
         super().__init__(load_policy(file), sinks, journal=journal)

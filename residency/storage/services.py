@@ -7,10 +7,11 @@ answer's head, which is the outcome. What is certain is told and nothing else:
 |------------------------------------------------------|-------------|
 | nothing left: no address, no connection, cancelled   | `failed`    |
 | it left and no head came, or the head says 5xx       | `unknown`   |
-| a head below 500                                     | `committed` |
+| 401 to the sink's own credentials, which is an error | `unknown`   |
+| any other head below 500                             | `committed` |
 
-A 5xx is no `failed`, for what failed counts as no transfer, and the data did leave. An answer whose length is not known
-beforehand (a stream of events) ends its act with its last byte, or when it is closed.
+A 5xx or a 401 is no `failed`, for what failed counts as no transfer, and the data did leave. An answer whose length is
+not known beforehand (a stream of events) ends its act with its last byte, or when it is closed.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class ServiceHandle(StoreHandle):
             sink, target = self._redirected(act.sink, answer.location)
             request = self._again(request, answer.status, target, act.sink)
             resumed = True
-        raise SinkUnavailable(f"store {self.name!r}: more than {_HOPS} redirects, the last by sink {sink!r}")
+        raise self._lost(f"store {self.name!r}: more than {_HOPS} redirects, the last by sink {sink!r}")
 
     async def _exchange(self, act: Act, request: ServiceRequest) -> ServiceAnswer:
         """One act: confirmed, its intent on disk, sent, and its outcome told as far as the head tells it."""
@@ -195,7 +196,12 @@ class ServiceHandle(StoreHandle):
         try:
             # What goes out cannot be called back, so it waits for its intent as an act that changes data does.
             await act.current.point.recorder.durable(parse_entry_id(act.id)[1])
-            answer = await self._service(act.sink).send(request, leaving)
+            service = self._service(act.sink)
+            answer = await service.send(request, leaving)
+            if answer.status == 401 and _says_who_we_are(service, request):
+                # What the app would be told of is what the deployment file says; and it knows no other credentials.
+                await answer.aclose()
+                raise SinkUnavailable(f"sink {act.sink!r} does not accept the credentials in its URL")
         except BaseException:
             with suppress(Unavailable):  # the intent then stays open, and the first error is the one to tell
                 act.outcome("unknown" if left else "failed")
@@ -220,14 +226,14 @@ class ServiceHandle(StoreHandle):
             target = self._service(name).target_of(location)
             if target is not None:
                 return name, target
-        raise SinkUnavailable(f"sink {sink!r} redirects to where store {self.name!r} has no sink")
+        raise self._lost(f"sink {sink!r} redirects to where store {self.name!r} has no sink")
 
     def _again(self, request: ServiceRequest, status: int, target: str, sink: str) -> ServiceRequest:
         """The request that a redirect asks for (RFC 9110 section 15.4)."""
         method = request.method.upper()
         if status in _KEEP_METHOD or method in ("GET", "HEAD"):
             if not request.replayable and method not in ("GET", "HEAD"):
-                raise SinkUnavailable(f"sink {sink!r} redirects a request whose body can be sent only once")
+                raise self._lost(f"sink {sink!r} redirects a request whose body can be sent only once")
             return replace(request, target=target)
         headers = tuple(
             (name, value)
@@ -235,6 +241,12 @@ class ServiceHandle(StoreHandle):
             if not name.lower().startswith(b"content-") and name.lower() != b"transfer-encoding"
         )
         return ServiceRequest("GET", target, headers, _Nothing(), True, request.timeouts)
+
+    def _lost(self, message: str) -> SinkUnavailable:
+        """The error to raise where no sink gives an answer, noted for the edge: the act before it has told its end."""
+        error = SinkUnavailable(message)
+        self._current.trail.met(error)
+        return error
 
     def _sent(self, headers: Headers) -> Headers:
         """The app's headers that a sink may see. Where there are several sinks the app cannot say for which of them its
@@ -273,6 +285,12 @@ def check_target(target: str) -> None:
         if any(part.partition(";")[0] in (".", "..") for part in _PART.split(path)) or "\0" in path:
             raise UsageError("the path of a request to a service has no dot segments, however they are written")
         path = unquote(path, errors="replace")
+
+
+def _says_who_we_are(service: ServiceSink, request: ServiceRequest) -> bool:
+    """Whether a request is sent with credentials of the sink's own, and with none of the app's beside them."""
+    own = service.credentials
+    return bool(own) and not any(name.lower() in _CREDENTIALS - own for name, _ in request.headers)
 
 
 def _streams(method: str, answer: ServiceAnswer) -> bool:

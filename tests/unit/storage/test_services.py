@@ -15,10 +15,10 @@ from residency.audit.transfers import Transfers
 from residency.enforcement.context import current
 from residency.enforcement.point import Request
 from residency.errors import JournalFailed, NoDecision, Refused, SinkUnavailable, UsageError
-from residency.model import Pin
+from residency.model import Pin, Reason
 from residency.policy.archive import facts_digest
 from residency.storage import Stores
-from residency.storage.services import ServiceAnswer, ServiceHandle, ServiceRequest, check_target
+from residency.storage.services import Headers, ServiceAnswer, ServiceHandle, ServiceRequest, check_target
 from tests.service_world import OK, Answer, ServiceWorld, asks, said, whole
 from tests.world import HANOI, SINGAPORE
 
@@ -174,6 +174,63 @@ async def test_what_never_left_is_failed_and_what_left_without_an_answer_is_unkn
     assert [act[2] for act in world.acts()] == ["unknown", "failed"]
 
 
+async def test_credentials_of_our_own_that_are_refused_are_an_error_that_names_the_sink_alone(
+    world: ServiceWorld,
+) -> None:
+    let_go: list[str] = []
+
+    async def no() -> AsyncIterator[bytes]:
+        try:
+            yield b"invalid key-of-vn"
+        finally:
+            let_go.append("closed")
+
+    bodies = [no()]
+    await anext(bodies[0])  # as a body whose connection is held
+    world.vn.answers["chat"] = lambda: (401, (), bodies[0])
+    with world.request() as llm:
+        with pytest.raises(SinkUnavailable) as caught:
+            await llm.send(asks(headers=((b"authorization", b"key-of-app"),)))  # which a store of several drops
+        assert str(caught.value) == "sink 'llm-vn' does not accept the credentials in its URL"
+        assert caught.value.__context__ is None
+        noted = current().trail.refusal
+        assert noted is not None
+        assert noted.reason is Reason.SINK_UNAVAILABLE
+    assert let_go == ["closed"]
+    assert world.acts() == [("llm-vn", "process", "unknown")]  # what was sent did arrive: it counts as a transfer
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "raises"),
+    [
+        (401, (), True),
+        (401, ((b"Authorization", b"key-of-app"),), True),  # the sink's own stands in its place
+        (401, ((b"X-API-Key", b"key-of-app"),), False),  # perhaps it is this one
+        (403, (), False),
+    ],
+)
+async def test_what_may_be_about_the_apps_credentials_or_about_what_was_asked_is_the_apps_to_judge(
+    world: ServiceWorld, status: int, headers: Headers, raises: bool
+) -> None:
+    world.sg.answers["chat"] = lambda: (status, OK, said(b"no"))
+    with world.request("/one", address=SINGAPORE, who="tan") as one:
+        if raises:
+            with pytest.raises(SinkUnavailable, match="llm-sg"):
+                await one.send(asks(headers=headers))
+        else:
+            answer = await one.send(asks(headers=headers))
+            assert (answer.status, await whole(answer)) == (status, b"no")
+    assert [act[2] for act in world.acts()] == ["unknown" if raises else "committed"]
+
+
+async def test_a_401_of_a_sink_without_credentials_is_an_answer(tmp_path: Path) -> None:
+    world = ServiceWorld(tmp_path, own=False)
+    world.vn.answers["chat"] = lambda: (401, OK, said(b"no"))
+    with world.request() as llm:
+        assert (await llm.send(asks())).status == 401
+    assert world.acts() == [("llm-vn", "process", "committed")]
+
+
 async def test_a_cancelled_request_is_unknown_once_it_left(world: ServiceWorld) -> None:
     world.vn.hangs = True
     with world.request() as llm, anyio.move_on_after(0.02):
@@ -266,6 +323,16 @@ async def test_a_redirect_to_anywhere_else_is_an_error_that_names_the_sink(world
         await llm.send(asks())
     assert "evil" not in str(caught.value)
     assert len(world.vn.sent) == 1
+
+
+async def test_a_redirect_that_leads_nowhere_is_noted_for_the_edge(world: ServiceWorld) -> None:
+    world.vn.answers["chat"] = redirects(307, b"https://elsewhere.example/")
+    with world.request() as llm:
+        with pytest.raises(SinkUnavailable):
+            await llm.send(asks())
+        noted = current().trail.refusal
+    assert noted is not None
+    assert "'llm-vn'" in noted.message
 
 
 async def test_redirects_come_to_an_end(world: ServiceWorld) -> None:
