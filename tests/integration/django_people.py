@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import sys
 import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import parse_qsl
 
 FOLDER = Path(sys.argv[1])
 URLS = sys.argv[2:] or ["sqlite:///sg.db", "sqlite:///vn.db"]
@@ -37,6 +39,7 @@ activities:
   - {route: "POST /async", subject: app, data: [personal], store: people}
   - {route: "POST /around", subject: app, data: [personal], store: people}
   - {route: "POST /bad", subject: app, data: [personal], store: people}
+  - {route: "GET /fetch", subject: app, data: [personal], store: people}
   - {route: "POST /cache", subject: app, data: [personal], store: cache}
 """
 
@@ -72,6 +75,7 @@ from asgiref.sync import async_to_sync, sync_to_async  # noqa: E402
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.core.cache import cache, caches  # noqa: E402
 from django.db import IntegrityError, connections, models, transaction  # noqa: E402
+from django.db.models.functions import Cast  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
@@ -161,6 +165,8 @@ def read(request: Any) -> Any:
     async_to_sync(identify)(request.GET["who"])
     with unit("people"):
         names = [person.name for person in Person.objects.all()]
+        numbers = Person.objects.annotate(number=Cast("name", models.IntegerField()))
+        told["quotes"] = refused(lambda: list(numbers.iterator()))
 
     def change() -> None:
         with unit("people"):
@@ -216,6 +222,18 @@ def around(request: Any) -> Any:
             transaction.on_commit(hook, using=alias)
 
     told["hook raises"] = refused(hooked)
+
+    def standby() -> None:
+        with unit("people") as alias:
+            server, raw = connections[alias].vendor == "postgresql", connections[alias].connection
+            raw.execute("SET TRANSACTION READ ONLY" if server else "PRAGMA query_only = ON")
+            try:
+                Person.objects.create(id="standby", name="never")
+            finally:
+                if not server:
+                    raw.execute("PRAGMA query_only = OFF")
+
+    told["standby"] = refused(standby)
     return HttpResponse("done")
 
 
@@ -229,6 +247,41 @@ def bad(request: Any) -> Any:
             told["duplicate"] = f"{error} {error.__cause__}"
             raise
     return HttpResponse("done")
+
+
+def fetch(request: Any) -> Any:
+    """Rows are taken one by one, and the database goes away in between."""
+    async_to_sync(identify)(request.GET["who"])
+    with unit("people") as alias:
+        raw = request.GET.get("how") == "raw"
+        rows = iter(Person.objects.raw("SELECT * FROM people_app_person") if raw else Person.objects.iterator(1))
+        next(rows)
+        if URLS[0].startswith("postgresql"):
+            import psycopg
+
+            with psycopg.connect(URLS[1].replace("+psycopg", "")) as other:
+                pid = connections[alias].connection.info.backend_pid
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        return HttpResponse(str(len(list(rows))))
+
+
+def torn() -> str:
+    """A SQLite file like that of people-vn, with more in it, whose second half is no database."""
+    file = FOLDER / "torn.db"
+    with sqlite3.connect(FOLDER / "vn.db") as before:
+        before.execute("VACUUM INTO ?", (str(file),))
+    with sqlite3.connect(file) as made:
+        made.execute("PRAGMA journal_mode = DELETE")
+        rows = ((f"many-{number}", "x" * 1000) for number in range(300))
+        made.executemany("INSERT INTO people_app_person (id, name) VALUES (?, ?)", rows)
+        made.commit()
+    before.close()
+    made.close()
+    size = file.stat().st_size
+    with file.open("r+b") as bytes_of:
+        bytes_of.seek(size // 2)
+        bytes_of.write(b"\xff" * (size - size // 2))
+    return str(file)
 
 
 def rename(old: str, new: str) -> None:
@@ -245,7 +298,7 @@ def people(request: Any) -> Any:
     return write(request) if request.method == "POST" else read(request)
 
 
-views = {"people": people, "async": on_loop, "cache": caching, "around": around, "bad": bad}
+views = {"people": people, "async": on_loop, "cache": caching, "around": around, "bad": bad, "fetch": fetch}
 urls.urlpatterns = [path(name, view) for name, view in views.items()]  # type: ignore[attr-defined]
 
 
@@ -257,7 +310,8 @@ async def main() -> None:
     async def ask(method: str, where: str, address: str, who: str, *, whole: bool = False) -> str:
         transport = httpx.ASGITransport(app, client=(address, 50_000), raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            answer = await client.request(method, where, params={"who": who})
+            path, _, query = where.partition("?")
+            answer = await client.request(method, path, params={"who": who, **dict(parse_qsl(query))})
             return f"{answer.status_code} {answer.text if whole or answer.status_code == 200 else ''}"
 
     answers = {
@@ -280,6 +334,12 @@ async def main() -> None:
     away = await ask("POST", "/bad", HANOI, "an", whole=True)
     await sync_to_async(point)(**right)
     told["bad"] = {"unmigrated": unmigrated, "away": away}
+    if len(sys.argv) == 2:
+        await sync_to_async(point)(NAME=torn())
+    told["bad"]["fetched"] = await ask("GET", "/fetch", HANOI, "an", whole=True)
+    if len(sys.argv) == 2:
+        told["bad"]["fetched raw"] = await ask("GET", "/fetch?how=raw", HANOI, "an", whole=True)
+    await sync_to_async(point)(**right)
     await runtime.aclose()
     entries = []
     for segment in sorted((FOLDER / "audit" / "journal").glob("*/*.seg")):

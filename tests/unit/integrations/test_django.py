@@ -39,7 +39,10 @@ def test_a_read_from_abroad_follows_the_person_home(project: dict[str, Any]) -> 
 
 def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> None:
     acts = [act for act in project["acts"] if act[0].startswith("people")]
-    assert acts == [
+    fetched = acts[15:]  # until the database was away: what was read stays read
+    assert fetched
+    assert all(act == ["people-vn", "committed"] for act in fetched)
+    assert acts[:15] == [
         ["people-vn", "committed"],
         ["people-vn", "rolled_back"],
         ["people-sg", "committed"],
@@ -51,7 +54,7 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
         ["people-vn", "committed"],
         ["people-vn", "committed"],  # a hook of it raised, when it was committed
         ["people-vn", "committed"],
-        *[["people-vn", "rolled_back"]] * 3,  # a duplicate, a missing table, wrong credentials
+        *[["people-vn", "rolled_back"]] * 4,  # no writes taken, a duplicate, a missing table, wrong credentials
     ]
 
 
@@ -77,6 +80,7 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
         ("hook", "UsageError: model people_app.Person is of store 'people'"),
         ("hook using", "UsageError: inside a request a statement reaches sink 'people-vn' in a unit of work only"),
         ("hook raises", "KeyError"),
+        ("standby", "SinkUnavailable: sink 'people-vn' takes no writes"),
     ],
 )
 def test_what_goes_around_the_decision_is_an_error(project: dict[str, Any], what: str, error: str) -> None:
@@ -89,6 +93,19 @@ def test_a_database_that_is_not_as_it_should_be_is_a_503_that_names_the_sink_alo
         assert bad[what].startswith("503 ")
         assert f"sink 'people-vn' {words}" in bad[what]
         assert not any(word in bad[what] for word in ("wrong-password", "127.0.0", "no-such-folder", "people_app"))
+
+
+def test_a_database_that_goes_away_while_rows_are_fetched_is_that_too(project: dict[str, Any]) -> None:
+    fetched = {what: told for what, told in project["told"]["bad"].items() if what.startswith("fetched")}
+    assert "fetched" in fetched
+    for told in fetched.values():
+        assert told.startswith("503 ")
+        assert "sink 'people-vn' cannot be re" in told
+
+
+def test_an_error_of_a_value_while_rows_are_fetched_stays_djangos_own_and_quotes_none(project: dict[str, Any]) -> None:
+    assert project["told"]["quotes"].startswith(("DataError: ", "no error"))  # SQLite reads any text as a number
+    assert "AN" not in project["told"]["quotes"]
 
 
 def test_an_error_of_a_statement_stays_djangos_own_and_quotes_no_value(project: dict[str, Any]) -> None:
