@@ -13,13 +13,11 @@ model has no database, and inside a request no statement reaches a sink past its
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,11 +32,11 @@ from django.db.backends.signals import connection_created
 from residency import wiring
 from residency.adapters import policy_files
 from residency.adapters.sink_sql import SqlSink
-from residency.adapters.sink_sql.errors import of_driver
 from residency.asgi.answers import ours
 from residency.enforcement.acts import CHANGES, Act
 from residency.enforcement.context import current
-from residency.errors import NoDecision, SinkUnavailable, Unavailable, UsageError
+from residency.errors import NoDecision, Unavailable, UsageError
+from residency.integrations.django_errors import raise_ours, telling
 from residency.model import Operation
 from residency.storage.statements import goes_around
 
@@ -159,22 +157,8 @@ def _told(made: _Unit) -> Iterator[None]:
         yield
     except Error as error:
         if error is not made.error and not made.done:
-            _raise_ours(made, error)
+            raise_ours(made.alias, error, changes=made.act.changes)
         raise
-
-
-def _raise_ours(made: _Unit, error: BaseException) -> None:
-    """Raise what a database's error comes to where it speaks of the database; else leave no value in it."""
-    cause = error.__cause__ if error.__cause__ is not None else error
-    code = getattr(cause, "sqlite_errorcode", None)
-    if getattr(cause, "sqlstate", None) == "25006" or (code is not None and code & 0xFF == sqlite3.SQLITE_READONLY):
-        if made.act.changes:
-            raise SinkUnavailable(f"sink {made.alias!r} takes no writes") from None
-        raise UsageError(f"a statement on sink {made.alias!r} changes data, but the act only reads") from None
-    if (found := of_driver(made.alias, cause)) is not None:
-        raise found from None
-    if cause is not error and hasattr(cause, "sqlstate"):
-        error.args = cause.args
 
 
 @contextmanager
@@ -317,17 +301,9 @@ def _guard(sender: object, connection: Any, **named: Any) -> None:
         _unit_of(connection.alias)
         return make(name)
 
-    def telling(plain: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def made(found: Any) -> Any:
-            wrapped = plain(found)
-            kind: Any = type(wrapped)
-            return _telling(kind)(found, wrapped.db)
-
-        return made
-
     connection._cursor = cursor
     for maker in ("make_cursor", "make_debug_cursor"):
-        setattr(connection, maker, telling(getattr(connection, maker)))
+        setattr(connection, maker, telling(getattr(connection, maker), _changes))
     _unit_of(connection.alias)  # the cursor that this connection was opened for was asked for before
 
 
@@ -354,36 +330,13 @@ def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bo
     try:
         return execute(statement, parameters, many, context)
     except Error as error:
-        _raise_ours(here, error)
+        raise_ours(alias, error, changes=here.act.changes)
         raise
 
 
-@contextmanager
-def _fetching(alias: str) -> Iterator[None]:
-    """As `_gate`, for what a cursor meets when rows are taken from it, which no wrapper of statements sees."""
-    try:
-        yield
-    except Error as error:
-        for made in _units.get().values():
-            if made.alias == alias:
-                _raise_ours(made, error)
-        raise
-
-
-@cache
-def _telling(kind: Any) -> Any:
-    """A class of Django's cursors, those of `kind`, whose fetches go through `_fetching`."""
-
-    class Telling(kind):  # type: ignore[misc]  # known only when called
-        def __getattr__(self, name: str) -> Any:
-            found = super().__getattr__(name)
-            return _fetching(self.db.alias)(found) if name in kind.WRAP_ERROR_ATTRS else found
-
-        def __iter__(self) -> Iterator[Any]:
-            with _fetching(self.db.alias):
-                yield from super().__iter__()
-
-    return Telling
+def _changes(alias: str) -> bool | None:
+    """Whether the unit that is open on the sink `alias` changes data, also while it ends; None where there is none."""
+    return next((each.act.changes for each in _units.get().values() if each.alias == alias), None)
 
 
 def _remember(sender: object, **named: Any) -> None:

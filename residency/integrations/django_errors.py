@@ -1,0 +1,72 @@
+"""An error of Django's databases in; ours that names the sink, or Django's own without a value in it, out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from django.db import Error
+
+from residency.adapters.sink_sql.errors import of_driver
+from residency.errors import SinkUnavailable, UsageError
+
+__all__ = ["raise_ours", "telling"]
+
+Changes = Callable[[str], bool | None]
+"""Whether the unit of work that is open on a sink changes data; None where none is open."""
+
+
+def raise_ours(alias: str, error: BaseException, *, changes: bool) -> None:
+    """Raise what a database's error comes to where it speaks of the database; else leave no value in it.
+
+    `changes` = the act changes data. Raises: SinkUnavailable, UsageError for a change in an act that only reads.
+    """
+    cause = error.__cause__ if error.__cause__ is not None else error
+    code = getattr(cause, "sqlite_errorcode", None)
+    if getattr(cause, "sqlstate", None) == "25006" or (code is not None and code & 0xFF == sqlite3.SQLITE_READONLY):
+        if changes:
+            raise SinkUnavailable(f"sink {alias!r} takes no writes") from None
+        raise UsageError(f"a statement on sink {alias!r} changes data, but the act only reads") from None
+    if (found := of_driver(alias, cause)) is not None:
+        raise found from None
+    if cause is not error and hasattr(cause, "sqlstate"):
+        error.args = cause.args
+
+
+def telling(make: Callable[[Any], Any], changes: Changes) -> Callable[[Any], Any]:
+    """A connection's maker of cursors, whose fetches raise as `raise_ours` where a unit is open: no wrapper of
+    statements sees them, and a cursor of the server or of SQLite meets errors only then."""
+
+    def made(cursor: Any) -> Any:
+        wrapped = make(cursor)
+        kind: Any = type(wrapped)
+        return _cursors(kind, changes)(cursor, wrapped.db)
+
+    return made
+
+
+@cache
+def _cursors(kind: Any, changes: Changes) -> Any:
+    class Telling(kind):  # type: ignore[misc]  # known only when called
+        def __getattr__(self, name: str) -> Any:
+            found = super().__getattr__(name)
+            return _fetching(self.db.alias, changes)(found) if name in kind.WRAP_ERROR_ATTRS else found
+
+        def __iter__(self) -> Iterator[Any]:
+            with _fetching(self.db.alias, changes):
+                yield from super().__iter__()
+
+    return Telling
+
+
+@contextmanager
+def _fetching(alias: str, changes: Changes) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        if (changing := changes(alias)) is not None:
+            raise_ours(alias, error, changes=changing)
+        raise
