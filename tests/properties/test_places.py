@@ -29,7 +29,7 @@ from residency.adapters.sink_service_memory import ServiceMemory
 from residency.enforcement.context import about, current
 from residency.enforcement.moving import GRACE
 from residency.enforcement.point import Request
-from residency.enforcement.ports import OCTETS, ObjectMeta, SinkPort, nothing
+from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectSink, SinkPort, nothing
 from residency.enforcement.upkeep import Upkeep, UpkeepAct
 from residency.errors import ResidencyError
 from residency.model import Finding, Operation, Pin, Region, SubjectId
@@ -37,7 +37,7 @@ from residency.policy.compiler import Policy
 from residency.storage import erasure
 from residency.storage.move import Going, Leg, Mover
 from residency.storage.parcels import RecordParcels
-from residency.storage.records import Record
+from residency.storage.records import Record, Records
 from residency.storage.retention import Copy, Person, Terms
 from tests.move_world import Journal, Plug, PulledError
 from tests.service_world import Endpoint, asks, whole
@@ -134,7 +134,7 @@ class PluggedObjects(ObjectRecords):
 
     __slots__ = ("_plug",)
 
-    def __init__(self, sink: MemorySink, plug: Plug) -> None:
+    def __init__(self, sink: ObjectSink, plug: Plug) -> None:
         super().__init__(sink, POLICY.deployment.records["files"])
         self._plug = plug
 
@@ -181,6 +181,8 @@ class Late:
 class Places(RuleBasedStateMachine):
     """Requests of several people, some at the same time, with stores that die and come back, and an operator."""
 
+    policy = POLICY
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -197,8 +199,9 @@ class Places(RuleBasedStateMachine):
         ]
         every: list[SinkPort] = [*self.files.values(), *self.caches.values(), *models]
         self.sinks = {sink.name: sink for sink in every}
+        self.sinks |= self.noting()
         self.world = Deployed(
-            POLICY, list(self.sinks.values()), journal=JournalMemory(headroom=1 << 20, capacity=1 << 30)
+            self.policy, list(self.sinks.values()), journal=JournalMemory(headroom=1 << 20, capacity=1 << 30)
         )
         self.plug = Plug()
         self.journal = Journal(self.plug)
@@ -218,6 +221,14 @@ class Places(RuleBasedStateMachine):
         self.loop.close()
 
     # -- helpers -------------------------------------------------------------------------------------------------
+
+    def noting(self) -> dict[str, SinkPort]:
+        """Sinks by name that stand before those of the same name."""
+        return {}
+
+    def lying(self, place: str, who: str) -> list[str]:
+        """Keys of somebody's files in a place."""
+        return [key for key in self.files[place]._values if f"/{who}/" in key]
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """What it comes to."""
@@ -473,6 +484,10 @@ class Places(RuleBasedStateMachine):
         """The records of a place."""
         return PluggedObjects(self.files[place], self.plug)
 
+    def moved(self, place: str) -> Records:
+        """The records of a place that are moved."""
+        return self.records(place)
+
     @rule(
         who=people,
         to=places,
@@ -490,7 +505,7 @@ class Places(RuleBasedStateMachine):
             return  # the law forbids it
         source = pin.moving or pin.home
         if source == to:  # a mover that was killed after the pin turned left something somewhere
-            left = [place for place, sink in self.files.items() if any(f"/{who}/" in key for key in sink._values)]
+            left = [place for place in self.files if self.lying(place, who)]
             source = next((place for place in left if place != to), to)
         if source == to:
             return
@@ -522,7 +537,7 @@ class Places(RuleBasedStateMachine):
             self.plug()
 
         mover = Mover(self.world.point.homes, self.journal, wait)
-        ends = [RecordParcels(self.records(place)) for place in (source, to)]
+        ends = [RecordParcels(self.moved(place)) for place in (source, to)]
         self.plug.at, self.plug.calls = kill, 0
         going = Going(who, self.digest(who), self.pin(who))
         try:
@@ -532,7 +547,7 @@ class Places(RuleBasedStateMachine):
         finally:
             self.plug.at = None
         if done and going.digest in moved.home:
-            assert not [key for key in self.files[source]._values if f"/{who}/" in key], "home, and still there"
+            assert not self.lying(source, who), "home, and still there"
         return True
 
     async def look_while_moving(self, who: str) -> None:
