@@ -51,8 +51,8 @@ def anyio_backend() -> str:
 async def serving(file: Path, **options: Any) -> AsyncIterator[Residency]:
     """The runtime of a process that serves."""
     runtime = build(file, **options)
-    await runtime.start()
     try:
+        await runtime.start()
         yield runtime
     finally:
         await runtime.aclose()
@@ -84,13 +84,12 @@ async def test_a_process_does_not_serve_before_its_sinks_note_every_change(tmp_p
         await prepared(file)
         await runtime.start()
         assert runtime.is_ready
-        await runtime.stores.aclose()
-        with sqlite3.connect(tmp_path / "vn.db") as db:
-            for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()[:1]:
-                db.execute(f"DROP TRIGGER {name}")
-        db.close()
     finally:
         await runtime.aclose()
+    with sqlite3.connect(tmp_path / "vn.db") as db:
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()[:1]:
+            db.execute(f"DROP TRIGGER {name}")
+    db.close()
     with pytest.raises(SinkUnavailable, match="people"):
         async with serving(file):
             pass
