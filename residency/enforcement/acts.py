@@ -198,8 +198,10 @@ class Act:
         Raises: JournalFull, JournalFailed; the intent then stays open, which is itself a finding.
         """
         here = self._current
-        failing = None if how == "committed" else sys.exception()  # what its sink raised, on its way to the app
-        here.trail.met(failing)
+        failing = None
+        if how != "committed":
+            failing = sys.exception()  # what its sink raised, on its way to the app
+            here.trail.met(failing)
         if self._told:
             return
         if self._confirmed:
