@@ -20,7 +20,9 @@ from residency.bootstrap import Residency
 from residency.cli.patience import patient
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import KeysUnavailable, UsageError
-from residency.model import Pin, Signal
+from residency.jurisdiction.pins import Remembered, remember
+from residency.model import Anchor, Pin, Signal
+from residency.storage import under_way
 from residency.storage.misplaced import Exposure, Homing, Lying, Place, survey
 from residency.storage.move import Going, Leg, Moved, Mover, State, Step
 from residency.storage.parcels_located import located_ends
@@ -154,6 +156,7 @@ class Movement:
         self._seen: dict[str, set[str]] = {}
         self._home: dict[str, set[str]] = {}
         self._left: dict[str, set[str]] = {}
+        self._known: dict[str, Remembered] = {}
 
     def homing(self) -> Homing:
         """Where people's data should lie by what holds now."""
@@ -181,6 +184,7 @@ class Movement:
                 break
         if {place.store for place in places} == set(self._runtime.deployment.records):
             await patient(self._finish)
+        await self._arrived()
         return outcome
 
     async def one(self, subject: str, target: str) -> Moved:
@@ -191,6 +195,7 @@ class Movement:
             raise UsageError("the subject has no pin to move")
         source = pin.moving or pin.home
         legs = await patient(lambda: self._legs_of(source, target))
+        await under_way.set_out(self._point.homes, self._digest, source, target)
         moved = await self._moved(legs, source, target, [Going(subject, digest, pin)])
         for _ in range(_PASSES):
             if moved.again:
@@ -198,6 +203,7 @@ class Movement:
                 moved = await self._moved(legs, source, target, [going])
         self._left.setdefault(source, set()).update(moved.home)
         await patient(self._forget)
+        await self._arrived()
         return moved
 
     async def _page(self, place: Place, lying: Sequence[Lying], outcome: Outcome) -> None:
@@ -214,12 +220,13 @@ class Movement:
             outcome.pinned += len(await homes.arrive(part, self._why))
             self._told(outcome)
         outcome.nowhere += sum(each.home is None for each in lying)
+        self._known |= {each.digest: remember(each.finding) for each in lying if each.home != here}
         for target in sorted({each.home for each in lying if each.home not in (None, here)} - {None}, key=str):
             going = [
                 Going(
                     each.id,
                     each.digest,
-                    each.pin,
+                    self._knowing(each.digest, each.pin),
                     homes.unpinned(each.digest, here, each.finding) if each.pin is None else None,
                 )
                 # In the order in which pins lie in their file: a batch changes a few pages, and not all of them.
@@ -230,6 +237,8 @@ class Movement:
 
     async def _move(self, source: str, target: str, going: Sequence[Going], outcome: Outcome) -> None:
         legs = await self._legs_of(source, target)
+        if going:
+            await under_way.set_out(self._point.homes, self._digest, source, target)
         parts = iter([going[at : at + self._batch] for at in range(0, len(going), self._batch)])
 
         async def work() -> None:
@@ -242,7 +251,7 @@ class Movement:
                     if not moved.again:
                         break
                     left = [each for each in part if each.digest in moved.again]
-                    left = [replace(each, pin=await self._point.homes.fetch(each.digest)) for each in left]
+                    left = [await self._again(each) for each in left]
                     moved = await self._moved(legs, source, target, left)
                     self._count(outcome, moved, source, target)
                     records += moved.records
@@ -268,11 +277,26 @@ class Movement:
         async def go() -> Moved:
             nonlocal batch, tried
             if tried:
-                batch = [replace(each, pin=await self._point.homes.fetch(each.digest)) for each in batch]
+                batch = [await self._again(each) for each in batch]
             tried = True
             return await self._mover.move(legs, source, target, batch)
 
         return await patient(go)
+
+    async def _again(self, going: Going) -> Going:
+        """The same with the pin of now."""
+        return replace(going, pin=self._knowing(going.digest, await self._point.homes.fetch(going.digest)))
+
+    def _knowing(self, digest: str, pin: Pin | None) -> Pin | None:
+        """A pin that also remembers what moves its subject, where it remembers nothing of that kind: whoever decides
+        later, and is told of no more than the pin, would else take them for somebody whom the law does not cover."""
+        if pin is None:
+            return None
+        kinds = {anchor for anchor, _, _ in pin.anchors}
+        more = tuple(each for each in self._known.get(digest, ()) if each[0] not in kinds)
+        order = list(Anchor)
+        anchors = tuple(sorted(pin.anchors + more, key=lambda each: (order.index(each[0]), each[1])))
+        return replace(pin, anchors=anchors) if more else pin
 
     def _count(self, outcome: Outcome, moved: Moved, source: str, target: str) -> None:
         outcome.subjects += len(moved.home)
@@ -280,6 +304,12 @@ class Movement:
         outcome.conflict |= moved.conflict
         self._home.setdefault(target, set()).update(moved.home)
         self._left.setdefault(source, set()).update(moved.home)
+
+    async def _arrived(self) -> None:
+        """Where nobody's data lies in two places any more, lists need not look for it."""
+        late = any(state is State.LATE for _, _, state, _, _ in self._journal.totals())
+        if not late and not await self._journal.unfinished():
+            await under_way.end(self._point.homes, self._digest)
 
     async def _forget(self) -> None:
         """What caches and sessions hold of those who left, under the home that they had: nobody would look for it."""

@@ -11,12 +11,12 @@ rows are alike in it. Each sink is read by a routed session of its own, which is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, ColumnElement, Enum, Select, String, and_, collate, false, literal, or_, tuple_
+from sqlalchemy import Column, ColumnElement, Enum, Select, String, and_, collate, false, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.inspection import inspect
 from sqlalchemy.sql import operators
@@ -25,8 +25,10 @@ from sqlalchemy.sql.elements import UnaryExpression
 from residency.adapters.session_sql import RoutedSession
 from residency.enforcement.context import current
 from residency.errors import UsageError
-from residency.storage.gather import Found, Gathering, Listing, Page, SortKey
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.gather import Gathering, Listing, Page
 from residency.storage.handle import StoreHandle
+from residency.storage.listed import Found, SortKey
 
 __all__ = ["RowGathering", "gather"]
 
@@ -34,6 +36,7 @@ __all__ = ["RowGathering", "gather"]
 _COLLATIONS: Final = {"postgresql": "C", "sqlite": "BINARY"}
 _FIRSTS: Final = 16  # page sizes for which a SELECT is kept ready
 _Select = Select[*tuple[Any, ...]]
+_Column = ColumnElement[Any]
 _DIRECTIONS: Final[dict[Any, dict[str, bool]]] = {
     operators.asc_op: {"descending": False},
     operators.desc_op: {"descending": True},
@@ -83,23 +86,47 @@ class RowGathering:
 
     async def _page(self, statement: _Select, limit: int, cursor: str | None, width: int | None) -> Page[Any]:
         plan = _plan_of(statement)
-        store = self._gathering.store
+        gathering = self._gathering
+        store = gathering.store
+        docs = gathering.here.point.policy.deployment.records.get(store, ())
+        # What `records:` does not tell of is neither moved nor copied.
+        moves = plan.is_told(docs)
+        while True:
+            repeats = moves and await gathering.may_repeat()
+            column = plan.whose(docs) if repeats else None
 
-        async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
-            chosen = plan.statement(_dialect(listing, store), after, count)
-            session = AsyncSession(
-                expire_on_commit=False, sync_session_class=RoutedSession, store=store, sink=listing.sink
+            async def fetch(
+                listing: Listing, after: tuple[Any, ...] | None, count: int, column: _Column | None = column
+            ) -> Sequence[Found]:
+                chosen = plan.statement(_dialect(listing, store), after, count, column)
+                session = AsyncSession(
+                    expire_on_commit=False, sync_session_class=RoutedSession, store=store, sink=listing.sink
+                )
+                async with session:
+                    found = (await session.execute(chosen)).all()
+                end = plan.width
+                if column is not None:
+                    return [_found(row, end, width, row[-1]) for row in found]
+                if width == 1 == end:
+                    return [Found(item, tuple(key)) for item, *key in found]
+                return [Found(row[0] if width == 1 else tuple(row[:end]), tuple(row[end:])) for row in found]
+
+            page = await gathering.page(
+                fetch,
+                [each.how for each in plan.order],
+                plan.fingerprint,
+                limit=limit,
+                cursor=cursor,
+                whose=column is not None if repeats else None,
             )
-            async with session:
-                found = (await session.execute(chosen)).all()
-            end = plan.width
-            if width == 1 == end:
-                return [Found(item, tuple(key)) for item, *key in found]
-            return [Found(row[0] if width == 1 else tuple(row[:end]), tuple(row[end:])) for row in found]
+            # Where somebody set out while this was read, it is read again as of then.
+            if repeats or not moves or not await gathering.may_repeat():
+                return page
 
-        return await self._gathering.page(
-            fetch, [column.how for column in plan.order], plan.fingerprint, limit=limit, cursor=cursor
-        )
+
+def _found(row: Sequence[Any], end: int, width: int | None, whose: Any) -> Found:
+    item = row[0] if width == 1 else tuple(row[:end])
+    return Found(item, tuple(row[end:-1]), None if whose is None else str(whose))
 
 
 def _dialect(listing: Listing, store: str) -> str:
@@ -122,7 +149,7 @@ class _Sorted(NamedTuple):
 class _Plan:
     """A SELECT in one order, from wherever a page before ended."""
 
-    __slots__ = ("_firsts", "_orders", "_statement", "fingerprint", "order", "width")
+    __slots__ = ("_firsts", "_orders", "_statement", "_table", "_whose", "fingerprint", "order", "width")
 
     def __init__(self, statement: _Select) -> None:
         if statement._has_row_limiting_clause:
@@ -141,12 +168,26 @@ class _Plan:
         compiled = statement.compile()
         text = f"{compiled}\0{sorted((name, repr(value)) for name, value in compiled.params.items())}"
         self.fingerprint = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-        self._firsts: dict[tuple[str, int], _Select] = {}
+        self._table = keys[0].table
+        self._whose: tuple[Sequence[RecordDoc], _Column | None] | None = None
+        self._firsts: dict[tuple[str, int, bool], _Select] = {}
         self._orders: dict[str, tuple[_Sorted, ...]] = {}
 
-    def statement(self, dialect: str, after: tuple[Any, ...] | None, count: int) -> _Select:
-        """The SELECT of `count` rows for a database of that kind; what each is sorted by stands at its end."""
-        first = self._firsts.get((dialect, count))
+    def is_told(self, docs: Sequence[RecordDoc]) -> bool:
+        """Whether the store's `records:` tell whose the rows are that the SELECT is of."""
+        return any(doc.name == self._table.name and (doc.subject or doc.via) for doc in docs)
+
+    def whose(self, docs: Sequence[RecordDoc]) -> _Column | None:
+        """The id of the subject of each row, None where it leads over a table that the app's models do not have."""
+        if self._whose is None or self._whose[0] is not docs:
+            self._firsts.clear()
+            self._whose = (docs, _subject_of(self._table, self._table, {doc.name: doc for doc in docs}))
+        return self._whose[1]
+
+    def statement(self, dialect: str, after: tuple[Any, ...] | None, count: int, whose: _Column | None) -> _Select:
+        """The SELECT of `count` rows for a database of that kind; what each is sorted by stands at its end, and whose
+        it is behind that."""
+        first = self._firsts.get((dialect, count, whose is not None))
         if first is not None and after is None:
             return first
         order = self._orders.get(dialect)
@@ -155,9 +196,10 @@ class _Plan:
             self._orders[dialect] = order
         if first is None:
             keys = (each.column.label(f"residency_{number}") for number, each in enumerate(self.order))
-            first = self._statement.add_columns(*keys).order_by(*map(_by, order)).limit(count)
+            told = () if whose is None else (whose.label("residency_whose"),)
+            first = self._statement.add_columns(*keys, *told).order_by(*map(_by, order)).limit(count)
             if len(self._firsts) < _FIRSTS:
-                self._firsts[dialect, count] = first
+                self._firsts[dialect, count, whose is not None] = first
         return first if after is None else first.where(_behind(order, after))
 
 
@@ -181,6 +223,24 @@ def _primary_key(described: Any) -> Sequence[Column[Any]]:
     if key is None or not len(key.columns):
         raise UsageError("a list over several sinks is of a mapped class or of a table with a primary key")
     return tuple(key.columns)
+
+
+def _subject_of(table: Any, here: Any, docs: Mapping[str, RecordDoc], depth: int = 8) -> _Column | None:
+    """The subject's id of each row of `here`, which is `table` or an alias of it; None where nothing tells it."""
+    doc = docs.get(table.name)
+    if doc is None or depth == 0:
+        return None
+    if doc.subject is not None:
+        return cast(_Column | None, here.c.get(doc.subject))
+    there = None if doc.via is None else table.metadata.tables.get(doc.via[1])
+    if doc.via is None or there is None or len(there.primary_key.columns) != 1 or doc.via[0] not in here.c:
+        return None
+    other = there.alias()
+    found = _subject_of(there, other, docs, depth - 1)
+    if found is None:
+        return None
+    (key,) = there.primary_key.columns
+    return select(found).where(other.c[key.name] == here.c[doc.via[0]]).correlate(here).scalar_subquery()
 
 
 def _sorted(clause: Any, table: Any) -> _Sorted:

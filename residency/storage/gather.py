@@ -18,10 +18,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache, total_ordering
-from heapq import merge
-from itertools import islice
-from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
+from functools import lru_cache
+from typing import Any, Final, Generic, TypeVar, overload
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -34,31 +32,20 @@ from residency.enforcement.point import EnforcementPoint
 from residency.errors import CallerError, Refused, ResidencyError, SealError, SinkUnavailable, SubjectMoving, UsageError
 from residency.model import Anchor, Reason, Signal, Sink, Trust
 from residency.storage.handle import StoreHandle
+from residency.storage.listed import Found, Lying, SortKey, Told, Wanted
 from residency.storage.routing import CHANGES
+from residency.storage.under_way import is_under_way
 from residency.vault.seal import Sealer, unseal
 
-__all__ = ["Fetch", "Found", "Gathering", "Listing", "Page", "SortKey"]
+__all__ = ["Fetch", "Gathering", "Listing", "Page"]
 
 T = TypeVar("T")
 _LIMIT: Final = 10_000
 _CURSOR_LIMIT: Final = 16_384  # characters; longer ones are nobody's of ours
 _KEY: Final = "\0residency: the key that cursors are sealed with"
 _SOURCE: Final = "sink"
+_TURNS: Final = 16  # how often a sink is asked on for one page, for twice as many rows each time
 _ANCHORS: Final = (Anchor.TERRITORY, Anchor.RESIDENCE, Anchor.COLLECTION)
-
-
-class SortKey(NamedTuple):
-    """How one column of the order sorts; rows without a value come last unless `nulls_first`."""
-
-    descending: bool = False
-    nulls_first: bool = False
-
-
-class Found(NamedTuple):
-    """One row of one sink, and its values of the columns of the order."""
-
-    item: Any
-    key: tuple[Any, ...]
 
 
 # To derive a sealer's key costs more than all it then seals, so each point keeps one; threads may share the point.
@@ -73,12 +60,14 @@ Fetch = Callable[["Listing", tuple[Any, ...] | None, int], Awaitable[Sequence[Fo
 class Page(Sequence[T], Generic[T]):
     """Some rows in order. `cursor` asks for those behind them, None = the sinks that answered have none; `missing` are
     sinks whose rows are not among them, each with the reason's code. A sink that answers again by a later page tells
-    its rows there, wherever they would have stood.
+    its rows there, wherever they would have stood. `repeats` = some rows may be told twice: they may lie in two sinks
+    now, and the list does not tell whose they are.
     """
 
     items: tuple[T, ...]
     cursor: str | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    repeats: bool = False
 
     @property
     def partial(self) -> bool:
@@ -103,7 +92,7 @@ class Listing(Current):
     """What is decided of reading one sink's rows, whosever they are: as of people of that sink's place."""
 
     of_many = True
-    __slots__ = ("sink",)
+    __slots__ = ("place", "sink")
 
     def __init__(self, here: Current, sink: Sink) -> None:
         signals = _signals_of(sink.place)
@@ -112,6 +101,7 @@ class Listing(Current):
             requested=here.requested,
         )  # fmt: skip
         self.sink = sink.name
+        self.place = sink.place
         self.readers = whereabouts(here)
         here.point.decide(self)
         here.point.metrics.decided(self.decision)
@@ -150,28 +140,79 @@ class Gathering:
         """The sinks that are asked, in the deployment's order."""
         return tuple(listing.sink for listing in self._listings)
 
+    @property
+    def here(self) -> Current:
+        """Whose list it is."""
+        return self._here
+
+    async def may_repeat(self) -> bool:
+        """Whether a row may lie in two of the sinks now: copies are kept of the store, or somebody is being moved.
+
+        Raises: PinsUnavailable.
+        """
+        if len(self._listings) < 2:
+            return False
+        point = self._here.point
+        return self.store in point.policy.deployment.copies or await is_under_way(point.homes, point.perception.digest)
+
     async def page(
-        self, fetch: Fetch, order: Sequence[SortKey], about: str, *, limit: int, cursor: str | None = None
+        self,
+        fetch: Fetch,
+        order: Sequence[SortKey],
+        about: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        whose: bool | None = None,
     ) -> Page[Any]:
         """The next `limit` rows (at most 10,000) after `cursor` (None = the first). `about` tells this list from any
-        other; a cursor of another is refused.
+        other; a cursor of another is refused. `whose` = where a row may lie in two sinks, whether `fetch` tells whose
+        each is; None = none does.
 
         Raises: UsageError, CallerError for a cursor that is not of this list, Unavailable where nothing can be
-        recorded; where no sink at all may be read or answers, the first one's Refused or SinkUnavailable.
+        recorded or no pins be had; where no sink at all may be read or answers, the first one's Refused or
+        SinkUnavailable.
         """
         if not 0 < limit <= _LIMIT:
             raise UsageError(f"a page has 1 to {_LIMIT} rows")
         at = _Place() if cursor is None else self._open(cursor, about)
-        asked = [listing for listing in self._listings if listing.sink not in at.ended]
-        told: dict[str, Sequence[Found]] = {}
+        by_name = {listing.sink: listing for listing in self._listings}
+        places = {listing.sink: listing.place for listing in self._listings}
+        told = Told(order, limit, Lying(self._here.point, places) if whose else None)
         failed: dict[str, ResidencyError] = {}
+        wanted = {name: Wanted(at.after.get(name), limit + 1) for name in by_name if name not in at.ended}
+        for _ in range(_TURNS):
+            await self._ask(fetch, {by_name[name]: each for name, each in wanted.items()}, told, failed)
+            if failed and not told.rows:
+                raise next(iter(failed.values()))
+            await told.look()
+            try:
+                wanted = told.short(at.after)
+            except TypeError:
+                raise _unsorted() from None
+            if not wanted:
+                break
+        try:
+            taken, passed, ended, more = told.page(self.sinks)
+        except TypeError:
+            raise _unsorted() from None
+        # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
+        following = self._seal(_Place({**at.after, **passed}, at.ended | ended), about) if more else None
+        missing = {name: _why(error) for name, error in failed.items()}
+        return Page(tuple(found.item for found in taken), following, missing, whose is False)
+
+    async def _ask(
+        self, fetch: Fetch, asked: Mapping[Listing, Wanted], told: Told, failed: dict[str, ResidencyError]
+    ) -> None:
+        """Read what is wanted of these sinks, at once."""
         broken: list[Exception] = []
 
-        async def ask(listing: Listing) -> None:
+        async def ask(listing: Listing, wanted: Wanted) -> None:
             token = enter(listing)
             try:
                 with anyio.fail_after(self.wait):
-                    told[listing.sink] = await fetch(listing, at.after.get(listing.sink), limit + 1)
+                    told.take(listing.sink, wanted, await fetch(listing, wanted.after, wanted.size))
+                return
             except (Refused, SinkUnavailable, SubjectMoving) as error:
                 failed[listing.sink] = error
             except TimeoutError:
@@ -180,33 +221,16 @@ class Gathering:
                 broken.append(error)
             finally:
                 leave(token)
+            told.drop(listing.sink)
 
         if len(asked) == 1:
-            await ask(asked[0])
+            await ask(*next(iter(asked.items())))
         else:
             async with anyio.create_task_group() as tasks:
-                for listing in asked:
-                    tasks.start_soon(ask, listing)
+                for listing, wanted in asked.items():
+                    tasks.start_soon(ask, listing, wanted)
         if broken:
             raise broken[0]
-        if failed and not told:
-            raise next(iter(failed.values()))
-        streams = [[(name, found) for found in told[name]] for name in self.sinks if name in told]
-        try:
-            taken = list(islice(merge(*streams, key=lambda each: _rank(each[1].key, order)), limit))
-        except TypeError:
-            raise UsageError("a list over several sinks cannot be sorted by values of this kind") from None
-        behind, ended = dict(at.after), set(at.ended)
-        for name, found in taken:
-            behind[name] = found.key
-        for name, rows in told.items():
-            # One row more than fits on a page was asked for, so where all are taken there are no more.
-            if sum(each == name for each, _ in taken) == len(rows):
-                ended.add(name)
-        # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
-        more = told.keys() - ended
-        following = self._seal(_Place(behind, frozenset(ended)), about) if more else None
-        return Page(tuple(found.item for _, found in taken), following, {name: _why(e) for name, e in failed.items()})
 
     # -- cursors -----------------------------------------------------------------------------------------------
 
@@ -250,40 +274,14 @@ class _Place:
     ended: frozenset[str] = frozenset()
 
 
-@total_ordering
-class _Down:
-    """A value that sorts the other way."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Down) and bool(self.value == other.value)
-
-    def __lt__(self, other: _Down) -> bool:
-        return bool(other.value < self.value)
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-
-def _rank(key: tuple[Any, ...], order: Sequence[SortKey]) -> tuple[Any, ...]:
-    """What Python sorts a row by as its sink does."""
-    ranks: list[Any] = []
-    for value, how in zip(key, order, strict=True):
-        if value is None:
-            ranks += (-1 if how.nulls_first else 1, 0)
-        else:
-            ranks += (0, _Down(value) if how.descending else value)
-    return tuple(ranks)
-
-
 def _why(error: ResidencyError) -> str:
     if isinstance(error, Refused):
         return error.reason
     return Reason.SUBJECT_MOVING.value if isinstance(error, SubjectMoving) else Reason.SINK_UNAVAILABLE.value
+
+
+def _unsorted() -> UsageError:
+    return UsageError("a list over several sinks cannot be sorted by values of this kind")
 
 
 _KINDS: Final[tuple[tuple[str, type, Callable[[Any], str], Callable[[str], Any]], ...]] = (
@@ -302,7 +300,7 @@ def _plain(value: Any) -> Any:
     for word, kind, write, _ in _KINDS:
         if isinstance(value, kind):
             return [word, write(value)]
-    raise UsageError("a list over several sinks cannot be sorted by values of this kind")
+    raise _unsorted()
 
 
 def _value(plain: Any) -> Any:

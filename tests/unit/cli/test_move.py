@@ -21,8 +21,10 @@ from residency.cli import patience
 from residency.cli.app import app_for
 from residency.enforcement.about import key_text
 from residency.errors import SinkUnavailable
+from residency.model import Anchor, Pin, SubjectId, Trust
 from residency.storage.move import State, Step
-from residency.storage.parcels import RecordParcels
+from residency.storage.parcels import Cargo, RecordParcels
+from residency.storage.under_way import is_under_way
 from residency.wiring.records import records_of
 from tests.world import write_deployment
 
@@ -216,6 +218,27 @@ def test_of_a_sink_that_is_away_the_name_is_told_and_no_more(folder: Path, monke
     assert "vn.db" not in output
 
 
+def test_a_pin_that_was_there_remembers_for_what_its_subject_was_moved(folder: Path) -> None:
+    async def pinned(put: bool) -> tuple[object, ...]:
+        runtime = build("test.yaml", reload=False)
+        await runtime.start()
+        try:
+            digest, pins = runtime.point.digest(SubjectId("p1")), runtime.point.homes.pins
+            if put:
+                anchors = ((Anchor.TERRITORY, "SG", Trust.NETWORK),)
+                await pins.put(Pin(digest, "SG", anchors, "ab" * 16, "first_write", "0" * 64, 1))
+            pin = await pins.get(digest)
+            assert pin is not None
+            return pin.home, pin.moving, pin.anchors
+        finally:
+            await runtime.aclose()
+
+    anyio.run(pinned, True)
+    assert run(*QUICK, "--go")[0] == 0
+    residence = (Anchor.RESIDENCE, "VN", Trust.DECLARED)
+    assert anyio.run(pinned, False) == ("VN", None, ((Anchor.TERRITORY, "SG", Trust.NETWORK), residence))
+
+
 class Back:
     """Pauses after the second of which a sink is back."""
 
@@ -267,3 +290,29 @@ def test_a_sink_that_is_away_twice_while_it_is_moved_changes_nothing_in_the_end(
     assert people(folder, "sg") == ["p0", "p2", "p4"]
     with closing(sqlite3.connect(folder / "vn.db")) as database:
         assert database.execute("SELECT count(*) FROM letters").fetchone() == (6,)
+
+
+def test_lists_look_for_what_lies_twice_from_the_first_copy_until_all_are_home(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    put = RecordParcels.put
+
+    async def on_the_way() -> bool:
+        runtime = build("test.yaml", reload=False)
+        await runtime.start()
+        found = await is_under_way(runtime.point.homes, runtime.point.perception.digest)
+        await runtime.aclose()
+        return found
+
+    async def watched(self: RecordParcels, cargo: Cargo) -> None:
+        with closing(sqlite3.connect(folder / "pins.db")) as database:
+            rows = database.execute("SELECT count(*) FROM pin WHERE alias <> '' AND policy = ''").fetchone()
+        seen.append(rows == (1,))
+        await put(self, cargo)
+
+    monkeypatch.setattr(RecordParcels, "put", watched)
+    assert run(*QUICK, "--go")[0] == 0
+    assert len(seen) > 0
+    assert all(seen)
+    assert not anyio.run(on_the_way)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Numeric, String, func, select, text
+from sqlalchemy import Numeric, String, func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 import residency
@@ -19,7 +21,9 @@ from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import CallerError, NoDecision, Refused, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, create_all, uuid7_key
+from residency.model import Pin
 from residency.storage.gather import Page
+from residency.storage.under_way import end, set_out
 from tests.rows import BACKENDS, Place, Rows, places_of
 from tests.world import HANOI, SG, SINGAPORE, VN, Deployed, load_policy, write_deployment
 
@@ -371,3 +375,73 @@ async def test_an_observing_deployment_lists_the_sink_where_the_data_is(
     page = await made.page(BY_NAME, 5)
     assert ([person.name for person in page], page.partial) == (["An"], False)
     await made.stores.aclose()
+
+
+TOLD = (
+    "stores: {",
+    """records:
+  people:
+    person: {subject: id, data: [personal]}
+    letter: {via: {author: person}, data: [content]}
+    note: {via: {owner: elsewhere}, data: [content]}
+    elsewhere: {subject: id, data: [personal]}
+stores: {""",
+)
+
+
+class Letter(Base):
+    """A row that leads to its subject by another table."""
+
+    __tablename__ = "letter"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid7_key)
+    author: Mapped[str]
+    text: Mapped[str]
+
+
+class Note(Base):
+    """A row that leads to its subject by a table that no model here has."""
+
+    __tablename__ = "note"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid7_key)
+    owner: Mapped[str]
+
+
+async def twice(folder: Path, places: dict[str, Place]) -> World:
+    """A world in which anh is on her way to Vietnam, and all of hers lies in both places; beng stays in Singapore."""
+    made = World(folder, places, [TOLD])
+    await made.stores.start()
+    await made.prepare()
+    for sink in (made.vn, made.sg):
+        async with AsyncEngine(sink.bind(read_only=False, blocking=False)).begin() as connection:
+            await connection.execute(insert(Person).values(id="anh", name="Anh"))
+            await connection.execute(insert(Letter).values(id="l1", author="anh", text="a"))
+            await connection.execute(insert(Note).values(id="n1", owner="anh"))
+            if sink is made.sg:
+                await connection.execute(insert(Person).values(id="beng", name="Beng"))
+                await connection.execute(insert(Letter).values(id="l2", author="beng", text="b"))
+    homes, digest = made.point.homes, made.point.perception.digest
+    await homes.pins.put(Pin(digest("anh"), "VN", (), "a" * 32, "move", "p", 0, moving="SG"))
+    await set_out(homes, digest, "SG", "VN")
+    return made
+
+
+@pytest.mark.parametrize("backend", BACKENDS[:2])
+async def test_who_is_on_their_way_is_listed_once_by_whatever_leads_to_them(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    world = await twice(tmp_path, places_of(backend, tmp_path, request))
+    people, letters = select(Person).order_by(Person.name), select(Letter).order_by(Letter.text)
+    for _ in range(2):
+        assert [person.id for page in await world.pages(people, 1) for person in page] == ["anh", "beng"]
+        pages = await world.pages(letters, 50)
+        assert [letter.id for letter in pages[0]] == ["l1", "l2"]
+        assert not pages[0].repeats
+        pin, _ = world.point.homes.peek(world.point.perception.digest("anh"))
+        assert pin is not None
+        if pin.moving is not None:
+            await world.point.homes.pins.put(replace(pin, moving=None, version=2))
+    page = await world.page(select(Note).order_by(Note.id), 50)
+    assert ([note.id for note in page], page.repeats) == (["n1", "n1"], True)
+    await end(world.point.homes, world.point.perception.digest)
+    assert not (await world.page(select(Note).order_by(Note.id), 50)).repeats
+    await world.stores.aclose()

@@ -23,7 +23,8 @@ from residency.enforcement.current import Current
 from residency.enforcement.point import Request
 from residency.errors import CallerError, JournalFull, Refused, SinkUnavailable, SubjectMoving, UsageError
 from residency.model import Region
-from residency.storage.gather import Fetch, Found, Gathering, Listing, Page, SortKey
+from residency.storage.gather import Fetch, Gathering, Listing, Page
+from residency.storage.listed import Found, SortKey
 from tests.world import SG, SINGAPORE, VN, Deployed, load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio

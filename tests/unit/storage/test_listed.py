@@ -1,0 +1,242 @@
+"""Lists while people are moved and where copies are kept: whatever lies twice is told once, in order, page by page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.authentication import SimpleUser
+
+from residency.adapters.pins_memory import PinsMemory
+from residency.adapters.sink_memory import MemorySink
+from residency.enforcement.current import Current
+from residency.enforcement.point import Request
+from residency.errors import PinsUnavailable, SinkUnavailable
+from residency.model import Pin, Region
+from residency.storage.gather import Gathering, Listing, Page
+from residency.storage.listed import Found, SortKey, rank
+from residency.storage.under_way import end, is_under_way, set_out
+from tests.world import SG, SINGAPORE, VN, Deployed, load_policy, write_deployment
+
+pytestmark = pytest.mark.anyio
+PLACES = {"sg": "SG", "vn": "VN", "us": "US"}
+DEPLOYMENT = """
+sinks:
+  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
+  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+  us: {region: us, provider: US, keys: US, encrypted: true, url: "memory:"}
+stores: {people: [sg, vn, us]}
+activities:
+  - {route: "GET /people", subject: none, data: [personal], operation: read, store: people}
+"""
+ORDER = (SortKey(), SortKey())
+Row = tuple[Any, int]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Current]:
+    regions = ("sg: {country: SG}}", "sg: {country: SG}, us: {country: US}}")
+    with tempfile.TemporaryDirectory() as name:
+        policy = load_policy(write_deployment(Path(name), DEPLOYMENT, replace=[regions]))
+        world = Deployed(policy, [MemorySink("sg", SG), MemorySink("vn", VN), MemorySink("us", Region("us", "US"))])
+        made = world.point.admit(Request("GET", "/people", b"/people", (), (SINGAPORE, 5), SimpleUser("sue")))
+        assert isinstance(made, Current)
+        yield made
+
+
+@dataclass
+class Person:
+    """Whose rows lie in `at`; copies in others, as they are or with another value to sort by. `turns` = with which page
+    their pin says that they are home, for who is moved to `to`, where all of it is copied."""
+
+    at: str
+    rows: list[Row]
+    pinned: bool
+    copies: dict[str, list[Row]]
+    to: str | None = None
+    turns: int = 0
+
+
+values = st.none() | st.integers(-2, 2)
+
+
+@st.composite
+def people(draw: st.DrawFn) -> dict[str, Person]:
+    numbers = iter(range(100))
+    made = {}
+    for which in range(draw(st.integers(0, 7))):
+        at = draw(st.sampled_from(list(PLACES)))
+        rows = [(draw(values), next(numbers)) for _ in range(draw(st.integers(1, 4)))]
+        kind = draw(st.sampled_from(("plain", "pinned", "copied", "moved")))
+        person = Person(at, rows, kind != "plain", {})
+        others = [sink for sink in PLACES if sink != at]
+        if kind == "copied":
+            for sink in draw(st.lists(st.sampled_from(others), unique=True, min_size=1)):
+                changed = draw(st.booleans())
+                person.copies[sink] = [(draw(values) if changed else value, number) for value, number in rows]
+        elif kind == "moved":
+            person.to = draw(st.sampled_from(others))
+            person.copies[person.to] = rows
+            person.turns = draw(st.integers(0, 5))
+        made[f"p{which}"] = person
+    return made
+
+
+def pin_of(here: Current, who: str, person: Person, page: int) -> Pin | None:
+    if not person.pinned:
+        return None
+    pin = Pin(here.point.perception.digest(who), PLACES[person.at], (), "a" * 32, "first_write", "p", 0)
+    if person.to is None:
+        return pin
+    home = PLACES[person.to]
+    return replace(pin, home=home, set_by="move", moving=PLACES[person.at] if page < person.turns else None)
+
+
+def put(here: Current, them: dict[str, Person], page: int) -> None:
+    pins = here.point.homes.pins
+    assert isinstance(pins, PinsMemory)
+    found = [pin_of(here, who, person, page) for who, person in them.items()]
+    pins._pins = {pin.subject: pin for pin in found if pin is not None}
+
+
+async def every(here: Current, them: dict[str, Person], limit: int, asked: list[int] | None = None) -> list[Page[Any]]:
+    """All pages; pins turn between them."""
+
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        await anyio.lowlevel.checkpoint()
+        if asked is not None:
+            asked.append(count)
+        mine = [
+            Found(row[1], row, who)
+            for who, person in them.items()
+            for row in (person.rows if person.at == listing.sink else person.copies.get(listing.sink, ()))
+        ]
+        mine.sort(key=lambda found: rank(found.key, ORDER))
+        if after is not None:
+            mine = [found for found in mine if rank(found.key, ORDER) > rank(after, ORDER)]
+        return mine[:count]
+
+    told: list[Page[Any]] = []
+    cursor = None
+    while not told or cursor is not None:
+        put(here, them, len(told))
+        told.append(await Gathering(here, "people").page(fetch, ORDER, "list", limit=limit, cursor=cursor, whose=True))
+        cursor = told[-1].cursor
+    return told
+
+
+@given(them=people(), limit=st.integers(1, 12))
+@settings(max_examples=300, deadline=None)
+def test_every_row_is_told_once_and_in_order_wherever_copies_of_it_lie(
+    here: Current, them: dict[str, Person], limit: int
+) -> None:
+    pages = anyio.run(every, here, them, limit)
+    told = [number for page in pages for number in page]
+    rows = sorted((row for person in them.values() for row in person.rows), key=lambda row: rank(row, ORDER))
+    assert told == [number for _, number in rows]
+    assert all(len(page) == limit for page in pages[:-1])
+    assert len(pages) == 1 or len(pages[-1]) > 0
+    assert not any(page.repeats for page in pages)
+
+
+async def test_what_arrives_while_a_page_is_read_is_on_it(here: Current) -> None:
+    """Its new home was read before it came, its old one before it went: the pin says that it is there now."""
+    person = Person("sg", [(1, 1)], True, {}, to="vn")
+    them = {"anh": person, "binh": Person("vn", [(0, 0), (2, 2)], True, {})}
+    put(here, them, 0)
+    seen: list[str] = []
+
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        seen.append(listing.sink)
+        anh, binh = Found("anh", (1, 1), "anh"), [Found("b0", (0, 0), "binh"), Found("b2", (2, 2), "binh")]
+        if listing.sink == "vn":
+            return binh if seen.count("vn") == 1 else [binh[0], anh, binh[1]]
+        return [anh] if listing.sink == "sg" else []
+
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+    assert list(page) == ["b0", "anh", "b2"]
+    assert seen.count("vn") == 2
+
+
+async def test_whose_home_the_store_has_no_sink_in_is_told_from_where_they_are_found(here: Current) -> None:
+    them = {"anh": Person("sg", [(1, 1)], True, {})}
+    put(here, them, 0)
+    pins = here.point.homes.pins
+    assert isinstance(pins, PinsMemory)
+    pins._pins = {key: replace(pin, home="FR") for key, pin in pins._pins.items()}
+
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        return [Found("anh", (1, 1), "anh")] if listing.sink == "sg" else []
+
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+    assert list(page) == ["anh"]
+
+
+async def test_behind_many_copies_a_page_is_full_and_no_more_is_read_than_is_passed(here: Current) -> None:
+    them = {f"p{n}": Person("vn", [(n, n)], True, {"sg": [(n - 500, n)]}) for n in range(300)}
+    them["sue"] = Person("sg", [(1000, 1000)], True, {})
+    asked: list[int] = []
+    pages = await every(here, them, 100, asked)
+    assert [len(page) for page in pages] == [100, 100, 101 - 0] if len(pages) == 3 else [100, 100, 100, 1]
+    assert sum(asked) < 4000
+
+
+async def test_a_home_that_is_away_is_missing_and_copies_do_not_stand_in_for_it(here: Current) -> None:
+    them = {"anh": Person("vn", [(1, 1)], True, {"sg": [(1, 1)]})}
+    put(here, them, 0)
+
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        if listing.sink == "vn":
+            raise SinkUnavailable("away")
+        return [Found("copy", (1, 1), "anh")] if listing.sink == "sg" else []
+
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+    assert (list(page), dict(page.missing), page.cursor) == ([], {"vn": "sink_unavailable"}, None)
+
+
+async def test_nobody_s_pin_is_asked_for_but_while_somebody_is_on_their_way(here: Current) -> None:
+    homes, digest = here.point.homes, here.point.perception.digest
+    put(here, {}, 0)
+    gathering = Gathering(here, "people")
+    assert not await gathering.may_repeat()
+    await set_out(homes, digest, "SG", "VN")
+    await set_out(homes, digest, "SG", "VN")
+    assert await gathering.may_repeat()
+    await end(homes, digest)
+    await end(homes, digest)
+    assert not await gathering.may_repeat()
+    assert not await is_under_way(homes, digest)
+
+
+async def test_a_list_that_cannot_tell_whose_rows_are_says_that_some_may_repeat(here: Current) -> None:
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        return [Found("row", (1, 1))] if listing.sink != "us" else []
+
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=False)
+    assert (list(page), page.repeats) == (["row", "row"], True)
+
+
+async def test_where_no_pins_can_be_had_no_list_is_told(here: Current) -> None:
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        return [Found("row", (1, 1), "anh")]
+
+    pins = here.point.homes.pins
+    assert isinstance(pins, PinsMemory)
+    pins._closed = True
+    try:
+        with pytest.raises(PinsUnavailable):
+            await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+    finally:
+        pins._closed = False
