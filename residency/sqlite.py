@@ -1,17 +1,70 @@
 """A path in, a SQLite connection out: what all adapters over a file of their own want of it alike.
 
-Files are readable by this user alone, what is deleted is overwritten with zeros, and what is committed is on disk.
+Files are readable by this user alone, what is deleted is overwritten with zeros, and what is committed is on disk. A
+process that forks waits until no thread of it is inside SQLite: the child would never get the mutexes that such a
+thread holds (https://www.sqlite.org/howtocorrupt.html, section 2.6, is about connections; this is about the library).
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 __all__ = ["begun", "connect", "make_private", "opened", "use_wal"]
+
+
+class _Gate:
+    """Lets threads in, but none while the process forks, and lets it fork when none is in."""
+
+    _PATIENCE = 5.0  # seconds that a fork waits; then it goes on, as it would without this
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Nobody is in: also in the child of a fork, whose threads are gone with what they held."""
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._forking = False
+        self._depth = threading.local()
+
+    def __enter__(self) -> None:
+        depth = getattr(self._depth, "value", 0)
+        if depth == 0:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._forking, self._PATIENCE)
+                self._inside += 1
+        self._depth.value = depth + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth.value -= 1
+        if self._depth.value == 0:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def before(self) -> None:
+        """The process is about to fork."""
+        own = 1 if getattr(self._depth, "value", 0) else 0
+        with self._changed:
+            self._forking = True
+            self._changed.wait_for(lambda: self._inside <= own, self._PATIENCE)
+
+    def after(self) -> None:
+        """It has forked: in the parent."""
+        with self._changed:
+            self._forking = False
+            self._changed.notify_all()
+
+
+_gate = _Gate()
+if hasattr(os, "register_at_fork"):  # no such thing on Windows, which does not fork
+    os.register_at_fork(before=_gate.before, after_in_parent=_gate.after, after_in_child=_gate.begin)
 
 
 def make_private(path: Path, *, folder_mode: int = 0o777) -> None:
@@ -70,5 +123,5 @@ def opened(path: Path, busy_ms: int, *, writes: bool, folder_mode: int = 0o777) 
     there = path.exists()
     if writes and not there:
         make_private(path, folder_mode=folder_mode)
-    with closing(connect(path if writes or there else ":memory:", busy_ms)) as connection:
+    with _gate, closing(connect(path if writes or there else ":memory:", busy_ms)) as connection:
         yield connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -74,3 +75,43 @@ def test_those_that_start_at_once_on_a_new_file_all_get_the_write_ahead_log(tmp_
     for thread in threads:
         thread.join()
     assert modes == ["wal"] * 6
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 and later: fork beside threads
+def test_a_process_forks_when_no_thread_is_inside_sqlite_and_its_child_uses_it(tmp_path: Path) -> None:
+    path, over = tmp_path / "file.db", threading.Event()
+    with opened(path, 5_000, writes=True) as db:
+        db.execute("CREATE TABLE t (x)")
+
+    def work() -> None:
+        while not over.is_set():
+            with opened(path, 5_000, writes=True) as db, begun(db):
+                db.execute("INSERT INTO t VALUES (zeroblob(5000))")
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            child = os.fork()
+            if child == 0:
+                told = 1
+                try:
+                    with opened(path, 20_000, writes=False) as db:
+                        told = 0 if db.execute("SELECT count(*) FROM t").fetchone()[0] >= 0 else 1
+                finally:
+                    os._exit(told)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_process_may_fork_inside_a_call_of_its_own(tmp_path: Path) -> None:
+    with opened(tmp_path / "file.db", 100, writes=True):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
