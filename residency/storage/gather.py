@@ -181,11 +181,14 @@ class Gathering:
         told = Told(order, limit, Lying(self._here.point, places) if whose else None)
         failed: dict[str, ResidencyError] = {}
         wanted = {name: Wanted(at.after.get(name), limit + 1) for name in by_name if name not in at.ended}
+        trail = self._here.trail
+        before = trail.refusal
         for _ in range(_TURNS):
-            await self._ask(fetch, {by_name[name]: each for name, each in wanted.items()}, told, failed)
-            if failed and not told.rows:
-                raise next(iter(failed.values()))
-            await told.look()
+            with trail:
+                await self._ask(fetch, {by_name[name]: each for name, each in wanted.items()}, told, failed)
+                if failed and not told.rows:
+                    raise next(iter(failed.values()))
+                await told.look()
             try:
                 wanted = told.short(at.after)
             except TypeError:
@@ -199,6 +202,7 @@ class Gathering:
         # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
         following = self._seal(_Place({**at.after, **passed}, at.ended | ended), about) if more else None
         missing = {name: _why(error) for name, error in failed.items()}
+        trail.refusal = before  # what does not answer, or may not be read, the page tells; the request goes on
         return Page(tuple(found.item for found in taken), following, missing, whose is False)
 
     async def _ask(

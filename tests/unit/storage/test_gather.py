@@ -216,3 +216,24 @@ async def test_a_cursor_of_another_list_or_that_was_changed_is_the_client_s_mist
     for cursor, about in ((page.cursor, "other"), (page.cursor[::-1], "list"), ("AAAA", "list"), ("\ud800", "list")):
         with pytest.raises(CallerError):
             await gathering.page(fetching({}), UP, about, limit=1, cursor=cursor)
+
+
+async def test_a_list_that_fails_is_noted_for_the_edge_and_a_partial_one_is_not(here: Current) -> None:
+    async def away(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        here.trail.met(SinkUnavailable(f"sink {listing.sink!r} cannot be reached"))  # as sessions do
+        if listing.sink == "sg":
+            return [Found("row", (1, 1))]
+        raise SinkUnavailable(f"sink {listing.sink!r} cannot be reached")
+
+    async def silent(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    here.trail.refusal = None  # the tests share it
+    assert (await Gathering(here, "people").page(away, UP, "x", limit=5)).partial
+    assert here.trail.refusal is None
+    with pytest.raises(SinkUnavailable):
+        await Gathering(here, "people", wait=0.01).page(silent, UP, "x", limit=5)
+    noted, here.trail.refusal = here.trail.refusal, None
+    assert noted is not None
+    assert "did not answer in time" in noted.message
