@@ -196,7 +196,7 @@ class Gathering:
             if not wanted:
                 break
         try:
-            taken, passed, ended, more = told.page(self.sinks)
+            taken, passed, ended, more = told.page(self.sinks, at.after)
         except TypeError:
             raise _unsorted() from None
         # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.

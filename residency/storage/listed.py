@@ -167,9 +167,11 @@ class Told:
             if rank(self.rows[sink][-1].key, self.order) == frontier
         }
 
-    def page(self, sinks: Sequence[str]) -> tuple[list[Found], dict[str, tuple[Any, ...]], set[str], bool]:
+    def page(
+        self, sinks: Sequence[str], after: Mapping[str, tuple[Any, ...]]
+    ) -> tuple[list[Found], dict[str, tuple[Any, ...]], set[str], bool]:
         """(rows of the page, the key of the last row that was passed of each sink, sinks that have no more, whether
-        there is another page). Raises: TypeError for values that cannot be sorted."""
+        there is another page); `after` as in `short`. Raises: TypeError for values that cannot be sorted."""
         order, lying = self.order, self.lying
         streams = [[(rank(f.key, order), name, f) for f in self.rows[name]] for name in sinks if name in self.rows]
         frontier = None if lying is None else self._frontier()
@@ -189,7 +191,19 @@ class Told:
                 taken.append(found)
                 last = at
             passed[name] = found.key
-        return taken, passed, self.rows.keys() - held - self.open, more
+        if lying is None:
+            return taken, passed, self.rows.keys() - held - self.open, more
+        # Somebody whose rows were told may arrive at another sink by the next page, and one who was not yet too: so no
+        # sink begins before what was told, and none is done before all are.
+        if taken:
+            for name, stream in zip([name for name in sinks if name in self.rows], streams, strict=True):
+                at_or_before = [each for each in stream if each[0] <= last]
+                began = after.get(name)
+                if all(name in passed and rank(passed[name], order) >= each[0] for each in at_or_before) and (
+                    began is None or rank(began, order) < last
+                ):
+                    passed[name] = taken[-1].key
+        return taken, passed, set(), more
 
     def _frontier(self) -> Any:
         """How far the list is known: the first of the places up to which sinks have told; None = to its end."""

@@ -111,6 +111,12 @@ def put(here: Current, them: dict[str, Person], page: int) -> None:
     pins._pins = {pin.subject: pin for pin in found if pin is not None}
 
 
+def copied(person: Person, sink: str, page: int) -> Sequence[Row]:
+    """What lies at a sink of copies: of who is moved a part only, until their pin turns."""
+    rows = person.copies.get(sink, [])
+    return rows[: page % 3] if person.to == sink and page < person.turns else rows
+
+
 async def every(here: Current, them: dict[str, Person], limit: int, asked: list[int] | None = None) -> list[Page[Any]]:
     """All pages; pins turn between them."""
 
@@ -121,7 +127,7 @@ async def every(here: Current, them: dict[str, Person], limit: int, asked: list[
         mine = [
             Found(row[1], row, who)
             for who, person in them.items()
-            for row in (person.rows if person.at == listing.sink else person.copies.get(listing.sink, ()))
+            for row in (person.rows if person.at == listing.sink else copied(person, listing.sink, len(told)))
         ]
         mine.sort(key=lambda found: rank(found.key, ORDER))
         if after is not None:
