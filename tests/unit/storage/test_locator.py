@@ -119,6 +119,18 @@ async def test_a_record_that_is_noted_as_another_s_ends_the_making(locators: Loc
         await locators.rebuild("people", "VN", records())
 
 
+async def test_two_keys_that_one_text_stands_for_are_refused_and_never_another_s(locators: Locators) -> None:
+    """A text column can hold both: whose the first is stays so, and the second one is not written."""
+    one = "DEADBEEF" * 4
+    await locators.note("people", "VN", [(*row(one), "1" * 64)])
+    for other in (one.lower(), str(UUID(one))):
+        with pytest.raises(RecordConflict):
+            await locators.note("people", "VN", [(*row(other), "2" * 64)])
+    assert await locators.owners("people", [row(one)], PLACES) == ("1" * 64,)
+    keys = [{"a": "1", "b": "23"}, {"a": "12", "b": "3"}, {"a": '1","2', "b": "3"}, {"a": "1", "b": '2","3'}]
+    assert len({key_text(key) for key in keys}) == 4
+
+
 def test_a_record_s_canonical_key_is_looked_up_as_the_app_writes_it() -> None:
     number = UUID("0192a0b0-0000-7000-8000-00000000000a")
     for value in (number, number.hex, str(number)):
