@@ -161,10 +161,9 @@ def litestar(wrap: Callable[[Any], Any], inside: Any = None, **options: Any) -> 
     return wrap(Litestar([*(make(*each) for each in ROUTES), mount], openapi_config=None, middleware=middleware))
 
 
-def django(wrap: Callable[[Any], Any]) -> Any:
-    """Django's, with a class for what goes by method and half of its patterns included."""
+def configure_django() -> None:
+    """Django's settings, which are one to a process: whichever test comes first makes them alike for all."""
     from django.conf import settings
-    from django.http import HttpResponse
 
     if not settings.configured:
         settings.configure(
@@ -174,7 +173,14 @@ def django(wrap: Callable[[Any], Any]) -> Any:
         import django as package
 
         package.setup()
+
+
+def django(wrap: Callable[[Any], Any]) -> Any:
+    """Django's, with a class for what goes by method and half of its patterns included."""
+    configure_django()
+    from django.conf import settings
     from django.core.asgi import get_asgi_application
+    from django.http import HttpResponse
     from django.urls import include, path, re_path
     from django.views import View
 

@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from residency import Residency, ResidencyMiddleware, build, current, sql
 from residency.errors import SinkUnavailable
+from tests.routed import configure_django
 
 POLICY = """\
 residency: 1
@@ -137,13 +138,7 @@ def litestar() -> Any:
 
 @cache
 def _django_urls() -> ModuleType:
-    from django.conf import settings
-
-    if not settings.configured:  # once in a process, and other tests have apps too
-        settings.configure(SECRET_KEY="only a test's", ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None)
-        import django as package
-
-        package.setup()
+    configure_django()
     from django.http import HttpResponse
     from django.urls import path
 
