@@ -116,7 +116,7 @@ async def test_a_connection_is_used_again(service: Service) -> None:
     asking = Asking(sink_at(service.url))
     for _ in range(5):
         await whole(await asking())
-    assert (service.opened, len(service.asked)) == (1, 5)
+    assert (service.connections, len(service.asked)) == (1, 5)
     await asking.sink.aclose()
 
 
@@ -130,7 +130,7 @@ async def test_each_event_loop_has_connections_of_its_own(service: Service) -> N
     await once()
     await asyncio.to_thread(asyncio.run, once())
     await once()
-    assert service.opened == 3
+    assert service.connections == 3
 
 
 async def test_what_is_sent_says_who_we_are_by_the_url_alone_and_the_fragment_stays_here(service: Service) -> None:
