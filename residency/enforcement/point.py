@@ -14,6 +14,7 @@ from residency.audit.recall import Basis
 from residency.enforcement.about import judge_many, judge_row, judge_subject, whereabouts
 from residency.enforcement.asking import Unasked, Who, ask
 from residency.enforcement.current import Current
+from residency.enforcement.decider import Decider
 from residency.enforcement.facts import FactKeeper
 from residency.enforcement.handing import note_of
 from residency.enforcement.homes import Homes
@@ -38,16 +39,14 @@ from residency.errors import (
     Unavailable,
     UsageError,
 )
-from residency.model import Activity, Pin, Reason, SinkVerdict, SubjectId
+from residency.model import Activity, Reason, SubjectId
 from residency.policy.activities import Match
 from residency.policy.compiler import Policy
-from residency.policy.terms import unbegun
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, Identity, identity
 from residency.signals.network import NetworkSource
 from residency.signals.peer import Strategy
 
 __all__ = [
-    "STALE_PIN",
     "EnforcementPoint",
     "Identifying",
     "Meter",
@@ -58,15 +57,13 @@ __all__ = [
     "Unasked",
 ]
 
-STALE_PIN: Final = "stale_pin"
-"""The note of an entry whose pin came from a copy while its store was not heard of."""
 _PROBLEMS: Final = {
     Reason.PEER_REWRITTEN: "the server rewrote the peer address",
     Reason.DEV_NOT_LOOPBACK: "dev.assume is for loopback only",
 }
 
 
-class EnforcementPoint:
+class EnforcementPoint(Decider):
     """Built once per process by the composition root; pure of I/O but for its ports."""
 
     def __init__(
@@ -88,17 +85,7 @@ class EnforcementPoint:
         trusted_peer: Callable[[str], bool],
         who: Who | None = None,
     ) -> None:
-        self.policy = policy
-        self.identifying = identifying
-        self.homes = Homes(pins, recorder, clock, entropy, policy.digest)
-        self.facts = facts
-        self.keeper = keeper
-        self.recorder = recorder
-        self.stores = stores
-        self.metrics = metrics
-        self.clock = clock
-        self._who = who
-        self.perception = Perception(
+        perception = Perception(
             strategy=strategy,
             network=network,
             identifying=identifying,
@@ -109,11 +96,15 @@ class EnforcementPoint:
             assume=policy.deployment.assume,
             conflicts_presumed=policy.deployment.conflicts_presumed,
         )
+        homes = Homes(pins, recorder, clock, entropy, policy.digest)
+        super().__init__(policy, perception, homes, facts, keeper, recorder, metrics, clock)
+        self.identifying = identifying
+        self.stores = stores
+        self._who = who
         region = policy.deployment.regions.get(policy.deployment.audit.region or "")
         self.readers: tuple[str, ...] = () if region is None else (region.place,)
         """Where this instance runs, as far as the deployment says so: what it reads goes there."""
         self._unsafe = strategy.name.startswith("unsafe_")
-        self._mode: str = policy.deployment.mode
 
     # -- one request -------------------------------------------------------------------------------------------
 
@@ -287,87 +278,7 @@ class EnforcementPoint:
     about_row = staticmethod(judge_row)
     about_many = staticmethod(judge_many)
 
-    def refresh(self, here: Current) -> bool:
-        """Decide again on the facts, the pin and the date of now: an act is judged by what holds when it happens. False
-        where the pin is not held here: it is then decided by the one before.
-
-        Costs a local read of the pin, and a memo lookup where nothing moved. Raises: PinsUnavailable, FactsUnavailable.
-        """
-        known = True
-        if here.subject_digest is not None:
-            pin, known = self.homes.peek(here.subject_digest)
-            if known:
-                self.remember(here, pin)
-        self.decide(here)
-        return known
-
-    async def renew(self, here: Current) -> None:
-        """As `refresh`, and a pin that is not held here is asked for: it may be missing because it was just changed.
-
-        Raises: PinsUnavailable.
-        """
-        if here.subject_digest is not None:
-            self.remember(here, await self.homes.fetch(here.subject_digest))
-        self.decide(here)
-
-    async def begin_terms(self, here: Current, verdict: SinkVerdict | None) -> bool:
-        """Note the events that what is about to happen under `here` is the first of; whether there were any, so that
-        it was decided again.
-
-        Raises: as `renew`, FactsUnavailable, JournalFull, JournalFailed; then it must not happen. A deployment that
-        only observes goes on, for nothing binds there.
-        """
-        terms = unbegun(here.decision, verdict)
-        if not terms:
-            return False
-        try:
-            seq = await self.keeper.begin(terms)
-        except FactsUnavailable:
-            if self._mode != "observe":
-                raise
-            return False
-        if seq is not None:
-            await self.recorder.durable(seq)
-        await self.renew(here)
-        return True
-
-    def digest(self, subject: SubjectId) -> str:
-        """The keyed digest (hex) under which a subject is known to pins."""
-        return self.perception.digest(subject.value)
-
     # -- steps -------------------------------------------------------------------------------------------------
-
-    def remember(self, here: Current, pin: Pin | None) -> None:
-        """Take in the pin as it is read now, and say so where it came from a copy whose store is not heard of."""
-        here.pin = pin
-        stale = pin is not None and self.homes.is_stale()
-        if stale and here.note is None:
-            self.metrics.stale_pin()
-        here.note = STALE_PIN if stale else None
-
-    def _begins(self, here: Current) -> bool:
-        """Whether the request itself is the event of a term: no act can follow, so what it does begins here."""
-        return not here.activity.stores and here.decision.permitted and bool(unbegun(here.decision, None))
-
-    async def begin(self, here: Current) -> None:
-        """Note the events that the request itself is the first of. Raises: as `begin_terms`."""
-        here.begins = False
-        if here.decision.clocks and self._begins(here):
-            await self.begin_terms(here, None)
-
-    def decide(self, here: Current, now: int | None = None) -> None:
-        """Make `here`'s decision anew, by its signals and its pin. Raises: FactsUnavailable."""
-        if self._mode != "observe":
-            self.keeper.ready(here.activity)
-        finding = self.perception.finding(here.signals, here.pin)
-        now = self.clock.now() if now is None else now
-        here.decided_at = now
-        policy = self.policy
-        # An act of a WebSocket may come hours after its request. Neither time is told where nothing is read at it.
-        requested = here.requested if policy.reads_requests and here.requested != now else None
-        collected = here.collected if policy.collection_edges else None
-        facts = self.facts.current()
-        here.decision = policy.decide(here.activity, finding, here.shown, facts, now, requested, collected)
 
     def _unread(self, said: Identity) -> None:
         for anchor in said.unread:
