@@ -18,12 +18,10 @@ from residency.adapters import prometheus
 from residency.adapters.clock_system import SystemClock
 from residency.adapters.entropy_system import SystemEntropy
 from residency.adapters.facts_memory import FactsMemory
-from residency.adapters.journal_files import JournalFiles
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
 from residency.adapters.policy_files import Loaded, PolicyFiles
 from residency.adapters.policy_watch import PolicyWatch
-from residency.adapters.sequencer import Sequencer
 from residency.enforcement.facts import FactKeeper
 from residency.enforcement.looplock import LoopLock
 from residency.enforcement.point import EnforcementPoint
@@ -44,6 +42,7 @@ from residency.wiring.location import location_watch, meter_location
 from residency.wiring.locators import open_locators
 from residency.wiring.records import stores_over
 from residency.wiring.requests import meter_requests, requests_of
+from residency.wiring.trail import open_trail
 
 __all__ = ["Residency", "build"]
 
@@ -226,26 +225,10 @@ class Residency:
     def _open(self, stack: ExitStack) -> None:
         deployment = self.deployment
         keys = KeysFiles(self.path(deployment.keys_folder), create=True)
-        audit = self.path(deployment.audit.folder)
-        self._versions = versions = wiring.Versions(audit)
+        self._versions = versions = wiring.Versions(self.path(deployment.audit.folder))
         versions.check(self.loaded)
-        journal = JournalFiles(audit / "journal", max_loss=deployment.audit.max_loss / 1_000_000).open()
-        stack.callback(journal.close)
-        details, filers = wiring.open_details(stack, deployment, self.path, keys, self.clock, self.entropy)
-        origin = deployment.audit.origin or deployment.name
-        recorder = Recorder(
-            journal, self.clock, self.entropy, self.policy.digest, details, version=self.policy.version, origin=origin,
-            keeping=wiring.keeping(self.policy, deployment),
-        )  # fmt: skip
-        sequencer = Sequencer(
-            audit / "journal",
-            LogFiles(audit / "log", alone=True),  # the sequencer's lock says so
-            LogFiles(audit, alone=True),
-            key=keys.signing_key("log"),
-            second_key=None if deployment.audit.second_signature is None else keys.ml_dsa_44_key("log"),
-            origin=origin,
-            interval=deployment.audit.publish_every / 1_000_000,
-        )
+        trail = open_trail(stack, deployment, self.policy, self.path, keys, self.clock, self.entropy)
+        recorder = trail.recorder
         subject_key = keys.secret("subjects")
         noted = wiring.open_noted(deployment, self.path)
         stack.callback(noted.close)
@@ -260,7 +243,6 @@ class Residency:
         recorder.facts(self.facts.current(), wiring.told("start", self.loaded))
         if self.strategy.warning is not None:
             _log.warning("%s", self.strategy.warning)
-        mirror = wiring.open_mirror(deployment, audit, keys.signing_key)
         # Last of all that can fail: pins are closed with an await, which is not to be had here.
         with self._at("pins", "url"):
             self._pins = pins = self._open_pins(keys, subject_key)
@@ -295,17 +277,7 @@ class Residency:
 
         self._join = join
         self.point = join(self.policy, recorder, self.stores)
-        if mirror is not None:
-            mirror.start()
-            stack.callback(mirror.stop)  # after the sequencer's, which publishes once more
-            wiring.meter_mirror(self.metrics, mirror)
-        for filer in filers:
-            filer.start()
-            stack.callback(filer.stop)
-        wiring.meter_details(self.metrics, filers)
-        sequencer.start()
-        stack.callback(sequencer.stop)
-        wiring.watch_log(self.metrics, journal, sequencer)
+        trail.start(stack, self.metrics)
         keeper.told_by(self._facts_moved)
         self._location = watch = location_watch(
             deployment, self.network, filings=lambda: self.facts.current().filings, now=self.clock.now,
@@ -325,8 +297,8 @@ class Residency:
             watch=self.watch,
             network=self.network,
             keys=self.identity_keys,
-            journal=journal,
-            sequencer=sequencer,
+            journal=trail.journal,
+            sequencer=trail.sequencer,
             now=self.clock.now,
         )
         if self.watch is not None:

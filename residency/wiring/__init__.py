@@ -3,13 +3,12 @@
 Part of the composition root, apart from `bootstrap` because the commands need these without a runtime.
 """
 
-from residency.wiring.details import keeping, meter_details, open_details
+from residency.wiring.details import keeping
 from residency.wiring.facts import archive, beating, meter_facts, open_noted
-from residency.wiring.gauges import meter_runtime, watch_log
+from residency.wiring.gauges import meter_runtime
 from residency.wiring.kinds import kind_of
-from residency.wiring.mirror import check_mirror, meter_mirror, mirror_doubts, open_mirror
+from residency.wiring.mirror import check_mirror, mirror_doubts
 from residency.wiring.policies import ALLOW_OLDER, Versions, newer_in_force, told
-from residency.wiring.problems import problem_at
 from residency.wiring.signals import (
     address_data,
     check_keys,
@@ -37,22 +36,16 @@ __all__ = [
     "identity_keys",
     "keeping",
     "kind_of",
-    "meter_details",
     "meter_facts",
-    "meter_mirror",
     "meter_runtime",
     "mirror_doubts",
     "newer_in_force",
-    "open_details",
-    "open_mirror",
     "open_noted",
     "open_pins",
     "place_of",
-    "problem_at",
     "sinks",
     "strategy_of",
     "told",
     "trusted_ranges",
-    "watch_log",
     "who",
 ]
