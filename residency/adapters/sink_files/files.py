@@ -59,11 +59,15 @@ def make_temporary(folder: Path) -> BinaryIO:
     while True:
         handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
         os.close(handle)
-        file = Path(name).open("r+b")  # noqa: SIM115 - closed by whom it is given to
+        # Another process that starts may take it for one left behind, until it is locked: then there is another one.
+        try:
+            file = Path(name).open("r+b")  # noqa: SIM115 - closed by whom it is given to
+        except FileNotFoundError:
+            continue
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return file
-        file.close()  # another process that starts took it for one left behind, before it was locked
+        file.close()
 
 
 def remove_left(folder: Path) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -172,6 +173,27 @@ async def test_a_temporary_file_that_another_start_removed_before_it_was_locked_
     monkeypatch.setattr(fcntl, "flock", late)
     await sink.put("k", b"1")
     assert locked
+    assert await sink.get("k") == b"1"
+    assert names(tmp_path) == ["k"]
+
+
+async def test_a_temporary_file_that_another_start_removed_before_it_was_opened_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = await made(tmp_path)
+    make = tempfile.mkstemp
+    made_so_far: list[str] = []
+
+    def early(**named: object) -> tuple[int, str]:
+        handle, name = make(prefix=str(named["prefix"]), dir=str(named["dir"]))
+        made_so_far.append(name)
+        if len(made_so_far) == 1:
+            remove_left(tmp_path)
+        return handle, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", early)
+    await sink.put("k", b"1")
+    assert len(made_so_far) == 2
     assert await sink.get("k") == b"1"
     assert names(tmp_path) == ["k"]
 
