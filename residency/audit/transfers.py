@@ -19,10 +19,12 @@ from residency.model.place import within
 from residency.policy.compiler import Policy
 from residency.policy.parsed import RuleDoc
 
-__all__ = ["SUBJECTS_KEPT", "Flow", "FlowKey", "Ground", "Transfers"]
+__all__ = ["SUBJECTS_KEPT", "UNKNOWN_PLACE", "Flow", "FlowKey", "Ground", "Transfers"]
 
 SUBJECTS_KEPT: Final = 1 << 20
 """Subjects that are told apart in all flows together; beyond, a flow's number of subjects is a lower bound."""
+UNKNOWN_PLACE: Final = "ZZ"
+"""The place of a reader of whom nobody knows where they are."""
 _EARLY: Final = 10_000
 _BOUND: Final = 1 << 14
 _READ_FROM: Final = "read_from:"

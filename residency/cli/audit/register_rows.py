@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from residency.audit.dossiers import Dossier
-from residency.audit.transfers import Flow, Ground, Transfers
+from residency.audit.transfers import UNKNOWN_PLACE, Flow, Ground, Transfers
 from residency.cli.audit.period import day, iso, printable
 from residency.cli.audit.shared import csv_cell
 from residency.model import RuleRef
 from residency.policy.compiler import Policy
 
 __all__ = [
-    "dossier_document", "flow_document", "flow_rows", "ground_words", "register_document", "register_lines",
-    "subjects_word", "unobserved", "who",
+    "dossier_document", "flow_document", "flow_rows", "ground_words", "recipient_word", "register_document",
+    "register_lines", "subjects_word", "unobserved", "who",
 ]  # fmt: skip
 
 
@@ -90,6 +90,11 @@ def subjects_word(flow: Flow) -> str:
     return f"{'' if flow.subjects_exact else 'at least '}{len(flow.subjects)}"
 
 
+def recipient_word(place: str, unknown: str) -> str:
+    """Where data went: the code of the place, or the word for one that nobody knows."""
+    return unknown if place == UNKNOWN_PLACE else place
+
+
 _COLUMNS: Final = (
     "who", "established_in", "jurisdiction", "activity", "operation", "purpose", "categories", "sink", "region",
     "recipient_country", "provider", "keys", "abroad_by", "first", "last", "count", "outcome_unknown", "subjects",
@@ -108,8 +113,9 @@ def flow_rows(policy: Policy | None, flows: Iterable[Flow]) -> Iterator[tuple[st
         grounds = " | ".join(f"{count} x {ground_words(ground)}" for ground, count in flow.grounds.items())
         row = (
             name, places, key.jurisdiction, key.activity, key.operation, key.purpose, " ".join(key.categories),
-            key.sink, key.region, key.place, key.provider, key.keys, " ".join(key.how), iso(flow.first) or "",
-            iso(flow.last) or "", str(flow.count), str(flow.unknown), subjects_word(flow), grounds,
+            key.sink, key.region, recipient_word(key.place, "unknown"), key.provider, key.keys, " ".join(key.how),
+            iso(flow.first) or "", iso(flow.last) or "", str(flow.count), str(flow.unknown), subjects_word(flow),
+            grounds,
         )  # fmt: skip
         yield tuple(map(csv_cell, row))
 
@@ -153,7 +159,11 @@ def _lines(
 def _flow_lines(flow: Flow, rules: Mapping[str, RuleRef]) -> Iterator[str]:
     key = flow.key
     yield f"{key.jurisdiction}  {key.activity} ({key.operation}): {', '.join(key.categories) or 'no category'}"
-    where = f"to {key.sink} in {key.place}, provider {key.provider}, keys {key.keys}"
+    where = f"to {key.sink} in {key.place}"
+    if "reader" in key.how:
+        place = recipient_word(key.place, "a place that nobody knows")
+        where = f"read from {place}, out of {key.sink} in {key.region}"
+    where += f", provider {key.provider}, keys {key.keys}"
     yield f"    {where}; abroad by {' and '.join(key.how)}"
     unknown = f", {flow.unknown:,} of unknown end" if flow.unknown else ""
     yield f"    {day(flow.first)} to {day(flow.last)}: {flow.count:,} acts{unknown}, {subjects_word(flow)} people"

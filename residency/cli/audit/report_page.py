@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from residency.cli.audit.register_rows import recipient_word
 from residency.cli.audit.report_charts import bars, days, shares
 from residency.cli.audit.report_codes import coded, meaning
 from residency.cli.audit.report_pieces import STYLE, Below, Span, breakable, figure, table
@@ -193,7 +194,8 @@ class _Page:
             yield f"<p><b>{told['acts_without_a_place']:,}</b> {escape(say['placeless'])}</p>"
         rows: list[Sequence[object] | Span] = []
         for flow in told["flows"]:
-            where = f"{flow['sink']}: {flow['place']} ({flow['provider']}, {flow['keys']})"
+            place = recipient_word(flow["place"], say["nobody_knows"])
+            where = f"{flow['sink']}: {place} ({flow['provider']}, {flow['keys']})"
             people = ("" if flow["subjects_exact"] else f"{say['at_least']} ") + f"{flow['subjects']:,}"
             rows.append((
                 flow["jurisdiction"], f"{flow['activity']} ({flow['operation']})",

@@ -75,6 +75,7 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("flow", "flow", "luồng"),
     ("categories", "data", "dữ liệu"),
     ("recipient", "recipient", "bên nhận"),
+    ("nobody_knows", "a place that nobody knows", "nơi không ai biết"),
     ("abroad_by", "abroad by", "ở nước ngoài do"),
     ("acts", "acts", "thao tác"),
     ("unknown", "of unknown end", "chưa rõ kết thúc"),

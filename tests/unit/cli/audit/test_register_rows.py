@@ -1,10 +1,11 @@
-"""What the register cannot tell, since no store saw it."""
+"""What the register cannot tell, since no store saw it; and how it names a place that nobody knows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from residency.cli.audit.register_rows import unobserved
+from residency.audit.transfers import Flow, FlowKey
+from residency.cli.audit.register_rows import flow_rows, register_lines, unobserved
 from tests.world import load_policy, write_deployment
 
 DEPLOYMENT = """
@@ -20,3 +21,17 @@ activities:
 def test_an_activity_whose_service_is_a_store_is_observed(tmp_path: Path) -> None:
     assert unobserved(load_policy(write_deployment(tmp_path, DEPLOYMENT))) == ("POST /old",)
     assert unobserved(None) == ()
+
+
+def read_from(place: str) -> Flow:
+    key = FlowKey("VN", "GET /people", "read", ("personal",), "", "vn", "vn-han", place, "VN", "VN", ("reader",))
+    return Flow(key, 0, 0, 0, 1)
+
+
+def test_data_that_was_read_is_told_by_where_its_reader_is_in_words_where_nobody_knows() -> None:
+    told = "\n".join(register_lines(None, {}, [read_from("SG"), read_from("ZZ")], (), 2, 0))
+    assert "read from SG, out of vn in vn-han" in told
+    assert "read from a place that nobody knows, out of vn in vn-han" in told
+    head, *rows = flow_rows(None, [read_from("SG"), read_from("ZZ")])
+    assert [row[head.index("recipient_country")] for row in rows] == ["SG", "unknown"]
+    assert "ZZ" not in told

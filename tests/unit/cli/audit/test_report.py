@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from residency.audit.entry import Entry, format_entry, parse_entry
 from residency.cli.audit import audit_app
+from residency.cli.audit.report_page import report_page
 from tests.audit_log import write_log
 from tests.recorded_log import DAY, START, RecordedLog, some_weeks
 from tests.world import load_policy, write_deployment
@@ -197,6 +198,17 @@ def test_what_the_log_and_policies_hold_is_shown_and_never_obeyed(tmp_path: Path
     text = (tmp_path / "r.html").read_text()
     assert "&lt;script&gt;" in text
     assert "<script" not in text
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "a place that nobody knows"), ("vi", "nơi không ai biết")])
+def test_a_reader_of_whom_nobody_knows_where_they_are_is_told_in_words(
+    served: Served, language: str, word: str
+) -> None:
+    told = served.told()
+    told["transfers"]["flows"][0]["place"] = "ZZ"
+    page = report_page(told, language)
+    assert f": {word} (" in page
+    assert ": ZZ (" not in page
 
 
 def test_a_record_that_its_policy_does_not_give_is_the_first_finding_and_exits_1(tmp_path: Path) -> None:
