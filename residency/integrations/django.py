@@ -8,7 +8,7 @@
         Person.objects.create(name="An")
 
 A unit is one act: the transaction of one sink, with its intent before and its outcome after. Outside a unit a routed
-model has no database, and inside a request no statement reaches a sink past its unit, `using(…)` included.
+model has no database, and in a process that serves no statement reaches a sink past its unit, `using(…)` included.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from residency.errors import NoDecision, Unavailable, UsageError
 from residency.integrations.django_errors import raise_ours, telling
 from residency.model import Operation
 from residency.storage.statements import goes_around
+from residency.wiring.lifetimes import serving
 
 __all__ = ["StoreCache", "StoreRouter", "databases", "unit"]
 
@@ -308,19 +309,25 @@ def _guard(sender: object, connection: Any, **named: Any) -> None:
 
 
 def _unit_of(alias: str) -> _Unit | None:
-    """The unit that may use the sink `alias` now; None outside any request. Raises: UsageError where there is none."""
+    """The unit that may use the sink `alias` now; None in a process that serves nothing: one that migrates, say.
+
+    Raises: UsageError where a request has none, NoDecision where this process serves and there is no request: a thread
+    that was started without its context, for one.
+    """
     here = next((each for each in _units.get().values() if each.alias == alias and not each.over), None)
     if here is None:
         try:
             current()
         except NoDecision:
+            if serving():
+                raise
             return None
         raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
     return here
 
 
 def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Let through what a unit of this sink sends, and what is sent outside any request: migrations, for one."""
+    """Let through what a unit of this sink sends, and what a process sends that serves nothing: migrations, for one."""
     alias = context["connection"].alias
     here = _unit_of(alias)
     if here is None:

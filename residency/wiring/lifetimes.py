@@ -1,4 +1,4 @@
-"""Runtimes in; each of them told when this process was forked, and when it ends in good order."""
+"""Runtimes in; each told of a fork of this process and of its good end, and whether one of them serves, out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import os
 import weakref
 from typing import Final, Protocol
 
-__all__ = ["Living", "watch_over"]
+__all__ = ["Living", "serving", "watch_over"]
 
 
 class Living(Protocol):
     """What holds slots, threads and connections, none of which survive a fork."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds them now."""
 
     def after_fork(self) -> None:
         """This is a forked child's copy: hold nothing, open anew when asked to."""
@@ -26,6 +30,11 @@ _all: Final[weakref.WeakSet[Living]] = weakref.WeakSet()
 def watch_over(living: Living) -> None:
     """Tell `living`, for as long as anybody else holds it."""
     _all.add(living)
+
+
+def serving() -> bool:
+    """Whether this process runs a deployment now: what is done without a decision is a mistake then."""
+    return any(living.is_open for living in list(_all))
 
 
 def _forked() -> None:

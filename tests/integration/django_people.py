@@ -11,6 +11,7 @@ import json
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,9 +156,13 @@ def write(request: Any) -> Any:
         with unit("people"):
             pass
 
-    worker = threading.Thread(target=lambda: told.__setitem__("bare thread", refused(thread)))
-    worker.start()
-    worker.join()
+    def using() -> None:
+        Person.objects.using("people-sg").create(id="bare", name="bare")
+
+    for name, work in (("bare thread", thread), ("bare thread using", using)):
+        worker = threading.Thread(target=lambda name=name, work=work: told.__setitem__(name, refused(work)))  # type: ignore[misc]
+        worker.start()
+        worker.join()
     return HttpResponse(alias)
 
 
@@ -285,8 +290,16 @@ def torn() -> str:
 
 
 def rename(old: str, new: str) -> None:
-    with connections["people-vn"].cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+    """From beside the process that serves, which sends nothing without a request."""
+    statement = f"ALTER TABLE {old} RENAME TO {new}"
+    if URLS[1].startswith("postgresql"):
+        import psycopg
+
+        with psycopg.connect(URLS[1].replace("+psycopg", "")) as other:
+            other.execute(statement)
+        return
+    with closing(sqlite3.connect(FOLDER / "vn.db")) as file:
+        file.execute(statement)
 
 
 def point(**settings: Any) -> None:

@@ -69,6 +69,7 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
         ("rollback", "KeyError"),
         ("abroad an", "Refused: sink 'people-sg' may not take this data"),
         ("bare thread", "NoDecision"),
+        ("bare thread using", "NoDecision"),
         ("write in a read", "UsageError: a statement on sink 'people-vn' changes data, but the act only reads"),
         ("on the loop", "SynchronousOnlyOperation"),
         ("no request", "NoDecision"),

@@ -8,9 +8,10 @@ import sys
 
 SCRIPT = """
 import gc, os, sys
-from residency.wiring.lifetimes import watch_over
+from residency.wiring.lifetimes import serving, watch_over
 
 class One:
+    is_open = False
     def __init__(self, name):
         self.name = name
         watch_over(self)
@@ -22,12 +23,15 @@ class One:
 here, gone = One("here"), One("gone")
 del gone
 gc.collect()
+print(serving(), flush=True)
+here.is_open = True
+print(serving(), flush=True)
 if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
 
 
-def test_whoever_lives_is_told_of_a_fork_and_of_the_end() -> None:
+def test_whoever_lives_is_told_of_a_fork_and_of_the_end_and_serves_while_it_is_open() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.split("\n") == ["here forked", "here ends", ""]
+    assert done.stdout.split("\n") == ["False", "True", "here forked", "here ends", ""]
