@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from residency.audit.entry import format_entry
+from residency.audit.open_intents import OPEN_INTENTS_PATH, OpenIntents, format_open_intents
 from residency.audit.sequencer import STATE_PATH, Cursor, State, format_state
 from residency.audit.verify import read_checkpoint
 from residency.cli.audit import audit_app
@@ -45,7 +46,7 @@ Change = Callable[[bytes], Iterator[bytes]]
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An audit folder: a log of five entries, its policy and facts, the sequencer's state."""
+    """An audit folder: a log of five entries, its policy and facts, what the sequencer keeps."""
     folder = tmp_path_factory.mktemp("served")
     log = RecordedLog(load_policy(write_deployment(folder, DEPLOYMENT, (HOME,))), START)
     log.ask("POST /people")
@@ -54,6 +55,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = read_checkpoint(lambda path: (written / path).read_bytes(), VERIFIER)
     state = State(checkpoint.origin, checkpoint.size, checkpoint.root, {0: Cursor(0, 4096, checkpoint.size)})
     (folder / "audit" / STATE_PATH).write_bytes(format_state(state))
+    (folder / "audit" / OPEN_INTENTS_PATH).write_bytes(format_open_intents(OpenIntents(), checkpoint.origin))
     return folder / "audit"
 
 
@@ -109,7 +111,7 @@ def test_the_untouched_folder_holds_and_all_its_decisions_come_out_again(audit: 
     verified = verify_log(str(audit / "log"), ASKED)
     assert verified.redecide is not None
     assert (verified.redecide.right, verified.findings) == (2, ())
-    assert len(files(audit)) == 7
+    assert len(files(audit)) == 8
 
 
 @pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "all"])

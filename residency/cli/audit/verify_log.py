@@ -19,7 +19,7 @@ from residency.audit.findings import Finding, findings_of
 from residency.audit.fleet import FIRST_ENTRY
 from residency.audit.remembered import check_continues, check_not_older
 from residency.audit.verify import read_signed
-from residency.cli.audit.beside import audit_folder, changed_beside, has_archive
+from residency.cli.audit.beside import audit_folder, changed_beside, has_archive, odd_beside
 from residency.cli.audit.period import iso
 from residency.cli.audit.shared import WORK
 from residency.cli.audit.strays import changed_strays
@@ -135,6 +135,8 @@ def verify_log(place: str, asked: Asked) -> Verified:
     if audit is None and redecide is not None and redecide.nothing_known:
         redecide = None  # over a network, that there is no archive shows only now
     findings = findings_of(continuity, redecide, asked.now, asked.max_gap)
+    if audit is not None:
+        findings += tuple(odd_beside(audit))
     if not asked.replay:
         findings = tuple(finding for finding in findings if finding.what != "not_replayed")
     return Verified(

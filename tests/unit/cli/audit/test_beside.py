@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from residency.audit.checkpoint import Checkpoint
+from residency.audit.open_intents import OPEN_INTENTS_PATH, OpenIntents, format_open_intents
 from residency.audit.sequencer import STATE_PATH, Cursor, State, format_state
-from residency.cli.audit.beside import audit_folder, changed_beside, has_archive
+from residency.cli.audit.beside import audit_folder, changed_beside, has_archive, odd_beside
 from residency.policy.archive import digest_of, format_archive
 
 CHECKPOINT = Checkpoint("log.example", 5, b"\1" * 32)
@@ -80,3 +81,30 @@ def test_a_state_that_does_not_go_with_the_checkpoint_is_named(audit: Path, data
     (told,) = changed(audit)
     assert told.startswith(STATE_PATH)
     assert why in told
+
+
+def test_each_byte_of_the_file_of_open_intents_is_as_it_was_written(audit: Path) -> None:
+    written = format_open_intents(OpenIntents(), "log.example")
+    for at in range(len(written)):
+        (audit / OPEN_INTENTS_PATH).write_bytes(written[:at] + bytes([written[at] ^ 1]) + written[at + 1 :])
+        (told,) = changed(audit)
+        assert OPEN_INTENTS_PATH in told
+    (audit / OPEN_INTENTS_PATH).write_bytes(written)
+    assert changed(audit) == []
+
+
+def test_a_version_that_is_no_digest_is_named_and_one_of_a_policy_that_is_not_archived_is_a_finding(
+    audit: Path,
+) -> None:
+    version = audit / "versions" / "bundle" / "7"
+    version.parent.mkdir(parents=True)
+    digest = digest_of(SOURCES)
+    version.write_text(f"{digest}\n")
+    assert (changed(audit), list(odd_beside(audit))) == ([], [])
+    for other in ("", digest, f"{digest}\n\n", f"{digest[1:]}\n", f"{digest[1:]}x\n"):
+        version.write_text(other)
+        assert changed(audit) == ["versions/bundle/7 is not the digest of a policy"]
+    version.write_text(f"{digest[1:]}{digest[0]}\n")
+    (found,) = odd_beside(audit)
+    assert found.what == "version_not_archived"
+    assert "versions/bundle/7" in found.message
