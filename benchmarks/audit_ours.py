@@ -75,7 +75,7 @@ class Trail:
 
     def act(self) -> None:
         """The two entries of an act."""
-        _, entry = self._recorder.intent(self._stored, _SINK, "read", _ALIAS, {}, self._basis)
+        entry = self._recorder.intent(self._stored, _SINK, "read", _ALIAS, {}, self._basis)
         self._recorder.outcome(self._stored, _SINK, "read", entry, "committed")
 
     def settle(self) -> None:

@@ -136,7 +136,7 @@ def _prototypes(policy: Policy) -> tuple[list[bytes], list[Entry]]:
         elif verdict is None:
             recorder.decision(decision, None, {}, basis)
         else:
-            _, own = recorder.intent(decision, verdict.sink.name, activity.operation.value, None, {}, basis)
+            own = recorder.intent(decision, verdict.sink.name, activity.operation.value, None, {}, basis)
             recorder.outcome(decision, verdict.sink.name, activity.operation.value, own, "committed")
     return begun, [parse_entry(record) for record in journal.records[len(begun) :]]
 

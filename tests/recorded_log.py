@@ -123,7 +123,7 @@ class RecordedLog:
         elif verdict.effect is not Effect.PERMIT and decision.mode != "observe":
             self.recorder.refusal(decision, verdict.reason or Reason.HOLD, subject, {}, basis, verdict.sink.name)
         else:
-            _, intent = self.recorder.intent(
+            intent = self.recorder.intent(
                 decision, verdict.sink.name, activity.operation.value, subject, {}, basis, verdict.reason
             )
             if how is not None:

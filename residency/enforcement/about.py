@@ -24,7 +24,7 @@ from residency.enforcement.acts import Act
 from residency.enforcement.context import check_holder, enter, leave
 from residency.enforcement.current import Current
 from residency.errors import NotFound, Refused, Unavailable, UsageError
-from residency.model import Anchor, Effect, Operation, Reason, SubjectId, Trust
+from residency.model import Anchor, Effect, Operation, Reason, SinkVerdict, SubjectId, Trust
 from residency.policy.parsed_reading import office_of
 
 if TYPE_CHECKING:
@@ -318,7 +318,13 @@ class Group(Current):
         return any(member.changes(sink) for member in self.members)
 
     def begin(
-        self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False, fresh: bool = False
+        self,
+        store: str,
+        sink: str,
+        *,
+        operation: Operation | None = None,
+        named: bool = False,
+        fresh: SinkVerdict | None = None,
     ) -> Act:
         """Start one act for every member, each decided anew. Raises: as `Current.begin`, for the first of them that
         may not; then nothing was done, and the intents of those before end as `failed`."""
@@ -346,7 +352,7 @@ class _Together(Act):
 
     def __init__(self, group: Group, acts: Sequence[Act]) -> None:
         last = acts[-1]  # once its intent is durable so are those before it
-        super().__init__(group, last.id, last._seq, last.sink, last.operation)
+        super().__init__(group, last._seq, last.sink, last.operation, last.changes, last._verdict)
         self._acts = tuple(acts)
 
     def confirm_now(self) -> bool:

@@ -36,17 +36,19 @@ class Act:
         "_told",
         "_verdict",
         "changes",
-        "id",
         "opened",
         "operation",
         "sink",
     )
 
-    def __init__(self, current: Current, entry: str, seq: int, sink: str, operation: Operation) -> None:
+    def __init__(
+        self, current: Current, seq: int, sink: str, operation: Operation, changes: bool, verdict: SinkVerdict
+    ) -> None:
+        """`seq` is the number of its intent, `verdict` what the decision in force says of its sink."""
         self._current = current
         self._seq = seq
         self._decided = current.decision  # held: another may not get its identity
-        self._verdict: SinkVerdict | None = None  # that decision's, on this sink, where it was looked up already
+        self._verdict = verdict
         self._pin = current.pin
         self._pinned: Pin | None = None
         self._told = False
@@ -55,16 +57,20 @@ class Act:
         self._in_time = False  # its subject's data was moved meanwhile, and it may end all the same
         self.opened: int | None = None
         """Since when (microseconds) its transaction is open, where it has one and its user says so."""
-        self.id = entry
         self.sink = sink
         self.operation = operation
-        self.changes = operation in CHANGES
+        self.changes = changes
         """Whether it changes data."""
 
     @property
     def current(self) -> Current:
         """The decision this act runs under."""
         return self._current
+
+    @property
+    def id(self) -> str:
+        """The id of its intent."""
+        return self._current.point.recorder.id_of(self._seq)
 
     def confirm_now(self) -> bool:
         """As `confirm`, where all that it asks for is at hand; False = something is to be waited for, nothing is done,
@@ -77,7 +83,7 @@ class Act:
             if not here.point.refresh(here):
                 return False
             decision = here.decision
-            verdict = (self._verdict if decision is self._decided else None) or decision.sink(self.sink)
+            verdict = self._verdict if decision is self._decided else decision.sink(self.sink)
             if verdict is None or verdict.clocks or decision.clocks:
                 return False
             if decision is not self._decided or (here.pin is not self._pin and here.pin != self._pin):
@@ -209,7 +215,7 @@ class Act:
             here._changing.remove(self.sink)
         try:
             self._outcome_seq = here.point.recorder.outcome(
-                here.decision, self.sink, self.operation.value, self.id, how, self._pinned
+                here.decision, self.sink, self.operation._value_, self._seq, how, self._pinned
             )
         except Unavailable as error:
             if failing is None:

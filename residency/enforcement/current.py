@@ -128,6 +128,8 @@ class Current:
     @property
     def basis(self) -> Basis:
         """What the decision in force was made on."""
+        if self.collected is None and not self.readers:  # of most requests, without a further call
+            return Basis(self.decided_at, self.signals, self.evidence, self.requested)
         since = self.point.policy.collected_since(self.collected)
         return Basis(self.decided_at, self.signals, self.shown, self.requested, self.collected, since)
 
@@ -154,9 +156,10 @@ class Current:
     def forbidden(self) -> Reason | None:
         """Why the activity itself may not go on: the decision says so, or what must be recorded of the person would lie
         where it may not. None = it may."""
-        if not self.decision.permitted:
-            return self.decision.reason or Reason.INTERNAL
-        return self.point.recorder.barred(self.decision)
+        decision = self.decision
+        if decision.effect is not Effect.PERMIT and not decision.permitted:
+            return decision.reason or Reason.INTERNAL
+        return self.point.recorder.barred(decision)
 
     def store(self, name: str) -> Any:
         """The app's logical store `name`, bound to this subject and decision.
@@ -245,49 +248,53 @@ class Current:
         self.detail["account"] = subject.value
 
     def begin(
-        self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False, fresh: bool = False
-    ) -> Act:
+        self, store: str, sink: str, *, operation: Operation | None = None, named: bool = False,
+        fresh: SinkVerdict | None = None,
+    ) -> Act:  # fmt: skip
         """Start one act on `sink` of `store`: check it against the decision and record the intent.
 
-        `named` = the app asked for this very sink, so no other would be used in its place; `fresh` = the decision was
-        made anew this very moment.
+        `named` = the app asked for this very sink, so no other would be used in its place; `fresh` = the decision's own
+        verdict on that sink, where it was made anew this very moment.
 
         Raises: UnknownStore, SubjectUnknown, Refused, PinsUnavailable, JournalFull, JournalFailed; then nothing was
         done.
         """
         self._check_store(store)
-        wanted = operation or self.operation
-        if wanted in CHANGES and self.operation not in CHANGES:
-            raise UsageError(f"activity {self.activity.name!r} is declared `{self.operation}` and may not change data")
-        point = self.point
+        point, own = self.point, self.activity.operation
+        wanted = operation or own
+        changes = wanted in CHANGES
+        if changes and own not in CHANGES:
+            raise UsageError(f"activity {self.activity.name!r} is declared `{own}` and may not change data")
         unknown = self.subject_digest is None and self.activity.subject.kind != "none" and not self.of_many
         if unknown:
             self._subject_unknown(store)
-        if not fresh:
+        if fresh is None:
             point.refresh(self)
-        verdict = self._check_sink(sink, wanted)
+        verdict = self._check_sink(sink, wanted, fresh)
         recorder = point.recorder
         try:
             recorder.ready()
         except JournalLate:
             # An act that changes something waits for its record anyway; no other may be lost later than is said.
-            if wanted not in CHANGES:
+            if not changes:
                 raise
-        reason, note = (Reason.SUBJECT_UNKNOWN, None) if unknown else observed(self, verdict, named)
+        reason = note = None
+        if unknown:
+            reason = Reason.SUBJECT_UNKNOWN
+        elif verdict.effect is not Effect.PERMIT:
+            reason, note = observed(self, verdict, named)
         if self._follows(verdict, wanted):
             reason, note = None, MOVING  # so it would if the deployment enforced
-        seq, entry = recorder.intent(
-            self.decision, sink, wanted.value, self.alias, self.detail, self.basis, reason,
+        seq = recorder.intent(
+            self.decision, sink, wanted._value_, self.alias, self.detail, self.basis, reason,
             self.noted(note, wanted) if self.readers else note or self.note,
         )  # fmt: skip
         self.trail.records += 1
         if verdict.exemptions:
             point.metrics.exempted(verdict.exemptions)
-        if wanted in CHANGES:
+        if changes:
             recorder.soon()  # what the act does meanwhile need not wait for the disk
-        act = Act(self, entry, seq, sink, wanted)
-        act._verdict = verdict
-        return act
+        return Act(self, seq, sink, wanted, changes, verdict)
 
     def recorded(self) -> None:
         """Note that the decision now in force stands in an entry of its own."""
@@ -330,24 +337,22 @@ class Current:
         """Whether an act only reads where the subject's data still lies while it is moved home."""
         return self.pin is not None and self.pin.moving == verdict.sink.place and operation not in CHANGES
 
-    def _check_sink(self, name: str, operation: Operation) -> SinkVerdict:
-        """The verdict on sink `name`; refuses, with a record, what the decision does not permit.
+    def _check_sink(self, name: str, operation: Operation, verdict: SinkVerdict | None = None) -> SinkVerdict:
+        """The verdict on sink `name` (`verdict`, if at hand); refuses, with a record, what the decision does not let.
 
         What may not be stored there, and lies there until it is moved, is read there all the same, as a transfer that
         is recorded: elsewhere a person would find an empty account. Orders and bans against a sink hold all the same.
         """
         decision = self.decision
-        verdict = decision.sink(name)
+        verdict = verdict or decision.sink(name)
         if verdict is None:
             raise UnknownStore(f"activity {self.activity.name!r} has no sink {name!r}")
         if decision.mode == "observe":
             return verdict
-        followed = verdict.reason in FOLLOWED and self._follows(verdict, operation)
-        if verdict.effect is not Effect.PERMIT and not followed:
-            rules = verdict.rules or decision.rules
-            raise self.refuse(
-                verdict.reason or Reason.INTERNAL, f"sink {name!r} may not take this data", sink=name, rules=rules
-            )
+        permitted = verdict.effect is Effect.PERMIT
+        if not permitted and not (verdict.reason in FOLLOWED and self._follows(verdict, operation)):
+            rules, message = verdict.rules or decision.rules, f"sink {name!r} may not take this data"
+            raise self.refuse(verdict.reason or Reason.INTERNAL, message, sink=name, rules=rules)
         if self.forbidden is not None:
             raise self.refused()
         self._check_misplaced(name)

@@ -58,7 +58,10 @@ class Decider:
         if here.subject_digest is not None:
             pin, known = self.homes.peek(here.subject_digest)
             if known:
-                self.remember(here, pin)
+                if pin is None:
+                    here.pin = here.note = None
+                else:
+                    self.remember(here, pin)
         self.decide(here)
         return known
 
@@ -118,7 +121,8 @@ class Decider:
         requested = here.requested if policy.reads_requests and here.requested != now else None
         collected = here.collected if policy.collection_edges else None
         facts = self.facts.current()
-        here.decision = policy.decide(here.activity, finding, here.shown, facts, now, requested, collected)
+        shown = here.shown if here.readers else here.evidence
+        here.decision = policy.decide(here.activity, finding, shown, facts, now, requested, collected)
 
     def digest(self, subject: SubjectId) -> str:
         """The keyed digest (hex) under which a subject is known to pins."""

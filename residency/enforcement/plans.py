@@ -14,13 +14,40 @@ from residency.jurisdiction.found import finding_words
 from residency.model import Decision, Effect, Finding, Reason, RuleRef
 from residency.policy.terms import term_word
 
-__all__ = ["PLACEHOLDER_ID", "Ending", "Plan", "Plans"]
+__all__ = ["PLACEHOLDER_ID", "Ending", "Opening", "Plan", "Plans"]
 
 PLACEHOLDER_ID: Final = "0.0"
 """An id for a template, where a real one will be filled in."""
 _BOUND: Final = 4096  # plans, templates and finding texts kept at most; cleared when full
 
 _Key = tuple[str, str | None, str | None, str | None, str | None, str | None, tuple[str, ...] | None]
+
+
+class Opening:
+    """The intent of an act that commits to no detail, encoded once; `brief` writes what differs from one to the next.
+    `template` is the same for all others."""
+
+    __slots__ = ("_pattern", "template")
+
+    def __init__(self, entry: Entry) -> None:
+        """Of `entry` the times, the id and the alias are left open. Raises: EntryError."""
+        self.template = EntryTemplate(entry)
+        self._pattern = _pattern(entry, (b"%d", b"null", b"%d", b"null", b'"%d.%d"', b"null", b"%b", b"%b", b""))
+
+    def brief(self, slot: int, seq: int, at: int, decided: int, requested: int | None, subject: str | None) -> bytes:
+        """Canonical bytes of the intent. Raises: EntryError."""
+        alias, asked = b"null", b"null"
+        if subject is not None:
+            alias = subject.encode("ascii", "replace")
+            if not alias.isalnum():
+                raise EntryError("`subject` is not an alias in hex")
+            alias = b'"%b"' % alias
+        if requested is not None:
+            asked = b"%d" % requested
+        data = self._pattern % (at, decided, slot, seq, asked, alias)
+        if len(data) > ENTRY_LIMIT:
+            raise EntryError("an entry is too long")
+        return data
 
 
 class Ending:
@@ -32,19 +59,22 @@ class Ending:
     def __init__(self, entry: Entry) -> None:
         """Of `entry` the time and both ids are left open. Raises: EntryError."""
         self.template = EntryTemplate(entry)
-        pieces = [piece.replace(b"%", b"%%") for piece in entry_pieces(entry)]
-        holes = (b"%d", b"null", b"null", b"null", b'"%d.%d"', b'"%b"', b"null", b"null", b"")
-        self._pattern = b"".join(piece + hole for piece, hole in zip(pieces, holes, strict=True))
+        self._pattern = _pattern(
+            entry, (b"%d", b"null", b"null", b"null", b'"%d.%d"', b'"%d.%d"', b"null", b"null", b"")
+        )
 
-    def brief(self, slot: int, seq: int, at: int, of: str) -> bytes:
-        """Canonical bytes of the outcome of the intent `of`. Raises: EntryError."""
-        before, _, after = of.partition(".")
-        if not (before.isdecimal() and after.isdecimal() and of.isascii()):
-            raise EntryError("`of` is not the id of an entry")
-        data = self._pattern % (at, slot, seq, of.encode())
+    def brief(self, slot: int, seq: int, at: int, of: int) -> bytes:
+        """Canonical bytes of the outcome of the slot's intent number `of`. Raises: EntryError."""
+        data = self._pattern % (at, slot, seq, slot, of)
         if len(data) > ENTRY_LIMIT:
             raise EntryError("an entry is too long")
         return data
+
+
+def _pattern(entry: Entry, holes: tuple[bytes, ...]) -> bytes:
+    """An entry's bytes with `holes` for the values that are left open."""
+    pieces = [piece.replace(b"%", b"%%") for piece in entry_pieces(entry)]
+    return b"".join(piece + hole for piece, hole in zip(pieces, holes, strict=True))
 
 
 class Plan:
@@ -57,7 +87,7 @@ class Plan:
         self.decision = decision
         self.plain = plain
         self.templates: dict[_Key, EntryTemplate] = {}
-        self.intents: dict[tuple[str, str, str | None, str | None], EntryTemplate] = {}
+        self.intents: dict[tuple[str, str, str | None, str | None], Opening] = {}
         self.endings: dict[tuple[str, str, str], Ending] = {}
 
 
@@ -111,12 +141,12 @@ class Plans:
             plan.templates[key] = found
         return found
 
-    def intent(self, plan: Plan, sink: str, operation: str, note: str | None, reason: Reason | None) -> EntryTemplate:
+    def intent(self, plan: Plan, sink: str, operation: str, note: str | None, reason: Reason | None) -> Opening:
         """The template of an intent under a plan's decision."""
         key = (sink, operation, note, None if reason is None else reason._value_)
         found = plan.intents.get(key)
         if found is None:
-            found = EntryTemplate(self._entry(plan.decision, "intent", reason, sink, note, operation, None, None))
+            found = Opening(self._entry(plan.decision, "intent", reason, sink, note, operation, None, None))
             self._room()
             plan.intents[key] = found
         return found

@@ -162,28 +162,46 @@ class Recorder:
         basis: Basis,
         reason: Reason | None = None,
         note: str | None = None,
-    ) -> tuple[int, str]:
-        """Record that an act on `sink` is about to happen; (sequence number, entry id).
+    ) -> int:
+        """Record that an act on `sink` is about to happen; its sequence number.
 
         `reason` and `note` tell what would have become of it if the deployment enforced.
         """
         plan = self._plans.known(id(decision)) or self._plans.of(decision)
-        template = self._plans.intent(plan, sink, operation, note, reason)
-        seq = self._record(plan, template, subject, detail, basis, sink, opens=True)
-        return seq, entry_id(self._number, seq)
+        opening = self._plans.intent(plan, sink, operation, note, reason)
+        decided, _, _, requested, _, collected = basis
+        if self._details is not None or collected is not None:
+            return self._record(plan, opening.template, subject, detail, basis, sink, opens=True)
+        # Most acts, without a further call.
+        if requested == decided:
+            requested = None
+        journal = self._journal
+        self._lock.acquire()
+        try:
+            now = self._now()
+            seq = journal.append(opening.brief(self._number, journal.next_seq, now, decided, requested, subject))
+            self._slot.opened[seq] = now
+            return seq
+        finally:
+            self._lock.release()
 
-    def outcome(self, decision: Decision, sink: str, operation: str, of: str, act: str, pin: Pin | None = None) -> int:
-        """Record how the act of intent `of` ended; its sequence number. `pin` = the first pin, set by the act."""
+    def id_of(self, seq: int) -> str:
+        """The id of the slot's entry number `seq`."""
+        return entry_id(self._number, seq)
+
+    def outcome(self, decision: Decision, sink: str, operation: str, of: int, act: str, pin: Pin | None = None) -> int:
+        """Record how the act of intent number `of` ended; its sequence number. `pin` = the first pin, set by the
+        act."""
         plan = self._plans.known(id(decision)) or self._plans.of(decision)
         ending = self._plans.ending(plan, sink, operation, act)
         if pin is not None:
-            return self._outcome(ending.template, of, pin, decision.jurisdictions, decision.duty.only)
+            return self._outcome(ending.template, self.id_of(of), pin, decision.jurisdictions, decision.duty.only)
         # Most acts, without a further call.
         journal = self._journal
         self._lock.acquire()
         try:
             seq = journal.append(ending.brief(self._number, journal.next_seq, self._now(), of))
-            self._slot.opened.pop(int(of.rpartition(".")[2]), None)
+            self._slot.opened.pop(of, None)
             return seq
         finally:
             self._lock.release()

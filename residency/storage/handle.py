@@ -86,7 +86,8 @@ class StoreHandle:
         try:
             # Facts that moved since the last decision may move the route, so they are reread before it is taken.
             here.point.refresh(here)
-            verdict = self.route(operation=operation, sink=sink)
+            wanted = operation or here.activity.operation
+            verdict = choose(here.decision, here.pin, sink, order=self.order, operation=wanted)
             if verdict.reason is Reason.NOT_HOME and here.decision.mode != "observe":
                 # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
                 rules = verdict.rules or here.decision.rules
@@ -103,7 +104,7 @@ class StoreHandle:
                 message = "this subject's data was moved since this session was opened: open another"
                 raise here.refuse(Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
             named = sink is not None and not resumed
-            return here.begin(self.name, verdict.sink.name, operation=operation, named=named, fresh=True)
+            return here.begin(self.name, verdict.sink.name, operation=operation, named=named, fresh=verdict)
         except Unavailable as error:
             here.trail.met(error)
             raise

@@ -62,6 +62,22 @@ _unique: WeakKeyDictionary[Table, set[tuple[str, ...]]] = WeakKeyDictionary()
 class RoutedSession(Session):
     """A Session whose engine is the sink that the newest decision names, frozen at first use until it is closed."""
 
+    # Values of the class until one is set: a session is made for each unit of work.
+    _frozen: tuple[Current, str | None, str] | None = None
+    """Whose data this session holds: objects in its identity map come from there, so this outlives a commit."""
+    _act: Act | None = None
+    _engine: Engine | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    """Who confirms, where no thread of anyio's asks."""
+    _whose = False
+    """Whether rows of this store say whose they are."""
+    _noting = False
+    """Whether it is noted whose each row is."""
+    _dead = False
+    """An act was refused at commit: nothing more until the transaction is rolled back."""
+    _sent = False
+    """COMMIT may have reached the database."""
+
     def __init__(
         self,
         bind: object = None,
@@ -84,14 +100,6 @@ class RoutedSession(Session):
         self._store = store
         self._sink = sink
         self._blocking = blocking
-        # Whose data this session holds: objects in its identity map come from there, so this outlives a commit.
-        self._frozen: tuple[Current, str | None, str] | None = None
-        self._engine: Engine | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None  # who confirms, where no thread of anyio's asks
-        self._act: Act | None = None
-        self._whose = False  # whether rows of this store say whose they are
-        self._dead = False  # an act was refused at commit: nothing more until the transaction is rolled back
-        self._sent = False  # COMMIT may have reached the database
 
     def get_bind(
         self,
@@ -110,9 +118,14 @@ class RoutedSession(Session):
         clause = kw.get("clause")
         if isinstance(clause, Insert) and isinstance(clause.table, Table):
             self._check_key(here, clause.table)
-        if self._act is None or self._engine is None:
-            return self._begin_act(here)
-        return self._engine
+        return self._engine or self._begin_act(here)
+
+    def begin(self, nested: bool = False) -> SessionTransaction:
+        """As SQLAlchemy's; what came and went before a savepoint is remembered."""
+        transaction = super().begin(nested)
+        if nested:
+            begin_savepoint(self, transaction)
+        return transaction
 
     def close(self) -> None:
         """Close as SQLAlchemy does, settle an act that never reached the database, and forget the subject."""
@@ -148,8 +161,10 @@ class RoutedSession(Session):
 
     def _check_key(self, here: Current, table: Table) -> None:
         """Refuse to add rows to a table whose key two sinks would give twice; while observing all stays in one."""
-        known = _unique.setdefault(table, set())
         order = here.store(self._store).order
+        if len(order) < 2:
+            return
+        known = _unique.setdefault(table, set())
         if order not in known and here.decision.mode != "observe":
             check_keys((table,), self._store, order)
             known.add(order)
@@ -180,7 +195,10 @@ class RoutedSession(Session):
             _gate(engine)
         self._frozen = (here, here.subject_digest, act.sink)
         self._whose = bool(here.point.policy.deployment.records.get(self._store))
-        self._loop = getattr(sink, "loop", None)
+        if act.changes:
+            self._noting = locators_of(here) is not None
+        if self._blocking:
+            self._loop = getattr(sink, "loop", None)
         self._act = act
         self._engine = engine
         return engine
@@ -231,20 +249,21 @@ class RoutedSession(Session):
     def _located(self) -> tuple[Current, str, str] | None:
         """(decision, store, place) of the act, where it is noted whose each row is; else None."""
         act = self._act
-        if act is None or locators_of(act.current) is None:
+        if act is None or not self._noting:
             return None
         verdict = act.current.decision.sink(act.sink)
         return None if verdict is None else (act.current, self._store, verdict.sink.place)
 
     def _forget(self) -> None:
-        self._settle()
+        if self._act is not None or self._dead:
+            self._settle()
         self._frozen = None
 
     def _settle(self) -> None:
         """End the act with what is certain. A COMMIT without an answer is not: its intent stays open."""
         act, sent = self._act, self._sent
         self._act = self._engine = None
-        self._dead = self._sent = False
+        self._dead = self._sent = self._noting = False
         if act is None:
             return
         if not act.changes:
@@ -257,12 +276,13 @@ def _before_flush(session: Session, context: object, instances: object) -> None:
     # The connection would refuse the statement anyway; this says so before, and names the way out.
     if isinstance(session, RoutedSession):
         session.get_bind()
-        for each in session.new:
-            for table in object_mapper(each).tables:
-                if isinstance(table, Table) and session._frozen is not None:
-                    session._check_key(session._frozen[0], table)
+        if session._frozen is not None and len(session._frozen[0].store(session._store).order) > 1:
+            for each in session.new:
+                for table in object_mapper(each).tables:
+                    if isinstance(table, Table):
+                        session._check_key(session._frozen[0], table)
         act = session._act
-        if act is not None and session._reads:
+        if act is not None and not act.changes:
             raise UsageError(
                 f"activity {act.current.activity.name!r} is declared {act.operation} in the deployment file, "
                 f"and its session on store {session._store!r} holds changes"
@@ -277,10 +297,12 @@ def _after_begin(session: Session, transaction: SessionTransaction, connection: 
             raise UsageError("a routed session takes no bind: its store decides")
         connection.info[SESSION] = session
         act = session._act
-        if session._reads:
-            session._confirm()
-        elif act is not None:
+        if act is None:
+            return
+        if act.changes:
             act.opened = act.current.point.clock.now()  # if its subject is moved from now on, the mover waits for it
+        else:
+            session._confirm()
 
 
 def _before_commit(session: Session) -> None:
@@ -318,11 +340,6 @@ def _after_flush(session: Session, context: object) -> None:
         collect(session, *at[:2])
 
 
-def _after_transaction_create(session: Session, transaction: SessionTransaction) -> None:
-    if isinstance(session, RoutedSession) and transaction.nested:
-        begin_savepoint(session, transaction)
-
-
 def _after_soft_rollback(session: Session, previous: SessionTransaction) -> None:
     if isinstance(session, RoutedSession) and previous.nested:
         undo_savepoint(session, previous)
@@ -336,7 +353,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
 def _gate(engine: Engine) -> None:
     """Let the connections of `engine` that a routed session uses commit through that session only."""
     event.listen(engine, "commit", _commit_gate)
-    event.listen(engine, "before_cursor_execute", _statement_gate)
+    event.listen(engine, "before_cursor_execute", _statement_gate, retval=True)  # else it is called by another call
     event.listen(engine, "checkin", _checkin)
     setattr(engine, _GATED, True)
 
@@ -349,11 +366,11 @@ def _commit_gate(connection: Connection) -> None:
 
 
 def _statement_gate(
-    connection: Connection, cursor: object, statement: str, parameters: object, context: Any, many: bool
-) -> None:
+    connection: Connection, cursor: object, statement: str, parameters: Any, context: Any, many: bool
+) -> tuple[str, Any]:
     session = connection.info.get(SESSION)
     if session is None:
-        return
+        return statement, parameters
     # A COMMIT spelled as a statement leaves data there and "rolled_back" said; ATTACH reaches another sink's file.
     if statement not in _harmless:
         if goes_around(statement):
@@ -366,6 +383,7 @@ def _statement_gate(
             _harmless.add(statement)
     if isinstance(session, RoutedSession) and session._whose and session._frozen is not None:
         check_subject(session._frozen[0], session._store, context)
+    return statement, parameters
 
 
 def _checkin(connection: object, record: Any) -> None:
@@ -377,7 +395,6 @@ event.listen(RoutedSession, "after_flush", _after_flush)
 event.listen(RoutedSession, "after_begin", _after_begin)
 event.listen(RoutedSession, "before_commit", _before_commit)
 event.listen(RoutedSession, "after_commit", _after_commit)
-event.listen(RoutedSession, "after_transaction_create", _after_transaction_create)
 event.listen(RoutedSession, "after_soft_rollback", _after_soft_rollback)
 event.listen(RoutedSession, "after_transaction_end", _after_transaction_end)
 

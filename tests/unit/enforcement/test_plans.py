@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from residency.audit.entry import Entry, EntryTemplate, format_entry, parse_entry
-from residency.enforcement.plans import Ending, Plans
+from residency.audit.entry import ENTRY_LIMIT, Entry, EntryTemplate, format_entry, parse_entry
+from residency.enforcement.plans import Ending, Opening, Plans
 from residency.errors import EntryError
 from residency.model import Effect, Reason, RuleRef
 
@@ -96,14 +96,12 @@ def test_intents_and_outcomes_are_made_once_and_differ_by_all_that_is_told_of_th
         plans.intent(plan, "vn", "write", None, Reason.NOT_HOME),
         plans.intent(plan, "vn", "write", None, Reason.INTERNAL),
     ]
-    assert len({entry_of(each) for each in (intent, *others)}) == 6
-    assert entry_of(intent) == entry_of(plans.template(plan, "intent", sink="vn", operation="write"))
+    assert len({entry_of(each.template) for each in (intent, *others)}) == 6
+    assert entry_of(intent.template) == entry_of(plans.template(plan, "intent", sink="vn", operation="write"))
     ending = plans.ending(plan, "vn", "write", "committed")
     assert plans.ending(plan, "vn", "write", "committed") is ending
     words = [("sg", "write", "committed"), ("vn", "read", "committed"), ("vn", "write", "failed")]
-    assert (
-        len({ending.brief(0, 1, 2, "0.0"), *(plans.ending(plan, *each).brief(0, 1, 2, "0.0") for each in words)}) == 4
-    )
+    assert len({ending.brief(0, 1, 2, 0), *(plans.ending(plan, *each).brief(0, 1, 2, 0) for each in words)}) == 4
 
 
 @given(slot=st.integers(0, 999), seq=st.integers(0, 2**40), at=st.integers(0, 2**52), of=st.integers(0, 2**40))
@@ -115,12 +113,36 @@ def test_an_outcome_written_from_its_pattern_is_the_entry_written_in_full(
     )
     ending = Ending(head)
     full = format_entry(replace(head, id=f"{slot}.{seq}", at=at, of=f"{slot}.{of}"))
-    assert ending.brief(slot, seq, at, f"{slot}.{of}") == full
+    assert ending.brief(slot, seq, at, of) == full
     assert ending.template.fill(id=f"{slot}.{seq}", at=at, of=f"{slot}.{of}") == full
 
 
-@pytest.mark.parametrize("of", ["", "0", "0.0.0", '0.0"', "0.x", "-1.0", "0.\u0661", "\u00b2.1"])
-def test_an_outcome_is_of_an_entry(of: str) -> None:
-    head = Entry(id="0.0", kind="outcome", at=0, effect="permit", policy="ab" * 32, act="failed", of="0.0")
+@given(
+    slot=st.integers(0, 999),
+    seq=st.integers(0, 2**40),
+    at=st.integers(0, 2**52),
+    requested=st.none() | st.integers(0, 2**52),
+    subject=st.none() | st.binary(min_size=8, max_size=16).map(bytes.hex),
+)
+def test_an_intent_written_from_its_pattern_is_the_entry_written_in_full(
+    slot: int, seq: int, at: int, requested: int | None, subject: str | None
+) -> None:
+    head = Entry(id="0.0", kind="intent", at=0, effect="permit", policy="ab" * 32, note="100 %")
+    opening = Opening(head)
+    full = format_entry(replace(head, id=f"{slot}.{seq}", at=at, decided=at + 1, requested=requested, subject=subject))
+    assert opening.brief(slot, seq, at, at + 1, requested, subject) == full
+
+
+@pytest.mark.parametrize("subject", ["", 'a"b', "\u0661".join("ab"), "a,b"])
+def test_an_intent_takes_an_alias_and_nothing_else_for_its_subject(subject: str) -> None:
+    head = Entry(id="0.0", kind="intent", at=0, effect="permit", policy="ab" * 32)
     with pytest.raises(EntryError):
-        Ending(head).brief(0, 1, 2, of)
+        Opening(head).brief(0, 1, 2, 3, None, subject)
+
+
+def test_an_intent_that_grows_too_long_is_refused() -> None:
+    head = Entry(id="0.0", kind="intent", at=0, effect="permit", policy="ab" * 32)
+    note = "x" * (ENTRY_LIMIT - len(format_entry(head)))
+    opening = Opening(replace(head, note=note))
+    with pytest.raises(EntryError, match="too long"):
+        opening.brief(0, 1, 2**52, 2**52, 2**52, "ab" * 8)
