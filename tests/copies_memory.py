@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from residency.adapters.outbox_memory import LedgerMemory, OutboxMemory
+from residency.adapters.outbox_memory import LedgerMemory, MarksMemory, OutboxMemory
 from residency.adapters.records_memory import RecordsMemory
 from residency.adapters.sink_memory import MemorySink
 from residency.enforcement.upkeep import Upkeep, UpkeepAct
@@ -22,6 +22,7 @@ from residency.storage.copied import Copied, Key, originals
 from residency.storage.copies import Copier
 from residency.storage.outbox import Note, Target, Wanted
 from residency.storage.records import Change, Record
+from residency.storage.sent import Elsewhere, Sent
 from residency.storage.withdrawal import withdraw
 from residency.wiring.deciding import CopyDeciding
 from tests.move_world import Plug, run
@@ -137,6 +138,24 @@ class _Ledger(LedgerMemory):
         self.plug()
 
 
+class _Marks(MarksMemory):
+    """Marks each of whose changes may be the last."""
+
+    plug: Plug
+
+    async def write(self, ids: Collection[str]) -> None:
+        """As the port says."""
+        self.plug()
+        await super().write(ids)
+        self.plug()
+
+    async def forget(self, ids: Collection[str]) -> None:
+        """As the port says."""
+        self.plug()
+        await super().forget(ids)
+        self.plug()
+
+
 class _Deciding(CopyDeciding):
     """Acts each of whose entries may be the last. Nothing waits for a disk here, for there is none."""
 
@@ -179,10 +198,19 @@ class CopiesWorld:
         self.copied = Copied("people", self.at["sg"], self.ledger)
         told = policy.deployment.sinks
         self.target = Target(told["sg"].sink, self.copied, policy.deployment.copies["people"].withdraw)
+        self.marks: dict[str, _Marks] = {}
+        for name in self.outboxes:
+            self.marks[name] = _Marks()
+            self.marks[name].plug = self.plug
+        kept = {
+            name: Elsewhere(self.at[name], self.outboxes[name], Sent("people", self.marks[name]))
+            for name in self.outboxes
+        }
+        self.sent = {name: each.sent for name, each in kept.items()}
         self.copiers = {
             name: Copier(
-                told[name].sink, self.at[name], self.outboxes[name], [self.target], deciding,
-                others={other: self.at[other] for other in self.outboxes if other != name},
+                told[name].sink, *kept[name], [self.target], deciding,
+                others={PLACES[other]: each for other, each in kept.items() if other != name},
             )
             for name in self.outboxes
         }  # fmt: skip

@@ -11,7 +11,7 @@ from residency.errors import SinkUnavailable
 from residency.storage.copied import Key
 from residency.storage.outbox import WAITING, Note, Standing
 
-__all__ = ["LedgerMemory", "OutboxMemory"]
+__all__ = ["LedgerMemory", "MarksMemory", "OutboxMemory"]
 
 
 @dataclass(slots=True)
@@ -129,3 +129,22 @@ class LedgerMemory:
         """Note nothing of these any more."""
         for each in ids:
             self.held.pop(each, None)
+
+
+@dataclass(slots=True)
+class MarksMemory:
+    """The `Marks` port over a set."""
+
+    held: set[str] = field(default_factory=set)
+
+    async def read(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of these that are there."""
+        return frozenset(self.held.intersection(ids))
+
+    async def write(self, ids: Collection[str]) -> None:
+        """Make these."""
+        self.held.update(ids)
+
+    async def forget(self, ids: Collection[str]) -> None:
+        """Remove these."""
+        self.held.difference_update(ids)

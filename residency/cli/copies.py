@@ -20,7 +20,7 @@ from residency.cli.upkeep import Deployment, Json, doing, fails, runtime_of, wro
 from residency.errors import ResidencyError, UsageError
 from residency.storage.outbox import Round
 from residency.storage.withdrawal import withdraw as withdraw_all
-from residency.wiring.copies import check, outboxes_of, stores_of
+from residency.wiring.copies import check, doubt, outboxes_of, stores_of
 
 __all__ = ["copies_app"]
 
@@ -38,7 +38,10 @@ Store = Annotated[list[str] | None, typer.Option("--store", metavar="NAME", help
 def prepare(
     deployment: Deployment,
     fill: Annotated[
-        bool, typer.Option("--fill", help="Note all rows of all tables, not only of those that get new triggers.")
+        bool,
+        typer.Option(
+            "--fill", help="Note all rows of all tables, not only of new ones, and list anew what was ever sent."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -172,6 +175,8 @@ async def _prepare(runtime: Residency, fill: bool) -> list[dict[str, Any]]:
                 await ledger.prepare()
             if outbox is not None:
                 made, noted = await outbox.prepare(fill=fill)
+                if fill:
+                    await doubt(runtime.deployment, runtime.stores, store, sink)
             told.append({"store": store, "sink": sink, "made": made, "noted": noted})
         await check(runtime.deployment, runtime.stores, runtime.clock)
     finally:

@@ -75,20 +75,21 @@ class Copied:
         Raises: RecordConflict where something else is there, or stands against one; SinkUnavailable.
         """
         digests = {(each.name, each.key): await self.digest(source, each) for each, _ in changes}
-        noted = {}
-        for each, before in changes:
-            key = (each.name, each.key)
-            noted[self._id(key)] = frozenset({digests[key]} | ({before.digest} if before is not None else set()))
-        await self._ledger.write(noted)
+        # What is put where nobody looked may meet a copy of ours: that one stays known as such.
+        known = await self._ledger.read([self._id((each.name, each.key)) for each, before in changes if before is None])
+        was = {
+            self._id((each.name, each.key)): known.get(self._id((each.name, each.key)), frozenset())
+            if before is None
+            else frozenset({before.digest})
+            for each, before in changes
+        }
+        await self._ledger.write({self._id(key): was[self._id(key)] | {digest} for key, digest in digests.items()})
         try:
             await self._put(changes, source)
         except RecordConflict:
             # What lies there may be somebody's own, with these very bytes: it must not pass for a copy.
-            was = {(each.name, each.key): before for each, before in changes}
-            await self._ledger.forget([self._id(key) for key, before in was.items() if before is None])
-            await self._ledger.write(
-                {self._id(key): frozenset({before.digest}) for key, before in was.items() if before is not None}
-            )
+            await self._ledger.forget([each for each, before in was.items() if not before])
+            await self._ledger.write({each: before for each, before in was.items() if before})
             raise
         # A database may hold a value in another form than it was given in; the copy is then known by that form.
         there = await self.records.get(list(digests))
@@ -135,8 +136,8 @@ class Copied:
     async def _put_streamed(self, record: Record, before: Held | None, source: KeyedRecords) -> None:
         if before is not None:
             await remove(self.records, [before.record])
-            if await self.records.get([(record.name, record.key)]):
-                raise RecordConflict(f"sink {self.records.sink!r} has a record of the same key with other bytes")
+        if await self.records.get([(record.name, record.key)]):
+            raise RecordConflict(f"sink {self.records.sink!r} has a record of the same key")
         if record.value is not None:
             await self.records.replace([(record, None)])
         else:

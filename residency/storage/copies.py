@@ -7,25 +7,31 @@ worked off twice does nothing the second time.
 | step | what happens                                    | a crash after it leaves                          |
 |------|-------------------------------------------------|--------------------------------------------------|
 | 1    | notes read, then what their keys hold at home   | nothing                                          |
-| 2    | decided for each; intents durable               | open intents                                     |
-| 3    | pins and facts reread; copies noted in the ledger | open intents, a note of a copy that is not there |
-| 4    | copies written or deleted                       | open intents, the copies                         |
-| 5    | outcomes durable                                | the copies, and notes that are found to be done  |
-| 6    | exactly those notes deleted                     | nothing                                          |
+| 2    | decided for each; which of them were ever sent  | nothing                                          |
+| 3    | the target asked for what is there of those     | nothing                                          |
+| 4    | intents durable                                 | open intents                                     |
+| 5    | pins and facts reread; what is new marked as sent | open intents, a mark of what may not be there  |
+| 6    | copies noted in the ledger                      | the same, and a note of a copy that is not there |
+| 7    | copies written or deleted                       | open intents, marks, the copies                  |
+| 8    | outcomes durable                                | the copies, and notes that are found to be done  |
+| 9    | marks of what is not there any more removed     | notes that are found to be done                  |
+| 10   | exactly those notes deleted                     | nothing                                          |
+
+No sink abroad is asked for a key that it may not have and was never sent: who asks has told it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from residency.errors import RecordConflict, SinkUnavailable, Unavailable
-from residency.model import Operation, Sink
+from residency.errors import SinkUnavailable
+from residency.model import Sink
+from residency.storage.carried import Carrier, Plan
 from residency.storage.copied import Held, Key
-from residency.storage.outbox import CopyAct, Deciding, Note, Outbox, Owner, Permit, Round, Target, Wanted
+from residency.storage.outbox import Deciding, Note, Outbox, Owner, Permit, Round, Target
 from residency.storage.records import KeyedRecords, Record
+from residency.storage.sent import Elsewhere, Sent, learn
 from residency.storage.transforms import treated
 
 __all__ = ["Copier"]
@@ -35,39 +41,49 @@ _LATER: Final = 600.0
 _ALL: Final = 1_000_000
 
 
-@dataclass(slots=True)
-class _Plan:
-    """What is to be done at one target."""
+class _Meant(NamedTuple):
+    """A record of somebody (an id) who lives here, as a copy of it would be, and whether there may be one."""
 
-    puts: dict[str, list[tuple[Record, Held | None, Permit]]] = field(default_factory=dict)
-    drops: dict[str | None, list[Held]] = field(default_factory=dict)
+    subject: str
+    record: Record
+    permit: Permit
 
 
 class Copier:
-    """Works off the outbox of one store in one sink, its home. `others` are the store's other sinks that may be
-    somebody's home, by place; `keep` answers whether the outbox is still ours."""
+    """Works off the outbox of one store in one sink, its home. `sent` tells what ever went abroad from here; `others`
+    are the store's other homes, by place; `keep` answers whether the outbox is still ours."""
 
-    __slots__ = ("_deciding", "_own", "home", "keep", "others", "outbox", "records", "targets")
+    __slots__ = ("_carrier", "_deciding", "_own", "_sent", "home", "others", "outbox", "records", "targets")
 
     def __init__(
         self,
         home: Sink,
         records: KeyedRecords,
         outbox: Outbox,
+        sent: Sent,
         targets: Sequence[Target],
         deciding: Deciding,
         *,
-        others: Mapping[str, KeyedRecords] | None = None,
-        keep: Callable[[], Awaitable[bool]] | None = None,
+        others: Mapping[str, Elsewhere] | None = None,
     ) -> None:
         self.home = home
         self.records = records
         self.outbox = outbox
+        self._sent = sent
         self._own = next((target.copied for target in targets if target.sink.name == home.name), None)
         self.targets = tuple(target for target in targets if target.sink.name != home.name)
         self.others = dict(others or {})
-        self.keep = keep
         self._deciding = deciding
+        self._carrier = Carrier(home, records, sent, deciding)
+
+    @property
+    def keep(self) -> Callable[[], Awaitable[bool]] | None:
+        """What answers whether the outbox is still ours; None = nobody else has it."""
+        return self._carrier.keep
+
+    @keep.setter
+    def keep(self, keep: Callable[[], Awaitable[bool]] | None) -> None:
+        self._carrier.keep = keep
 
     async def once(self, limit: int = 200) -> Round:
         """One look at the notes whose time has come. Raises: SinkUnavailable where home is away, and as `Deciding`."""
@@ -107,70 +123,120 @@ class Copier:
         held: dict[Key, str] = {}
         done = Round()
         for target in self.targets:
-            await self._sync(target, gone, {}, held, done)
-        clear = [key for key in gone if key not in held]
-        for target in self.targets:
-            await target.copied.forget(clear)
-        return done.deleted + await self.outbox.forget(clear)
+            await self._sync(target, gone, {}, held, done, forget=True)
+        return done.deleted + await self.outbox.forget([key for key in gone if key not in held])
 
     async def _sync(
-        self, target: Target, keys: Sequence[Key], here: Mapping[Key, Record], held: dict[Key, str], done: Round
-    ) -> None:
-        version = self._deciding.version()
-        there = await target.copied.held(keys)
-        subjects = {each.subject for each in here.values()} | {each.record.subject for each in there.values()}
-        owners = await self._deciding.owners({each for each in subjects if each is not None})
-        plan = _Plan()
-        gone = [key for key in keys if key not in here and key in there and there[key].ours]
-        copies = await self._copies_here(here, owners)
-        elsewhere = await self._elsewhere(gone, target)
-        for key in keys:
-            reason = self._plan(target, here.get(key), there.get(key), owners, copies, elsewhere, plan)
-            if reason is not None:
-                held[key] = reason
-        await self._carry_out(target, plan, owners, version, held, done)
-
-    def _plan(
         self,
         target: Target,
-        record: Record | None,
-        there: Held | None,
+        keys: Sequence[Key],
+        here: Mapping[Key, Record],
+        held: dict[Key, str],
+        done: Round,
+        *,
+        forget: bool = False,
+    ) -> None:
+        """Make the copies of these as they should be; `forget` = what else is noted there of those of which nothing of
+        ours is there goes too."""
+        name, version = target.sink.name, self._deciding.version()
+        sent = await self._sent.among(name, keys)
+        if sent is None:
+            if not await learn(self._sent, target, self.home, self._deciding, self.keep):
+                held |= dict.fromkeys(keys, "changed")
+                return
+            sent = await self._sent.among(name, keys) or frozenset()
+        people = {each.subject for each in here.values() if each.subject is not None}
+        owners = dict(await self._deciding.owners(people))
+        meant = await self._judged(target, keys, here, owners, held)
+        gone = [key for key in keys if key in sent and (key not in here or here[key].subject is None)]
+        # Nothing else is asked for there: neither who is forbidden and never was there, nor who is moving.
+        asked = [*gone, *(key for key in meant if key in sent)]
+        there = await target.copied.held(asked) if asked else {}
+        ours = {key: found for key, found in there.items() if found.ours}
+        people = {found.record.subject for found in ours.values() if found.record.subject is not None}
+        owners |= await self._deciding.owners(people - owners.keys())
+        plan = Plan()
+        for key, (subject, record, permit) in meant.items():
+            if permit.reason is not None:
+                if key in ours and target.withdraw:
+                    plan.drops.setdefault(subject, []).append(ours[key])
+            elif key in there and key not in ours:
+                held[key] = "not_a_copy"
+            else:
+                plan.puts.setdefault(subject, []).append((record, there.get(key), permit))
+        await self._plan_gone(target, {key: ours[key] for key in gone if key in ours}, owners, held, plan)
+        # What home has not, and is not ours there either, nobody here ever touches again.
+        over = {key for key in gone if key not in ours}
+        over |= {key for key, each in meant.items() if each.permit.reason and key in sent and key not in there}
+        over |= await self._carrier.carry_out(target, plan, owners, version, held, done)
+        if forget:
+            await target.copied.forget([key for key in over if key in sent])
+        if self.keep is None or not over or await self.keep():
+            await self._sent.unmark(name, over)
+
+    async def _judged(
+        self,
+        target: Target,
+        keys: Sequence[Key],
+        here: Mapping[Key, Record],
         owners: Mapping[str, Owner],
-        copies: Collection[Key],
-        elsewhere: Collection[Key],
-        plan: _Plan,
-    ) -> str | None:
-        """Put into `plan` what is to be done with one key; why it has to wait, None = it has not."""
-        ours = there is not None and there.ours
-        if record is None or record.subject is None:
-            if there is None or not ours:
-                return None
-            subject = there.record.subject
-            pin = None if subject is None else owners[subject].pin
+        held: dict[Key, str],
+    ) -> dict[Key, _Meant]:
+        """What home has of people who live here, as a copy would be, and whether it may be; `held` is told why one has
+        to wait."""
+        meant = {}
+        copies = await self._copies_here(here, owners)
+        for key in keys:
+            record = here.get(key)
+            if record is None or record.subject is None:
+                continue
+            owner = owners[record.subject]
+            if owner.pin is not None and owner.pin.moving is not None:
+                held[key] = "subject_moving"
+                continue
+            if owner.pin is not None and owner.pin.home != self.home.place:
+                # Nothing goes abroad from here. What is no copy is on its way here, or away, or lies wrong.
+                if key not in copies:
+                    held[key] = "not_at_home"
+                continue
+            permit = self._deciding.judge(record, owner, target.sink, self.home)
+            wanted = treated(record, permit.asked, self._deciding.key) if permit.reason is None else record
+            if wanted is None:
+                permit = permit._replace(reason="cannot_be_treated")
+            if permit.reason is not None:
+                held[key] = permit.reason
+            meant[key] = _Meant(record.subject, wanted or record, permit)
+        return meant
+
+    async def _plan_gone(
+        self, target: Target, ours: Mapping[Key, Held], owners: Mapping[str, Owner], held: dict[Key, str], plan: Plan
+    ) -> None:
+        """Put into `plan` what is to be done with copies of ours of what home has no more."""
+        moved: dict[str, list[Key]] = {}
+        drops = dict(ours)
+        for key, found in ours.items():
+            pin = None if found.record.subject is None else owners[found.record.subject].pin
             if pin is not None and pin.moving is not None:
-                return "subject_moving"
-            lives_there = pin is not None and pin.home == target.sink.place
-            if lives_there or (there.record.name, there.record.key) in elsewhere:
-                return None  # it is at home there, or where another outbox tells of it
-            plan.drops.setdefault(subject, []).append(there)
-            return None
-        owner = owners[record.subject]
-        pin = owner.pin
-        if pin is not None and pin.moving is not None:
-            return "subject_moving"
-        if pin is not None and pin.home != self.home.place:
-            # Nothing goes abroad from here. What is no copy is on its way here, or away, or lies wrong.
-            return None if (record.name, record.key) in copies else "not_at_home"
-        permit = self._deciding.judge(record, owner, target.sink, self.home)
-        wanted = treated(record, permit.asked, self._deciding.key) if permit.reason is None else None
-        if wanted is None:
-            if ours and there is not None and target.withdraw:
-                plan.drops.setdefault(record.subject, []).append(there)
-            return permit.reason or "cannot_be_treated"
-        if there is not None and not ours:
-            return "not_a_copy"
-        plan.puts.setdefault(record.subject, []).append((wanted, there, permit))
-        return None
+                held[key] = "subject_moving"
+                del drops[key]
+            elif pin is not None and pin.home == target.sink.place:
+                del drops[key]  # it is at home there
+            elif pin is not None and pin.home != self.home.place and pin.home in self.others:
+                moved.setdefault(pin.home, []).append(key)
+        for place, keys in moved.items():
+            for key in await self._handed_over(target, self.others[place], keys):
+                del drops[key]
+        for found in drops.values():
+            plan.drops.setdefault(found.record.subject, []).append(found)
+
+    async def _handed_over(self, target: Target, home: Elsewhere, keys: Sequence[Key]) -> Collection[Key]:
+        """Those of these that `home` has, where their subjects live now: its outbox tells of them, and its marks."""
+        found = list(await home.records.get(keys))
+        if found:
+            await home.sent.mark(target.sink.name, found)
+            await home.outbox.note(found)
+            await self._sent.unmark(target.sink.name, found)
+        return found
 
     async def _copies_here(self, here: Mapping[Key, Record], owners: Mapping[str, Owner]) -> set[Key]:
         """Those that are copies themselves, of somebody whose home is another sink."""
@@ -182,119 +248,6 @@ class Copier:
             if pin is not None and pin.home != self.home.place:
                 guests.append(record)
         return {key for key, held in (await self._own.of(guests)).items() if held.ours}
-
-    async def _elsewhere(self, keys: Sequence[Key], target: Target) -> set[Key]:
-        """Those of these that another sink than `target` has, which may be their home now."""
-        found: set[Key] = set()
-        for records in self.others.values():
-            if keys and records.sink != target.sink.name:
-                found |= set(await records.get(keys))
-        return found
-
-    async def _carry_out(
-        self,
-        target: Target,
-        plan: _Plan,
-        owners: Mapping[str, Owner],
-        version: object,
-        held: dict[Key, str],
-        done: Round,
-    ) -> None:
-        await self._unchanged(target, plan)
-        wanted = [
-            Wanted(
-                target.sink, Operation.WRITE, owners[subject], changes[0][2],
-                f"copy of {len(changes)} records from {self.home.name}",
-            )
-            for subject, changes in plan.puts.items()
-        ] + [
-            Wanted(
-                target.sink, Operation.ERASE, None if subject is None else owners[subject], None,
-                f"copy withdrawn, {len(some)} records that {self.home.name} has no more or that may not be there",
-            )
-            for subject, some in plan.drops.items()
-        ]  # fmt: skip
-        if not wanted:
-            return
-        acts = await self._deciding.begin(wanted)
-        puts = dict(zip(plan.puts, acts[: len(plan.puts)], strict=True))
-        drops = dict(zip(plan.drops, acts[len(plan.puts) :], strict=True))
-        try:
-            stale = await self._changed(owners, [*plan.puts, *plan.drops], version)
-            for subject, act in [(each, puts[each]) for each in puts if each in stale]:
-                held |= {(record.name, record.key): "changed" for record, _, _ in plan.puts.pop(subject)}
-                act.told("failed", "copy, what was decided on changed meanwhile")
-            for maybe, act in [(each, drops[each]) for each in drops if each in stale]:
-                held |= {(each.record.name, each.record.key): "changed" for each in plan.drops.pop(maybe)}
-                act.told("failed", "copy, what was decided on changed meanwhile")
-            await self._drop(target, plan.drops, drops, held, done)
-            await self._put(target, plan.puts, puts, held, done)
-            await self._deciding.settled()
-        except BaseException:
-            with suppress(Unavailable):  # an intent that stays open says as much
-                for act in acts:
-                    act.told("unknown", "copy, nobody knows what came of it")
-            raise
-
-    async def _unchanged(self, target: Target, plan: _Plan) -> None:
-        """Take out of `plan` copies that are there as they should be."""
-        for subject, changes in list(plan.puts.items()):
-            left = []
-            for record, there, permit in changes:
-                if there is None or there.digest != await target.copied.digest(self.records, record):
-                    left.append((record, there, permit))
-            if left:
-                plan.puts[subject] = left
-            else:
-                del plan.puts[subject]
-
-    async def _changed(
-        self, before: Mapping[str, Owner], subjects: Iterable[str | None], version: object
-    ) -> set[str | None]:
-        """Those of whom something was decided that may no more be so."""
-        known = list(subjects)
-        if self._deciding.version() != version or (self.keep is not None and not await self.keep()):
-            return set(known)
-        now = await self._deciding.owners({each for each in known if each is not None})
-        return {each for each in known if each is not None and now[each].pin != before[each].pin}
-
-    async def _drop(
-        self, target: Target, drops: Mapping[str | None, list[Held]], acts: Mapping[str | None, CopyAct],
-        held: dict[Key, str], done: Round,
-    ) -> None:  # fmt: skip
-        for subject, some in drops.items():
-            gone = await target.copied.drop(some)
-            done.deleted += gone
-            if gone < len(some):  # changed meanwhile, or something there refers to it
-                left = await target.copied.held([(each.record.name, each.record.key) for each in some])
-                held |= {key: held.get(key, "refused_there") for key, each in left.items() if each.ours}
-            acts[subject].told("committed" if gone or not some else "failed", f"copy, {gone} records deleted")
-
-    async def _put(
-        self,
-        target: Target,
-        puts: Mapping[str, list[tuple[Record, Held | None, Permit]]],
-        acts: Mapping[str, CopyAct],
-        held: dict[Key, str],
-        done: Round,
-    ) -> None:
-        changes = [(record, there) for some in puts.values() for record, there, _ in some]
-        if not changes:
-            return
-        refused: set[Key] = set()
-        try:
-            await target.copied.put(changes, self.records)
-        except RecordConflict:
-            for change in changes:  # in their order: what others refer to came first
-                try:
-                    await target.copied.put([change], self.records)
-                except RecordConflict:
-                    refused.add((change[0].name, change[0].key))
-        held |= dict.fromkeys(refused, "refused_there")
-        done.copied += len(changes) - len(refused)
-        for subject, some in puts.items():
-            made = sum((record.name, record.key) not in refused for record, _, _ in some)
-            acts[subject].told("committed" if made else "failed", f"copy, {made} records")
 
 
 def _patience(reason: str, tries: int) -> float:

@@ -21,11 +21,12 @@ from residency.storage.copied import Copied
 from residency.storage.copies import Copier
 from residency.storage.outbox import Target
 from residency.storage.records import KeyedRecords
+from residency.storage.sent import Elsewhere, Sent
 from residency.storage.stores import RowSink, Stores
 from residency.wiring.deciding import CopyDeciding
 from residency.wiring.records import records_of
 
-__all__ = ["Copying", "copied_in", "noting", "outboxes_of", "stores_of"]
+__all__ = ["Copying", "copied_in", "doubt", "noting", "outboxes_of", "sent_of", "stores_of"]
 
 _KEY: Final = "copies"
 _PREPARE: Final = "run `residency copies prepare DEPLOYMENT`"
@@ -81,6 +82,23 @@ def ledger_of(store: str, sink: SinkPort, docs: tuple[RecordDoc, ...]) -> Any:
     raise UsageError(f"sink {sink.name!r} holds neither rows nor objects, so that nothing is copied into it")
 
 
+def sent_of(store: str, sink: SinkPort, docs: tuple[RecordDoc, ...]) -> Sent:
+    """What was ever sent of a store from one of its homes. Raises: UsageError."""
+    if isinstance(sink, RowSink):
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        from residency.adapters.records_sql.outbox import SqlMarks
+
+        writer, reader = (AsyncEngine(sink.bind(read_only=each, blocking=False)) for each in (False, True))
+        records: Any = records_of(sink, docs)
+        return Sent(store, SqlMarks(records, writer, reader))
+    if isinstance(sink, ObjectSink):
+        from residency.adapters.outbox_objects import ObjectMarks
+
+        return Sent(store, ObjectMarks(sink))
+    raise UsageError(f"sink {sink.name!r} holds neither rows nor objects, so that nothing of it is copied")
+
+
 def homes_of(deployment: DeploymentDoc, store: str) -> tuple[str, ...]:
     """The sinks of a store that are homes from which copies are made, in the order of the file."""
     wanted = set(deployment.copies[store].to)
@@ -104,6 +122,16 @@ def outboxes_of(deployment: DeploymentDoc, stores: Stores, clock: Clock) -> Iter
             ledger = ledger_of(store, sink, docs) if sink.name in wanted.to else None
             if outbox is not None or ledger is not None:
                 yield store, sink.name, outbox, ledger
+
+
+async def doubt(deployment: DeploymentDoc, stores: Stores, store: str, home: str) -> None:
+    """What was ever sent of a store from one of its homes is asked of each target's own list again.
+
+    Raises: UsageError, SinkUnavailable.
+    """
+    here = next(each for each in stores.sinks_of(store) if each.name == home)
+    for target in deployment.copies[store].to:
+        await sent_of(store, here, deployment.records[store]).doubt(target)
 
 
 def copied_in(deployment: DeploymentDoc, stores: Stores, store: str, sink: str) -> Copied | None:
@@ -134,15 +162,22 @@ def stores_of(runtime: Running, *, everywhere: bool = False) -> list[StoreCopies
             targets.append(Target(deployment.sinks[name].sink, copied, wanted.withdraw))
         deciding = CopyDeciding(store, lambda: runtime.point, key)
         homes = homes_of(deployment, store)
-        records = {name: _keyed(sinks[name], docs) for name in homes}
+        kept = {
+            name: Elsewhere(
+                _keyed(sinks[name], docs),
+                outbox_of(store, sinks[name], docs, runtime.clock),
+                sent_of(store, sinks[name], docs),
+            )
+            for name in homes
+        }
+        place = {name: deployment.sinks[name].sink.place for name in homes}
         copiers = tuple(
             Copier(
                 deployment.sinks[name].sink,
-                records[name],
-                outbox_of(store, sinks[name], docs, runtime.clock),
+                *kept[name],
                 targets,
                 deciding,
-                others={other: each for other, each in records.items() if other != name},
+                others={place[other]: each for other, each in kept.items() if place[other] != place[name]},
             )
             for name in homes
             if everywhere or _here(deployment, name)

@@ -40,14 +40,12 @@ class CopiesTrace:
         self.name = "outbox"
 
     async def look(self, subject: str) -> None:
-        """Note the keys of all records of a subject (id), at home and as copies. Raises: SinkUnavailable."""
+        """Note the keys of all records of a subject (id) in the homes. Copies of what these have no more are noted in
+        outboxes, and no sink abroad is asked for anybody here. Raises: SinkUnavailable."""
         for store in self._stores:
             keys: set[Key] = set()
-            for records in (
-                *(each.records for each in store.copiers),
-                *(each.copied.records for each in store.targets),
-            ):
-                keys |= {(record.name, record.key) async for record in records.read((subject,))}
+            for copier in store.copiers:
+                keys |= {(record.name, record.key) async for record in copier.records.read((subject,))}
             for copier in store.copiers:
                 self._keys[store.store, copier.home.name] = keys
 

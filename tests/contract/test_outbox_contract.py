@@ -1,4 +1,4 @@
-"""What `Outbox` and `Ledger` promise, over memory, objects, SQLite and PostgreSQL."""
+"""What `Outbox`, `Ledger` and `Marks` promise, over memory, objects, SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from residency.adapters.clock_manual import ManualClock
-from residency.adapters.outbox_memory import LedgerMemory, OutboxMemory
-from residency.adapters.outbox_objects import NotedObjects, ObjectLedger, ObjectOutbox
+from residency.adapters.outbox_memory import LedgerMemory, MarksMemory, OutboxMemory
+from residency.adapters.outbox_objects import NotedObjects, ObjectLedger, ObjectMarks, ObjectOutbox
 from residency.adapters.records_objects import ObjectRecords
 from residency.adapters.records_sql import SqlRecords
-from residency.adapters.records_sql.outbox import SqlLedger, SqlOutbox
+from residency.adapters.records_sql.outbox import SqlLedger, SqlMarks, SqlOutbox
 from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_sql import SqlSink
 from residency.storage.copied import Ledger
 from residency.storage.outbox import Outbox
+from residency.storage.sent import Marks, Sent
 from tests.records_world import BACKENDS, FOLDER, LETTERS, OBJECTS, PEOPLE, Place, place
 from tests.world import VN
 
@@ -34,10 +35,11 @@ def anyio_backend() -> str:
 
 @dataclass(slots=True)
 class Kept:
-    """An outbox, a ledger, what the app does, and how time passes."""
+    """An outbox, a ledger, marks, what the app does, and how time passes."""
 
     outbox: Any
     ledger: Any
+    marks: Marks
     put: Callable[[str], Awaitable[object]]
     delete: Callable[[str], Awaitable[object]]
     wait: Callable[[float], Awaitable[object]]
@@ -60,7 +62,9 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             there.remove(("people", who))
             outbox.noted(("people", who))
 
-        yield Kept(outbox, LedgerMemory(), put, delete, _advance(clock), lambda who: ("people", who))
+        yield Kept(
+            outbox, LedgerMemory(), MarksMemory(), put, delete, _advance(clock), lambda who: ("people", who)
+        )  # fmt: skip
     elif backend.startswith("objects"):
         plain = MemorySink("files-VN", VN)
         records = ObjectRecords(plain, OBJECTS)
@@ -75,7 +79,7 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         made = ObjectOutbox("files", sink, records.name_of, now=clock.now)
         clock.advance(1)
         yield Kept(
-            made, ObjectLedger(sink), _apart(store, clock), _apart(remove, clock), _advance(clock),
+            made, ObjectLedger(sink), ObjectMarks(sink), _apart(store, clock), _apart(remove, clock), _advance(clock),
             lambda who: (FOLDER, f"users/{who}/cv"),
         )  # fmt: skip
     else:
@@ -100,8 +104,8 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
                 await connection.execute(sa.text("UPDATE residency_outbox_lease SET until = until - :by"), by)
 
         kept = Kept(
-            SqlOutbox("people", here.records, engine), SqlLedger(here.records, engine), insert, drop, wait,
-            lambda who: ("people", f'{{"id":"{who}"}}'),
+            SqlOutbox("people", here.records, engine), SqlLedger(here.records, engine), SqlMarks(here.records, engine),
+            insert, drop, wait, lambda who: ("people", f'{{"id":"{who}"}}'),
         )  # fmt: skip
         yield kept
         await here.sink.aclose()
@@ -204,6 +208,48 @@ async def test_the_ledger_has_what_was_noted_last_until_it_is_forgotten(kept: Ke
     assert await ledger.read([]) == {}
 
 
+async def test_a_mark_is_there_until_it_is_removed_however_often_it_was_made(kept: Kept) -> None:
+    await ready(kept)
+    await kept.marks.write(["a", "b"])
+    await kept.marks.write(["b", "c"])
+    assert await kept.marks.read(["a", "b", "d"]) == {"a", "b"}
+    await kept.marks.forget(["b", "d"])
+    assert await kept.marks.read(["a", "b", "c"]) == {"a", "c"}
+    many = [f"{number:064x}" for number in range(1100)]
+    await kept.marks.write(many)
+    assert await kept.marks.read([*many, "e"]) == set(many)
+    await kept.marks.forget(many)
+    assert await kept.marks.read(many) == frozenset()
+    assert await kept.marks.read([]) == frozenset()
+
+
+async def test_what_was_sent_is_told_apart_by_sink_and_store_and_nothing_is_known_before_it_is_learned(
+    kept: Kept,
+) -> None:
+    await ready(kept)
+    sent, key = Sent("people", kept.marks), kept.key("an")
+    await sent.mark("sg", [key])
+    assert await sent.among("sg", [key]) is None, "who knows what was sent before"
+    await sent.learned("sg")
+    assert await sent.among("sg", [key, kept.key("binh")]) == {key}
+    assert await sent.among("jp", [key]) is None
+    assert await Sent("letters", kept.marks).among("sg", [key]) is None
+    await sent.unmark("sg", [key])
+    assert await sent.among("sg", [key]) == frozenset()
+    await sent.doubt("sg")
+    assert await sent.among("sg", [key]) is None
+
+
+@pytest.mark.parametrize("kept", BACKENDS[3:], indirect=True)
+async def test_a_database_prepared_before_there_were_marks_is_told_and_prepared_again(kept: Kept) -> None:
+    await ready(kept)
+    async with kept.outbox._engine.begin() as connection:
+        await connection.execute(sa.text("DROP TABLE residency_sent"))
+    assert await kept.outbox.missing() == ["residency_sent"]
+    assert await kept.outbox.prepare() == ([], 0)
+    assert await kept.outbox.missing() == []
+
+
 @pytest.mark.parametrize("kept", BACKENDS[3:], indirect=True)
 async def test_a_database_notes_bulk_statements_changed_keys_and_what_is_rolled_back_not(kept: Kept) -> None:
     outbox = await ready(kept)
@@ -230,7 +276,7 @@ async def test_a_database_notes_bulk_statements_changed_keys_and_what_is_rolled_
 @pytest.mark.parametrize("kept", BACKENDS[3:], indirect=True)
 async def test_a_table_whose_triggers_are_gone_is_told_and_preparing_again_notes_its_rows_alone(kept: Kept) -> None:
     await kept.put("an")
-    assert await kept.outbox.missing() == ["residency_outbox"]
+    assert await kept.outbox.missing() == ["residency_outbox", "residency_outbox_lease", "residency_sent"]
     assert await kept.outbox.prepare() == (["people", "letters"], 1)
     assert await kept.outbox.prepare() == ([], 0)
     async with kept.outbox._engine.begin() as connection:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import os, signal, sys
 import anyio
-from residency.adapters.records_sql.outbox import SqlLedger, SqlOutbox
+from residency.adapters.records_sql.outbox import SqlLedger, SqlMarks, SqlOutbox
 from residency.adapters.records_sql.records import SqlRecords
 from residency.adapters.copies_worker import work_off
 from residency.bootstrap import build
@@ -29,6 +29,7 @@ from residency.wiring.deciding import CopyDeciding
 
 STEPS = [(SqlOutbox, "take"), (SqlOutbox, "done"), (SqlOutbox, "hold"), (SqlOutbox, "note"), (SqlOutbox, "lease"),
          (SqlLedger, "read"), (SqlLedger, "write"), (SqlLedger, "forget"), (SqlRecords, "get"),
+         (SqlMarks, "read"), (SqlMarks, "write"), (SqlMarks, "forget"),
          (SqlRecords, "replace"), (SqlRecords, "delete"), (CopyDeciding, "begin"), (CopyDeciding, "settled")]
 
 def armed(at):
@@ -145,7 +146,14 @@ def killed_at_each_step(folder: Path, file: Path, sinks: Sinks) -> None:
         copier.close()
     assert how == "ended 0"
     assert at > 15
-    assert {"SqlRecords replace", "SqlLedger write", "SqlOutbox done", "CopyDeciding begin"} <= steps
+    assert {
+        "SqlRecords replace",
+        "SqlMarks write",
+        "SqlMarks forget",
+        "SqlLedger write",
+        "SqlOutbox done",
+        "CopyDeciding begin",
+    } <= steps
     assert sinks.look("sg", BOTH) == sinks.look("vn", BOTH)
     assert sinks.look("vn", "SELECT count(*) FROM residency_outbox") == [(0,)]
     (told,) = json.loads(command("status", file, "--json").stdout)

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from residency.adapters.outbox_objects import NotedObjects, ObjectLedger, ObjectOutbox
+from residency.adapters.outbox_objects import NotedObjects, ObjectLedger, ObjectMarks, ObjectOutbox
 from residency.adapters.records_objects import ObjectRecords
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectSink, SinkPort, nothing
 from residency.errors import ResidencyError
@@ -26,6 +26,7 @@ from residency.storage.copied import Copied, originals
 from residency.storage.copies import Copier
 from residency.storage.outbox import Target
 from residency.storage.records import Records
+from residency.storage.sent import Elsewhere, Sent
 from residency.storage.withdrawal import withdraw
 from residency.wiring.deciding import CopyDeciding
 from tests.move_world import Plug, PulledError
@@ -81,14 +82,21 @@ class Copying(Places):
         self.deciding = deciding
         self.ledger = ObjectLedger(plugged["SG"])
         self.target = Target(told.sinks["files-sg"].sink, Copied("files", records["SG"], self.ledger), True)
+        homes = {
+            place: Elsewhere(
+                records[place],
+                ObjectOutbox("files", plugged[place], records[place].name_of, now=self.world.clock.now),
+                Sent("files", ObjectMarks(plugged[place])),
+            )
+            for place in ("VN", "KR")
+        }
         self.copiers = {
             place: Copier(
                 told.sinks[f"files-{place.lower()}"].sink,
-                records[place],
-                ObjectOutbox("files", plugged[place], records[place].name_of, now=self.world.clock.now),
+                *homes[place],
                 [self.target],
                 deciding,
-                others={other: records[other] for other in ("VN", "KR") if other != place},
+                others={other: each for other, each in homes.items() if other != place},
             )
             for place in ("VN", "KR")
         }

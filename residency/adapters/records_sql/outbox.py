@@ -1,4 +1,5 @@
-"""One database in: its outbox, and its ledger of copies, out; and both made, with the triggers that fill the outbox.
+"""One database in: its outbox, its marks of what was sent, and its ledger of copies, out; and all of them made, with
+the triggers that fill the outbox.
 
 Everything lies beside the rows. `seq` is drawn before a transaction commits, so that a lower one may become visible
 later: what is taken is looked for by what is due and never by "all above the last".
@@ -32,9 +33,10 @@ from residency.errors import SinkUnavailable
 from residency.storage.copied import Key
 from residency.storage.outbox import WAITING, Note, Standing
 
-__all__ = ["SqlLedger", "SqlOutbox"]
+__all__ = ["SqlLedger", "SqlMarks", "SqlOutbox"]
 
 _PAGE: Final = 500
+_TABLES: Final = ("residency_outbox", "residency_outbox_lease", "residency_sent")
 
 
 class _Beside:
@@ -102,11 +104,12 @@ class SqlOutbox(_Beside):
             return made, noted
 
     async def missing(self) -> list[str]:
-        """What of it is not there: `residency_outbox`, or tables without triggers. Raises: SinkUnavailable."""
+        """What of it is not there: tables of ours, or tables without triggers. Raises: SinkUnavailable."""
         async with self._reading() as connection:
             there = await connection.run_sync(lambda sync: set(sa.inspect(sync).get_table_names()))
-            if not {"residency_outbox", "residency_outbox_lease"} <= there:
-                return ["residency_outbox"]
+            absent = [each for each in _TABLES if each not in there]
+            if absent:
+                return absent
             found = await self._records.shapes(connection)
             wanted = triggers(self._store, found, self._dialect, await self._schema(connection))
             return [each.table for each in wanted if not await self._stands(connection, each)]
@@ -281,6 +284,37 @@ class SqlLedger(_Beside):
         """Note nothing of these any more. Raises: SinkUnavailable."""
         gone = sa.text("DELETE FROM residency_copied WHERE id IN :ids").bindparams(sa.bindparam("ids", expanding=True))
         wanted = list(ids)
+        if wanted:
+            async with self._writing() as connection:
+                for at in range(0, len(wanted), _PAGE):
+                    await connection.execute(gone, {"ids": wanted[at : at + _PAGE]})
+
+
+class SqlMarks(_Beside):
+    """The `Marks` port over one database."""
+
+    async def read(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of these that are there. Raises: SinkUnavailable."""
+        query = sa.text("SELECT id FROM residency_sent WHERE id IN :ids")
+        prepared = query.bindparams(sa.bindparam("ids", expanding=True))
+        wanted, found = list(ids), set()
+        if wanted:
+            async with self._reading() as connection:
+                for at in range(0, len(wanted), _PAGE):
+                    found |= set((await connection.execute(prepared, {"ids": wanted[at : at + _PAGE]})).scalars())
+        return frozenset(found)
+
+    async def write(self, ids: Collection[str]) -> None:
+        """Make these. Raises: SinkUnavailable."""
+        put = sa.text("INSERT INTO residency_sent (id) VALUES (:id) ON CONFLICT (id) DO NOTHING")
+        if ids:
+            async with self._writing() as connection:
+                await connection.execute(put, [{"id": each} for each in sorted(ids)])
+
+    async def forget(self, ids: Collection[str]) -> None:
+        """Remove these. Raises: SinkUnavailable."""
+        gone = sa.text("DELETE FROM residency_sent WHERE id IN :ids").bindparams(sa.bindparam("ids", expanding=True))
+        wanted = sorted(ids)
         if wanted:
             async with self._writing() as connection:
                 for at in range(0, len(wanted), _PAGE):

@@ -42,6 +42,7 @@ def OUTBOX(dialect: str) -> tuple[str, ...]:  # noqa: N802 - statements, as LEDG
         "CREATE INDEX IF NOT EXISTS residency_outbox_due ON residency_outbox (store, due, seq)",
         "CREATE TABLE IF NOT EXISTS residency_outbox_lease (store text PRIMARY KEY, holder text NOT NULL, "
         f"until {number} NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS residency_sent (id text PRIMARY KEY)",
     )
 
 

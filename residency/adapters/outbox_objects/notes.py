@@ -1,4 +1,4 @@
-"""One sink of objects in: the sink that notes each change before it is made, its outbox, and its ledger of copies, out.
+"""One sink of objects in: the sink that notes each change before it is made, and its outbox, out.
 
 A store of objects has no transactions. So a change is noted twice: before it is made, and again once it is known to be
 made. A note of the first kind is left alone for a while, since its change may still be on its way, and is then worked
@@ -13,17 +13,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass
 from typing import Final
 
+from residency.adapters.outbox_objects.beside import JSON, RESERVED
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, ObjectSink, Upload
 from residency.errors import UsageError
 from residency.model import Region
 from residency.storage.copied import Key
 from residency.storage.outbox import WAITING, Note, Standing
 
-__all__ = ["RESERVED", "NotedObjects", "ObjectLedger", "ObjectOutbox"]
+__all__ = ["NotedObjects", "ObjectOutbox"]
 
-RESERVED: Final = ".residency/"
-"""What every key of ours begins with, and none of the app's may."""
-_JSON: Final = "application/json"
 _GRACE: Final = 900_000_000  # microseconds that a change may take from its first note on
 _SECOND: Final = 1_000_000
 
@@ -138,12 +136,12 @@ class NotedObjects:
                 where = f"{_folder(store)}{now:020d}-{self._token(8).hex()}"
                 made.append((where, _Marker(name, key, now, now + _GRACE)))
         for where, marker in made:
-            await self.plain.put(where, marker.text(), _JSON)
+            await self.plain.put(where, marker.text(), JSON)
         return made
 
     async def _end(self, made: Sequence[tuple[str, _Marker]]) -> None:
         for where, marker in made:
-            await self.plain.put(where, _Marker(marker.name, marker.key, marker.noted, 0).text(), _JSON)
+            await self.plain.put(where, _Marker(marker.name, marker.key, marker.noted, 0).text(), JSON)
 
 
 class _NotedUpload:
@@ -214,7 +212,7 @@ class ObjectOutbox:
         """
         made = await self.missing()
         noted = await self.fill() if made or fill else 0
-        await self._plain.put(self._prepared, b"{}", _JSON)
+        await self._plain.put(self._prepared, b"{}", JSON)
         return made, noted
 
     async def take(self, limit: int) -> Sequence[Note]:
@@ -242,14 +240,14 @@ class ObjectOutbox:
         for note in notes:
             where, marker = note.id
             held = _Marker(marker.name, marker.key, marker.noted, due, marker.tries + 1, reason)
-            await self._plain.put(where, held.text(), _JSON)
+            await self._plain.put(where, held.text(), JSON)
 
     async def note(self, keys: Collection[Key]) -> None:
         """Note that these changed. Raises: SinkUnavailable."""
         now = self._now()
         for number, (name, key) in enumerate(keys):
             where = f"{self._folder}{now:020d}-again-{number}"
-            await self._plain.put(where, _Marker(name, key, now, 0).text(), _JSON)
+            await self._plain.put(where, _Marker(name, key, now, 0).text(), JSON)
 
     async def forget(self, keys: Collection[Key]) -> int:
         """Delete every note of these; how many. Raises: SinkUnavailable."""
@@ -263,7 +261,7 @@ class ObjectOutbox:
         for where, marker in (await self._markers()).items():
             if marker.halted is not None and marker.due > 0:
                 back = _Marker(marker.name, marker.key, marker.noted, 0, marker.tries, marker.halted)
-                await self._plain.put(where, back.text(), _JSON)
+                await self._plain.put(where, back.text(), JSON)
 
     async def fill(self) -> int:
         """Note every object that is a record; how many. Raises: SinkUnavailable."""
@@ -289,7 +287,7 @@ class ObjectOutbox:
             return False
         if there[0] == holder and there[1] - self._now() > seconds * _SECOND / 2:
             return True
-        await self._plain.put(self._lease, json.dumps([holder, self._now() + int(seconds * _SECOND)]).encode(), _JSON)
+        await self._plain.put(self._lease, json.dumps([holder, self._now() + int(seconds * _SECOND)]).encode(), JSON)
         return _lease(await self._plain.get(self._lease))[0] == holder
 
     async def leave(self, holder: str) -> None:
@@ -312,45 +310,8 @@ class ObjectOutbox:
         return {where: marker for where, (_, marker) in found.items()}
 
 
-class ObjectLedger:
-    """The `Ledger` port over one sink of objects."""
-
-    def __init__(self, sink: ObjectSink) -> None:
-        self._plain: ObjectSink = getattr(sink, "plain", sink)
-
-    async def missing(self) -> list[str]:
-        """Nothing has to be made."""
-        return []
-
-    async def prepare(self) -> None:
-        """Nothing has to be made."""
-
-    async def read(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
-        """The digests noted of these. Raises: SinkUnavailable."""
-        found = {}
-        for each in ids:
-            value = await self._plain.get(_noted(each))
-            if value is not None:
-                found[each] = frozenset(json.loads(value))
-        return found
-
-    async def write(self, digests: Mapping[str, frozenset[str]]) -> None:
-        """Note these. Raises: SinkUnavailable."""
-        for each, some in digests.items():
-            await self._plain.put(_noted(each), json.dumps(sorted(some)).encode(), _JSON)
-
-    async def forget(self, ids: Collection[str]) -> None:
-        """Note nothing of these any more. Raises: SinkUnavailable."""
-        for each in ids:
-            await self._plain.delete(_noted(each))
-
-
 def _folder(store: str) -> str:
     return f"{RESERVED}outbox/{store}/"
-
-
-def _noted(each: str) -> str:
-    return f"{RESERVED}copied/{each}"
 
 
 def _lease(value: bytes | None) -> tuple[str, int]:
