@@ -10,7 +10,7 @@ from typing import Final
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, nothing
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
-from residency.storage.keys import check_key
+from residency.storage.keys import check_key, is_hidden
 
 __all__ = ["MemorySink"]
 
@@ -97,7 +97,7 @@ class MemorySink:
         """All values whose keys start with `prefix`, in order. Raises: SinkUnavailable."""
         self._check()
         for key in sorted(key for key in self._values if key > after and key.startswith(prefix)):
-            if key in self._values:
+            if key in self._values and not is_hidden(key, prefix):
                 yield self._values[key][0]
 
     def _find(self, key: str) -> tuple[ObjectMeta, bytes] | None:

@@ -19,7 +19,9 @@ from residency.asgi.server_settings import rewriting
 from residency.bootstrap import Residency, build
 from residency.cli.doctor_coverage import of_app, of_policy, of_tables, seen
 from residency.cli.doctor_findings import Finding, show
+from residency.cli.sinks_mark import marked_as
 from residency.cli.sinks_probe import ANSWERS, probe
+from residency.enforcement.ports import SinkPort
 from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable, UsageError
 from residency.policy.terms import begun_terms, moment
 
@@ -181,6 +183,7 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
                 await sink.start()
                 await probe(sink, kind)
                 found.append(Finding("ok", f"sink {sink.name} ({sink.region.place}) {ANSWERS[kind]}"))
+                found += await _mark(sink)
                 if kind == "rows":
                     tables[sink.name] = await _tables(sink)
                 if new:
@@ -198,6 +201,18 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
             finally:
                 await sink.aclose()
     return found
+
+
+async def _mark(sink: SinkPort) -> list[Finding]:
+    """Whether a sink bears its own mark."""
+    try:
+        marked = await marked_as(sink)
+    except Unavailable as error:
+        return [Finding("bad", str(error), "see that its url is right, then run `residency sinks mark`")]
+    if marked != "no":
+        return []
+    what = f"sink {sink.name} bears no mark, so nobody notices where its url and another's are mixed up"
+    return [Finding("warn", what, "run `residency sinks mark` once, when you know that every url is right")]
 
 
 async def _tables(sink: Any) -> set[str]:

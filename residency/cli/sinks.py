@@ -22,6 +22,7 @@ from residency.adapters import policy_files
 from residency.cli.app_routes import load_app
 from residency.cli.app_tables import metadata_of
 from residency.cli.sinks_locate import locate
+from residency.cli.sinks_mark import check_mark, mark, marked_as
 from residency.cli.sinks_probe import probe
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable, UnknownStore, UsageError
@@ -38,6 +39,7 @@ sinks_app = typer.Typer(
 )
 
 sinks_app.command()(locate)
+sinks_app.command()(mark)
 
 URL_VARIABLE: Final = "RESIDENCY_SINK_URL"
 NAME_VARIABLE: Final = "RESIDENCY_SINK"
@@ -73,10 +75,10 @@ def list_sinks(deployment: Deployment, as_json: Json = False) -> None:
 @sinks_app.command()
 def ping(deployment: Deployment, as_json: Json = False) -> None:
     """Ask every sink whether it can serve now, and how long its answer took: rows and objects, whether they take a
-    write; a cache, whether it answers; a service, whether it takes a connection. Nothing is written, but a SQLite file
-    that is not there yet is made.
+    write; a cache, whether it answers; a service, whether it takes a connection. `marked` = it bears its own mark (see
+    `residency sinks mark`). Nothing is written, but a SQLite file that is not there yet is made.
 
-    Exit 0 = all can, 1 = one cannot, 2 = wrong use.
+    Exit 0 = all can, 1 = one cannot or bears another's mark, 2 = wrong use.
 
     Example: residency sinks ping residency.yaml
     """
@@ -98,8 +100,9 @@ def create_all(
 ) -> None:
     """Make the tables that are missing in every sink of a store, sink by sink; each gets all of them or none.
 
-    A table whose key counts up alike in several sinks is refused before any is made. Where a sink fails it is named,
-    and the others are made all the same. Exit 0 = all have them, 1 = one has not, 2 = wrong use.
+    A table whose key counts up alike in several sinks is refused before any is made. Where a sink fails, or bears the
+    mark of another, it is named, and the others are made all the same. Exit 0 = all have them, 1 = one has not, 2 =
+    wrong use.
 
     Example: residency sinks create-all residency.yaml --store people --metadata app.models:Base
     """
@@ -115,6 +118,7 @@ def create_all(
 
     async def make(sink: Any) -> _Done:
         await sink.start()
+        await check_mark(sink)
         await sql.create_in(tables, sink)
         return _Done(sink.name, f"has its {count} tables", True)
 
@@ -162,11 +166,24 @@ def _migrated(sink: SinkPort, program: list[str]) -> _Done:
         return _Done(sink.name, "failed", False, "it holds no rows")
     told = {**os.environ, URL_VARIABLE: url.render_as_string(hide_password=False), NAME_VARIABLE: sink.name}
     try:
+        anyio.run(_own, sink)
+    except SinkUnavailable as error:
+        return _Done(sink.name, "failed", False, str(error))
+    try:
         # What the program prints is for who runs it; the program is theirs, and so is what stands in it.
         code = subprocess.run(program, env=told, check=False).returncode  # noqa: S603 - what the operator wrote
     except OSError as error:
         return _Done(sink.name, "failed", False, f"{program[0]} cannot be run: {error.strerror}")
     return _Done(sink.name, "migrated", True) if code == 0 else _Done(sink.name, "failed", False, f"exit {code}")
+
+
+async def _own(sink: Any) -> None:
+    """Return where a sink of rows does not bear another's mark. Raises: SinkUnavailable, also where it is away."""
+    try:
+        await sink.start()
+        await check_mark(sink)
+    finally:
+        await sink.aclose()
 
 
 async def _each(sinks: tuple[Any, ...], work: Callable[[Any], Awaitable[_Done]], as_json: bool) -> list[_Done]:
@@ -233,10 +250,11 @@ async def _pinged(policy: Policy, sinks: dict[str, SinkPort]) -> list[dict[str, 
     rows: list[dict[str, Any]] = []
     for sink in sinks.values():
         row, began = _row(policy, sink), time.monotonic()
+        marked, why = "-", ""
         try:
             with anyio.fail_after(_PING_LIMIT):
                 await probe(sink, row["kind"])
-            why = ""
+                marked = await marked_as(sink)
         except TimeoutError:
             why = f"sink {sink.name!r} did not answer within {_PING_LIMIT:.0f} s"
         except ResidencyError as error:
@@ -244,7 +262,7 @@ async def _pinged(policy: Policy, sinks: dict[str, SinkPort]) -> list[dict[str, 
         finally:
             await sink.aclose()
         took = round((time.monotonic() - began) * 1000, 1)
-        rows.append({**row, "reachable": not why, "ms": took, "why": why})
+        rows.append({**row, "reachable": not why, "ms": took, "marked": marked, "why": why})
     return rows
 
 

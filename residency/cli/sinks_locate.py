@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from residency import wiring
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.policy_files import load
+from residency.cli.sinks_mark import check_mark
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, UsageError
 from residency.policy.compiler import Policy
@@ -102,6 +103,7 @@ async def _one(locators: Locators, store: str, sink: SinkPort, records: Records,
     why = ""
     try:
         await sink.start()
+        await check_mark(sink)
         progress.update(task, total=sum((await records.count()).values()))
         await locators.rebuild(store, sink.region.place, _all(records), tell)
     except UsageError:

@@ -12,7 +12,10 @@ from typing import Final
 from residency.enforcement.ports import Clock, Entropy
 from residency.errors import UsageError
 
-__all__ = ["KeyMaker", "check_key", "uuid7"]
+__all__ = ["RESERVED", "KeyMaker", "check_app_key", "check_key", "is_hidden", "uuid7"]
+
+RESERVED: Final = ".residency/"
+"""What the keys of this package's own objects begin with. Listings do not tell them, but to who asks for them."""
 
 _RANDOM_BYTES: Final = 10
 _KEY_LIMIT: Final = 512  # characters
@@ -87,3 +90,18 @@ def check_key(key: str) -> None:
         raise UsageError("an object key has no leading slash and no backslash")
     if ".." in key or any(part in ("", ".") for part in key.split("/")):
         raise UsageError("an object key has no `..` and no empty or `.` segment")
+
+
+def check_app_key(key: str) -> None:
+    """As `check_key`, and that the key is none of this package's own: an app's key may come from anybody.
+
+    Raises: UsageError.
+    """
+    check_key(key)
+    if key.startswith(RESERVED):
+        raise UsageError(f"keys that begin with {RESERVED} are this package's own")
+
+
+def is_hidden(key: str, prefix: str) -> bool:
+    """Whether a listing of the keys that begin with `prefix` leaves `key` out, for it is this package's own."""
+    return key.startswith(RESERVED) and not prefix.startswith(RESERVED)

@@ -18,7 +18,7 @@ from residency.enforcement.ports import OCTETS, Chunks, ObjectMeta, ObjectRead, 
 from residency.errors import ResidencyError, Unavailable, UsageError
 from residency.model import Operation
 from residency.storage.handle import StoreHandle
-from residency.storage.keys import check_key
+from residency.storage.keys import check_app_key
 
 __all__ = ["ObjectHandle", "ObjectReader", "Readable"]
 
@@ -57,7 +57,7 @@ class ObjectHandle(StoreHandle):
         `value` raises; then nothing was stored, unless the error came from the sink in the last step: its outcome is
         then `unknown`, or the intent stays open.
         """
-        check_key(key)
+        check_app_key(key)
         _check_type(content_type)
         if isinstance(value, bytes | bytearray | memoryview):
             whole = bytes(value)
@@ -71,7 +71,7 @@ class ObjectHandle(StoreHandle):
 
     async def get(self, key: str, *, sink: str | None = None) -> bytes | None:
         """The value under `key`, None where there is none. One act. Raises: as `put`."""
-        check_key(key)
+        check_app_key(key)
         act, target = await self._reading(sink)
         value = await _answered(act, target.get(key))
         act.outcome("committed")
@@ -87,7 +87,7 @@ class ObjectHandle(StoreHandle):
 
         Raises: UsageError for a bad key or range, Refused, SubjectUnknown, Unavailable.
         """
-        check_key(key)
+        check_app_key(key)
         if start < 0 or (end is not None and end < start):
             raise UsageError("a range is 0 <= start <= end")
         act, target = await self._reading(sink)
@@ -102,7 +102,7 @@ class ObjectHandle(StoreHandle):
 
         Raises: as `get`.
         """
-        check_key(key)
+        check_app_key(key)
         act, target = await self._reading(sink)
         meta = await _answered(act, target.head(key))
         act.outcome("committed")
@@ -110,7 +110,7 @@ class ObjectHandle(StoreHandle):
 
     async def delete(self, key: str, *, sink: str | None = None) -> bool:
         """Remove the value under `key`; True where there was one. One act. Raises: as `put`."""
-        check_key(key)
+        check_app_key(key)
         act = await self.opened(operation=self.operation(Operation.ERASE), sink=sink)
         target = self._objects(act)
         await act.confirm()

@@ -10,17 +10,18 @@ from residency.policy.parsed_storage import RecordDoc
 from residency.storage.parcels import Parcels, RecordParcels
 from residency.storage.records import Records
 from residency.storage.stores import RowSink, Stores
+from residency.wiring.marks import MarkedStores
 
 __all__ = ["legs_of", "records_of", "stores_over"]
 
 
 def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, ...]]) -> Stores:
-    """The stores of these sinks, with sessions where a sink holds rows. Raises: UsageError."""
+    """The stores of these sinks, with sessions where a sink holds rows; sinks' marks are read. Raises: UsageError."""
     if not any(isinstance(sink, RowSink) for sink in sinks.values()):
-        return Stores(sinks, stores)
+        return MarkedStores(sinks, stores)
     from residency.adapters.session_sql import open_session  # a sink of rows is there, so the extra is
 
-    return Stores(sinks, stores, sessions=open_session)
+    return MarkedStores(sinks, stores, sessions=open_session)
 
 
 def records_of(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:

@@ -107,7 +107,7 @@ async def test_wrong_credentials_are_told_at_the_start_and_not_repeated(
     sink = redis_sink_at(tmp_path, server.url.replace("//", "//" + login), scope=scope)
     with pytest.raises(SinkUnavailable) as caught:
         await sink.start()
-    assert str(caught.value) == "sink 'cache-vn' refuses our credentials"
+    assert str(caught.value) == "sink 'cache-vn' does not accept the credentials in its URL"
     assert SECRET not in caplog.text + repr(caught.value)
     await sink.aclose()
     right = redis_sink_at(tmp_path, server.url.replace("//", f"//:{SECRET}@"), scope=scope)

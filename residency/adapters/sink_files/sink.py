@@ -25,7 +25,7 @@ from residency.adapters.sink_files.files import (
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, nothing
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
-from residency.storage.keys import check_key
+from residency.storage.keys import check_key, is_hidden
 
 __all__ = ["FilesSink"]
 
@@ -178,7 +178,7 @@ class FilesSink:
 
         def page() -> tuple[list[ObjectMeta], bool]:
             self._check_folder()
-            found = ((key, path) for key, path in walk(self._folder) if key > after)
+            found = ((key, path) for key, path in walk(self._folder) if key > after and not is_hidden(key, prefix))
             least = heapq.nsmallest(_PAGE, (each for each in found if each[0].startswith(prefix)))
             metas = []
             for key, path in least:

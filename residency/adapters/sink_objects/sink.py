@@ -19,7 +19,7 @@ from residency.adapters.sink_objects.urls import open_bucket, parse_object_url
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, nothing
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
-from residency.storage.keys import check_key
+from residency.storage.keys import check_key, is_hidden
 
 __all__ = ["BucketSink"]
 
@@ -165,8 +165,9 @@ class BucketSink:
             async for page in pages:
                 for each in page:
                     # A store that does not know `offset` begins anew with each page, and a walk would never end.
-                    if each["path"].startswith(prefix) and each["path"] > after:
-                        yield self.meta(each["path"], each["size"], each, None, each["last_modified"])
+                    key = each["path"]
+                    if key.startswith(prefix) and key > after and not is_hidden(key, prefix):
+                        yield self.meta(key, each["size"], each, None, each["last_modified"])
         except self._failures as error:
             raise self._away(error) from None
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-__all__ = ["AWAY", "FAILURES", "Gone", "Node", "Refuses", "Server", "Words"]
+__all__ = ["AWAY", "FAILURES", "REFUSES", "Gone", "Node", "Refuses", "Server", "Words"]
 
 Node = tuple[str, int]
 """Host and port."""
@@ -18,6 +18,7 @@ Words = tuple[str | bytes | int, ...]
 FAILURES: Final = (RedisError, OSError, ValueError, TimeoutError)
 """What redis-py raises when a server or the way to it fails; ValueError where what arrives is not its protocol."""
 AWAY: Final = "cannot be reached"
+REFUSES: Final = "does not accept the credentials in its URL"
 _REST: Final = 1.0  # seconds
 
 
@@ -69,15 +70,15 @@ class Server:
                     raise
                 self._give(connection)
                 return answers
-        except AuthenticationError as error:
-            raise Refuses("refuses our credentials") from error
+        except AuthenticationError:
+            raise Refuses(REFUSES) from None
         except Gone:
             raise
         except FAILURES as error:
             await self._drop_idle()
             if not used or isinstance(error, TimeoutError):  # one that was idle may just have been cut
                 self._away = loop.time() + _REST
-            raise Gone(AWAY, sent=sent) from error
+            raise Gone(AWAY, sent=sent) from None  # the library's own words name host and port
 
     async def aclose(self) -> None:
         """Let the idle ones go; those in use go when they are given back."""

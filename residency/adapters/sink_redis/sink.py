@@ -11,27 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
-from redis.exceptions import (
-    AskError,
-    ClusterDownError,
-    MasterDownError,
-    MovedError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import AuthenticationError, ResponseError
 
-from residency.adapters.sink_redis.servers import AWAY, FAILURES, Gone, Node, Refuses, Server, Words
+from residency.adapters.sink_redis.answers import evicts, may_retry, stays, together, why
+from residency.adapters.sink_redis.servers import AWAY, FAILURES, REFUSES, Gone, Node, Refuses, Server, Words
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
+from residency.storage.lasting import is_lasting, lasting
+from residency.storage.marks import REDIS_KEY, Mark, from_text, to_text
 from residency.storage.queues import Delivery
 
 __all__ = ["Locate", "RedisSink"]
@@ -43,14 +36,6 @@ an error of redis-py's, OSError or ValueError where that cannot be known."""
 _log = logging.getLogger("residency")
 _SCAN: Final = 1000
 _GROUP: Final = "residency"
-# Refused before anything was done, by a server that is not (or no longer) the one to ask.
-_ELSEWHERE: Final = (MovedError, AskError, ReadOnlyError, ClusterDownError, TryAgainError, MasterDownError)
-_SAID: Final[tuple[tuple[type[ResponseError], str], ...]] = (
-    (OutOfMemoryError, "is full"),
-    (NoPermissionError, "does not permit this to our user"),
-    (ReadOnlyError, "is a replica"),
-    (MovedError, AWAY),
-)
 _NUMBER: Final = """
 local stored = redis.call('GET', KEYS[1])
 if not stored then
@@ -136,13 +121,13 @@ class RedisSink:
         try:
             infos = await self._everywhere(("INFO", "memory"))
         except SinkUnavailable as error:
-            if self._optional and not isinstance(error.__cause__, Refuses):
+            if self._optional and not is_lasting(error):
                 return
             raise
         for info in infos:
-            if not self._optional and _evicts(info):
-                raise self._unavailable(
-                    "evicts what it holds (maxmemory-policy): give it noeviction, or `scope: cache`"
+            if not self._optional and evicts(info):
+                raise lasting(
+                    self._unavailable("evicts what it holds (maxmemory-policy): give it noeviction, or `scope: cache`")
                 )
 
     async def ping(self) -> None:
@@ -157,6 +142,15 @@ class RedisSink:
         shares, self._shares, self._loop = self._shares, [], None
         for server, _ in shares:
             await server.aclose()
+
+    async def marks(self) -> tuple[Mark, ...]:
+        """Which sink it says that it is. Raises: SinkUnavailable."""
+        (found,) = await self._run([(REDIS_KEY, ("GET", REDIS_KEY))])
+        return from_text(found)
+
+    async def put_marks(self, marks: Sequence[Mark]) -> None:
+        """Have it say so, for as long as it keeps anything. Raises: SinkUnavailable."""
+        await self._run([(REDIS_KEY, ("SET", REDIS_KEY, to_text(marks)))])
 
     # -- CacheSink ---------------------------------------------------------------------------------------------
 
@@ -279,11 +273,11 @@ class RedisSink:
         for attempt in (1, 2):
             groups = await self._grouped([(number, commands[number][0]) for number in left], fresh=attempt == 2)
             asked = [self._attempt(server, [commands[n][1] for n in numbers], wait) for server, numbers in groups]
-            told = await _all(asked)
+            told = await together(asked)
             for (_, numbers), found in zip(groups, told, strict=True):
                 for number, answer in zip(numbers, found, strict=True):
                     answers[number] = answer
-            left = [number for number in left if _may_retry(answers[number], again)]
+            left = [number for number in left if may_retry(answers[number], again)]
             if not left:
                 break
         found = [self._whole(answer) for answer in answers]
@@ -313,14 +307,16 @@ class RedisSink:
             if not self._out:
                 self._out = True
                 _log.warning("sink %r %s", self._name, answer)
-            raise self._unavailable(str(answer)) from answer
+            error = self._unavailable(str(answer))
+            # Neither is a cause of it: what redis-py says of a connection names host and port.
+            raise (lasting(error) if isinstance(answer, Refuses) else error) from None
         if isinstance(answer, ResponseError):
             text = str(answer)
             if text.startswith("BUSYGROUP"):
                 return None
             if "NONUMBER" in text:
                 raise UsageError("what is counted on is no number")
-            raise self._unavailable(next((said for kind, said in _SAID if isinstance(answer, kind)), "refuses"))
+            raise lasting(self._unavailable(why(answer))) if stays(answer) else self._unavailable(why(answer))
         return answer
 
     def _unavailable(self, what: str) -> SinkUnavailable:
@@ -354,8 +350,10 @@ class RedisSink:
         try:
             async with asyncio.timeout(4 * self._timeout):
                 found = await asyncio.to_thread(self._locate)
-        except FAILURES as error:
-            raise self._unavailable(AWAY) from error
+        except AuthenticationError:
+            raise lasting(self._unavailable(REFUSES)) from None
+        except FAILURES:
+            raise self._unavailable(AWAY) from None
         known = {server.node: server for server, _ in self._shares}
         shares: list[tuple[Server, Sequence[tuple[int, int]]]] = []
         for node, ranges in found.items():
@@ -364,24 +362,3 @@ class RedisSink:
         self._shares = shares
         for server in known.values():
             await server.aclose()
-
-
-def _may_retry(answer: object, again: bool) -> bool:
-    if isinstance(answer, Gone):
-        return not answer.resting and (again or not answer.sent)
-    return isinstance(answer, _ELSEWHERE)
-
-
-async def _all(asked: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
-    listed = list(asked)
-    if len(listed) == 1:
-        return [await listed[0]]
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each) for each in listed]
-    return [task.result() for task in tasks]
-
-
-def _evicts(info: bytes) -> bool:
-    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
-    said = {name: value.strip() for name, _, value in lines}
-    return said.get("maxmemory", "0") != "0" and said.get("maxmemory_policy", "noeviction") != "noeviction"

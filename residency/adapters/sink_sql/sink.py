@@ -20,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from residency.adapters.sink_sql import marks as marking
 from residency.adapters.sink_sql.engines import BEGINS, async_engine, blocking_engine
 from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import place_of
@@ -27,6 +28,7 @@ from residency.enforcement.context import current
 from residency.errors import NoDecision, SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.handle import SESSION
+from residency.storage.marks import Mark
 from residency.storage.statements import goes_around
 
 __all__ = ["SqlSink"]
@@ -108,6 +110,20 @@ class SqlSink:
                     raise SinkUnavailable(f"sink {self._name!r} takes no writes")
         except (SQLAlchemyError, sqlite3.Error, OSError):
             raise SinkUnavailable(f"sink {self._name!r} cannot be reached") from None
+
+    async def marks(self) -> tuple[Mark, ...]:
+        """Which sink the database says that it is. Raises: SinkUnavailable."""
+        try:
+            return await marking.read(self._async_engine(read_only=True))
+        except (SQLAlchemyError, sqlite3.Error, OSError):
+            raise SinkUnavailable(f"sink {self._name!r} does not say which sink it is") from None
+
+    async def put_marks(self, marks: Sequence[Mark]) -> None:
+        """Have the database say so. Raises: SinkUnavailable."""
+        try:
+            await marking.write(self.engine, marks)
+        except (SQLAlchemyError, sqlite3.Error, OSError):
+            raise SinkUnavailable(f"sink {self._name!r} takes no mark") from None
 
     async def aclose(self) -> None:
         """Close every pooled connection; idempotent."""

@@ -1,0 +1,57 @@
+"""A database's engine in; the marks that say which sink it is out, or put into it. One table, a row for each mark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from residency.storage.marks import TABLE, Mark, from_text
+
+__all__ = ["read", "write"]
+
+_table = sa.Table(
+    TABLE,
+    sa.MetaData(),
+    sa.Column("sink", sa.Text, primary_key=True),
+    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("stores", sa.Text, nullable=False),
+)
+
+
+async def read(engine: AsyncEngine) -> tuple[Mark, ...]:
+    """The marks, none where there is no such table. Raises: SinkUnavailable, SQLAlchemyError."""
+    async with engine.connect() as connection:
+        if not await _is_there(connection):
+            return ()
+        rows = await connection.execute(sa.select(_table).order_by(_table.c.sink))
+        told = [{**row, "stores": _stores(row["stores"])} for row in rows.mappings()]
+    return from_text(json.dumps(told).encode())
+
+
+async def write(engine: AsyncEngine, marks: Sequence[Mark]) -> None:
+    """Put these marks in the place of all that are there, in one transaction. Raises: as `read`."""
+    async with engine.begin() as connection:
+        if not await _is_there(connection):
+            await connection.run_sync(_table.create)
+        await connection.execute(sa.delete(_table))
+        rows = [
+            {"sink": mark.sink, "region": mark.region, "place": mark.place, "stores": json.dumps(mark.stores)}
+            for mark in marks
+        ]
+        if rows:
+            await connection.execute(sa.insert(_table), rows)
+
+
+async def _is_there(connection: AsyncConnection) -> bool:
+    return bool(await connection.run_sync(lambda sync: sa.inspect(sync).has_table(TABLE)))
+
+
+def _stores(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,143 @@
+"""Sinks in; stores whose sinks are asked, at the start and every few minutes, whether they are the ones that are meant.
+
+A start meets another's database: it fails. One that comes later (a name that leads elsewhere, a server restored from
+another's backup) stops acts on that sink, as one that lies elsewhere does, until its mark is its own again. A sink
+without a mark, or one that does not tell, is as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Container, Mapping
+from contextvars import Context
+from typing import Any, Final
+
+import anyio
+
+from residency.enforcement.ports import SinkPort
+from residency.errors import SinkUnavailable
+from residency.storage.handle import SessionFactory
+from residency.storage.marks import differs, mark_of, misled, read_marks
+from residency.storage.stores import Stores
+
+__all__ = ["MarkWatch", "MarkedStores"]
+
+_log = logging.getLogger("residency")
+_EVERY: Final = 300.0  # seconds between two looks at the marks of a process that serves
+_PATIENCE: Final = 10.0  # seconds for one mark
+
+
+class MarkWatch:
+    """The marks of the sinks of one process. It contains the names of those that no act may use: whose mark is
+    another's, and those of `elsewhere`."""
+
+    def __init__(self, sinks: Mapping[str, SinkPort]) -> None:
+        self.elsewhere: Container[str] = frozenset()
+        """Sinks that are not where they must be, by other evidence."""
+        self.wrong: dict[str, str] = {}
+        """Sinks whose mark is not their own, with what is wrong."""
+        self._sinks = sinks
+        self._task: asyncio.Task[None] | None = None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.elsewhere or name in self.wrong
+
+    async def look(self) -> dict[str, str]:
+        """Look at each mark once; `wrong`. A sink that does not tell stays as it was."""
+        for name, sink in self._sinks.items():
+            try:
+                with anyio.fail_after(_PATIENCE):
+                    found = await read_marks(sink)
+            except (SinkUnavailable, TimeoutError):
+                continue
+            why = None if found is None else differs(mark_of(sink), found)
+            if why is not None and self.wrong.get(name) != why:
+                _log.error("sink %r %s", name, why)
+            elif why is None and name in self.wrong:
+                _log.warning("sink %r bears its own mark again", name)
+            if why is None:
+                self.wrong.pop(name, None)
+            else:
+                self.wrong[name] = why
+        return self.wrong
+
+    def watch(self, every: Callable[[], float] = lambda: _EVERY) -> None:
+        """Look again and again, `every` seconds, until the event loop ends or `stop`. Without asyncio nobody looks."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if self._task is not None and not self._task.done() and self._task.get_loop() is loop:
+            return
+
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(every())
+                try:
+                    await self.look()
+                except Exception as error:  # noqa: BLE001 - whatever went wrong, the next look comes
+                    _log.warning("the marks of sinks could not be read (%s)", type(error).__name__)
+
+        # Of no request: who is served when this starts has nothing to do with it.
+        self._task = Context().run(loop.create_task, again())
+
+    async def stop(self) -> None:
+        """Look no more. Idempotent."""
+        task, self._task = self._task, None
+        if task is None or task.done():
+            return
+        try:
+            if task.get_loop() is not asyncio.get_running_loop():
+                return  # its loop has ended, or a parent's process has it
+        except RuntimeError:
+            return
+        task.cancel()
+        await asyncio.wait({task})
+
+
+class MarkedStores(Stores):
+    """Stores that start on the sinks they mean, and on no others."""
+
+    __slots__ = ("_marks",)
+
+    def __init__(
+        self,
+        sinks: Mapping[str, SinkPort],
+        stores: Mapping[str, tuple[str, ...]],
+        *,
+        sessions: SessionFactory | None = None,
+    ) -> None:
+        """Raises: UsageError, as `Stores`."""
+        self._marks = MarkWatch(sinks)
+        super().__init__(sinks, stores, sessions=sessions)
+
+    @property
+    def misplaced(self) -> Container[str]:
+        """Sinks that no act may use now."""
+        return self._marks
+
+    @misplaced.setter
+    def misplaced(self, value: Any) -> None:
+        if isinstance(value, MarkWatch):
+            self._marks = value  # of the stores of the policy before, over the same sinks
+        else:
+            self._marks.elsewhere = value
+
+    async def start(self) -> None:
+        """As `Stores`; and see that no sink bears another's mark. Raises: SinkUnavailable."""
+        await super().start()
+        try:
+            wrong = await self._marks.look()
+        except BaseException:
+            await self._close_sinks()
+            raise
+        if wrong:
+            await self._close_sinks()
+            raise misled(wrong)
+        self._marks.watch()
+
+    async def aclose(self) -> None:
+        """As `Stores`."""
+        await self._marks.stop()
+        await super().aclose()

@@ -1,0 +1,167 @@
+"""Two sinks exchanged by mistake, on real servers: the start names both; one exchanged later is left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from residency import ResidencyMiddleware, current
+from residency.bootstrap import Residency, build
+from residency.cli.sinks import sinks_app
+from residency.errors import SinkUnavailable
+from residency.storage.lasting import is_lasting
+from residency.storage.marks import Mark, write_marks
+from residency.wiring.marks import MarkWatch
+from tests.servers import Servers
+
+HANOI = "113.160.0.1"
+POLICY = """
+residency: 1
+kind: deployment
+name: marked
+mode: enforce
+operator: {established_in: [VN]}
+laws: none
+regions: {vn-han: {country: VN}, sg: {country: SG}}
+sinks:
+  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, in_transit: false, url: "URL_VN"}
+  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, in_transit: false, url: "URL_SG"}
+stores: {people: [people-vn, people-sg]}
+signals: {client_address: {strategy: peer}}
+audit: {folder: ./audit}
+keys: {folder: ./keys}
+pins: {url: "memory:"}
+activities:
+  - {route: "PUT /value", subject: none, data: [content], operation: write, store: people}
+"""
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        "files",
+        pytest.param("postgres", marks=pytest.mark.needs("postgres")),
+        pytest.param("redis", marks=pytest.mark.needs("redis")),
+    ]
+)
+def urls(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """(in Vietnam, in Singapore): two sinks of one kind."""
+    match request.param:
+        case "postgres":
+            pair = request.getfixturevalue("postgres")
+            return pair.vn.url("asyncpg", pair.vn.database()), pair.sg.url("asyncpg", pair.sg.database())
+        case "redis":
+            servers: Servers = request.getfixturevalue("redis_servers")
+            return servers.single().url, servers.single().url
+        case "files":
+            return "file:vn", "file:sg"
+        case _:
+            return "sqlite:///vn.db", "sqlite:///sg.db"
+
+
+def written(folder: Path, vn: str, sg: str) -> Path:
+    """The deployment with these URLs."""
+    file = folder / "marked.yaml"
+    file.write_text(POLICY.replace("URL_VN", vn).replace("URL_SG", sg))
+    return file
+
+
+def mark(file: Path, *more: str) -> int:
+    """`residency sinks mark`."""
+    return CliRunner().invoke(sinks_app, ["mark", str(file), *more]).exit_code
+
+
+async def begun(file: Path) -> None:
+    """Start and end."""
+    runtime = build(file, reload=False)
+    try:
+        await runtime.start()
+    finally:
+        await runtime.aclose()
+
+
+def test_sinks_that_were_exchanged_by_mistake_do_not_start(tmp_path: Path, urls: tuple[str, str]) -> None:
+    vn, sg = urls
+    anyio.run(begun, written(tmp_path, vn, sg))
+    assert mark(written(tmp_path, vn, sg)) == 0
+    anyio.run(begun, written(tmp_path, vn, sg))
+    with pytest.raises(SinkUnavailable) as caught:
+        anyio.run(begun, written(tmp_path, sg, vn))
+    assert "sink 'people-vn' bears the mark of sink 'people-sg' (sg, SG)" in str(caught.value)
+    assert "sink 'people-sg' bears the mark of sink 'people-vn' (vn-han, VN)" in str(caught.value)
+    assert is_lasting(caught.value)
+    assert mark(written(tmp_path, sg, vn)) == 1, "and neither is marked anew"
+    anyio.run(begun, written(tmp_path, vn, sg))
+
+
+async def put(request: Request) -> PlainTextResponse:
+    await current().store("people").put("value", await request.body())
+    return PlainTextResponse("stored")
+
+
+def served(runtime: Residency) -> Callable[[], TestClient]:
+    """An app that stores what it is sent."""
+    app = ResidencyMiddleware(Starlette(routes=[Route("/value", put, methods=["PUT"])]), policy=runtime)
+    return lambda: TestClient(app, client=(HANOI, 50_000))
+
+
+def test_a_sink_that_is_exchanged_while_it_serves_is_left_alone_until_it_is_its_own_again(tmp_path: Path) -> None:
+    file = written(tmp_path, "file:vn", "file:sg")
+    assert mark(file) == 0
+    runtime = build(file, reload=False)
+    with served(runtime)() as client:
+        assert client.put("/value", content=b"1").status_code == 200
+        marks = runtime.stores.misplaced
+        assert isinstance(marks, MarkWatch)
+        (sink, _) = runtime.stores.sinks_of("people")
+        anyio.run(write_marks, sink, [Mark("people-sg", "sg", "SG")])
+        anyio.run(marks.look)
+        answer = client.put("/value", content=b"2")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.json()["reason"] == "sink_misplaced"
+        anyio.run(write_marks, sink, [Mark("people-vn", "vn-han", "VN")])
+        anyio.run(marks.look)
+        assert client.put("/value", content=b"3").status_code == 200
+
+
+def test_a_server_whose_sinks_were_exchanged_answers_503_with_their_names_and_no_url(tmp_path: Path) -> None:
+    assert mark(written(tmp_path, "file:vn", "file:sg")) == 0
+    runtime = build(written(tmp_path, "file:sg", "file:vn"), reload=False)
+    answer = served(runtime)().put("/value", content=b"1")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "sink_unavailable")
+    assert "sink 'people-vn' bears the mark of sink 'people-sg'" in answer.json()["detail"]
+    assert "file:" not in answer.text
+    anyio.run(runtime.aclose)
+
+
+def test_an_app_can_neither_write_a_mark_nor_read_one(tmp_path: Path) -> None:
+    file = written(tmp_path, "file:vn", "file:sg")
+    runtime = build(file, reload=False)
+
+    async def forge(request: Request) -> PlainTextResponse:
+        await current().store("people").put(".residency/sink", b"[]")
+        return PlainTextResponse("stored")
+
+    app = ResidencyMiddleware(Starlette(routes=[Route("/value", forge, methods=["PUT"])]), policy=runtime)
+    with TestClient(app, client=(HANOI, 50_000), raise_server_exceptions=False) as client:
+        assert client.put("/value").status_code == 500
+    assert not list(tmp_path.rglob("*residency*sink*"))
+
+
+def test_a_database_copied_abroad_with_its_mark_is_told_by_it(tmp_path: Path) -> None:
+    assert mark(written(tmp_path, "sqlite:///vn.db", "sqlite:///sg.db")) == 0
+    with closing(sqlite3.connect(tmp_path / "vn.db")) as source, closing(sqlite3.connect(tmp_path / "abroad.db")) as to:
+        source.backup(to)
+    with pytest.raises(SinkUnavailable, match="'people-sg' bears the mark of sink 'people-vn'"):
+        anyio.run(begun, written(tmp_path, "sqlite:///vn.db", "sqlite:///abroad.db"))

@@ -1,0 +1,115 @@
+"""Stores that start on the sinks they mean, and stop acts on one that is exchanged under them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from residency.adapters.sink_memory import MemorySink
+from residency.errors import SinkUnavailable
+from residency.model import Region
+from residency.storage.lasting import is_lasting
+from residency.storage.marks import Mark, mark_of, write_marks
+from residency.wiring.marks import MarkedStores, MarkWatch
+
+VN, SG = Region("vn-han", "VN"), Region("sg", "SG")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The loop that looks again and again."""
+    return "asyncio"
+
+
+class Kept(MemorySink):
+    """One whose values outlive `aclose`, as a server's do."""
+
+    async def aclose(self) -> None:
+        """Keep all."""
+
+
+@pytest.fixture
+async def sinks() -> dict[str, MemorySink]:
+    """Two started sinks."""
+    made: dict[str, MemorySink] = {"vn": Kept("vn", VN), "sg": Kept("sg", SG)}
+    for sink in made.values():
+        await sink.start()
+    return made
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return as soon as it holds."""
+    with anyio.fail_after(30):
+        while not holds():  # noqa: ASYNC110 - what changes tells nobody
+            await anyio.sleep(0.005)
+
+
+@pytest.mark.anyio
+async def test_sinks_without_marks_and_with_their_own_start(sinks: dict[str, MemorySink]) -> None:
+    stores = MarkedStores(sinks, {"files": ("vn", "sg")})
+    await stores.start()
+    await stores.aclose()
+    for sink in sinks.values():
+        await write_marks(sink, [mark_of(sink)])
+    await stores.start()
+    assert "vn" not in stores.misplaced
+    await stores.aclose()
+
+
+@pytest.mark.anyio
+async def test_sinks_that_were_exchanged_do_not_start_and_the_error_names_all(sinks: dict[str, MemorySink]) -> None:
+    await write_marks(sinks["vn"], [mark_of(sinks["sg"])])
+    await write_marks(sinks["sg"], [mark_of(sinks["vn"])])
+    stores = MarkedStores(sinks, {"files": ("vn", "sg")})
+    with pytest.raises(SinkUnavailable) as caught:
+        await stores.start()
+    assert is_lasting(caught.value)
+    assert "sink 'vn' bears the mark of sink 'sg'" in str(caught.value)
+    assert "sink 'sg' bears the mark of sink 'vn'" in str(caught.value)
+
+
+@pytest.mark.anyio
+async def test_a_sink_that_is_exchanged_later_takes_no_act_until_it_is_its_own_again(
+    sinks: dict[str, MemorySink], caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = MarkWatch(sinks)
+    watch.elsewhere = {"sg"}
+    watch.watch(lambda: 0.005)
+    await write_marks(sinks["vn"], [Mark("other", "sg", "SG")])
+    await until(lambda: "vn" in watch)
+    assert "sg" in watch, "other evidence counts as before"
+    await write_marks(sinks["vn"], [mark_of(sinks["vn"])])
+    await until(lambda: "vn" not in watch)
+    assert [record.getMessage() for record in caplog.records if "'other'" in record.getMessage()] != []
+    await watch.stop()
+    await watch.stop()
+
+
+@pytest.mark.anyio
+async def test_what_does_not_tell_stays_as_it_was(sinks: dict[str, MemorySink]) -> None:
+    watch = MarkWatch(sinks)
+    await write_marks(sinks["vn"], [Mark("other", "sg", "SG")])
+    assert set(await watch.look()) == {"vn"}
+    await MemorySink.aclose(sinks["vn"])
+    assert set(await watch.look()) == {"vn"}
+
+
+@pytest.mark.anyio
+async def test_stores_of_a_later_policy_go_on_with_the_same_marks(sinks: dict[str, MemorySink]) -> None:
+    first = MarkedStores(sinks, {"files": ("vn",)})
+    first.misplaced = {"sg"}
+    later = MarkedStores(sinks, {"files": ("vn", "sg")})
+    later.misplaced = first.misplaced
+    assert later.misplaced is first.misplaced
+    assert "sg" in later.misplaced
+
+
+def test_without_asyncio_nobody_looks_again_and_all_else_holds() -> None:
+    async def on_trio() -> None:
+        stores = MarkedStores({"vn": MemorySink("vn", VN)}, {"files": ("vn",)})
+        await stores.start()
+        await stores.aclose()
+
+    anyio.run(on_trio, backend="trio")
