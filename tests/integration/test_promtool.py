@@ -19,10 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from residency import ResidencyMiddleware, build
 from residency.adapters.prometheus import render
-from residency.model import Reason
 from residency.observe import names
-from residency.observe.cells import Metrics
 from residency.observe.names import Kind
+from tests.scraped import full_metrics
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"
@@ -84,36 +83,6 @@ def metrics_in(expression: str) -> set[str]:
     return {exposed.get(name, f"unknown: {name}") for name in re.findall(r"\bresidency_[a-z_]+", expression)}
 
 
-def full_page() -> bytes:
-    metrics = Metrics()
-    metrics.add(names.DECISIONS, "VN", "deny", "people")
-    metrics.add(names.PRESUMED, "VN", "territory")
-    metrics.add(names.SCRAPE_ERRORS, names.LOG_SIZE)
-    metrics.refusal(Reason.NOT_HOME, observed=True)
-    metrics.overhead(12)
-    for spec in names.METRICS:
-        if spec.kind is Kind.GAUGE and not spec.labels:
-            metrics.gauge(spec.name, lambda: 1)
-    for name in (names.TERM_DEADLINE, names.SUBJECTS_COUNTED, names.SUBJECTS_THRESHOLD, names.ESCALATED):
-        metrics.gauge(name, lambda: 1, "vn.one")
-    metrics.gauge(names.SINK_DRIFT, lambda: 1, "people-vn")
-    metrics.gauge(names.SINK_LOCATION, lambda: 1, "people-vn", "contradicted")
-    for name in (names.COPY_LAG, names.COPY_PENDING):
-        metrics.gauge(name, lambda: 1, "people", "people-vn")
-    metrics.gauge(names.COPY_HALTED, lambda: 1, "people", "people-vn", "filing_missing")
-    metrics.counts(names.LOCATION_EVENTS, lambda: {"looked": 1, "lost": 0})
-    metrics.add(names.EXEMPTIONS, "7/2026")
-    metrics.add(names.OVERRIDES, "vn.one")
-    metrics.counts(names.FACT_EVENTS, lambda: {"begun": 1})
-    metrics.counts(names.ADDRESS_DATA_EVENTS, lambda: {"taken": 1, "torn": 0})
-    metrics.counts(names.TOKENS_REJECTED, lambda: {"the token has expired": 1})
-    metrics.counts(names.POLICY_EVENTS, lambda: {"taken": 1, "invalid": 0})
-    metrics.counts(names.PIN_EVENTS, lambda: {"misses": 2})
-    metrics.info(names.ADDRESS_DATA_INFO, lambda: ("own.mmdb", "cd" * 32))
-    metrics.info(names.INFO, lambda: ("ab" * 32, "chat-api", "7"))
-    return render(metrics)[0]
-
-
 @pytest.mark.needs("promtool")
 def test_the_rule_file_and_the_scrape_configuration_are_valid(promtool: Path) -> None:
     assert f"{len(rules())} rules found" in run(promtool, "check", "rules", "--lint-fatal", str(RULES))
@@ -127,7 +96,7 @@ def test_every_alert_fires_when_it_should_and_keeps_quiet_otherwise(promtool: Pa
 
 @pytest.mark.needs("promtool")
 def test_the_metrics_page_passes_prometheus_own_lint(promtool: Path) -> None:
-    page = full_page()
+    page = render(full_metrics())[0]
     for spec in names.METRICS:
         assert f"\n{spec.name}".encode() in b"\n" + page
     assert run(promtool, "check", "metrics", given=page) == ""
