@@ -16,7 +16,21 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, ColumnElement, Enum, Select, String, and_, collate, false, literal, or_, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Enum,
+    Select,
+    String,
+    Table,
+    and_,
+    collate,
+    false,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.inspection import inspect
 from sqlalchemy.sql import operators
@@ -37,6 +51,8 @@ _COLLATIONS: Final = {"postgresql": "C", "sqlite": "BINARY"}
 _FIRSTS: Final = 16  # page sizes for which a SELECT is kept ready
 _Select = Select[*tuple[Any, ...]]
 _Column = ColumnElement[Any]
+_Whose = tuple[_Column | None, ...]
+"""The id of whose a row's data is, of each table that a SELECT is of; None = nothing tells it."""
 _DIRECTIONS: Final[dict[Any, dict[str, bool]]] = {
     operators.asc_op: {"descending": False},
     operators.desc_op: {"descending": True},
@@ -89,24 +105,25 @@ class RowGathering:
         gathering = self._gathering
         store = gathering.store
         docs = gathering.here.point.policy.deployment.records.get(store, ())
-        # What `records:` does not tell of is neither moved nor copied.
-        moves = plan.is_told(docs)
+        # What `records:` does not tell of is nobody's, and neither moved nor copied.
+        told = plan.is_told(docs)
+        binds = gathering.here.decision.mode != "observe"
         while True:
-            repeats = moves and await gathering.may_repeat()
-            column = plan.whose(docs) if repeats else None
+            twice = told and await gathering.may_repeat()
+            whose = plan.whose(docs) if told and (binds or twice) else ()
 
             async def fetch(
-                listing: Listing, after: tuple[Any, ...] | None, count: int, column: _Column | None = column
+                listing: Listing, after: tuple[Any, ...] | None, count: int, whose: _Whose = whose
             ) -> Sequence[Found]:
-                chosen = plan.statement(_dialect(listing, store), after, count, column)
+                chosen = plan.statement(_dialect(listing, store), after, count, whose)
                 session = AsyncSession(
                     expire_on_commit=False, sync_session_class=RoutedSession, store=store, sink=listing.sink
                 )
                 async with session:
                     found = (await session.execute(chosen)).all()
                 end = plan.width
-                if column is not None:
-                    return [_found(row, end, width, row[-1]) for row in found]
+                if whose:
+                    return [_found(row, end, width, whose) for row in found]
                 if width == 1 == end:
                     return [Found(item, tuple(key)) for item, *key in found]
                 return [Found(row[0] if width == 1 else tuple(row[:end]), tuple(row[end:])) for row in found]
@@ -117,16 +134,21 @@ class RowGathering:
                 plan.fingerprint,
                 limit=limit,
                 cursor=cursor,
-                whose=column is not None if repeats else None,
+                judged=told,
+                whose=bool(whose) and whose[0] is not None,
+                twice=twice,
             )
             # Where somebody set out while this was read, it is read again as of then.
-            if repeats or not moves or not await gathering.may_repeat():
+            if twice or not told or not await gathering.may_repeat():
                 return page
 
 
-def _found(row: Sequence[Any], end: int, width: int | None, whose: Any) -> Found:
+def _found(row: Sequence[Any], end: int, width: int | None, whose: _Whose) -> Found:
     item = row[0] if width == 1 else tuple(row[:end])
-    return Found(item, tuple(row[end:-1]), None if whose is None else str(whose))
+    behind = len(row) - sum(column is not None for column in whose)
+    told = iter(row[behind:])
+    first, *also = (None if column is None or (each := next(told)) is None else str(each) for column in whose)
+    return Found(item, tuple(row[end:behind]), first, tuple(also))
 
 
 def _dialect(listing: Listing, store: str) -> str:
@@ -149,7 +171,7 @@ class _Sorted(NamedTuple):
 class _Plan:
     """A SELECT in one order, from wherever a page before ended."""
 
-    __slots__ = ("_firsts", "_orders", "_statement", "_table", "_whose", "fingerprint", "order", "width")
+    __slots__ = ("_firsts", "_orders", "_statement", "_tables", "_whose", "fingerprint", "order", "width")
 
     def __init__(self, statement: _Select) -> None:
         if statement._has_row_limiting_clause:
@@ -168,26 +190,29 @@ class _Plan:
         compiled = statement.compile()
         text = f"{compiled}\0{sorted((name, repr(value)) for name, value in compiled.params.items())}"
         self.fingerprint = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-        self._table = keys[0].table
-        self._whose: tuple[Sequence[RecordDoc], _Column | None] | None = None
+        self._tables = _tables(described, keys[0].table)
+        self._whose: tuple[Sequence[RecordDoc], _Whose] | None = None
         self._firsts: dict[tuple[str, int, bool], _Select] = {}
         self._orders: dict[str, tuple[_Sorted, ...]] = {}
 
     def is_told(self, docs: Sequence[RecordDoc]) -> bool:
         """Whether the store's `records:` tell whose the rows are that the SELECT is of."""
-        return any(doc.name == self._table.name and (doc.subject or doc.via) for doc in docs)
+        return any(each.name in _told(docs) for each, _ in self._tables)
 
-    def whose(self, docs: Sequence[RecordDoc]) -> _Column | None:
-        """The id of the subject of each row, None where it leads over a table that the app's models do not have."""
+    def whose(self, docs: Sequence[RecordDoc]) -> _Whose:
+        """The id of the subject of each row, and of each row of other tables that is selected with it; None where it
+        leads over a table that the app's models do not have."""
         if self._whose is None or self._whose[0] is not docs:
             self._firsts.clear()
-            self._whose = (docs, _subject_of(self._table, self._table, {doc.name: doc for doc in docs}))
+            told, by_name = _told(docs), {doc.name: doc for doc in docs}
+            of = [_subject_of(table, here, by_name) for table, here in self._tables if table.name in told]
+            self._whose = (docs, tuple(of))
         return self._whose[1]
 
-    def statement(self, dialect: str, after: tuple[Any, ...] | None, count: int, whose: _Column | None) -> _Select:
+    def statement(self, dialect: str, after: tuple[Any, ...] | None, count: int, whose: _Whose) -> _Select:
         """The SELECT of `count` rows for a database of that kind; what each is sorted by stands at its end, and whose
         it is behind that."""
-        first = self._firsts.get((dialect, count, whose is not None))
+        first = self._firsts.get((dialect, count, bool(whose)))
         if first is not None and after is None:
             return first
         order = self._orders.get(dialect)
@@ -196,11 +221,16 @@ class _Plan:
             self._orders[dialect] = order
         if first is None:
             keys = (each.column.label(f"residency_{number}") for number, each in enumerate(self.order))
-            told = () if whose is None else (whose.label("residency_whose"),)
+            told = (each.label(f"residency_whose_{number}") for number, each in enumerate(whose) if each is not None)
             first = self._statement.add_columns(*keys, *told).order_by(*map(_by, order)).limit(count)
             if len(self._firsts) < _FIRSTS:
-                self._firsts[dialect, count, whose is not None] = first
+                self._firsts[dialect, count, bool(whose)] = first
         return first if after is None else first.where(_behind(order, after))
+
+
+def _told(docs: Sequence[RecordDoc]) -> frozenset[str]:
+    """The tables whose rows are somebody's."""
+    return frozenset(doc.name for doc in docs if doc.subject or doc.via)
 
 
 # Apps keep a SELECT that takes no parameters; one that is made anew each time is planned anew.
@@ -223,6 +253,24 @@ def _primary_key(described: Any) -> Sequence[Column[Any]]:
     if key is None or not len(key.columns):
         raise UsageError("a list over several sinks is of a mapped class or of a table with a primary key")
     return tuple(key.columns)
+
+
+def _tables(described: Sequence[Any], first: Any) -> Sequence[tuple[Any, Any]]:
+    """The tables that a SELECT brings something of, each with what it goes by in it; `first` is the one it is listed
+    by."""
+    found = {first: first}
+    for each in described:
+        state = inspect(each["expr"], raiseerr=False)
+        chosen = (
+            state.selectable
+            if getattr(state, "is_mapper", False) or getattr(state, "is_aliased_class", False)
+            else None
+        )
+        if chosen is None:
+            chosen = getattr(each["expr"], "expression", each["expr"])
+        for here in getattr(chosen, "_from_objects", ()):
+            found.setdefault(here, getattr(here, "element", here))  # an alias is of it
+    return [(table, here) for here, table in found.items() if isinstance(table, Table)]
 
 
 def _subject_of(table: Any, here: Any, docs: Mapping[str, RecordDoc], depth: int = 8) -> _Column | None:

@@ -3,7 +3,8 @@
     here -> a Listing per sink (decided apart) -> rows after that sink's own place (at once) -> merged -> Page, cursor
 
 A list is about everybody whose data lies in a sink, so each sink is judged as they would be: as people of the sink's
-own place. What may not be read and what does not answer is missing, and the page says so. A cursor keeps a place in
+own place. Each row is judged once more, for whose it is (`judged`). What may not be read and what does not answer is
+missing, what may not be told of somebody is left out, and the page says so. A cursor keeps a place in
 each sink, not one in the merged list: where two databases sort a letter differently, rows may interleave otherwise and
 none is lost or told twice. It is sealed, for sort keys are names, and opens for who got it and for the same list alone.
 """
@@ -14,7 +15,8 @@ import base64
 import binascii
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -32,7 +34,8 @@ from residency.enforcement.point import EnforcementPoint
 from residency.errors import CallerError, Refused, ResidencyError, SealError, SinkUnavailable, SubjectMoving, UsageError
 from residency.model import Anchor, Reason, Signal, Sink, Trust
 from residency.storage.handle import StoreHandle
-from residency.storage.listed import Found, Lying, SortKey, Told, Wanted
+from residency.storage.judged import Found, Lying
+from residency.storage.listed import SortKey, Told, Wanted, Withheld
 from residency.storage.routing import CHANGES
 from residency.storage.under_way import is_under_way
 from residency.vault.seal import Sealer, unseal
@@ -61,18 +64,20 @@ class Page(Sequence[T], Generic[T]):
     """Some rows in order. `cursor` asks for those behind them, None = the sinks that answered have none; `missing` are
     sinks whose rows are not among them, each with the reason's code. A sink that answers again by a later page tells
     its rows there, wherever they would have stood. `repeats` = some rows may be told twice: they may lie in two sinks
-    now, and the list does not tell whose they are.
+    now, and the list does not tell whose they are. `withheld` = how many rows that belong here were left out, by the
+    reason's code: their subjects' law does not let them be read there, or by who asks.
     """
 
     items: tuple[T, ...]
     cursor: str | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     repeats: bool = False
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def partial(self) -> bool:
         """Whether rows may be missing that belong here."""
-        return bool(self.missing)
+        return bool(self.missing or self.withheld)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -163,14 +168,16 @@ class Gathering:
         *,
         limit: int,
         cursor: str | None = None,
-        whose: bool | None = None,
+        judged: bool = False,
+        whose: bool = False,
+        twice: bool = False,
     ) -> Page[Any]:
         """The next `limit` rows (at most 10,000) after `cursor` (None = the first). `about` tells this list from any
-        other; a cursor of another is refused. `whose` = where a row may lie in two sinks, whether `fetch` tells whose
-        each is; None = none does.
+        other; a cursor of another is refused. `judged` = the rows are people's, and each is told if its subject's law
+        lets it; `whose` = `fetch` tells whose each is; `twice` = one may lie in two sinks.
 
         Raises: UsageError, CallerError for a cursor that is not of this list, Unavailable where nothing can be
-        recorded or no pins be had; where no sink at all may be read or answers, the first one's Refused or
+        recorded or no pins or facts be had; where no sink at all may be read or answers, the first one's Refused or
         SinkUnavailable.
         """
         if not 0 < limit <= _LIMIT:
@@ -178,7 +185,9 @@ class Gathering:
         at = _Place() if cursor is None else self._open(cursor, about)
         by_name = {listing.sink: listing for listing in self._listings}
         places = {listing.sink: listing.place for listing in self._listings}
-        told = Told(order, limit, Lying(self._here.point, places) if whose else None)
+        lies = (judged and self._here.decision.mode != "observe") or (whose and twice)
+        lying = Lying(self._here, places, judged=judged, twice=whose and twice) if lies else None
+        told = Told(order, limit, lying)
         failed: dict[str, ResidencyError] = {}
         wanted = {name: Wanted(at.after.get(name), limit + 1) for name in by_name if name not in at.ended}
         trail = self._here.trail
@@ -202,8 +211,9 @@ class Gathering:
         # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
         following = self._seal(_Place({**at.after, **passed}, at.ended | ended), about) if more else None
         missing = {name: _why(error) for name, error in failed.items()}
+        withheld = _withheld(told.withheld.values())
         trail.refusal = before  # what does not answer, or may not be read, the page tells; the request goes on
-        return Page(tuple(found.item for found in taken), following, missing, whose is False)
+        return Page(tuple(found.item for found in taken), following, missing, twice and not whose, withheld)
 
     async def _ask(
         self, fetch: Fetch, asked: Mapping[Listing, Wanted], told: Told, failed: dict[str, ResidencyError]
@@ -276,6 +286,18 @@ class _Place:
 
     after: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     ended: frozenset[str] = frozenset()
+
+
+def _withheld(left_out: Iterable[Withheld]) -> dict[str, int]:
+    """Record that these were left out; how many by the reason's code. Raises: JournalFull, JournalFailed."""
+    told: Counter[str] = Counter()
+    for each in left_out:
+        verdict = each.here.decision.sink(each.sink)
+        own = None if verdict is None or verdict.reason is not each.reason else verdict.rules
+        message = f"rows of sink {each.sink!r} were left out of a list"
+        each.here.refuse(each.reason, message, sink=each.sink, rules=own or None)
+        told[each.reason.value] += each.rows
+    return dict(told)
 
 
 def _why(error: ResidencyError) -> str:

@@ -2,7 +2,7 @@
 
 While somebody is moved, and where copies are kept abroad, a row lies in two sinks. It counts where its subject's pin
 says that their data lies: at home, or where it still lies while it is moved. Who has no pin, or a home where the store
-has no sink, is told from where they are found.
+has no sink, is told from where they are found. What may not be told of a row's subject is left out, and counted.
 
 Rows that do not count are passed like the others. So a row is told once too when its subject's pin turns between two
 pages: both of its places have been passed by then, or neither.
@@ -10,22 +10,19 @@ pages: both of its places have been passed by then, or neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import total_ordering
 from heapq import merge
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-import anyio
+from residency.enforcement.current import Current
+from residency.model import Reason
+from residency.storage.judged import Found, Lying
 
-from residency.enforcement.point import EnforcementPoint
-from residency.errors import Unavailable
-from residency.model import Pin
+__all__ = ["Found", "SortKey", "Told", "Wanted", "Withheld", "rank"]
 
-__all__ = ["Found", "Lying", "SortKey", "Told", "Wanted", "rank"]
-
-_AT_ONCE: Final = 32  # pins asked for at the same time
 _LARGEST: Final = 10_001
 
 
@@ -36,14 +33,6 @@ class SortKey(NamedTuple):
     nulls_first: bool = False
 
 
-class Found(NamedTuple):
-    """One row of one sink, its values of the columns of the order, and the id of whose it is where that is told."""
-
-    item: Any
-    key: tuple[Any, ...]
-    whose: str | None = None
-
-
 class Wanted(NamedTuple):
     """Rows to be read of one sink: so many after those values; `anew` = in the place of what it told before."""
 
@@ -52,59 +41,13 @@ class Wanted(NamedTuple):
     anew: bool = False
 
 
-class Lying:
-    """Where people's data lies, by their pins, each looked up once for a page."""
+class Withheld(NamedTuple):
+    """Rows of one sink that were left out for one reason: the decision that says so, and how many."""
 
-    __slots__ = ("_pins", "_places", "_point")
-
-    def __init__(self, point: EnforcementPoint, places: Mapping[str, str]) -> None:
-        """`places` are those of the store's sinks, by name."""
-        self._point = point
-        self._places = places
-        self._pins: dict[str, Pin | None] = {}
-
-    async def look(self, subjects: Iterable[str]) -> None:
-        """Take in the pins of these (ids). Raises: PinsUnavailable."""
-        homes, digest = self._point.homes, self._point.perception.digest
-        away = []
-        for each in subjects:
-            if each not in self._pins:
-                pin, known = homes.peek(digest(each))
-                self._pins[each] = pin
-                if not known:
-                    away.append(each)
-        left = iter(away)
-        failed: list[Unavailable] = []
-
-        async def fetch() -> None:
-            for each in left:
-                if failed:
-                    return
-                try:
-                    self._pins[each] = await homes.fetch(digest(each))
-                except Unavailable as error:
-                    failed.append(error)
-
-        if away:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(min(_AT_ONCE, len(away))):
-                    tasks.start_soon(fetch)
-        if failed:
-            raise failed[0]
-
-    def counts(self, sink: str, found: Found) -> bool:
-        """Whether a row that lies in `sink` is told from there."""
-        if found.whose is None or (pin := self._pins.get(found.whose)) is None:
-            return True
-        place = pin.moving or pin.home
-        return self._places[sink] == place or place not in self._places.values()
-
-    def arrived(self, found: Found) -> tuple[str, ...]:
-        """The sinks to which the data of a row's subject was moved; none where it was not."""
-        pin = None if found.whose is None else self._pins.get(found.whose)
-        if pin is None or pin.set_by != "move" or pin.moving is not None:
-            return ()
-        return tuple(name for name, place in self._places.items() if place == pin.home)
+    sink: str
+    reason: Reason
+    here: Current
+    rows: int
 
 
 @dataclass(slots=True)
@@ -118,6 +61,8 @@ class Told:
     open: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     anew: set[str] = field(default_factory=set)
+    withheld: dict[tuple[str, Reason], Withheld] = field(default_factory=dict)
+    """What `page` left out of the page."""
 
     def take(self, sink: str, wanted: Wanted, rows: Sequence[Found]) -> None:
         """A sink has told what was wanted of it."""
@@ -133,10 +78,9 @@ class Told:
         self.open.discard(sink)
 
     async def look(self) -> None:
-        """Take in the pins of all whose rows were told. Raises: PinsUnavailable."""
+        """Take in the pins of all whose rows were told. Raises: as `Lying.look`."""
         if self.lying is not None:
-            whose = {found.whose for rows in self.rows.values() for found in rows}
-            await self.lying.look(each for each in whose if each is not None)
+            await self.lying.look((sink, found) for sink, rows in self.rows.items() for found in rows)
 
     def short(self, after: Mapping[str, tuple[Any, ...]]) -> dict[str, Wanted]:
         """What is to be read besides before a page can be made, by sink; `after` is where each began.
@@ -147,7 +91,7 @@ class Told:
         if lying is None:
             return {}
         # Whose pin turned after their new home was read is there by now.
-        late = self._late(lying) - self.anew
+        late = (self._late(lying) if lying.twice else set()) - self.anew
         if late:
             self.anew |= late
             return {sink: Wanted(after.get(sink), len(self.rows[sink]) + self.limit + 1, True) for sink in late}
@@ -155,7 +99,7 @@ class Told:
         if frontier is None:
             return {}
         ready = sum(
-            lying.counts(sink, found) and rank(found.key, self.order) <= frontier
+            lying.counts(sink, found) and rank(found.key, self.order) <= frontier and lying.against(sink, found) is None
             for sink, rows in self.rows.items()
             for found in rows
         )
@@ -178,20 +122,29 @@ class Told:
         taken: list[Found] = []
         passed: dict[str, tuple[Any, ...]] = {}
         held: set[str] = set()  # sinks of which something is left for later
+        left_out: list[tuple[str, Current, Reason]] = []
         more = bool(self.open)
         last: Any = None
         for at, name, found in merge(*streams, key=itemgetter(0)):
             counts = lying is None or lying.counts(name, found)
+            barred = lying.against(name, found) if lying is not None and counts else None
+            counts = counts and barred is None
             behind = frontier is not None and at > frontier
             if behind or name in held or (len(taken) == self.limit and (counts or at != last)):
                 held.add(name)
                 more = more or counts  # what does not count keeps no list going
+                if barred is not None:
+                    left_out.append((name, *barred))
                 continue
             if counts:
                 taken.append(found)
                 last = at
+            elif barred is not None:
+                self._withhold(name, *barred)
             passed[name] = found.key
-        if lying is None:
+        for each in left_out if not more else ():
+            self._withhold(*each)  # there is no page behind this one that could say so
+        if lying is None or not lying.twice:
             return taken, passed, self.rows.keys() - held - self.open, more
         # Somebody whose rows were told may arrive at another sink by the next page, and one who was not yet too: so no
         # sink begins before what was told, and none is done before all are.
@@ -204,6 +157,10 @@ class Told:
                 ):
                     passed[name] = taken[-1].key
         return taken, passed, set(), more
+
+    def _withhold(self, sink: str, here: Current, reason: Reason) -> None:
+        before = self.withheld.get((sink, reason))
+        self.withheld[sink, reason] = Withheld(sink, reason, here, 1 if before is None else before.rows + 1)
 
     def _frontier(self) -> Any:
         """How far the list is known: the first of the places up to which sinks have told; None = to its end."""

@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 import residency
+from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.session_sql import open_session
 from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import CallerError, NoDecision, Refused, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, create_all, uuid7_key
-from residency.model import Pin
+from residency.model import Anchor, Pin, Trust
 from residency.storage.gather import Page
 from residency.storage.under_way import end, set_out
 from tests.rows import BACKENDS, Place, Rows, places_of
@@ -444,4 +445,36 @@ async def test_who_is_on_their_way_is_listed_once_by_whatever_leads_to_them(
     assert ([note.id for note in page], page.repeats) == (["n1", "n1"], True)
     await end(world.point.homes, world.point.perception.digest)
     assert not (await world.page(select(Note).order_by(Note.id), 50)).repeats
+    await world.stores.aclose()
+
+
+@pytest.mark.parametrize("backend", BACKENDS[:2])
+async def test_each_row_is_told_only_where_the_law_of_all_whose_it_is_lets_it(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    world = await twice(tmp_path, places_of(backend, tmp_path, request))
+    homes, digest = world.point.homes, world.point.perception.digest
+    await end(homes, digest)
+    pins = homes.pins
+    assert isinstance(pins, PinsMemory)
+    covered = ((Anchor.TERRITORY, "VN", Trust.VERIFIED),)
+    # Anh's rows lie in Singapore still, as before there was any law; nobody moves her.
+    pins._pins[digest("anh")] = Pin(digest("anh"), "VN", covered, "a" * 32, "first_write", "p", 0)
+    other = aliased(Person)
+    for statement, told, left_out in (
+        (select(Person).order_by(Person.name), [("vn", "anh"), ("sg", "beng")], 1),
+        (select(Letter).order_by(Letter.text), [("vn", "l1"), ("sg", "l2")], 1),
+        # What is brought along counts too: an entity, a column, an expression, an alias.
+        (select(Letter, Person).join(Person, Person.id != Letter.author).order_by(Letter.id), [], 2),
+        (select(Letter.id, other.name).join(other, other.id != Letter.author).order_by(Letter.id), [], 2),
+        (select(Letter.id, func.lower(other.name)).join(other, other.id != Letter.author).order_by(Letter.id), [], 2),
+        # Nobody can tell of whom these are: they are presumed not to be covered here.
+        (select(Note).order_by(Note.id), [("vn", "n1"), ("sg", "n1")], 0),
+    ):
+        page = await world.page(statement, 50)
+        assert (len(page), page.withheld) == (len(told), {"only_in_country": left_out} if left_out else {}), statement
+        assert page.partial is bool(left_out)
+    pages = await world.pages(select(Person).order_by(Person.name), 1)
+    assert [person.id for page in pages for person in page] == ["anh", "beng"]
+    assert sum(page.withheld.get("only_in_country", 0) for page in pages) == 1
     await world.stores.aclose()

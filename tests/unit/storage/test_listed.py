@@ -138,7 +138,11 @@ async def every(here: Current, them: dict[str, Person], limit: int, asked: list[
     cursor = None
     while not told or cursor is not None:
         put(here, them, len(told))
-        told.append(await Gathering(here, "people").page(fetch, ORDER, "list", limit=limit, cursor=cursor, whose=True))
+        told.append(
+            await Gathering(here, "people").page(
+                fetch, ORDER, "list", limit=limit, cursor=cursor, judged=True, whose=True, twice=True
+            )
+        )
         cursor = told[-1].cursor
     return told
 
@@ -171,7 +175,7 @@ async def test_what_arrives_while_a_page_is_read_is_on_it(here: Current) -> None
             return binh if seen.count("vn") == 1 else [binh[0], anh, binh[1]]
         return [anh] if listing.sink == "sg" else []
 
-    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, judged=True, whose=True, twice=True)
     assert list(page) == ["b0", "anh", "b2"]
     assert seen.count("vn") == 2
 
@@ -186,7 +190,7 @@ async def test_whose_home_the_store_has_no_sink_in_is_told_from_where_they_are_f
     async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
         return [Found("anh", (1, 1), "anh")] if listing.sink == "sg" else []
 
-    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, judged=True, whose=True, twice=True)
     assert list(page) == ["anh"]
 
 
@@ -208,7 +212,7 @@ async def test_a_home_that_is_away_is_missing_and_copies_do_not_stand_in_for_it(
             raise SinkUnavailable("away")
         return [Found("copy", (1, 1), "anh")] if listing.sink == "sg" else []
 
-    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, judged=True, whose=True, twice=True)
     assert (list(page), dict(page.missing), page.cursor) == ([], {"vn": "sink_unavailable"}, None)
 
 
@@ -230,7 +234,7 @@ async def test_a_list_that_cannot_tell_whose_rows_are_says_that_some_may_repeat(
     async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
         return [Found("row", (1, 1))] if listing.sink != "us" else []
 
-    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=False)
+    page = await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, judged=True, whose=False, twice=True)
     assert (list(page), page.repeats) == (["row", "row"], True)
 
 
@@ -243,6 +247,6 @@ async def test_where_no_pins_can_be_had_no_list_is_told(here: Current) -> None:
     pins._closed = True
     try:
         with pytest.raises(PinsUnavailable):
-            await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, whose=True)
+            await Gathering(here, "people").page(fetch, ORDER, "list", limit=5, judged=True, whose=True, twice=True)
     finally:
         pins._closed = False

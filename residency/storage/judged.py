@@ -1,0 +1,191 @@
+"""Rows of several sinks and the ids of whose they are in; from which sink each is told, or why it is not, out.
+
+A row counts where its subject's pin says that their data lies, and is told only if their own law lets it be read there
+and by who asks, as `about()` of them would. A decision is the same for all of whom pins tell the same, so it is made
+once for each finding. Who has no pin is presumed to be covered as the deployment says, and so is of whom a row does
+not tell whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import anyio
+
+from residency.enforcement.about import whereabouts
+from residency.enforcement.current import Current
+from residency.enforcement.moving import FOLLOWED
+from residency.errors import Unavailable
+from residency.model import Effect, Finding, Pin, Reason, SinkVerdict
+from residency.policy.terms import unbegun
+
+__all__ = ["Found", "Lying"]
+
+_AT_ONCE: Final = 32  # pins asked for at the same time
+
+
+class Found(NamedTuple):
+    """One row of one sink, its values of the columns of the order, and the id of whose it is where that is told; `also`
+    are those whose data it brings along."""
+
+    item: Any
+    key: tuple[Any, ...]
+    whose: str | None = None
+    also: tuple[str | None, ...] = ()
+
+
+class _Class:
+    """People of one finding: the decision on their data, and what stands against each sink's telling it."""
+
+    __slots__ = ("against", "finding", "forbidden", "here", "pin")
+
+    def __init__(self, finding: Finding, here: Current, pin: Pin | None) -> None:
+        self.finding = finding  # held, so that its identity stays its own
+        self.here = here
+        self.pin = pin
+        self.against: dict[str, SinkVerdict | None] = {}
+        with self.of_one():
+            here.point.decide(here)
+        self.forbidden = here.forbidden
+
+    @contextmanager
+    def of_one(self) -> Iterator[None]:
+        """Decide as of one of them, whose alias no entry about all of them is to bear."""
+        self.here.pin = self.pin
+        try:
+            yield
+        finally:
+            self.here.pin = None
+
+
+class Lying:
+    """Where people's data lies and what their law says of reading it, by their pins, each looked up once for a page."""
+
+    __slots__ = ("_binds", "_classes", "_here", "_pins", "_places", "_readers", "_twice")
+
+    def __init__(self, here: Current, places: Mapping[str, str], *, judged: bool = True, twice: bool = True) -> None:
+        """`places` are those of the store's sinks, by name. `judged` = the rows are somebody's; `twice` = one may lie
+        in two sinks."""
+        self._here = here
+        self._places = places
+        self._pins: dict[str, Pin | None] = {}
+        self._classes: dict[int, _Class] = {}
+        self._readers = whereabouts(here)
+        self._binds = judged and here.decision.mode != "observe"
+        self._twice = twice
+
+    @property
+    def twice(self) -> bool:
+        """Whether a row may lie in two sinks."""
+        return self._twice
+
+    async def look(self, rows: Iterable[tuple[str, Found]]) -> None:
+        """Take in the pins of all whose these (sink, row) are, and decide on them anew.
+
+        Raises: PinsUnavailable, FactsUnavailable, JournalFull, JournalFailed.
+        """
+        rows = list(rows)
+        people = {whose for _, found in rows for whose in (found.whose, *found.also) if whose is not None}
+        await self._fetch(people)
+        if not self._binds:
+            return
+        self._classes.clear()  # the facts may have moved since the last look
+        begun = set()
+        for sink, found in rows:
+            for whose in (found.whose, *found.also):
+                of = self._class(whose)
+                if (id(of), sink) not in begun:
+                    begun.add((id(of), sink))
+                    await self._begin(of, sink)
+
+    async def _fetch(self, people: Iterable[str]) -> None:
+        homes, digest = self._here.point.homes, self._here.point.perception.digest
+        away = []
+        for each in people:
+            if each not in self._pins:
+                pin, known = homes.peek(digest(each))
+                self._pins[each] = pin
+                if not known:
+                    away.append(each)
+        left = iter(away)
+        failed: list[Unavailable] = []
+
+        async def fetch() -> None:
+            for each in left:
+                if failed:
+                    return
+                try:
+                    self._pins[each] = await homes.fetch(digest(each))
+                except Unavailable as error:
+                    failed.append(error)
+
+        if away:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(min(_AT_ONCE, len(away))):
+                    tasks.start_soon(fetch)
+        if failed:
+            raise failed[0]
+
+    async def _begin(self, of: _Class, sink: str) -> None:
+        """Note the events that reading their data there is the first of, where it may be read."""
+        decision = of.here.decision
+        if of.forbidden is None and (decision.clocks or any(each.clocks for each in decision.sinks)):
+            verdict = decision.sink(sink)
+            if verdict is not None and verdict.effect is Effect.PERMIT and unbegun(decision, verdict):
+                with of.of_one():
+                    await of.here.point.begin_terms(of.here, verdict)
+                of.forbidden = of.here.forbidden
+                of.against.clear()
+
+    def counts(self, sink: str, found: Found) -> bool:
+        """Whether a row that lies in `sink` is told from there, as far as its place goes."""
+        if not self._twice or found.whose is None or (pin := self._pins.get(found.whose)) is None:
+            return True
+        place = pin.moving or pin.home
+        return self._places[sink] == place or place not in self._places.values()
+
+    def against(self, sink: str, found: Found) -> tuple[Current, Reason] | None:
+        """What stands against telling a row from `sink`, and the decision that says so; None = nothing does."""
+        if not self._binds:
+            return None
+        for whose in (found.whose, *found.also):
+            of = self._class(whose)
+            if of.forbidden is not None:
+                return of.here, of.forbidden
+            try:
+                verdict = of.against[sink]
+            except KeyError:
+                verdict = of.against[sink] = of.here.decision.sink(sink)
+            if verdict is None:
+                return of.here, Reason.NO_SINK
+            if verdict.effect is not Effect.PERMIT and not self._follows(whose, verdict):
+                return of.here, verdict.reason or Reason.INTERNAL
+        return None
+
+    def arrived(self, found: Found) -> tuple[str, ...]:
+        """The sinks to which the data of a row's subject was moved; none where it was not."""
+        pin = None if found.whose is None else self._pins.get(found.whose)
+        if pin is None or pin.set_by != "move" or pin.moving is not None:
+            return ()
+        return tuple(name for name, place in self._places.items() if place == pin.home)
+
+    def _follows(self, whose: str | None, verdict: SinkVerdict) -> bool:
+        """Whether their data still lies there while it is moved, so that it is read there all the same."""
+        pin = None if whose is None else self._pins.get(whose)
+        return pin is not None and pin.moving == verdict.sink.place and verdict.reason in FOLLOWED
+
+    def _class(self, whose: str | None) -> _Class:
+        here = self._here
+        point = here.point
+        pin = None if whose is None else self._pins.get(whose)
+        finding = point.perception.finding((), pin)
+        known = self._classes.get(id(finding))
+        if known is None:
+            other = Current(
+                point, here.activity, here.params, None, (), frozenset(), {}, here.trail, requested=here.requested
+            )  # fmt: skip
+            other.readers = self._readers
+            known = self._classes[id(finding)] = _Class(finding, other, pin)
+        return known
