@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from contextvars import Token
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import anyio
 import anyio.lowlevel
 
-from residency.enforcement.acts import Act
-from residency.enforcement.context import check_holder, enter, leave
 from residency.enforcement.current import Current
-from residency.errors import NotFound, Refused, Unavailable, UsageError
-from residency.model import Anchor, Effect, Operation, Reason, SinkVerdict, SubjectId, Trust
+from residency.enforcement.groups import Group, home_of
+from residency.errors import NotFound, RecordConflict, Refused, Unavailable, UsageError
+from residency.model import Anchor, Effect, Reason, SubjectId, Trust
 from residency.policy.parsed_reading import office_of
 
 if TYPE_CHECKING:
@@ -78,13 +74,22 @@ async def judge_subject(here: Current, subject: SubjectId, collected: int | None
 async def judge_row(here: Current, row: object, store: str | None = None, collected: int | None = None) -> Current:
     """As `judge_subject`, of whoever's `row` of `store` is: (record, key), or an instance of a mapped class.
 
-    Raises: as that, NotFound where nobody has it, UsageError, UnknownStore, SinkUnavailable where the locator does not
-    answer.
+    Where people in two countries have rows of one key it is that of the person whom `here` is about, or who asks.
+
+    Raises: as that, NotFound where nobody has it, RecordConflict where two other people do, UsageError, UnknownStore,
+    SinkUnavailable where the locator does not answer.
     """
-    (owner,) = await here.point.stores.owners(_store_of(here, store), [row_of(row)])
-    if owner is None:
+    name = _store_of(here, store)
+    (owners,) = await here.point.stores.claimants(name, [row_of(row)])
+    if not owners:
         raise NotFound("no row of this key is known")
-    return await _judge(here, Whose(owner), collected)
+    # A key may be of one person's row in one country and of another's in the next. Whoever asks for their own finds it.
+    own = [each for each in owners if each == here.subject_digest] or [each for each in owners if each == here.who]
+    if len(own or owners) > 1:
+        raise RecordConflict(
+            f"a key of store {name!r} is of rows of two people in two places: about_many() answers both"
+        )
+    return await _judge(here, Whose((own or owners)[0]), collected)
 
 
 async def _judge(here: Current, whose: Whose, collected: int | None) -> Current:
@@ -194,7 +199,7 @@ async def judge_many(
 ) -> Many:
     """Judge every subject and every row's subject, and group them by the sink of `store` that their acts use.
 
-    People in one group share sink, home and decision.
+    People in one group share sink, home and decision. A row whose key two people have in two places is asked of both.
 
     Raises: as `judge_subject`, but that who is refused is told and not raised; as `judge_row`, but that what is unknown
     is told.
@@ -207,13 +212,13 @@ async def judge_many(
         known[digest] = Whose(digest, subject)
         asked.setdefault(digest, []).append(subject.value)
     unknown = []
-    owners = await here.point.stores.owners(name, [row_of(row) for row in rows]) if rows else ()
-    for row, owner in zip(rows, owners, strict=True):
-        if owner is None:
+    found = await here.point.stores.claimants(name, [row_of(row) for row in rows]) if rows else ()
+    for row, owners in zip(rows, found, strict=True):
+        if not owners:
             unknown.append(row)
-            continue
-        known.setdefault(owner, Whose(owner))
-        asked.setdefault(owner, []).append(row)
+        for owner in owners:  # each is decided apart and reads at home: no row is taken for another's
+            known.setdefault(owner, Whose(owner))
+            asked.setdefault(owner, []).append(row)
     others = [_other(here, whose, collected) for whose in known.values()]
     await _fetch_pins(here.point, others)
     refused: list[tuple[object, Refused]] = []
@@ -228,7 +233,7 @@ async def judge_many(
             refused += [(each, error) for each in asked[other.subject_digest or ""]]
             continue
         # The decision's identity: one that is the same for two people is the same object. It is held by them.
-        groups.setdefault((sink, id(other.decision), _home(other)), []).append(other)
+        groups.setdefault((sink, id(other.decision), home_of(other)), []).append(other)
     made = (Group(sink, members, asked) for (sink, _, _), members in groups.items())
     return Many(tuple(made), tuple(refused), tuple(unknown))
 
@@ -271,124 +276,3 @@ def _routed(other: Current, store: str) -> str:
             reason, f"sink {verdict.sink.name!r} may not take this data", sink=verdict.sink.name, rules=rules
         )
     return str(verdict.sink.name)
-
-
-def _home(other: Current) -> str | None:
-    return None if other.pin is None else other.pin.home
-
-
-class Group(Current):
-    """People whose data lies in one sink and who share a decision. Within `async with group:` it is what `current()`
-    answers, and each act on its store is one act for every member: each leaves an intent and an outcome."""
-
-    of_many = True
-    __slots__ = ("_homes", "_tokens", "asked", "members", "sink")
-
-    def __init__(self, sink: str, members: Sequence[Current], asked: dict[str, list[object]]) -> None:
-        first = members[0]
-        super().__init__(
-            first.point, first.activity, first.params, None, (), frozenset(), {}, first.trail,
-            requested=first.requested, collected=first.collected,
-        )  # fmt: skip
-        self.sink = sink
-        self.members = tuple(members)
-        self.asked = tuple(each for member in members for each in asked[member.subject_digest or ""])
-        """What was asked about and lies here: subjects' ids, and rows as they were given."""
-        self.decision, self.decided_at = first.decision, first.decided_at
-        self.pin, self.note, self.readers = first.pin, first.note, first.readers
-        self._homes = tuple(map(_home, members))
-        self._tokens: list[Token[Current | None]] = []
-
-    async def __aenter__(self) -> Group:
-        check_holder()
-        self._tokens.append(enter(self))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        leave(self._tokens.pop())
-
-    async def identify(self, *_: Any, **__: Any) -> None:
-        """Raises: UsageError: a group is of several people."""
-        raise UsageError("a group is of several people: identify() is for the one that a request is about")
-
-    def changes(self, sink: str) -> bool:
-        """Whether an act that changes data on `sink` is confirmed and has not told its outcome yet."""
-        return any(member.changes(sink) for member in self.members)
-
-    def begin(
-        self,
-        store: str,
-        sink: str,
-        *,
-        operation: Operation | None = None,
-        named: bool = False,
-        fresh: SinkVerdict | None = None,
-    ) -> Act:
-        """Start one act for every member, each decided anew. Raises: as `Current.begin`, for the first of them that
-        may not; then nothing was done, and the intents of those before end as `failed`."""
-        acts: list[Act] = []
-        try:
-            for member, home in zip(self.members, self._homes, strict=True):
-                act = member.begin(store, sink, operation=operation, named=named)
-                acts.append(act)
-                verdict = member.decision.sink(sink)
-                # A home that they got here meanwhile, by the group's own first write, is this one.
-                here = (home, None if verdict is None else verdict.sink.place)
-                if _home(member) not in here and self.decision.mode != "observe":
-                    message = "a subject was given another home at the same time; try again"
-                    raise member.refuse(Reason.FACTS_MOVED, message, sink=sink, rules=())
-        except BaseException:
-            _each(acts, lambda act: act.outcome("failed"))
-            raise
-        return _Together(self, acts)
-
-
-class _Together(Act):
-    """One unit of work on one sink for several people: theirs are confirmed and told as one."""
-
-    __slots__ = ("_acts",)
-
-    def __init__(self, group: Group, acts: Sequence[Act]) -> None:
-        last = acts[-1]  # once its intent is durable so are those before it
-        super().__init__(group, last._seq, last.sink, last.operation, last.changes, last._verdict)
-        self._acts = tuple(acts)
-
-    def confirm_now(self) -> bool:
-        """As `Act.confirm_now`, of all or of none."""
-        try:
-            return all(act.confirm_now() for act in self._acts)
-        except BaseException:
-            _each(self._acts, lambda act: act.outcome("failed"))
-            raise
-
-    async def confirm(self) -> None:
-        """As `Act.confirm`, of all or of none."""
-        try:
-            for act in self._acts:
-                await act.confirm()
-        except BaseException:
-            _each(self._acts, lambda act: act.outcome("failed"))
-            raise
-
-    def outcome(self, how: str) -> None:
-        """As `Act.outcome`, of each."""
-        for act in self._acts:
-            act.outcome(how)
-
-    def is_settled(self) -> bool:
-        """As `Act.is_settled`, of all."""
-        return all(act.is_settled() for act in self._acts)
-
-    async def settled(self) -> None:
-        """As `Act.settled`, of all."""
-        for act in self._acts:
-            await act.settled()
-
-
-def _each(acts: Sequence[Act], tell: Callable[[Act], None]) -> None:
-    # Where not even this can be written intents stay open, and the first error is the one to tell.
-    with suppress(Unavailable):
-        for act in acts:
-            tell(act)

@@ -55,8 +55,9 @@ class StoreFactory(Protocol):
     def misplaced(self) -> Container[str]:
         """Sinks that no act may use now, since they were last seen elsewhere than they say."""
 
-    async def owners(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
-        """The digest of whose each (record, key) of `store` is; None where nobody has it."""
+    async def claimants(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+        """The digests of whose each (record, key) of `store` is: none where nobody has it, several where people in
+        several places have rows of that key."""
 
 
 class Trail:

@@ -119,7 +119,22 @@ class Locators:
     ) -> tuple[str | None, ...]:
         """The digest of whose each (record, key) is, as the locators of `places` know it; None = none of them does.
 
-        Raises: SinkUnavailable where one that might know does not answer, RecordConflict where two say otherwise.
+        Raises: as `claimants`, RecordConflict where two say otherwise.
+        """
+        answers = []
+        for owners in await self.claimants(store, rows, places):
+            if len(owners) > 1:
+                raise RecordConflict(f"a key of store {store!r} is noted as two subjects' in two places")
+            answers.append(owners[0] if owners else None)
+        return tuple(answers)
+
+    async def claimants(
+        self, store: str, rows: Sequence[tuple[str, str]], places: Sequence[str]
+    ) -> tuple[tuple[str, ...], ...]:
+        """The digests of whose each (record, key) is, as the locators of `places` know it, each once and in their
+        order: none where none of them knows it, several where people in several places have rows of that key.
+
+        Raises: SinkUnavailable where one that might know does not answer.
         """
         keys = [self.key(store, record, key) for record, key in rows]
         told: dict[str, tuple[str | None, ...]] = {}
@@ -134,14 +149,13 @@ class Locators:
         async with anyio.create_task_group() as tasks:
             for place in places:
                 tasks.start_soon(ask, place)
+        known = [told[place] for place in places if place in told]
         answers = []
-        for known in zip(*told.values(), strict=True) if told else ((None,) for _ in keys):
-            owners = {owner for owner in known if owner is not None}
-            if len(owners) > 1:
-                raise RecordConflict(f"a key of store {store!r} is noted as two subjects' in two places")
+        for at in range(len(keys)):
+            owners = tuple(dict.fromkeys(owner for each in known if (owner := each[at]) is not None))
             if not owners and failed:  # one that does not answer may have it: unknown is not no
                 raise failed[0]
-            answers.append(next(iter(owners), None))
+            answers.append(owners)
         return tuple(answers)
 
     async def note(self, store: str, place: str, records: Iterable[tuple[str, str, str]]) -> int:

@@ -82,15 +82,25 @@ class Stores:
         order = self._order(name)
         return self._handles[name](current, name, order, self._sinks, self._sessions)
 
-    async def owners(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
-        """The digest of whose each (record, key) of `store` is; None where nobody has it.
+    async def claimants(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+        """The digests of whose each (record, key) of `store` is: none where nobody has it, several where people in
+        several places have rows of that key.
 
-        Raises: UnknownStore, UsageError where no locator is part of this deployment, SinkUnavailable, RecordConflict.
+        Raises: UnknownStore, UsageError where no locator is part of this deployment, SinkUnavailable.
         """
+        locators, places = self._located(store)
+        return await locators.claimants(store, rows, places)
+
+    async def owners(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
+        """As `claimants`, the one that each has; None where nobody has it. Raises: as that, RecordConflict."""
+        locators, places = self._located(store)
+        return await locators.owners(store, rows, places)
+
+    def _located(self, store: str) -> tuple[Locators, tuple[str, ...]]:
         if self.locators is None:
             raise UsageError("no locator is part of this deployment, so nobody can say whose a row is")
         places = dict.fromkeys(self._sinks[name].region.place for name in self._order(store))
-        return await self.locators.owners(store, rows, tuple(places))
+        return self.locators, tuple(places)
 
     def sinks_of(self, store: str) -> tuple[SinkPort, ...]:
         """The store's sinks in deployment order, for set-up outside any request. Raises: UnknownStore."""

@@ -20,7 +20,15 @@ from residency.enforcement.about import key_text, row_of
 from residency.enforcement.context import about, about_many, current
 from residency.enforcement.current import Current
 from residency.enforcement.point import Refusal, Request
-from residency.errors import NotFound, PinsUnavailable, Refused, SinkUnavailable, UnknownStore, UsageError
+from residency.errors import (
+    NotFound,
+    PinsUnavailable,
+    RecordConflict,
+    Refused,
+    SinkUnavailable,
+    UnknownStore,
+    UsageError,
+)
 from residency.jurisdiction.pins import first_pin
 from residency.model import Filing, FilingResult, Finding, Pin, Reason, StopOrder
 from residency.policy.archive import facts_digest
@@ -178,6 +186,37 @@ async def test_a_locator_that_is_away_is_no_miss(world: World) -> None:
         noted = current().trail.refusal
         assert noted is not None
         assert noted.reason is Reason.SINK_UNAVAILABLE
+
+
+async def test_a_key_that_two_people_have_in_two_countries_is_each_one_s_own(world: World) -> None:
+    await world.own("7", "an")
+    await world.own("7", "tan", "SG")
+    digest = world.point.perception.digest
+    for who, address in (("an", HANOI), ("tan", SINGAPORE)):
+        with handling(world.request(address=address, who=who)):
+            async with about(row=("person", 7)) as other:
+                assert other.subject_digest == digest(who)
+    # Whom a request is about comes before who makes it.
+    with handling(world.request(path="/people/an", who="tan")):
+        async with about(row=("person", 7)) as other:
+            assert other.subject_digest == digest("an")
+    with handling(world.request(who="sue")):
+        async with about("tan"), about(row=("person", 7)) as other:
+            assert other.subject_digest == digest("tan")
+        mark = len(world.entries)
+        with pytest.raises(RecordConflict, match="about_many"):
+            async with about(row=("person", 7)):
+                pytest.fail("nothing happens inside")
+        assert world.since(mark) == []
+        many = await about_many(rows=[("person", 7), ("person", 8)])
+        assert {group.sink: group.asked for group in many.groups} == {
+            "vn": (("person", 7),), "sg": (("person", 7),),
+        }  # fmt: skip
+        assert many.unknown == (("person", 8),)
+        for group in many.groups:
+            async with group:
+                (member,) = group.members
+                assert member.subject_digest == digest({"vn": "an", "sg": "tan"}[group.sink])
 
 
 async def test_a_deployment_without_a_locator_says_so(world: World) -> None:
