@@ -7,8 +7,10 @@ gone as a process is; what had been changed stays, as on disk.
 from __future__ import annotations
 
 import functools
+import hashlib
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from residency.wiring.deciding import CopyDeciding
 from tests.move_world import Plug, run
 from tests.world import Deployed, load_policy, write_deployment
 
+KEYS = [("people", f"{who}{number}") for who in ("", "an", "binh", "carol") for number in "123456789"]
 PLACES = {"vn": "VN", "jp": "JP", "sg": "SG"}
 TEXT = """
 sinks:
@@ -59,13 +62,71 @@ def policy_of(law: str = LAW, text: str = TEXT) -> Policy:
         return load_policy(write_deployment(Path(folder), text, [law], [REGIONS]))
 
 
+@functools.cache
+def digest_of(*parts: str) -> str:
+    """As ledgers and marks have a key."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class Watch:
+    """Hears each key that a copier asks a sink for, and knows by itself whether it may.
+
+    A key may be told to the sink abroad while its copy may be made there, or if it was marked as sent when it might.
+    """
+
+    def __init__(self) -> None:
+        self.working: str | None = None
+        """The home that a copier works for; what others do is theirs."""
+        self.permitted: Callable[[str, Key], bool] = lambda home, key: True
+        self.lives: Callable[[Key], str | None] = lambda key: None
+        self.abroad: Mapping[Key, Record] = {}
+        self.sent: set[Key] = set()
+        self.asked: set[Key] = set()
+
+    def ask(self, sink: str, keys: Collection[Key]) -> None:
+        """A sink is asked for these."""
+        if self.working in (None, sink):
+            return
+        for key in keys:
+            if sink != "sg":
+                assert self.lives(key) == PLACES[sink], f"{sink} is asked for {key}, which is nobody's there"
+                continue
+            self.asked.add(key)
+            there = self.working == "walk" and key in self.abroad  # it was told by the sink itself
+            assert there or key in self.sent or self.permitted(self.working or "", key), f"abroad is asked for {key}"
+
+    def ask_for(self, sink: str, subjects: Collection[str]) -> None:
+        """A sink is asked for what these people have there."""
+        if self.working not in (None, sink):
+            assert set(subjects) <= {record.subject for record in self.abroad.values()}
+
+    def mark(self, home: str, keys: Collection[Key]) -> None:
+        """These are marked as sent."""
+        for key in keys:
+            allowed = key in self.sent or key in self.abroad or self.permitted(home, key)
+            assert allowed, f"{key} is marked, and was never permitted"
+            self.sent.add(key)
+
+
 class _Records(RecordsMemory):
     """Records each of whose changes may be the last, and each of which is noted where there is an outbox."""
 
-    def __init__(self, sink: str, plug: Plug, outbox: OutboxMemory | None) -> None:
+    def __init__(self, sink: str, plug: Plug, outbox: OutboxMemory | None, watch: Watch) -> None:
         super().__init__(sink)
         self._plug = plug
         self._outbox = outbox
+        self._watch = watch
+
+    async def get(self, keys: Collection[Key]) -> Mapping[Key, Record]:
+        """As the port says."""
+        self._watch.ask(self.sink, keys)
+        return await super().get(keys)
+
+    async def read(self, subjects: Collection[str]) -> AsyncIterator[Record]:
+        """As the port says."""
+        self._watch.ask_for(self.sink, subjects)
+        async for record in super().read(subjects):
+            yield record
 
     def _noted(self, records: Sequence[Record], before: Mapping[Key, Record]) -> None:
         for record in records:
@@ -75,6 +136,7 @@ class _Records(RecordsMemory):
 
     async def write(self, records: Sequence[Record]) -> int:
         """As the port says."""
+        self._watch.ask(self.sink, [(record.name, record.key) for record in records])
         self._plug()
         before = dict(self.held)
         done = await super().write(records)
@@ -84,6 +146,7 @@ class _Records(RecordsMemory):
 
     async def replace(self, changes: Sequence[Change]) -> None:
         """As the port says."""
+        self._watch.ask(self.sink, [(record.name, record.key) for record, _ in changes])
         self._plug()
         before = dict(self.held)
         await super().replace(changes)
@@ -92,6 +155,7 @@ class _Records(RecordsMemory):
 
     async def delete(self, records: Sequence[Record]) -> int:
         """One by one."""
+        self._watch.ask(self.sink, [(record.name, record.key) for record in records])
         gone = 0
         for record in records:
             self._plug()
@@ -124,15 +188,26 @@ class _Ledger(LedgerMemory):
     """A ledger each of whose changes may be the last."""
 
     plug: Plug
+    watch: Watch
+
+    def _asked(self, ids: Collection[str]) -> None:
+        self.watch.ask("sg", [key for key in KEYS if digest_of("people", *key) in ids])
+
+    async def read(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """As the port says."""
+        self._asked(ids)
+        return await super().read(ids)
 
     async def write(self, digests: Mapping[str, frozenset[str]]) -> None:
         """As the port says."""
+        self._asked(digests)
         self.plug()
         await super().write(digests)
         self.plug()
 
     async def forget(self, ids: Collection[str]) -> None:
         """As the port says."""
+        self._asked(ids)
         self.plug()
         await super().forget(ids)
         self.plug()
@@ -142,9 +217,12 @@ class _Marks(MarksMemory):
     """Marks each of whose changes may be the last."""
 
     plug: Plug
+    watch: Watch
+    home: str
 
     async def write(self, ids: Collection[str]) -> None:
         """As the port says."""
+        self.watch.mark(self.home, self.of(ids))
         self.plug()
         await super().write(ids)
         self.plug()
@@ -154,6 +232,10 @@ class _Marks(MarksMemory):
         self.plug()
         await super().forget(ids)
         self.plug()
+
+    def of(self, ids: Collection[str]) -> list[Key]:
+        """The keys that these are marks of."""
+        return [key for key in KEYS if digest_of("sent", "people", "sg", *key) in ids]
 
 
 class _Deciding(CopyDeciding):
@@ -178,6 +260,7 @@ class CopiesWorld:
 
     def __init__(self, *, law: str = LAW, text: str = TEXT) -> None:
         self.plug = Plug()
+        self.watch = Watch()
         policy = policy_of(law, text)
         sinks = [MemorySink(name, Region(name, place)) for name, place in PLACES.items()]
         self.deployed = Deployed(policy, sinks)
@@ -189,9 +272,10 @@ class CopiesWorld:
             if name != "sg":
                 outbox = self.outboxes[name] = _Outbox(name, self.now)
                 outbox.plug = self.plug
-            self.at[name] = _Records(name, self.plug, outbox)
+            self.at[name] = _Records(name, self.plug, outbox, self.watch)
+        self.watch.abroad = self.at["sg"].held
         self.ledger = _Ledger()
-        self.ledger.plug = self.plug
+        self.ledger.plug, self.ledger.watch = self.plug, self.watch
         deciding = _Deciding("people", lambda: self.deployed.point, b"k" * 32)
         deciding.plug = self.plug
         self.deciding = deciding
@@ -201,7 +285,7 @@ class CopiesWorld:
         self.marks: dict[str, _Marks] = {}
         for name in self.outboxes:
             self.marks[name] = _Marks()
-            self.marks[name].plug = self.plug
+            self.marks[name].plug, self.marks[name].watch, self.marks[name].home = self.plug, self.watch, name
         kept = {
             name: Elsewhere(self.at[name], self.outboxes[name], Sent("people", self.marks[name]))
             for name in self.outboxes
@@ -230,6 +314,11 @@ class CopiesWorld:
         pin = Pin(digest, home, anchors, alias, "move", "0" * 64, 1, version, moving)
         await self.deployed.pins.put(pin)
 
+    def pinned(self, who: str) -> tuple[str | None, str | None]:
+        """Where somebody's pin says that they live, and from where they are being moved."""
+        pin = run(self.deployed.pins.get(self.deployed.point.digest(SubjectId(who))))
+        return (None, None) if pin is None else (pin.home, pin.moving)
+
     def write(self, sink: str, who: str, key: str, value: bytes | None) -> None:
         """What the app has committed; None = deleted."""
         held, place = self.at[sink].held, ("people", key)
@@ -246,13 +335,24 @@ class CopiesWorld:
 
     async def copy(self) -> None:
         """Every outbox is looked at until nothing is due. Raises: PulledError."""
-        for copier in self.copiers.values():
-            while (await copier.once(limit=3)).notes:
-                pass
+        for name, copier in self.copiers.items():
+            with self.heard(name):
+                while (await copier.once(limit=3)).notes:
+                    pass
 
     async def walk(self) -> None:
         """What may no more be there is withdrawn. Raises: PulledError."""
-        await withdraw(self.target, self.homes, self.deciding, page=2)
+        with self.heard("walk"):
+            await withdraw(self.target, self.homes, self.deciding, page=2)
+
+    @contextmanager
+    def heard(self, working: str) -> Iterator[None]:
+        """What is asked for inside is asked by a copier of this home, or by who withdraws ("walk")."""
+        self.watch.working = working
+        try:
+            yield
+        finally:
+            self.watch.working = None
 
     async def move(self, who: str, source: str, target: str, *, covered: bool, between: Any = None) -> None:
         """Somebody's data goes from sink to sink, step by step, with copiers at work in between."""
@@ -273,12 +373,13 @@ class CopiesWorld:
 
     async def erase(self, who: str) -> None:
         """Everything of somebody goes, copies and notes too."""
-        found = [record for at in self.at.values() async for record in at.read((who,))]
+        found = [record for name in self.outboxes async for record in self.at[name].read((who,))]
         keys = {(record.name, record.key) for record in found}
         for at in self.at.values():
             await at.delete([record async for record in at.read((who,))])
-        for copier in self.copiers.values():
-            await copier.settle(keys)
+        for name, copier in self.copiers.items():
+            with self.heard(name):
+                await copier.settle(keys)
         await self.settle(who, None)
 
 

@@ -16,17 +16,17 @@ from tests.killed import Tried
 CODE = """
 import json
 import anyio
-from residency.adapters import outbox_objects
 from residency.adapters.copies_worker import work_off
-from residency.adapters.outbox_objects import ObjectLedger, ObjectOutbox
+from residency.adapters.outbox_objects import ObjectLedger, ObjectMarks, ObjectOutbox, notes
 from residency.adapters.sink_files import FilesSink
 from residency.bootstrap import build
 from residency.wiring.copies import stores_of
 from residency.wiring.deciding import CopyDeciding
 from tests.killed import serve
 
-outbox_objects._GRACE = 0  # who was killed has nothing on its way any more, and nobody waits a quarter of an hour here
+notes._GRACE = 0  # who was killed has nothing on its way any more, and nobody waits a quarter of an hour here
 STEPS = [(FilesSink, "put"), (FilesSink, "delete"), (ObjectOutbox, "take"), (ObjectOutbox, "done"),
+         (ObjectMarks, "read"), (ObjectMarks, "write"), (ObjectMarks, "forget"),
          (ObjectLedger, "read"), (ObjectLedger, "write"), (CopyDeciding, "begin"), (CopyDeciding, "settled")]
 
 async def main(writes):
@@ -73,8 +73,18 @@ def lies(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["new", pytest.param("deleted", marks=pytest.mark.slow)])
-def test_killed_at_each_step_no_object_is_lost_and_its_copy_is_what_home_has(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "every"),
+    [
+        ("new", 9),
+        ("deleted", 9),
+        pytest.param("new", 1, marks=pytest.mark.slow),
+        pytest.param("deleted", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_each_step_no_object_is_lost_and_its_copy_is_what_home_has(
+    tmp_path: Path, kind: str, every: int
+) -> None:
     file = copies_world(tmp_path, ["an"], text=OBJECTS)
     truth = fill(tmp_path / "vn") if kind == "deleted" else {}
     command("prepare", file)
@@ -84,7 +94,7 @@ def test_killed_at_each_step_no_object_is_lost_and_its_copy_is_what_home_has(tmp
     with Tried(tmp_path, CODE) as app:
         assert app.run(0, "[]") == ([], "ended 0")
         assert lies(tmp_path / "sg") == truth
-        for at in range(1, STEPS):
+        for at in range(1, STEPS, every):
             key = f"users/an/{kind}-{at}"
             value = None if kind == "deleted" else b"written"
             said, how = app.run(at, json.dumps([(key, None if value is None else value.decode())]))
@@ -101,7 +111,9 @@ def test_killed_at_each_step_no_object_is_lost_and_its_copy_is_what_home_has(tmp
             assert app.run(0, "[]") == ([], "ended 0")
             assert lies(tmp_path / "sg") == home, f"{at}: the next copier makes good"
     assert how == "ended 0"
-    assert {"FilesSink put", "FilesSink delete", "ObjectOutbox done", "CopyDeciding begin"} <= steps
+    wanted = {"FilesSink put", "FilesSink delete", "ObjectOutbox done", "CopyDeciding begin"}
+    wanted.add("ObjectMarks write" if kind == "new" else "ObjectMarks forget")
+    assert every > 1 or wanted <= steps
     assert lies(tmp_path / "sg") == lies(tmp_path / "vn")
     (told,) = json.loads(command("status", file, "--json").stdout)
     assert (told["pending"], told["held"]) == (0, {})

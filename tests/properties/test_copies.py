@@ -8,10 +8,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from residency.storage.copied import Key
 from tests.copies_memory import PLACES, CopiesWorld, run
 from tests.move_world import PulledError
 
 WHO = {"an": True, "binh": True, "carol": False}  # whether the law covers them
+
+
+def owner(key: Key) -> str:
+    """Whose a key is."""
+    return key[1].rstrip("123456789")
+
+
 people = st.sampled_from(sorted(WHO))
 keys = st.sampled_from(["1", "2", "3"])
 
@@ -26,6 +34,16 @@ class Copying(RuleBasedStateMachine):
         self.model: dict[str, dict[str, bytes]] = {who: {} for who in WHO}
         self.past: set[tuple[str, bytes]] = set()
         self.number = 0
+        self.stopped = False
+        self.world.watch.permitted = self.permitted
+        self.world.watch.lives = lambda key: self.world.pinned(owner(key))[0]
+
+    def permitted(self, home: str, key: Key) -> bool:
+        """Whether a copy of this may be made from `home` now: the law as a person reads it."""
+        who = owner(key)
+        lives, moving = self.world.pinned(who)
+        first = not WHO[who] or home == "vn"  # recorded in Vietnam first, or not covered
+        return not self.stopped and moving is None and lives == PLACES[home] and first
 
     @initialize()
     def pins(self) -> None:
@@ -56,11 +74,19 @@ class Copying(RuleBasedStateMachine):
 
     @rule(stopped=st.booleans())
     def orders(self, stopped: bool) -> None:
+        self.stopped = stopped
         self.world.deployed.stop(*(["sg"] if stopped else []))
 
     @rule(away=st.booleans())
     def goes_away(self, away: bool) -> None:
         self.world.at["sg"].away = away
+
+    @rule()
+    def loses_marks(self) -> None:
+        """Homes are restored from a backup, or copies were made before there were marks."""
+        for name, marks in self.world.marks.items():
+            marks.held.clear()
+            run(self.world.sent[name].doubt("sg"))
 
     @rule(seconds=st.integers(0, 700))
     def waits(self, seconds: int) -> None:
@@ -82,6 +108,8 @@ class Copying(RuleBasedStateMachine):
             assert all(record.subject != who for record in at.held.values())
         for outbox in self.world.outboxes.values():
             assert not [row for row in outbox.rows.values() if row.note.key.startswith(who) and row.reason is None]
+        for marks in self.world.marks.values():
+            assert who not in {owner(key) for key in marks.of(marks.held)}
         run(self.world.settle(who, PLACES[self.homes[who]], covered=WHO[who]))
 
     @precondition(lambda self: not self.world.at["sg"].away)
