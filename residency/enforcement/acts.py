@@ -77,8 +77,11 @@ class Act:
         and `confirm` does it. Raises: as `confirm`."""
         here = self._current
         changes = self.changes
+        remembers = changes and here.subject_digest is not None and self.operation is not Operation.ERASE
         try:
-            if changes and (here.pin is None or not here.point.recorder.is_durable(self._seq)):
+            if changes and not here.point.recorder.is_durable(self._seq):
+                return False
+            if remembers and here.pin is None:
                 return False
             if not here.point.refresh(here):
                 return False
@@ -90,12 +93,12 @@ class Act:
                 self._check_moving()
                 self._check_sink()
                 self._check_home(verdict)
-            elif decision.mode != "observe":
+            elif decision.mode != "observe" and self.sink in here.point.stores.misplaced:
                 # All that was asked as the act began was asked of this very decision and pin; but not this.
-                here._check_misplaced(self.sink)
+                raise here._misplaced(self.sink)
+            if remembers and not here.point.homes.is_settled(here):
+                return False
             if changes:
-                if self.operation is not Operation.ERASE and not here.point.homes.is_settled(here):
-                    return False
                 self._counted()
         except BaseException:
             self._failed()
@@ -108,7 +111,7 @@ class Act:
         Raises: Refused, PinsUnavailable, FactsUnavailable, JournalFailed; then the act must not happen, and its outcome
         is `failed`.
         """
-        if self.confirm_now():
+        if self.confirm_now() or (self.changes and await self._wait_for_intent() and self.confirm_now()):
             return
         here = self._current
         try:
@@ -129,6 +132,18 @@ class Act:
         except BaseException:
             self._failed()
             raise
+
+    async def _wait_for_intent(self) -> bool:
+        """Have the intent survive a power cut: what is reread after that is newer; whether it was waited for."""
+        recorder = self._current.point.recorder
+        try:
+            if recorder.is_durable(self._seq):
+                return False
+            await recorder.durable(self._seq)
+        except BaseException:
+            self._failed()
+            raise
+        return True
 
     def _counted(self) -> None:
         """Count the subject of a change that is about to happen, and let it happen."""

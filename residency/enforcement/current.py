@@ -259,7 +259,8 @@ class Current:
         Raises: UnknownStore, SubjectUnknown, Refused, PinsUnavailable, JournalFull, JournalFailed; then nothing was
         done.
         """
-        self._check_store(store)
+        if fresh is None:
+            self._check_store(store)
         point, own = self.point, self.activity.operation
         wanted = operation or own
         changes = wanted in CHANGES
@@ -283,7 +284,7 @@ class Current:
             reason = Reason.SUBJECT_UNKNOWN
         elif verdict.effect is not Effect.PERMIT:
             reason, note = observed(self, verdict, named)
-        if self._follows(verdict, wanted):
+        if self.pin is not None and self.pin.moving is not None and self._follows(verdict, wanted):
             reason, note = None, MOVING  # so it would if the deployment enforced
         seq = recorder.intent(
             self.decision, sink, wanted._value_, self.alias, self.detail, self.basis, reason,
@@ -355,13 +356,13 @@ class Current:
             raise self.refuse(verdict.reason or Reason.INTERNAL, message, sink=name, rules=rules)
         if self.forbidden is not None:
             raise self.refused()
-        self._check_misplaced(name)
+        if name in self.point.stores.misplaced:
+            raise self._misplaced(name)
         return verdict
 
-    def _check_misplaced(self, name: str) -> None:
-        if name in self.point.stores.misplaced:
-            message = f"sink {name!r} was last seen elsewhere than it must lie"
-            raise self.refuse(Reason.SINK_MISPLACED, message, sink=name, rules=())
+    def _misplaced(self, name: str) -> Refused:
+        message = f"sink {name!r} was last seen elsewhere than it must lie"
+        return self.refuse(Reason.SINK_MISPLACED, message, sink=name, rules=())
 
     def refuse(
         self,

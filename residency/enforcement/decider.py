@@ -111,7 +111,7 @@ class Decider:
 
     def decide(self, here: Current, now: int | None = None) -> None:
         """Make `here`'s decision anew, by its signals and its pin. Raises: FactsUnavailable."""
-        if self._mode != "observe":
+        if self.keeper.failing_since is not None and self._mode != "observe":
             self.keeper.ready(here.activity)
         finding = self.perception.finding(here.signals, here.pin)
         now = self.clock.now() if now is None else now

@@ -56,7 +56,8 @@ class FactKeeper:
         self._tell: Tell = lambda facts, note: -1
         self._lock = threading.Lock()  # held while the store is asked for what changes the facts
         self._known: dict[tuple[str, str], Event] = {}  # noted, as the store told
-        self._failing_since: int | None = None
+        self.failing_since: int | None = None
+        """Since when (microseconds of a monotonic clock) the store fails; None while it serves."""
         self._set(policy)
 
     def _set(self, policy: Policy) -> None:
@@ -93,13 +94,13 @@ class FactKeeper:
             self.beat_once()
         except Exception as error:  # noqa: BLE001 - whatever it was, what is noted is not known any more
             self.events["failed"] += 1
-            if self._failing_since is None:
-                self._failing_since = self._clock.monotonic()
+            if self.failing_since is None:
+                self.failing_since = self._clock.monotonic()
                 why = str(error) if isinstance(error, ResidencyError) else type(error).__name__
                 _log.warning("facts: %s; what was last heard serves for a while, first events are refused", why)
         else:
-            if self._failing_since is not None:
-                self._failing_since = None
+            if self.failing_since is not None:
+                self.failing_since = None
                 _log.warning("facts: what is noted of the operator can be read and written again")
 
     def beat_once(self) -> None:
@@ -120,7 +121,7 @@ class FactKeeper:
 
     def ready(self, activity: Activity) -> None:
         """Raise FactsUnavailable where the activity's data may have been escalated and nobody has heard for long."""
-        since = self._failing_since
+        since = self.failing_since
         if since is None or activity.name not in self._depends:
             return
         if self._clock.monotonic() - since > self._stale_for:

@@ -195,7 +195,8 @@ class JournalFiles:
     def ready(self) -> None:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room, JournalLate if they might be
         lost later than is promised."""
-        self._must_work()
+        if self._failed is not None or self._flushing_since is not None:
+            self._must_work()
         if self._barred is not None:
             raise JournalFailed(self._barred)
         if self._spare is None and self._current.size - self._current.offset < self._headroom:
@@ -231,6 +232,8 @@ class JournalFiles:
         self._must_work()
         if not 0 <= seq < self.next_seq:
             raise JournalFailed("an entry that was never recorded cannot be made durable")
+        if self._durable > seq:
+            return
         with self._flush:
             while self._flushing_since is not None and self._durable <= seq:
                 # Someone is at it. They may have started before `seq` was stored: then it is our turn next.
