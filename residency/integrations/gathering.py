@@ -41,8 +41,9 @@ from residency.enforcement.context import current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.gather import Gathering, Listing, Page
-from residency.storage.handle import StoreHandle
+from residency.storage.handle import StoreHandle, backend_of
 from residency.storage.listed import Found, SortKey
+from residency.storage.under_way import has_been
 
 __all__ = ["RowGathering", "gather"]
 
@@ -68,9 +69,11 @@ async def gather(store: str, *, wait: float | None = 10.0) -> AsyncIterator[RowG
     Each sink is decided apart, as of people of its place; one that may not be read, or does not answer within `wait`
     seconds (None = as long as it takes), is missing from the pages, and they say so.
 
-    Raises: NoDecision, UnknownStore, UsageError where the activity is not declared to read.
+    Raises: NoDecision, UnknownStore, UsageError where the activity is not declared to read, PinsUnavailable.
     """
-    yield RowGathering(Gathering(current(), store, wait=wait))
+    here = current()
+    moved = here.decision.mode == "observe" and await has_been(here.point.homes, here.point.perception.digest)
+    yield RowGathering(Gathering(here, store, wait=wait, moved=moved))
 
 
 class RowGathering:
@@ -153,7 +156,7 @@ def _found(row: Sequence[Any], end: int, width: int | None, whose: _Whose) -> Fo
 
 def _dialect(listing: Listing, store: str) -> str:
     handle = listing.store(store)
-    sink = handle.sink(listing.sink) if isinstance(handle, StoreHandle) else None
+    sink = backend_of(handle, listing.sink) if isinstance(handle, StoreHandle) else None
     bind = getattr(sink, "bind", None)  # to ask whether it is a `RowSink` takes ten times as long
     if bind is None:
         raise UsageError(f"store {store!r} is no store of rows")

@@ -19,7 +19,7 @@ from residency.errors import Unavailable, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
 from residency.storage.routing import CHANGES, choose
 
-__all__ = ["SESSION", "SessionFactory", "StoreHandle"]
+__all__ = ["SESSION", "SessionFactory", "StoreHandle", "backend_of"]
 
 SESSION: Final = "residency.session"
 """Under this key a connection's info holds the routed session it works for; without it no request may commit."""
@@ -55,12 +55,6 @@ class StoreHandle:
         """The verdict on the sink that an act would use now. Raises: Refused (NO_SINK), UnknownStore."""
         here = self._current
         return choose(here.decision, here.pin, sink, order=self.order, operation=operation or here.operation)
-
-    def sink(self, name: str) -> SinkPort:
-        """The store's backend called `name`. Raises: UnknownStore."""
-        if name not in self.order:
-            raise UnknownStore(f"store {self.name!r} has no sink {name!r}")
-        return self._sinks[name]
 
     def begin(
         self,
@@ -134,3 +128,11 @@ class StoreHandle:
         refused by `begin`."""
         own = self._current.operation
         return own if own in CHANGES and wanted is Operation.WRITE and own is not Operation.ERASE else wanted
+
+
+def backend_of(handle: StoreHandle, name: str) -> SinkPort:
+    """The store's backend called `name`, for who has begun an act there: what is done past one leaves no record, so
+    apps have no way to it. Raises: UnknownStore."""
+    if name not in handle.order:
+        raise UnknownStore(f"store {handle.name!r} has no sink {name!r}")
+    return handle._sinks[name]

@@ -26,6 +26,7 @@ from residency.observe import names
 from residency.policy.archive import facts_digest, parse_archive, policy_path
 from residency.policy.bundle import format_bundle
 from residency.policy.signatures import PolicySigner, ed25519_signer, format_policy_key
+from residency.storage.handle import backend_of
 from tests.world import HANOI, handling, write_deployment
 
 DEPLOYMENT = """
@@ -275,7 +276,7 @@ def test_a_store_that_is_narrowed_is_so_for_new_requests_only(running: Running) 
     with handling(now):
         assert now.store("people").sink_name == "vn2"
         with pytest.raises(UnknownStore):
-            now.store("people").sink("vn")
+            backend_of(now.store("people"), "vn")
     with handling(began):
         assert began.store("people").sink_name == "vn"
 

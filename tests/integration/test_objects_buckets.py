@@ -23,6 +23,7 @@ from starlette.testclient import TestClient
 from residency import Residency, ResidencyMiddleware, build, current
 from residency.adapters.sink_objects import BucketSink
 from residency.errors import SinkUnavailable
+from residency.storage.handle import backend_of
 from tests.conftest import find_weed
 from tests.object_store import APP_ACCESS, APP_SECRET, Seaweed, between, seaweed
 from tests.object_world import HANOI, SG, SINGAPORE, VN, ObjectWorld
@@ -284,7 +285,7 @@ async def test_a_value_that_is_replaced_while_it_is_read_is_never_mixed(world: O
 
 async def test_more_than_a_page_is_listed_once_each(world: ObjectWorld) -> None:
     with world.request() as uploads:
-        sink: Any = uploads.sink("files-vn")
+        sink: Any = backend_of(uploads, "files-vn")
         keys = [f"p/{number:04}" for number in range(1_050)]
         for at in range(0, len(keys), 50):
             await asyncio.gather(*(sink.put(key, b"") for key in keys[at : at + 50]))

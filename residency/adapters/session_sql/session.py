@@ -43,7 +43,7 @@ from residency.enforcement.context import current
 from residency.enforcement.current import Current
 from residency.enforcement.moving import BeingMovedError, until_home
 from residency.errors import Unavailable, UsageError
-from residency.storage.handle import SESSION, StoreHandle
+from residency.storage.handle import SESSION, StoreHandle, backend_of
 from residency.storage.statements import goes_around
 
 if TYPE_CHECKING:
@@ -175,13 +175,13 @@ class RoutedSession(Session):
         try:
             act = handle.begin(sink=before, resumed=self._sink is None, patient=True)
         except BeingMovedError:
-            self._loop = self._loop or getattr(handle.sink(handle.order[0]), "loop", None)
+            self._loop = self._loop or getattr(backend_of(handle, handle.order[0]), "loop", None)
             with suppress(MissingGreenlet):  # asked by the app itself, outside of any statement: refused as it is
                 self._wait(until_home(here))
             act = handle.begin(sink=before, resumed=self._sink is None)
         try:
             # Asked of the method, for to ask whether it is a `RowSink` takes longer than all the rest of this.
-            sink = handle.sink(act.sink)
+            sink = backend_of(handle, act.sink)
             bind = getattr(sink, "bind", None)
             if bind is None:
                 raise UsageError(f"sink {act.sink!r} holds no rows: use current().store({self._store!r})")

@@ -18,6 +18,7 @@ from residency.errors import JournalFailed, NoDecision, Refused, SinkUnavailable
 from residency.model import Pin, Reason
 from residency.policy.archive import facts_digest
 from residency.storage import Stores
+from residency.storage.handle import backend_of
 from residency.storage.services import Headers, ServiceAnswer, ServiceHandle, ServiceRequest, check_target
 from tests.service_world import OK, Answer, ServiceWorld, asks, said, whole
 from tests.world import HANOI, SINGAPORE
@@ -168,7 +169,7 @@ async def test_what_never_left_is_failed_and_what_left_without_an_answer_is_unkn
     with world.request() as llm:
         with pytest.raises(SinkUnavailable):
             await llm.send(asks("breaks"))
-        await llm.sink("llm-vn").aclose()
+        await backend_of(llm, "llm-vn").aclose()
         with pytest.raises(SinkUnavailable):
             await llm.send(asks())
     assert [act[2] for act in world.acts()] == ["unknown", "failed"]
@@ -462,7 +463,7 @@ async def test_a_store_of_services_and_of_anything_else_is_two_stores(world: Ser
 
 async def test_a_sink_that_is_no_service_is_sent_nothing(world: ServiceWorld) -> None:
     with world.request("/people") as people:
-        odd = ServiceHandle(current(), "people", ("people-vn",), {"people-vn": people.sink("people-vn")}, None)
+        odd = ServiceHandle(current(), "people", ("people-vn",), {"people-vn": backend_of(people, "people-vn")}, None)
         with pytest.raises(UsageError, match="'people-vn' is no service"):
             await odd.send(asks())
     assert world.acts() == [("people-vn", "process", "failed")]
@@ -495,7 +496,7 @@ async def test_a_call_abroad_that_is_permitted_stands_in_the_register_of_transfe
     with world.request("/one") as one:
         await whole(await one.send(asks()))
         await whole(await one.send(asks("broken")))
-        await one.sink("llm-sg").aclose()
+        await backend_of(one, "llm-sg").aclose()
         with pytest.raises(SinkUnavailable):
             await one.send(asks())
     assert [(event.kind, event.place) for event in world.noted.events()] == [("first_transfer", "VN")]

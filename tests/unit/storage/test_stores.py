@@ -9,8 +9,9 @@ import pytest
 from residency.adapters.locator_sqlite import LocatorSqlite
 from residency.adapters.sink_files import FilesSink
 from residency.adapters.sink_memory import MemorySink
-from residency.errors import SinkUnavailable, UnknownStore, UsageError
+from residency.errors import Refused, SinkUnavailable, UnknownStore, UsageError
 from residency.storage import Stores
+from residency.storage.handle import backend_of
 from residency.storage.locator import Locators
 from tests.object_world import SG, VN, ObjectWorld
 
@@ -37,7 +38,7 @@ async def test_stores_refuse_what_is_not_there(world: ObjectWorld) -> None:
     with pytest.raises(UnknownStore):
         world.stores.sinks_of("people")
     with world.request() as uploads, pytest.raises(UnknownStore):
-        uploads.sink("people-vn")
+        backend_of(uploads, "people-vn")
     with pytest.raises(UsageError, match="no sink"):
         Stores({}, {"people": ()})
     with pytest.raises(UsageError, match="not built"):
@@ -57,3 +58,15 @@ async def test_a_sink_that_does_not_start_stops_the_start(tmp_path: Path) -> Non
     await stores.aclose()
     with pytest.raises(SinkUnavailable):
         await stores.locators.by_place["VN"].owners(["ab" * 32])
+
+
+async def test_an_app_has_no_way_to_a_sink_that_leaves_no_record(world: ObjectWorld) -> None:
+    """By name, too, what is stored is an act that is decided for that sink."""
+    with world.request() as uploads:
+        assert not hasattr(uploads, "sink")
+        mark = len(world.entries)
+        with pytest.raises(Refused):
+            await uploads.put("k", b"v", sink="files-sg")
+        await uploads.put("k", b"v", sink="files-vn")
+    told = [(entry.kind, entry.sink) for entry in world.entries[mark:]]
+    assert told == [("refusal", "files-sg"), ("intent", "files-vn"), ("outcome", "files-vn")]
