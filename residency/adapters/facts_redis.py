@@ -135,11 +135,11 @@ class NotedRedis:
                 except FactsUnavailable:
                     self._drop()
                     raise
-                except _FAILURES as error:
+                except _FAILURES:
                     # One that was idle may have been cut, or its server no longer holds the keys: once more, anew.
                     self._drop()
                     if fresh:
-                        raise FactsUnavailable(_AWAY) from error
+                        raise FactsUnavailable(_AWAY) from None
 
     def _answers(self, server: Server, commands: Sequence[Command], changes: bool) -> list[Any]:
         # 1. Is it a primary, and the store that it was?

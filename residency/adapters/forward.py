@@ -57,8 +57,8 @@ class Forward:
                 response = await transport.handle_async_request(request)
             except _Left:
                 return
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise SinkUnavailable(_NO_ANSWER) from error
+            except (httpx.HTTPError, httpx.InvalidURL):
+                raise SinkUnavailable(_NO_ANSWER) from None
             head = {"type": "http.response.start", "status": response.status_code}
             try:
                 await send({**head, "headers": end_to_end(response.headers.raw)})
@@ -93,8 +93,8 @@ class Forward:
                 open_timeout=5,
                 max_size=_MESSAGE_LIMIT,
             )
-        except (OSError, WebSocketException, TimeoutError) as error:
-            raise SinkUnavailable(_NO_ANSWER) from error
+        except (OSError, WebSocketException, TimeoutError):
+            raise SinkUnavailable(_NO_ANSWER) from None
         code, reason = 1011, ""
         try:
             await send({"type": "websocket.accept", "subprotocol": connection.subprotocol})
@@ -156,7 +156,7 @@ async def _stream(response: httpx.Response, receive: Any, send: Any) -> bool:
             broken = error
         tasks.cancel_scope.cancel()
     if broken is not None:
-        raise RuntimeError("what another instance answered broke off") from broken
+        raise RuntimeError("what another instance answered broke off") from None
     return there
 
 

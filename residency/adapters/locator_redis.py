@@ -61,6 +61,7 @@ return #keys
 class LocatorRedis:
     """The `Locator` port over one Redis or Valkey server, or a Cluster. Open it anew after a fork."""
 
+    at_once = 1000  # scripts take a few thousand
     __slots__ = ("_client", "_place", "_prefix", "_wait")
 
     def __init__(self, url: str, *, deployment: str, place: str, timeout: float = 2.0, wait: int = 0) -> None:
@@ -142,9 +143,9 @@ class LocatorRedis:
             except ResponseError as error:
                 if _CONFLICT in str(error):
                     raise conflict(self._place) from None
-                raise SinkUnavailable(f"{self._name} cannot be used") from error
-            except (RedisError, OSError) as error:
-                raise SinkUnavailable(f"{self._name} cannot be reached") from error
+                raise SinkUnavailable(f"{self._name} cannot be used") from None
+            except (RedisError, OSError):  # their words name host and port
+                raise SinkUnavailable(f"{self._name} cannot be reached") from None
 
         return await anyio.to_thread.run_sync(guarded)
 

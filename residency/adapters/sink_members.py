@@ -17,6 +17,7 @@ from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, ObjectSi
 from residency.errors import SinkUnavailable
 from residency.model import Region
 from residency.storage.failover import BOUNDS, Attempt, Bounds, Circuit, Told, check_places
+from residency.storage.lasting import is_lasting, lasting
 
 __all__ = ["ObjectMembers"]
 
@@ -34,7 +35,18 @@ def _monotonic() -> int:
 class ObjectMembers:
     """The `ObjectSink` port over members, the first of them as long as it answers."""
 
-    __slots__ = ("_bounds", "_circuits", "_heard", "_members", "_name", "_now", "_reach", "_region", "_started")
+    __slots__ = (
+        "_bounds",
+        "_circuits",
+        "_heard",
+        "_members",
+        "_name",
+        "_now",
+        "_reach",
+        "_region",
+        "_started",
+        "_stays",
+    )
 
     def __init__(
         self,
@@ -54,6 +66,7 @@ class ObjectMembers:
         self._circuits = [Circuit()] * len(members)
         self._heard: list[int | None] = [None] * len(members)
         self._started = [False] * len(members)
+        self._stays = [False] * len(members)  # whether no wait mends what keeps it from starting
         self._now = now
         self._bounds = bounds
         self._reach = reach
@@ -170,8 +183,10 @@ class ObjectMembers:
         with anyio.move_on_after(_START):
             try:
                 await self._members[member].start()
-            except SinkUnavailable:
+            except SinkUnavailable as error:
+                self._stays[member] = is_lasting(error)
                 return  # it is tried again when it is needed
+            self._stays[member] = False
             self._started[member] = True
             self._heard[member] = self._now()
 
@@ -180,4 +195,5 @@ class ObjectMembers:
         self._heard[member] = self._now() if how is Told.ANSWERED else None
 
     def _away(self) -> SinkUnavailable:
-        return SinkUnavailable(f"sink {self._name!r} cannot be reached: none of its {len(self._members)} ways answers")
+        away = SinkUnavailable(f"sink {self._name!r} cannot be reached: none of its {len(self._members)} ways answers")
+        return lasting(away) if all(self._stays) else away

@@ -9,6 +9,7 @@ import anyio
 import typer
 
 from residency.errors import SinkUnavailable
+from residency.storage.lasting import is_lasting
 
 __all__ = ["patient"]
 
@@ -19,11 +20,13 @@ T = TypeVar("T")
 
 async def patient(work: Callable[[], Awaitable[T]]) -> T:
     """What `work` comes to, which must bear being done again. Raises: SinkUnavailable where the sink stays away, and
-    at once whatever else `work` raises."""
+    at once whatever else `work` raises, and what no wait mends: wrong credentials, no such table."""
     for pause in _PAUSES:
         try:
             return await work()
         except SinkUnavailable as error:
+            if is_lasting(error):
+                raise
             typer.echo(f"{error}; tried again in {pause:g} s", err=True)
             await anyio.sleep(pause)
     return await work()

@@ -33,7 +33,7 @@ def redis_sink(deployment: DeploymentDoc, sink: SinkDoc, region: Region) -> Sink
     try:
         place = parse_redis_url(sink.url.reveal())
     except ValueError as error:
-        raise wrong("url", str(error)) from error
+        raise wrong("url", str(error)) from None
     tls = place.connection.__name__ == "SSLConnection"
     if sink.sink.in_transit and not tls and not all(_here(host) for host, _ in place.nodes):
         raise wrong(

@@ -219,13 +219,13 @@ class PinsRedis:
                     return self._hand((asked.host or (primary.node or ("", 0))[0], asked.port), handed)
                 except (MovedError, TryAgainError):
                     pass
-                except FAILURES as error:
-                    raise PinsUnavailable(AWAY) from error
+                except FAILURES:  # their words name hosts and ports
+                    raise PinsUnavailable(AWAY) from None
             except (TryAgainError, ClusterDownError):
                 pass
-            except FAILURES as error:
+            except FAILURES:
                 primary.nudge()
-                raise PinsUnavailable(AWAY) from error
+                raise PinsUnavailable(AWAY) from None
             self._group.look()
             if time.monotonic() >= end:
                 raise PinsUnavailable("the cluster does not settle where the pin lies")

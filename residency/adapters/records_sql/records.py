@@ -19,6 +19,7 @@ from residency.adapters.records_sql.tables import Shape, shapes
 from residency.adapters.records_sql.values import format_row, instant, parse_row
 from residency.errors import RecordConflict, SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
+from residency.storage.lasting import lasting
 from residency.storage.records import Change, Record
 
 __all__ = ["SqlRecords"]
@@ -189,7 +190,7 @@ class SqlRecords:
         if self._shapes is None:
             self._shapes = await connection.run_sync(lambda sync: shapes(sync, self._sink, self._docs))
             if not any(shape.direct for shape in self._shapes):
-                raise SinkUnavailable(f"sink {self._sink!r}: `records` names no table with a subject")
+                raise lasting(SinkUnavailable(f"sink {self._sink!r}: `records` names no table with a subject"))
         return self._shapes
 
 
@@ -221,7 +222,15 @@ class _Reading:
             raise RecordConflict(f"sink {self._records.sink!r} has a record that stands against one") from None
         if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError | TypeError):
             # Drivers' messages quote values.
-            raise SinkUnavailable(f"sink {self._records.sink!r} cannot be read or written as records") from None
+            told = SinkUnavailable(f"sink {self._records.sink!r} cannot be read or written as records")
+            raise (lasting(told) if _of_statement(error) else told) from None
+
+
+def _of_statement(error: BaseException) -> bool:
+    """Whether a statement is what is wrong (a right, a column), which is so again the next time."""
+    driver = getattr(error, "orig", None) or error
+    code = getattr(driver, "sqlite_errorcode", None)
+    return str(getattr(driver, "sqlstate", None) or "").startswith("42") or code == sqlite3.SQLITE_ERROR
 
 
 class _Writing(_Reading):

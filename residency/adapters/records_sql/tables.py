@@ -14,6 +14,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from residency.errors import SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
+from residency.storage.lasting import lasting
 
 __all__ = ["Shape", "shapes"]
 
@@ -133,16 +134,16 @@ def shapes(connection: sa.Connection, sink: str, docs: Sequence[RecordDoc]) -> t
         if doc is None or (doc.subject is None and doc.via is None):
             return None  # nobody's
         if depth > _DEPTH:
-            raise SinkUnavailable(f"sink {sink!r}: the tables that `via` names lead in a circle")
+            raise _unfit(f"sink {sink!r}: the tables that `via` names lead in a circle")
         if name not in there:
-            raise SinkUnavailable(f"sink {sink!r} has no table {name!r}, which `records` names")
+            raise _unfit(f"sink {sink!r} has no table {name!r}, which `records` names")
         path: tuple[tuple[str, Shape, str], ...] = ()
         subject = doc.subject
         parent = None
         if doc.via is not None:
             parent = make(doc.via[1], depth + 1)
             if parent is None or len(parent.key) != 1:
-                raise SinkUnavailable(f"sink {sink!r}: table {name!r} leads via a table that leads to nobody")
+                raise _unfit(f"sink {sink!r}: table {name!r} leads via a table that leads to nobody")
             path = ((doc.via[0], parent, parent.key[0]), *parent.path)
             subject = parent.subject
         described = _describe(inspector, connection.dialect.name, sink, doc)
@@ -153,6 +154,10 @@ def shapes(connection: sa.Connection, sink: str, docs: Sequence[RecordDoc]) -> t
     for doc in docs:
         make(doc.name)
     return _ordered(inspector, made)
+
+
+def _unfit(what: str) -> SinkUnavailable:
+    return lasting(SinkUnavailable(what))
 
 
 def _describe(
@@ -166,10 +171,10 @@ def _describe(
     wanted = [*([doc.subject] if doc.subject else []), *([doc.via[0]] if doc.via else []), *doc.times.values()]
     for name in wanted:
         if name not in types:
-            raise SinkUnavailable(f"sink {sink!r}: table {doc.name!r} has no column {name!r}, which `records` names")
+            raise _unfit(f"sink {sink!r}: table {doc.name!r} has no column {name!r}, which `records` names")
     key = tuple(inspector.get_pk_constraint(doc.name)["constrained_columns"])
     if not key:
-        raise SinkUnavailable(f"sink {sink!r}: table {doc.name!r} has no primary key, so its rows cannot be told apart")
+        raise _unfit(f"sink {sink!r}: table {doc.name!r} has no primary key, so its rows cannot be told apart")
     # SQLite holds what it was given, whatever a column is declared as: read back untouched it stays what it was.
     columns = [
         sa.column(name, NullType() if dialect == "sqlite" else kind if isinstance(kind, _EXACT) else _AsText(kind))

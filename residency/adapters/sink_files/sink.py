@@ -26,11 +26,13 @@ from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, nothing
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.keys import check_key, is_hidden
+from residency.storage.lasting import lasting
 
 __all__ = ["FilesSink"]
 
 _T = TypeVar("_T")
 _CHUNK: Final = 1 << 20
+_STAYS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP})  # no wait mends these
 _PAGE: Final = 10_000  # keys held at a time while listing
 
 
@@ -230,7 +232,8 @@ class FilesSink:
             return await anyio.to_thread.run_sync(work)
         except (OSError, UnicodeDecodeError) as error:
             # Neither the path nor the system's text goes on: both may carry the key.
-            raise SinkUnavailable(f"sink {self._name!r} cannot be read or written ({_code(error)})") from None
+            told = SinkUnavailable(f"sink {self._name!r} cannot be read or written ({_code(error)})")
+            raise (lasting(told) if isinstance(error, OSError) and error.errno in _STAYS else told) from None
 
     async def _whole(self, work: Callable[[], _T], done: Callable[[], object]) -> _T:
         """What `work` answers. A thread cannot be stopped, so who is cancelled waits until it is known what it did."""

@@ -20,6 +20,7 @@ from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, nothing
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.keys import check_key, is_hidden
+from residency.storage.lasting import lasting
 
 __all__ = ["BucketSink"]
 
@@ -28,6 +29,11 @@ _CHUNK: Final = 1 << 20
 _PROBE: Final = ".residency-probe"
 _NO_BUCKET: Final = re.compile(r"<Code>(?:NoSuchBucket|ContainerNotFound)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
+_DENIED: Final = "access is denied"
+_NOT_THERE: Final = "its bucket is not there"
+_ELSEWHERE: Final = "it points elsewhere: another region's bucket?"
+_STAYS: Final = (_DENIED, _NOT_THERE, _ELSEWHERE)
+"""What no wait mends."""
 _used_by: int | None = None
 """The process that talked to a bucket first. The client's threads do not survive a fork, and a child would wait for
 them for ever."""
@@ -234,7 +240,7 @@ class BucketSink:
             return
         except self._failures as error:
             raise self._away(error) from None
-        raise SinkUnavailable(f"sink {self._name!r} takes what it must refuse: its bucket keeps no conditions")
+        raise lasting(SinkUnavailable(f"sink {self._name!r} takes what it must refuse: its bucket keeps no conditions"))
 
     def _check_there(self, error: FileNotFoundError) -> None:
         # A bucket that went away has no values, but it is no empty sink.
@@ -253,7 +259,9 @@ class BucketSink:
             raise SinkUnavailable(f"sink {self._name!r} is a bucket, which needs asyncio: run the app on it") from None
 
     def _away(self, error: Exception) -> SinkUnavailable:
-        return SinkUnavailable(f"sink {self._name!r} cannot be read or written ({_why(str(error))})")
+        why = _why(str(error))
+        told = SinkUnavailable(f"sink {self._name!r} cannot be read or written ({why})")
+        return lasting(told) if why.endswith(_STAYS) else told
 
 
 class _Pieces:
@@ -304,8 +312,8 @@ def _client() -> ModuleType:
 def _why(text: str) -> str:
     """The cause, as far as it may be told."""
     if _NO_BUCKET.search(text) is not None:
-        return "its bucket is not there"
+        return _NOT_THERE
     status = _STATUS.search(text)
     if status is None:
-        return "it points elsewhere: another region's bucket?" if "redirect" in text else "no answer"
-    return f"status {status[1]}{', access is denied' if status[1] in ('401', '403') else ''}"
+        return _ELSEWHERE if "redirect" in text else "no answer"
+    return f"status {status[1]}{', ' + _DENIED if status[1] in ('401', '403') else ''}"

@@ -26,6 +26,7 @@ from residency.adapters.sink_sql.errors import met, translator, unreachable
 from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import Place
 from residency.errors import ResidencyError, SinkUnavailable, UsageError
+from residency.storage.lasting import lasting
 
 __all__ = ["BEGINS", "async_engine", "blocking_engine"]
 
@@ -74,7 +75,7 @@ def _options(place: Place, driver: str) -> dict[str, Any]:
 
 
 def _lacks(sink: str, driver: str) -> SinkUnavailable:
-    return SinkUnavailable(f"sink {sink!r} needs a driver that is not installed: pip install {driver}")
+    return lasting(SinkUnavailable(f"sink {sink!r} needs a driver that is not installed: pip install {driver}"))
 
 
 def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:

@@ -7,6 +7,7 @@ a traceback prints the whole chain: so what may hold a value is taken out of eve
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from sqlalchemy.engine import ExceptionContext
 
 from residency.enforcement.context import current
 from residency.errors import NoDecision, ResidencyError, SinkUnavailable, UsageError
+from residency.storage.lasting import lasting
 
 __all__ = ["met", "of_driver", "translator", "unreachable"]
 
@@ -35,6 +37,13 @@ _AWAY: Final = frozenset(
 # Classes of SQLSTATE (appendix A of PostgreSQL's manual): connection, authorisation, no such database, resources (a
 # full disk, memory, connections), shutdown, the system, the configuration file, corruption.
 _AWAY_CLASSES: Final = ("08", "28", "3D", "53", "57P", "58", "F0", "XX")
+# What libpq says of a connection has no SQLSTATE: its words, which servers of other languages say in others.
+_REFUSED: Final = re.compile(
+    r"authentication failed|no password supplied|role .* does not exist|no pg_hba\.conf entry"
+)
+_NO_DATABASE: Final = re.compile(r"database .* does not exist")
+_RUINED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM})
+"""What no wait mends."""
 _NO_TABLE: Final = frozenset({"42P01", "3F000"})  # undefined_table, invalid_schema_name
 _NO_CONNECTION: Final = frozenset({"OperationalError", "InterfaceError"})
 _READ_ONLY: Final = "25006"  # read_only_sql_transaction
@@ -66,30 +75,42 @@ def met(error: BaseException | None) -> None:
 def unreachable(sink: str, error: BaseException) -> SinkUnavailable:
     """What a failed connect comes to."""
     state = str(getattr(error, "sqlstate", None) or "")
-    if state.startswith("28"):
-        return SinkUnavailable(f"sink {sink!r} does not accept the credentials in its URL")
-    if state.startswith("3D"):
-        return SinkUnavailable(f"sink {sink!r} has no database of the name in its URL")
-    return SinkUnavailable(f"sink {sink!r} cannot be reached")
+    said = "" if state else str(error)
+    if state.startswith("28") or _REFUSED.search(said):
+        return lasting(SinkUnavailable(f"sink {sink!r} does not accept the credentials in its URL"))
+    if state.startswith("3D") or _NO_DATABASE.search(said):
+        return lasting(SinkUnavailable(f"sink {sink!r} has no database of the name in its URL"))
+    away = SinkUnavailable(f"sink {sink!r} cannot be reached")
+    return lasting(away) if _primary(error) in _RUINED else away
 
 
 def of_driver(sink: str, error: BaseException) -> SinkUnavailable | None:
     """What a driver's error comes to without SQLAlchemy, where it speaks of the database; None where it speaks of a
     statement: then nothing in it quotes a value any more."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
+    primary = _primary(error)
     state = str(getattr(error, "sqlstate", None) or "")
     # What libpq says of a connection has no SQLSTATE.
     silent = hasattr(error, "sqlstate") and not state
     if state.startswith(("28", "3D")) or (silent and any(t.__name__ in _NO_CONNECTION for t in type(error).__mro__)):
         return unreachable(sink, error)
     if _no_table(error, primary, state):
-        return SinkUnavailable(f"sink {sink!r} has no such table as a statement names: migrate it")
+        return lasting(SinkUnavailable(f"sink {sink!r} has no such table as a statement names: migrate it"))
     if primary in _AWAY or state.startswith(_AWAY_CLASSES):
-        return SinkUnavailable(f"sink {sink!r} cannot be read or written")
+        return _away(sink, primary)
     if hasattr(error, "sqlstate"):
         error.args = (_shown(error, state),)
     return None
+
+
+def _primary(error: BaseException) -> int | None:
+    """SQLite's primary result code, None where it is no error of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
+
+
+def _away(sink: str, primary: int | None) -> SinkUnavailable:
+    error = SinkUnavailable(f"sink {sink!r} cannot be read or written")
+    return lasting(error) if primary in _RUINED else error
 
 
 def _no_table(error: BaseException, primary: int | None, state: str) -> bool:
@@ -97,8 +118,7 @@ def _no_table(error: BaseException, primary: int | None, state: str) -> bool:
 
 
 def _ours(sink: str, context: ExceptionContext, error: BaseException, read_only: bool) -> ResidencyError | None:
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
+    primary = _primary(error)
     state = str(getattr(error, "sqlstate", None) or "")
     if primary == sqlite3.SQLITE_READONLY or state == _READ_ONLY:
         if read_only:
@@ -107,13 +127,12 @@ def _ours(sink: str, context: ExceptionContext, error: BaseException, read_only:
             context.is_disconnect = True  # a standby by now: the next connection looks for the primary
         return SinkUnavailable(f"sink {sink!r} takes no writes")
     if _no_table(error, primary, state):
-        return SinkUnavailable(
-            f"sink {sink!r} has no such table as a statement names: `residency sinks` create-all or migrate makes it"
-        )
+        what = "has no such table as a statement names: `residency sinks` create-all or migrate makes it"
+        return lasting(SinkUnavailable(f"sink {sink!r} {what}"))
     if isinstance(error, OSError):
         context.is_disconnect = True
     if primary in _AWAY or state.startswith(_AWAY_CLASSES) or context.is_disconnect:
-        return SinkUnavailable(f"sink {sink!r} cannot be read or written")
+        return _away(sink, primary)
     return None
 
 

@@ -8,6 +8,7 @@ import pytest
 from residency.cli import patience
 from residency.cli.patience import patient
 from residency.errors import PinsUnavailable, ResidencyError, SinkUnavailable
+from residency.storage.lasting import lasting
 
 
 class Away:
@@ -50,5 +51,12 @@ def test_a_sink_that_stays_away_is_given_up() -> None:
 def test_what_is_no_sink_that_is_away_is_not_tried_again() -> None:
     work = Away(1, PinsUnavailable("the pins are away"))
     with pytest.raises(PinsUnavailable):
+        anyio.run(patient, work)
+    assert work.tries == 1
+
+
+def test_what_no_wait_mends_is_not_tried_again() -> None:
+    work = Away(1, lasting(SinkUnavailable("sink 'rows-vn' does not accept the credentials in its URL")))
+    with pytest.raises(SinkUnavailable, match="credentials"):
         anyio.run(patient, work)
     assert work.tries == 1
