@@ -17,7 +17,7 @@ from residency.audit.entry import Entry
 from residency.audit.figures import EFFECTS, ROLES, Figures, Told
 from residency.audit.recall import Beside
 from residency.audit.transfers import Flow, Transfers
-from residency.cli.audit.period import instant, iso
+from residency.cli.audit.period import day, instant, iso
 from residency.cli.audit.register_rows import dossier_document, flow_document, unobserved, who
 from residency.model import FactSet, Retention, RuleRef, deadline
 from residency.model.calendar import Term
@@ -245,9 +245,16 @@ def _ages(policy: Policy | None, facts: FactSet, until: int) -> Iterator[dict[st
     for filing in sorted(facts.filings, key=lambda filing: (filing.kind, filing.date)):
         if filing.date > until:
             continue
-        update = None if filing.next_update is None else iso(filing.next_update)
-        age = _age(Aged("filing", f"{filing.kind} {filing.number}", filing.date), until)
-        yield {**age, "result": filing.result_at(until).value, "next_update": update}
+        place = filing.kind.partition(".")[0].upper()
+        laws = () if policy is None else policy.laws
+        offset = next((law.calendar.offset for law in laws if law.jurisdiction == place), 0)  # of that law's clocks
+        yield {
+            **_age(Aged("filing", f"{filing.kind} {filing.number}", filing.date), until),
+            "on": day(filing.date, offset),
+            "result": filing.result_at(until).value,
+            "next_update": iso(filing.next_update),
+            "next_update_on": None if filing.next_update is None else day(filing.next_update, offset),
+        }
 
 
 def _age(aged: Aged, until: int) -> dict[str, Any]:

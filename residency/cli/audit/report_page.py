@@ -87,7 +87,7 @@ class _Page:
         if "filing" in finding:
             about = "" if finding["flow"] is None else f": {finding['flow']}"
             return f"{finding['filing']} ({finding['jurisdiction']}): {words}{about}"
-        return f"{finding['count']:,} {words}" if "count" in finding else words
+        return f"{words}: {finding['count']:,}" if "count" in finding else words
 
     def _coverage(self) -> Iterator[str]:
         say, told = self._words, self._all["coverage"]
@@ -203,7 +203,7 @@ class _Page:
                 _day(flow["first"]), flow["count"], people,
             ))  # fmt: skip
             unknown = f"{flow['outcome_unknown']:,} {say['unknown']}" if flow["outcome_unknown"] else ""
-            rows.append(Below(_grounds(flow["grounds"], say["ground"], unknown)))
+            rows.append(Below(_grounds(flow["grounds"], say, unknown)))
         heads = (
             say["jurisdiction"], say["flow"], say["categories"], say["recipient"], say["abroad_by"], say["first"],
             say["acts"], say["people"],
@@ -274,11 +274,11 @@ class _Page:
             told = (("confidence", "confidence"), ("state", "result"))
             remark = [coded(kind, each[key], self._language) for kind, key in told if each.get(key)]
             if each.get("next_update"):
-                remark.append(f"{say['next_update']} {_day(each['next_update'])}")
-            age = "-" if each["age_days"] is None else f"{each['age_days']:,} {say['days']}"
-            rows.append(
-                (coded("kind", each["kind"], self._language), each["name"], _day(each["of"]), age, ", ".join(remark))
-            )
+                remark.append(f"{say['next_update']} {_day(each['next_update_on'])}")
+            word = say["day" if each["age_days"] == 1 else "days"]
+            age = "-" if each["age_days"] is None else f"{each['age_days']:,} {word}"
+            kind, on = coded("kind", each["kind"], self._language), _day(each.get("on", each["of"]))
+            rows.append((kind, each["name"], on, age, ", ".join(remark)))
         yield self._listed((say["kind"], say["name"], say["of"], say["age"], say["remark"]), rows, "  wn ")
 
     def _verification(self) -> Iterator[str]:
@@ -326,14 +326,16 @@ class _Page:
         return self._words["yes" if holds else "no"]
 
 
-def _grounds(grounds: Iterable[Mapping[str, Any]], word: str, unknown: str) -> str:
+def _grounds(grounds: Iterable[Mapping[str, Any]], say: Mapping[str, str], unknown: str) -> str:
     lines = []
     for ground in grounds:
         parts = [*ground["rules"], *ground["met"], *ground["running"], *ground["exemptions"]]
-        told = f"– ({ground['refused']})" if ground["refused"] is not None else "; ".join(parts) or "–"
+        told = "; ".join(parts) or say["no_rule"]
+        if ground["refused"] is not None:
+            told = f"{say['no_ground']} ({ground['refused']})"
         lines.append(f"{ground['count']:,} × {breakable(told)}")
     more = [f"({escape(unknown)})"] if unknown else []
-    return "<br>".join([f"{escape(word)}:", *lines, *more])
+    return "<br>".join([f"{escape(say['ground'])}:", *lines, *more])
 
 
 def _day(at: str | None) -> str:

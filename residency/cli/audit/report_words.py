@@ -80,6 +80,8 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("acts", "acts", "thao tác"),
     ("unknown", "of unknown end", "chưa rõ kết thúc"),
     ("ground", "ground", "căn cứ"),
+    ("no_rule", "no rule of the laws in use speaks of it", "không quy tắc nào của các luật đang dùng nói đến"),
+    ("no_ground", "none: it would be refused", "không có: lẽ ra bị từ chối"),
     ("dossier", "dossier", "hồ sơ"),
     ("state", "state", "trạng thái"),
     ("term_ends", "term ends", "hết thời hạn"),
@@ -89,8 +91,9 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("detail_is", "entries with personal detail beside the log", "bản ghi có chi tiết cá nhân ngoài nhật ký"),
     ("held", "Personal detail that is kept, in the stores of its countries",
      "Chi tiết cá nhân đang được lưu tại kho của từng nước"),
-    ("held_unknown", "How much of it is still kept was not looked at: name folders with --detail or --policy.",
-     "Chưa kiểm tra còn lưu bao nhiêu: hãy nêu thư mục bằng --detail hoặc --policy."),
+    ("held_unknown", "How much of it is still kept was not looked at: --detail names no folder of it, and none lies"
+     " where --policy says.", "Chưa kiểm tra còn lưu bao nhiêu: --detail không nêu thư mục nào, và không có thư mục ở"
+     " nơi mà --policy nêu."),
     ("country", "country", "nước"),
     ("class", "class", "nhóm lưu giữ"),
     ("floor_runs", "a law still asks to keep", "luật còn yêu cầu giữ"),
@@ -108,6 +111,7 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("begun", "begun (UTC)", "bắt đầu (UTC)"),
     ("age", "age", "tuổi"),
     ("days", "days", "ngày"),
+    ("day", "day", "ngày"),
     ("months", "months", "tháng"),
     ("lifetime", "lifetime of the system", "suốt thời gian hệ thống hoạt động"),
     ("more", "more, in the JSON and CSV files", "mục nữa, trong tệp JSON và CSV"),

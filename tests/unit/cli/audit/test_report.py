@@ -20,7 +20,7 @@ from residency.audit.entry import Entry, format_entry, parse_entry
 from residency.cli.audit import audit_app
 from residency.cli.audit.report_page import report_page
 from tests.audit_log import write_log
-from tests.recorded_log import DAY, START, RecordedLog, some_weeks
+from tests.recorded_log import DAY, SOME_DEPLOYMENT, SOME_RULES, START, RecordedLog, some_weeks
 from tests.world import load_policy, write_deployment
 
 runner = CliRunner()
@@ -209,6 +209,31 @@ def test_a_reader_of_whom_nobody_knows_where_they_are_is_told_in_words(
     page = report_page(told, language)
     assert f": {word} (" in page
     assert ": ZZ (" not in page
+
+
+def test_a_filing_s_day_is_that_of_its_law_s_clocks(served: Served, tmp_path: Path) -> None:
+    file = write_deployment(tmp_path, f"registers: [register.yaml]{SOME_DEPLOYMENT}", SOME_RULES)
+    filing = "{kind: vn.transfer_dossier, number: '7', date: 2026-09-01, result: filed}"
+    law = tmp_path / "laws" / "vn" / "test.yaml"
+    law.write_text(law.read_text().replace("rules:", 'time_zone: "+07:00"\nrules:', 1))
+    (tmp_path / "register.yaml").write_text(
+        f"residency: 1\nkind: register\nname: r\ntime_zone: '+07:00'\nfilings: [{filing}]\n"
+    )
+    told = served.told("--policy", str(file))
+    (filed,) = (each for each in told["ages"] if each["kind"] == "filing")
+    assert (filed["of"], filed["on"]) == ("2026-08-31T17:00:00Z", "2026-09-01")
+    row = report_page(told, "en").partition("dossier 7")[2]
+    assert re.findall(r"\d{4}-\d\d-\d\d", row)[0] == "2026-09-01"
+
+
+def test_a_ground_that_is_none_is_told_in_words(served: Served) -> None:
+    told = served.told()
+    flow = told["transfers"]["flows"][0]
+    nothing: dict[str, Any] = {"rules": [], "met": [], "running": [], "exemptions": [], "refused": None, "count": 3}
+    flow["grounds"] = [nothing, {**nothing, "refused": "not_home", "count": 2}]
+    page = re.sub("<wbr>", "", report_page(told, "en"))
+    assert "3 × no rule of the laws in use speaks of it" in page
+    assert "2 × none: it would be refused (not_home)" in page
 
 
 def test_a_record_that_its_policy_does_not_give_is_the_first_finding_and_exits_1(tmp_path: Path) -> None:
