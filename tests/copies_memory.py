@@ -71,12 +71,14 @@ def digest_of(*parts: str) -> str:
 class Watch:
     """Hears each key that a copier asks a sink for, and knows by itself whether it may.
 
-    A key may be told to the sink abroad while its copy may be made there, or if it was marked as sent when it might.
+    A key may be told to the sink abroad while its copy may be made there, if it was marked as sent when it might, or if
+    the sink told it first.
     """
 
     def __init__(self) -> None:
         self.working: str | None = None
-        """The home that a copier works for; what others do is theirs."""
+        """The home that a copier works for, or "walk"; what others do is theirs."""
+        self.told: set[Key] = set()
         self.permitted: Callable[[str, Key], bool] = lambda home, key: True
         self.lives: Callable[[Key], str | None] = lambda key: None
         self.abroad: Mapping[Key, Record] = {}
@@ -92,8 +94,8 @@ class Watch:
                 assert self.lives(key) == PLACES[sink], f"{sink} is asked for {key}, which is nobody's there"
                 continue
             self.asked.add(key)
-            there = self.working == "walk" and key in self.abroad  # it was told by the sink itself
-            assert there or key in self.sent or self.permitted(self.working or "", key), f"abroad is asked for {key}"
+            known = key in self.told or key in self.sent
+            assert known or self.permitted(self.working or "", key), f"abroad is asked for {key}"
 
     def ask_for(self, sink: str, subjects: Collection[str]) -> None:
         """A sink is asked for what these people have there."""
@@ -103,7 +105,7 @@ class Watch:
     def mark(self, home: str, keys: Collection[Key]) -> None:
         """These are marked as sent."""
         for key in keys:
-            allowed = key in self.sent or key in self.abroad or self.permitted(home, key)
+            allowed = key in self.sent or key in self.told or self.permitted(home, key)
             assert allowed, f"{key} is marked, and was never permitted"
             self.sent.add(key)
 
@@ -126,6 +128,8 @@ class _Records(RecordsMemory):
         """As the port says."""
         self._watch.ask_for(self.sink, subjects)
         async for record in super().read(subjects):
+            if self.sink == "sg":
+                self._watch.told.add((record.name, record.key))
             yield record
 
     def _noted(self, records: Sequence[Record], before: Mapping[Key, Record]) -> None:
@@ -348,7 +352,7 @@ class CopiesWorld:
     @contextmanager
     def heard(self, working: str) -> Iterator[None]:
         """What is asked for inside is asked by a copier of this home, or by who withdraws ("walk")."""
-        self.watch.working = working
+        self.watch.working, self.watch.told = working, set()
         try:
             yield
         finally:
