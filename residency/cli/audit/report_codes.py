@@ -37,7 +37,7 @@ _VIETNAMESE: Final[dict[str, dict[str, str]]] = {
         State.EXPIRED: "hết hiệu lực",
     },
     "kind": {"law": "luật", "filing": "hồ sơ", "key": "khóa", "address_data": "dữ liệu địa chỉ"},
-    "abroad": {"region": "nơi lưu trữ", "provider": "nhà cung cấp", "keys": "khóa mã hóa"},
+    "abroad": {"region": "nơi lưu trữ", "provider": "nhà cung cấp", "keys": "khóa mã hóa", "reader": "người đọc"},
 }
 
 

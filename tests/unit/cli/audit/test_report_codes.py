@@ -17,7 +17,7 @@ CODES = [
     *(("gap", gap.value) for gap in Gap),
     *(("state", state.value) for state in (*State, *FilingResult)),
     *(("kind", kind) for kind in ("law", "filing", "key", "address_data")),
-    *(("abroad", how) for how in ("region", "provider", "keys")),
+    *(("abroad", how) for how in ("region", "provider", "keys", "reader")),
     *(("event", event) for event in get_args(Event)),
     *(("category", category) for category in ("personal", "account", "log", "content")),
     *(("confidence", confidence) for confidence in get_args(Confidence)),
