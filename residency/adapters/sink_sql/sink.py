@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 from sqlalchemy import URL, Connection, Engine, event, text
@@ -148,6 +149,9 @@ class SqlSink:
 
     def _async_engine(self, read_only: bool) -> AsyncEngine:
         self._own()
+        engine = self._asynchronous.get(read_only)
+        if engine is not None:  # each unit of work asks
+            return engine
         with self._lock:
             engine = self._asynchronous.get(read_only)
             if engine is None:
@@ -167,20 +171,23 @@ class SqlSink:
             return engine
 
     def _attend(self, engine: Engine, read_only: bool) -> None:
-        event.listen(engine, "before_cursor_execute", self._no_way_around)
+        event.listen(engine, "before_cursor_execute", self._no_way_around, retval=True)  # else by one more call
         if not read_only:
             event.listen(engine, "commit", self._commit_by_an_act)
 
-    def _no_way_around(self, connection: Connection, cursor: object, statement: str, *more: object) -> None:
+    def _no_way_around(
+        self, connection: Connection, cursor: object, statement: str, parameters: Any, *more: object
+    ) -> tuple[str, Any]:
         # As the next, for a COMMIT that is spelled as a statement. A session looks at its own.
         if SESSION in connection.info or statement in BEGINS or not goes_around(statement):
-            return
+            return statement, parameters
         with suppress(NoDecision):
             current()
             raise UsageError(
                 f"inside a request sink {self._name!r} takes no statement that ends a transaction or reaches another "
                 "database"
             )
+        return statement, parameters
 
     def _commit_by_an_act(self, connection: Connection) -> None:
         # An engine that was kept, or taken out of a session, would write for one person what was decided for another.
