@@ -35,6 +35,7 @@ _MARK: Final = "INSERT INTO key_mark VALUES (1, ?) ON CONFLICT (one) DO NOTHING"
 class LocatorSqlite:
     """The `Locator` port over a SQLite file. Open it anew after a fork."""
 
+    at_once = 50_000  # a second of which some is waited for by who writes too
     __slots__ = ("_place", "_read_lock", "_reader", "_write_lock", "_writer")
 
     def __init__(self, path: Path, *, place: str = "", busy_ms: int = 5000, key_mark: str | None = None) -> None:

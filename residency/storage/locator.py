@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import anyio
@@ -37,7 +38,10 @@ class Located(NamedTuple):
 @runtime_checkable
 class Locator(Protocol):
     """Whose records are, of the sinks in one country. Any method may block for its store's wait and raises
-    SinkUnavailable, never a default; errors name the country and no key."""
+    SinkUnavailable, never a default; errors name the country and no key. `at_once` are the keys that it takes in one
+    go without keeping others waiting."""
+
+    at_once: int
 
     async def owners(self, keys: Sequence[str]) -> tuple[str | None, ...]:
         """The subject's digest for each key's, None where it is not noted."""
@@ -61,10 +65,11 @@ class Locator(Protocol):
 class LocatorMemory:
     """The `Locator` port in memory: for tests, and as the reference."""
 
-    __slots__ = ("_known", "place")
+    __slots__ = ("_known", "at_once", "place")
 
     def __init__(self, place: str = "") -> None:
         self.place = place
+        self.at_once = _AT_ONCE
         self._known: dict[str, str] = {}
 
     async def owners(self, keys: Sequence[str]) -> tuple[str | None, ...]:
@@ -163,22 +168,38 @@ class Locators:
 
         Raises: RecordConflict where a key is another's, SinkUnavailable; then nothing was noted.
         """
-        located = [Located(self.key(store, record, key), subject) for record, key, subject in records]
-        return await self._at(place).note(located)
+        return await self._at(place).note(self.located(store, records))
+
+    def located(self, store: str, records: Iterable[tuple[str, str, str]]) -> list[Located]:
+        """What is noted of each (record, key, subject's digest)."""
+        begun: dict[str, str] = {}
+        found = []
+        for record, key, subject in records:
+            if record not in begun:
+                begun[record] = _PURPOSE + json.dumps([store, record], ensure_ascii=False, separators=(",", ":"))[:-1]
+            # As `key` writes it.
+            found.append(Located(self._digest(f"{begun[record]},{encode_basestring(key)}]"), subject))
+        return found
+
+    async def note_all(self, place: str, located: Sequence[Located]) -> None:
+        """Note these of sinks in `place`, as many at once as its locator takes. Raises: RecordConflict (some are noted
+        then), SinkUnavailable."""
+        at = self._at(place)
+        for start in range(0, len(located), at.at_once):
+            await at.note(located[start : start + at.at_once])
+
+    async def forget_all(self, place: str, located: Sequence[Located]) -> None:
+        """Take those of these that are noted so in `place` out, as many at once. Raises: SinkUnavailable."""
+        at = self._at(place)
+        for start in range(0, len(located), at.at_once):
+            part = located[start : start + at.at_once]
+            owners = await at.owners([each.key for each in part])
+            if ours := [each.key for each, owner in zip(part, owners, strict=True) if owner == each.subject]:
+                await at.forget(ours)
 
     async def forget(self, store: str, place: str, rows: Iterable[tuple[str, str]]) -> int:
         """Take (record, key) of a sink in `place` out; how many were noted. Raises: SinkUnavailable."""
         return await self._at(place).forget([self.key(store, record, key) for record, key in rows])
-
-    async def forget_owned(self, store: str, place: str, records: Iterable[tuple[str, str, str]]) -> int:
-        """As `forget`, those of these (record, key, subject's digest) that are noted as that subject's.
-
-        Raises: SinkUnavailable.
-        """
-        wanted = [Located(self.key(store, record, key), subject) for record, key, subject in records]
-        at = self._at(place)
-        owners = await at.owners([each.key for each in wanted])
-        return await at.forget([each.key for each, owner in zip(wanted, owners, strict=True) if owner == each.subject])
 
     async def forget_subject(self, subject: str) -> int:
         """Take out all that is noted anywhere of a subject (digest); how many keys. Raises: SinkUnavailable."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
 from residency.errors import SinkUnavailable, UsageError
+from residency.storage.locator import record_key
 from residency.storage.records import Record, Records
 
 __all__ = ["NOTHING", "Cargo", "Owned", "Parcel", "Parcels", "Piece", "RecordParcels", "StreamedRecords"]
@@ -123,6 +125,10 @@ class Parcels(Protocol):
     async def keyed(self, subjects: Collection[str]) -> Sequence[Owned]:
         """The key of each record that these subjects have here."""
 
+    def located(self, cargo: Cargo) -> Sequence[Owned] | None:
+        """Each record of `cargo` that a locator takes, its key as that looks it up (`record_key`); None where the cargo
+        does not tell, and `keyed` is to be asked."""
+
     async def clear(self, wanted: Mapping[str, str]) -> frozenset[str]:
         """Remove all that these subjects have, of those of whom the digest still is as given, and of nobody else;
         those of whom nothing is left."""
@@ -184,6 +190,17 @@ class RecordParcels:
             return ()
         found = [(each.subject, each.name, each.key) async for each in self._records.read(subjects)]
         return [(subject, name, key) for subject, name, key in found if subject is not None]
+
+    def located(self, cargo: Cargo) -> Sequence[Owned] | None:
+        """As the port says."""
+        if not isinstance(cargo.content, Parcel):
+            return None
+        told = []
+        for subject, pieces in cargo.content.pieces.items():
+            for name, key, _ in pieces:
+                with suppress(UsageError):
+                    told.append((subject, name, record_key(key)))
+        return told
 
     async def put(self, cargo: Cargo) -> None:
         """As the port says; what is streamed one by one. Raises: RecordConflict, SinkUnavailable, UsageError."""

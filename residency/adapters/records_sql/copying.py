@@ -21,8 +21,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from residency.adapters.records_sql.copy_text import Tables, owned, plain
 from residency.adapters.records_sql.records import SqlRecords
 from residency.adapters.records_sql.tables import Shape
+from residency.adapters.records_sql.values import format_row
 from residency.errors import RecordConflict, ResidencyError, SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.parcels import NOTHING, Cargo, Owned, Parcel, Piece
@@ -30,12 +32,14 @@ from residency.storage.parcels import NOTHING, Cargo, Owned, Parcel, Piece
 __all__ = ["PostgresParcels"]
 
 _NAME: Final = "residency move"
-# What the text form of a value depends on; then, that a table which just grew is read by its keys, and who we are.
+# What the text form of a value depends on; then, that a table which just grew is read by its keys, that no batch takes
+# the processors of others (several are under way), and who we are.
 _SETTINGS: Final = f"""
 SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';
 SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
 SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on;
-SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL application_name = '{_NAME}';
+SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL application_name = '{_NAME}';
 """
 _ARRAYS: Final[Mapping[type, str]] = {int: "bigint[]", str: "text[]", UUID: "uuid[]"}
 _INTEGRITY: Final = "23"  # the class of SQLSTATEs of constraints
@@ -73,9 +77,10 @@ _POLL: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """By table, its columns and rows in the text form of COPY."""
+    """What a cargo of PostgreSQL's is: its rows, and the tables that they are of."""
 
-    tables: Mapping[str, tuple[tuple[str, ...], bytes]]
+    tables: Tables
+    found: Sequence[Shape] = ()
 
 
 class _DiffersError(Exception):
@@ -157,7 +162,7 @@ class PostgresParcels:
                 shape.doc.name: (shape.columns, await _copied(raw, shape, _rows_of(shape), subjects)) for shape in found
             }
             digests = {subject: digest for subject, _, digest in told}
-            return Cargo(digests, {subject: count for subject, count, _ in told}, _Rows(rows))
+            return Cargo(digests, {subject: count for subject, count, _ in told}, _Rows(rows, found))
 
     async def take(self, subjects: Collection[str]) -> Parcel:
         """As the port says. Raises: SinkUnavailable."""
@@ -173,7 +178,22 @@ class PostgresParcels:
 
     async def keyed(self, subjects: Collection[str]) -> Sequence[Owned]:
         """As the port says. Raises: SinkUnavailable."""
-        return await self._records.keyed(subjects)
+        if not subjects:
+            return ()
+        told = []
+        async with self._connected() as (raw, found):
+            for shape in found:
+                if not (wanted := shape.ids(subjects)):
+                    continue
+                keys = [shape.table.c[name].label(f"~{name}") for name in shape.key]
+                for whose, *key in await raw.fetch(_compiled(_told(shape, *keys), shape, 1), wanted):
+                    told.append((whose, shape.doc.name, format_row(dict(zip(shape.key, key, strict=True))).decode()))
+        return told
+
+    def located(self, cargo: Cargo) -> Sequence[Owned] | None:
+        """As the port says."""
+        rows = cargo.content
+        return owned(rows.found, rows.tables) if isinstance(rows, _Rows) else None
 
     async def put(self, cargo: Cargo) -> None:
         """As the port says. Raises: RecordConflict, SinkUnavailable, UsageError."""
@@ -314,7 +334,7 @@ async def _pieces(raw: Any, shape: Shape, subjects: Collection[str]) -> list[tup
             subject, rest = line.split(b"\t", 1)
             *parts, value = rest.split(b"\t", keys)
             key = b"\t".join(parts)
-        found.append((subject.decode() if b"\\" not in subject else _plain(subject), (name, key.decode(), value)))
+        found.append((plain(subject), (name, key.decode(), value)))
     return found
 
 
@@ -367,11 +387,6 @@ async def _copy_in(raw: Any, table: str, columns: Sequence[str], rows: bytes) ->
     # The names are quoted here, which `copy_to_table` would do once more.
     names = ", ".join(map(_quoted, columns))
     await raw._copy_in(f"COPY {table} ({names}) FROM STDIN", BytesIO(rows), None)
-
-
-def _plain(field: bytes) -> str:
-    """A field of COPY's text form as the text that it stands for."""
-    return field.replace(b"\\t", b"\t").replace(b"\\n", b"\n").replace(b"\\r", b"\r").replace(b"\\\\", b"\\").decode()
 
 
 def _quoted(name: str) -> str:
