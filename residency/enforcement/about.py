@@ -19,6 +19,7 @@ import anyio.lowlevel
 
 from residency.enforcement.current import Current
 from residency.enforcement.groups import Group, home_of
+from residency.enforcement.moving import FOLLOWED
 from residency.errors import NotFound, RecordConflict, Refused, Unavailable, UsageError
 from residency.model import Anchor, Effect, Reason, SubjectId, Trust
 from residency.policy.parsed_reading import office_of
@@ -269,7 +270,9 @@ async def _fetch_pins(point: EnforcementPoint, others: Sequence[Current]) -> Non
 def _routed(other: Current, store: str) -> str:
     """The sink that `other`'s acts on `store` go to. Raises: Refused, which is recorded."""
     verdict = other.store(store).route()
-    if other.decision.mode != "observe" and verdict.effect is not Effect.PERMIT:
+    # Who is being moved is read where their data still lies, in a batch as alone.
+    lies_there = verdict.reason in FOLLOWED and other._follows(verdict, other.operation)
+    if other.decision.mode != "observe" and verdict.effect is not Effect.PERMIT and not lies_there:
         reason = verdict.reason or Reason.INTERNAL
         rules = verdict.rules or other.decision.rules
         raise other.refuse(

@@ -187,7 +187,7 @@ class Gathering:
         places = {listing.sink: listing.place for listing in self._listings}
         lies = (judged and self._here.decision.mode != "observe") or (whose and twice)
         lying = Lying(self._here, places, judged=judged, twice=whose and twice) if lies else None
-        told = Told(order, limit, lying)
+        told = Told(order, limit, lying, floors=at.floors)
         failed: dict[str, ResidencyError] = {}
         wanted = {name: Wanted(at.after.get(name), limit + 1) for name in by_name if name not in at.ended}
         trail = self._here.trail
@@ -209,7 +209,7 @@ class Gathering:
         except TypeError:
             raise _unsorted() from None
         # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
-        following = self._seal(_Place({**at.after, **passed}, at.ended | ended), about) if more else None
+        following = self._seal(_Place({**at.after, **passed}, at.ended | ended, told.floors), about) if more else None
         missing = {name: _why(error) for name, error in failed.items()}
         withheld = _withheld(told.withheld.values())
         trail.refusal = before  # what does not answer, or may not be read, the page tells; the request goes on
@@ -250,8 +250,11 @@ class Gathering:
 
     def _seal(self, place: _Place, about: str) -> str:
         point = self._here.point
-        after = {name: [_plain(value) for value in key] for name, key in place.after.items()}
-        text = json.dumps([after, sorted(place.ended)], ensure_ascii=False, separators=(",", ":"))
+        after, floors = (
+            {name: [_plain(value) for value in key] for name, key in keys.items()}
+            for keys in (place.after, place.floors)
+        )
+        text = json.dumps([after, sorted(place.ended), floors], ensure_ascii=False, separators=(",", ":"))
         context = self._context(about)
         with _sealing:
             sealer = _sealers.get(point)
@@ -267,25 +270,30 @@ class Gathering:
             if len(cursor) > _CURSOR_LIMIT:
                 raise ValueError
             sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            after, ended = json.loads(unseal(self._key(), sealed, self._context(about)))
+            after, ended, floors = json.loads(unseal(self._key(), sealed, self._context(about)))
         except (SealError, ValueError, binascii.Error):
             raise CallerError("this cursor was not given for this list, or not to who brings it") from None
-        return _Place({name: tuple(_value(each) for each in key) for name, key in after.items()}, frozenset(ended))
+        after, floors = (
+            {name: tuple(_value(each) for each in key) for name, key in keys.items()} for keys in (after, floors)
+        )
+        return _Place(after, frozenset(ended), floors)
 
     def _key(self) -> bytes:
         return bytes.fromhex(self._here.point.perception.digest(_KEY))
 
     def _context(self, about: str) -> bytes:
         who = self._here.who or ""
-        return json.dumps(["cursor 1", self.store, self._here.activity.name, who, about]).encode()
+        return json.dumps(["cursor 2", self.store, self._here.activity.name, who, about]).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """How far a list was told: by sink, the key of its last row, and the sinks that have no more."""
+    """How far a list was told: by sink, the key of its last row, and the sinks that have no more; `floors` as in
+    `Told`."""
 
     after: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     ended: frozenset[str] = frozenset()
+    floors: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def _withheld(left_out: Iterable[Withheld]) -> dict[str, int]:

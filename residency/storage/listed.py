@@ -63,6 +63,9 @@ class Told:
     anew: set[str] = field(default_factory=set)
     withheld: dict[tuple[str, Reason], Withheld] = field(default_factory=dict)
     """What `page` left out of the page."""
+    floors: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """By sink, the key up to which pages before this one have told the list, where its own rows do not reach so far.
+    It may be the key of a row of another sink, so that it is compared here and never sent."""
 
     def take(self, sink: str, wanted: Wanted, rows: Sequence[Found]) -> None:
         """A sink has told what was wanted of it."""
@@ -98,11 +101,12 @@ class Told:
         frontier = self._frontier()
         if frontier is None:
             return {}
-        ready = sum(
-            lying.counts(sink, found) and rank(found.key, self.order) <= frontier and lying.against(sink, found) is None
-            for sink, rows in self.rows.items()
-            for found in rows
-        )
+        ready = 0
+        for sink, rows in self.rows.items():
+            for found in rows:
+                at = rank(found.key, self.order)
+                if at <= frontier and not self._was_told(sink, at) and lying.counts(sink, found):
+                    ready += lying.against(sink, found) is None
         if ready > self.limit:
             return {}
         return {
@@ -115,7 +119,10 @@ class Told:
         self, sinks: Sequence[str], after: Mapping[str, tuple[Any, ...]]
     ) -> tuple[list[Found], dict[str, tuple[Any, ...]], set[str], bool]:
         """(rows of the page, the key of the last row that was passed of each sink, sinks that have no more, whether
-        there is another page); `after` as in `short`. Raises: TypeError for values that cannot be sorted."""
+        there is another page); `after` as in `short`. `floors` is the next page's then.
+
+        Raises: TypeError for values that cannot be sorted.
+        """
         order, lying = self.order, self.lying
         streams = [[(rank(f.key, order), name, f) for f in self.rows[name]] for name in sinks if name in self.rows]
         frontier = None if lying is None else self._frontier()
@@ -126,6 +133,9 @@ class Told:
         more = bool(self.open)
         last: Any = None
         for at, name, found in merge(*streams, key=itemgetter(0)):
+            if self._was_told(name, at):
+                passed[name] = found.key
+                continue
             counts = lying is None or lying.counts(name, found)
             barred = lying.against(name, found) if lying is not None and counts else None
             counts = counts and barred is None
@@ -146,17 +156,24 @@ class Told:
             self._withhold(*each)  # there is no page behind this one that could say so
         if lying is None or not lying.twice:
             return taken, passed, self.rows.keys() - held - self.open, more
-        # Somebody whose rows were told may arrive at another sink by the next page, and one who was not yet too: so no
-        # sink begins before what was told, and none is done before all are.
+        # Somebody whose rows were told may arrive at another sink by the next page, and one who was not yet too: so of
+        # no sink counts what comes before what was told, and none is done before all are.
         if taken:
+            floors = dict(self.floors)
             for name, stream in zip([name for name in sinks if name in self.rows], streams, strict=True):
                 at_or_before = [each for each in stream if each[0] <= last]
                 began = after.get(name)
                 if all(name in passed and rank(passed[name], order) >= each[0] for each in at_or_before) and (
                     began is None or rank(began, order) < last
                 ):
-                    passed[name] = taken[-1].key
+                    floors[name] = taken[-1].key
+            self.floors = floors
         return taken, passed, set(), more
+
+    def _was_told(self, sink: str, at: Any) -> bool:
+        """Whether the list has been told beyond this place of a sink, from wherever it lay then."""
+        floor = self.floors.get(sink)
+        return floor is not None and at <= rank(floor, self.order)
 
     def _withhold(self, sink: str, here: Current, reason: Reason) -> None:
         before = self.withheld.get((sink, reason))

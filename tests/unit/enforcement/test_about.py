@@ -313,6 +313,27 @@ async def test_who_is_refused_stands_apart_with_the_reason_and_a_record(world: W
     assert [kind for kind, *_ in world.since(mark)].count("refusal") == 1
 
 
+async def test_who_is_being_moved_is_read_in_a_batch_where_their_data_still_lies(world: World) -> None:
+    pin = await world.pins.get(world.point.perception.digest("an"))
+    assert pin is not None
+    await world.sg.put("an", b"an, not moved yet")
+    await world.pins.put(dataclasses.replace(pin, moving="SG", version=pin.version + 1))
+    with handling(world.request()):
+        many = await about_many(["an", "binh", "tan"])
+        assert sorted((group.sink, group.asked) for group in many.groups) == [
+            ("sg", ("an",)),
+            ("sg", ("tan",)),
+            ("vn", ("binh",)),
+        ]
+        (group,) = [group for group in many.groups if group.asked == ("an",)]
+        async with group:
+            assert await current().store("people").get("an") == b"an, not moved yet"
+    assert many.refused == ()
+    with handling(world.request("POST", "/people", SINGAPORE)):  # who writes waits
+        many = await about_many(["an"])
+    assert [(asked, error.reason) for asked, error in many.refused] == [("an", "subject_moving")]
+
+
 async def test_a_rule_against_the_whole_activity_refuses_whom_it_covers(tmp_path: Path) -> None:
     """Read of relationships, which the law forbids of its own people."""
     both = '{route: "GET /people", subject: user, data: [%s]'

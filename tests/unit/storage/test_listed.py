@@ -118,7 +118,8 @@ def copied(person: Person, sink: str, page: int) -> Sequence[Row]:
 
 
 async def every(here: Current, them: dict[str, Person], limit: int, asked: list[int] | None = None) -> list[Page[Any]]:
-    """All pages; pins turn between them."""
+    """All pages; pins turn between them. No sink is sent a key but of its own rows: it may not have any other."""
+    own: dict[str, set[tuple[Any, ...]]] = {name: set() for name in PLACES}
 
     async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
         await anyio.lowlevel.checkpoint()
@@ -130,7 +131,9 @@ async def every(here: Current, them: dict[str, Person], limit: int, asked: list[
             for row in (person.rows if person.at == listing.sink else copied(person, listing.sink, len(told)))
         ]
         mine.sort(key=lambda found: rank(found.key, ORDER))
+        own[listing.sink].update(found.key for found in mine)
         if after is not None:
+            assert after in own[listing.sink]
             mine = [found for found in mine if rank(found.key, ORDER) > rank(after, ORDER)]
         return mine[:count]
 
