@@ -16,6 +16,7 @@ from residency.enforcement.moving import FOLLOWED
 from residency.enforcement.observing import observed
 from residency.enforcement.request import Refusal, collected_at, subject_id
 from residency.enforcement.trail import Trail
+from residency.enforcement.untreated import BARRED, untreated
 from residency.errors import JournalLate, Refused, SubjectUnknown, UnknownStore, UsageError
 from residency.model import (
     Activity,
@@ -154,12 +155,12 @@ class Current:
 
     @property
     def forbidden(self) -> Reason | None:
-        """Why the activity itself may not go on: the decision says so, or what must be recorded of the person would lie
-        where it may not. None = it may."""
+        """Why the activity itself may not go on: the decision says so, what must be recorded of the person would lie
+        where it may not, or what is read abroad must be treated first. None = it may."""
         decision = self.decision
         if decision.effect is not Effect.PERMIT and not decision.permitted:
             return decision.reason or Reason.INTERNAL
-        return self.point.recorder.barred(decision)
+        return self.point.recorder.barred(decision) or untreated(self)
 
     def store(self, name: str) -> Any:
         """The app's logical store `name`, bound to this subject and decision.
@@ -306,7 +307,7 @@ class Current:
         """Record that the decision itself forbids the activity, and return the error to raise."""
         reason = self.forbidden or Reason.INTERNAL
         if self.decision.permitted:
-            return self.refuse(reason, "what must be recorded of this person may not be recorded here")
+            return self.refuse(reason, BARRED[reason])
         return self.refuse(reason, "the decision forbids this activity", counted=counted)
 
     def home_for(self, reason: Reason) -> str | None:

@@ -17,7 +17,14 @@ from residency.policy.parsed_reading import READER
 __all__ = ["home_for", "note_of"]
 
 _OF_PLACES: Final = frozenset(
-    {Reason.ONLY_IN_COUNTRY, Reason.NOT_HOME, Reason.DETAIL_ABROAD, Reason.NO_SINK, Reason.STOP_ORDER}
+    {
+        Reason.ONLY_IN_COUNTRY,
+        Reason.NOT_HOME,
+        Reason.DETAIL_ABROAD,
+        Reason.CANNOT_BE_TREATED,
+        Reason.NO_SINK,
+        Reason.STOP_ORDER,
+    }
 )
 
 

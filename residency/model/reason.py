@@ -25,6 +25,7 @@ class Reason(StrEnum):
     IDENTITY_MISSING = "identity_missing"
     CONSENT_MISSING = "consent_missing"
     SINK_UNFIT = "sink_unfit"
+    CANNOT_BE_TREATED = "cannot_be_treated"
     CONFLICT = "conflict"
     HOLD = "hold"
     NO_SINK = "no_sink"
@@ -58,6 +59,7 @@ STATUS: Final[dict[Reason, int]] = {
     Reason.STOP_ORDER: 451,
     Reason.CONFLICT: 451,
     Reason.SINK_UNFIT: 451,
+    Reason.CANNOT_BE_TREATED: 451,
     Reason.IDENTITY_MISSING: 403,
     Reason.CONSENT_MISSING: 403,
     Reason.HOLD: 403,

@@ -26,6 +26,7 @@ _OF_THE_MOMENT: Final = frozenset(
     {
         Reason.NOT_HOME,
         Reason.DETAIL_ABROAD,
+        Reason.CANNOT_BE_TREATED,
         Reason.NO_SINK,
         Reason.SUBJECT_UNKNOWN,
         Reason.FACTS_MOVED,

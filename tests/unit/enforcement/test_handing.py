@@ -44,6 +44,7 @@ def test_only_a_refusal_because_of_the_place_sends_a_person_home() -> None:
         Reason.ONLY_IN_COUNTRY,
         Reason.NOT_HOME,
         Reason.DETAIL_ABROAD,
+        Reason.CANNOT_BE_TREATED,
         Reason.NO_SINK,
         Reason.STOP_ORDER,
     }
