@@ -2,18 +2,21 @@
 
 Nothing of a body is kept: a redirect reads none of it, a proxied one goes through memory piece by piece. A request is
 handed over once: one that another instance handed over here is refused, as the `Via` of RFC 9110 section 7.6.3 tells.
+One that comes back after a redirect, again and again, is refused too: `hops` counts it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from starlette.types import Message, Receive, Scope, Send
 
+from residency.asgi.hops import MOST, cookie_of, counted
 from residency.enforcement.request import Refusal
-from residency.errors import PolicyError, UsageError
+from residency.errors import PolicyError, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.policy.parsed_storage import HandOverDoc
 from residency.storage.services import check_target
@@ -65,7 +68,7 @@ class HandOver:
     async def answer(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, ran: bool = False) -> None:
         """Answer with a redirect, or with what the person's own instance answers.
 
-        Raises: SinkUnavailable where that gives none; then nothing was sent.
+        Raises: SinkUnavailable where that gives none, or sends this request back here; then nothing was sent.
         """
         home = self._homes[refusal.home or ""]
         target = home.url.rstrip("/").encode() + (_path(scope) or b"/")
@@ -83,6 +86,13 @@ async def _redirect(scope: Scope, receive: Receive, send: Send, target: bytes, *
     # 307 keeps method and body. It is not 308: a person's home may change, and a browser would remember.
     headers: Headers = [(b"location", target), (b"cache-control", b"no-store"), (b"content-length", b"0")]
     if scope["type"] == "http":
+        method = scope["method"]
+        count, since = counted(scope["headers"], method, target, int(time.time()))
+        if count >= MOST:
+            raise SinkUnavailable("the instances of this deployment send this request to each other")
+        # Whether this server, or one before it, speaks TLS: a cookie that is marked so is not taken without.
+        secure = scope.get("scheme") == "https" or (b"x-forwarded-proto", b"https") in scope["headers"]
+        headers.append((b"set-cookie", cookie_of(method, target, count, since, secure=secure)))
         await send({"type": "http.response.start", "status": 307, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return

@@ -40,11 +40,13 @@ Number = Annotated[int, typer.Argument(help="The request's number.", metavar="N"
 @requests_app.command()
 def add(
     deployment: Deployment,
-    kind: Annotated[str, typer.Option("--kind", metavar="TASK", help="What is asked for, such as subject.erase.")],
+    kind: Annotated[str, typer.Option("--kind", metavar="TASK", help="What is due, such as subject.erase.")],
     place: Annotated[str, typer.Option("--place", metavar="CODE", help="Whose law sets the terms, such as VN.")],
     received: Annotated[
         str | None,
-        typer.Option("--received", metavar="TIME", help="When it came, 2026-11-22T09:30+07:00. Default: now."),
+        typer.Option(
+            "--received", metavar="TIME", help="When it came or came to pass, 2026-11-22T09:30+07:00. Default: now."
+        ),
     ] = None,
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="TEXT", help="A file number; no names: it is kept.")

@@ -31,9 +31,10 @@ __all__ = ["SOON", "Request", "State", "Step", "answered", "extended", "kinds", 
 
 SOON: Final = 86_400_000_000
 """Due within these microseconds is due soon, or within a quarter of the step's time where that is shorter."""
-_EVENTS: Final = frozenset({"request", "authority_request", "detection", "force_majeure"})
-"""What begins with what is registered: asked by a person or an authority, found by ourselves, or what befell us. Terms
-that count from orders, filings and first acts begin by the register of the policy."""
+_BY_THEMSELVES: Final = frozenset({"extension", "commencement", "first_processing"})
+"""What begins no request: an extension belongs to one that is there, a law commences without being asked, and the
+first act is noted by the server that does it. All else is registered when it comes to pass: what a person or an
+authority asks for or orders, what was found, the last filing that is to be renewed, a reorganisation."""
 _ALONGSIDE: Final = {"subject": ("subject.reply", "subject.complete")}
 """Steps that every request of a kind brings besides its own, where the law knows them."""
 
@@ -98,7 +99,7 @@ class Request:
 
 def kinds(policy: Policy, facts: FactSet, place: str, at: int) -> dict[str, Deadline]:
     """What may be asked under the law of `place` at an instant (microseconds), each with its shortest term."""
-    return {task: due for (task, event), (due, _) in _deadlines(policy, facts, place, at).items() if event in _EVENTS}
+    return {task: due for task, (due, _) in _registered(_deadlines(policy, facts, place, at)).items()}
 
 
 def steps_for(policy: Policy, facts: FactSet, kind: str, place: str, received: int) -> tuple[Step, ...]:
@@ -106,16 +107,16 @@ def steps_for(policy: Policy, facts: FactSet, kind: str, place: str, received: i
 
     Raises: UsageError where that law sets no term for it.
     """
-    asked = _deadlines(policy, facts, place, received)
+    asked = _registered(_deadlines(policy, facts, place, received))
     calendars = {law.jurisdiction: law.calendar for law in policy.laws}
     wanted = (kind, *_ALONGSIDE.get(kind.partition(".")[0], ()))
     steps = {
         task: Step(task, deadline(received, due.term, calendars[place]), rules)
-        for (task, event), (due, rules) in asked.items()
-        if task in wanted and event in _EVENTS
+        for task, (due, rules) in asked.items()
+        if task in wanted
     }
     if kind not in steps:
-        known = ", ".join(sorted(task for task, event in asked if event in _EVENTS)) or "none"
+        known = ", ".join(sorted(asked)) or "none"
         raise UsageError(f"the laws of {place} in use here set no term for {kind!r}; they do for: {known}")
     return tuple(sorted(steps.values(), key=lambda step: (step.due, step.task)))
 
@@ -160,6 +161,18 @@ def _check_step(request: Request, task: str | None) -> None:
         raise UsageError(f"this request has no step {task!r}; it has: {', '.join(s.task for s in request.steps)}")
 
 
+def _registered(
+    asked: Mapping[tuple[str, str], tuple[Deadline, tuple[str, ...]]],
+) -> dict[str, tuple[Deadline, tuple[str, ...]]]:
+    """What may be registered, by task. Of a task that counts from two events the shorter term: who registers says when
+    it began, and not by which of them."""
+    found: dict[str, tuple[Deadline, tuple[str, ...]]] = {}
+    for (task, event), each in asked.items():
+        if event not in _BY_THEMSELVES:
+            found.setdefault(task, each)  # they come in the order of their terms
+    return found
+
+
 def _deadlines(
     policy: Policy, facts: FactSet, place: str, at: int
 ) -> Mapping[tuple[str, str], tuple[Deadline, tuple[str, ...]]]:
@@ -169,11 +182,14 @@ def _deadlines(
     table = policy.table(facts, at)
     asked: set[Deadline] = set()
     spoke: set[str] = set()
+    nobody, stores = SubjectSource("none"), tuple(policy.deployment.stores)
     for operation in Operation:
-        anything = Activity("requests", "ANY", "/", SubjectSource("none"), frozenset(CATEGORIES), operation)
+        # In every store, for some terms stand in rules about sinks: who keeps data abroad renews the dossier of that.
+        anything = Activity("requests", "ANY", "/", nobody, frozenset(CATEGORIES), operation, stores=stores)
         decision = table.decide(anything, finding, frozenset())
-        asked |= decision.duty.deadlines
+        asked |= decision.duty.deadlines.union(*(verdict.duty.deadlines for verdict in decision.sinks))
         spoke.update(rule.id for rule in decision.rules)
+        spoke.update(rule.id for verdict in decision.sinks for rule in verdict.rules)
     found: dict[tuple[str, str], tuple[Deadline, tuple[str, ...]]] = {}
     for due in sorted(asked, key=_length):
         if due.place == place and (due.task, due.event) not in found:

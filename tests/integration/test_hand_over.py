@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,11 @@ class Home:
 
 
 @contextmanager
-def served(app: Any, host: str) -> Iterator[str]:
+def served(app: Any, host: str, port: int = 0) -> Iterator[str]:
     """The address at which uvicorn serves an app, in a thread."""
-    config = uvicorn.Config(app, host=host, port=0, log_level="error", proxy_headers=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="error", proxy_headers=False, timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -150,14 +153,15 @@ def served(app: Any, host: str) -> Iterator[str]:
 class Abroad:
     """The instance abroad, and the one at home behind it."""
 
-    def __init__(self, folder: Path, stack: ExitStack, how: str, home: str | None) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, how: str, home: str | None, port: int = 0) -> None:
         self.home = Home()
         self.at_home = stack.enter_context(served(self.home, "127.0.0.2")) if home is None else home
         self.folder = folder
         told = f'{{url: "http://{self.at_home}/", how: {how}}}'
+        folder.mkdir(exist_ok=True)
         self.file = write_deployment(folder, DEPLOYMENT.replace("HOME", told), [LAW])
         self.app = ResidencyMiddleware(self._app, policy=self.file)
-        self.address = stack.enter_context(served(self.app, "127.0.0.1"))
+        self.address = stack.enter_context(served(self.app, "127.0.0.1", port))
         self.client = stack.enter_context(httpx.Client(base_url=f"http://{self.address}"))
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -193,8 +197,8 @@ Make = Callable[..., Abroad]
 def make(tmp_path: Path) -> Iterator[Make]:
     with ExitStack() as stack:
 
-        def abroad(how: str = "proxy", home: str | None = None) -> Abroad:
-            return Abroad(tmp_path / "abroad", stack, how, home)
+        def abroad(how: str = "proxy", home: str | None = None, name: str = "abroad", port: int = 0) -> Abroad:
+            return Abroad(tmp_path / name, stack, how, home, port)
 
         yield abroad
 
@@ -323,6 +327,39 @@ def test_a_request_is_handed_over_once(make: Make) -> None:
     answer = abroad.ask("POST", "/people", headers={"via": "1.1 proxy, 1.1 residency-other"})
     assert (answer.status_code, answer.json()["reason"]) == (451, "only_in_country")
     assert abroad.home.seen == []
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_two_instances_that_send_a_person_to_each_other_end_it_where_the_client_keeps_cookies(
+    make: Make, cookies: bool
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    one = make("redirect", f"127.0.0.1:{port}", "one")
+    make("redirect", one.address, "other", port)  # each takes the other for the one in Vietnam
+    ask = one.client.build_request("POST", "/people", content=SECRET, headers={"x-forwarded-for": HANOI})
+    if not cookies:
+        one.client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        with pytest.raises(httpx.TooManyRedirects):
+            one.client.send(ask, follow_redirects=True)
+        return
+    answer = one.client.send(ask, follow_redirects=True)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert answer.headers["retry-after"] == "5"
+    assert "send this request to each other" in answer.json()["detail"]
+    assert len(answer.history) <= 8
+    assert one.ask("POST", "/people", SINGAPORE).text == "served abroad"
+    assert one.ask("POST", "/people?another", HANOI).status_code == 307, "only that request is counted"
+
+
+def test_a_client_that_asks_again_and_again_is_redirected_again_and_again(make: Make) -> None:
+    abroad = make("redirect")
+    without = httpx.Client(base_url=f"http://{abroad.address}")
+    without.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    with without:
+        for _ in range(12):
+            assert without.post("/people", headers={"x-forwarded-for": HANOI}).status_code == 307
 
 
 def test_a_websocket_goes_through_with_its_protocol_its_messages_and_its_end(make: Make) -> None:

@@ -90,13 +90,18 @@ def test_the_law_of_another_place_sets_no_term_here(tmp_path: Path) -> None:
     assert "authority.deliver" not in found
 
 
-def test_force_majeure_is_registered_by_an_operator_abroad_who_was_ordered_to_comply(tmp_path: Path) -> None:
+@pytest.fixture
+def ordered(tmp_path: Path) -> Policy:
+    """A foreign operator whom the Minister ordered on 1 November to store in Vietnam."""
     text = (SOCIAL.parent / "ai-chat.yaml").read_text()
     register = (SOCIAL.parents[1] / "registers" / "ai-chat.yaml").read_text()
     order = 'orders: [{kind: vn.localisation_decision, number: "1", date: 2026-11-01}]'
     (tmp_path / "register.yaml").write_text(re.sub(r"^orders: \[\].*$", order, register, flags=re.MULTILINE))
     (tmp_path / "abroad.yaml").write_text(text.replace("../registers/ai-chat.yaml", "register.yaml"))
-    ordered = load(tmp_path / "abroad.yaml", {})
+    return load(tmp_path / "abroad.yaml", {})
+
+
+def test_force_majeure_is_registered_by_an_operator_abroad_who_was_ordered_to_comply(ordered: Policy) -> None:
     notify, remedy = (
         steps_for(ordered, ordered.facts, f"force_majeure.{what}", "VN", MONDAY) for what in ("notify", "remedy")
     )
@@ -104,6 +109,31 @@ def test_force_majeure_is_registered_by_an_operator_abroad_who_was_ordered_to_co
     assert notify[0].due == at("2026-11-27T17:00:00")
     assert remedy[0].due > notify[0].due + 30 * 24 * HOUR
     assert notify[0].rules == ("vn.d333.19.6",)
+
+
+def test_an_order_to_store_at_home_has_twelve_months_from_the_day_it_was_given(ordered: Policy) -> None:
+    (step,) = steps_for(ordered, ordered.facts, "localisation.comply", "VN", at("2026-11-01T03:00:00"))
+    assert step.due == at("2027-11-01T17:00:00")
+    assert step.rules == ("vn.d333.20.1.foreign",)
+    assert "localisation.comply" in kinds(ordered, ordered.facts, "VN", MONDAY)
+    before = kinds(ordered, ordered.facts, "VN", at("2026-10-30T03:00:00"))
+    assert "localisation.comply" not in before, "nothing was ordered then"
+
+
+def test_a_dossier_is_renewed_by_who_keeps_data_abroad(policy: Policy, ordered: Policy) -> None:
+    # At the end of the day six months later, and of the tenth day after a reorganisation; all of it in Vietnam.
+    for operator, rule in ((policy, "vn.l91.22"), (ordered, "vn.l91.22.foreign")):
+        (renewal,) = steps_for(operator, operator.facts, "filing.update", "VN", MONDAY)
+        assert renewal.due == at("2027-05-23T17:00:00")
+        assert rule in renewal.rules
+        (change,) = steps_for(operator, operator.facts, "filing.update_after_change", "VN", MONDAY)
+        assert change.due == at("2026-12-03T17:00:00")
+        assert rule in change.rules
+
+
+def test_what_begins_by_itself_is_not_registered(policy: Policy) -> None:
+    found = kinds(policy, policy.facts, "VN", MONDAY)
+    assert {"filing.processing_dossier", "account.verify", "subject.access_extension"}.isdisjoint(found)
 
 
 def test_kinds_are_what_laws_set_terms_for(policy: Policy) -> None:
