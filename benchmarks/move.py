@@ -26,7 +26,8 @@ from rich.table import Table
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
-from residency.cli.move_run import Movement, few_collections, looking, places_of
+from residency.cli.move_places import few_collections, looking, places_of
+from residency.cli.move_run import Movement
 from residency.storage.misplaced import Homing, survey
 from tests.postgres import PASSWORD, USER, Postgres, find_postgres, postgres_pair
 from tests.world import write_deployment

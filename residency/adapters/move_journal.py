@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import anyio.to_thread
 
 from residency.errors import PinsUnavailable
+from residency.sqlite import begun, connect, make_private, use_wal
 from residency.storage.move import State, Step
 
 __all__ = ["MoveJournalSqlite"]
@@ -32,7 +33,9 @@ CREATE TABLE IF NOT EXISTS done (
   source TEXT NOT NULL, target TEXT NOT NULL, subjects INTEGER NOT NULL, records INTEGER NOT NULL,
   PRIMARY KEY (source, target)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS own (one INTEGER PRIMARY KEY CHECK (one = 1), holder TEXT NOT NULL) STRICT;
 """
+_OWN: Final = "INSERT INTO own VALUES (1, ?) ON CONFLICT (one) DO NOTHING"
 _NOTE: Final = "INSERT INTO noted (steps) VALUES (?)"
 _READ: Final = "SELECT steps FROM noted ORDER BY number"
 _DONE: Final = """
@@ -41,6 +44,7 @@ ON CONFLICT DO UPDATE SET subjects = subjects + excluded.subjects, records = rec
 """
 _TOTALS: Final = "SELECT source, target, subjects, records FROM done"
 _PENDING: Final = frozenset({State.NOTED, State.COPIED, State.VERIFIED})
+_BUSY_MS: Final = 5000
 _SPARE: Final = 100_000  # steps in the file that say nothing any more, before they are cleared
 
 
@@ -60,13 +64,11 @@ class MoveJournalSqlite:
         self._held: _Held = {}
         self._written = 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600, exist_ok=True)
+            make_private(path)
             self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
+            self._db = connect(path, _BUSY_MS)
+            use_wal(self._db, _BUSY_MS)
             self._db.executescript(_SCHEMA)
             for (text,) in self._db.execute(_READ):
                 self._written += _read(text, self._held)
@@ -90,6 +92,19 @@ class MoveJournalSqlite:
     async def unfinished(self) -> tuple[Step, ...]:
         """Every step that is neither done nor somebody's to judge. Raises: PinsUnavailable."""
         return tuple([step for step in self._opened().values() if step.state in _PENDING])
+
+    def holder(self, fresh: str) -> str:
+        """Who holds the lease of movers by this journal: the same in every run, `fresh` in its first.
+
+        Raises: PinsUnavailable.
+        """
+
+        def work(db: sqlite3.Connection) -> str:
+            db.execute(_OWN, (fresh,))
+            return str(db.execute("SELECT holder FROM own").fetchone()[0])
+
+        with self._turn:
+            return self._guard(work)
 
     def totals(self) -> list[tuple[str, str, State, int, int]]:
         """(source, target, state, subjects, records) of all that was noted; of who was moved twice, twice.
@@ -134,14 +149,9 @@ class MoveJournalSqlite:
 
     def _write(self, statements: Sequence[str], values: Sequence[tuple[Any, ...]]) -> None:
         def work(db: sqlite3.Connection) -> None:
-            db.execute("BEGIN IMMEDIATE")
-            try:
+            with begun(db):
                 for statement, row in zip(statements, values, strict=True):
                     db.execute(statement, row)
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
 
         self._guard(work)
 

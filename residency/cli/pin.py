@@ -15,7 +15,8 @@ import typer
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
-from residency.cli.move_run import Movement, journal_of
+from residency.cli.move_places import journal_of
+from residency.cli.move_run import Movement
 from residency.cli.patience import patient
 from residency.enforcement.request import subject_id
 from residency.errors import ResidencyError, StaleVersion

@@ -34,12 +34,17 @@ _SMALLEST: Final = 100  # fewer take as long: what counts then is how far away t
 _BEGUN: Final = (State.COPIED, State.VERIFIED)
 
 
+async def _alone() -> None:
+    """Nobody else moves."""
+
+
 class Mover:
     """Moves subjects batch by batch. `wait` sleeps (seconds): `drain`, at most, for writers that had begun before a pin
     moved, `linger` for readers that had begun before it turned. `clock` (seconds) measures how long pins are moving:
-    as many move together as are home again within `window`, beside what is waited for."""
+    as many move together as are home again within `window`, beside what is waited for. `hold` is called before each
+    change, and raises where this mover is no longer the one."""
 
-    __slots__ = ("_clock", "_drain", "_homes", "_journal", "_linger", "_slice", "_wait", "_why", "_window")
+    __slots__ = ("_clock", "_drain", "_hold", "_homes", "_journal", "_linger", "_slice", "_wait", "_why", "_window")
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Mover:
         why: str = "move",
         window: float = 0.2,
         clock: Callable[[], float] = lambda: 0.0,
+        hold: Callable[[], Awaitable[None]] = _alone,
     ) -> None:
         self._homes = homes
         self._journal = journal
@@ -62,6 +68,7 @@ class Mover:
         self._window = window
         self._clock = clock
         self._slice = _SLICE
+        self._hold = hold
 
     async def move(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
         """Bring these subjects' records from place `source` to place `target`, as far as that goes now.
@@ -92,6 +99,7 @@ class Mover:
         gone, redo, late = await self._clear(legs, {each: ids[each] for each in sorted(home)}, steps)
         if redo:
             # Before the pin: a run after a crash in between finds them as it found them now.
+            await self._hold()
             await self._homes.leave([pins[each] for each in sorted(redo) if each in pins], target, source, self._why)
         await self._journal.put(
             [_at(steps[digest], State.DONE) for digest in sorted(gone)]
@@ -142,6 +150,7 @@ class Mover:
         if conflict:
             await self._stay(legs, {each: ids[each] for each in conflict}, pins, resting, steps)
         going = [pins[digest] for digest in sorted(copied) if digest not in resting]
+        await self._hold()
         arrived = await self._homes.arrive(going, self._why) if going else {}
         self._fit(len(part), self._clock() - begun)
         return {digest for digest in copied if digest in resting or digest in arrived}, conflict, arrived
@@ -170,6 +179,7 @@ class Mover:
             elif pin is None and each.first is not None:
                 leaving.append(each.first)
         if leaving:
+            await self._hold()
             pins |= await self._homes.leave(leaving, target, source, self._why)
         return pins
 
@@ -239,6 +249,7 @@ class Mover:
                 and copy not in (cargo.digest(ids[each]), NOTHING)
             }  # fmt: skip
             if old:
+                await self._hold()
                 await leg.target.clear(old)
         for each, subject in ids.items():
             copies = {leg.store: cargo.digest(subject) for leg, cargo in cargos}
@@ -249,6 +260,7 @@ class Mover:
         try:
             for leg, cargo in cargos:
                 if cargo.digests:
+                    await self._hold()
                     await leg.target.put(cargo)
             return set()
         except RecordConflict:
@@ -272,11 +284,13 @@ class Mover:
         back = [each for each in sorted(ids) if each not in resting]
         for leg in legs:
             copies = {ids[each]: copy for each in back if (copy := steps[each].copies.get(leg.store)) is not None}
+            await self._hold()
             await leg.target.clear({each: copy for each, copy in copies.items() if copy != NOTHING})
         # Without digests: nothing of these may ever pass for a copy that was verified.
         stuck = [replace(steps[each], state=State.CONFLICT, copies={}, records=0) for each in sorted(ids)]
         await self._journal.put(stuck)
         if back:
+            await self._hold()
             await self._homes.stay([pins[each] for each in back], self._why)
 
     async def _clear(
@@ -291,6 +305,7 @@ class Mover:
                 gone = {each for each in gone if now.get(ids[each], NOTHING) == steps[each].copies.get(leg.store)}
         for leg in legs:
             wanted = {ids[each]: steps[each].copies.get(leg.store, NOTHING) for each in sorted(gone)}
+            await self._hold()
             cleared = await leg.source.clear(wanted) if wanted else frozenset()
             gone = {each for each in gone if ids[each] in cleared}
         left = {each: ids[each] for each in ids if each not in gone}
@@ -299,6 +314,7 @@ class Mover:
         found, clean, redo, late = await self._judge(legs, left, steps)
         for leg in legs:
             wanted = {ids[each]: found[leg.store].digest(ids[each]) for each in sorted(clean)}
+            await self._hold()
             cleared = await leg.source.clear(wanted) if wanted else frozenset()
             clean = {each for each in clean if ids[each] in cleared}
         return gone | clean, redo, late

@@ -41,7 +41,8 @@ from residency.adapters.pins_sqlite import PinsSqlite
 from residency.adapters.records_objects import ObjectRecords
 from residency.adapters.records_sql.records import SqlRecords
 from residency.bootstrap import build
-from residency.cli.move_run import Movement, journal_of, places_of
+from residency.cli.move_places import journal_of, places_of
+from residency.cli.move_run import Movement
 from residency.model import SubjectId
 from residency.storage.parcels import RecordParcels
 from tests.killed import serve

@@ -16,7 +16,8 @@ import pytest
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import build
-from residency.cli.move_run import Movement, places_of
+from residency.cli.move_places import places_of
+from residency.cli.move_run import Movement
 from tests.postgres import Pair
 from tests.world import write_deployment
 

@@ -13,6 +13,7 @@ import anyio
 import pytest
 from typer.testing import CliRunner
 
+from residency.adapters.keys_files import KeysFiles
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
@@ -22,9 +23,12 @@ from residency.cli.app import app_for
 from residency.enforcement.about import key_text
 from residency.errors import SinkUnavailable
 from residency.model import Anchor, Pin, SubjectId, Trust
+from residency.storage import under_way
+from residency.storage.homes_known import are_known
 from residency.storage.move import State, Step
 from residency.storage.parcels import Cargo, RecordParcels
 from residency.storage.under_way import is_under_way
+from residency.vault.subjects import subject_digest
 from residency.wiring.records import records_of
 from tests.world import write_deployment
 
@@ -135,6 +139,44 @@ def test_with_go_everybody_is_home_and_a_second_run_finds_nothing_to_do(folder: 
     # The pins remember whom the law covers: the file of what the app knows is needed once.
     code, output = run("--go", "--drain", "0", "--linger", "0", "--json")
     assert (code, json.loads(output)["moved"]) == (0, 0)
+
+
+async def _are_known() -> bool:
+    runtime = build("test.yaml", reload=False)
+    await runtime.start()
+    try:
+        return are_known(runtime.point.homes, runtime.point.perception.digest)
+    finally:
+        await runtime.aclose()
+
+
+def test_whoever_has_no_pin_is_new_once_all_stores_were_seen_and_nobody_stayed_behind(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "vn.db")) as database, database:
+        database.execute("INSERT INTO people VALUES ('p1', 'another', '2026-03-04 05:06:07')")
+    assert run(*QUICK, "--go")[0] == 1, "a conflict"
+    assert not anyio.run(_are_known), "p1 has no pin, and lies where the app always kept them"
+    with closing(sqlite3.connect(folder / "vn.db")) as database, database:
+        database.execute("DELETE FROM people WHERE id = 'p1'")
+    assert run(*QUICK, "--go")[0] == 0
+    assert not anyio.run(_are_known), "another store was not looked at"
+    whole = CliRunner().invoke(app_for(["move"]), ["move", "test.yaml", "--go", *QUICK])
+    assert whole.exit_code == 0, whole.output
+    assert anyio.run(_are_known)
+
+
+def test_what_the_app_knows_of_where_people_use_the_service_outweighs_what_is_presumed(folder: Path) -> None:
+    for file in folder.rglob("*.yaml"):
+        said = file.read_text().replace("anchor: residence", "anchor: territory")
+        file.write_text(said.replace("territory: not_covered", "territory: covered"))
+    code, output = run(*QUICK, "--json")
+    assert json.loads(output)["sinks"][0]["wrong"] == 6, "residence says nothing of where a service is used"
+    (folder / "known.jsonl").write_text(KNOWN.replace("residence", "territory"))
+    code, output = run(*QUICK, "--json")
+    assert (code, json.loads(output)["sinks"][0]["wrong"]) == (1, 3)
+    (folder / "known.jsonl").write_text('{"subject": "p1", "home": "VN"}\n')
+    code, output = run(*QUICK)
+    assert code == 2
+    assert "line 1 has 'home'; words: " in output
 
 
 def test_the_locator_of_the_new_country_knows_what_was_moved_and_that_of_the_old_one_forgets_it(folder: Path) -> None:
@@ -307,8 +349,8 @@ def test_lists_look_for_what_lies_twice_from_the_first_copy_until_all_are_home(
 
     async def watched(self: RecordParcels, cargo: Cargo) -> None:
         with closing(sqlite3.connect(folder / "pins.db")) as database:
-            rows = database.execute("SELECT count(*) FROM pin WHERE alias <> '' AND policy = ''").fetchone()
-        seen.append(rows == (1,))
+            mark = subject_digest(KeysFiles(folder / "keys").secret("subjects"), under_way._MARK)
+            seen.append(database.execute("SELECT 1 FROM pin WHERE subject = ?", (mark,)).fetchone() is not None)
         await put(self, cargo)
 
     monkeypatch.setattr(RecordParcels, "put", watched)

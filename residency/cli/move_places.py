@@ -1,0 +1,117 @@
+"""A deployment's runtime in; where its people's records lie, where they should, and how a move tells of it, out."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+
+from residency.adapters.keys_files import KeysFiles
+from residency.bootstrap import Residency
+from residency.enforcement.ports import ObjectSink, SinkPort
+from residency.errors import KeysUnavailable, UsageError
+from residency.model import Pin, Signal
+from residency.storage.misplaced import Exposure, Place
+from residency.storage.stores import RowSink
+from residency.wiring.copies_still import place_of
+
+__all__ = ["Known", "exposed", "few_collections", "journal_of", "looking", "not_covered", "places_of", "primary_sinks"]
+
+PinOf = Callable[[str], Awaitable[Pin | None]]
+Known = Mapping[str, tuple[Signal, ...]]
+
+
+def places_of(runtime: Residency, only: Collection[str] = ()) -> list[Place]:
+    """Every primary sink of the stores whose `records` the deployment tells, or of those in `only`.
+
+    Raises: UsageError for a store that is not there or of which nothing is told.
+    """
+    deployment = runtime.deployment
+    for store in only:
+        if store not in deployment.records:
+            raise UsageError(f"`records` of the deployment tells nothing of a store {store!r}")
+    return [
+        place_of(runtime, store, sink, docs)
+        for store, docs in deployment.records.items()
+        if not only or store in only
+        for sink in primary_sinks(runtime, store)
+    ]
+
+
+def not_covered(runtime: Residency) -> list[str]:
+    """Stores in several countries of whose records nothing is told: what lies there is neither found nor moved."""
+    return [
+        store
+        for store in runtime.stores.names
+        if store not in runtime.deployment.records
+        and len({sink.region.place for sink in primary_sinks(runtime, store)}) > 1
+    ]
+
+
+def primary_sinks(runtime: Residency, store: str) -> list[SinkPort]:
+    """The sinks of a store in which its records lie first."""
+    return [
+        sink
+        for sink in runtime.stores.sinks_of(store)
+        if isinstance(sink, RowSink | ObjectSink) and runtime.deployment.sinks[sink.name].sink.scope == "primary"
+    ]
+
+
+@asynccontextmanager
+async def looking(runtime: Residency) -> AsyncIterator[tuple[PinOf, Callable[[str], str]]]:
+    """While inside, sinks are started and pins can be read; nothing is recorded. Raises: Unavailable of any kind."""
+
+    async def no_pin(_: str) -> Pin | None:
+        return None
+
+    try:
+        await runtime.stores.start()
+        try:
+            KeysFiles(runtime.path(runtime.deployment.keys_folder)).secret("subjects")
+        except KeysUnavailable:
+            yield no_pin, lambda subject: subject  # no key was ever made, so that there are no pins
+            return
+        async with runtime.reading_pins() as (pins, digest):
+
+            async def pin_of(subject: str) -> Pin | None:
+                pin, sure = pins.peek(subject)
+                return pin if sure else await pins.get(subject)
+
+            yield pin_of, digest
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runtime.stores.aclose()
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """While inside, garbage is looked for seldom: a batch is a hundred thousand small tuples, all of them in use."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 50, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def journal_of(runtime: Residency) -> Path:
+    """Where the journal of moves lies: beside the log."""
+    return runtime.path(runtime.deployment.audit.folder) / "move.db"
+
+
+def exposed(found: Exposure) -> dict[str, object]:
+    """What lies wrong in one sink, for a program."""
+    return {
+        "store": found.store,
+        "sink": found.sink,
+        "subjects": found.subjects,
+        "wrong": found.wrong,
+        "nowhere": found.nowhere,
+        "to": dict(found.to),
+        "records_by_category": dict(found.records),
+        "rules": dict(found.laws),
+        "since": found.since,
+    }
