@@ -120,10 +120,10 @@ def _signals_of(place: str) -> tuple[Signal, ...]:
 class Gathering:
     """Lists over one store under one request's decision."""
 
-    __slots__ = ("_here", "_listings", "store", "wait")
+    __slots__ = ("_here", "_later", "_listings", "store", "wait")
 
-    def __init__(self, here: Current, store: str, *, wait: float | None = 10.0) -> None:
-        """`wait` = seconds for each sink, None = as long as it takes.
+    def __init__(self, here: Current, store: str, *, wait: float | None = 10.0, moved: bool = False) -> None:
+        """`wait` = seconds for each sink, None = as long as it takes; `moved` = people were moved between its sinks.
 
         Raises: UsageError where the activity is not declared to read, UnknownStore.
         """
@@ -135,8 +135,9 @@ class Gathering:
         self._here = here
         self.store = store
         self.wait = wait
-        # Observing, the app's data stays where it was, and the other sinks may be empty or not even made.
-        order = handle.order[:1] if here.decision.mode == "observe" else handle.order
+        # Observing, the app's data stays where it was until it is moved, and other sinks may be empty or not even made.
+        order = handle.order[:1] if here.decision.mode == "observe" and not moved else handle.order
+        self._later = handle.order[len(order) :]
         sinks = {verdict.sink.name: verdict.sink for verdict in here.decision.sinks}
         self._listings = tuple(Listing(here, sinks[name]) for name in order if name in sinks)
 
@@ -208,6 +209,8 @@ class Gathering:
             taken, passed, ended, more = told.page(self.sinks, at.after)
         except TypeError:
             raise _unsorted() from None
+        for name in self._later if passed else ():
+            passed[name] = passed[self.sinks[0]]  # people who are moved there by the next page go on from here
         # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
         following = self._seal(_Place({**at.after, **passed}, at.ended | ended, told.floors), about) if more else None
         missing = {name: _why(error) for name, error in failed.items()}

@@ -17,6 +17,7 @@ from residency.enforcement.moving import BeingMovedError, until_home
 from residency.enforcement.ports import SinkPort
 from residency.errors import Unavailable, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
+from residency.storage.homes_known import are_known
 from residency.storage.routing import CHANGES, choose
 
 __all__ = ["SESSION", "SessionFactory", "StoreHandle", "backend_of"]
@@ -54,7 +55,8 @@ class StoreHandle:
     def route(self, *, operation: Operation | None = None, sink: str | None = None) -> SinkVerdict:
         """The verdict on the sink that an act would use now. Raises: Refused (NO_SINK), UnknownStore."""
         here = self._current
-        return choose(here.decision, here.pin, sink, order=self.order, operation=operation or here.operation)
+        wanted = operation or here.operation
+        return choose(here.decision, here.pin, sink, order=self.order, operation=wanted, known=_known(here))
 
     def begin(
         self,
@@ -80,8 +82,7 @@ class StoreHandle:
         try:
             # Facts that moved since the last decision may move the route, so they are reread before it is taken.
             here.point.refresh(here)
-            wanted = operation or here.activity.operation
-            verdict = choose(here.decision, here.pin, sink, order=self.order, operation=wanted)
+            verdict = self.route(operation=operation, sink=sink)  # a service has a way of its own
             if verdict.reason is Reason.NOT_HOME and here.decision.mode != "observe":
                 # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
                 rules = verdict.rules or here.decision.rules
@@ -128,6 +129,13 @@ class StoreHandle:
         refused by `begin`."""
         own = self._current.operation
         return own if own in CHANGES and wanted is Operation.WRITE and own is not Operation.ERASE else wanted
+
+
+def _known(here: Current) -> bool:
+    """Whether everybody who had data before has a pin, where that decides anything."""
+    if here.decision.mode != "observe" or (here.pin is not None and here.pin.set_by == "move"):
+        return False
+    return are_known(here.point.homes, here.point.perception.digest)
 
 
 def backend_of(handle: StoreHandle, name: str) -> SinkPort:

@@ -8,6 +8,7 @@ stricter one, never a milder one; so a refused sink cannot come back permitted.
 | any     | yes / no         | moving         | reads to where the data still lies; all else is SUBJECT_MOVING        |
 | observe | yes / no         | set by a move  | that sink / the sink at home: nobody reads where their data is not    |
 | observe | yes / no         | any other      | that sink / the store's first sink: the app works as it did before    |
+| observe | no               | homes known    | the sink at home; who has no pin is new, and begins where enforced    |
 | enforce | yes              | any            | that sink, by its own verdict                                         |
 | enforce | no               | none           | the decision's first sink                                             |
 | enforce | no               | a sink is home | a sink at home; a write that may go elsewhere only is NOT_HOME        |
@@ -32,10 +33,11 @@ def choose(
     *,
     order: tuple[str, ...],
     operation: Operation | None = None,
+    known: bool = False,
 ) -> SinkVerdict:
     """The verdict on the sink that this act uses. `order` = the store's sinks as the deployment lists them.
 
-    `operation` None = the activity's own.
+    `operation` None = the activity's own. `known` = everybody who had data before has a pin (`storage.homes_known`).
 
     Raises: Refused (NO_SINK) where the decision knows no sink, UnknownStore where the requested one is not the store's.
     """
@@ -49,7 +51,7 @@ def choose(
     if pin is not None and pin.moving is not None and len(sinks) > 1:
         return _while_moving(decision, pin.moving, requested, sinks, operation)
     if decision.mode == "observe":
-        return _named(decision, _first(decision, pin, order) if requested is None else requested)
+        return _named(decision, _first(decision, pin, order, known) if requested is None else requested)
     if requested is not None:
         return _named(decision, requested)
     if pin is None:
@@ -84,9 +86,13 @@ def _while_moving(
     return replace(asked, effect=Effect.DENY, reason=Reason.SUBJECT_MOVING)
 
 
-def _first(decision: Decision, pin: Pin | None, order: tuple[str, ...]) -> str:
-    """Where an app that is only observed goes: to the store's first sink, but where a subject's data was moved away."""
-    if pin is None or pin.set_by != "move":
+def _first(decision: Decision, pin: Pin | None, order: tuple[str, ...], known: bool) -> str:
+    """Where an app that is only observed goes: to the store's first sink, but where a subject's data was moved away, or
+    never lay there."""
+    if pin is None and known:
+        permitted = [verdict.sink.name for verdict in decision.sinks if verdict.effect is Effect.PERMIT]
+        return next((name for name in permitted if name in order), order[0])
+    if pin is None or (pin.set_by != "move" and not known):
         return order[0]
     return next((name for name in order if _named(decision, name).sink.place == pin.home), order[0])
 

@@ -19,18 +19,22 @@ __all__ = ["check_keys", "is_ranged", "range_of", "ranged_sequence", "sequence_d
 _RANGES: Final = "residency.ranges"
 
 
-def ranged_sequence(name: str, numbers: Mapping[str, int], *, room: int = 64) -> Sequence:
+def ranged_sequence(name: str, numbers: Mapping[str, int], *, room: int = 64, above: int = 0) -> Sequence:
     """A sequence for a key's column that counts in a range of its own in each sink.
 
     `numbers` gives each sink a number below `room` that is its alone and never changes; `room` is how many sinks there
-    can ever be. PostgreSQL only: SQLite has no sequences.
+    can ever be. `above` is a key that no row has reached which was counted otherwise before: all ranges begin behind it.
+    PostgreSQL only: SQLite has no sequences.
 
     Raises: UsageError where numbers are shared or do not fit.
     """
     if len(set(numbers.values())) != len(numbers) or not all(0 <= number < room for number in numbers.values()):
         raise UsageError(f"sequence {name!r} needs a number of its own, from 0 to {room - 1}, for each sink")
+    if above < 0:
+        raise UsageError(f"sequence {name!r} begins above 0 or a key that is known")
     made = Sequence(name, increment=room)
-    made.info[_RANGES] = dict(numbers)
+    begins = -(-above // room) * room
+    made.info[_RANGES] = {sink: begins + number for sink, number in numbers.items()}
     return made
 
 

@@ -174,6 +174,18 @@ def test_observing_follows_a_subject_whose_data_was_moved() -> None:
     assert choose(made, replace(pin("DE"), set_by="move"), None, order=(SG.name, VN.name)).sink is SG
 
 
+def test_observing_follows_every_pin_once_all_who_had_data_have_one() -> None:
+    made = decision(verdict(VN), verdict(SG, Effect.DENY), mode="observe")
+    order = (SG.name, VN.name)
+    assert choose(made, pin("VN"), None, order=order, known=True).sink is VN
+    assert choose(made, pin("SG"), None, order=order, known=True).sink is SG
+    assert choose(made, pin("DE"), None, order=order, known=True).sink is SG
+    assert choose(made, None, None, order=order, known=True).sink is VN, "who has none is new"
+    assert choose(made, None, SG.name, order=order, known=True).sink is SG
+    nowhere = decision(verdict(VN, Effect.DENY), verdict(SG, Effect.DENY), mode="observe")
+    assert choose(nowhere, None, None, order=order, known=True).sink is SG, "nothing binds while observing"
+
+
 @pytest.mark.parametrize("mode", ["enforce", "observe"])
 @pytest.mark.parametrize("requested", [None, SG.name, VN.name])
 def test_while_a_subject_moves_reads_follow_the_data_and_nobody_writes(mode: str, requested: str | None) -> None:

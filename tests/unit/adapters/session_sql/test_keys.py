@@ -58,6 +58,14 @@ def test_ranges_do_not_meet_and_each_sink_needs_one() -> None:
         check_keys([ranged], "people", (*BOTH, "people-de"))
 
 
+@pytest.mark.parametrize(("above", "firsts"), [(0, [1, 2]), (1, [5, 6]), (4, [5, 6]), (5, [9, 10])])
+def test_ranges_begin_behind_the_keys_that_are_there(above: int, firsts: list[int]) -> None:
+    sequence = ranged_sequence("s", {"people-vn": 0, "people-sg": 1}, room=4, above=above)
+    assert [range_of(sequence, sink)[0] for sink in ("people-vn", "people-sg")] == firsts
+    with pytest.raises(UsageError, match="begins above 0"):
+        ranged_sequence("s", {"people-vn": 0}, above=-1)
+
+
 @pytest.mark.parametrize("numbers", [{"a": 0, "b": 0}, {"a": 4}, {"a": -1}])
 def test_a_number_that_is_shared_or_does_not_fit_is_refused(numbers: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="number of its own, from 0 to 3"):
