@@ -216,6 +216,8 @@ class Copier:
         drops = dict(ours)
         for key, found in ours.items():
             pin = None if found.record.subject is None else owners[found.record.subject].pin
+            if pin is not None and pin.moving == self.home.place:
+                continue  # a mover deletes here last, so that it was the app: this is not to arrive with the others
             if pin is not None and pin.moving is not None:
                 held[key] = "subject_moving"
                 del drops[key]

@@ -97,6 +97,8 @@ class Copying(RuleBasedStateMachine):
     def moves(self, who: str, to: str) -> None:
         source, self.homes[who] = self.homes[who], to
         if source != to:
+            # What waited for a sink that was away is due: else a copy of what was deleted may arrive with its subject.
+            self.world.deployed.clock.advance(700_000_000)
             run(self.world.move(who, source, to, covered=WHO[who]))
 
     @precondition(lambda self: not self.world.at["sg"].away)

@@ -111,6 +111,16 @@ def test_what_is_gone_at_home_goes_unless_its_subject_lives_there_or_elsewhere_n
     assert made.lies("sg") == {"2": b"a"}, "whoever lives there keeps what lies there"
 
 
+def test_what_is_deleted_while_its_subject_moves_to_where_its_copy_lies_does_not_arrive_there() -> None:
+    made = world()
+    made.write("vn", "an", "1", b"a")
+    once(made)
+    made.write("vn", "an", "1", None)
+    run(made.settle("an", "SG", moving="VN"))
+    assert once(made).deleted == 1
+    assert made.lies("sg") == {}
+
+
 def test_a_sink_that_is_away_keeps_its_notes_and_is_asked_more_and_more_seldom() -> None:
     made = world()
     made.write("vn", "an", "1", b"a")
@@ -132,6 +142,89 @@ def test_another_record_of_that_key_is_left_alone() -> None:
     made.write("vn", "an", "1", None)
     once(made)
     assert made.lies("sg") == {"1": b"own"}
+
+
+def test_who_may_not_be_copied_or_is_moving_or_lives_elsewhere_is_never_asked_for_abroad() -> None:
+    made = world(DOSSIER)
+    for who, home, moving in (("carol", "JP", None), ("binh", "JP", "VN"), ("dung", "SG", None)):
+        run(made.settle(who, home, moving=moving))
+        made.write("vn", who, who, b"a")
+        made.write("vn", who, who + "-gone", None)
+    made.write("vn", "an", "1", b"a")
+    made.write("vn", "an", "2", None)
+    made.watch.permitted = lambda home, key: False
+    run(made.copy())
+    with made.heard("vn"):
+        run(made.copiers["vn"].settle({("people", "1"), ("people", "2"), ("people", "9")}))
+    assert (made.watch.asked, made.lies("sg")) == (set(), {})
+    assert held(made) == {"filing_missing": 1, "not_at_home": 2, "subject_moving": 1}
+
+
+def test_another_home_is_asked_only_for_keys_of_who_lives_there() -> None:
+    made = world()
+    made.watch.lives = lambda key: {"an": "VN", "carol": "JP"}[key[1][:-1]]
+    run(made.settle("carol", "VN", covered=False))
+    for key, who in (("an1", "an"), ("carol1", "carol")):
+        made.write("vn", who, key, b"a")
+    run(made.copy())
+    run(made.settle("carol", "JP", covered=False))
+    made.write("jp", "carol", "carol1", b"a")
+    for key, who in (("an1", "an"), ("carol1", "carol")):
+        made.write("vn", who, key, None)
+    run(made.copy())
+    assert made.lies("sg") == {"carol1": b"a"}, "the copy of who moved stays, and their new home tells of it"
+    made.write("jp", "carol", "carol1", None)
+    run(made.copy())
+    assert made.lies("sg") == {}
+
+
+def test_a_first_copy_meets_a_copy_of_ours_that_nobody_marked_and_takes_its_place() -> None:
+    made = world()
+    made.write("vn", "an", "an1", b"a")
+    once(made)
+    marks = made.marks["vn"]
+    marks.held -= {each for each in marks.held if marks.of([each])}
+    made.write("vn", "an", "an1", b"b")
+    assert (once(made).copied, made.lies("sg")) == (1, {"an1": b"b"})
+    marks.held -= {each for each in marks.held if marks.of([each])}
+    made.outboxes["vn"].noted(("people", "an1"))
+    once(made)
+    assert not made.outboxes["vn"].rows
+    made.write("vn", "an", "an1", None)
+    assert (once(made).deleted, made.lies("sg")) == (1, {})
+
+
+def test_a_mark_goes_with_the_copy_and_what_went_by_other_hands_loses_it_too() -> None:
+    made = world()
+    for key in ("an1", "an2", "an3"):
+        made.write("vn", "an", key, b"a")
+    once(made)
+    marks = made.marks["vn"]
+    assert sorted(key for _, key in marks.of(marks.held)) == ["an1", "an2", "an3"]
+    made.write("vn", "an", "an1", None)
+    made.at["sg"].held.pop(("people", "an2"))
+    made.write("vn", "an", "an2", None)
+    once(made)
+    assert marks.of(marks.held) == [("people", "an3")]
+    made.deployed.stop("sg")
+    run(made.walk())
+    once(made)
+    assert marks.of(marks.held) == [], "withdrawn, and looked at once more"
+
+
+def test_settling_for_one_person_leaves_copies_of_another_who_moved_known_as_such() -> None:
+    made = world()
+    run(made.settle("carol", "VN", covered=False))
+    made.write("vn", "carol", "1", b"a")
+    once(made)
+    run(made.settle("carol", "JP", covered=False))
+    made.write("jp", "carol", "1", b"a")
+    made.write("vn", "carol", "1", None)
+    run(made.copiers["vn"].settle({("people", "7")}))
+    assert run(made.copied.held([("people", "1")]))["people", "1"].ours
+    made.write("jp", "carol", "1", b"b")
+    run(made.copy())
+    assert made.lies("sg") == {"1": b"b"}
 
 
 def test_fields_are_treated_and_a_copy_that_cannot_be_is_none() -> None:
