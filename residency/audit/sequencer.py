@@ -200,12 +200,13 @@ def load_tree(size: int, read: Read) -> Tree:
     edges: list[tuple[bytes, ...]] = []
     bundle: tuple[bytes, ...] = ()
     for level, full, width in tile_sizes(size):
-        edges.append(parse_tile(_must_read(read, tile_path(level, full, width)), width, "a tile") if width else ())
+        path = tile_path(level, full, width)
+        edges.append(parse_tile(_must_read(read, path), width, path) if width else ())
         if level == 0 and width:
-            path = bundle_path(full, width)
-            bundle = parse_bundle(_must_read(read, path), width, path)
-    if tuple(map(leaf_hash, bundle)) != (edges[0] if edges else ()):
-        raise VerificationError("the log's last bundle does not match its last tile")
+            of = bundle_path(full, width)
+            bundle = parse_bundle(_must_read(read, of), width, of)
+            if tuple(map(leaf_hash, bundle)) != edges[0]:
+                raise VerificationError(f"{of} and {path} differ, the last bundle of the log and its tile")
     return Tree(size, tuple(edges), bundle)
 
 

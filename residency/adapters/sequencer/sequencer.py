@@ -319,7 +319,10 @@ class Sequencer:
         self._publish_key()
         stored = self._state_store.read(STATE_PATH)
         note = self._log.read(CHECKPOINT_PATH)
-        published = None if note is None else verify_checkpoint(note, self._verifier)
+        try:
+            published = None if note is None else verify_checkpoint(note, self._verifier)
+        except VerificationError as error:
+            raise VerificationError(f"{CHECKPOINT_PATH}: {error}") from None
         if stored is None:
             if published is not None and published.size:
                 raise VerificationError(f"{STATE_PATH} is missing, though the log holds {published.size} entries")
@@ -327,8 +330,10 @@ class Sequencer:
         else:
             state = parse_state(stored)
         tree = load_tree(state.size, self._log.read)
-        if state.origin != self._origin or tree.root() != state.root:
-            raise VerificationError(f"{STATE_PATH} is not the state of this log")
+        if state.origin != self._origin:
+            raise VerificationError(f"{STATE_PATH} is the state of another log, {state.origin}")
+        if tree.root() != state.root:
+            raise VerificationError(f"{STATE_PATH} and the log's last tiles differ on the root of {state.size} entries")
         if published is not None and published.size > state.size:
             # Going on from here would sign a second history of the same log.
             raise VerificationError(f"{STATE_PATH} knows {state.size} entries, the checkpoint {published.size}")

@@ -246,6 +246,29 @@ def test_a_lost_or_older_state_is_refused_rather_than_signing_a_second_history(p
         place.sequencer().tick()
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["log/checkpoint", "log/log.vkey", "log/tile/0/000.p/3", "log/tile/entries/000.p/3", "sequencer.json"],
+)
+def test_who_takes_over_refuses_what_was_changed_or_cut_and_names_the_file(place: Place, path: str) -> None:
+    journal = place.journal()
+    for entry in (b"one", b"two", b"three"):
+        journal.append(entry)
+    first = place.sequencer()
+    first.tick()
+    first.stop()
+    file = place.folder / path
+    whole = file.read_bytes()
+    second = place.sequencer()
+    for at in range(0, len(whole), 7):
+        for changed in (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], whole[:at]):
+            file.write_bytes(changed)
+            with pytest.raises(VerificationError, match=path.removeprefix("log/").replace(".", r"\.")):
+                second.tick()
+    file.write_bytes(whole)
+    assert second.tick() == 0
+
+
 def test_a_journal_that_was_emptied_or_removed_is_noticed(place: Place) -> None:
     journal = place.journal()
     journal.append(b"one")

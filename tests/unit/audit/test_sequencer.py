@@ -96,7 +96,7 @@ def test_the_state_comes_back_and_any_flipped_bit_is_seen() -> None:
 def test_a_tree_is_not_loaded_from_a_bundle_that_its_tile_does_not_commit_to() -> None:
     _, files = build(10)
     files["tile/entries/000.p/10"] = files["tile/entries/000.p/10"].replace(b"entry 3", b"entry 4")
-    with pytest.raises(VerificationError):
+    with pytest.raises(VerificationError, match=r"^tile/entries/000\.p/10 and tile/0/000\.p/10 differ"):
         load_tree(10, files.get)
     del files["tile/entries/000.p/10"]
     with pytest.raises(VerificationError, match=r"tile/entries/000\.p/10 is missing"):
