@@ -23,7 +23,7 @@ def ranged_sequence(name: str, numbers: Mapping[str, int], *, room: int = 64, ab
     """A sequence for a key's column that counts in a range of its own in each sink.
 
     `numbers` gives each sink a number below `room` that is its alone and never changes; `room` is how many sinks there
-    can ever be. `above` is a key that no row has reached which was counted otherwise before: all ranges begin behind it.
+    can ever be. `above` is a number that no key reaches which was counted otherwise before: all ranges begin behind it.
     PostgreSQL only: SQLite has no sequences.
 
     Raises: UsageError where numbers are shared or do not fit.
