@@ -26,7 +26,7 @@ os.ftruncate(count, 4096)
 counted = memoryview(mmap.mmap(count, 4096)).cast("Q")
 journals = [open_journal(folder) for _ in range(2)]
 sequencer = make_sequencer(folder)
-sequencer._interval = 0.005
+sequencer.interval = 0.005
 sequencer.start()
 os.write(1, b"!")
 for seq in range(60_000):
