@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,32 @@ def test_each_subject_s_copy_is_an_act_that_says_whose_law_covers(world: Path, t
     ]
     assert all(entry.jurisdictions == ("VN",) and entry.evidence == ("filing:vn.transfer_dossier",) for entry in acts)
     assert {entry.act for entry in found if entry.of in {entry.id for entry in acts}} == {"committed"}
+
+
+def test_marks_that_were_lost_are_found_anew_where_all_is_noted_anew(world: Path, tmp_path: Path) -> None:
+    run("prepare", world)
+    make(world)
+    known = hashlib.sha256(b"known\0people\0sg").hexdigest()
+    marks = "SELECT id FROM residency_sent"
+    assert (known,) in rows(tmp_path, "vn", marks)
+    change(tmp_path, "vn", f"DELETE FROM residency_sent WHERE id <> '{known}'")  # noqa: S608 - our own
+    assert "3 records noted" in run("prepare", world, "--fill")[1]
+    assert rows(tmp_path, "vn", marks) == []
+    change(tmp_path, "vn", "DELETE FROM letters")
+    assert make(world)["deleted"] == 1
+    assert (len(rows(tmp_path, "vn", marks)), (known,) in rows(tmp_path, "vn", marks)) == (3, True)
+
+
+def test_erasing_a_person_takes_their_marks_and_leaves_those_of_others(world: Path, tmp_path: Path) -> None:
+    run("prepare", world)
+    make(world)
+    before = {row[0] for row in rows(tmp_path, "vn", "SELECT id FROM residency_sent")}
+    code, output = run_app(app_of(erase), str(world), "--subject", "an", "--go", "--json")
+    assert code == 0, output
+    kept = [("known", "people", "sg"), ("sent", "people", "sg", "people", '{"id":"binh"}')]
+    after = {row[0] for row in rows(tmp_path, "vn", "SELECT id FROM residency_sent")}
+    assert after == {hashlib.sha256("\0".join(each).encode()).hexdigest() for each in kept} < before
+    assert rows(tmp_path, "sg", "SELECT count(*) FROM residency_copied") == [(1,)]
 
 
 def test_a_failed_dossier_halts_copies_and_withdraws_those_that_are_there_until_it_passes(

@@ -6,7 +6,11 @@ import pytest
 
 from residency.adapters.outbox_memory import LedgerMemory
 from residency.adapters.records_memory import RecordsMemory
-from residency.errors import RecordConflict
+from residency.adapters.records_objects import ObjectRecords
+from residency.adapters.sink_memory import MemorySink
+from residency.errors import RecordConflict, SinkUnavailable
+from residency.model import Region
+from residency.policy.parsed_storage import RecordDoc
 from residency.storage.copied import Copied, originals
 from residency.storage.records import Record
 
@@ -63,6 +67,40 @@ async def test_an_original_that_came_in_between_does_not_pass_for_a_copy_though_
     assert not (await sink.copied.held([KEY]))[KEY].ours
     await sink.copied.drop(list((await sink.copied.held([KEY])).values()))
     assert KEY in sink.records.held
+
+
+async def test_a_copy_of_ours_that_is_in_the_way_of_a_first_one_stays_known_as_ours() -> None:
+    sink = Sink()
+    await sink.put(b"1")
+    with pytest.raises(RecordConflict):
+        await sink.copied.put([(record(b"2"), None)], sink.records)
+    held = (await sink.copied.held([KEY]))[KEY]
+    assert (held.ours, held.record.value) == (True, b"1")
+
+
+async def test_killed_before_a_first_copy_met_one_of_ours_either_is_known_as_ours() -> None:
+    sink = Sink()
+    await sink.put(b"1")
+    sink.records.away = True
+    with pytest.raises(SinkUnavailable):
+        await sink.copied.put([(record(b"2"), None)], sink.records)
+    sink.records.away = False
+    assert (await sink.copied.held([KEY]))[KEY].ours
+
+
+async def test_a_large_original_with_the_same_bytes_does_not_pass_for_a_copy() -> None:
+    source, there = MemorySink("vn", Region("vn-han", "VN")), MemorySink("sg", Region("sg", "SG"))
+    docs = [RecordDoc("users/{subject}/", None, None, frozenset({"personal"}))]
+    for sink in (source, there):
+        await sink.put("users/an/film", bytes(64))
+    here, abroad = (ObjectRecords(sink, docs, limit=8) for sink in (source, there))
+    copied = Copied("files", abroad, LedgerMemory())
+    key = ("users/{subject}/", "users/an/film")
+    large = (await here.get([key]))[key]
+    assert large.value is None
+    with pytest.raises(RecordConflict):
+        await copied.put([(large, None)], here)
+    assert not (await copied.held([key]))[key].ours
 
 
 async def test_what_is_dropped_is_noted_no_more() -> None:
