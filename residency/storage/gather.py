@@ -209,10 +209,10 @@ class Gathering:
             taken, passed, ended, more = told.page(self.sinks, at.after)
         except TypeError:
             raise _unsorted() from None
-        for name in self._later if passed else ():
-            passed[name] = passed[self.sinks[0]]  # people who are moved there by the next page go on from here
         # What does not answer is asked again with each page, but nobody who pages to the end waits for it for ever.
-        following = self._seal(_Place({**at.after, **passed}, at.ended | ended, told.floors), about) if more else None
+        # Who is moved by the next page to a sink that was not asked yet is not told again.
+        floors = {**told.floors, **(dict.fromkeys(self._later, taken[-1].key) if taken else {})}
+        following = self._seal(_Place({**at.after, **passed}, at.ended | ended, floors), about) if more else None
         missing = {name: _why(error) for name, error in failed.items()}
         withheld = _withheld(told.withheld.values())
         trail.refusal = before  # what does not answer, or may not be read, the page tells; the request goes on

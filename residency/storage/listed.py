@@ -2,7 +2,7 @@
 
 While somebody is moved, and where copies are kept abroad, a row lies in two sinks. It counts where its subject's pin
 says that their data lies: at home, or where it still lies while it is moved. Who has no pin, or a home where the store
-has no sink, is told from where they are found. What may not be told of a row's subject is left out, and counted.
+has no sink, is told from where they are found, once. What may not be told of a row's subject is left out, and counted.
 
 Rows that do not count are passed like the others. So a row is told once too when its subject's pin turns between two
 pages: both of its places have been passed by then, or neither.
@@ -102,11 +102,12 @@ class Told:
         if frontier is None:
             return {}
         ready = 0
+        once: set[tuple[Any, str]] = set()
         for sink, rows in self.rows.items():
             for found in rows:
                 at = rank(found.key, self.order)
                 if at <= frontier and not self._was_told(sink, at) and lying.counts(sink, found):
-                    ready += lying.against(sink, found) is None
+                    ready += lying.against(sink, found) is None and self._is_first(at, found, once)
         if ready > self.limit:
             return {}
         return {
@@ -132,13 +133,14 @@ class Told:
         left_out: list[tuple[str, Current, Reason]] = []
         more = bool(self.open)
         last: Any = None
+        once: set[tuple[Any, str]] = set()
         for at, name, found in merge(*streams, key=itemgetter(0)):
             if self._was_told(name, at):
                 passed[name] = found.key
                 continue
             counts = lying is None or lying.counts(name, found)
             barred = lying.against(name, found) if lying is not None and counts else None
-            counts = counts and barred is None
+            counts = counts and barred is None and self._is_first(at, found, once)
             behind = frontier is not None and at > frontier
             if behind or name in held or (len(taken) == self.limit and (counts or at != last)):
                 held.add(name)
@@ -174,6 +176,14 @@ class Told:
         """Whether the list has been told beyond this place of a sink, from wherever it lay then."""
         floor = self.floors.get(sink)
         return floor is not None and at <= rank(floor, self.order)
+
+    def _is_first(self, at: Any, found: Found, once: set[tuple[Any, str]]) -> bool:
+        """Whether a row that counts was not found in another sink already: people without a pin are copied ahead."""
+        if self.lying is None or not self.lying.twice or found.whose is None:
+            return True
+        before = len(once)
+        once.add((at, found.whose))
+        return len(once) > before
 
     def _withhold(self, sink: str, here: Current, reason: Reason) -> None:
         before = self.withheld.get((sink, reason))

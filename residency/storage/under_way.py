@@ -34,7 +34,7 @@ async def has_been(homes: Homes, digest: Callable[[str], str]) -> bool:
 
 async def set_out(homes: Homes, digest: Callable[[str], str], source: str, target: str) -> None:
     """Set the marks, of a move between two places. Raises: PinsUnavailable."""
-    for mark in (_EVER, _MARK):
+    for mark in (_MARK, _EVER):  # who lists all sinks must know that a row may lie in two
         if await homes.fetch(digest(mark)) is None:
             with suppress(StaleVersion):  # another mover was first
                 await homes.pins.put(Pin(digest(mark), target, (), homes.new_alias(), "move", "", 0, moving=source))

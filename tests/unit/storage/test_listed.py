@@ -197,6 +197,20 @@ async def test_whose_home_the_store_has_no_sink_in_is_told_from_where_they_are_f
     assert list(page) == ["anh"]
 
 
+async def test_who_has_no_pin_yet_and_is_copied_ahead_is_told_once(here: Current) -> None:
+    put(here, {}, 0)
+
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        rows = [Found(f"p{n}", (n, n), f"p{n}") for n in range(1, 7)] if listing.sink in ("sg", "vn") else []
+        return [row for row in rows if after is None or row.key > after][:count]
+
+    gathering = Gathering(here, "people")
+    page = await gathering.page(fetch, ORDER, "list", limit=4, judged=True, whose=True, twice=True)
+    assert list(page) == ["p1", "p2", "p3", "p4"]
+    page = await gathering.page(fetch, ORDER, "list", limit=4, cursor=page.cursor, judged=True, whose=True, twice=True)
+    assert (list(page), page.cursor) == (["p5", "p6"], None)
+
+
 async def test_behind_many_copies_a_page_is_full_and_no_more_is_read_than_is_passed(here: Current) -> None:
     them = {f"p{n}": Person("vn", [(n, n)], True, {"sg": [(n - 500, n)]}) for n in range(300)}
     them["sue"] = Person("sg", [(1000, 1000)], True, {})
