@@ -3,13 +3,16 @@
     python -m benchmarks.rows [--json] [--quick]
 
 A read is one SELECT by key, a write one INSERT and its COMMIT, each in a session of its own. Plain and routed units use
-the same engine, one after the other, on SQLite (a file in memory) and on a PostgreSQL server over loopback where one
-can be started. Routed units are real acts: decided again, intent and outcome in a real journal in memory, so what the
-disk of a journal costs is not in it (`benchmarks.audit` tells that).
+the same engine, the sink's, on SQLite (a file in memory) and on a PostgreSQL server over loopback where one can be
+started. Routed units are real acts: decided again, intent and outcome in a real journal in memory, so what the disk of
+a journal costs is not in it (`benchmarks.audit` tells that).
+
+A third unit runs on an engine as an app would make it: what the sink's engine costs besides (its listeners, a BEGIN of
+SQLite's, a COMMIT that is seen to its end) is what the routed unit adds to that one, and the plain one does not.
 
 The act alone is the same intent, confirmation and outcome without a session: what is left of the sum is the session's
-own routing. CPU time of the event loop's thread and, besides, time on the wall. The tenth percentile of units that take
-turns, for neighbours come and go; compare within one run.
+own routing. CPU time of the event loop's thread and, besides, time on the wall. Units take turns, one of each kind;
+medians of the third of these turns that took the least, for neighbours come and go; compare within one run.
 """
 
 from __future__ import annotations
@@ -23,12 +26,13 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import String
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from residency.adapters.sink_sql import SqlSink
@@ -62,6 +66,15 @@ activities:
   - {route: "GET /people/{id}", subject: path.id, data: [personal], operation: read, store: people}
   - {route: "POST /people/{id}", subject: path.id, data: [personal], operation: write, store: people}
 """
+_COLUMNS: Final = {
+    "plain": "plain_wall_us",
+    "CPU": "plain_cpu_us",
+    "routed adds": "added_wall_us",
+    "CPU ": "added_cpu_us",
+    "act alone": "act_cpu_us",
+    "over own engine": "over_own_wall_us",
+    "CPU  ": "over_own_cpu_us",
+}
 Unit = Callable[[Callable[[], AsyncSession]], Awaitable[None]]
 
 
@@ -116,6 +129,7 @@ async def _measure(folder: Path, url: str, rounds: int) -> dict[str, Any]:
     sink = runtime.stores.sinks_of("people")[0]
     assert isinstance(sink, SqlSink)
     routed = sql.async_sessionmaker("people")
+    app = create_async_engine(url)
     found = {}
     try:
         for name, method, unit, read_only in (("write", "POST", _write, False), ("read", "GET", _read, True)):
@@ -125,27 +139,34 @@ async def _measure(folder: Path, url: str, rounds: int) -> dict[str, Any]:
             here = runtime.point.admit(Request(method, path, path.encode(), (), ("113.160.0.1", 50_000)))
             assert isinstance(here, Current)
             token = enter(here)
-            found[name] = await _beside(here, unit, plain, routed, rounds if name == "read" else rounds // 3)
+            makers = {"own": async_sessionmaker(app, expire_on_commit=False), "plain": plain, "routed": routed}
+            found[name] = await _beside(here, unit, makers, rounds if name == "read" else rounds // 2)
             leave(token)
     finally:
+        await app.dispose()
         await runtime.aclose()
     return found
 
 
-async def _beside(here: Current, unit: Unit, plain: Any, routed: Any, rounds: int) -> dict[str, float]:
-    times: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
-    for _ in range(50):
-        for through, make in ((False, plain), (True, routed)):
-            await _timed(here if through else None, unit, make)
-    gc.collect()
-    gc.disable()
-    for turn in range(rounds):
-        for through in (turn % 2 == 0, turn % 2 == 1):
-            times[through].append(await _timed(here if through else None, unit, routed if through else plain))
-    found = {}
+async def _beside(here: Current, unit: Unit, makers: dict[str, Any], rounds: int) -> dict[str, float]:
+    turns: list[dict[str, tuple[int, int]]] = []
+    kinds = list(makers)
+    for turn in range(50 + rounds):
+        if turn % 100 == 50:
+            gc.enable()
+            gc.collect()
+            gc.disable()
+        kinds = kinds[1:] + kinds[:1]  # who comes after whom changes
+        took = {kind: await _timed(here if kind == "routed" else None, unit, makers[kind]) for kind in kinds}
+        if turn >= 50:
+            turns.append(took)
+    turns.sort(key=lambda took: sum(cpu for cpu, _ in took.values()))
+    quiet = turns[: max(1, len(turns) // 3)]
+    found: dict[str, float] = {}
     for at, word in ((0, "cpu"), (1, "wall")):
-        theirs, ours = (_quiet([each[at] for each in times[through]]) for through in (False, True))
-        found[f"plain_{word}_us"], found[f"added_{word}_us"] = theirs, round(ours - theirs, 1)
+        found[f"plain_{word}_us"] = _median([took["plain"][at] for took in quiet])
+        for kind, name in (("plain", "added"), ("own", "over_own")):
+            found[f"{name}_{word}_us"] = _median([took["routed"][at] - took[kind][at] for took in quiet])
     acts = []
     for _ in range(rounds):
         cpu = time.thread_time_ns()
@@ -155,13 +176,13 @@ async def _beside(here: Current, unit: Unit, plain: Any, routed: Any, rounds: in
         await act.settled()
         acts.append(time.thread_time_ns() - cpu)
     gc.enable()
-    found["act_cpu_us"] = _quiet(acts)
+    found["act_cpu_us"] = _median(sorted(acts)[: max(1, len(acts) // 3)])
     return found | {"share": round(found["added_cpu_us"] / found["plain_wall_us"], 4)}
 
 
-def _quiet(times: list[int]) -> float:
-    """Microseconds of the tenth percentile."""
-    return round(sorted(times)[len(times) // 10] / 1000, 1)
+def _median(times: list[int]) -> float:
+    """Microseconds."""
+    return round(median(times) / 1000, 1)
 
 
 async def _timed(here: Current | None, unit: Unit, make: Callable[[], AsyncSession]) -> tuple[int, int]:
@@ -190,22 +211,14 @@ def main() -> None:
     if options.json:
         print(json.dumps({"units": found, "holds": good}, indent=2))
     else:
-        table = Table(
-            "database",
-            "unit",
-            "plain us, wall",
-            "plain us, CPU",
-            "routing adds us, CPU",
-            "the act alone",
-            "wall",
-            "bar",
-        )
+        table = Table(title="us, on the wall where it is not said")
+        for column in ("database", "unit", *_COLUMNS, "bar"):
+            table.add_column(column, justify="right" if column in _COLUMNS else "left")
         for backend, units in found.items():
             for name, unit in units.items():
                 bar = f"{BAR_SQLITE:.0f} us" if backend == "sqlite" else f"{BAR_POSTGRES:.0%}"
-                said = f"{bar}: {'holds' if holds(backend, unit) else 'MISSED'}"
-                names = ("plain_wall_us", "plain_cpu_us", "added_cpu_us", "act_cpu_us", "added_wall_us")
-                table.add_row(backend, name, *(f"{unit[each]:,}" for each in names), said)
+                said = f"{bar} {'holds' if holds(backend, unit) else 'MISSED'}"
+                table.add_row(backend, name, *(f"{unit[each]:,.0f}" for each in _COLUMNS.values()), said)
         Console().print(table)
     raise SystemExit(0 if good else 1)
 

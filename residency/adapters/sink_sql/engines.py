@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import NoSuchModuleError
@@ -28,10 +28,7 @@ from residency.adapters.sink_sql.places import Place
 from residency.errors import ResidencyError, SinkUnavailable, UsageError
 from residency.storage.lasting import lasting
 
-__all__ = ["BEGINS", "async_engine", "blocking_engine"]
-
-BEGINS: Final = frozenset({"BEGIN", "BEGIN IMMEDIATE"})
-"""The statements that these engines themselves begin a transaction with."""
+__all__ = ["async_engine", "blocking_engine"]
 
 _BUSY_MS: Final = 5000
 _COMMIT_WAIT: Final = 10.0  # seconds that a cancelled task still waits for the answer to its COMMIT
@@ -127,7 +124,7 @@ def _attend(sink: str, engine: Engine, ways: Ways, read_only: bool) -> None:
         engine.dialect.do_commit = engine.dialect.do_rollback  # type: ignore[method-assign]  # there is nothing to keep
     if place.sqlite:
         event.listen(engine, "connect", _set_up_read_only if read_only else _set_up)
-        event.listen(engine, "begin", _begin if read_only else _begin_immediate)
+        setattr(engine.dialect, "do_begin", _begin if read_only else _begin_immediate)  # noqa: B010 - its own dialect
     elif read_only:
         # From then on its transactions begin with BEGIN READ ONLY, at no cost.
         dialect: Any = engine.dialect  # PostgreSQL's
@@ -156,14 +153,23 @@ def _set_up_read_only(connection: Any, record: object) -> None:
         cursor.close()
 
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+def _begin(connection: PoolProxiedConnection) -> None:
+    _say(connection, "BEGIN")
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _begin_immediate(connection: PoolProxiedConnection) -> None:
     # A transaction that reads first and then writes fails at once if another wrote in between, whatever the busy
     # timeout; one that takes the write lock from the start waits its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _say(connection, "BEGIN IMMEDIATE")
+
+
+def _say(connection: PoolProxiedConnection, words: str) -> None:
+    """Tell the driver itself: by a cursor of SQLAlchemy's it would be three ways to its thread, and so it is one."""
+    driver: Any = connection.dbapi_connection
+    if hasattr(driver, "run_async"):
+        driver.run_async(lambda aiosqlite: aiosqlite.execute_fetchall(words))
+    else:
+        driver.execute(words)
 
 
 def _commit_to_the_end(connection: Any) -> None:

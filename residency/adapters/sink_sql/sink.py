@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from residency.adapters.sink_sql import marks as marking
-from residency.adapters.sink_sql.engines import BEGINS, async_engine, blocking_engine
+from residency.adapters.sink_sql.engines import async_engine, blocking_engine
 from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import place_of
 from residency.enforcement.context import current
@@ -124,7 +124,7 @@ class SqlSink:
         try:
             await marking.write(self.engine, marks)
         except (SQLAlchemyError, sqlite3.Error, OSError):
-            raise SinkUnavailable(f"sink {self._name!r} takes no mark") from None
+            raise SinkUnavailable(f"sink {self._name!r} takes no mark: may its user make a table?") from None
 
     async def aclose(self) -> None:
         """Close every pooled connection; idempotent."""
@@ -179,7 +179,7 @@ class SqlSink:
         self, connection: Connection, cursor: object, statement: str, parameters: Any, *more: object
     ) -> tuple[str, Any]:
         # As the next, for a COMMIT that is spelled as a statement. A session looks at its own.
-        if SESSION in connection.info or statement in BEGINS or not goes_around(statement):
+        if SESSION in connection.info or not goes_around(statement):
             return statement, parameters
         with suppress(NoDecision):
             current()
