@@ -1,4 +1,5 @@
-"""SQL text in; whether it would end a transaction, or reach past its database, behind a session's back out.
+"""SQL text in; whether it would end a transaction, or reach past its database, behind a session's back, and to which
+tables it writes, out.
 
 Texts are read as the database's own scanner reads them, for a pattern over the whole text takes a comment or a literal
 for a statement, or the other way round. PostgreSQL nests comments and ends a line at a carriage return; SQLite does
@@ -10,10 +11,13 @@ neither. Both readings are taken, and what either calls a way around is one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-__all__ = ["goes_around"]
+__all__ = ["ANY", "goes_around", "writes", "written"]
+
+ANY: Final = "?"
+"""The name of a table that is spelled in a way that is not read."""
 
 # What apps send all day: one statement that begins with its own word. Nothing more is asked of it.
 _PLAIN: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|VALUES|MERGE|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
@@ -57,7 +61,7 @@ _SQLITE: Final = re.compile(
     |(?P<comment>\Z.)
     |(?P<literal>'(?:[^']|'')*(?:'|\Z))
     |(?P<escaped>\Z.)
-    |(?:"(?P<quoted>(?:[^"]|"")*)(?:"|\Z)|\[[^\]]*(?:\]|\Z)|`(?:[^`]|``)*(?:`|\Z))
+    |(?:"(?P<quoted>(?:[^"]|"")*)(?:"|\Z)|\[(?P<boxed>[^\]]*)(?:\]|\Z)|`(?P<ticked>(?:[^`]|``)*)(?:`|\Z))
     |(?P<word>[^\W\d][\w$]*)
     |(?P<end>;)
     |(?P<other>.)""",
@@ -76,6 +80,76 @@ def goes_around(text: str) -> bool:
     return _around(next(filter(None, _statements(text, _SQLITE)), []))
 
 
+# Most texts have none of these; and one that SQLAlchemy made for an INSERT or UPDATE has one.
+_WRITES: Final = re.compile(r"\b(?:INSERT|REPLACE|MERGE|COPY|(?<!\bDO )UPDATE)\b", re.IGNORECASE)
+_DEFINES: Final = frozenset({"CREATE", "ALTER", "DROP"})
+
+
+def writes(text: str) -> int:
+    """How many writes `text` may have in it: 0 = none, 2 = several."""
+    found = _WRITES.search(text)
+    if found is None:
+        return 0
+    return 1 if _WRITES.search(text, found.end()) is None else 2
+
+
+def written(text: str) -> Mapping[str, frozenset[str] | None]:
+    """The tables (in capitals, without their schema) whose rows some statement in `text` may add or change, each with
+    words in capitals among which the columns are that it gives values to; None = it may be any.
+
+    What a function, a view, a trigger or a prepared statement writes to is not seen, nor what is deleted.
+    """
+    found: dict[str, frozenset[str] | None] = {}
+    for pattern in (_POSTGRES, _SQLITE):
+        for words in _statements(text, pattern):
+            for table, columns in _targets(words):
+                known = found.get(table, frozenset())
+                found[table] = None if columns is None or known is None else known | columns
+    return found
+
+
+def _targets(words: Sequence[str]) -> Iterator[tuple[str, frozenset[str] | None]]:
+    """(table, as `written` says) of each write of one statement."""
+    if not words or words[0] in _DEFINES:
+        return
+    for at, word in enumerate(words):
+        before = words[at - 1] if at else ""
+        rest = words[at + 1 :]
+        if word in ("INSERT", "UPDATE") and rest[:1] == ["OR"]:
+            rest = rest[2:]
+        if word in ("INSERT", "REPLACE", "MERGE") and rest[:1] == ["INTO"]:
+            table, rest = _name(rest[1:])
+            if rest[:1] == ["AS"]:
+                rest = rest[2:]
+            listed = word != "MERGE" and rest[:1] == ["("] and rest[1:2] not in (["SELECT"], ["WITH"], ["VALUES"])
+            yield table, frozenset(rest) if listed else None
+        elif word == "UPDATE" and before not in ("FOR", "KEY", "DO", "ON"):
+            table, rest = _name(rest)
+            yield table, frozenset(_up_to_where(rest))
+        elif word == "COPY" and at == 0:
+            table, rest = _name(rest)
+            if "FROM" in rest:
+                yield table, frozenset(rest) if rest[:1] == ["("] else None
+
+
+def _name(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The table's name that these begin with, and what is behind it."""
+    left = list(words[1:] if words[:1] == ["ONLY"] else words)
+    while left[1:2] == ["."]:
+        left = left[2:]
+    name = left[0] if left else ANY
+    return (ANY if name == "'" else name), left[1:]  # SQLite takes a literal for a name
+
+
+def _up_to_where(words: Sequence[str]) -> Iterator[str]:
+    depth = 0
+    for word in words:
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth == 0 and word == "WHERE":
+            return
+        yield word
+
+
 def _statements(text: str, pattern: re.Pattern[str]) -> Iterator[list[str]]:
     """The words of each statement, in capitals; a literal is `'`, a name that is spelled in escapes is `?`."""
     words: list[str] = []
@@ -90,8 +164,8 @@ def _statements(text: str, pattern: re.Pattern[str]) -> Iterator[list[str]]:
                 words = []
             case "word" | "other":
                 words.append(token[0].upper())
-            case "quoted":
-                words.append(str(token["quoted"]).upper())
+            case "quoted" | "boxed" | "ticked" as how:
+                words.append(str(token[how]).upper())
             case "escaped":
                 words.append("?")
             case "literal" | "tag":

@@ -5,18 +5,13 @@ once it is committed, and `begin_savepoint` and `undo_savepoint` in between. Wha
 COMMIT, a key may be there without its row, and who asks for it finds no row; a row is never there without its key. A
 transaction that is rolled back leaves the same. Only rows that the ORM flushes are seen: what bulk statements insert is
 for `residency sinks locate`.
-
-`check_subject` is asked of every INSERT and UPDATE that SQLAlchemy makes: a row whose subject column says somebody else
-than whose data the session is for would lie where nobody decided that it may.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Insert, Update
 from sqlalchemy import inspect as object_state
 from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 
@@ -27,7 +22,6 @@ from residency.storage.locator import Locators
 
 __all__ = [
     "begin_savepoint",
-    "check_subject",
     "collect",
     "forget_gone",
     "locators_of",
@@ -36,7 +30,6 @@ __all__ = [
 ]
 
 _INFO: Final = "residency.located"
-_NUMBER: Final = re.compile(r"_m[0-9]+")
 Row = tuple[str, str]
 
 
@@ -62,36 +55,6 @@ class _Flushed:
             del self.came[row]
         else:
             self.went.add(row)
-
-
-def check_subject(here: Current, store: str, context: Any) -> None:
-    """Look at a statement that is about to be executed, as its `ExecutionContext` tells it, before it is.
-
-    Values that stand in SQL text, or that the database computes, are not seen. Raises: UsageError where it writes a row
-    of somebody else, unless the deployment only observes.
-    """
-    statement = getattr(getattr(context, "compiled", None), "statement", None)
-    if not isinstance(statement, Insert | Update):
-        return
-    table = getattr(statement.table, "name", None)
-    column = next(
-        (doc.subject for doc in here.point.policy.deployment.records.get(store, ()) if doc.name == table), None
-    )
-    if column is None or here.decision.mode == "observe" or column not in statement.table.c:
-        return
-    key = statement.table.c[column].key
-    # Of whose a row is by its key alone the id is not known, and the digest is.
-    people = {each.subject_digest for each in (here, *getattr(here, "members", ()))} - {None}
-    digest = here.point.perception.digest
-    for parameters in context.compiled_parameters:
-        for name, value in parameters.items():
-            # `INSERT … VALUES (…), (…)` numbers what stands in its further rows.
-            own = name == key or (name.startswith(key) and _NUMBER.fullmatch(name, len(key)) is not None)
-            if own and value is not None and digest(str(value)) not in people:
-                raise UsageError(
-                    f"a row of {table!r} says by its column {column!r} that it is somebody else's than whom this "
-                    "session is for: write it in a session under about() of that person"
-                )
 
 
 def collect(session: Session, here: Current, store: str) -> None:

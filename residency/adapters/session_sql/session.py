@@ -31,13 +31,13 @@ from sqlalchemy.util import await_only
 from residency.adapters.session_sql.keys import check_keys
 from residency.adapters.session_sql.located import (
     begin_savepoint,
-    check_subject,
     collect,
     forget_gone,
     locators_of,
     note_new,
     undo_savepoint,
 )
+from residency.adapters.session_sql.written import check_subject
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from residency.storage.statements import goes_around
+from residency.storage.statements import goes_around, writes, written
 
 AROUND = [
     "COMMIT",
@@ -129,3 +130,103 @@ def test_whatever_ends_a_transaction_of_sqlite_was_found_before(pieces: list[str
 @given(PIECES)
 def test_any_text_is_read_to_its_end(pieces: list[str]) -> None:
     assert goes_around("".join(pieces)) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT * FROM person FOR UPDATE", {}),
+        ("SELECT * FROM person FOR NO KEY UPDATE OF person", {}),
+        ("DELETE FROM person", {}),
+        ("SELECT replace(name, 'INSERT INTO person', 'x') FROM person", {}),
+        ("CREATE TABLE note (who text REFERENCES person ON UPDATE CASCADE)", {}),
+        ("COPY person TO STDOUT", {}),
+        ("INSERT INTO person VALUES (1)", {"PERSON": None}),
+        ("insert into public.Person select 1", {"PERSON": None}),
+        ("INSERT INTO person (SELECT 1)", {"PERSON": None}),
+        ('INSERT INTO "public"."person" AS p (id) VALUES (1)', {"PERSON": {"ID", "VALUES", "1"}}),
+        ("REPLACE INTO person (id) VALUES (1)", {"PERSON": {"ID", "VALUES", "1"}}),
+        ("INSERT OR REPLACE INTO [person] (id) VALUES (1)", {"PERSON": {"ID", "VALUES", "1"}, "[": None}),
+        ("INSERT INTO 'person' (id) VALUES (1)", {"?": {"ID", "VALUES", "1"}}),
+        ('INSERT INTO U&"p\\0065rson" (id) VALUES (1)', {"?": {"ID", "VALUES", "1"}, "U": None}),
+        ("UPDATE ONLY person SET a = (SELECT 1 WHERE true) WHERE b = 1", {"PERSON": {"SET", "A", "=", "SELECT", "1"}}),
+        ("/* x */ WITH new AS (UPDATE person SET a = 1 RETURNING b) SELECT * FROM new", {"PERSON": {"SET", "A", "B"}}),
+        ("SELECT 1; UPDATE person SET a = 1", {"PERSON": {"SET", "A", "=", "1"}}),
+        ("EXPLAIN ANALYZE INSERT INTO person VALUES (1)", {"PERSON": None}),
+        ("MERGE INTO person USING other ON true WHEN MATCHED THEN UPDATE SET a = 1", {"PERSON": None}),
+        ("COPY person (id) FROM STDIN", {"PERSON": {"ID", "FROM", "STDIN"}}),
+        ("COPY person FROM STDIN", {"PERSON": None}),
+    ],
+)
+def test_the_tables_that_a_text_writes_to_are_found(text: str, expected: dict[str, set[str] | None]) -> None:
+    found = written(text)
+    assert found.keys() >= expected.keys()
+    for table, words in expected.items():
+        known = found[table]
+        assert (known is None) == (words is None)
+        assert words is None or (known is not None and known >= words)
+    if not expected:
+        assert found == {}
+    assert writes(text) > 0 or not expected
+
+
+WRITES = st.lists(
+    st.sampled_from(
+        [
+            "INSERT INTO",
+            "REPLACE INTO",
+            "UPDATE",
+            "OR IGNORE",
+            "OR REPLACE INTO",
+            "person",
+            '"person"',
+            "[person]",
+            "main.",
+            "`person`",
+            "SET who = 1",
+            "SET name = who",
+            "(who)",
+            "(name)",
+            "VALUES (1)",
+            "SELECT 1",
+            "WHERE who = 1",
+            "AS p",
+            "ON CONFLICT DO NOTHING",
+            "ON CONFLICT (id) DO UPDATE SET who = 2",
+            "WITH x AS (SELECT 1)",
+            "--\n",
+            "/* ' */",
+            "RETURNING id",
+            "FROM person",
+            "DEFAULT VALUES",
+            ";",
+        ]
+    ),
+    max_size=7,
+)
+
+
+@given(WRITES)
+@settings(max_examples=500)
+def test_whatever_sqlite_writes_to_a_table_was_found_before(pieces: list[str]) -> None:
+    text = " ".join(pieces)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE person (id INTEGER PRIMARY KEY, who, name)")
+        told: set[tuple[int, str | None, str | None]] = set()
+
+        def authorize(action: int, table: str | None, column: str | None, *_: object) -> int:
+            told.add((action, table, column))
+            return sqlite3.SQLITE_OK
+
+        connection.set_authorizer(authorize)
+        try:
+            connection.execute(f"EXPLAIN {text}")
+        except (sqlite3.Error, sqlite3.Warning):
+            return
+        columns = written(text).get("PERSON", frozenset())
+        if (sqlite3.SQLITE_INSERT, "person", None) in told and "DEFAULT VALUES" not in text:
+            assert columns is None or columns
+        if (sqlite3.SQLITE_UPDATE, "person", "who") in told:
+            assert columns is None or "WHO" in columns
+        if columns == frozenset():
+            assert not [action for action, *_ in told if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE)]

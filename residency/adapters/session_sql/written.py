@@ -1,0 +1,160 @@
+"""A statement that a routed session is about to execute in; a refusal, where it may write a row of somebody else, out.
+
+A row whose subject column says somebody else than whose data the session is for would lie where nobody decided that it
+may. Of what SQLAlchemy makes each value for that column is a parameter that can be looked at, an upsert's too. What the
+database computes (an expression, INSERT from SELECT) and what stands in SQL text cannot. Such a statement is refused
+unless it leaves that column alone, or the app says that all rows it writes are of the session's subject:
+
+    await session.execute(statement, execution_options={"residency_own_rows": True})
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import BindParameter, ClauseElement, Column, ColumnElement, Insert, Null, Update
+from sqlalchemy.sql import visitors
+
+from residency.enforcement.current import Current
+from residency.errors import UsageError
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.statements import ANY, writes, written
+
+__all__ = ["OWN_ROWS", "check_subject"]
+
+OWN_ROWS: Final = "residency_own_rows"
+"""The execution option by which an app says that all rows which a statement writes are of the session's subject."""
+Written = Mapping[str, frozenset[str] | None]
+_NUMBER: Final = re.compile(r"_m[0-9]+")
+_BOUND: Final = 4096  # texts that are known, kept at most; cleared when full
+_TEXT_LIMIT: Final = 4096  # characters of one
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a statement gives the subject's column of its table (None = there is none): the names of parameters, and
+    whether there is more; and what further statements in it write."""
+
+    column: str | None
+    names: tuple[str, ...]
+    computed: bool
+    others: Written
+
+
+_plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled statement, which SQLAlchemy keeps
+_texts: dict[str, Written] = {}
+
+
+def check_subject(here: Current, store: str, context: Any) -> None:
+    """Look at a statement as its `ExecutionContext` tells it, before it is executed.
+
+    Raises: UsageError where it writes a row of somebody else, or may, unless the deployment only observes.
+    """
+    compiled = getattr(context, "compiled", None)
+    statement = getattr(compiled, "statement", None)
+    if isinstance(statement, Insert | Update):
+        if here.decision.mode != "observe":
+            _check_made(here, store, context, compiled, statement)
+        return
+    text = context.statement
+    targets = _texts.get(text)
+    if targets is None:
+        targets = written(text) if writes(text) else {}
+        if len(text) <= _TEXT_LIMIT:
+            if len(_texts) >= _BOUND:
+                _texts.clear()
+            _texts[text] = targets
+    if targets and here.decision.mode != "observe" and not context.execution_options.get(OWN_ROWS):
+        _check_text(targets, here.point.policy.deployment.records.get(store, ()))
+
+
+def _check_made(here: Current, store: str, context: Any, compiled: Any, statement: Any) -> None:
+    docs = here.point.policy.deployment.records.get(store, ())
+    table = getattr(statement.table, "name", None)
+    column = next((doc.subject for doc in docs if doc.name == table), None)
+    plan = _plans.get(compiled)
+    if plan is None or plan.column != column:
+        plan = _plans[compiled] = _plan(compiled, statement, column)
+    if plan.names:
+        # Of whose a row is by its key alone the id is not known, and the digest is.
+        people = {each.subject_digest for each in (here, *getattr(here, "members", ()))} - {None}
+        digest = here.point.perception.digest
+        for parameters in context.compiled_parameters:
+            for name in plan.names:
+                value = parameters.get(name)
+                if value is not None and digest(str(value)) not in people:
+                    raise UsageError(
+                        f"a row of {table!r} says by its column {column!r} that it is somebody else's than whom this "
+                        "session is for: write it in a session under about() of that person"
+                    )
+    if (plan.computed or plan.others) and not context.execution_options.get(OWN_ROWS):
+        if plan.computed:
+            raise _unseen(str(table), str(column))
+        _check_text(plan.others, [doc for doc in docs if doc.name != table])
+
+
+def _plan(compiled: Any, statement: Any, subject: str | None) -> _Plan:
+    text = str(compiled.string)
+    others = written(text) if writes(text) > 1 else {}
+    column = None if subject is None else statement.table.c.get(subject)
+    if column is None:
+        return _Plan(subject, (), False, others)
+    by_key = {bind.key: name for bind, name in compiled.bind_names.items()}
+    # `INSERT … VALUES (…), (…)` numbers what stands in its further rows.
+    names = {
+        name
+        for name in by_key.values()
+        if name == column.key or (name.startswith(column.key) and _NUMBER.fullmatch(name, len(column.key)) is not None)
+    }
+    computed = any(_is(each, column) for each in statement._select_names or ()) if _selects(statement) else False
+    for value in _given(statement, column):
+        if isinstance(value, BindParameter):
+            names.add(by_key.get(value.key, column.key))
+        elif isinstance(value, ColumnElement) and not isinstance(value, Null):
+            table = getattr(getattr(value, "table", None), "name", None)
+            computed |= not (table == "excluded" and _is(value, column))  # that is looked at as it is inserted
+        elif isinstance(value, ClauseElement) and not isinstance(value, Null):
+            computed = True
+    return _Plan(subject, tuple(sorted(names)), computed, others)
+
+
+def _selects(statement: Any) -> bool:
+    return getattr(statement, "select", None) is not None
+
+
+def _given(statement: Any, column: Column[Any]) -> Iterator[Any]:
+    """What the statement itself gives the column: expressions, and values where it has several rows."""
+    rows: list[Iterable[tuple[Any, Any]]] = [(statement._values or {}).items()]
+    rows.append(getattr(statement, "_ordered_values", None) or ())
+    for many in getattr(statement, "_multi_values", ()):
+        rows += [row.items() if isinstance(row, Mapping) else zip(statement.table.c, row, strict=False) for row in many]
+    clause = getattr(statement, "_post_values_clause", None)
+    if clause is not None:
+        for part in visitors.iterate(clause):
+            rows.append(dict(getattr(part, "update_values_to_set", ())).items())
+    for row in rows:
+        yield from (value for key, value in row if _is(key, column))
+
+
+def _is(key: Any, column: Column[Any]) -> bool:
+    return getattr(key, "key", key) in (column.key, column.name)
+
+
+def _check_text(targets: Written, docs: Iterable[RecordDoc]) -> None:
+    for doc in docs:
+        for name in (doc.name.upper(), ANY) if doc.subject is not None else ():
+            columns = targets.get(name, frozenset())
+            if columns is None or str(doc.subject).upper() in columns:
+                raise _unseen(doc.name, str(doc.subject))
+
+
+def _unseen(table: str, column: str) -> UsageError:
+    return UsageError(
+        f"a statement gives rows of {table!r} a {column!r} that cannot be looked at before: bring the value as a "
+        f"parameter of insert() or update(), or say by execution_options={{{OWN_ROWS!r}: True}} that all rows it "
+        "writes are of whom this session is for"
+    )
