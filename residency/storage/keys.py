@@ -84,11 +84,11 @@ def check_key(key: str) -> None:
         raise UsageError("an object key has 1 to 512 characters")
     if not key.isprintable():
         raise UsageError("an object key has printable characters only")
-    if len(key.encode()) > _KEY_BYTES:
+    if len(key) > _KEY_BYTES // 4 and len(key.encode()) > _KEY_BYTES:
         raise UsageError("an object key has at most 900 bytes of UTF-8")
     if key.startswith("/") or "\\" in key:
         raise UsageError("an object key has no leading slash and no backslash")
-    if ".." in key or any(part in ("", ".") for part in key.split("/")):
+    if ".." in key or "//" in key or key[-1] == "/" or "/./" in f"/{key}/":
         raise UsageError("an object key has no `..` and no empty or `.` segment")
 
 
