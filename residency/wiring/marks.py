@@ -38,6 +38,7 @@ class MarkWatch:
         self.wrong: dict[str, str] = {}
         """Sinks whose mark is not their own, with what is wrong."""
         self._sinks = sinks
+        self._silent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def __contains__(self, name: object) -> bool:
@@ -50,7 +51,11 @@ class MarkWatch:
                 with anyio.fail_after(_PATIENCE):
                     found = await read_marks(sink)
             except (SinkUnavailable, TimeoutError):
+                if name not in self._silent:
+                    self._silent.add(name)
+                    _log.warning("sink %r does not say which sink it is: it is taken for what it was", name)
                 continue
+            self._silent.discard(name)
             why = None if found is None else differs(mark_of(sink), found)
             if why is not None and self.wrong.get(name) != why:
                 _log.error("sink %r %s", name, why)

@@ -320,6 +320,17 @@ async def test_a_listing_that_is_left_early_holds_nothing_up(make: Objects) -> N
     assert await listed(sink) == [f"k{number}" for number in range(5)]
 
 
+async def test_what_is_this_package_s_own_is_listed_to_who_asks_for_it_alone(make: Objects) -> None:
+    sink = make()
+    await sink.start()
+    for key in (".residency-not-ours", ".residency/own", "a", "folder/.residency/theirs"):
+        await sink.put(key, b"1")
+    assert sorted(await listed(sink)) == [".residency-not-ours", "a", "folder/.residency/theirs"]
+    assert await listed(sink, ".residency") == [".residency-not-ours"]
+    assert await listed(sink, ".residency/") == [".residency/own"]
+    assert await sink.get(".residency/own") == b"1"
+
+
 async def test_concurrent_puts_of_one_key_leave_one_of_the_values_whole(make: Objects) -> None:
     sink = make()
     await sink.start()

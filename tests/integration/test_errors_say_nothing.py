@@ -130,6 +130,11 @@ async def test_a_sqlite_that_is_no_database_or_has_no_tables(tmp_path: Path) -> 
     await bare.aclose()
 
 
+async def pins(url: str) -> object:
+    """Pins at this URL, which waits for the first answer in its thread."""
+    return await anyio.to_thread.run_sync(lambda: PinsRedis(url, timeout=0.2))
+
+
 @pytest.mark.needs("redis")
 async def test_a_redis_that_refuses_or_is_away(tmp_path: Path, redis_servers: Servers, nowhere: int) -> None:
     server = redis_servers.single("redis", "--requirepass", PASSWORD, wait=False)
@@ -142,15 +147,20 @@ async def test_a_redis_that_refuses_or_is_away(tmp_path: Path, redis_servers: Se
         locator = LocatorRedis(url, deployment="d", place="VN")
         await fails(lambda locator=locator: locator.owners(["ab" * 32]), "VN", server.port, stays=False)  # type: ignore[misc]
         await locator.aclose()
-        await fails(lambda url=url: anyio.to_thread.run_sync(PinsRedis, url), "", server.port, stays=False)  # type: ignore[misc]
+        await fails(lambda url=url: pins(url), "", server.port, stays=False)  # type: ignore[misc]
     away = f"redis://{NOBODY}:{WRONG}@127.0.0.1:{nowhere}"
     sink = redis_sink_at(tmp_path, away, scope="primary")
     await fails(sink.start, "'cache-vn'", nowhere, stays=False)
     await sink.aclose()
+    for several in ("redis+cluster", "redis+sentinel"):
+        path = "/primary/0" if several == "redis+sentinel" else ""
+        sink = redis_sink_at(tmp_path, away.replace("redis", several, 1) + path, scope="primary")
+        await fails(sink.start, "'cache-vn'", nowhere, stays=False)
+        await sink.aclose()
     locator = LocatorRedis(away, deployment="d", place="VN")
     await fails(lambda: locator.owners(["ab" * 32]), "VN", nowhere, stays=False)
     await locator.aclose()
-    await fails(lambda: anyio.to_thread.run_sync(PinsRedis, away), "", nowhere, stays=False)
+    await fails(lambda: pins(away), "", nowhere, stays=False)
 
 
 async def test_a_bucket_that_refuses_or_is_away(nowhere: int) -> None:

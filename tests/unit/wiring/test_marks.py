@@ -88,12 +88,16 @@ async def test_a_sink_that_is_exchanged_later_takes_no_act_until_it_is_its_own_a
 
 
 @pytest.mark.anyio
-async def test_what_does_not_tell_stays_as_it_was(sinks: dict[str, MemorySink]) -> None:
+async def test_what_does_not_tell_stays_as_it_was_and_the_log_says_so_once(
+    sinks: dict[str, MemorySink], caplog: pytest.LogCaptureFixture
+) -> None:
     watch = MarkWatch(sinks)
     await write_marks(sinks["vn"], [Mark("other", "sg", "SG")])
     assert set(await watch.look()) == {"vn"}
     await MemorySink.aclose(sinks["vn"])
     assert set(await watch.look()) == {"vn"}
+    assert set(await watch.look()) == {"vn"}
+    assert caplog.text.count("'vn' does not say which sink it is") == 1
 
 
 @pytest.mark.anyio
