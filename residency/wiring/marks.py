@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 
 from residency.enforcement.ports import SinkPort
-from residency.errors import SinkUnavailable
+from residency.errors import SinkUnavailable, Unavailable
 from residency.storage.handle import SessionFactory
 from residency.storage.marks import differs, mark_of, misled, read_marks
 from residency.storage.stores import Stores
@@ -25,6 +25,7 @@ __all__ = ["MarkWatch", "MarkedStores"]
 
 _log = logging.getLogger("residency")
 _EVERY: Final = 300.0  # seconds between two looks at the marks of a process that serves
+_NOTE: Final = 200  # characters of an entry's note
 _PATIENCE: Final = 10.0  # seconds for one mark
 
 
@@ -37,6 +38,8 @@ class MarkWatch:
         """Sinks that are not where they must be, by other evidence."""
         self.wrong: dict[str, str] = {}
         """Sinks whose mark is not their own, with what is wrong."""
+        self.tell: Callable[[str], object] = lambda note: None
+        """Records a note of what changes while it serves; raises Unavailable where it cannot."""
         self._sinks = sinks
         self._silent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -57,15 +60,21 @@ class MarkWatch:
                 continue
             self._silent.discard(name)
             why = None if found is None else differs(mark_of(sink), found)
-            if why is not None and self.wrong.get(name) != why:
-                _log.error("sink %r %s", name, why)
-            elif why is None and name in self.wrong:
-                _log.warning("sink %r bears its own mark again", name)
-            if why is None:
-                self.wrong.pop(name, None)
-            else:
-                self.wrong[name] = why
+            self._found(name, why)
         return self.wrong
+
+    def _found(self, name: str, why: str | None) -> None:
+        before = self.wrong.pop(name, None)
+        if why is not None:
+            self.wrong[name] = why  # first of all: what cannot be recorded is refused all the same
+        if why == before:
+            return
+        told = why or "bears its own mark again"
+        _log.log(logging.ERROR if why else logging.WARNING, "sink %r %s", name, told)
+        try:
+            self.tell(f"mark {name}: {told}"[:_NOTE])
+        except Unavailable as error:
+            _log.error("what became of the mark of sink %r could not be recorded: %s", name, error)
 
     def watch(self, every: Callable[[], float] = lambda: _EVERY) -> None:
         """Look again and again, `every` seconds, until the event loop ends or `stop`. Without asyncio nobody looks."""
@@ -128,6 +137,10 @@ class MarkedStores(Stores):
             self._marks = value  # of the stores of the policy before, over the same sinks
         else:
             self._marks.elsewhere = value
+
+    def told_by(self, tell: Callable[[str], object]) -> None:
+        """Have `tell` record a note of each mark that changes while this serves."""
+        self._marks.tell = tell
 
     async def start(self) -> None:
         """As `Stores`; and see that no sink bears another's mark. Raises: SinkUnavailable."""

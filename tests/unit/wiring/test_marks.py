@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from residency.adapters.sink_memory import MemorySink
-from residency.errors import SinkUnavailable
+from residency.errors import JournalFull, SinkUnavailable
 from residency.model import Region
 from residency.storage.lasting import is_lasting
 from residency.storage.marks import Mark, mark_of, write_marks
@@ -76,13 +76,24 @@ async def test_a_sink_that_is_exchanged_later_takes_no_act_until_it_is_its_own_a
 ) -> None:
     watch = MarkWatch(sinks)
     watch.elsewhere = {"sg"}
+    told: list[str] = []
+
+    def tell(note: str) -> None:
+        told.append(note)
+        raise JournalFull("no room")  # which lets nothing go on that may not
+
+    watch.tell = tell
     watch.watch(lambda: 0.005)
     await write_marks(sinks["vn"], [Mark("other", "sg", "SG")])
     await until(lambda: "vn" in watch)
     assert "sg" in watch, "other evidence counts as before"
     await write_marks(sinks["vn"], [mark_of(sinks["vn"])])
     await until(lambda: "vn" not in watch)
-    assert [record.getMessage() for record in caplog.records if "'other'" in record.getMessage()] != []
+    assert told == [
+        "mark vn: bears the mark of sink 'other' (sg, SG): its URL is another's",
+        "mark vn: bears its own mark again",
+    ]
+    assert "'vn' bears the mark of sink 'other'" in caplog.text
     await watch.stop()
     await watch.stop()
 
@@ -106,6 +117,12 @@ async def test_stores_of_a_later_policy_go_on_with_the_same_marks(sinks: dict[st
     first.misplaced = {"sg"}
     later = MarkedStores(sinks, {"files": ("vn", "sg")})
     later.misplaced = first.misplaced
+    told: list[str] = []
+    first.told_by(told.append)
+    await write_marks(sinks["vn"], [Mark("other", "sg", "SG")])
+    with pytest.raises(SinkUnavailable):
+        await later.start()
+    assert len(told) == 1
     assert later.misplaced is first.misplaced
     assert "sg" in later.misplaced
 
