@@ -132,7 +132,7 @@ async def _move(runtime: Residency, folder: Path) -> tuple[int, float]:
     try:
         begun = time.perf_counter()
         with few_collections():
-            outcome = await Movement(runtime, journal, batch=2000, drain=0, linger=0).run(places_of(runtime), {})
+            outcome = await Movement(runtime, journal, batch=5000, drain=0, linger=0).run(places_of(runtime), {})
         return outcome.records, time.perf_counter() - begun
     finally:
         journal.close()

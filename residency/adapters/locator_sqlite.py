@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS located (key BLOB PRIMARY KEY, subject BLOB NOT NULL)
 CREATE INDEX IF NOT EXISTS located_subject ON located (subject);
 CREATE TABLE IF NOT EXISTS key_mark (one INTEGER PRIMARY KEY CHECK (one = 1), mark TEXT NOT NULL) STRICT;
 """
+_INSERT: Final = "INSERT INTO located VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
+_MANY: Final = 5000  # keys in one transaction, as a move has them and nobody else
+_LARGE: Final = "PRAGMA cache_size = -65536"  # KiB, taken as far as they are used
 _MARK: Final = "INSERT INTO key_mark VALUES (1, ?) ON CONFLICT (one) DO NOTHING"
 
 
@@ -105,13 +108,18 @@ class LocatorSqlite:
             if wanted.setdefault(key, subject) != subject:
                 raise conflict(self._place)
 
+        rows = [(bytes.fromhex(key), bytes.fromhex(subject)) for key, subject in wanted.items()]
+
         def work(connection: sqlite3.Connection) -> int:
-            there = dict(self._select(connection, tuple(wanted)))
-            if any(wanted[key] != subject for key, subject in there.items()):
+            if len(rows) > _MANY:  # each may lie on another page: none is to be read and written twice
+                connection.execute(_LARGE)
+            fresh = connection.executemany(_INSERT, rows).rowcount
+            # Looked at only where some were there; what is raised takes all of it back.
+            if fresh < len(rows) and any(
+                wanted[key] != whose for key, whose in self._select(connection, tuple(wanted))
+            ):
                 raise conflict(self._place)
-            fresh = [(bytes.fromhex(key), bytes.fromhex(wanted[key])) for key in wanted if key not in there]
-            connection.executemany("INSERT INTO located VALUES (?, ?)", fresh)
-            return len(fresh)
+            return fresh
 
         return self._change(work)
 

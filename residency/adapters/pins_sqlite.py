@@ -14,6 +14,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -49,6 +50,10 @@ UPDATE pin SET home = ?, anchors = ?, alias = ?, set_by = ?, policy = ?, at = ?,
 WHERE subject = ? AND version = ? - 1
 """
 _DELETE: Final = "DELETE FROM pin WHERE subject = ? AND version = ?"
+
+
+class _StaleError(Exception):
+    """Of some pins another version is in force."""
 
 
 class PinsSqlite:
@@ -132,9 +137,19 @@ class PinsSqlite:
         self._change(*_putting(pin))
 
     def _put_all(self, pins: Sequence[Pin]) -> frozenset[str]:
+        changes = [_putting(pin) for pin in pins]
+        kinds = {statement for statement, _ in changes}
+
         def work() -> frozenset[str]:
-            with begun(_opened(self._writer)) as database:
-                return frozenset([pin.subject for pin in pins if database.execute(*_putting(pin)).rowcount != 1])
+            database = _opened(self._writer)
+            if len(kinds) == 1:  # in one go, and one by one only where some are stale
+                with suppress(_StaleError), begun(database):
+                    if database.executemany(next(iter(kinds)), [row for _, row in changes]).rowcount < len(pins):
+                        raise _StaleError
+                    return frozenset()
+            with begun(database):
+                put = zip(pins, changes, strict=True)
+                return frozenset([pin.subject for pin, change in put if database.execute(*change).rowcount != 1])
 
         with self._write_lock:
             return self._guard(work)

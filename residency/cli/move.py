@@ -6,32 +6,27 @@ import hashlib
 import json
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import anyio
 import typer
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
-from residency.cli.move_run import (
-    Known,
-    Movement,
-    Outcome,
-    exposed,
-    few_collections,
-    journal_of,
-    looking,
-    not_covered,
-    places_of,
-)
+from residency.cli.move_places import Known, exposed, few_collections, journal_of, looking, not_covered, places_of
+from residency.cli.move_run import Movement, Outcome
 from residency.cli.patience import patient
 from residency.errors import ResidencyError
+from residency.model import Anchor, Signal
 from residency.signals.identity import OWN_NAMES, OWN_WORDS, identity
 from residency.storage.misplaced import Exposure, Homing, survey
 
 __all__ = ["move"]
+
+_WORDS: Final = OWN_WORDS | {"territory"}
 
 
 def move(
@@ -47,11 +42,15 @@ def move(
     known: Annotated[
         Path | None,
         typer.Option(
-            "--known", help="What the app knows: JSON lines of subject, residence, citizenship.", metavar="FILE"
+            "--known",
+            help="What the app knows: JSON lines of subject, territory, residence, citizenship.",
+            metavar="FILE",
         ),
     ] = None,
     rate: Annotated[int, typer.Option("--rate", min=0, help="Records a second at most; 0 = as fast as it goes.")] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=5000, help="Subjects copied at a time.")] = 1000,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, max=5000, help="Subjects copied at a time; fewer who have much.")
+    ] = 2000,
     drain: Annotated[
         float, typer.Option("--drain", min=0, help="Seconds at most that writers get who had begun.")
     ] = 1.5,
@@ -190,13 +189,21 @@ def _read(file: Path | None) -> Known:
             subject = claims.pop("subject")
         except (ValueError, KeyError, AttributeError):
             _wrong(f"--known: line {number} is no JSON object with a `subject`")
-        if unknown := sorted(set(claims) - OWN_WORDS):
-            _wrong(f"--known: line {number} has {unknown[0]!r}; words: {', '.join(sorted(OWN_WORDS))}")
+        if unknown := sorted(set(claims) - _WORDS):
+            _wrong(f"--known: line {number} has {unknown[0]!r}; words: {', '.join(sorted(_WORDS))}")
         key = json.dumps(claims, sort_keys=True)
         if key not in shared:
-            shared[key] = identity(claims, OWN_NAMES, verified=False, source="app").signals
+            shared[key] = _signals(claims)
         known[str(subject)] = shared[key]
     return known
+
+
+def _signals(claims: dict[str, object]) -> tuple[Signal, ...]:
+    """What the app knows of somebody, as declared; `territory` is where they use the service, for which `identify` has
+    no word: there the request's own address tells."""
+    used = identity({"residence": claims.pop("territory", None)}, OWN_NAMES, verified=False, source="app").signals
+    said = identity(claims, OWN_NAMES, verified=False, source="app").signals
+    return (*said, *[replace(each, anchor=Anchor.TERRITORY) for each in used])
 
 
 def _print(told: dict[str, Any], *, go: bool, wanted: bool) -> None:

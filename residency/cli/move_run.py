@@ -5,41 +5,40 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final
 
 import anyio
+import typer
 
-from residency.adapters.keys_files import KeysFiles
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency
+from residency.cli.move_places import Known, not_covered, primary_sinks
 from residency.cli.patience import patient
-from residency.enforcement.ports import ObjectSink, SinkPort
-from residency.errors import KeysUnavailable, UsageError
+from residency.errors import UsageError
 from residency.jurisdiction.pins import Remembered, remember
-from residency.model import Anchor, Pin, Signal
+from residency.model import Anchor, Pin
 from residency.storage import under_way
-from residency.storage.misplaced import Exposure, Homing, Lying, Place, survey
+from residency.storage.homes_known import make_known
+from residency.storage.misplaced import Homing, Lying, Place, survey
 from residency.storage.move import Going, Leg, Moved, Mover, State, Step
+from residency.storage.mover_lease import MoverLease
 from residency.storage.parcels_located import located_ends
 from residency.storage.stores import RowSink
 from residency.storage.traces import Wiped, forget_moved
-from residency.wiring.copies_still import legs_between, place_of
+from residency.wiring.copies_still import legs_between
 
-__all__ = ["Movement", "Outcome", "few_collections", "looking", "not_covered", "places_of"]
+__all__ = ["Movement", "Outcome"]
 
 _PASSES: Final = 5
+_BYTES: Final = 1 << 24  # that a batch carries, four times over in memory
 _PAGE: Final = 20_000
 _TOGETHER: Final = 4  # batches under way at a time
-_TRIES: Final = (
-    4  # a subject whose pin somebody else changed is tried again at once: until they are home they cannot write
-)
-PinOf = Callable[[str], Awaitable[Pin | None]]
-Known = Mapping[str, tuple[Signal, ...]]
+# A subject whose pin somebody else changed is tried again at once: until they are home they cannot write.
+_TRIES: Final = 4
 
 
 @dataclass(slots=True)
@@ -53,77 +52,6 @@ class Outcome:
     nowhere: int = 0
     conflict: set[str] = field(default_factory=set)
     again: int = 0
-
-
-def places_of(runtime: Residency, only: Collection[str] = ()) -> list[Place]:
-    """Every primary sink of the stores whose `records` the deployment tells, or of those in `only`.
-
-    Raises: UsageError for a store that is not there or of which nothing is told.
-    """
-    deployment = runtime.deployment
-    for store in only:
-        if store not in deployment.records:
-            raise UsageError(f"`records` of the deployment tells nothing of a store {store!r}")
-    return [
-        place_of(runtime, store, sink, docs)
-        for store, docs in deployment.records.items()
-        if not only or store in only
-        for sink in _primary(runtime, store)
-    ]
-
-
-def not_covered(runtime: Residency) -> list[str]:
-    """Stores in several countries of whose records nothing is told: what lies there is neither found nor moved."""
-    return [
-        store
-        for store in runtime.stores.names
-        if store not in runtime.deployment.records and len({sink.region.place for sink in _primary(runtime, store)}) > 1
-    ]
-
-
-def _primary(runtime: Residency, store: str) -> list[SinkPort]:
-    return [
-        sink
-        for sink in runtime.stores.sinks_of(store)
-        if isinstance(sink, RowSink | ObjectSink) and runtime.deployment.sinks[sink.name].sink.scope == "primary"
-    ]
-
-
-@asynccontextmanager
-async def looking(runtime: Residency) -> AsyncIterator[tuple[PinOf, Callable[[str], str]]]:
-    """While inside, sinks are started and pins can be read; nothing is recorded. Raises: Unavailable of any kind."""
-
-    async def no_pin(_: str) -> Pin | None:
-        return None
-
-    try:
-        await runtime.stores.start()
-        try:
-            KeysFiles(runtime.path(runtime.deployment.keys_folder)).secret("subjects")
-        except KeysUnavailable:
-            yield no_pin, lambda subject: subject  # no key was ever made, so that there are no pins
-            return
-        async with runtime.reading_pins() as (pins, digest):
-
-            async def pin_of(subject: str) -> Pin | None:
-                pin, sure = pins.peek(subject)
-                return pin if sure else await pins.get(subject)
-
-            yield pin_of, digest
-    finally:
-        with anyio.CancelScope(shield=True):
-            await runtime.stores.aclose()
-
-
-@contextmanager
-def few_collections() -> Iterator[None]:
-    """While inside, garbage is looked for seldom: a batch is a hundred thousand small tuples, all of them in use."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 50, 1000)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class Movement:
@@ -148,8 +76,23 @@ class Movement:
         self._batch = batch
         self._told = told
         self._why = why
+        homes = self._point.homes
+        self._lease = MoverLease(
+            homes.pins,
+            self._point.perception.digest,
+            journal.holder(homes.new_alias()),
+            f"{socket.gethostname()}, process {os.getpid()}",
+            next(iter(runtime.deployment.sinks.values())).sink.place,
+        )
         self._mover = Mover(
-            self._point.homes, journal, anyio.sleep, drain=drain, linger=linger, why=why, clock=anyio.current_time
+            homes,
+            journal,
+            anyio.sleep,
+            drain=drain,
+            linger=linger,
+            why=why,
+            clock=anyio.current_time,
+            hold=self._lease.hold,
         )
         self._legs: dict[tuple[str, str], list[Leg]] = {}
         self._digest = self._point.perception.digest
@@ -165,8 +108,23 @@ class Movement:
 
     async def run(self, places: Sequence[Place], known: Known) -> Outcome:
         """Bring home all who lie in one of `places` and should not. A sink that is away for a moment is waited for.
-        Raises: Unavailable of any kind; the next run goes on from there."""
+        Raises: Unavailable of any kind; the next run goes on from there. UsageError while another mover is at work."""
+        async with self._lease.held(_tell):
+            return await self._run(places, known)
+
+    async def _run(self, places: Sequence[Place], known: Known) -> Outcome:
         outcome = Outcome()
+        await self._pass(places, known, outcome)
+        whole = {place.store for place in places} == set(self._runtime.deployment.records)
+        left = outcome.again or outcome.nowhere or outcome.conflict or not_covered(self._runtime)
+        if whole and not left and await make_known(self._point.homes, self._digest, places[0].sink.place):
+            await self._pass(places, known, outcome)  # who signed up meanwhile; from now on nobody begins elsewhere
+        if whole:
+            await patient(self._finish)
+        await self._arrived()
+        return outcome
+
+    async def _pass(self, places: Sequence[Place], known: Known, outcome: Outcome) -> None:
         for _ in range(_PASSES):
             outcome.again = outcome.nowhere = 0
             before = outcome.subjects
@@ -182,13 +140,13 @@ class Movement:
                 await patient(look)
             if outcome.again == 0 or outcome.subjects == before:
                 break
-        if {place.store for place in places} == set(self._runtime.deployment.records):
-            await patient(self._finish)
-        await self._arrived()
-        return outcome
 
     async def one(self, subject: str, target: str) -> Moved:
         """Bring one subject's records to the place `target`. Raises: as `run`, UsageError where there is no pin."""
+        async with self._lease.held(_tell):
+            return await self._one(subject, target)
+
+    async def _one(self, subject: str, target: str) -> Moved:
         digest = self._digest(subject)
         pin = await self._point.homes.fetch(digest)
         if pin is None:
@@ -239,11 +197,18 @@ class Movement:
         legs = await self._legs_of(source, target)
         if going:
             await under_way.set_out(self._point.homes, self._digest, source, target)
-        parts = iter([going[at : at + self._batch] for at in range(0, len(going), self._batch)])
+        begun = 0
+
+        def parts() -> Iterator[Sequence[Going]]:
+            nonlocal begun
+            while begun < len(going):
+                size = self._mover.fitting(_BYTES, self._batch)
+                begun += size
+                yield going[begun - size : begun]
 
         async def work() -> None:
-            for part in parts:
-                begun = anyio.current_time()
+            for part in parts():
+                started = anyio.current_time()
                 moved = await self._moved(legs, source, target, part)
                 self._count(outcome, moved, source, target)
                 records = moved.records
@@ -258,7 +223,7 @@ class Movement:
                 outcome.again += len(moved.again)
                 self._told(outcome)
                 if self._rate > 0:
-                    spent = anyio.current_time() - begun
+                    spent = anyio.current_time() - started
                     await anyio.sleep(max(0.0, records * _TOGETHER / self._rate - spent))
 
         # A batch waits most of its time: for writers and readers, for databases, for the disk.
@@ -313,12 +278,11 @@ class Movement:
 
     async def _forget(self) -> None:
         """What caches and sessions hold of those who left, under the home that they had: nobody would look for it."""
-        deployment = self._runtime.deployment.name
         for store in self._runtime.stores.names:
             for sink in self._runtime.stores.sinks_of(store):
                 if isinstance(sink, Wiped):
                     for place, digests in self._left.items():
-                        await forget_moved(deployment, store, sink, place, digests)
+                        await forget_moved(self._runtime.deployment.name, store, sink, place, digests)
         self._left.clear()
 
     async def _legs_of(self, source: str, target: str) -> list[Leg]:
@@ -326,7 +290,7 @@ class Movement:
         if known is None:
             known = []
             for store in self._runtime.deployment.records:
-                sinks = _primary(self._runtime, store)
+                sinks = primary_sinks(self._runtime, store)
                 there = [sink for sink in sinks if sink.region.place == target]
                 for sink in [sink for sink in sinks if sink.region.place == source]:
                     if not there:
@@ -349,6 +313,7 @@ class Movement:
                 continue
             pin = await self._point.homes.fetch(step.subject)
             if pin is not None and (pin.home, pin.moving) == (step.target, step.source):
+                await self._lease.hold()
                 await self._point.homes.arrive([pin], self._why)
             elif pin is None or pin.home != step.target:
                 if step.state is State.VERIFIED:
@@ -364,32 +329,16 @@ class Movement:
     async def _withdraw(self, legs: Sequence[Leg], steps: Mapping[str, Step]) -> None:
         """Remove what was copied ahead of people who have gone since: nobody would ever look for it."""
         for leg in legs:
-            after = ""
-            found: dict[str, str] = {}
+            after, found = "", dict[str, str]()
             while page := await leg.target.subjects(after=after, limit=_PAGE):
                 after = page[-1]
                 for each in page:
                     step = steps.get(self._digest(each))
                     if step is not None and (copy := step.copies.get(leg.store)) is not None:
                         found[each] = copy
+            await self._lease.hold()
             await leg.target.clear(found)
 
 
-def journal_of(runtime: Residency) -> Path:
-    """Where the journal of moves lies: beside the log."""
-    return runtime.path(runtime.deployment.audit.folder) / "move.db"
-
-
-def exposed(found: Exposure) -> dict[str, object]:
-    """What lies wrong in one sink, for a program."""
-    return {
-        "store": found.store,
-        "sink": found.sink,
-        "subjects": found.subjects,
-        "wrong": found.wrong,
-        "nowhere": found.nowhere,
-        "to": dict(found.to),
-        "records_by_category": dict(found.records),
-        "rules": dict(found.laws),
-        "since": found.since,
-    }
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)

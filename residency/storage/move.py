@@ -31,6 +31,7 @@ __all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "Mover", "State"
 _ROUNDS: Final = 6  # how often a batch is copied anew because somebody still wrote, before it is left for later
 _SLICE: Final = 250  # subjects whose pins move together, to begin with; then as many as fit the window
 _SMALLEST: Final = 100  # fewer take as long: what counts then is how far away the servers are
+_FIRST: Final = 200  # subjects of a batch, while nobody knows how much people have
 _BEGUN: Final = (State.COPIED, State.VERIFIED)
 
 
@@ -44,7 +45,20 @@ class Mover:
     as many move together as are home again within `window`, beside what is waited for. `hold` is called before each
     change, and raises where this mover is no longer the one."""
 
-    __slots__ = ("_clock", "_drain", "_hold", "_homes", "_journal", "_linger", "_slice", "_wait", "_why", "_window")
+    __slots__ = (
+        "_carried",
+        "_clock",
+        "_drain",
+        "_hold",
+        "_homes",
+        "_ids",
+        "_journal",
+        "_linger",
+        "_slice",
+        "_wait",
+        "_why",
+        "_window",
+    )
 
     def __init__(
         self,
@@ -69,6 +83,14 @@ class Mover:
         self._clock = clock
         self._slice = _SLICE
         self._hold = hold
+        self._carried = 0
+        self._ids = 0
+
+    def fitting(self, size: int, most: int) -> int:
+        """How many subjects, of `most`, carry about `size` bytes, by what those before had; few while nobody knows."""
+        if self._ids == 0:
+            return min(most, _FIRST)
+        return max(1, min(most, size * self._ids // max(self._carried, 1)))
 
     async def move(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
         """Bring these subjects' records from place `source` to place `target`, as far as that goes now.
@@ -240,6 +262,8 @@ class Mover:
         if not ids:
             return set()
         cargos = [(leg, await leg.source.load(list(ids.values()))) for leg in legs]
+        self._ids += len(ids)
+        self._carried += sum(cargo.size for _, cargo in cargos)
         for leg, cargo in cargos:
             # What we copied before, and what is no longer so at the source.
             old = {

@@ -91,6 +91,7 @@ class Cargo:
     digests: Mapping[str, str]
     counts: Mapping[str, int]
     content: object = field(compare=False, repr=False)
+    size: int = field(default=0, compare=False)  # bytes that are held in memory
 
     def digest(self, subject: str) -> str:
         """The digest of what `subject` has."""
@@ -168,7 +169,8 @@ class RecordParcels:
         """As the port says. Raises: as `take`."""
         found = await self.take(subjects)
         counts = {each: len(pieces) for each, pieces in found.pieces.items()}
-        return Cargo({each: found.digest(each) for each in found.pieces}, counts, found)
+        size = sum(len(value) for pieces in found.pieces.values() for _, _, value in pieces)
+        return Cargo({each: found.digest(each) for each in found.pieces}, counts, found, size)
 
     async def take(self, subjects: Collection[str]) -> Parcel:
         """As the port says. Raises: SinkUnavailable, UsageError for what is too large to be taken."""

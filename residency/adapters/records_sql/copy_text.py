@@ -46,17 +46,21 @@ def owned(found: Sequence[Shape], tables: Tables) -> list[Owned] | None:
             return None
         held = subjects.setdefault(shape.doc.name, {}) if shape.doc.name in leads else None
         known: dict[bytes, str] = {}
+        owners = known if parents is None else parents
+        name, key, simple = shape.doc.name, keys[0], taken and len(keys) == 1 and not texts[0]
         for line in rows.split(b"\n")[:-1]:
             fields = line.split(b"\t")
-            whose = (known if parents is None else parents).get(fields[at])
+            whose = owners.get(fields[at])
             if whose is None:
                 if parents is not None:
                     return None  # the database joins what is not the same to us
                 whose = known[fields[at]] = plain(fields[at])
             if held is not None:
-                held[fields[keys[0]]] = whose
-            if taken:
-                told.append((whose, shape.doc.name, _key([plain(fields[n]) for n in keys], texts)))
+                held[fields[key]] = whose
+            if simple:  # digits of a number or of a UUID
+                told.append((whose, name, f'["{fields[key].decode()}"]'))
+            elif taken:
+                told.append((whose, name, _key([plain(fields[n]) for n in keys], texts)))
     return told
 
 

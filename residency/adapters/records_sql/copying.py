@@ -12,15 +12,13 @@ import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Final
-from uuid import UUID
 
 import anyio
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from residency.adapters.records_sql.copy_statements import compiled, deleting, quoted, rows_of, tallying, with_owner
 from residency.adapters.records_sql.copy_text import Tables, owned, plain
 from residency.adapters.records_sql.records import SqlRecords
 from residency.adapters.records_sql.tables import Shape
@@ -41,7 +39,6 @@ SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL st
 SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL application_name = '{_NAME}';
 """
-_ARRAYS: Final[Mapping[type, str]] = {int: "bigint[]", str: "text[]", UUID: "uuid[]"}
 _INTEGRITY: Final = "23"  # the class of SQLSTATEs of constraints
 _LAYOUT: Final = """
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
@@ -54,25 +51,14 @@ JOIN pg_class r ON r.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
 WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd') AND f.oid = ANY($1::text[]::regclass[])
 AND r.oid <> ALL($1::text[]::regclass[]) ORDER BY 1
 """
-# A row's text form tells it from every other row, with quotes around what has a line break: so does a list of them.
-_DIGEST: Final = (
-    """count(*) AS "~n", encode(sha256(convert_to(string_agg("~row", E'\\n' ORDER BY "~row" COLLATE "C"), 'UTF8')), """
-    """'hex') AS "~d\""""
-)
-# As `_joined` does it.
-_ALL: Final = """
-SELECT "~subject", sum("~n")::bigint,
-  encode(sha256(convert_to(string_agg("~t" || ' ' || "~d", ',' ORDER BY "~t" COLLATE "C"), 'UTF8')), 'hex')
-FROM
-"""
 _OPEN: Final = f"""
 SELECT pid, xact_start, query = '<insufficient privilege>' FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 AND application_name <> '{_NAME}' AND (xact_start IS NOT NULL OR query = '<insufficient privilege>')
 """  # noqa: S608 - a constant
-_DIALECT: Final = dialects.dialect()  # type: ignore[no-untyped-call]  # untyped there
 _GAP: Final = 0.2  # seconds after which a writer who saw no move has opened the transaction that is waited for
 _POLL: Final = 0.01
+_PIECE: Final = 1 << 18  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +97,14 @@ class PostgresParcels:
         """Each table's columns and their types, in order of name. Raises: SinkUnavailable, UsageError where rows that
         nobody tells of would go with those that are deleted."""
         async with self._connected() as (raw, found):
-            other = await raw.fetchrow(_CASCADE, [_quoted(shape.doc.name) for shape in found])
+            other = await raw.fetchrow(_CASCADE, [quoted(shape.doc.name) for shape in found])
             if other is not None:
                 raise UsageError(
                     f"sink {self._sink!r}: rows of table {other[0]!r} change or go with rows of {other[1]!r}, and "
                     "`records` does not name it: they would be lost"
                 )
             return {
-                shape.doc.name: tuple((row[0], row[1]) for row in await raw.fetch(_LAYOUT, _quoted(shape.doc.name)))
+                shape.doc.name: tuple((row[0], row[1]) for row in await raw.fetch(_LAYOUT, quoted(shape.doc.name)))
                 for shape in found
             }
 
@@ -159,10 +145,11 @@ class PostgresParcels:
         async with self._connected("repeatable_read") as (raw, found):
             told = await _tally(raw, found, subjects)
             rows = {
-                shape.doc.name: (shape.columns, await _copied(raw, shape, _rows_of(shape), subjects)) for shape in found
+                shape.doc.name: (shape.columns, await _copied(raw, shape, rows_of(shape), subjects)) for shape in found
             }
             digests = {subject: digest for subject, _, digest in told}
-            return Cargo(digests, {subject: count for subject, count, _ in told}, _Rows(rows, found))
+            size = sum(len(held) for _, held in rows.values())
+            return Cargo(digests, {subject: count for subject, count, _ in told}, _Rows(rows, found), size)
 
     async def take(self, subjects: Collection[str]) -> Parcel:
         """As the port says. Raises: SinkUnavailable."""
@@ -180,15 +167,15 @@ class PostgresParcels:
         """As the port says. Raises: SinkUnavailable."""
         if not subjects:
             return ()
-        told = []
+        keyed: list[Owned] = []
         async with self._connected() as (raw, found):
             for shape in found:
                 if not (wanted := shape.ids(subjects)):
                     continue
                 keys = [shape.table.c[name].label(f"~{name}") for name in shape.key]
-                for whose, *key in await raw.fetch(_compiled(_told(shape, *keys), shape, 1), wanted):
-                    told.append((whose, shape.doc.name, format_row(dict(zip(shape.key, key, strict=True))).decode()))
-        return told
+                for whose, *key in await raw.fetch(compiled(with_owner(shape, *keys), shape, 1), wanted):
+                    keyed.append((whose, shape.doc.name, format_row(dict(zip(shape.key, key, strict=True))).decode()))
+        return keyed
 
     def located(self, cargo: Cargo) -> Sequence[Owned] | None:
         """As the port says."""
@@ -203,7 +190,7 @@ class PostgresParcels:
         try:
             async with self._connected() as (raw, found):
                 for shape in found:
-                    await _copy_in(raw, _quoted(shape.doc.name), *rows.tables[shape.doc.name])
+                    await _copy_in(raw, quoted(shape.doc.name), *rows.tables[shape.doc.name])
         except RecordConflict:
             # Some of it is there: as it should be, after a crash, or as it should not.
             async with self._connected() as (raw, found):
@@ -234,7 +221,7 @@ class PostgresParcels:
 
     async def _add(self, raw: Any, shape: Shape, columns: Sequence[str], rows: bytes) -> None:
         """Add those rows that are not there. Raises: RecordConflict where one is there that is not the same."""
-        table, names = _quoted(shape.doc.name), ", ".join(map(_quoted, columns))
+        table, names = quoted(shape.doc.name), ", ".join(map(quoted, columns))
         # Names are the database's own, quoted; values come by COPY.
         await raw.execute(f"CREATE TEMP TABLE residency_new ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0")  # noqa: S608
         await _copy_in(raw, "residency_new", columns, rows)
@@ -242,8 +229,8 @@ class PostgresParcels:
             f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM residency_new "  # noqa: S608
             "ON CONFLICT DO NOTHING"
         )
-        keys = " AND ".join(f"t.{_quoted(name)} = n.{_quoted(name)}" for name in shape.key)
-        row, new = (f"ROW({', '.join(f'{alias}.{_quoted(name)}' for name in columns)})::text" for alias in "tn")
+        keys = " AND ".join(f"t.{quoted(name)} = n.{quoted(name)}" for name in shape.key)
+        row, new = (f"ROW({', '.join(f'{alias}.{quoted(name)}' for name in columns)})::text" for alias in "tn")
         other = await raw.fetchval(
             f"SELECT count(*) FROM residency_new n WHERE NOT EXISTS (SELECT 1 FROM {table} t "  # noqa: S608
             f'WHERE {keys} AND {row} = {new} COLLATE "C")'
@@ -278,18 +265,8 @@ class PostgresParcels:
 
 async def _tally(raw: Any, found: Sequence[Shape], subjects: Collection[str]) -> list[tuple[str, int, str]]:
     """(subject, how many rows, one digest over those of all tables), in one question."""
-    parts, values = [], []
-    for shape in found:
-        wanted = shape.ids(subjects)
-        if not wanted:
-            continue
-        values.append(wanted)
-        inner = _compiled(_told(shape, _row_text(shape)), shape, len(values))
-        name = "'" + shape.doc.name.replace("'", "''") + "'"
-        parts.append(f'SELECT {name} AS "~t", "~subject", {_DIGEST} FROM ({inner}) q GROUP BY 2')  # noqa: S608 - compiled
-    if not parts:
-        return []
-    return list(map(tuple, await raw.fetch(f"{_ALL} ({' UNION ALL '.join(parts)}) q GROUP BY 1", *values)))
+    query, values = tallying(found, subjects)
+    return list(map(tuple, await raw.fetch(query, *values))) if query else []
 
 
 def _joined(told: Mapping[str, str]) -> str:
@@ -302,7 +279,7 @@ async def _delete(raw: Any, found: Sequence[Shape], wanted: Mapping[str, str]) -
     told: dict[str, dict[str, str]] = {}
     for shape in reversed(found):
         ids = shape.ids(wanted)
-        for subject, _, digest in await raw.fetch(_deleting(shape), ids) if ids else ():
+        for subject, _, digest in await raw.fetch(deleting(shape), ids) if ids else ():
             told.setdefault(subject, {})[shape.doc.name] = digest
     # Who had nothing has no digest; and nobody is asked to be removed who has nothing.
     other = {
@@ -316,15 +293,19 @@ async def _copied(raw: Any, shape: Shape, query: sa.Select[Any], subjects: Colle
     wanted = shape.ids(subjects)
     if not wanted:
         return b""
-    out = BytesIO()
-    await raw.copy_from_query(_compiled(query, shape, 1), wanted, output=out)
-    return out.getvalue()
+    out: list[bytes] = []
+
+    async def keep(data: bytes) -> None:  # a file would be written by another thread, piece by piece
+        out.append(data)
+
+    await raw.copy_from_query(compiled(query, shape, 1), wanted, output=keep)
+    return b"".join(out)
 
 
 async def _pieces(raw: Any, shape: Shape, subjects: Collection[str]) -> list[tuple[str, Piece]]:
     """(subject, its row) of all rows of these subjects."""
     own = [shape.table.c[name] for name in shape.columns]
-    query = _told(shape, *[shape.table.c[name].label(f"~{name}") for name in shape.key], *own)
+    query = with_owner(shape, *[shape.table.c[name].label(f"~{name}") for name in shape.key], *own)
     name, keys = shape.doc.name, len(shape.key)
     found = []
     for line in (await _copied(raw, shape, query, subjects)).split(b"\n")[:-1]:
@@ -338,56 +319,15 @@ async def _pieces(raw: Any, shape: Shape, subjects: Collection[str]) -> list[tup
     return found
 
 
-def _told(shape: Shape, *columns: Any) -> sa.Select[Any]:
-    """Whose each row is, and these of it."""
-    return sa.select(sa.cast(shape.subject_column(), sa.String).label("~subject"), *columns).select_from(shape.joined())
-
-
-def _rows_of(shape: Shape) -> sa.Select[Any]:
-    return sa.select(*[shape.table.c[name] for name in shape.columns]).select_from(shape.joined())
-
-
-def _row_text(shape: Shape) -> sa.ColumnElement[str]:
-    row: Any = sa.func.row(*[shape.table.c[name] for name in shape.columns])
-    return sa.cast(row, sa.Text).label("~row")
-
-
-def _compiled(query: sa.Select[Any], shape: Shape, number: int) -> str:
-    """`query` of the subjects in the array that is parameter `number`."""
-    among: Any = sa.literal_column(f"ANY(${number}::{_ARRAYS[shape.subject_type]})")
-    query = query.where(shape.subject_column() == among)
-    if shape.subject_type is str:  # a column that does not tell `a` from `A` would answer for both
-        query = query.where(sa.cast(shape.subject_column(), sa.String).collate("C") == among)
-    return str(query.compile(dialect=_DIALECT))
-
-
-def _deleting(shape: Shape) -> str:
-    """Delete the rows of the subjects in the array $1, and tell of each subject what that was, as `_tally` does."""
-    tables = [shape.doc.name, *[there.doc.name for _, there, _ in shape.path]]
-    joins = [
-        f"t{at}.{_quoted(column)} = t{at + 1}.{_quoted(key)}" for at, (column, _, key) in enumerate(shape.path)
-    ]  # fmt: skip
-    last = f"t{len(shape.path)}.{_quoted(shape.subject)}"
-    using = ", ".join(f"{_quoted(name)} t{at}" for at, name in enumerate(tables) if at)
-    among = f"ANY($1::{_ARRAYS[shape.subject_type]})"
-    exact = [f'CAST({last} AS varchar) COLLATE "C" = {among}'] if shape.subject_type is str else []
-    where = " AND ".join([*joins, f"{last} = {among}", *exact])
-    row = ", ".join(f"t0.{_quoted(name)}" for name in shape.columns)
-    # Names are the database's own, quoted.
-    return (
-        f"WITH gone AS (DELETE FROM {_quoted(tables[0])} t0 {f'USING {using}' if using else ''} WHERE {where} "  # noqa: S608
-        f'RETURNING CAST({last} AS varchar) "~subject", CAST(ROW({row}) AS text) "~row") '
-        f'SELECT "~subject", {_DIGEST} FROM gone GROUP BY 1'
-    )
-
-
 async def _copy_in(raw: Any, table: str, columns: Sequence[str], rows: bytes) -> None:
     if not rows:
         return
     # The names are quoted here, which `copy_to_table` would do once more.
-    names = ", ".join(map(_quoted, columns))
-    await raw._copy_in(f"COPY {table} ({names}) FROM STDIN", BytesIO(rows), None)
+    names = ", ".join(map(quoted, columns))
+    await raw._copy_in(f"COPY {table} ({names}) FROM STDIN", _pieces_of(rows), None)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+async def _pieces_of(rows: bytes) -> AsyncIterator[bytes]:
+    held = memoryview(rows)
+    for at in range(0, len(rows), _PIECE):
+        yield bytes(held[at : at + _PIECE])

@@ -1,0 +1,90 @@
+"""Tables and subjects in, the statements out by which PostgreSQL tells, digests and deletes their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import asyncpg as dialects
+
+from residency.adapters.records_sql.tables import Shape
+
+__all__ = ["compiled", "deleting", "quoted", "rows_of", "tallying", "with_owner"]
+
+_ARRAYS: Final[Mapping[type, str]] = {int: "bigint[]", str: "text[]", UUID: "uuid[]"}
+# A row's text form tells it from every other row, with quotes around what has a line break: so does a list of them.
+_DIGEST: Final = (
+    """count(*) AS "~n", encode(sha256(convert_to(string_agg("~row", E'\\n' ORDER BY "~row" COLLATE "C"), 'UTF8')), """
+    """'hex') AS "~d\""""
+)
+# As `_joined` does it.
+_ALL: Final = """
+SELECT "~subject", sum("~n")::bigint,
+  encode(sha256(convert_to(string_agg("~t" || ' ' || "~d", ',' ORDER BY "~t" COLLATE "C"), 'UTF8')), 'hex')
+FROM
+"""
+_DIALECT: Final = dialects.dialect()  # type: ignore[no-untyped-call]  # untyped there
+
+
+def tallying(found: Sequence[Shape], subjects: Collection[str]) -> tuple[str, list[list[Any]]]:
+    """What asks for (subject, how many rows, one digest over those of all tables), and its values; none where nobody of
+    these can be in there."""
+    parts, values = [], []
+    for shape in found:
+        wanted = shape.ids(subjects)
+        if not wanted:
+            continue
+        values.append(wanted)
+        inner = compiled(with_owner(shape, _row_text(shape)), shape, len(values))
+        name = "'" + shape.doc.name.replace("'", "''") + "'"
+        parts.append(f'SELECT {name} AS "~t", "~subject", {_DIGEST} FROM ({inner}) q GROUP BY 2')  # noqa: S608 - compiled
+    return f"{_ALL} ({' UNION ALL '.join(parts)}) q GROUP BY 1" if parts else "", values
+
+
+def with_owner(shape: Shape, *columns: Any) -> sa.Select[Any]:
+    """Whose each row is, and these of it."""
+    return sa.select(sa.cast(shape.subject_column(), sa.String).label("~subject"), *columns).select_from(shape.joined())
+
+
+def rows_of(shape: Shape) -> sa.Select[Any]:
+    return sa.select(*[shape.table.c[name] for name in shape.columns]).select_from(shape.joined())
+
+
+def _row_text(shape: Shape) -> sa.ColumnElement[str]:
+    row: Any = sa.func.row(*[shape.table.c[name] for name in shape.columns])
+    return sa.cast(row, sa.Text).label("~row")
+
+
+def compiled(query: sa.Select[Any], shape: Shape, number: int) -> str:
+    """`query` of the subjects in the array that is parameter `number`."""
+    among: Any = sa.literal_column(f"ANY(${number}::{_ARRAYS[shape.subject_type]})")
+    query = query.where(shape.subject_column() == among)
+    if shape.subject_type is str:  # a column that does not tell `a` from `A` would answer for both
+        query = query.where(sa.cast(shape.subject_column(), sa.String).collate("C") == among)
+    return str(query.compile(dialect=_DIALECT))
+
+
+def deleting(shape: Shape) -> str:
+    """Delete the rows of the subjects in the array $1, and tell of each subject what that was, as `_tally` does."""
+    tables = [shape.doc.name, *[there.doc.name for _, there, _ in shape.path]]
+    joins = [
+        f"t{at}.{quoted(column)} = t{at + 1}.{quoted(key)}" for at, (column, _, key) in enumerate(shape.path)
+    ]  # fmt: skip
+    last = f"t{len(shape.path)}.{quoted(shape.subject)}"
+    using = ", ".join(f"{quoted(name)} t{at}" for at, name in enumerate(tables) if at)
+    among = f"ANY($1::{_ARRAYS[shape.subject_type]})"
+    exact = [f'CAST({last} AS varchar) COLLATE "C" = {among}'] if shape.subject_type is str else []
+    where = " AND ".join([*joins, f"{last} = {among}", *exact])
+    row = ", ".join(f"t0.{quoted(name)}" for name in shape.columns)
+    # Names are the database's own, quoted.
+    return (
+        f"WITH gone AS (DELETE FROM {quoted(tables[0])} t0 {f'USING {using}' if using else ''} WHERE {where} "  # noqa: S608
+        f'RETURNING CAST({last} AS varchar) "~subject", CAST(ROW({row}) AS text) "~row") '
+        f'SELECT "~subject", {_DIGEST} FROM gone GROUP BY 1'
+    )
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
