@@ -21,7 +21,7 @@ from residency.storage.handle import SessionFactory
 from residency.storage.marks import differs, mark_of, misled, read_marks
 from residency.storage.stores import Stores
 
-__all__ = ["MarkWatch", "MarkedStores"]
+__all__ = ["MarkWatch", "MarkedStores", "tell_marks"]
 
 _log = logging.getLogger("residency")
 _EVERY: Final = 300.0  # seconds between two looks at the marks of a process that serves
@@ -110,6 +110,13 @@ class MarkWatch:
         await asyncio.wait({task})
 
 
+def tell_marks(stores: Stores, tell: Callable[[str], object]) -> None:
+    """Have `tell` record a note of each mark of these stores' sinks that changes. It raises Unavailable where it
+    cannot, which lets nothing go on."""
+    if isinstance(stores.misplaced, MarkWatch):
+        stores.misplaced.tell = tell
+
+
 class MarkedStores(Stores):
     """Stores that start on the sinks they mean, and on no others."""
 
@@ -137,10 +144,6 @@ class MarkedStores(Stores):
             self._marks = value  # of the stores of the policy before, over the same sinks
         else:
             self._marks.elsewhere = value
-
-    def told_by(self, tell: Callable[[str], object]) -> None:
-        """Have `tell` record a note of each mark that changes while this serves."""
-        self._marks.tell = tell
 
     async def start(self) -> None:
         """As `Stores`; and see that no sink bears another's mark. Raises: SinkUnavailable."""

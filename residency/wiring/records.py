@@ -9,13 +9,13 @@ from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.parcels import Parcels, RecordParcels
 from residency.storage.records import Records
-from residency.storage.stores import RowSink
+from residency.storage.stores import RowSink, Stores
 from residency.wiring.marks import MarkedStores
 
 __all__ = ["legs_of", "records_of", "stores_over"]
 
 
-def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, ...]]) -> MarkedStores:
+def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, ...]]) -> Stores:
     """The stores of these sinks, with sessions where a sink holds rows; sinks' marks are read. Raises: UsageError."""
     if not any(isinstance(sink, RowSink) for sink in sinks.values()):
         return MarkedStores(sinks, stores)

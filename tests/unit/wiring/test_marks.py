@@ -12,7 +12,7 @@ from residency.errors import JournalFull, SinkUnavailable
 from residency.model import Region
 from residency.storage.lasting import is_lasting
 from residency.storage.marks import Mark, mark_of, write_marks
-from residency.wiring.marks import MarkedStores, MarkWatch
+from residency.wiring.marks import MarkedStores, MarkWatch, tell_marks
 
 VN, SG = Region("vn-han", "VN"), Region("sg", "SG")
 
@@ -118,7 +118,7 @@ async def test_stores_of_a_later_policy_go_on_with_the_same_marks(sinks: dict[st
     later = MarkedStores(sinks, {"files": ("vn", "sg")})
     later.misplaced = first.misplaced
     told: list[str] = []
-    first.told_by(told.append)
+    tell_marks(first, told.append)
     await write_marks(sinks["vn"], [Mark("other", "sg", "SG")])
     with pytest.raises(SinkUnavailable):
         await later.start()
