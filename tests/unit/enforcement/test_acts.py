@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from residency.adapters.journal_memory import JournalMemory
@@ -324,6 +326,41 @@ async def test_a_journal_that_fails_once_the_intent_is_durable_stops_the_effect(
         with pytest.raises(JournalFailed):
             second.confirm_now()
     assert world.recorder.open_intents == 2
+
+
+@pytest.mark.parametrize("first_write", [True, False])
+async def test_what_moves_while_the_disk_takes_its_time_is_seen_before_the_effect(
+    make_world: Worlds, first_write: bool
+) -> None:
+    class Slow(JournalMemory):
+        """A journal whose disk answers once it is told to."""
+
+        asked, answers = threading.Event(), threading.Event()
+
+        def sync(self, seq: int) -> None:
+            """Wait for that."""
+            self.asked.set()
+            assert self.answers.wait(30)
+            super().sync(seq)
+
+    world = make_world(journal=Slow())
+    if not first_write:
+        await world.pins.put(pin(world, "an", "VN"))
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+
+        async def confirm() -> None:
+            with pytest.raises(Refused):
+                await act.confirm()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(confirm)
+            await anyio.to_thread.run_sync(Slow.asked.wait, 30)
+            world.stop("vn")
+            Slow.answers.set()
+        assert not here.changes("vn")
+    assert world.acts() == [("vn", "failed")]
+    assert here.pin is None or not first_write
 
 
 async def test_a_group_is_confirmed_at_once_where_each_member_is(world: Any) -> None:
