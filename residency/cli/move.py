@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -16,7 +16,16 @@ import typer
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
-from residency.cli.move_places import Known, exposed, few_collections, journal_of, looking, not_covered, places_of
+from residency.cli.move_places import (
+    Known,
+    exposed,
+    few_collections,
+    journal_of,
+    looking,
+    not_covered,
+    places_of,
+    waiting,
+)
 from residency.cli.move_run import Movement, Outcome
 from residency.cli.patience import patient
 from residency.errors import ResidencyError
@@ -108,12 +117,14 @@ async def _find(deployment: Path, stores: list[str], known: Known) -> dict[str, 
         for place in places_of(runtime, stores):
             pages = [exposure async for exposure, _ in survey(place, homing, pin_of, digest, known)]
             found.append(pages[-1])
+        jobs = await waiting(runtime, homing, pin_of, digest, known)
     return {
         "deployment": runtime.deployment.name,
         "policy": runtime.policy.digest,
         "at": runtime.clock.now(),
         "sinks": [exposed(each) for each in found],
         "not_covered": not_covered(runtime),
+        "jobs": [asdict(each) for each in jobs],
         "seconds": round(time.monotonic() - begun, 3),
     }
 
@@ -232,6 +243,11 @@ def _print(told: dict[str, Any], *, go: bool, wanted: bool) -> None:
             typer.echo(f"  the oldest record there is of {datetime.fromtimestamp(each['since'] / 1e6, UTC):%Y-%m-%d}")
         if each["nowhere"]:
             typer.echo(f"  {each['nowhere']:,} may lie nowhere: see `residency explain`")
+    for each in told["jobs"]:
+        typer.echo(
+            f"{each['store']} in {each['sink']}: {each['jobs']:,} jobs wait in {each['place']} of {each['subjects']:,} "
+            "subjects whose home is elsewhere; they stay, and a worker of that place does them"
+        )
     for store in told["not_covered"]:
         typer.echo(f"not covered: store {store!r}, of whose records the deployment tells nothing")
     wrong = sum(each["wrong"] for each in told["sinks"])

@@ -14,11 +14,23 @@ from residency.bootstrap import Residency
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import KeysUnavailable, UsageError
 from residency.model import Pin, Signal
-from residency.storage.misplaced import Exposure, Place
+from residency.storage.misplaced import Exposure, Homing, Place
+from residency.storage.misplaced_jobs import JobsLeft, jobs_left
+from residency.storage.queues import QueueSink
 from residency.storage.stores import RowSink
 from residency.wiring.copies_still import place_of
 
-__all__ = ["Known", "exposed", "few_collections", "journal_of", "looking", "not_covered", "places_of", "primary_sinks"]
+__all__ = [
+    "Known",
+    "exposed",
+    "few_collections",
+    "journal_of",
+    "looking",
+    "not_covered",
+    "places_of",
+    "primary_sinks",
+    "waiting",
+]
 
 PinOf = Callable[[str], Awaitable[Pin | None]]
 Known = Mapping[str, tuple[Signal, ...]]
@@ -95,6 +107,19 @@ def few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+async def waiting(
+    runtime: Residency, homing: Homing, pin_of: PinOf, digest: Callable[[str], str], known: Known
+) -> list[JobsLeft]:
+    """Jobs that wait where their subject does not live, of every store of queues. Raises: Unavailable of any kind."""
+    deployment, found = runtime.deployment, []
+    places = {each.sink.place for each in deployment.sinks.values()}
+    for store in runtime.stores.names:
+        for sink in runtime.stores.sinks_of(store):
+            if isinstance(sink, QueueSink):
+                found += await jobs_left(deployment.name, store, sink, places, homing, pin_of, digest, known)
+    return found
 
 
 def journal_of(runtime: Residency) -> Path:

@@ -27,7 +27,6 @@ from residency.storage.misplaced import Homing, Lying, Place, survey
 from residency.storage.move import Going, Leg, Moved, Mover, State, Step
 from residency.storage.mover_lease import MoverLease
 from residency.storage.parcels_located import located_ends
-from residency.storage.stores import RowSink
 from residency.storage.traces import Wiped, forget_moved
 from residency.wiring.copies_still import legs_between
 
@@ -298,8 +297,7 @@ class Movement:
                             continue  # all of the store lies in its one sink, whoever's it is
                         raise UsageError(f"store {store!r} has a sink in {source} and none in {target}")
                     ends = await legs_between(self._runtime, store, sink, there[0])
-                    if isinstance(sink, RowSink):  # of objects the locators know what `sinks locate` told them
-                        ends = located_ends(store, ends, (source, target), self._runtime.stores.locators)
+                    ends = located_ends(store, ends, (source, target), self._runtime.stores.locators)
                     known.append(Leg(f"{store}/{sink.name}", *ends))
             self._legs[source, target] = known  # whole, or not at all
         return known

@@ -37,6 +37,7 @@ __all__ = [
     "is_of",
     "queue_key",
     "queues_of",
+    "whose",
 ]
 
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -107,8 +108,13 @@ def queues_of(deployment: str, store: str, home: str) -> bytes:
 
 def is_of(job: bytes, subject: str) -> bool:
     """Whether these bytes are a job about that subject (id)."""
+    return whose(job) == subject
+
+
+def whose(job: bytes) -> str | None:
+    """The subject (id) of a job; None where it has none, or these bytes are no job."""
     found = _parse_job("", Delivery("", job))
-    return found is not None and found.subject == subject
+    return None if found is None else found.subject
 
 
 def format_job(store: str, home: str, activity: str, subject: str | None, payload: bytes) -> bytes:

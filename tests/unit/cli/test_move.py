@@ -21,6 +21,7 @@ from residency.bootstrap import build
 from residency.cli import patience
 from residency.cli.app import app_for
 from residency.enforcement.about import key_text
+from residency.enforcement.ports import ObjectSink
 from residency.errors import SinkUnavailable
 from residency.model import Anchor, Pin, SubjectId, Trust
 from residency.storage import under_way
@@ -108,6 +109,7 @@ def test_a_dry_run_tells_who_lies_wrong_by_law_and_category_and_changes_nothing(
     code, output = run(*QUICK, "--json")
     assert code == 1
     told = json.loads(output)
+    assert told["jobs"] == []
     assert told["sinks"][0] == {
         "store": "people", "sink": "rows-sg", "subjects": 6, "wrong": 3, "nowhere": 0, "to": {"VN": 3},
         "records_by_category": {"personal": 3, "content": 6}, "rules": {"Test law art. 9": 3},
@@ -199,6 +201,36 @@ def test_the_locator_of_the_new_country_knows_what_was_moved_and_that_of_the_old
     known = anyio.run(noted)
     moved = [number % 2 == 1 for number in range(6)] + [number // 2 % 2 == 1 for number in range(12)]
     assert known == {"VN": moved, "SG": [not each for each in moved]}
+
+
+def test_locators_are_told_of_objects_that_are_moved(folder: Path) -> None:
+    async def store() -> None:
+        runtime = build("test.yaml", reload=False)
+        sink = runtime.stores.sinks_of("uploads")[0]
+        assert isinstance(sink, ObjectSink)
+        await sink.start()
+        for number in range(6):
+            await sink.put(f"users/p{number}/cv", b"cv")
+        await sink.aclose()
+
+    async def noted() -> dict[str, list[bool]]:
+        runtime = build("test.yaml", reload=False)
+        await runtime.start()
+        locators = runtime.stores.locators
+        assert locators is not None
+        keys = [locators.key("uploads", "users/{subject}/", key_text(f"users/p{number}/cv")) for number in range(6)]
+        owners = {place: await each.owners(keys) for place, each in locators.by_place.items()}
+        await runtime.aclose()
+        return {place: [owner is not None for owner in them] for place, them in owners.items()}
+
+    anyio.run(store)
+    located = CliRunner().invoke(app_for(["sinks"]), ["sinks", "locate", "test.yaml", "--store", "uploads"])
+    assert located.exit_code == 0, located.output
+    assert anyio.run(noted) == {"SG": [True] * 6, "VN": [False] * 6}
+    code, output = run(*QUICK, "--go", "--store", "uploads")
+    assert code == 0, output
+    moved = [number % 2 == 1 for number in range(6)]
+    assert anyio.run(noted) == {"VN": moved, "SG": [not each for each in moved]}
 
 
 def test_whose_home_has_other_bytes_stays_and_the_run_says_so(folder: Path) -> None:
