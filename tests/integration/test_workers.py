@@ -213,6 +213,7 @@ def test_when_the_sequencing_worker_is_killed_another_goes_on_and_a_new_worker_t
     assert {parse_entry_id(entry.id)[0] for entry in found} == set(range(WORKERS))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("argv", [pytest.param(UVICORN, id="uvicorn"), pytest.param(GUNICORN, id="gunicorn")])
 def test_a_graceful_reload_under_load_loses_and_doubles_nothing(tmp_path: Path, argv: list[str]) -> None:
     server = Serving(tmp_path, argv)
@@ -220,7 +221,7 @@ def test_a_graceful_reload_under_load_loses_and_doubles_nothing(tmp_path: Path, 
         before = server.until(WORKERS)
         with server.load():
             server.process.send_signal(signal.SIGHUP)
-            eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), within=60, what="the reload")
+            eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), within=150, what="the reload")
         after = server.until(WORKERS)
         assert not before & after
     finally:

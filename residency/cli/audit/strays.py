@@ -6,6 +6,7 @@ leaves such files. They tell the beginning of what replaced them, or somebody ch
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,7 @@ def changed_strays(folder: Path, read: Read, checkpoint: Checkpoint) -> Iterator
 
     Raises: VerificationError where a file cannot be read.
     """
-    for file in sorted(folder.glob("tile/**/*.p/*")):
-        path = file.relative_to(folder).as_posix()
+    for path in sorted(_partial(folder)):
         match = _PATH.fullmatch(path)
         if match is None:
             continue
@@ -45,6 +45,14 @@ def changed_strays(folder: Path, read: Read, checkpoint: Checkpoint) -> Iterator
         data = read(path)
         if data is not None and not _begins(wider or b"", data, width, framed=level == "entries"):
             yield f"{path} is not the beginning of what replaced it"
+
+
+def _partial(folder: Path) -> Iterator[str]:
+    """The paths of files in folders of partial ones. A sequencer may remove such a folder meanwhile: then there are
+    none in it, where `Path.glob` would raise."""
+    for home, _, names in os.walk(folder / "tile"):
+        if home.endswith(".p"):
+            yield from (Path(home, name).relative_to(folder).as_posix() for name in names)
 
 
 def _begins(wider: bytes, data: bytes, width: int, *, framed: bool) -> bool:

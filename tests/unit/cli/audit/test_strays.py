@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -65,3 +66,20 @@ def test_what_the_checkpoint_does_not_cover_is_nobody_s_business(log: Path, path
     (log / path).parent.mkdir(parents=True, exist_ok=True)
     (log / path).write_bytes(b"half a tile")
     assert strays(log) == []
+
+
+def test_partial_files_that_the_sequencer_removes_meanwhile_are_nobody_s_business(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def pruned(path: str | Path | int) -> object:
+        if str(path).endswith("000.p"):
+            with monkeypatch.context() as undisturbed:
+                undisturbed.setattr(os, "scandir", scan)
+                shutil.rmtree(path)  # type: ignore[arg-type]
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", pruned)
+    assert strays(log) == []
+    assert not (log / "tile/0/000.p").exists()
