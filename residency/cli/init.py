@@ -17,6 +17,7 @@ from residency.policy.parser import parse_deployment
 __all__ = ["init"]
 
 _URL: Final = "sqlite+aiosqlite:///./residency-data/people-today.db"
+_HOME_URL: Final = "sqlite+aiosqlite:///./residency-data/people-vn.db"
 _SQLITE: Final = re.compile(r"(sqlite(?:\+aiosqlite)?:///)([^/:?$][^?$]*)")
 _TEMPLATE: Final = """\
 residency: 1
@@ -28,13 +29,18 @@ operator: {{established_in: [{country}], roles: [controller], service_lines: [on
 laws: [vn/*]
 regions:
   vn: {{country: VN}}
-  today: {{country: {country}}}
+  today: {{country: {place}}}
 # Places with a dot in front start from this file's folder.
 sinks:
-  people-today: {{region: today, provider: {country}, keys: {country}, encrypted: true, url: {url}}}
-  people-vn: {{region: vn, provider: VN, keys: VN, encrypted: true, url: "sqlite+aiosqlite:///./residency-data/people-vn.db"}}
+  people-today: {{region: today, provider: {place}, keys: {place}, encrypted: true, url: {url}}}
+  people-vn: {{region: vn, provider: VN, keys: VN, encrypted: true, url: {home_url}}}
 # The first sink is where data lies today; people whose law asks for another go there.
 stores: {{people: [people-today, people-vn]}}
+# Whose the rows of your tables are, for `residency move`, `export` and `erase` (docs/how-to/move.md):
+# records:
+#   people:
+#     people: {{subject: id, data: [personal]}}
+#     letters: {{via: {{person_id: people}}, data: [content]}}
 signals:
   # Behind a proxy: {{strategy: rightmost_trusted_range, trusted: [10.0.0.0/8]}}; uvicorn then needs --no-proxy-headers.
   client_address: {{strategy: peer}}
@@ -62,22 +68,28 @@ def init(
         "residency.yaml"
     ),
     name: Annotated[str, typer.Option(help="The deployment's name.", metavar="NAME")] = "my-api",
-    country: Annotated[
-        str, typer.Option(help="Where you are established and your data lies today.", metavar="CODE")
-    ] = "VN",
+    country: Annotated[str, typer.Option(help="Where you are established, by which laws go.", metavar="CODE")] = "VN",
+    data_in: Annotated[
+        str | None, typer.Option(help="Where your data lies today, if not there.", metavar="CODE")
+    ] = None,
     url: Annotated[str, typer.Option(help="The database your data lies in today.", metavar="URL")] = _URL,
+    home_url: Annotated[str, typer.Option(help="The new, empty database in Vietnam.", metavar="URL")] = _HOME_URL,
 ) -> None:
     """Write a deployment file to start from; it observes and binds nothing until you say so.
 
     Exit 0 = written, 1 = a file is there already or cannot be written, 2 = wrong use.
 
-    Example: residency init policies/deployments/my-api.yaml --name my-api --country SG
+    Example: residency init policies/deployments/my-api.yaml --name my-api --country VN --data-in SG
     """
-    if not is_place(country):
-        typer.echo(f"residency init: {country!r} is no country code such as VN", err=True)
-        raise typer.Exit(2)
-    detail = _DETAIL if country == "VN" else _SPOOL
-    text = _TEMPLATE.format(name=name, country=country, url=json.dumps(_from_file(url, file)), detail=detail)
+    place = country if data_in is None else data_in
+    for code in (country, place):
+        if not is_place(code):
+            typer.echo(f"residency init: {code!r} is no country code such as VN", err=True)
+            raise typer.Exit(2)
+    # Where the data lies the API runs too, as far as we know: elsewhere than at home the detail takes a key.
+    detail = _DETAIL if place == "VN" else _SPOOL
+    urls = {"url": json.dumps(_from_file(url, file)), "home_url": json.dumps(_from_file(home_url, file))}
+    text = _TEMPLATE.format(name=name, country=country, place=place, detail=detail, **urls)
     try:
         parse_deployment(text.encode(), str(file), os.environ)
     except PolicyError as error:
@@ -104,6 +116,6 @@ def init(
 def _from_file(url: str, file: Path) -> str:
     """`url` with an SQLite path that starts here made to start from `file`'s folder, as the language reads it."""
     found = _SQLITE.fullmatch(url)
-    if found is None or url == _URL:
+    if found is None or url in (_URL, _HOME_URL):
         return url
     return f"{found[1]}{os.path.relpath(found[2], file.parent)}"

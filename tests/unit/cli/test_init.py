@@ -33,6 +33,18 @@ def test_the_file_holds_and_observes(tmp_path: Path, country: str) -> None:
     assert list(deployment.audit.detail) == (["VN"] if country == "VN" else [])
 
 
+def test_who_is_established_at_home_and_has_their_data_abroad_says_both(tmp_path: Path) -> None:
+    file = tmp_path / "residency.yaml"
+    url = "postgresql+asyncpg://me:secret@db-vn/app"
+    assert run(str(file), "--country", "VN", "--data-in", "SG", "--home-url", url)[0] == 0
+    deployment = load(file, {}).deployment
+    assert deployment.operator.established_in == {"VN"}
+    assert [deployment.sinks[name].sink.place for name in deployment.stores["people"]] == ["SG", "VN"]
+    assert deployment.sinks["people-vn"].url.reveal() == url
+    assert not deployment.audit.detail, "a detail that lies readable abroad"
+    assert run(str(tmp_path / "other.yaml"), "--data-in", "Singapore")[0] == 2
+
+
 def test_a_url_is_written_as_it_was_given(tmp_path: Path) -> None:
     file = tmp_path / "residency.yaml"
     url = 'postgresql+asyncpg://me:p"w\\d@db/app'
