@@ -38,7 +38,8 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A record that lies in the sink, the digest (hex) of its bytes, and whether it is a copy of ours."""
+    """A record that lies in the sink, the digest (hex) of its bytes, and whether it is a copy of ours. The digest of a
+    large one that is none is empty."""
 
     record: Record
     digest: str
@@ -65,8 +66,10 @@ class Copied:
         found = {}
         for each in records:
             key = (each.name, each.key)
-            mark = await self.digest(self.records, each)
-            found[key] = Held(each, mark, mark in noted.get(self._id(key), ()))
+            known = noted.get(self._id(key))
+            # What was never noted is not ours, whatever its bytes are: a large one is not read for that.
+            mark = "" if known is None and each.value is None else await self.digest(self.records, each)
+            found[key] = Held(each, mark, mark in (known or ()))
         return found
 
     async def put(self, changes: Sequence[tuple[Record, Held | None]], source: KeyedRecords) -> None:

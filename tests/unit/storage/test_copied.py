@@ -100,7 +100,8 @@ async def test_a_large_original_with_the_same_bytes_does_not_pass_for_a_copy() -
     assert large.value is None
     with pytest.raises(RecordConflict):
         await copied.put([(large, None)], here)
-    assert not (await copied.held([key]))[key].ours
+    held = (await copied.held([key]))[key]
+    assert (held.ours, held.digest) == (False, ""), "and it is not read through for that"
 
 
 async def test_what_is_dropped_is_noted_no_more() -> None:
