@@ -18,7 +18,7 @@ from residency.enforcement.about import whereabouts
 from residency.enforcement.current import Current
 from residency.enforcement.moving import FOLLOWED
 from residency.errors import Unavailable
-from residency.model import Effect, Finding, Pin, Reason, SinkVerdict
+from residency.model import Effect, Finding, Pin, Reason
 from residency.policy.terms import unbegun
 
 __all__ = ["Found", "Lying"]
@@ -36,19 +36,52 @@ class Found(NamedTuple):
     also: tuple[str | None, ...] = ()
 
 
-class _Class:
-    """People of one finding: the decision on their data, and what stands against each sink's telling it."""
+class Against(NamedTuple):
+    """What stands against telling a row from a sink: the decision that says so, why, whether it is of that sink."""
 
-    __slots__ = ("against", "finding", "forbidden", "here", "pin")
+    here: Current
+    reason: Reason
+    of_sink: bool = False
+
+
+class _Class:
+    """People of one finding: the decision on their data, what stands against telling it at all, whether it leans on a
+    term."""
+
+    __slots__ = ("_against", "finding", "forbidden", "here", "leans", "pin")
 
     def __init__(self, finding: Finding, here: Current, pin: Pin | None) -> None:
         self.finding = finding  # held, so that its identity stays its own
         self.here = here
         self.pin = pin
-        self.against: dict[str, SinkVerdict | None] = {}
+        self._against: dict[str, Against | None] = {}
         with self.of_one():
             here.point.decide(here)
         self.forbidden = here.forbidden
+        self.leans = bool(here.decision.clocks) or any(each.clocks for each in here.decision.sinks)
+
+    def against(self, sink: str) -> Against | None:
+        """What stands against telling their rows from `sink`, unless they are moved just now."""
+        try:
+            return self._against[sink]
+        except KeyError:
+            answer = self._against[sink] = self._ask(sink)
+            return answer
+
+    def _ask(self, sink: str) -> Against | None:
+        if self.forbidden is not None:
+            return Against(self.here, self.forbidden)
+        verdict = self.here.decision.sink(sink)
+        if verdict is None:
+            return Against(self.here, Reason.NO_SINK)
+        if verdict.effect is Effect.PERMIT:
+            return None
+        return Against(self.here, verdict.reason or Reason.INTERNAL, True)
+
+    def told_anew(self) -> None:
+        """The decision was made again."""
+        self.forbidden = self.here.forbidden
+        self._against.clear()
 
     @contextmanager
     def of_one(self) -> Iterator[None]:
@@ -63,7 +96,7 @@ class _Class:
 class Lying:
     """Where people's data lies and what their law says of reading it, by their pins, each looked up once for a page."""
 
-    __slots__ = ("_binds", "_classes", "_here", "_pins", "_places", "_readers", "_twice")
+    __slots__ = ("_binds", "_classes", "_here", "_of", "_pins", "_places", "_readers", "_twice", "clear")
 
     def __init__(self, here: Current, places: Mapping[str, str], *, judged: bool = True, twice: bool = True) -> None:
         """`places` are those of the store's sinks, by name. `judged` = the rows are somebody's; `twice` = one may lie
@@ -72,6 +105,9 @@ class Lying:
         self._places = places
         self._pins: dict[str, Pin | None] = {}
         self._classes: dict[int, _Class] = {}
+        self._of: dict[str | None, _Class] = {}
+        self.clear = False
+        """Whether nothing stands against any row that was looked at, and none may lie in two sinks."""
         self._readers = whereabouts(here)
         self._binds = judged and here.decision.mode != "observe"
         self._twice = twice
@@ -86,19 +122,18 @@ class Lying:
 
         Raises: PinsUnavailable, FactsUnavailable, JournalFull, JournalFailed.
         """
-        rows = list(rows)
-        people = {whose for _, found in rows for whose in (found.whose, *found.also) if whose is not None}
-        await self._fetch(people)
+        seen = {(sink, whose) for sink, found in rows for whose in (found.whose, *found.also)}
+        people = {whose for _, whose in seen}
+        await self._fetch(each for each in people if each is not None)
+        self.clear = not self._twice
         if not self._binds:
             return
         self._classes.clear()  # the facts may have moved since the last look
-        begun = set()
-        for sink, found in rows:
-            for whose in (found.whose, *found.also):
-                of = self._class(whose)
-                if (id(of), sink) not in begun:
-                    begun.add((id(of), sink))
-                    await self._begin(of, sink)
+        self._of = {each: self._class(each) for each in people}
+        if any(of.leans for of in self._classes.values()):
+            for of, sink in {(id(self._of[whose]), sink): (self._of[whose], sink) for sink, whose in seen}.values():
+                await self._begin(of, sink)
+        self.clear = self.clear and all(self._answer(*each) is None for each in seen)
 
     async def _fetch(self, people: Iterable[str]) -> None:
         homes, digest = self._here.point.homes, self._here.point.perception.digest
@@ -131,13 +166,12 @@ class Lying:
     async def _begin(self, of: _Class, sink: str) -> None:
         """Note the events that reading their data there is the first of, where it may be read."""
         decision = of.here.decision
-        if of.forbidden is None and (decision.clocks or any(each.clocks for each in decision.sinks)):
-            verdict = decision.sink(sink)
-            if verdict is not None and verdict.effect is Effect.PERMIT and unbegun(decision, verdict):
-                with of.of_one():
-                    await of.here.point.begin_terms(of.here, verdict)
-                of.forbidden = of.here.forbidden
-                of.against.clear()
+        verdict = decision.sink(sink)
+        permitted = of.forbidden is None and verdict is not None and verdict.effect is Effect.PERMIT
+        if permitted and unbegun(decision, verdict):
+            with of.of_one():
+                await of.here.point.begin_terms(of.here, verdict)
+            of.told_anew()
 
     def counts(self, sink: str, found: Found) -> bool:
         """Whether a row that lies in `sink` is told from there, as far as its place goes."""
@@ -146,23 +180,21 @@ class Lying:
         place = pin.moving or pin.home
         return self._places[sink] == place or place not in self._places.values()
 
-    def against(self, sink: str, found: Found) -> tuple[Current, Reason] | None:
+    def against(self, sink: str, found: Found) -> Against | None:
         """What stands against telling a row from `sink`, and the decision that says so; None = nothing does."""
         if not self._binds:
             return None
-        for whose in (found.whose, *found.also):
-            of = self._class(whose)
-            if of.forbidden is not None:
-                return of.here, of.forbidden
-            try:
-                verdict = of.against[sink]
-            except KeyError:
-                verdict = of.against[sink] = of.here.decision.sink(sink)
-            if verdict is None:
-                return of.here, Reason.NO_SINK
-            if verdict.effect is not Effect.PERMIT and not self._follows(whose, verdict):
-                return of.here, verdict.reason or Reason.INTERNAL
-        return None
+        if found.also:
+            return next((each for whose in (found.whose, *found.also) if (each := self._answer(sink, whose))), None)
+        return self._answer(sink, found.whose)
+
+    def _answer(self, sink: str, whose: str | None) -> Against | None:
+        answer = self._of[whose].against(sink)
+        if answer is None or answer.reason not in FOLLOWED:
+            return answer
+        # While their data is moved it still lies there, and is read there all the same.
+        pin = None if whose is None else self._pins.get(whose)
+        return None if pin is not None and pin.moving == self._places[sink] and answer.of_sink else answer
 
     def arrived(self, found: Found) -> tuple[str, ...]:
         """The sinks to which the data of a row's subject was moved; none where it was not."""
@@ -170,11 +202,6 @@ class Lying:
         if pin is None or pin.set_by != "move" or pin.moving is not None:
             return ()
         return tuple(name for name, place in self._places.items() if place == pin.home)
-
-    def _follows(self, whose: str | None, verdict: SinkVerdict) -> bool:
-        """Whether their data still lies there while it is moved, so that it is read there all the same."""
-        pin = None if whose is None else self._pins.get(whose)
-        return pin is not None and pin.moving == verdict.sink.place and verdict.reason in FOLLOWED
 
     def _class(self, whose: str | None) -> _Class:
         here = self._here

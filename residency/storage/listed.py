@@ -91,7 +91,7 @@ class Told:
         Raises: TypeError for values that cannot be sorted.
         """
         lying = self.lying
-        if lying is None:
+        if lying is None or lying.clear:
             return {}
         # Whose pin turned after their new home was read is there by now.
         late = (self._late(lying) if lying.twice else set()) - self.anew
@@ -125,6 +125,8 @@ class Told:
         Raises: TypeError for values that cannot be sorted.
         """
         order, lying = self.order, self.lying
+        if lying is not None and lying.clear:
+            lying = None
         streams = [[(rank(f.key, order), name, f) for f in self.rows[name]] for name in sinks if name in self.rows]
         frontier = None if lying is None else self._frontier()
         taken: list[Found] = []
@@ -146,13 +148,13 @@ class Told:
                 held.add(name)
                 more = more or counts  # what does not count keeps no list going
                 if barred is not None:
-                    left_out.append((name, *barred))
+                    left_out.append((name, barred.here, barred.reason))
                 continue
             if counts:
                 taken.append(found)
                 last = at
             elif barred is not None:
-                self._withhold(name, *barred)
+                self._withhold(name, barred.here, barred.reason)
             passed[name] = found.key
         for each in left_out if not more else ():
             self._withhold(*each)  # there is no page behind this one that could say so
