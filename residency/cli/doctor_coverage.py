@@ -194,11 +194,11 @@ def _routes(policy: Policy, app: App) -> Iterator[Finding]:
         if each[1] != metrics
     }
     if left:
-        refused = policy.deployment.unclassified == "deny"
+        refused = "refused once the deployment enforces" if policy.deployment.mode == "observe" else "refused"
         yield Finding(
             "warn",
             f"{_several(len(left), 'route', 'routes')} of the app that no activity names: "
-            f"{'refused' if refused else 'permitted, whatever they do'}",
+            f"{refused if policy.deployment.unclassified == 'deny' else 'permitted, whatever they do'}",
             f"residency routes --policy {policy.deployment.source.file} --app {app.target} prints them as lines for "
             "`activities`",
         )

@@ -134,6 +134,11 @@ def test_tables_of_the_app_s_models_count_where_there_is_one_store_of_rows(tmp_p
     assert "1 table (letter)" in told(of_tables(written(tmp_path), {}, app), "store people").what
 
 
+def test_what_nobody_named_is_not_refused_while_the_deployment_observes(tmp_path: Path, app: App) -> None:
+    observing = written(tmp_path, ("mode: enforce", "mode: observe"))
+    assert told(of_app(observing, app, {}), "no activity names: refused once the deployment enforces").level == "warn"
+
+
 def test_what_the_app_does_through_residency_and_past_it(tmp_path: Path, app: App) -> None:
     package = app.target.partition(".")[0]
     policy = written(tmp_path)
