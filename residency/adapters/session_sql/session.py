@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import anyio.from_thread
@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 from sqlalchemy.util import await_only
 
+from residency.adapters.session_sql.gates import gate
 from residency.adapters.session_sql.keys import check_keys
 from residency.adapters.session_sql.located import (
     begin_savepoint,
@@ -44,17 +45,12 @@ from residency.enforcement.current import Current
 from residency.enforcement.moving import BeingMovedError, until_home
 from residency.errors import Unavailable, UsageError
 from residency.storage.handle import SESSION, StoreHandle, backend_of
-from residency.storage.statements import goes_around
 
 if TYPE_CHECKING:
     from sqlalchemy.orm.session import _EntityBindKey, _SessionBind
 
 __all__ = ["RoutedSession", "open_session"]
 
-_GATED: Final = "residency_gated"  # an attribute of engines, since a set of them takes ten times as long to ask
-_TEXTS: Final = 4096  # texts of statements that are known to go around nothing, kept at most; cleared when full
-_TEXT_LIMIT: Final = 4096  # characters of one
-_harmless: set[str] = set()
 # By table, the sinks (as their stores list them) among which its key was found to be unique.
 _unique: WeakKeyDictionary[Table, set[tuple[str, ...]]] = WeakKeyDictionary()
 
@@ -142,6 +138,17 @@ class RoutedSession(Session):
         super().invalidate()
         self._forget()
 
+    def check_commit(self) -> None:
+        """Refuse a COMMIT that is not the session's own. Raises: UsageError."""
+        # `(await session.connection()).commit()` would go past the session's hooks: data there, and "rolled_back" said.
+        if not self._sent and not self._reads:
+            raise UsageError("a routed session's connection is committed by the session, not by itself")
+
+    def check_statement(self, context: Any) -> None:
+        """Look at whose rows a statement writes, as its `ExecutionContext` tells it. Raises: UsageError."""
+        if self._whose and self._frozen is not None:
+            check_subject(self._frozen[0], self._store, context)
+
     @property
     def _reads(self) -> bool:
         return self._act is not None and not self._act.changes
@@ -191,8 +198,7 @@ class RoutedSession(Session):
         except BaseException:
             act.outcome("failed")
             raise
-        if _GATED not in engine.__dict__:
-            _gate(engine)
+        gate(engine)
         self._frozen = (here, here.subject_digest, act.sink)
         self._whose = bool(here.point.policy.deployment.records.get(self._store))
         if act.changes:
@@ -348,46 +354,6 @@ def _after_soft_rollback(session: Session, previous: SessionTransaction) -> None
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     if isinstance(session, RoutedSession) and transaction.parent is None:
         session._settle()
-
-
-def _gate(engine: Engine) -> None:
-    """Let the connections of `engine` that a routed session uses commit through that session only."""
-    event.listen(engine, "commit", _commit_gate)
-    event.listen(engine, "before_cursor_execute", _statement_gate, retval=True)  # else it is called by another call
-    event.listen(engine, "checkin", _checkin)
-    setattr(engine, _GATED, True)
-
-
-def _commit_gate(connection: Connection) -> None:
-    # `(await session.connection()).commit()` would go past the session's hooks: data there, and "rolled_back" said.
-    session = connection.info.get(SESSION)
-    if isinstance(session, RoutedSession) and not session._sent and not session._reads:
-        raise UsageError("a routed session's connection is committed by the session, not by itself")
-
-
-def _statement_gate(
-    connection: Connection, cursor: object, statement: str, parameters: Any, context: Any, many: bool
-) -> tuple[str, Any]:
-    session = connection.info.get(SESSION)
-    if session is None:
-        return statement, parameters
-    # A COMMIT spelled as a statement leaves data there and "rolled_back" said; ATTACH reaches another sink's file.
-    if statement not in _harmless:
-        if goes_around(statement):
-            raise UsageError(
-                "a routed session takes no statement that ends its transaction or reaches another database"
-            )
-        if len(statement) <= _TEXT_LIMIT:
-            if len(_harmless) >= _TEXTS:
-                _harmless.clear()
-            _harmless.add(statement)
-    if isinstance(session, RoutedSession) and session._whose and session._frozen is not None:
-        check_subject(session._frozen[0], session._store, context)
-    return statement, parameters
-
-
-def _checkin(connection: object, record: Any) -> None:
-    record.info.pop(SESSION, None)
 
 
 event.listen(RoutedSession, "before_flush", _before_flush)
