@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.moving import COMMAND, between_postgres, killed
 from tests.postgres import Pair
-from tests.world import write_deployment
 
 pytestmark = [pytest.mark.needs("postgres"), pytest.mark.slow, pytest.mark.timeout(600)]
 PEOPLE = 3000
@@ -26,31 +23,11 @@ FILL = """
 INSERT INTO people SELECT n, 'name ' || n FROM generate_series(1, {people}) n;
 INSERT INTO letters SELECT gen_random_uuid(), n, 'x' FROM generate_series(1, {people}) n, generate_series(1, 3) k;
 """
-DEPLOYMENT = """
-sinks:
-  sg: {{region: sg, provider: SG, keys: SG, encrypted: true, url: "{sg}"}}
-  vn: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{vn}"}}
-stores: {{people: [sg, vn]}}
-records:
-  people:
-    people: {{subject: id, data: [personal]}}
-    letters: {{via: {{person: people}}, data: [content]}}
-audit: {{folder: ./audit}}
-keys: {{folder: ./keys}}
-pins: {{url: "sqlite:///./pins.db"}}
-activities:
-  - {{route: "POST /people", subject: app, data: [personal], store: people}}
-"""
-MOVE = ("-c", "import sys; from residency.cli import main; sys.exit(main())", "move", "test.yaml", "--go", "--json")
-QUICK = ("--batch", "100", "--drain", "0.2", "--linger", "0.1")
+MOVE = (*COMMAND, "--go", "--json", "--batch", "100", "--drain", "0.2", "--linger", "0.1")
 
 
 def test_killed_again_and_again_every_row_is_somewhere_and_then_home_once(postgres: Pair, tmp_path: Path) -> None:
-    names = postgres.sg.database(), postgres.vn.database()
-    postgres.sg.query(TABLES + FILL.format(people=PEOPLE), names[0])
-    postgres.vn.query(TABLES, names[1])
-    urls = {"sg": postgres.sg.url("asyncpg", names[0]), "vn": postgres.vn.url("asyncpg", names[1])}
-    write_deployment(tmp_path, DEPLOYMENT.format(**urls), replace=[("territory: not_covered", "territory: covered")])
+    names = between_postgres(postgres, tmp_path, TABLES, FILL.format(people=PEOPLE))
 
     def rows(server: int, table: str) -> set[tuple[object, ...]]:
         there = (postgres.sg, postgres.vn)[server]
@@ -59,20 +36,11 @@ def test_killed_again_and_again_every_row_is_somewhere_and_then_home_once(postgr
     before = {table: rows(0, table) for table in ("people", "letters")}
     chance = random.Random(20261122)
     kills = 0
-    while kills < 8:
-        begun, journal = time.time(), tmp_path / "audit" / "move.db-wal"
-        process = subprocess.Popen([sys.executable, *MOVE, *QUICK], cwd=tmp_path, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not (journal.exists() and journal.stat().st_mtime > begun):
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0.0, 0.5))
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    while kills < 8 and killed(tmp_path, MOVE, chance, 0.5):
         kills += 1
         for table, held in before.items():
             assert rows(0, table) | rows(1, table) == held, "whatever is in neither place is lost"
-    done = subprocess.run([sys.executable, *MOVE, *QUICK], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(MOVE, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert kills > 0
     told = json.loads(done.stdout)

@@ -12,28 +12,8 @@ import pytest
 from residency.adapters.sink_files import FilesSink
 from residency.model import Region
 from tests.killed import Tried
-from tests.world import write_deployment
+from tests.moving import between_files
 
-DEPLOYMENT = """
-sinks:
-  rows-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///./sg.db"}
-  rows-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///./vn.db"}
-  files-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "file://files-sg"}
-  files-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "file://files-vn"}
-stores: {people: [rows-sg, rows-vn], uploads: [files-sg, files-vn]}
-records:
-  people:
-    people: {subject: id, data: [personal]}
-    letters: {via: {person: people}, data: [content]}
-  uploads:
-    "users/{subject}/": {data: [personal]}
-audit: {folder: ./audit}
-keys: {folder: ./keys}
-pins: {url: "sqlite:///./pins.db"}
-activities:
-  - {route: "POST /people", subject: app, data: [personal], store: people}
-  - {route: "POST /uploads", subject: app, data: [personal], store: uploads}
-"""
 CODE = """
 import anyio
 from residency.adapters.move_journal import MoveJournalSqlite
@@ -123,7 +103,7 @@ class Disks:
 
 @pytest.mark.timeout(300)
 def test_killed_at_each_step_everybody_has_all_they_had_and_is_home_after_the_next_run(tmp_path: Path) -> None:
-    write_deployment(tmp_path, DEPLOYMENT, replace=[("territory: not_covered", "territory: covered")])
+    between_files(tmp_path)
     disks = Disks(tmp_path)
     truth: dict[str, list[tuple[str, object]]] = {}
     steps, met, at, how = [], set(), 0, "killed"

@@ -7,13 +7,13 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.moving import COMMAND, COVERED
 from tests.world import write_deployment
 
 PEOPLE = 40
@@ -29,10 +29,7 @@ pins: {url: "sqlite:///../pins.db"}
 activities:
   - {route: "POST /people", subject: app, data: [personal], store: people}
 """
-MOVE = (
-    sys.executable, "-c", "import sys; from residency.cli import main; sys.exit(main())",
-    "move", "test.yaml", "--go", "--json", "--batch", "10", "--linger", "0",
-)  # fmt: skip
+MOVE = (*COMMAND, "--go", "--json", "--batch", "10", "--linger", "0")
 
 
 def people(folder: Path, place: str) -> list[str]:
@@ -56,7 +53,7 @@ def test_a_second_mover_is_refused_while_the_first_lives_and_takes_over_once_it_
     machines = [tmp_path / "one", tmp_path / "two"]
     for machine in machines:
         machine.mkdir()
-        write_deployment(machine, DEPLOYMENT, replace=[("territory: not_covered", "territory: covered")])
+        write_deployment(machine, DEPLOYMENT, replace=[COVERED])
     for place in ("sg", "vn"):
         with closing(sqlite3.connect(tmp_path / f"{place}.db")) as database:
             database.execute("CREATE TABLE people (id TEXT PRIMARY KEY, name TEXT)")

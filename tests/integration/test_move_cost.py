@@ -18,8 +18,8 @@ from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import build
 from residency.cli.move_places import places_of
 from residency.cli.move_run import Movement
+from tests.moving import between_postgres
 from tests.postgres import Pair
-from tests.world import write_deployment
 
 pytestmark = pytest.mark.needs("postgres")
 TABLES = """
@@ -31,21 +31,6 @@ FILL = """
 INSERT INTO people SELECT 'person-' || n, 'Nguyen Van ' || n FROM generate_series(1, {people}) n;
 INSERT INTO letters SELECT gen_random_uuid(), 'person-' || n, 'x'
 FROM generate_series(1, {people}) n, generate_series(1, 4) k;
-"""
-DEPLOYMENT = """
-sinks:
-  sg: {{region: sg, provider: SG, keys: SG, encrypted: true, url: "{sg}"}}
-  vn: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{vn}"}}
-stores: {{people: [sg, vn]}}
-records:
-  people:
-    people: {{subject: id, data: [personal], times: {{creation: made}}}}
-    letters: {{via: {{person: people}}, data: [content]}}
-audit: {{folder: ./audit}}
-keys: {{folder: ./keys}}
-pins: {{url: "sqlite:///./pins.db"}}
-activities:
-  - {{route: "POST /people", subject: app, data: [personal], store: people}}
 """
 BATCHES = 2
 STATEMENTS = 45  # a batch: settings and transactions, what is copied, compared three times, deleted
@@ -104,14 +89,9 @@ def test_a_batch_costs_as_many_questions_and_transactions_however_many_are_in_it
     asked = Asked(monkeypatch)
     found = []
     for people in (40, 400):
-        names = postgres.sg.database(), postgres.vn.database()
-        postgres.sg.query(TABLES + FILL.format(people=people), names[0])
-        postgres.vn.query(TABLES, names[1])
-        urls = {"sg": postgres.sg.url("asyncpg", names[0]), "vn": postgres.vn.url("asyncpg", names[1])}
         folder = tmp_path / str(people)
         folder.mkdir()
-        replaced = [("territory: not_covered", "territory: covered")]
-        write_deployment(folder, DEPLOYMENT.format(**urls), replace=replaced)
+        between_postgres(postgres, folder, TABLES, FILL.format(people=people), times=", times: {creation: made}")
         asked.counts.clear()
         assert anyio.run(moved, folder, people, asked) == people * 5
         assert asked.counts["rows"] <= people * ROWS + 200, "the rest is what tables are looked up by"

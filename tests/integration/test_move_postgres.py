@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.moving import COMMAND, between_postgres
 from tests.postgres import Pair
-from tests.world import write_deployment
 
 pytestmark = pytest.mark.needs("postgres")
 TABLES = """
@@ -28,38 +27,18 @@ INSERT INTO people
 SELECT n, E'tab\\tline\\n\\\\N ' || n, '{fine,so}', '{"a": [1, null]}' FROM generate_series(1, 300) n;
 INSERT INTO letters SELECT n, k, '\\x00ff5c' FROM generate_series(1, 300) n, generate_series(1, 3) k;
 """
-DEPLOYMENT = """
-sinks:
-  sg: {{region: sg, provider: SG, keys: SG, encrypted: true, url: "{sg}"}}
-  vn: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{vn}"}}
-stores: {{people: [sg, vn]}}
-records:
-  people:
-    letters: {{via: {{person: people}}, data: [content]}}
-    people: {{subject: id, data: [personal], times: {{creation: made}}}}
-audit: {{folder: ./audit}}
-keys: {{folder: ./keys}}
-pins: {{url: "sqlite:///./pins.db"}}
-activities:
-  - {{route: "POST /people", subject: app, data: [personal], store: people}}
-"""
-COMMAND = ("-c", "import sys; from residency.cli import main; sys.exit(main())", "move", "test.yaml", "--json")
 ALL = "SELECT p::text, l::text FROM people p JOIN letters l ON l.person = p.id ORDER BY p.id, l.number"
 
 
 def move(folder: Path, *more: str) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run([sys.executable, *COMMAND, *more], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run([*COMMAND, "--json", *more], cwd=folder, capture_output=True, text=True, check=False)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
 def test_rows_of_every_type_are_home_byte_for_byte_and_a_late_writer_loses_nothing(
     postgres: Pair, tmp_path: Path
 ) -> None:
-    names = postgres.sg.database(), postgres.vn.database()
-    postgres.sg.query(TABLES + FILL, names[0])
-    postgres.vn.query(TABLES, names[1])
-    urls = {"sg": postgres.sg.url("asyncpg", names[0]), "vn": postgres.vn.url("asyncpg", names[1])}
-    write_deployment(tmp_path, DEPLOYMENT.format(**urls), replace=[("territory: not_covered", "territory: covered")])
+    names = between_postgres(postgres, tmp_path, TABLES, FILL, times=", times: {creation: made}")
     code, told, error = move(tmp_path, "--find")
     assert (code, error) == (1, "")
     found = told["sinks"][0]

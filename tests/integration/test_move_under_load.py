@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,8 +26,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from residency import ResidencyMiddleware, build, sql
+from tests.moving import COMMAND, COVERED, between_postgres
 from tests.postgres import Pair
-from tests.world import write_deployment
 
 pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio, pytest.mark.timeout(1800), pytest.mark.slow]
 PEOPLE = int(os.environ.get("RESIDENCY_PEOPLE", "1500"))
@@ -41,24 +40,11 @@ FILL = """
 INSERT INTO people SELECT 'p' || n, 'name ' || n FROM generate_series(1, {people}) n;
 INSERT INTO letters SELECT gen_random_uuid(), 'p' || n, 'old' FROM generate_series(1, {people}) n;
 """
-DEPLOYMENT = """
-sinks:
-  sg: {{region: sg, provider: SG, keys: SG, encrypted: true, url: "{sg}"}}
-  vn: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{vn}"}}
-stores: {{people: [sg, vn]}}
-records:
-  people:
-    people: {{subject: id, data: [personal]}}
-    letters: {{via: {{person: people}}, data: [content]}}
-audit: {{folder: ./audit}}
-keys: {{folder: ./keys}}
-pins: {{url: "sqlite:///./pins.db"}}
-activities:
-  - {{route: "GET /people/{{id}}", subject: path.id, data: [personal], store: people}}
-  - {{route: "POST /people/{{id}}", subject: path.id, data: [personal, content], operation: write, store: people}}
-"""
-OBSERVED = [("mode: enforce", "mode: observe"), ("territory: not_covered", "territory: covered")]
-MOVE = ("-c", "import sys; from residency.cli import main; sys.exit(main())", "move", "test.yaml", "--go", "--json")
+ACTIVITIES = (
+    '  - {route: "GET /people/{id}", subject: path.id, data: [personal], store: people}',
+    '  - {route: "POST /people/{id}", subject: path.id, data: [personal, content], operation: write, store: people}',
+)
+OBSERVED = (("mode: enforce", "mode: observe"), COVERED)
 
 
 @pytest.fixture
@@ -103,11 +89,8 @@ async def served(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_every_request_of_a_client_that_tries_nothing_twice_succeeds(postgres: Pair, tmp_path: Path) -> None:
-    names = postgres.sg.database(), postgres.vn.database()
-    postgres.sg.query(TABLES + FILL.format(people=PEOPLE), names[0])
-    postgres.vn.query(TABLES, names[1])
-    urls = {"sg": postgres.sg.url("asyncpg", names[0]), "vn": postgres.vn.url("asyncpg", names[1])}
-    write_deployment(tmp_path, DEPLOYMENT.format(**urls), replace=OBSERVED)
+    filled = FILL.format(people=PEOPLE)
+    names = between_postgres(postgres, tmp_path, TABLES, filled, activities=ACTIVITIES, replace=OBSERVED)
     moved = anyio.Event()
     written: dict[str, set[str]] = {}
     failed: list[tuple[str, int, str]] = []
@@ -137,7 +120,7 @@ async def test_every_request_of_a_client_that_tries_nothing_twice_succeeds(postg
     async with served(tmp_path) as client, anyio.create_task_group() as group:
         for number in range(6):
             group.start_soon(use, client, number)
-        argv = [sys.executable, *MOVE, "--batch", str(min(1000, PEOPLE // 15))]
+        argv = [*COMMAND, "--go", "--json", "--batch", str(min(1000, PEOPLE // 15))]
         done = await anyio.run_process(argv, cwd=tmp_path, check=False)
         moved.set()
     assert failed == []
