@@ -40,6 +40,7 @@ from residency.wiring.copies import Copying, noting
 from residency.wiring.lifetimes import watch_over
 from residency.wiring.location import location_watch, meter_location
 from residency.wiring.locators import open_locators
+from residency.wiring.marks import tell_marks
 from residency.wiring.records import stores_over
 from residency.wiring.requests import meter_requests, requests_of
 from residency.wiring.trail import open_trail
@@ -280,10 +281,10 @@ class Residency:
         trail.start(stack, self.metrics)
         keeper.told_by(self._facts_moved)
         self._location = watch = location_watch(
-            deployment, self.network, filings=lambda: self.facts.current().filings, now=self.clock.now,
-            tell=lambda note: self.point.recorder.system(note),
-        )  # fmt: skip
+            deployment, self.network, filings=lambda: self.facts.current().filings, now=self.clock.now, tell=self._tell
+        )
         self.stores.misplaced = watch.misplaced
+        tell_marks(self.stores, self._tell)
         stack.callback(watch.stop)
         meter_location(self.metrics, watch, self.clock.now)
         meter_requests(self.metrics, requests_of(deployment, self.path), self.clock.now)
@@ -309,6 +310,10 @@ class Residency:
         """Keep what decisions are made by, so that each can be decided again. Raises: JournalFailed."""
         # Private: who approved what on which ground is for the auditor, not for everybody on the machine.
         wiring.archive(LogFiles(self.path(self.deployment.audit.folder), mode=0o600), policy, facts)
+
+    def _tell(self, note: str) -> int:
+        """Record something about this instance itself; the entry's number. Raises: JournalFull, JournalFailed."""
+        return self.point.recorder.system(note)
 
     def _facts_moved(self, facts: FactSet, note: str) -> int:
         """Archive and record facts that are about to be in force; the entry's number. Raises: Unavailable."""

@@ -362,7 +362,7 @@ class Current:
         return verdict
 
     def _misplaced(self, name: str) -> Refused:
-        message = f"sink {name!r} was last seen elsewhere than it must lie"
+        message = f"sink {name!r} was last seen elsewhere than it must lie, or bears another's mark"
         return self.refuse(Reason.SINK_MISPLACED, message, sink=name, rules=())
 
     def refuse(

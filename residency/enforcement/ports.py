@@ -278,5 +278,6 @@ class ObjectSink(SinkPort, Protocol):
         """All values whose keys start with `prefix`, each once, in the sink's own order, which stays the same: as a
         rule that of the keys' UTF-8 bytes. `after` = only those behind this key in it. Raises SinkUnavailable.
 
-        What is stored or removed meanwhile may be listed or not. Needs memory for a page, not for all of them.
+        What is stored or removed meanwhile may be listed or not. Needs memory for a page, not for all of them. Keys of
+        our own (`.residency/`) are told to who asks for that prefix, and to nobody else.
         """

@@ -62,7 +62,7 @@ class CopyDeciding:
     def judge(self, record: Record, owner: Owner, target: Sink, home: Sink) -> Permit:
         """Whether a copy of `record` may be made in `target` now."""
         point = self._point()
-        if target.name in point.stores.misplaced:
+        if target.name in point.stores.misplaced or home.name in point.stores.misplaced:
             return Permit(Reason.SINK_MISPLACED.value)
         terms = self._fresh(point)
         case = (owner.person.finding, record.data, target.name, home.place)

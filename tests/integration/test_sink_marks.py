@@ -17,6 +17,8 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from residency import ResidencyMiddleware, current
+from residency.audit.entry import parse_entry
+from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency, build
 from residency.cli.sinks import sinks_app
 from residency.errors import SinkUnavailable, UsageError
@@ -133,6 +135,12 @@ def test_a_sink_that_is_exchanged_while_it_serves_is_left_alone_until_it_is_its_
         anyio.run(write_marks, sink, [Mark("people-vn", "vn-han", "VN")])
         anyio.run(marks.look)
         assert client.put("/value", content=b"3").status_code == 200
+    segments = sorted((tmp_path / "audit" / "journal").glob("*/*.seg"))
+    entries = [parse_entry(bytes(r.payload)) for s in segments for r in scan(s.read_bytes(), RECORDS_AT, None).records]
+    assert [entry.note for entry in entries if (entry.note or "").startswith("mark ")] == [
+        "mark people-vn: bears the mark of sink 'people-sg' (sg, SG): its URL is another's",
+        "mark people-vn: bears its own mark again",
+    ]
 
 
 def test_a_server_whose_sinks_were_exchanged_answers_503_with_their_names_and_no_url(tmp_path: Path) -> None:
