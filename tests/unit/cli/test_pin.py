@@ -10,14 +10,17 @@ import anyio
 import pytest
 from typer.testing import CliRunner
 
+from residency.adapters.move_journal import MoveJournalSqlite
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import build
 from residency.cli import patience
+from residency.cli.move_places import journal_of
 from residency.cli.pin import pin_app
 from residency.enforcement.ports import ObjectSink
 from residency.errors import SinkUnavailable
 from residency.model import Anchor, Pin, SubjectId, Trust
+from residency.storage.moves import State, Step
 from residency.storage.parcels import RecordParcels
 from tests.world import write_deployment
 
@@ -170,6 +173,26 @@ def test_a_move_takes_the_subjects_records_along(tmp_path: Path) -> None:
     notes = [entry.note for entry in entries(file) if entry.note is not None]
     assert "move: operator: ticket 1234, 1 subjects from SG to VN" in notes
     assert run(file, "move", *MOVE[:-1])[0] == 0
+
+
+def test_a_move_that_ended_before_it_had_deleted_is_not_said_to_be_done(policy: Path) -> None:
+    """The pin says the new home already, and records still lie at the old one."""
+    assert run(policy, "move", *MOVE)[0] == 0
+    runtime = build(policy)
+
+    async def ended_early(state: State) -> None:
+        runtime.open()
+        journal = MoveJournalSqlite(journal_of(runtime))
+        await journal.put([Step(runtime.point.digest(SubjectId("an")), "SG", "VN", state)])
+        journal.close()
+        await runtime.aclose()
+
+    anyio.run(ended_early, State.VERIFIED)
+    code, output = run(policy, "move", *MOVE[:-1])
+    assert (code, "not all that lay in SG is deleted" in output) == (1, True), output
+    runtime = build(policy)
+    anyio.run(ended_early, State.DONE)
+    assert run(policy, "move", *MOVE[:-1])[0] == 0
 
 
 def test_a_store_that_is_away_twice_keeps_nobody_from_moving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
