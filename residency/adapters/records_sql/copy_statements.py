@@ -49,6 +49,7 @@ def with_owner(shape: Shape, *columns: Any) -> sa.Select[Any]:
 
 
 def rows_of(shape: Shape) -> sa.Select[Any]:
+    """The rows, all of their columns in order."""
     return sa.select(*[shape.table.c[name] for name in shape.columns]).select_from(shape.joined())
 
 
@@ -87,4 +88,5 @@ def deleting(shape: Shape) -> str:
 
 
 def quoted(name: str) -> str:
+    """A name as a statement has it."""
     return '"' + name.replace('"', '""') + '"'
