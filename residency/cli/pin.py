@@ -77,38 +77,6 @@ def move(
     the same keys, or a move before this one left some where they lay, 2 = wrong use, or something cannot be reached
     (a sink that is away is tried again first).
 
-    Example: echo user-42 | residency pin show --policy policies/deployments/social-api.yaml
-    """
-    subject = _subject()
-
-    pin = _with(policy, lambda runtime: _read(runtime, subject))
-    if pin is None:
-        typer.echo("null" if as_json else "no pin: this subject has no remembered home")
-        raise typer.Exit(1)
-    _print(pin, as_json=as_json)
-
-
-@pin_app.command()
-def move(
-    policy: Policy,
-    to: Annotated[str, typer.Option("--to", help="The new home: the place of a region.", metavar="CODE")],
-    reason: Annotated[
-        str, typer.Option("--reason", help="A ticket or a short reason; no names: it is kept for ever.", metavar="TEXT")
-    ],
-    data_is_there: Annotated[
-        bool, typer.Option("--data-is-there", help="All of the subject's data already lies at the new home.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Move the home of the subject whose id is read from stdin: an audited act, with a reason.
-
-    The subject's rows and objects go along, as the deployment's `records` tell them: copied, compared, deleted where
-    they lay. What it does not tell is yours to move first; then say --data-is-there, and the home alone is moved. A
-    home that is there already is left as it is.
-
-    Exit 0 = it is the home now, 1 = there is no pin, it was changed meanwhile, the new home has other records of
-    the same keys, or a move before this one left some where they lay, 2 = wrong use, or something cannot be reached (a sink that is away is tried again first).
-
     Example: echo user-42 | residency pin move --policy FILE --to VN --reason "ticket 1234"
     """
     if not _REASON.fullmatch(reason):
