@@ -69,10 +69,10 @@ activities:
 _COLUMNS: Final = {
     "plain": "plain_wall_us",
     "CPU": "plain_cpu_us",
-    "routed adds": "added_wall_us",
+    "adds": "added_wall_us",
     "CPU ": "added_cpu_us",
-    "act alone": "act_cpu_us",
-    "over own engine": "over_own_wall_us",
+    "act": "act_cpu_us",
+    "on own": "over_own_wall_us",
     "CPU  ": "over_own_cpu_us",
 }
 Unit = Callable[[Callable[[], AsyncSession]], Awaitable[None]]
@@ -211,13 +211,13 @@ def main() -> None:
     if options.json:
         print(json.dumps({"units": found, "holds": good}, indent=2))
     else:
-        table = Table(title="us, on the wall where it is not said")
+        table = Table(title="us on the wall, and of CPU: plain, what routing adds to it, and to an app's own engine")
         for column in ("database", "unit", *_COLUMNS, "bar"):
             table.add_column(column, justify="right" if column in _COLUMNS else "left")
         for backend, units in found.items():
             for name, unit in units.items():
                 bar = f"{BAR_SQLITE:.0f} us" if backend == "sqlite" else f"{BAR_POSTGRES:.0%}"
-                said = f"{bar} {'holds' if holds(backend, unit) else 'MISSED'}"
+                said = f"{bar}: {'holds' if holds(backend, unit) else 'MISSED'}"
                 table.add_row(backend, name, *(f"{unit[each]:,.0f}" for each in _COLUMNS.values()), said)
         Console().print(table)
     raise SystemExit(0 if good else 1)
