@@ -69,3 +69,14 @@ async def test_a_file_that_is_no_journal_is_said_to_be_none(tmp_path: Path) -> N
     (tmp_path / "move.db").write_bytes(b"something else" * 100)
     with pytest.raises(PinsUnavailable, match="cannot be opened"):
         MoveJournalSqlite(tmp_path / "move.db")
+
+
+async def test_who_holds_the_lease_by_a_journal_is_the_same_in_every_run(tmp_path: Path) -> None:
+    first = MoveJournalSqlite(tmp_path / "move.db")
+    assert first.holder("a" * 32) == "a" * 32
+    first.close()
+    second = MoveJournalSqlite(tmp_path / "move.db")
+    assert second.holder("b" * 32) == "a" * 32
+    second.close()
+    with pytest.raises(PinsUnavailable, match="closed"):
+        second.holder("b" * 32)
