@@ -3,7 +3,8 @@
 Home lies on an address of its own, abroad on another; each has a PostgreSQL, an S3 server, a Redis and a model. People
 at home leave canaries in every request, in their ids too; they hurry, hang up, come again, meet stores that are slow,
 dead or cut off, come by an instance abroad that hands them over, and are moved meanwhile by an operator: from place to
-place at home, and from abroad to home.
+place at home, and from abroad to home. Copies of all rows and files at home are wanted abroad: the law forbids them,
+but for those of a few neighbours of whom it says nothing. Colleagues read of others, alone, in batches, in lists.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -22,7 +24,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +40,7 @@ from tests.object_store import APP_ACCESS, APP_SECRET, Seaweed
 from tests.postgres import Pair
 from tests.servers import Server, eventually
 from tests.services import Service
+from tests.soak_readers import KINDS, Readers, walked
 from tests.world import HANOI, SINGAPORE, write_deployment
 
 __all__ = ["ABROAD", "HOME", "Places", "Soak", "written"]
@@ -45,8 +48,11 @@ __all__ = ["ABROAD", "HOME", "Places", "Soak", "written"]
 HOME, ABROAD = f"{NETWORK}.2", f"{NETWORK}.3"
 ROOT: Final = Path(__file__).resolve().parent.parent
 _COMMAND: Final = "import sys; from residency.cli import main; sys.exit(main())"
-_LONGER: Final = 300.0  # seconds that a slow machine gets beyond its time
+_PATIENT: Final = 15.0  # seconds that somebody waits for an answer who is in no hurry
+_TRIES: Final = 10
+_LONGER: Final = 600.0  # seconds that a slow machine gets beyond its time
 _AT_HOME: Final = ("-vn", "-kr")
+_AT_HOME_PLACES: Final = ("vn", "kr")
 
 
 @dataclass
@@ -66,8 +72,15 @@ class Mover:
     who: str
     abroad: bool  # it lies there until the operator has moved it
     rows: set[str] = field(default_factory=set)
+    keys: dict[str, str] = field(default_factory=dict)  # names by the keys of their rows
     files: set[str] = field(default_factory=set)
     moves: int = 0
+    free: bool = False  # the law says nothing of them: they live at home by an operator's act, and are copied abroad
+
+    @property
+    def address(self) -> str:
+        """Where they are seen."""
+        return SINGAPORE if self.free or self.who.startswith("settler-") else HANOI
 
 
 @dataclass
@@ -91,6 +104,7 @@ class Soak:
     moves: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     pages: bytes = b""
+    heard: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
         for name in ("abroad", "home", "edge/tmp", "policy", "edge/policy"):
@@ -116,19 +130,24 @@ class Soak:
             self.port = int(probe.getsockname()[1])
         urls["INSTANCE_HOME"] = f"http://127.0.0.1:{self.port}"
         self.file = self._deployment(self.folder / "policy", soak_app.AT_HOME, urls)
-        self.edge_file = self._deployment(self.edge / "policy", soak_app.ABROAD, urls)
+        # The instance abroad knows nobody at home. Of whom it knows nothing the law counts, as it does by default.
+        by_default = ("presume: {territory: not_covered}\n", "")
+        self.edge_file = self._deployment(self.edge / "policy", soak_app.ABROAD, urls, by_default)
         chance = random.Random(self.seed)
         self.settlers = [Mover(f"settler-{number}", abroad=True) for number in range(24)]
         self.locals = [Mover(canary(90_000_000 + number), abroad=False) for number in range(8)]
+        self.neighbours = [Mover(f"neighbour-{number}", abroad=True, free=True) for number in range(2)]
         chance.shuffle(self.locals)
         asyncio.run(self._tables())
+        code, said = asyncio.run(self._command("copies", "prepare", str(self.file)))
+        assert code == 0, said
 
     @staticmethod
-    def _deployment(folder: Path, text: str, urls: Mapping[str, str]) -> Path:
+    def _deployment(folder: Path, text: str, urls: Mapping[str, str], *others: tuple[str, str]) -> Path:
         for name, url in urls.items():
             text = text.replace(name, url)
         more = ("sg: {country: SG}}", "sg: {country: SG}, kr: {country: KR}}")
-        return write_deployment(folder, text, [soak_app.LAW], [more])
+        return write_deployment(folder, text, [soak_app.LAW], [more, *others])
 
     async def _tables(self) -> None:
         for place, database in self.databases.items():
@@ -215,15 +234,18 @@ class Soak:
 
     async def _load(self, url: str, edge: str, seconds: float) -> None:
         limits = httpx.Limits(max_connections=60)
-        async with httpx.AsyncClient(timeout=15, limits=limits) as client:
-            await asyncio.gather(*(self._settle(client, url, each) for each in self.settlers))
+        async with httpx.AsyncClient(timeout=_PATIENT, limits=limits) as client:
+            await asyncio.gather(*(self._settle(client, url, each) for each in (*self.settlers, *self.neighbours)))
             load = Load(time.monotonic() + seconds)
             people = [self._person(client, (url, edge), number, load) for number in range(18)]
             movers = [self._mover(client, url, self.settlers[number::6], load) for number in range(6)]
-            movers += [self._mover(client, url, [each], load) for each in self.locals]
-            await asyncio.gather(*people, *movers, self._trouble(load), self._operator(load), self._until(load))
-            for each in (*self.settlers, *self.locals):
+            movers += [self._mover(client, url, [each], load) for each in (*self.locals, *self.neighbours)]
+            others = [self._reader(client, (url, edge), number, load) for number in range(4)]
+            others += [self._trouble(load), self._operator(load), self._until(load)]
+            await asyncio.gather(*people, *movers, *others)
+            for each in self.movers:
                 await self._look(client, url, each, patient=True)
+            await self._still(client, url)
 
     async def _until(self, load: Load) -> None:
         """A slow machine gets longer, until each thing has happened that this is about."""
@@ -239,10 +261,13 @@ class Soak:
         wanted = {f"{who} {path} 200": 5 for who in ("home", "abroad") for path in (*asked, "POST /late")}
         wanted |= {f"home {path} handed over 200": 1 for path in asked}
         wanted |= {"moved GET 200": 20, "moved POST 200": 20}
+        wanted |= {f"read home {kind} 200": 5 for kind in KINDS} | {"read abroad list 200": 5}
+        wanted |= {"read abroad of refused": 5, "read abroad row refused": 5, "read abroad many 200": 5}
         missing = [what for what, number in wanted.items() if self.answers[what] < number]
         missing += ["people moved to and fro"] * (self.moves["pin move exits 0"] < 2)
         missing += ["people moved home"] * (self.moves["move exits 0"] < 1)
         missing += ["somebody moved who wrote since"] * any(settler.abroad for settler in self.settlers)
+        missing += ["neighbours who were moved, and wrote since"] * any(each.abroad for each in self.neighbours)
         return missing + ["trouble"] * (len(self.troubles) < 4)
 
     async def _person(self, client: httpx.AsyncClient, urls: tuple[str, str], number: int, load: Load) -> None:
@@ -263,9 +288,8 @@ class Soak:
             for _ in range(chance.choice((1, 2, 3))):
                 hurry = chance.choice((None, None, None, 0.002, 0.01, 0.05))
                 try:
-                    async with asyncio.timeout(hurry):
-                        answer = await client.request(method, url, headers=headers, content=body)
-                except (TimeoutError, httpx.HTTPError):
+                    answer = await client.request(method, url, headers=headers, content=body, timeout=_within(hurry))
+                except httpx.HTTPError:
                     self.answers["hung up"] += 1
                     continue  # the same once more
                 by = " handed over" if handed else ""
@@ -298,7 +322,7 @@ class Soak:
     async def _settle(self, client: httpx.AsyncClient, url: str, mover: Mover) -> None:
         """Somebody opens their account while they live abroad."""
         while not mover.rows:
-            await self._add(client, url, mover, f"of-before-{mover.who}", SINGAPORE)
+            await self._add(client, url, mover, f"of-before-{mover.who}")
 
     async def _mover(self, client: httpx.AsyncClient, url: str, movers: Sequence[Mover], load: Load) -> None:
         """People who add to what they have, and look at it, whatever happens to it."""
@@ -309,29 +333,29 @@ class Soak:
             if chance.random() < 0.5:
                 await self._look(client, url, mover)
             number = abs(hash_of(f"{mover.who}{count}")) % 10_000_000
-            name = f"abroad-{mover.who}-{count}" if mover.abroad else canary(70_000_000 + number)
+            name = f"abroad-{mover.who}-{count}" if mover.abroad or mover.free else canary(70_000_000 + number)
             hurry = chance.choice((None, None, None, 0.01, 0.05))
-            await self._add(client, url, mover, name, SINGAPORE if mover.who.startswith("s") else HANOI, hurry)
+            await self._add(client, url, mover, name, hurry)
             await asyncio.sleep(0.05)
 
     async def _add(
-        self, client: httpx.AsyncClient, url: str, mover: Mover, name: str, address: str, hurry: float | None = None
+        self, client: httpx.AsyncClient, url: str, mover: Mover, name: str, hurry: float | None = None
     ) -> None:
-        headers = {"x-forwarded-for": address, "x-who": mover.who}
+        headers = {"x-forwarded-for": mover.address, "x-who": mover.who}
         try:
-            async with asyncio.timeout(hurry):
-                answer = await client.post(f"{url}/people", headers=headers, json={"name": name})
-        except (TimeoutError, httpx.HTTPError):
+            answer = await client.post(f"{url}/people", headers=headers, json={"name": name}, timeout=_within(hurry))
+        except httpx.HTTPError:
             self.answers["hung up"] += 1
             return
         self.answers[f"moved POST {answer.status_code}"] += 1
         if answer.status_code == 200:
             mover.rows.add(name)
+            mover.keys[answer.json()["id"]] = name
             mover.files.add(f"users/{mover.who}/{name}.txt")
 
     async def _look(self, client: httpx.AsyncClient, url: str, mover: Mover, *, patient: bool = False) -> None:
         """What was acknowledged is there, at whatever moment."""
-        headers = {"x-forwarded-for": SINGAPORE if mover.who.startswith("s") else HANOI, "x-who": mover.who}
+        headers = {"x-forwarded-for": mover.address, "x-who": mover.who}
         for _ in range(60 if patient else 1):
             try:
                 answer = await client.get(f"{url}/people", headers=headers)
@@ -356,12 +380,47 @@ class Soak:
         elif not mover.abroad:
             self.wrong.append(f"{mover.who} was at home and is served from {told['sink']}")
 
+    @property
+    def movers(self) -> tuple[Mover, ...]:
+        """Everybody of whom what was acknowledged is known."""
+        return (*self.settlers, *self.locals, *self.neighbours)
+
+    # -- who reads of others -------------------------------------------------------------------------------------
+
+    async def _reader(self, client: httpx.AsyncClient, urls: tuple[str, str], number: int, load: Load) -> None:
+        chance = random.Random(f"{self.seed}-reader-{number}")
+        others = (*self.settlers, *self.neighbours)
+        readers = Readers(client, urls, self.locals, others, self.answers, self.wrong, self.heard)
+        while not load.over:
+            await asyncio.sleep(0.1)
+            await readers.read(chance)
+
+    async def _still(self, client: httpx.AsyncClient, url: str) -> None:
+        """Nobody writes any more: copies arrive, and a list tells everybody once, from where their data lies."""
+        last = time.monotonic() + _LONGER
+        while self.not_copied() and time.monotonic() < last:  # noqa: ASYNC110 - databases tell nobody
+            await asyncio.sleep(0.5)
+        self.wrong += self.not_copied()
+        everything = "SELECT id, who, name FROM person"
+        rows = self.places.rows
+        lie = {place: rows.vn.query(everything, self.databases[place]) for place in _AT_HOME_PLACES}
+        home = {row[0]: row for found in lie.values() for row in found}
+        if len(home) != sum(map(len, lie.values())):
+            self.wrong.append("a row lies in two places at home")
+        wanted = {**{row[0]: row for row in rows.sg.query(everything, self.databases["sg"])}, **home}
+        for by in ("id", "name"):
+            told = await walked(client, url, by)
+            if told != Counter(map(tuple, wanted.values())):
+                self.wrong.append(f"the list by {by} is not what there is: {_difference(told, wanted.values())}")
+
     async def _operator(self, load: Load) -> None:
         """Bring home who settled there; then move who lives at home from place to place there."""
+        for each in self.neighbours:
+            await self._pin_move("neighbour's pin move", each.who, "KR")
         known = self.folder / "home" / "known.jsonl"
         known.write_text("".join(json.dumps({"subject": each.who, "residence": "VN"}) + "\n" for each in self.settlers))
         way = ("--known", str(known), "--batch", "3", "--json")
-        for _ in range(10):  # a move that meets a store which is away is run again
+        for _ in range(_TRIES):  # a move that meets a store which is away is run again
             code, _ = await self._command("move", str(self.file), "--go", *way)
             self.moves[f"move exits {code}"] += 1
             if code == 0:  # nobody lies where they should not
@@ -371,12 +430,22 @@ class Soak:
         while not load.over:
             mover, number = self.locals[number % len(self.locals)], number + 1
             target = "KR" if homes[mover.who] == "VN" else "VN"
-            args = ("--policy", str(self.file), "--to", target, "--reason", f"soak {number}")
-            code, _ = await self._command("pin", "move", *args, given=mover.who)
-            self.moves[f"pin move exits {code}"] += 1
-            if code == 0:
+            if await self._pin_move("pin move", mover.who, target):
                 homes[mover.who] = target
                 mover.moves += 1
+
+    async def _pin_move(self, what: str, who: str, target: str) -> bool:
+        """Move one person, until it is done: what is begun is not left half done."""
+        for number in range(_TRIES):
+            args = ("--policy", str(self.file), "--to", target, "--reason", f"soak {number}")
+            code, _ = await self._command("pin", "move", *args, given=who)
+            self.moves[f"{what} exits {code}"] += 1
+            if code == 0:
+                return True
+            if code == 1:  # it ended before all was deleted where it lay
+                code, _ = await self._command("move", str(self.file), "--go", "--json")
+                self.moves[f"move after it exits {code}"] += 1
+        return False
 
     async def _command(self, *args: str, given: str = "") -> tuple[int, str]:
         """(exit code, output) of a command of the operator's; what it says is kept, to be searched."""
@@ -403,6 +472,8 @@ class Soak:
             "cache abroad away": lambda: self._pause(caches["sg"], 0.5),
             "rows at home slow": lambda: self._slow("vn"),
             "rows in the other place slow": lambda: self._slow("kr"),
+            "rows abroad slow": lambda: self._slow("sg"),
+            "files abroad away": lambda: self._pause(files["sg"], 0.5),
             "connections to rows at home cut": lambda: asyncio.to_thread(self._cut, rows.vn),
             "connections to rows abroad cut": lambda: asyncio.to_thread(self._cut, rows.sg),
             "cache at home dead": lambda: self._dead(caches["vn"]),
@@ -424,7 +495,7 @@ class Soak:
             what.resume()
 
     async def _slow(self, place: str) -> None:
-        server = self.places.rows.vn
+        server = self.places.rows.sg if place == "sg" else self.places.rows.vn
         await asyncio.to_thread(
             server.query, "BEGIN; LOCK TABLE person; SELECT pg_sleep(0.7); COMMIT", self.databases[place]
         )
@@ -462,6 +533,7 @@ class Soak:
         """(every canary that lies or lay abroad, how many bytes were searched), by what it is."""
         taken = {what: search_path(path) for what, path in self.exits().items()}
         taken["pages of metrics of both instances"] = (list(search(self.pages, "metrics")), len(self.pages))
+        taken["what was answered to readers abroad"] = (list(search(bytes(self.heard), "answers")), len(self.heard))
         taken["wire: to and from abroad"] = self.wire.search(ABROAD)
         return {what: found for what, (found, _) in taken.items()}, {what: size for what, (_, size) in taken.items()}
 
@@ -486,6 +558,49 @@ class Soak:
         listed = self.places.files["sg"].ask("GET", "/soak-sg?list-type=2&prefix=users%2Fsettler-").text
         return [who for (who,) in rows] + (["files"] if "<Key>" in listed else [])
 
+    def not_copied(self) -> list[str]:
+        """What of the neighbours' rows and files does not lie abroad as it lies at home, and what else is due."""
+        wrong = []
+        asked = "SELECT id, who, name FROM person WHERE who LIKE 'neighbour-%' ORDER BY id"
+        home = self.places.rows.vn.query(asked, self.databases["kr"])
+        if not {key for each in self.neighbours for key in each.keys} <= {row[0] for row in home}:
+            wrong.append("rows of neighbours that were acknowledged are not at home")
+        if home != self.places.rows.sg.query(asked, self.databases["sg"]):
+            wrong.append("copies of neighbours' rows are not as the rows")
+        for each in self.neighbours:
+            files = self._listed("vn", "kr", each.who)
+            if not each.files <= files.keys():
+                wrong.append(f"files of {each.who} that were acknowledged are not at home")
+            if files != self._listed("sg", "sg", each.who):
+                wrong.append(f"copies of {each.who}'s files are not as the files")
+        due = "SELECT count(*) FROM residency_outbox WHERE halted IS NULL"
+        for place in _AT_HOME_PLACES:
+            ((count,),) = self.places.rows.vn.query(due, self.databases[place])
+            wrong += [f"{count} changes in {place} are not looked at"] * bool(int(count))
+        return wrong
+
+    def _listed(self, server: str, place: str, who: str) -> dict[str, str]:
+        """Keys and tags of the files of somebody in a place."""
+        found: dict[str, str] = {}
+        after = ""
+        while True:
+            query = f"/soak-{place}?list-type=2&prefix=users%2F{who}%2F&start-after={quote(after, safe='')}"
+            text = self.places.files[server].ask("GET", query).text
+            page = re.findall(r"<Key>([^<]*)</Key>.*?<ETag>([^<]*)</ETag>", text, re.DOTALL)
+            if not page:
+                return found
+            found |= dict(page)
+            after = page[-1][0]
+
+    def held_at_home(self) -> dict[str, int]:
+        """How many changes are held at home, by the reason for which no copy is made."""
+        held: Counter[str] = Counter()
+        asked = "SELECT halted, count(*) FROM residency_outbox WHERE halted IS NOT NULL GROUP BY 1"
+        for place in _AT_HOME_PLACES:
+            for reason, count in self.places.rows.vn.query(asked, self.databases[place]):
+                held[str(reason)] += int(count)
+        return dict(held)
+
     # -- leaks on purpose ----------------------------------------------------------------------------------------
 
     def plant(self, how: str, secret: bytes) -> dict[str, int]:
@@ -509,6 +624,7 @@ class Soak:
                 out.write(b"a line with " + secret + b"\n")
         page = b"\n# HELP " + secret + b"\n"
         self.pages += page
+        self.heard += page
         with socket.create_connection((ABROAD, self.places.models["sg"].port)) as client:
             client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\n\r\n" + secret)
             heard = client.getsockname()[:2]
@@ -522,12 +638,26 @@ class Soak:
         found["log"] = len(list(search(_from(self.log, at[self.log]), "")))
         found["operator"] = len(list(search(_from(self.told, at.get(self.told, 0)), "")))
         found["metrics"] = len(list(search(page, "")))
+        found["answers"] = len(list(search(bytes(self.heard[-len(page) :]), "")))
         found["wire"] = len(self.wire.search(ABROAD, of=heard)[0])
         return found
 
 
 def _files(folder: Path) -> list[Path]:
     return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def _within(hurry: float | None) -> httpx.Timeout:
+    """Hang up after so many seconds without an answer. Not by cancelling: while the pool connects that leaves sockets
+    behind that nobody closes (encode/httpcore#1093)."""
+    return httpx.Timeout(_PATIENT, read=_PATIENT if hurry is None else hurry)
+
+
+def _difference(told: Counter[tuple[str, str, str]] | str, wanted: Iterable[Any]) -> str:
+    if isinstance(told, str):
+        return told
+    there = Counter(map(tuple, wanted))
+    return f"{(there - told).total()} not told, {(told - there).total()} too many, of {there.total()}"
 
 
 def hash_of(text: str) -> int:

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import String, select
+from sqlalchemy import String, or_, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.applications import Starlette
 from starlette.authentication import SimpleUser
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from residency import ResidencyMiddleware, current, sql
+from residency import NotFound, ResidencyMiddleware, about, about_many, current, gather, sql
 
 __all__ = ["ABROAD", "AT_HOME", "LAW", "Base", "app", "instance"]
 
@@ -43,12 +43,18 @@ _ACTIVITIES = """
   - {route: "DELETE /people", subject: user, data: [personal], store: [people, files]}
   - {route: "POST /ask", subject: user, data: [personal], operation: process, http: model}
   - {route: "POST /late", subject: app, data: [personal], store: people}
+  - {route: "GET /of", subject: user, data: [personal], store: people}
+  - {route: "GET /row", subject: user, data: [personal], store: people}
+  - {route: "POST /many", subject: user, data: [personal], operation: read, store: people}
+  - {route: "GET /list", subject: none, data: [personal], store: people}
 """
 _REST = """
 signals:
   client_address: {strategy: rightmost_trusted_range, trusted: [127.0.0.0/8]}
   identity: {user: verified}
 metrics: /metrics
+readers: decide
+locators: {SG: "CACHE_SG"}
 records:
   people: {person: {subject: who, data: [personal]}}
   files: {"users/{subject}/": {data: [personal]}}
@@ -75,9 +81,11 @@ AT_HOME = (
 audit: {folder: ABROAD/audit, detail: {VN: HOME/detail, KR: HOME/detail-kr}}
 keys: {folder: HOME/keys}
 pins: {url: "sqlite:///HOME/pins.db"}
+copies: {people: {to: [people-sg], withdraw: true}, files: {to: [files-sg], withdraw: true}}
 """
 )
-"""The deployment of the instance at home. Its log is public, so it may lie anywhere: it lies abroad."""
+"""The deployment of the instance at home. Its log is public, so it may lie anywhere: it lies abroad. Copies of all that
+lies at home are wanted abroad, and the law lets those go of whom it says nothing."""
 ABROAD = (
     _sinks("sg")
     + """
@@ -93,11 +101,16 @@ class Base(DeclarativeBase):
     """The app's tables."""
 
 
+def key_of(context: Any) -> str:
+    """A key that shows whose it is, as none should: where it is asked after abroad, it is seen."""
+    return f"{context.get_current_parameters()['name']}-{uuid.uuid4()}"
+
+
 class Person(Base):
     """What is kept of a person; `who` is their id."""
 
     __tablename__ = "person"
-    id: Mapped[str] = mapped_column(String, primary_key=True)
+    id: Mapped[str] = mapped_column(String, primary_key=True, default=key_of)
     who: Mapped[str] = mapped_column(String, index=True)
     name: Mapped[str] = mapped_column(String, index=True)
 
@@ -110,7 +123,8 @@ async def create(request: Request) -> Response:
     told = await request.json()
     here, who = current(), request.user.display_name
     async with People.begin() as session:
-        session.add(Person(id=str(uuid.uuid4()), who=who, name=told["name"]))
+        person = Person(who=who, name=told["name"])
+        session.add(person)
         if told.get("slow"):
             await session.flush()
             await asyncio.sleep(told["slow"])
@@ -125,7 +139,7 @@ async def create(request: Request) -> Response:
     await here.store("files").put(f"users/{who}/{told['name']}.txt", told["name"].encode() * 20)
     await here.store("cache").set(f"profile-{uuid.uuid4()}", told["name"].encode())
     return JSONResponse(
-        {"sink": here.store("people").sink_name},
+        {"sink": here.store("people").sink_name, "id": person.id},
         background=BackgroundTask(note, who, told["name"]) if told.get("note") else None,
     )
 
@@ -133,7 +147,7 @@ async def create(request: Request) -> Response:
 async def note(who: str, name: str) -> None:
     """A background task that writes, too."""
     async with People.begin() as session:
-        session.add(Person(id=str(uuid.uuid4()), who=who, name=f"{name}-later"))
+        session.add(Person(who=who, name=f"{name}-later"))
 
 
 async def show(request: Request) -> Response:
@@ -182,8 +196,54 @@ async def late(request: Request) -> Response:
     told = await request.json()
     await current().identify(told["who"], {}, verified=False)
     async with People.begin() as session:
-        session.add(Person(id=str(uuid.uuid4()), who=told["who"], name=told["name"]))
+        session.add(Person(who=told["who"], name=told["name"]))
     return JSONResponse({})
+
+
+async def of(request: Request) -> Response:
+    """What there is of somebody else."""
+    who = request.headers["x-of"]
+    async with about(who) as here, People() as session:
+        found = (await session.scalars(select(Person).where(Person.who == who))).all()
+        return JSONResponse({"names": [person.name for person in found], "sink": here.store("people").sink_name})
+
+
+async def row(request: Request) -> Response:
+    """One row of somebody else, by its key."""
+    key = request.headers["x-of"]
+    try:
+        async with about(row=("person", key)), People() as session:
+            found = await session.get(Person, key)
+    except NotFound:
+        found = None
+    return JSONResponse({} if found is None else {"name": found.name}, 404 if found is None else 200)
+
+
+async def many(request: Request) -> Response:
+    """What there is of many, and their rows by their keys."""
+    told = await request.json()
+    those = await about_many(told["subjects"], rows=[("person", key) for key in told["rows"]])
+    names: set[str] = set()
+    for group in those.groups:
+        whose = [each for each in group.asked if isinstance(each, str)]
+        keys = [each[1] for each in group.asked if isinstance(each, tuple)]
+        async with group, People() as session:
+            chosen = select(Person).where(or_(Person.who.in_(whose), Person.id.in_(keys)))
+            names |= {person.name for person in await session.scalars(chosen)}
+    refused = [str(each) for each, _ in those.refused]
+    return JSONResponse({"names": sorted(names), "refused": len(refused), "unknown": len(those.unknown)})
+
+
+_SORTED = {"id": select(Person).order_by(Person.id), "name": select(Person).order_by(Person.name.desc())}
+
+
+async def everybody(request: Request) -> Response:
+    """A page of all people, wherever they live."""
+    by, limit, cursor = request.headers["x-by"], int(request.headers["x-limit"]), request.headers.get("x-cursor")
+    async with gather("people") as people:
+        page = await people.scalars(_SORTED[by], limit=limit, cursor=cursor)
+    people_of = [{"id": person.id, "who": person.who, "name": person.name} for person in page]
+    return JSONResponse({"people": people_of, "missing": sorted(page.missing), "cursor": page.cursor})
 
 
 ROUTES = [
@@ -193,6 +253,10 @@ ROUTES = [
     Route("/people", remove, methods=["DELETE"]),
     Route("/ask", ask, methods=["POST"]),
     Route("/late", late, methods=["POST"]),
+    Route("/of", of, methods=["GET"]),
+    Route("/row", row, methods=["GET"]),
+    Route("/many", many, methods=["POST"]),
+    Route("/list", everybody, methods=["GET"]),
 ]
 
 

@@ -79,11 +79,12 @@ def test_nothing_of_people_at_home_is_found_abroad(
         soak.settle()
         assert wire.dropped == 0, "what the kernel dropped could not be searched"
         found, searched = soak.found_abroad()
-        at_home = soak.found_at_home()
+        at_home, held = soak.found_at_home(), soak.held_at_home()
         with capsys.disabled():
             print(
                 f"\n{sum(soak.answers.values())} requests in {loaded - begun:.0f} s, searched in "
-                f"{time.monotonic() - loaded:.0f} s:\n{written(searched)}canaries at home: {at_home}"
+                f"{time.monotonic() - loaded:.0f} s:\n{written(searched)}canaries at home: {at_home}\n"
+                f"changes of which no copy is made: {held}"
             )
         print(
             f"moves: {dict(soak.moves)}\ntroubles: {dict(soak.troubles)}\nanswers: {dict(sorted(soak.answers.items()))}"
@@ -94,6 +95,7 @@ def test_nothing_of_people_at_home_is_found_abroad(
         assert min(at_home.values()) > 4, "what never was at home proves nothing"
         assert soak.missing() == [], (soak.answers, soak.moves, soak.troubles)
         assert soak.left_abroad() == []
+        assert held.get("only_in_country", 0) > 4, held
         for how, secret in ENCODED.items():
             planted = soak.plant(how, secret)
             assert min(planted.values()) > 0, (how, planted)
