@@ -142,7 +142,8 @@ class Tutorial:
     async def aclose(self) -> None:
         """End the server."""
         if self.server is not None:
-            await _end(self.server)
+            with anyio.CancelScope(shield=True):
+                await _end(self.server)
             self.server = None
 
 
