@@ -16,7 +16,7 @@ from residency.errors import StaleVersion
 from residency.jurisdiction.pins import arrived, leaving
 from residency.model import Pin
 from residency.storage.locator import Located, LocatorMemory, Locators, record_key
-from residency.storage.move import Going, Leg, Moved, Mover, Step
+from residency.storage.move import Going, Leg, Moved, Mover, State, Step
 from residency.storage.parcels import RecordParcels
 from residency.storage.parcels_located import located_ends
 from residency.storage.records import Record
@@ -148,6 +148,12 @@ class Journal:
     async def steps(self, source: str, target: str, subjects: Collection[str]) -> Mapping[str, Step]:
         """As the port says."""
         return {each: self.held[key] for each in subjects if (key := (source, target, each)) in self.held}
+
+    async def left(self, place: str, subjects: Collection[str]) -> Mapping[str, Step]:
+        """As the port says."""
+        ours = [step for step in self.held.values() if step.state in (State.COPIED, State.VERIFIED, State.LATE)]
+        to = {step.subject: step for step in ours if step.target == place and step.subject in subjects}
+        return to | {step.subject: step for step in ours if step.source == place and step.subject in subjects}
 
     async def put(self, steps: Sequence[Step]) -> None:
         """As the port says: all or none."""

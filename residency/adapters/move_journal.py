@@ -44,6 +44,7 @@ ON CONFLICT DO UPDATE SET subjects = subjects + excluded.subjects, records = rec
 """
 _TOTALS: Final = "SELECT source, target, subjects, records FROM done"
 _PENDING: Final = frozenset({State.NOTED, State.COPIED, State.VERIFIED})
+_OURS: Final = frozenset({State.COPIED, State.VERIFIED, State.LATE})
 _BUSY_MS: Final = 5000
 _SPARE: Final = 100_000  # steps in the file that say nothing any more, before they are cleared
 
@@ -51,7 +52,7 @@ _SPARE: Final = 100_000  # steps in the file that say nothing any more, before t
 class MoveJournalSqlite:
     """The `MoveJournal` port over a SQLite file."""
 
-    __slots__ = ("_db", "_held", "_lock", "_turn", "_written")
+    __slots__ = ("_db", "_held", "_lock", "_places", "_turn", "_written")
 
     def __init__(self, path: Path) -> None:
         """Open or create the file, readable by this user alone.
@@ -62,6 +63,7 @@ class MoveJournalSqlite:
         self._turn = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._held: _Held = {}
+        self._places: set[str] = set()  # that moves led from or to: a handful
         self._written = 0
         try:
             make_private(path)
@@ -72,6 +74,7 @@ class MoveJournalSqlite:
             self._db.executescript(_SCHEMA)
             for (text,) in self._db.execute(_READ):
                 self._written += _read(text, self._held)
+            self._places = {place for _, source, target in self._held for place in (source, target)}
         except BlockingIOError:
             self.close()
             raise PinsUnavailable("another run of the move is on: one at a time") from None
@@ -83,6 +86,17 @@ class MoveJournalSqlite:
         """What is noted of these subjects and is not done. Raises: PinsUnavailable."""
         held = self._opened()
         return {each: step for each in subjects if (step := held.get((each, source, target))) is not None}
+
+    async def left(self, place: str, subjects: Collection[str]) -> Mapping[str, Step]:
+        """As the port says. Raises: PinsUnavailable."""
+        held = self._opened()
+        ways = [(place, other) for other in self._places] + [(other, place) for other in self._places]
+        found: dict[str, Step] = {}
+        for each in subjects:
+            known = [step for way in ways if (step := held.get((each, *way))) is not None and step.state in _OURS]
+            if known:
+                found[each] = known[0]
+        return found
 
     async def put(self, steps: Sequence[Step]) -> None:
         """Note these, all or none, so that they survive a power cut. Raises: PinsUnavailable."""
@@ -142,6 +156,8 @@ class MoveJournalSqlite:
                 [_NOTE, *[_DONE] * len(done)], [(_text(steps, self._held),), *[(*k, *v) for k, v in done.items()]]
             )
             _apply(steps, self._held)
+            for each in steps:
+                self._places |= {each.source, each.target}
             self._written += len(steps)
             if self._written > len(self._held) + _SPARE:
                 self._write(["DELETE FROM noted", _NOTE], [(), (_text(self._held.values(), {}),)])

@@ -99,14 +99,18 @@ class Mover:
         """
         steps = dict(await self._journal.steps(source, target, [each.digest for each in batch]))
         ids = {each.digest: each.id for each in batch}
-        home = {each.digest for each in batch if _has_turned(each, steps.get(each.digest), target)}
-        rest = [each for each in batch if each.digest not in home]
+        unknown = [each for each in batch if each.digest not in steps or steps[each.digest].state is State.NOTED]
+        conflict = await self._sweep(legs, source, target, unknown)
+        # What lies here of who lives there, and is known for ours, was left behind: home is newer, nothing is copied.
+        resting = [each.digest for each in unknown if _rests(each, target)]
+        steps |= await self._journal.left(source, resting)
+        home = {each.digest for each in batch if _has_turned(each, steps.get(each.digest), target)} - conflict
+        rest = [each for each in batch if each.digest not in home and each.digest not in conflict]
         for each in rest:
             steps.setdefault(each.digest, Step(each.digest, source, target, State.NOTED))
         ahead = {each.digest: each.id for each in rest if each.pin is None or each.pin.home == source}
         sure = await self._ahead(legs, ahead, steps)
         pins = {each.digest: each.pin for each in batch if each.pin is not None}
-        conflict: set[str] = set()
         at = 0
         while at < len(rest):
             # Where no writer is waited for, nobody is served, and no window is to be kept.
@@ -130,6 +134,18 @@ class Mover:
         stuck = frozenset(conflict | late)
         records = sum(steps[digest].records for digest in gone)
         return Moved(frozenset(gone), stuck, frozenset(ids) - gone - stuck, records)
+
+    async def _sweep(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> set[str]:
+        """Remove what earlier moves left at `target` of those who live at `source`: who comes back finds nothing old
+        there. Those of whom somebody must judge first."""
+        living = {each.digest: each.id for each in batch if each.pin and (each.pin.moving or each.pin.home) == source}
+        left = dict(await self._journal.left(target, living))
+        if not left:
+            return set()
+        back = [Leg(leg.store, leg.target, leg.source) for leg in legs]
+        gone, redo, late = await self._clear(back, {each: living[each] for each in sorted(left)}, left)
+        await self._journal.put([_at(left[each], State.DONE) for each in sorted(gone)])
+        return redo | late
 
     async def _ahead(self, legs: Sequence[Leg], ids: Mapping[str, str], steps: dict[str, Step]) -> set[str]:
         """Copy these while they are served where they lie; those of whom all is at the target. Who writes there before
@@ -367,10 +383,14 @@ class Mover:
 
 def _has_turned(going: Going, step: Step | None, target: str) -> bool:
     """Whether the pin turned before: from then on the home is newer than what is left behind, and nothing is copied."""
-    pin = going.pin
-    if step is None or pin is None or pin.moving is not None or pin.home != target:
+    if step is None or not _rests(going, target):
         return False
-    return step.state in (State.VERIFIED, State.LATE)
+    # One of another move, which `left` told, says that this is ours, whether or not the pin turned then.
+    return step.target != target or step.state in (State.VERIFIED, State.LATE)
+
+
+def _rests(going: Going, place: str) -> bool:
+    return going.pin is not None and going.pin.moving is None and going.pin.home == place
 
 
 def _at(step: Step, state: State) -> Step:

@@ -79,6 +79,10 @@ class MoveJournal(Protocol):
     async def steps(self, source: str, target: str, subjects: Collection[str]) -> Mapping[str, Step]:
         """What is noted of these subjects."""
 
+    async def left(self, place: str, subjects: Collection[str]) -> Mapping[str, Step]:
+        """Of these, a step (copied, verified or late) by which what lies at `place` is known for ours: left there by a
+        move from it that did not end, or copied there by one to it."""
+
     async def put(self, steps: Sequence[Step]) -> None:
         """Note these, all or none, so that they survive a power cut."""
 

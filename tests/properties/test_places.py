@@ -643,3 +643,24 @@ def test_wherever_a_mover_is_killed_the_next_run_brings_nothing_back_and_loses_n
         if ended:
             break
     assert ended, "it was killed at each of its steps"
+
+
+@pytest.mark.parametrize(("who", "third"), [(MAI, "KR"), (TAN, "KR"), (TAN, "SG")])
+@pytest.mark.parametrize("removes", [True, False])
+def test_what_a_killed_mover_left_behind_never_becomes_anybodys_data_again(who: str, third: str, removes: bool) -> None:
+    """Who has moved on, or back, finds nothing old: not what they have removed or changed since."""
+    ended = False
+    for kill in range(1, 30):
+        world = Places()
+        world.settle()
+        ended = world.moves(who, "SG", "VN", kill)
+        world.remove(who, "a") if removes else world.write(who, "a")
+        pin = world.pin(who)
+        if pin is not None and (pin.home, pin.moving) == ("VN", None):
+            for _ in range(2):  # then what lies where nobody lives any more
+                world.move(who, third, None, None, None)
+                world.what_was_acknowledged_is_there()
+        world.teardown()
+        if ended:
+            break
+    assert ended, "it was killed at each of its steps"

@@ -37,6 +37,23 @@ async def test_steps_outlive_the_run_and_the_last_one_stands(tmp_path: Path) -> 
         await second.unfinished()
 
 
+async def test_what_lies_at_a_place_is_known_for_what_a_move_copied_there_or_left_there(tmp_path: Path) -> None:
+    first = MoveJournalSqlite(tmp_path / "move.db")
+    away = replace(STEP, target="KR", state=State.VERIFIED)
+    others = [Step(each * 64, "SG", "VN", state) for each, state in (("b", State.NOTED), ("c", State.CONFLICT))]
+    await first.put([STEP, *others, Step("d" * 64, "SG", "VN", State.DONE, {"people/sg": "d"}, 1)])
+    everybody = [each * 64 for each in "abcde"]
+    for place in ("SG", "VN"):
+        assert await first.left(place, everybody) == {"a" * 64: STEP}
+    assert await first.left("KR", everybody) == {}
+    await first.put([replace(STEP, state=State.DONE), away])
+    first.close()
+    second = MoveJournalSqlite(tmp_path / "move.db")
+    assert await second.left("KR", everybody) == await second.left("SG", everybody) == {"a" * 64: away}
+    assert await second.left("VN", everybody) == {}
+    second.close()
+
+
 async def test_what_says_nothing_any_more_is_cleared_and_what_stands_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
