@@ -84,6 +84,7 @@ def move(
         _wrong("--find only looks, and --go does it: one of the two")
     try:
         runtime = build(deployment, reload=False)
+        runtime.copies.works = False  # servers make copies, and not who moves what they copy
         places = places_of(runtime, store or ())
         if not places:
             _wrong("`records:` of the deployment tells of no store whose records they are: see docs/how-to/move.md")
@@ -175,6 +176,7 @@ async def _go(
 async def _prove(deployment: Path, text: str) -> None:
     """Record the digest of what was found in the log, which is published and witnessed as all else."""
     runtime = build(deployment, reload=False)
+    runtime.copies.works = False
     try:
         await patient(runtime.start)
         note = f"move: what was found afterwards has sha256 {hashlib.sha256(text.encode()).hexdigest()}"

@@ -149,6 +149,7 @@ def _with(policy: Path, work: Callable[[Residency], Awaitable[T]]) -> T:
 
     async def run() -> T:
         runtime = build(policy)
+        runtime.copies.works = False  # servers make copies, and not who moves what they copy
         try:
             return await work(runtime)
         finally:
