@@ -38,9 +38,7 @@ _AWAY: Final = frozenset(
 # full disk, memory, connections), shutdown, the system, the configuration file, corruption.
 _AWAY_CLASSES: Final = ("08", "28", "3D", "53", "57P", "58", "F0", "XX")
 # What libpq says of a connection has no SQLSTATE: its words, which servers of other languages say in others.
-_REFUSED: Final = re.compile(
-    r"authentication failed|no password supplied|role .* does not exist|no pg_hba\.conf entry"
-)
+_REFUSED: Final = re.compile(r"authentication failed|no password supplied|role .* does not exist|no pg_hba\.conf entry")
 _NO_DATABASE: Final = re.compile(r"database .* does not exist")
 _RUINED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM})
 """What no wait mends."""
