@@ -160,7 +160,7 @@ def write(request: Any) -> Any:
         Person.objects.using("people-sg").create(id="bare", name="bare")
 
     for name, work in (("bare thread", thread), ("bare thread using", using)):
-        worker = threading.Thread(target=lambda name=name, work=work: told.__setitem__(name, refused(work)))  # type: ignore[misc]
+        worker = threading.Thread(target=lambda name=name, work=work: told.__setitem__(name, refused(work)))
         worker.start()
         worker.join()
     return HttpResponse(alias)

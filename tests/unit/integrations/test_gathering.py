@@ -379,7 +379,7 @@ async def test_an_observing_deployment_lists_the_sink_where_the_data_is(
     await made.vn.start()
     async with made.vn.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-        await connection.execute(Person.__table__.insert().values(id="b", name="Binh"))
+        await connection.execute(insert(Person).values(id="b", name="Binh"))
     await set_out(made.point.homes, made.point.perception.digest, "SG", "VN")
     await end(made.point.homes, made.point.perception.digest)
     page = await made.page(BY_NAME, 5)
