@@ -159,7 +159,7 @@ class CopiesWorker:
         """Whatever goes wrong, the next look comes; it is told once."""
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - as said
+        except Exception as error:  # noqa: BLE001 - the worker goes on; what went wrong is told
             if what not in self._failing:
                 self._failing.add(what)
                 why = str(error) if isinstance(error, ResidencyError) else type(error).__name__

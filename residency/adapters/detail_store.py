@@ -232,7 +232,7 @@ class DetailStore:
             gone = []
             for h in heads:
                 name = (h.origin, h.entry, h.commitment)
-                sql = f"DELETE FROM detail WHERE {_NAMED} RETURNING slot, segment, max(due, over, free)"  # noqa: S608
+                sql = f"DELETE FROM detail WHERE {_NAMED} RETURNING slot, segment, max(due, over, free)"  # noqa: S608 - _NAMED is a constant
                 for slot, segment, due in db.execute(sql, name).fetchall():
                     db.execute("INSERT INTO erased VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*name, due))
                     gone.append((slot, segment))

@@ -141,7 +141,7 @@ async def read_post(id: str, author: str) -> dict[str, Any]:  # noqa: A002 - the
 
 
 @app.post("/v1/people/export-to-singapore", status_code=201)
-async def export_to_singapore(id: Annotated[str, Depends(account)], copy: NewPerson) -> dict[str, Any]:  # noqa: A002
+async def export_to_singapore(id: Annotated[str, Depends(account)], copy: NewPerson) -> dict[str, Any]:  # noqa: A002 - an account's id, as apps call it
     """Deliberately wrong: copies a profile to Singapore by name, whoever it is about."""
     async with Singapore.begin() as session:  # residency: refused here for whom the law keeps at home
         await session.merge(Person(id=id, **copy.model_dump()))
@@ -149,7 +149,7 @@ async def export_to_singapore(id: Annotated[str, Depends(account)], copy: NewPer
 
 
 @app.post("/v1/newsletter", status_code=201)
-async def subscribe(reader: NewReader, id: Annotated[str, Depends(account)]) -> dict[str, Any]:  # noqa: A002
+async def subscribe(reader: NewReader, id: Annotated[str, Depends(account)]) -> dict[str, Any]:  # noqa: A002 - an account's id, as apps call it
     """Put an address on the list of a mailing service abroad: for whom the law asks, on the dossier that was filed."""
     async with Mail.begin() as session:
         await session.merge(Subscription(id=id, email=reader.email))
