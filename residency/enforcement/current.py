@@ -396,5 +396,5 @@ class Current:
 def _given(subject: str) -> SubjectId:
     known = subject_id(subject)
     if known is None:
-        raise UsageError("a subject's id is 1 to 512 characters of Unicode text")
+        raise UsageError("a subject's id is 1 to 512 characters of Unicode text, and begins with no NUL")
     return known

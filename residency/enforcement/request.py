@@ -18,6 +18,7 @@ from residency.signals.identity import (
     Identity,
     identity,
     session_identity,
+    subject_id,
     token_in,
     user_identity,
     voided,
@@ -159,17 +160,6 @@ def subject_of(
             return subject_id(values[0].decode("latin-1").strip()) if len(values) == 1 else None
         case _:
             return None
-
-
-def subject_id(text: str) -> SubjectId | None:
-    """`text` as a subject's id; None where it is none: empty, over 512 characters, or no Unicode text."""
-    if not 0 < len(text) <= 512:
-        return None
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and no digest can take
-        return None
-    return SubjectId(text)
 
 
 def collected_at(when: datetime | None, now: int) -> int | None:

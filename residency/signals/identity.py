@@ -44,6 +44,7 @@ __all__ = [
     "identity",
     "joined",
     "session_identity",
+    "subject_id",
     "token_in",
     "user_identity",
     "voided",
@@ -149,8 +150,10 @@ def _unread(claims: Mapping[str, object], names: ClaimMap) -> Iterator[Anchor]:
             yield anchor
 
 
-def _subject(value: object) -> SubjectId | None:
-    if not isinstance(value, str) or not 0 < len(value) <= 512:
+def subject_id(value: object) -> SubjectId | None:
+    """`value` as a subject's id; None where it is none: no text, empty, over 512 characters, no Unicode, or begun with
+    a NUL, as the marks are that this package keeps among the pins."""
+    if not isinstance(value, str) or not 0 < len(value) <= 512 or value[0] == "\0":
         return None
     try:
         value.encode()
@@ -221,7 +224,7 @@ def identity(claims: Mapping[str, object], names: ClaimMap, *, verified: bool, s
     signals = tuple(_signals(claims, names, verified, source))
     evidence = frozenset(_evidence(claims, names)) if verified else frozenset()
     unread = frozenset(_unread(claims, names))
-    return Identity(_subject(claims.get(names.subject)), signals, evidence, unread=unread)
+    return Identity(subject_id(claims.get(names.subject)), signals, evidence, unread=unread)
 
 
 def user_identity(user: object, names: ClaimMap, *, verified: bool = False) -> Identity | None:
@@ -237,7 +240,7 @@ def user_identity(user: object, names: ClaimMap, *, verified: bool = False) -> I
         name = _attribute(user, "display_name")
     claims = _attribute(user, "claims")
     said = identity(claims if isinstance(claims, Mapping) else {}, names, verified=verified, source="user")
-    return replace(said, subject=_subject(_id(name)))
+    return replace(said, subject=subject_id(_id(name)))
 
 
 def _attribute(user: object, name: str) -> object:
@@ -256,7 +259,7 @@ def session_identity(session: object, names: ClaimMap, *, verified: bool) -> Ide
     if not isinstance(session, Mapping):
         return None
     said = identity(session, names, verified=verified, source="session")
-    said = replace(said, subject=_subject(_id(session.get(names.subject))))
+    said = replace(said, subject=subject_id(_id(session.get(names.subject))))
     return None if said == _SILENT else said
 
 

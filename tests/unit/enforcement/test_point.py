@@ -356,7 +356,7 @@ async def test_a_claim_under_a_wrong_name_is_an_error_and_not_lost(world: Any) -
         assert here.subject is None
 
 
-@pytest.mark.parametrize("subject", ["", "x" * 513, "\ud800"])
+@pytest.mark.parametrize("subject", ["", "x" * 513, "\ud800", "\0residency: who moves people"])
 async def test_what_is_no_id_is_an_error_that_does_not_repeat_it(world: Any, subject: str) -> None:
     with world.request("POST", "/sign-up"), pytest.raises(UsageError) as caught:
         await identify(subject)

@@ -22,6 +22,7 @@ from residency.signals.identity import (
     identity,
     joined,
     session_identity,
+    subject_id,
     token_in,
     user_identity,
     voided,
@@ -418,3 +419,10 @@ def test_no_claims_raise_and_none_say_more_than_their_source_may(
         assert signal.trust <= most.get(signal.anchor, Trust.VERIFIED)
         assert not signal.source.endswith(".phone") or signal.trust <= (Trust.DECLARED if verified else Trust.HINT)
     assert verified or not said.evidence
+
+
+@pytest.mark.parametrize("mark", ["\0", "\0residency: who moves people", "\0residency: whoever has no pin is new"])
+def test_nobody_is_called_as_a_mark_among_the_pins_is(mark: str) -> None:
+    assert subject_id(mark) is None
+    assert identity({OWN_NAMES.subject: mark}, OWN_NAMES, verified=True, source="token").subject is None
+    assert subject_id(mark.strip("\0") or "a") is not None
