@@ -16,6 +16,7 @@ import anyio
 
 from residency.errors import ResidencyError
 from residency.model import Filing
+from residency.storage.barred import Barred
 from residency.storage.location import EVENTS, Seen, Standing, Verdict, Watched, attested, follow, judge, near
 
 __all__ = ["LocationWatch"]
@@ -47,7 +48,7 @@ class LocationWatch:
         """`places` and `looks` by sink: where it says that it lies, and what looks at each way to it. `now` and `every`
         in microseconds; `tell` records a note, and raises Unavailable where it cannot."""
         self.places = places
-        self.misplaced: set[str] = set()
+        self.misplaced = Barred()
         """Sinks that no act may use now. The same object for as long as this lives."""
         self.watched: dict[str, Watched] = {}
         """Every sink after its last look."""
@@ -72,7 +73,7 @@ class LocationWatch:
     def start(self) -> None:
         """Begin to look. Where drift is refused the first look is waited for, so that no act goes before it."""
         if self._refuse:
-            self.misplaced.update(self.places)
+            self.misplaced.bar(lambda: self.places)
         self._thread.start()
         if self._refuse:
             self._first.wait(_PATIENCE)
@@ -154,10 +155,8 @@ class LocationWatch:
 
     def _place(self, name: str, watched: Watched) -> None:
         unknown = watched.base is None and watched.verdict.standing is not Standing.CONTRADICTED
-        if self._refuse and (watched.drift or unknown):
-            self.misplaced.add(name)
-        else:
-            self.misplaced.discard(name)
+        barred = {name} if self._refuse and (watched.drift or unknown) else set()
+        self.misplaced.bar(lambda: self.misplaced - {name} | barred)
 
     def _say(self, name: str, event: str, watched: Watched) -> None:
         what = "; ".join(watched.verdict.why if event != "changed" else sorted(watched.marks))

@@ -11,12 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Container, Mapping
 from contextvars import Context
+from operator import attrgetter
 from typing import Any, Final
 
 import anyio
 
 from residency.enforcement.ports import SinkPort
-from residency.errors import SinkUnavailable, Unavailable
+from residency.errors import SinkUnavailable, Unavailable, UsageError
+from residency.storage.barred import Barred
 from residency.storage.handle import SessionFactory
 from residency.storage.marks import differs, mark_of, misled, read_marks
 from residency.storage.stores import Stores
@@ -29,13 +31,13 @@ _NOTE: Final = 200  # characters of an entry's note
 _PATIENCE: Final = 10.0  # seconds for one mark
 
 
-class MarkWatch:
-    """The marks of the sinks of one process. It contains the names of those that no act may use: whose mark is
-    another's, and those of `elsewhere`."""
+class MarkWatch(Barred):
+    """The marks of the sinks of one process: the set of the names of those that no act may use, since their mark is
+    another's, or since they are `elsewhere`."""
 
     def __init__(self, sinks: Mapping[str, SinkPort]) -> None:
-        self.elsewhere: Container[str] = frozenset()
-        """Sinks that are not where they must be, by other evidence."""
+        super().__init__()
+        self._elsewhere: frozenset[str] | Barred = frozenset()
         self.wrong: dict[str, str] = {}
         """Sinks whose mark is not their own, with what is wrong."""
         self.tell: Callable[[str], object] = lambda note: None
@@ -44,8 +46,24 @@ class MarkWatch:
         self._silent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.elsewhere or name in self.wrong
+    @property
+    def elsewhere(self) -> frozenset[str] | Barred:
+        """Sinks that are not where they must be, by other evidence."""
+        return self._elsewhere
+
+    @elsewhere.setter
+    def elsewhere(self, value: frozenset[str] | Barred) -> None:
+        """Raises: UsageError for a set that may change without telling."""
+        if not isinstance(value, frozenset | Barred):
+            raise UsageError("sinks that are barred by other evidence come as a frozenset, or as a `Barred`")
+        self._elsewhere = value
+        if isinstance(value, Barred):
+            value.follow(self._join)
+        else:
+            self._join()
+
+    def _join(self) -> None:
+        self.bar(lambda: {*self.wrong, *self._elsewhere})
 
     async def look(self) -> dict[str, str]:
         """Look at each mark once; `wrong`. A sink that does not tell stays as it was."""
@@ -64,9 +82,12 @@ class MarkWatch:
         return self.wrong
 
     def _found(self, name: str, why: str | None) -> None:
-        before = self.wrong.pop(name, None)
+        before = self.wrong.get(name)
         if why is not None:
-            self.wrong[name] = why  # first of all: what cannot be recorded is refused all the same
+            self.wrong[name] = why
+        else:
+            self.wrong.pop(name, None)
+        self._join()  # first of all: what cannot be recorded is refused all the same
         if why == before:
             return
         told = why or "bears its own mark again"
@@ -133,17 +154,16 @@ class MarkedStores(Stores):
         self._marks = MarkWatch(sinks)
         super().__init__(sinks, stores, sessions=sessions)
 
-    @property
-    def misplaced(self) -> Container[str]:
-        """Sinks that no act may use now."""
-        return self._marks
-
-    @misplaced.setter
-    def misplaced(self, value: Any) -> None:
+    def _bar(self, value: Any) -> None:
         if isinstance(value, MarkWatch):
             self._marks = value  # of the stores of the policy before, over the same sinks
         else:
             self._marks.elsewhere = value
+
+    # Read twice by each act, so by no function of ours.
+    misplaced: Container[str] = property(  # type: ignore[assignment]  # a variable there
+        attrgetter("_marks"), _bar, doc="Sinks that no act may use now. Raises: UsageError, as `MarkWatch.elsewhere`."
+    )
 
     async def start(self) -> None:
         """As `Stores`; and see that no sink bears another's mark. Raises: SinkUnavailable."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import anyio
 import pytest
 
 from residency.adapters.sink_memory import MemorySink
-from residency.errors import JournalFull, SinkUnavailable
+from residency.errors import JournalFull, SinkUnavailable, UsageError
 from residency.model import Region
+from residency.storage.barred import Barred
 from residency.storage.lasting import is_lasting
 from residency.storage.marks import Mark, mark_of, write_marks
 from residency.wiring.marks import MarkedStores, MarkWatch, tell_marks
@@ -75,7 +77,7 @@ async def test_a_sink_that_is_exchanged_later_takes_no_act_until_it_is_its_own_a
     sinks: dict[str, MemorySink], caplog: pytest.LogCaptureFixture
 ) -> None:
     watch = MarkWatch(sinks)
-    watch.elsewhere = {"sg"}
+    watch.elsewhere = frozenset({"sg"})
     told: list[str] = []
 
     def tell(note: str) -> None:
@@ -114,7 +116,7 @@ async def test_what_does_not_tell_stays_as_it_was_and_the_log_says_so_once(
 @pytest.mark.anyio
 async def test_stores_of_a_later_policy_go_on_with_the_same_marks(sinks: dict[str, MemorySink]) -> None:
     first = MarkedStores(sinks, {"files": ("vn",)})
-    first.misplaced = {"sg"}
+    first.misplaced = frozenset({"sg"})
     later = MarkedStores(sinks, {"files": ("vn", "sg")})
     later.misplaced = first.misplaced
     told: list[str] = []
@@ -125,6 +127,41 @@ async def test_stores_of_a_later_policy_go_on_with_the_same_marks(sinks: dict[st
     assert len(told) == 1
     assert later.misplaced is first.misplaced
     assert "sg" in later.misplaced
+
+
+def test_what_other_evidence_says_later_counts_at_once_and_neither_lifts_the_bar_of_the_other() -> None:
+    stores = MarkedStores({"vn": MemorySink("vn", VN), "sg": MemorySink("sg", SG)}, {"files": ("vn", "sg")})
+    drifted = Barred()
+    stores.misplaced = drifted
+    watch = stores.misplaced
+    assert isinstance(watch, MarkWatch)
+    drifted.bar(lambda: {"vn"})
+    assert set(watch) == {"vn"}
+    watch._found("vn", "bears another's mark")
+    watch._found("sg", "bears another's mark")
+    drifted.bar(lambda: ())
+    assert set(watch) == {"vn", "sg"}
+    watch._found("sg", None)
+    drifted.bar(lambda: {"sg"})
+    watch._found("vn", None)
+    assert set(watch) == {"sg"}
+
+
+def test_a_set_that_may_change_unheard_is_refused() -> None:
+    with pytest.raises(UsageError):
+        MarkedStores({"vn": MemorySink("vn", VN)}, {"files": ("vn",)}).misplaced = {"vn"}
+
+
+def test_to_ask_whether_a_sink_is_barred_calls_no_function_of_ours() -> None:
+    stores = MarkedStores({"vn": MemorySink("vn", VN)}, {"files": ("vn",)})
+    called: list[str] = []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        barred = "vn" in stores.misplaced
+    finally:
+        sys.setprofile(before)
+    assert (barred, called) == (False, [])
 
 
 def test_without_asyncio_nobody_looks_again_and_all_else_holds() -> None:
