@@ -25,6 +25,7 @@ from residency.bootstrap import Residency, build
 from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
 from residency.enforcement.point import Unasked
+from residency.enforcement.refusing import refuse_as
 from residency.enforcement.request import Refusal, Request
 from residency.enforcement.trail import unavailable
 from residency.errors import (
@@ -237,7 +238,7 @@ async def _refusal(here: Current, cause: Refused | SubjectUnknown | Unavailable 
             raise cause
         refusal = here.trail.refusal
         if refusal is None or (refusal.seq is None and cause is not None):
-            refusal = here.refuse_as(cause.reason if isinstance(cause, Refused) else Reason.SUBJECT_UNKNOWN)
+            refusal = refuse_as(here, cause.reason if isinstance(cause, Refused) else Reason.SUBJECT_UNKNOWN)
         if refusal.seq is not None:
             await point.recorder.durable(refusal.seq)
             return refusal

@@ -17,9 +17,11 @@ from uuid import UUID
 import anyio
 import anyio.lowlevel
 
+from residency.enforcement.admission import check_store, follows
 from residency.enforcement.current import Current
 from residency.enforcement.groups import Group, home_of
 from residency.enforcement.moving import FOLLOWED
+from residency.enforcement.refusing import refuse, refuse_activity
 from residency.errors import NotFound, RecordConflict, Refused, Unavailable, UsageError
 from residency.model import Anchor, Effect, Reason, SubjectId, Trust
 from residency.policy.parsed_reading import office_of
@@ -173,7 +175,7 @@ async def _decide(point: EnforcementPoint, other: Current) -> None:
     await point.begin(other)
     point.metrics.decided(other.decision)
     if other.forbidden is not None:
-        raise other.refused(counted=True)
+        raise refuse_activity(other, counted=True)
     note = other.noted(other.note or "about")
     point.recorder.decision(other.decision, other.alias, other.detail, other.basis, note)
     other.recorded()
@@ -181,7 +183,7 @@ async def _decide(point: EnforcementPoint, other: Current) -> None:
 
 def _store_of(here: Current, store: str | None) -> str:
     if store is not None:
-        here._check_store(store)
+        check_store(here, store)
         return store
     if here.activity.store is None:
         raise UsageError(f"activity {here.activity.name!r} uses no store or several: say which, as store=…")
@@ -271,11 +273,11 @@ def _routed(other: Current, store: str) -> str:
     """The sink that `other`'s acts on `store` go to. Raises: Refused, which is recorded."""
     verdict = other.store(store).route()
     # Who is being moved is read where their data still lies, in a batch as alone.
-    lies_there = verdict.reason in FOLLOWED and other._follows(verdict, other.operation)
+    lies_there = verdict.reason in FOLLOWED and follows(other, verdict, other.operation)
     if other.decision.mode != "observe" and verdict.effect is not Effect.PERMIT and not lies_there:
         reason = verdict.reason or Reason.INTERNAL
         rules = verdict.rules or other.decision.rules
-        raise other.refuse(
-            reason, f"sink {verdict.sink.name!r} may not take this data", sink=verdict.sink.name, rules=rules
+        raise refuse(
+            other, reason, f"sink {verdict.sink.name!r} may not take this data", sink=verdict.sink.name, rules=rules
         )
     return str(verdict.sink.name)

@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from residency.enforcement.admission import check_sink, misplaced
 from residency.enforcement.moving import FOLLOWED, may_end, may_read
+from residency.enforcement.refusing import refuse
 from residency.errors import Unavailable
 from residency.model import Operation, Pin, Reason, SinkVerdict
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
-__all__ = ["CHANGES", "Act"]
-
-CHANGES: Final = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
-"""Acts of these operations change data: their intent and outcome survive a power cut before the app goes on."""
+__all__ = ["Act"]
 
 
 class Act:
@@ -95,7 +94,7 @@ class Act:
                 self._check_home(verdict)
             elif decision.mode != "observe" and self.sink in here.point.stores.misplaced:
                 # All that was asked as the act began was asked of this very decision and pin; but not this.
-                raise here._misplaced(self.sink)
+                raise misplaced(here, self.sink)
             if remembers and not here.point.homes.is_settled(here):
                 return False
             if changes:
@@ -123,7 +122,7 @@ class Act:
             self._check_home(verdict)
             # Where the act leans on a term whose event has not happened, it is the event.
             if (verdict.clocks or here.decision.clocks) and await here.point.begin_terms(here, verdict):
-                here._check_sink(self.sink, self.operation)
+                check_sink(here, self.sink, self.operation)
             if self.changes:
                 recorder = here.point.recorder
                 if not recorder.is_durable(self._seq):
@@ -173,7 +172,7 @@ class Act:
         verdict = here.decision.sink(self.sink)
         if self._in_time and not self.changes and verdict is not None and verdict.reason in FOLLOWED:
             return verdict  # as while the data was moved: it lies here for a moment longer
-        return here._check_sink(self.sink, self.operation)
+        return check_sink(here, self.sink, self.operation)
 
     def _check_moving(self) -> None:
         """Refuse, whatever the mode, where the subject's data began to be moved, or was, since this sink was chosen:
@@ -195,10 +194,10 @@ class Act:
             return
         if pin.moving is not None and self.changes:
             message = "this subject's data is being moved just now: try again in a few seconds"
-            raise here.refuse(Reason.SUBJECT_MOVING, message, sink=self.sink, rules=())
+            raise refuse(here, Reason.SUBJECT_MOVING, message, sink=self.sink, rules=())
         if (pin.moving or pin.home) != place:
             message = "this subject's data was moved at the same time: try again"
-            raise here.refuse(Reason.FACTS_MOVED, message, sink=self.sink, rules=())
+            raise refuse(here, Reason.FACTS_MOVED, message, sink=self.sink, rules=())
 
     def _check_home(self, verdict: SinkVerdict) -> None:
         """Refuse where the subject got another home since this sink was chosen: nobody would look for data here, and
@@ -211,7 +210,7 @@ class Act:
             return
         if pin.home != verdict.sink.place:
             message = "the subject was given another home at the same time; try again"
-            raise here.refuse(Reason.FACTS_MOVED, message, sink=self.sink, rules=())
+            raise refuse(here, Reason.FACTS_MOVED, message, sink=self.sink, rules=())
 
     def outcome(self, how: str) -> None:
         """Record how the act ended: "committed", "failed", "rolled_back" or "unknown". The first word stands.

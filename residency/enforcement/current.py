@@ -1,5 +1,5 @@
 """One request's newest decision, and the door to its stores. It decides nothing: the enforcement point does, each time
-it is asked; what it begins are acts (`enforcement.acts`).
+it is asked; what it begins are acts (`enforcement.acts`), where they may begin (`enforcement.admission`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from residency.audit.recall import Basis
-from residency.enforcement.acts import CHANGES, Act
-from residency.enforcement.handing import home_for, note_of
-from residency.enforcement.moving import FOLLOWED
+from residency.enforcement.acts import Act
+from residency.enforcement.admission import CHANGES, check_sink, check_store, follows, subject_unknown
 from residency.enforcement.observing import observed
-from residency.enforcement.request import Refusal, collected_at, subject_id
+from residency.enforcement.request import collected_at, subject_id
 from residency.enforcement.trail import Trail
-from residency.enforcement.untreated import BARRED, untreated
-from residency.errors import JournalLate, Refused, SubjectUnknown, UnknownStore, UsageError
+from residency.enforcement.untreated import untreated
+from residency.errors import JournalLate, UsageError
 from residency.model import (
     Activity,
     Decision,
@@ -25,7 +24,6 @@ from residency.model import (
     Operation,
     Pin,
     Reason,
-    RuleRef,
     Signal,
     SinkVerdict,
     SubjectId,
@@ -169,7 +167,7 @@ class Current:
         """
         handle = self._stores.get(name)
         if handle is None:
-            self._check_store(name)
+            check_store(self, name)
             handle = self._stores[name] = self.point.stores.handle(self, name)
         return handle
 
@@ -261,7 +259,7 @@ class Current:
         done.
         """
         if fresh is None:
-            self._check_store(store)
+            check_store(self, store)
         point, own = self.point, self.activity.operation
         wanted = operation or own
         changes = wanted in CHANGES
@@ -269,10 +267,10 @@ class Current:
             raise UsageError(f"activity {self.activity.name!r} is declared `{own}` and may not change data")
         unknown = self.subject_digest is None and self.activity.subject.kind != "none" and not self.of_many
         if unknown:
-            self._subject_unknown(store)
+            subject_unknown(self, store)
         if fresh is None:
             point.refresh(self)
-        verdict = self._check_sink(sink, wanted, fresh)
+        verdict = check_sink(self, sink, wanted, fresh)
         recorder = point.recorder
         try:
             recorder.ready()
@@ -285,7 +283,7 @@ class Current:
             reason = Reason.SUBJECT_UNKNOWN
         elif verdict.effect is not Effect.PERMIT:
             reason, note = observed(self, verdict, named)
-        if self.pin is not None and self.pin.moving is not None and self._follows(verdict, wanted):
+        if self.pin is not None and self.pin.moving is not None and follows(self, verdict, wanted):
             reason, note = None, MOVING  # so it would if the deployment enforced
         seq = recorder.intent(
             self.decision, sink, wanted._value_, self.alias, self.detail, self.basis, reason,
@@ -302,95 +300,6 @@ class Current:
         """Note that the decision now in force stands in an entry of its own."""
         self._recorded = self.decision
         self.trail.records += 1
-
-    def refused(self, *, counted: bool = False) -> Refused:
-        """Record that the decision itself forbids the activity, and return the error to raise."""
-        reason = self.forbidden or Reason.INTERNAL
-        if self.decision.permitted:
-            return self.refuse(reason, BARRED[reason])
-        return self.refuse(reason, "the decision forbids this activity", counted=counted)
-
-    def home_for(self, reason: Reason) -> str | None:
-        """The place whose own instance may serve this person where this one refuses for `reason`; None = none."""
-        return home_for(self.point.policy.deployment.hand_over, self.decision, self.pin, reason)
-
-    def refuse_as(self, reason: str) -> Refusal:
-        """Record a refusal that was raised without a record, as routing does. Raises: JournalFull, JournalFailed."""
-        known = next((each for each in Reason if each.value == reason), Reason.INTERNAL)
-        self.refuse(known, "this act is not permitted now", rules=())
-        return self.trail.refusal or Refusal(known)
-
-    def _subject_unknown(self, store: str) -> None:
-        message = f"store {store!r} was opened before the subject was known"
-        if self.decision.mode == "observe":
-            self.point.metrics.refusal(Reason.SUBJECT_UNKNOWN, observed=True)
-            return
-        self.refuse(Reason.SUBJECT_UNKNOWN, message, rules=())
-        raise SubjectUnknown(
-            f"store {store!r} was opened before identify() said whose data it is "
-            f"(activity {self.activity.name!r} takes its subject from {self.activity.subject})"
-        )
-
-    def _check_store(self, store: str) -> None:
-        if store not in self.activity.stores:
-            raise UnknownStore(f"activity {self.activity.name!r} names no store {store!r} in the deployment file")
-
-    def _follows(self, verdict: SinkVerdict, operation: Operation) -> bool:
-        """Whether an act only reads where the subject's data still lies while it is moved home."""
-        return self.pin is not None and self.pin.moving == verdict.sink.place and operation not in CHANGES
-
-    def _check_sink(self, name: str, operation: Operation, verdict: SinkVerdict | None = None) -> SinkVerdict:
-        """The verdict on sink `name` (`verdict`, if at hand); refuses, with a record, what the decision does not let.
-
-        What may not be stored there, and lies there until it is moved, is read there all the same, as a transfer that
-        is recorded: elsewhere a person would find an empty account. Orders and bans against a sink hold all the same.
-        """
-        decision = self.decision
-        verdict = verdict or decision.sink(name)
-        if verdict is None:
-            raise UnknownStore(f"activity {self.activity.name!r} has no sink {name!r}")
-        if decision.mode == "observe":
-            return verdict
-        permitted = verdict.effect is Effect.PERMIT
-        if not permitted and not (verdict.reason in FOLLOWED and self._follows(verdict, operation)):
-            rules, message = verdict.rules or decision.rules, f"sink {name!r} may not take this data"
-            raise self.refuse(verdict.reason or Reason.INTERNAL, message, sink=name, rules=rules)
-        if self.forbidden is not None:
-            raise self.refused()
-        if name in self.point.stores.misplaced:
-            raise self._misplaced(name)
-        return verdict
-
-    def _misplaced(self, name: str) -> Refused:
-        message = f"sink {name!r} was last seen elsewhere than it must lie, or bears another's mark"
-        return self.refuse(Reason.SINK_MISPLACED, message, sink=name, rules=())
-
-    def refuse(
-        self,
-        reason: Reason,
-        message: str,
-        *,
-        sink: str | None = None,
-        rules: tuple[RuleRef, ...] | None = None,
-        counted: bool = False,
-    ) -> Refused:
-        """Record that something under this decision was refused, and return the error to raise.
-
-        `message` is without personal data; `rules` None = those that decided; `counted` = the metrics have it already.
-        Raises: JournalFull, JournalFailed.
-        """
-        cited = rules if rules is not None else self.decision.rules
-        if not counted:
-            self.point.metrics.refusal(reason)
-        home = self.home_for(reason)
-        note = self.note if home is None else note_of(home)
-        seq, _ = self.point.recorder.refusal(
-            self.decision, reason, self.alias, self.detail, self.basis, sink, cited, note
-        )
-        self.trail.refusal = Refusal(reason, cited, seq, message, home)
-        self.trail.records += 1  # a refusal is a record of its own: the request needs no further entry
-        citations = tuple(dict.fromkeys(rule.citation for rule in cited))
-        return Refused(reason.value, message, citations, tuple(rule.id for rule in cited))
 
 
 def _given(subject: str) -> SubjectId:

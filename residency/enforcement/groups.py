@@ -11,6 +11,7 @@ from typing import Any
 from residency.enforcement.acts import Act
 from residency.enforcement.context import check_holder, enter, leave
 from residency.enforcement.current import Current
+from residency.enforcement.refusing import refuse
 from residency.errors import Unavailable, UsageError
 from residency.model import Operation, Reason, SinkVerdict
 
@@ -83,7 +84,7 @@ class Group(Current):
                 here = (home, None if verdict is None else verdict.sink.place)
                 if home_of(member) not in here and self.decision.mode != "observe":
                     message = "a subject was given another home at the same time; try again"
-                    raise member.refuse(Reason.FACTS_MOVED, message, sink=sink, rules=())
+                    raise refuse(member, Reason.FACTS_MOVED, message, sink=sink, rules=())
         except BaseException:
             _each(acts, lambda act: act.outcome("failed"))
             raise

@@ -16,12 +16,13 @@ from residency.enforcement.asking import Unasked, Who, ask
 from residency.enforcement.current import Current
 from residency.enforcement.decider import Decider
 from residency.enforcement.facts import FactKeeper
-from residency.enforcement.handing import note_of
+from residency.enforcement.handing import home_for, note_of
 from residency.enforcement.homes import Homes
 from residency.enforcement.metering import Meter
 from residency.enforcement.perception import Perception, Seen
 from residency.enforcement.ports import Clock, Entropy, Facts, Pins
 from residency.enforcement.recorder import Recorder
+from residency.enforcement.refusing import refuse_activity
 from residency.enforcement.request import (
     Identifying,
     Refusal,
@@ -221,7 +222,7 @@ class EnforcementPoint(Decider):
         if reason is not None:
             if decision.permitted:
                 self.metrics.refusal(reason)
-            home = here.home_for(reason)
+            home = home_for(self.policy.deployment.hand_over, decision, here.pin, reason)
             note = here.note if home is None else note_of(home)
             seq, _ = self.recorder.refusal(decision, reason, here.alias, here.detail, here.basis, note=note)
             return Refusal(reason, decision.rules, seq, home=home)
@@ -270,7 +271,7 @@ class EnforcementPoint(Decider):
         await self.begin(here)
         self.metrics.decided(here.decision)
         if here.forbidden is not None:
-            raise here.refused(counted=True)
+            raise refuse_activity(here, counted=True)
         self.recorder.decision(here.decision, here.alias, here.detail, here.basis, here.note or "identified")
         here.recorded()
 

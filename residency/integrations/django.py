@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,14 @@ from residency import wiring
 from residency.adapters import policy_files
 from residency.adapters.sink_sql import SqlSink
 from residency.asgi.answers import ours
-from residency.enforcement.acts import CHANGES, Act
+from residency.enforcement.acts import Act
+from residency.enforcement.admission import CHANGES
 from residency.enforcement.context import current
+from residency.enforcement.moving import WaitFirstError
 from residency.errors import NoDecision, Unavailable, UsageError
 from residency.integrations.django_errors import raise_ours, telling
 from residency.model import Operation
+from residency.storage.handle import StoreHandle
 from residency.storage.statements import goes_around
 from residency.wiring.lifetimes import serving
 
@@ -110,7 +113,7 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     here = current()
     if (before := _units.get().get(store)) is not None and not before.over:
         raise UsageError(f"a unit of work on store {store!r} is open already")
-    act = here.store(store).begin(sink=sink)
+    act = _begun(here.store(store), sink=sink)
     subject = here.subject_digest
     made = _Unit(act.sink, act)
     changes, sent = act.operation in CHANGES, False
@@ -249,7 +252,7 @@ class StoreCache(BaseCache):  # type: ignore[misc]  # Django has no types
     def _act(self, changes: bool, work: Callable[[Any], Any]) -> Any:
         handle = current().store(self._store)
         # What a route that only reads keeps for later is no change of anybody's data, but it rests somewhere.
-        act = handle.begin(operation=handle.operation(Operation.WRITE) if changes and _changing() else None)
+        act = _begun(handle, operation=handle.operation(Operation.WRITE) if changes and _changing() else None)
         try:
             if act.sink not in caches:
                 raise UsageError(f"CACHES has no {act.sink!r}, which is a sink of store {self._store!r}")
@@ -282,6 +285,16 @@ def _store_of(app_label: str, model_name: str | None) -> str | None:
         if any(label == name.lower() or app_label == name for name in names):
             return store
     return None
+
+
+def _begun(handle: StoreHandle, *, sink: str | None = None, operation: Operation | None = None) -> Act:
+    """As `StoreHandle.opened`. On the event loop, where units may not be, nothing is waited for."""
+    try:
+        return handle.begin(operation=operation, sink=sink, patient=True)
+    except WaitFirstError as first:
+        with suppress(UsageError), current().trail:
+            _wait(first.wait)
+    return handle.begin(operation=operation, sink=sink)
 
 
 def _wait(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

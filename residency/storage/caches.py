@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
+from residency.enforcement.admission import CHANGES
 from residency.enforcement.current import Current
 from residency.enforcement.ports import SinkPort
 from residency.errors import Refused, SinkUnavailable, SubjectMoving, SubjectUnknown, Unavailable, UsageError
@@ -20,7 +21,6 @@ from residency.model import Decision, Operation, SinkVerdict
 from residency.storage.handle import SessionFactory, StoreHandle
 from residency.storage.namespace import ANYBODY, Namespace, facet_of, namespace
 from residency.storage.queues import QueueSink, check_queue, format_job, queue_key
-from residency.storage.routing import CHANGES
 from residency.storage.sessions import Session
 
 __all__ = ["CacheHandle", "CacheSink"]
@@ -283,6 +283,8 @@ class CacheHandle(StoreHandle):
                 return otherwise
         before = here.trail.refusal
         try:
+            if optional:
+                await self.learn()
             act = self.begin(operation=word) if optional else await self.opened(operation=word)
             await act.confirm()
         except (Refused, SubjectMoving) as error:

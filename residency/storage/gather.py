@@ -28,15 +28,16 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from residency.enforcement.about import whereabouts
+from residency.enforcement.admission import CHANGES
 from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
 from residency.enforcement.point import EnforcementPoint
+from residency.enforcement.refusing import refuse
 from residency.errors import CallerError, Refused, ResidencyError, SealError, SinkUnavailable, SubjectMoving, UsageError
 from residency.model import Anchor, Reason, Signal, Sink, Trust
 from residency.storage.handle import StoreHandle
 from residency.storage.judged import Found, Lying
 from residency.storage.listed import SortKey, Told, Wanted, Withheld
-from residency.storage.routing import CHANGES
 from residency.storage.under_way import is_under_way
 from residency.vault.seal import Sealer, unseal
 
@@ -306,7 +307,7 @@ def _withheld(left_out: Iterable[Withheld]) -> dict[str, int]:
         verdict = each.here.decision.sink(each.sink)
         own = None if verdict is None or verdict.reason is not each.reason else verdict.rules
         message = f"rows of sink {each.sink!r} were left out of a list"
-        each.here.refuse(each.reason, message, sink=each.sink, rules=own or None)
+        refuse(each.here, each.reason, message, sink=each.sink, rules=own or None)
         told[each.reason.value] += each.rows
     return dict(told)
 

@@ -11,14 +11,16 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from residency.enforcement.acts import Act
+from residency.enforcement.admission import CHANGES
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
 from residency.enforcement.moving import BeingMovedError, until_home
 from residency.enforcement.ports import SinkPort
+from residency.enforcement.refusing import refuse
 from residency.errors import Unavailable, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
 from residency.storage.homes_known import are_known
-from residency.storage.routing import CHANGES, choose
+from residency.storage.routing import choose
 
 __all__ = ["SESSION", "SessionFactory", "StoreHandle", "backend_of"]
 
@@ -87,17 +89,17 @@ class StoreHandle:
                 # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
                 rules = verdict.rules or here.decision.rules
                 message = f"this subject's data lies elsewhere than in sink {verdict.sink.name!r}"
-                raise here.refuse(Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
+                raise refuse(here, Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
             if verdict.reason is Reason.SUBJECT_MOVING:
                 if patient:
                     raise BeingMovedError
                 # Whatever the mode: what is written now would be missed by those who copy, or be read by nobody.
                 message = "this subject's data is being moved just now: try again in a few seconds"
-                raise here.refuse(Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
+                raise refuse(here, Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
             moved = resumed and sink is not None and here.pin is not None and here.pin.set_by == "move"
             if moved and verdict.sink.place != self.route(operation=operation).sink.place:
                 message = "this subject's data was moved since this session was opened: open another"
-                raise here.refuse(Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
+                raise refuse(here, Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
             named = sink is not None and not resumed
             return here.begin(self.name, verdict.sink.name, operation=operation, named=named, fresh=verdict)
         except Unavailable as error:

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
+from residency.enforcement.admission import CHANGES
 from residency.jurisdiction.resolve import resolve
 from residency.model import Activity, Decision, Effect, FactSet, Finding, Pin, Reason, Signal, Sink
 from residency.policy.compiler import Policy
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.records import Records
-from residency.storage.routing import CHANGES
 
 __all__ = ["Dated", "Exposure", "Homing", "Lying", "Place", "survey"]
 

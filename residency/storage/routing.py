@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from residency.enforcement.acts import CHANGES
+from residency.enforcement.admission import CHANGES
 from residency.errors import Refused, UnknownStore
 from residency.model import Decision, Effect, Operation, Pin, Reason, SinkVerdict
 
-__all__ = ["CHANGES", "choose"]
+__all__ = ["choose"]
 
 
 def choose(

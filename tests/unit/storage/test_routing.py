@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from residency.enforcement.admission import CHANGES
 from residency.errors import Refused, UnknownStore
 from residency.model import (
     NEUTRAL,
@@ -24,7 +25,7 @@ from residency.model import (
     SubjectSource,
 )
 from residency.model.place import within
-from residency.storage.routing import CHANGES, choose
+from residency.storage.routing import choose
 
 PLACES = ("VN", "SG", "DE", "FR")
 SINKS = tuple(Sink(f"s{i}-{place}", f"r-{place}", place, "VN", place, True) for i in (1, 2) for place in PLACES)
