@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starlette.authentication import SimpleUser
 
+from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.sink_files import FilesSink
 from residency.adapters.sink_memory import MemorySink
 from residency.audit.entry import Entry
@@ -34,13 +35,19 @@ activities:
 class ObjectWorld(Deployed):
     """One deployment with two object sinks, and the acts on them."""
 
-    def __init__(self, folder: Path, mode: str = "enforce", sinks: Sequence[SinkPort] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        mode: str = "enforce",
+        sinks: Sequence[SinkPort] | None = None,
+        pins: PinsMemory | None = None,
+    ) -> None:
         """`sinks` in the place of those in memory and on disk, called files-sg and files-vn like them."""
         self.folder = folder
         self.vn = FilesSink("files-vn", VN, folder / "vn")
         self.sg = MemorySink("files-sg", SG)
         file = write_deployment(folder, DEPLOYMENT, replace=[("mode: enforce", f"mode: {mode}")])
-        super().__init__(load_policy(file), sinks or [self.sg, self.vn])
+        super().__init__(load_policy(file), sinks or [self.sg, self.vn], pins=pins)
 
     @contextmanager
     def request(self, method: str = "POST", address: str = HANOI, who: str = "an") -> Iterator[ObjectHandle]:

@@ -18,6 +18,7 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.authentication import SimpleUser
 
+from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.session_sql import open_session
 from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_sql import SqlSink
@@ -111,7 +112,13 @@ class Rows(Deployed):
     """One deployment with two sinks of rows, and the acts on them."""
 
     def __init__(
-        self, folder: Path, places: dict[str, Place], text: str = DEPLOYMENT, *, mode: str = "enforce"
+        self,
+        folder: Path,
+        places: dict[str, Place],
+        text: str = DEPLOYMENT,
+        *,
+        mode: str = "enforce",
+        pins: PinsMemory | None = None,
     ) -> None:
         self.folder, self.places = folder, places
         self.vn = SqlSink("people-vn", VN, places["vn"].url)
@@ -120,6 +127,7 @@ class Rows(Deployed):
             load_policy(write_deployment(folder, text, replace=[("mode: enforce", f"mode: {mode}")])),
             [self.vn, self.sg, MemorySink("objects", VN)],
             open_session=open_session,
+            pins=pins,
         )
 
     def admit(self, method: str, path: str, address: str, who: str) -> Current:

@@ -231,6 +231,7 @@ async def judge_many(
             await anyio.lowlevel.checkpoint()
         try:
             await _decide(here.point, other)
+            await other.store(name).learn()
             sink = _routed(other, name)
         except Refused as error:
             refused += [(each, error) for each in asked[other.subject_digest or ""]]

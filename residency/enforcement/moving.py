@@ -1,5 +1,6 @@
 """An act on a subject whose data is being moved in; when it may go on where it began, when one that waits may, out.
 
+What an act waits for before it begins is told by one error, whatever it is, and who may wait then does.
 What is written while pins move, the mover would miss; so who begins to write then waits until the data is home, for a
 while. Who had begun before is waited for instead: the mover asks the database which transactions were open by then
 (`Parcels.settled`), or waits as long as they may take. Times are those of `Pin.at`, of the mover's clock.
@@ -7,7 +8,8 @@ while. Who had begun before is waited for instead: the mover asks the database w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -16,7 +18,7 @@ from residency.model import Pin, Reason
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
-__all__ = ["FOLLOWED", "GRACE", "OPEN_BY", "WAIT", "BeingMovedError", "may_end", "may_read", "until_home"]
+__all__ = ["FOLLOWED", "GRACE", "OPEN_BY", "WAIT", "WaitFirstError", "may_end", "may_read", "until_home"]
 
 OPEN_BY: Final = 150_000
 """A writer's transaction that is open so long (microseconds) after the pin moved is one that the mover waits for."""
@@ -29,8 +31,14 @@ WAIT: Final = 2.0
 _POLL: Final = 0.02
 
 
-class BeingMovedError(Exception):
-    """Inside: the subject's data is being moved, and who asked would rather wait (`until_home`) than be refused."""
+class WaitFirstError(Exception):
+    """Inside: where an act goes is not known yet (its subject's data is being moved, say), and who asked would rather
+    wait than be refused, or go where it is not."""
+
+    def __init__(self, wait: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """`wait` is to be awaited before the act is begun again. It raises PinsUnavailable."""
+        super().__init__("wait, and begin again")
+        self.wait = wait
 
 
 def may_end(before: Pin | None, pin: Pin, place: str, opened: int | None, now: int) -> bool:

@@ -14,12 +14,12 @@ from residency.enforcement.acts import Act
 from residency.enforcement.admission import CHANGES
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
-from residency.enforcement.moving import BeingMovedError, until_home
+from residency.enforcement.moving import WaitFirstError, until_home
 from residency.enforcement.ports import SinkPort
 from residency.enforcement.refusing import refuse
-from residency.errors import Unavailable, UnknownStore, UsageError
+from residency.errors import PinsUnavailable, Unavailable, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
-from residency.storage.homes_known import are_known
+from residency.storage.homes_known import are_known, learned
 from residency.storage.routing import choose
 
 __all__ = ["SESSION", "SessionFactory", "StoreHandle", "backend_of"]
@@ -33,7 +33,7 @@ SessionFactory = Callable[[str], AbstractAsyncContextManager[Any]]
 class StoreHandle:
     """One logical store under one request's newest decision."""
 
-    __slots__ = ("_current", "_sinks", "name", "order", "sessions")
+    __slots__ = ("_current", "_known", "_sinks", "name", "order", "sessions")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class StoreHandle:
     ) -> None:
         self._current = current
         self._sinks = sinks
+        self._known: bool | None = None  # whether everybody has a pin, where that was asked and waited for
         self.name = name
         self.order = order
         self.sessions = sessions
@@ -58,7 +59,7 @@ class StoreHandle:
         """The verdict on the sink that an act would use now. Raises: Refused (NO_SINK), UnknownStore."""
         here = self._current
         wanted = operation or here.operation
-        return choose(here.decision, here.pin, sink, order=self.order, operation=wanted, known=_known(here))
+        return choose(here.decision, here.pin, sink, order=self.order, operation=wanted, known=bool(self._all_known()))
 
     def begin(
         self,
@@ -71,11 +72,11 @@ class StoreHandle:
         """Start one act on the routed sink (or on `sink`) and record its intent.
 
         `resumed` = `sink` is where this handle's user went before, not one that the app asked for by name. `patient` =
-        while the subject's data is being moved BeingMovedError is raised, nothing is recorded, and the caller asks
-        again after `until_home`.
+        where the subject's data is being moved, or it is not told here whether everybody has a pin, WaitFirstError is
+        raised, nothing is recorded, and the caller begins again after its `wait`.
 
-        Raises: Refused, SubjectUnknown, UnknownStore, JournalFull, JournalFailed, NoDecision outside a request,
-        UsageError under another decision than the one this handle is of; then nothing was done.
+        Raises: Refused, SubjectUnknown, UnknownStore, PinsUnavailable, JournalFull, JournalFailed, NoDecision outside a
+        request, UsageError under another decision than the one this handle is of; then nothing was done.
         """
         here = self._current
         if current() is not here:
@@ -84,6 +85,10 @@ class StoreHandle:
         try:
             # Facts that moved since the last decision may move the route, so they are reread before it is taken.
             here.point.refresh(here)
+            if sink is None and self._all_known() is None:
+                if patient:
+                    raise WaitFirstError(self.learn)
+                raise PinsUnavailable("it is not told here where people without a pin begin: ask again")
             verdict = self.route(operation=operation, sink=sink)  # a service has a way of its own
             if verdict.reason is Reason.NOT_HOME and here.decision.mode != "observe":
                 # `Current.begin` knows what the decision says of the sink, but not that the pin points elsewhere.
@@ -92,7 +97,7 @@ class StoreHandle:
                 raise refuse(here, Reason.NOT_HOME, message, sink=verdict.sink.name, rules=rules)
             if verdict.reason is Reason.SUBJECT_MOVING:
                 if patient:
-                    raise BeingMovedError
+                    raise WaitFirstError(lambda: until_home(here))
                 # Whatever the mode: what is written now would be missed by those who copy, or be read by nobody.
                 message = "this subject's data is being moved just now: try again in a few seconds"
                 raise refuse(here, Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
@@ -109,13 +114,19 @@ class StoreHandle:
     async def opened(
         self, *, operation: Operation | None = None, sink: str | None = None, resumed: bool = False
     ) -> Act:
-        """As `begin`, after a wait where the subject's data is being moved. Raises: as `begin`, PinsUnavailable."""
+        """As `begin`, after a wait where that is what it takes. Raises: as `begin`, PinsUnavailable."""
         try:
             return self.begin(operation=operation, sink=sink, resumed=resumed, patient=True)
-        except BeingMovedError:
+        except WaitFirstError as first:
             with self._current.trail:
-                await until_home(self._current)
+                await first.wait()
         return self.begin(operation=operation, sink=sink, resumed=resumed)
+
+    async def learn(self) -> None:
+        """Ask whether everybody who had data before has a pin, where that decides anything and is not told here: a copy
+        of pins that lie elsewhere need not hold it. Raises: PinsUnavailable."""
+        if self._all_known() is None:
+            self._known = await learned(self._current.point.homes, self._current.point.perception.digest)
 
     def session(self) -> AbstractAsyncContextManager[Any]:
         """A context manager giving a `sqlalchemy.ext.asyncio.AsyncSession` on this store.
@@ -132,12 +143,15 @@ class StoreHandle:
         own = self._current.operation
         return own if own in CHANGES and wanted is Operation.WRITE and own is not Operation.ERASE else wanted
 
-
-def _known(here: Current) -> bool:
-    """Whether everybody who had data before has a pin, where that decides anything."""
-    if here.decision.mode != "observe" or (here.pin is not None and here.pin.set_by == "move"):
-        return False
-    return are_known(here.point.homes, here.point.perception.digest)
+    def _all_known(self) -> bool | None:
+        """Whether everybody who had data before has a pin; False where that decides nothing, None = ask (`learn`)."""
+        here = self._current
+        if here.decision.mode != "observe" or (here.pin is not None and here.pin.set_by == "move"):
+            return False
+        if len(self.order) == 1:
+            return False
+        told = are_known(here.point.homes, here.point.perception.digest)
+        return self._known if told is None else told
 
 
 def backend_of(handle: StoreHandle, name: str) -> SinkPort:

@@ -16,19 +16,28 @@ from residency.enforcement.homes import Homes
 from residency.errors import StaleVersion
 from residency.model import Pin
 
-__all__ = ["are_known", "make_known"]
+__all__ = ["are_known", "learned", "make_known"]
 
 _MARK: Final = "\0residency: whoever has no pin is new"
 
 
-def are_known(homes: Homes, digest: Callable[[str], str]) -> bool:
-    """Whether the mark stands, as far as is told without waiting; `digest` is the pins'. Raises: PinsUnavailable."""
-    return homes.peek(digest(_MARK))[0] is not None
+def are_known(homes: Homes, digest: Callable[[str], str]) -> bool | None:
+    """Whether the mark stands; None where that is not told without waiting (`learned`). `digest` is the pins'.
+
+    Raises: PinsUnavailable.
+    """
+    mark, told = homes.peek(digest(_MARK))
+    return mark is not None if told else None
+
+
+async def learned(homes: Homes, digest: Callable[[str], str]) -> bool:
+    """Whether the mark stands, asked of whoever keeps the pins where it is not held here. Raises: PinsUnavailable."""
+    return await homes.fetch(digest(_MARK)) is not None
 
 
 async def make_known(homes: Homes, digest: Callable[[str], str], place: str) -> bool:
     """Set the mark; whether it was not there. `place` is where people were seen. Raises: PinsUnavailable."""
-    if await homes.fetch(digest(_MARK)) is not None:
+    if await learned(homes, digest):
         return False
     with suppress(StaleVersion):  # another mover was first
         await homes.pins.put(Pin(digest(_MARK), place, (), homes.new_alias(), "move", "", 0))

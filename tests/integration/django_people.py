@@ -41,6 +41,7 @@ activities:
   - {route: "POST /around", subject: app, data: [personal], store: people}
   - {route: "POST /bad", subject: app, data: [personal], store: people}
   - {route: "GET /fetch", subject: app, data: [personal], store: people}
+  - {route: "POST /moved", subject: app, data: [personal], store: people}
   - {route: "POST /cache", subject: app, data: [personal], store: cache}
 """
 
@@ -83,6 +84,7 @@ from django.urls import path  # noqa: E402
 from residency import ResidencyMiddleware, build, identify  # noqa: E402
 from residency.audit.entry import parse_entry  # noqa: E402
 from residency.audit.journal import RECORDS_AT, scan  # noqa: E402
+from residency.model import SubjectId  # noqa: E402
 
 HANOI, SINGAPORE = "113.160.0.1", "165.21.0.1"
 
@@ -254,6 +256,17 @@ def bad(request: Any) -> Any:
     return HttpResponse("done")
 
 
+asked: list[str] = []
+
+
+def moved(request: Any) -> Any:
+    """The data of who asks is on its way."""
+    async_to_sync(identify)(request.GET["who"])
+    asked.append(request.GET["who"])
+    with unit("people") as alias:
+        return HttpResponse(alias)
+
+
 def fetch(request: Any) -> Any:
     """Rows are taken one by one, and the database goes away in between."""
     async_to_sync(identify)(request.GET["who"])
@@ -311,7 +324,9 @@ def people(request: Any) -> Any:
     return write(request) if request.method == "POST" else read(request)
 
 
-views = {"people": people, "async": on_loop, "cache": caching, "around": around, "bad": bad, "fetch": fetch}
+views = {
+    "people": people, "async": on_loop, "cache": caching, "around": around, "bad": bad, "fetch": fetch, "moved": moved,
+}  # fmt: skip
 urls.urlpatterns = [path(name, view) for name, view in views.items()]  # type: ignore[attr-defined]
 
 
@@ -353,12 +368,21 @@ async def main() -> None:
     if len(sys.argv) == 2:
         told["bad"]["fetched raw"] = await ask("GET", "/fetch?how=raw", HANOI, "an", whole=True)
     await sync_to_async(point)(**right)
+    homes = runtime.point.homes
+    pin = await homes.fetch(runtime.point.digest(SubjectId("tan")))
+    assert pin is not None
+    moving = await homes.leave([pin], "VN", "SG", "a test")
+    waiting = asyncio.create_task(ask("POST", "/moved", SINGAPORE, "tan"))
+    while not asked:  # noqa: ASYNC110 - until another thread is about to begin
+        await asyncio.sleep(0.01)
+    await homes.arrive(list(moving.values()), "a test")
+    answers["moved"] = await waiting
     await runtime.aclose()
     entries = []
     for segment in sorted((FOLDER / "audit" / "journal").glob("*/*.seg")):
         entries += [parse_entry(bytes(r.payload)) for r in scan(segment.read_bytes(), RECORDS_AT, None).records]
     outcomes = {entry.of: entry.act for entry in entries if entry.kind == "outcome"}
-    acts = [(entry.sink, outcomes.get(entry.id)) for entry in entries if entry.kind == "intent"]
+    acts = [(entry.sink, outcomes.get(entry.id)) for entry in entries if entry.kind == "intent" and entry.sink]
     print(json.dumps({"answers": answers, "told": told, "acts": acts}))
 
 

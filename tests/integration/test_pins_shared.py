@@ -27,6 +27,7 @@ from residency.errors import PinsUnavailable
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Anchor, Pin, SubjectId, Trust
 from residency.observe import names
+from residency.storage.homes_known import are_known, make_known
 from tests.servers import Server, Servers, eventually
 from tests.world import HANOI, HOME, SINGAPORE, write_deployment
 
@@ -50,12 +51,12 @@ activities:
 class Instance:
     """One instance of the fleet: its own folder, journal and audit log; the keys, the sinks and the pins are shared."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, mode: str = "enforce") -> None:
         self.folder = folder
         file = folder / "test.yaml"
         if not file.exists():
             folder.mkdir()
-            write_deployment(folder, DEPLOYMENT, (HOME,))
+            write_deployment(folder, DEPLOYMENT, (HOME,), [("mode: enforce", f"mode: {mode}")])
         self.runtime = Residency(load(file, {"PINS_URL": url}))
         app = Starlette(routes=[Route("/me", self.put, methods=["PUT"]), Route("/me", self.get)])
         app.add_middleware(ResidencyMiddleware, policy=self.runtime)
@@ -200,6 +201,29 @@ def test_a_home_set_or_moved_by_one_instance_is_the_others_home_and_every_move_i
     assert one.digest("an").encode() not in everything
     assert b'"an"' not in everything
     assert len(stored(server, one.digest("an"))) == 1
+
+
+def test_once_everybody_was_moved_every_instance_that_observes_begins_new_people_at_home(
+    redis_servers: Servers, tmp_path: Path
+) -> None:
+    server = redis_servers.single()
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [KEY.as_dict(private=False)]}))
+    one, two = (Instance(tmp_path / name, server.url, "observe") for name in ("one", "two"))
+    with one.client, two.client:
+        for instance, who in ((one, "an"), (two, "binh")):
+            assert instance.ask(who, address=HANOI, put="old") == {}
+            assert instance.ask(who, address=HANOI) == {"note": "old", "home": ["SG", 1]}
+        point = one.runtime.point
+        assert one.client.portal is not None
+        assert one.client.portal.call(make_known, point.homes, point.perception.digest, "SG")
+        # What `two` held, that there is no such mark, the server takes back within milliseconds.
+        eventually(
+            lambda: are_known(two.runtime.point.homes, two.runtime.point.perception.digest) is not False,
+            what="the mark to be told of",
+        )
+        assert two.ask("chi", address=HANOI, put="new") == {}
+        assert one.ask("chi", address=SINGAPORE) == {"note": "new", "home": ["VN", 1]}
+        assert two.ask("binh", address=HANOI) == {"note": "old", "home": ["SG", 1]}
 
 
 def test_an_instance_whose_subjects_have_other_digests_does_not_start(

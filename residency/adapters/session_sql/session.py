@@ -42,7 +42,7 @@ from residency.adapters.session_sql.written import check_subject
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
-from residency.enforcement.moving import BeingMovedError, until_home
+from residency.enforcement.moving import WaitFirstError
 from residency.errors import Unavailable, UsageError
 from residency.storage.handle import SESSION, StoreHandle, backend_of
 
@@ -181,10 +181,10 @@ class RoutedSession(Session):
         before = self._frozen[2] if self._frozen is not None else self._sink
         try:
             act = handle.begin(sink=before, resumed=self._sink is None, patient=True)
-        except BeingMovedError:
+        except WaitFirstError as first:
             self._loop = self._loop or getattr(backend_of(handle, handle.order[0]), "loop", None)
             with suppress(MissingGreenlet):  # asked by the app itself, outside of any statement: refused as it is
-                self._wait(until_home(here))
+                self._wait(first.wait())
             act = handle.begin(sink=before, resumed=self._sink is None)
         try:
             # Asked of the method, for to ask whether it is a `RowSink` takes longer than all the rest of this.

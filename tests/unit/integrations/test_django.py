@@ -37,6 +37,10 @@ def test_a_read_from_abroad_follows_the_person_home(project: dict[str, Any]) -> 
     assert project["answers"]["an reads"] == "200 AN"
 
 
+def test_a_write_waits_until_its_subjects_data_is_home(project: dict[str, Any]) -> None:
+    assert project["answers"]["moved"] == "200 people-vn"
+
+
 def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> None:
     acts = [act for act in project["acts"] if act[0].startswith("people")]
     fetched = acts[15:]  # until the database was away: what was read stays read
