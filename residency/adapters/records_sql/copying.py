@@ -30,13 +30,15 @@ from residency.storage.parcels import NOTHING, Cargo, Owned, Parcel, Piece
 __all__ = ["PostgresParcels"]
 
 _NAME: Final = "residency move"
-# What the text form of a value depends on; then, that a table which just grew is read by its keys, that no batch takes
-# the processors of others (several are under way), and who we are.
+# What the text form of a value depends on; then, that a table which just grew is read by its keys, that a list of
+# thousands of subjects is planned as it is (only then it is hashed; a plan for any list compares each row with each of
+# them), that no batch takes the processors of others (several are under way), and who we are.
 _SETTINGS: Final = f"""
 SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';
 SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
 SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on;
-SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_custom_plan;
+SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL application_name = '{_NAME}';
 """
 _INTEGRITY: Final = "23"  # the class of SQLSTATEs of constraints
