@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from residency.policy.documents_signals import Strict
-from residency.policy.words import BARE_FOLDER, Duration, Interval, Place, Plain, Wait
+from residency.policy.words import BARE_FOLDER, Duration, Interval, Place, Plain, Soon, Wait
 
 __all__ = ["Audit", "DetailPlace", "Mirror"]
 
@@ -37,7 +37,7 @@ class Audit(Strict):
     predecessor: Plain | None = None
     region: Plain | None = None
     detail: dict[Place, Annotated[DetailPlace, BARE_FOLDER]] = Field(default_factory=dict)
-    publish_every: Interval = "1 s"
+    publish_every: Soon = "1 s"
     max_loss: Interval = "1 s"
     second_signature: Literal["ml-dsa-44"] | None = None
     mirror: Mirror | None = None

@@ -75,6 +75,7 @@ __all__ = [
     "Share",
     "SinkScope",
     "Size",
+    "Soon",
     "Subject",
     "Target",
     "Term",
@@ -90,6 +91,7 @@ __all__ = [
 
 ROUTE: Final = re.compile(r"([A-Z]+) (/\S*)")
 DURATION: Final = re.compile(r"([1-9][0-9]{0,4}) (days?|months?|years?)")
+SOON: Final = re.compile(r"1 s|1000 ms|[1-9][0-9]{0,2} ms")
 INTERVAL: Final = re.compile(r"([1-9][0-9]{0,5}) (ms|s|min)")
 WAIT: Final = re.compile(r"([1-9][0-9]{0,5}) (ms|s|min|h|days?)")
 DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -223,6 +225,7 @@ LongDuration: Any = _text(
     re.compile(f"{DURATION.pattern}|lifetime"), "a duration such as 24 months, 90 days or 3 years, or lifetime"
 )
 Interval: Any = _text(INTERVAL, "an interval such as 1 s or 500 ms")
+Soon: Any = _text(SOON, "an interval of at most 1 s such as 500 ms")
 Wait: Any = _text(WAIT, "a time such as 10 s, 10 min, 24 h or 30 days")
 Share: Any = _text(re.compile(r"(?:100|[1-9]?[0-9])%"), "a share such as 10%")
 HeaderName: Any = _text(re.compile(r"[a-z0-9-]{1,64}"), "a header's name in lower case, such as x-forwarded-for")

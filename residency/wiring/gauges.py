@@ -30,10 +30,8 @@ class _Journal(Protocol):
 
 
 def watch_log(metrics: Metrics, journal: JournalFiles, sequencer: Sequencer) -> None:
-    """Let `journal` admit nothing while what it holds has waited too long for the log, whoever should put it there:
-    longer than a deployment that seldom publishes lets it wait."""
-    after = OVERDUE_AFTER + sequencer.interval
-    overdue = Overdue(journal.slot, lambda: journal.next_seq, sequencer.stored_cursors, after)
+    """Let `journal` admit nothing while what it holds has waited too long for the log, whoever should put it there."""
+    overdue = Overdue(journal.slot, lambda: journal.next_seq, sequencer.stored_cursors, OVERDUE_AFTER)
     journal.watched(overdue.look)
     metrics.gauge(names.JOURNAL_WAITED, lambda: overdue.waited)
 

@@ -98,8 +98,7 @@ class Sequencer:
         if second_key is not None:
             second, self._second = log_signer(origin, second_key)
             self._signer = together((self._signer, second))
-        self.interval = interval
-        """Seconds from one publication to the next."""
+        self._interval = interval
         self._keep_segments = keep_segments
         self._lock_fd: int | None = None
         self._tree: Tree | None = None  # None: to be loaded from disk
@@ -187,7 +186,7 @@ class Sequencer:
             self._try_tick()
             working = self.active and self._tree is not None
             # From beginning to beginning: a tick that takes long must not put off the next one.
-            rest = self.interval - (time.monotonic() - begun) if working else _STANDBY_SECONDS
+            rest = self._interval - (time.monotonic() - begun) if working else _STANDBY_SECONDS
             self._stopping.wait(max(rest, 0))
 
     def _try_tick(self) -> None:

@@ -477,7 +477,7 @@ def test_a_long_tick_does_not_put_off_the_next_one(
     sequencer.tick()
     bell = Bell()
     with monkeypatch.context() as patched:
-        patched.setattr(sequencer, "interval", interval)
+        patched.setattr(sequencer, "_interval", interval)
         patched.setattr(sequencer, "tick", lambda: time.sleep(0.02))
         patched.setattr(sequencer, "_stopping", bell)
         sequencer._run()

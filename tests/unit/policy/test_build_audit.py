@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+import pytest
+
+from residency.errors import PolicyError
 from residency.model.calendar import Term
 from residency.policy.parsed_audit import AuditDoc, DetailDoc
 from residency.policy.parser import parse_deployment
@@ -38,3 +41,14 @@ def test_intervals_are_microseconds_and_the_lock_is_a_term() -> None:
 
 def test_what_is_not_said_is_at_its_default() -> None:
     assert audit("predecessor: none") == AuditDoc(origin="app", predecessor="none")
+
+
+@pytest.mark.parametrize(("said", "due"), [("1 ms", 1_000), ("999 ms", 999_000), ("1000 ms", 1_000_000)])
+def test_the_log_is_published_within_a_second_or_sooner(said: str, due: int) -> None:
+    assert audit(f"publish_every: {said}").publish_every == due
+
+
+@pytest.mark.parametrize("said", ["1001 ms", "2 s", "1 min"])
+def test_a_log_that_is_published_later_than_within_a_second_is_refused_at_its_line(said: str) -> None:
+    with pytest.raises(PolicyError, match=r"f:14:24: audit\.publish_every: expected an interval of at most 1 s"):
+        audit(f"publish_every: {said}")
