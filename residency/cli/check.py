@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -29,6 +30,7 @@ from residency.policy.prove_near import near_reports
 from residency.policy.prove_reports import Report, register_reports, report
 from residency.policy.prove_rules import reading_reports, rule_reports
 from residency.policy.prove_words import proof_data, proof_report
+from residency.policy.uncarried import uncarried_reports
 
 __all__ = ["check", "write_schema"]
 
@@ -44,6 +46,7 @@ def check(
         str | None, typer.Option("--at", help="Prove from that day on, as 2026-09-01; else from now.", metavar="DATE")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A warning is an error: exit 1.")] = False,
     app: Annotated[
         str | None,
         typer.Option(
@@ -65,12 +68,14 @@ def check(
     With --app, your app is imported, and keys that are personal data are told with file and line: in its routes, its
     models (SQLAlchemy, Django), and where its source names objects, caches or people.
 
-    Exit 0 = all hold (warnings and notes may be told), 1 = one does not, 2 = wrong use.
+    Told too: each duty that a rule orders and nothing in this deployment carries out, at the rule's own line.
+
+    Exit 0 = all hold (warnings and notes may be told), 1 = one does not, or with --strict is warned of, 2 = wrong use.
 
     Example: residency check residency.yaml --app shop.main:app
     """
     if not files and schema is None:
-        usage = "residency check [--at DATE] [--app M:A] [--json] [--write-schema DIR] F…"
+        usage = "residency check [--at DATE] [--app M:A] [--json] [--strict] [--write-schema DIR] F…"
         typer.echo(f"Usage: {usage}   (no file given)", err=True)
         raise typer.Exit(2)
     try:
@@ -84,7 +89,7 @@ def check(
     # A whole second: what is proved from an instant on can be asked again at that instant.
     now = time.time_ns() // 1_000_000_000 * 1_000_000 if at is None else instant_of(at)[0]
     # Every file is told of, not only the first bad one.
-    held = [_check(file, now, found, as_json=as_json) for file in files or ()]
+    held = [_check(file, now, found, as_json=as_json, strict=strict) for file in files or ()]
     if not all(held):
         raise typer.Exit(1)
 
@@ -100,11 +105,13 @@ def write_schema(folder: Path) -> list[Path]:
     return written
 
 
-def _check(file: Path, now: int, app: SeenApp | None, *, as_json: bool) -> bool:
+def _check(file: Path, now: int, app: SeenApp | None, *, as_json: bool, strict: bool) -> bool:
     """Check one file and print what was found; whether it holds."""
     result: dict[str, Any] = {"file": str(file), "holds": True, "problems": [], "findings": [], "proofs": []}
     try:
         summary, reports, proofs = _checked(file, now, app, _Progress(quiet=as_json))
+        if strict:
+            reports = [replace(found, level="error") if found.level == "warning" else found for found in reports]
         result |= {
             "holds": all(found.level != "error" for found in reports),
             "summary": summary,
@@ -200,7 +207,10 @@ def _deployed(
         reports.append(report(document.source, ("audit", "mirror"), "warning", "mirror", doubt))
     reports += near_reports(policy)
     reports += key_reports(policy, app)
-    for name, of in (("duties", duty_reports), ("rules", rule_reports), ("readings", reading_reports)):
+    for name, of in (
+        ("duties", duty_reports), ("what is not carried out", uncarried_reports), ("rules", rule_reports),
+        ("readings", reading_reports),
+    ):  # fmt: skip
         progress(f"looking at {name}")
         reports += of(policy, now)
     reports += register_reports(policy, list(_registers(policy, file)), now)

@@ -31,10 +31,11 @@ __all__ = ["SOON", "Request", "State", "Step", "answered", "extended", "kinds", 
 
 SOON: Final = 86_400_000_000
 """Due within these microseconds is due soon, or within a quarter of the step's time where that is shorter."""
-_BY_THEMSELVES: Final = frozenset({"extension", "commencement", "first_processing"})
-"""What begins no request: an extension belongs to one that is there, a law commences without being asked, and the
-first act is noted by the server that does it. All else is registered when it comes to pass: what a person or an
-authority asks for or orders, what was found, the last filing that is to be renewed, a reorganisation."""
+_OF_ANOTHER: Final = frozenset({"extension"})
+"""What begins no request: an extension belongs to one that is there. All else is registered when it comes to pass:
+what a person or an authority asks for or orders, what was found, the last filing that is to be renewed, a
+reorganisation; and what nobody asks for, the day a law commenced or the first processing, for no server reckons such a
+term."""
 _ALONGSIDE: Final = {"subject": ("subject.reply", "subject.complete")}
 """Steps that every request of a kind brings besides its own, where the law knows them."""
 
@@ -168,7 +169,7 @@ def _registered(
     it began, and not by which of them."""
     found: dict[str, tuple[Deadline, tuple[str, ...]]] = {}
     for (task, event), each in asked.items():
-        if event not in _BY_THEMSELVES:
+        if event not in _OF_ANOTHER:
             found.setdefault(task, each)  # they come in the order of their terms
     return found
 

@@ -208,3 +208,51 @@ def test_json_tells_findings_and_proofs(tmp_path: Path) -> None:
     (proof,) = result["proofs"]
     assert proof["counterexamples"][0]["command"].startswith("residency explain --policy ")
     assert {"error", "warning", "note"} >= {found["level"] for found in result["findings"]}
+
+
+ORDERED = """\
+residency: 1
+kind: law
+jurisdiction: VN
+instrument: Decree 1
+in_force: {from: 2026-01-01}
+checked: {date: 2026-11-21, confidence: high, source: S}
+rules:
+  - id: vn.one
+    article: art. 1
+    text: T
+    applies: {anchor: territory}
+    duty:
+      log: [device]
+"""
+
+
+def test_a_duty_that_nothing_carries_out_is_warned_of_at_its_rule_and_strict_refuses_it(tmp_path: Path) -> None:
+    law, file = tmp_path / "laws" / "vn" / "one.yaml", tmp_path / "d.yaml"
+    law.parent.mkdir(parents=True)
+    law.write_text(ORDERED)
+    text = DEPLOYMENT.replace("laws: [vn/*]", "laws: [vn/one]\nlaws_from: [laws]")
+    file.write_text(text % ("sqlite:///pins.db", "keys/jwks.json"))
+    code, output = run(file, "--at", "2026-11-22")
+    told = f"{law}:13:12: %s: rule `vn.one`: `log: device` is not carried out here: "
+    assert code == 0
+    assert told % "warning" in output
+    assert ": holds: " in output
+    code, output = run("--strict", file, "--at", "2026-11-22")
+    assert code == 1
+    assert told % "error" in output
+    assert ": holds: " not in output
+    code, output = run("--strict", "--json", file, "--at", "2026-11-22")
+    assert code == 1
+    assert not json.loads(output)["holds"]
+
+
+def test_strict_refuses_no_note(tmp_path: Path) -> None:
+    law, file = tmp_path / "laws" / "vn" / "one.yaml", tmp_path / "d.yaml"
+    law.parent.mkdir(parents=True)
+    law.write_text(ORDERED.replace("log: [device]", "deadlines: [{task: a.b, within: 2 days, from: commencement}]"))
+    text = DEPLOYMENT.replace("laws: [vn/*]", "laws: [vn/one]\nlaws_from: [laws]")
+    file.write_text(text % ("sqlite:///pins.db", "keys/jwks.json"))
+    code, output = run("--strict", file, "--at", "2026-11-22")
+    assert code == 0
+    assert "note: rule `vn.one`: `deadlines: a.b` is not carried out here" in output

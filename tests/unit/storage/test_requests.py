@@ -131,9 +131,21 @@ def test_a_dossier_is_renewed_by_who_keeps_data_abroad(policy: Policy, ordered: 
         assert rule in change.rules
 
 
-def test_what_begins_by_itself_is_not_registered(policy: Policy) -> None:
+def test_an_extension_is_not_registered_by_itself(policy: Policy) -> None:
+    assert "subject.access_extension" not in kinds(policy, policy.facts, "VN", MONDAY)
+
+
+def test_what_nobody_asks_for_is_registered_when_it_began_for_else_nobody_reckons_it(policy: Policy) -> None:
     found = kinds(policy, policy.facts, "VN", MONDAY)
-    assert {"filing.processing_dossier", "account.verify", "subject.access_extension"}.isdisjoint(found)
+    assert {found["filing.processing_dossier"].event, found["account.verify"].event} == {
+        "first_processing",
+        "commencement",
+    }
+    (dossier,) = steps_for(policy, policy.facts, "filing.processing_dossier", "VN", at("2026-11-01T03:00:00"))
+    assert dossier.due == at("2026-12-31T17:00:00")
+    assert "vn.l91.21" in " ".join(dossier.rules)
+    (accounts,) = steps_for(policy, policy.facts, "account.verify", "VN", at("2026-11-01T03:00:00"))
+    assert accounts.due == at("2027-01-30T17:00:00")
 
 
 def test_kinds_are_what_laws_set_terms_for(policy: Policy) -> None:

@@ -1,0 +1,190 @@
+"""A duty and the deployment that owes it in; what of it nothing here carries out, and what to do instead, out.
+
+Who writes a duty into a policy believes that it is done. `docs/reference/policy-language.md` has the whole table of who
+does what; here is told where a deployment leaves a part of it undone. Two ask: `residency check`, of each rule at its
+own line, and whoever tells a decision, of the joined duty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from residency.model import Activity, Bound, Duty, Effect, Operation, Retention
+from residency.model.data import category_within, expand
+from residency.policy.compiler import Policy
+from residency.policy.parsed import DeploymentDoc, LawDoc, RuleDoc
+from residency.policy.prove_reports import Report, report
+from residency.policy.rulebook import Rulebook
+
+__all__ = ["BY_DETAIL", "BY_ENTRY", "Gap", "gaps", "uncarried_reports"]
+
+BY_DETAIL: Final = {
+    "account": "account",
+    "ip": "address",
+    "login_time": "at",
+    "logout_time": "at",
+    "source_port": "port",
+}
+"""Fields of statutory logs that a detail beside the log holds, and what it calls them."""
+BY_ENTRY: Final = frozenset({"content_handling", "processing", "transfer_basis"})
+"""Fields of statutory logs that every entry of the audit log tells."""
+_UNASKED: Final = frozenset({"commencement", "first_processing"})
+"""Events that come to pass without anybody asking for something."""
+_TAKING: Final = frozenset({Operation.WRITE, Operation.PROCESS, Operation.POST})
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something of a duty that is not carried out: the `slot` as policy files call it, `what` of it (as written), and
+    `why`, with what to do. `level` is `warning`, or `note` where it waits for somebody to begin it."""
+
+    slot: str
+    what: tuple[str, ...]
+    why: str
+    level: str = "warning"
+
+    @property
+    def text(self) -> str:
+        """The gap in a line."""
+        return f"`{self.slot}: {', '.join(self.what)}` is not carried out here: {self.why}"
+
+
+def gaps(
+    deployment: DeploymentDoc, duty: Duty, covering: Collection[str], activities: Sequence[Activity]
+) -> tuple[Gap, ...]:
+    """What of `duty` this deployment does not carry out, for people under the laws of `covering` and what these
+    activities do."""
+    return (
+        *_log(deployment, duty, covering),
+        *_retain(deployment, duty.retain, covering, activities),
+        *_protect(deployment, duty, activities),
+        *_deadlines(duty),
+        *_effect(duty),
+    )
+
+
+def uncarried_reports(policy: Policy, now: int) -> Iterator[Report]:
+    """Each duty that a rule orders of this deployment and nothing in it carries out, at the place of the rule."""
+    deployment = policy.deployment
+    book = Rulebook(deployment, policy.laws)
+    asked = [book.concerning(activity) & book.data(activity) & book.there for activity in deployment.activities]
+    for number, (law, rule) in enumerate(book.rules):
+        activities = [a for a, bits in zip(deployment.activities, asked, strict=True) if bits >> number & 1]
+        if not activities or not _binds(policy, law, rule, now):
+            continue
+        for gap in (*gaps(deployment, rule.duty, {law.jurisdiction}, activities), *_by_evidence(rule)):
+            path = (*rule.path, "duty", gap.slot)
+            names = [activity.name for activity in activities]
+            message = f"rule `{rule.id}`: {gap.text}"
+            yield report(law.source, path, gap.level, "not_carried_out", message, rules=[rule.id], activities=names)
+
+
+def _binds(policy: Policy, law: LawDoc, rule: RuleDoc, now: int) -> bool:
+    """Whether a rule binds now or will."""
+    ends = [span.end for span in (law.span, rule.span) if span.end is not None]
+    if rule.clock != "collection" and ends and min(ends) <= now:
+        return False
+    later = (now, *(edge for edge in policy.boundaries() if edge > now))
+    return any(policy.deployment.mode_of(rule, at) == "enforce" for at in later)
+
+
+def _log(deployment: DeploymentDoc, duty: Duty, covering: Collection[str]) -> Iterator[Gap]:
+    kept = sorted(duty.log & BY_DETAIL.keys())
+    if kept and not deployment.audit.detail.keys() & set(covering):
+        places = ", ".join(sorted(covering)) or "the person's country"
+        yield Gap("log", tuple(kept), f"`audit.detail` has no {places}: say there where details are kept")
+    others = tuple(sorted(duty.log - BY_DETAIL.keys() - BY_ENTRY))
+    if others:
+        yield Gap("log", others, "neither entries nor details hold it: log it in the app")
+
+
+def _retain(
+    deployment: DeploymentDoc, retain: Iterable[Retention], covering: Collection[str], activities: Sequence[Activity]
+) -> Iterator[Gap]:
+    asked = set(retain)
+    logs = {each for each in asked if _of_logs(each)}
+    floors = sorted(each for each in logs if each.bound is Bound.AT_LEAST)
+    if floors and not deployment.audit.detail.keys() & set(covering):
+        places = ", ".join(sorted(covering)) or "the person's country"
+        yield Gap("retain", _words(floors), f"`audit.detail` has no {places}: say there where details are kept")
+    rest = sorted(asked - logs)
+    stores = _stores(deployment, activities, rest)
+    unnamed = [name for name in stores if not deployment.records.get(name)]
+    if rest and unnamed:
+        shown = ", ".join(f"`{name}`" for name in unnamed)
+        why = f"`records:` does not name what {shown} holds, so nothing there is kept or deleted by it"
+        yield Gap("retain", _words(rest), why)
+    scopes = {deployment.sinks[name].sink.scope for store in stores for name in deployment.stores.get(store, ())}
+    scoped = [each for each in rest if each.scope and each.scope not in scopes]
+    if scoped and stores:
+        wanted = ", ".join(sorted({each.scope for each in scoped}))
+        why = f"no sink of the scope {wanted} is named: such copies elsewhere are neither kept nor deleted"
+        yield Gap("retain", _words(scoped), why)
+
+
+def _of_logs(retention: Retention) -> bool:
+    return retention.category != "*" and category_within(retention.category, "log")
+
+
+def _stores(deployment: DeploymentDoc, activities: Sequence[Activity], rest: Sequence[Retention]) -> list[str]:
+    """The stores, caches aside, in which these activities keep data that the retentions speak of."""
+    found: dict[str, None] = {}
+    for activity in activities:
+        data = expand(activity.data)
+        if not any(each.category == "*" or each.category in data for each in rest):
+            continue
+        for store in activity.stores:
+            names = deployment.stores.get(store, ())
+            if any(deployment.sinks[name].sink.scope != "cache" for name in names):
+                found[store] = None
+    return list(found)
+
+
+def _protect(deployment: DeploymentDoc, duty: Duty, activities: Sequence[Activity]) -> Iterator[Gap]:
+    """`out` is told where a way abroad is refused for it; see `Reason.CANNOT_BE_TREATED`."""
+    taking = [activity for activity in activities if activity.operation in _TAKING]
+    coming = sorted(each.field for each in duty.protect if each.direction == "in")
+    if coming and taking and duty.effect is not Effect.DENY:
+        why = "nobody looks into what comes in, so what would take it in is refused (cannot_be_treated)"
+        yield Gap("protect", tuple(dict.fromkeys(coming)), why)
+    resting = sorted(
+        each.field
+        for each in duty.protect
+        if each.direction == "rest" and not (each.transform == "encrypt" and _all_encrypted(deployment, taking))
+    )
+    if resting and any(activity.stores for activity in taking) and duty.effect is not Effect.DENY:
+        why = "copies are treated, what an app writes by itself is not, so that is refused (cannot_be_treated)"
+        yield Gap("protect", tuple(dict.fromkeys(resting)), why)
+
+
+def _all_encrypted(deployment: DeploymentDoc, activities: Iterable[Activity]) -> bool:
+    names = {name for activity in activities for name in deployment.sinks_of(activity)}
+    return all(deployment.sinks[name].sink.encrypted for name in names)
+
+
+def _deadlines(duty: Duty) -> Iterator[Gap]:
+    waiting = sorted({due.task for due in duty.deadlines if due.event in _UNASKED})
+    if waiting:
+        why = "nobody asks for it, so it is watched once `residency requests add` has registered when it began"
+        yield Gap("deadlines", tuple(waiting), why, "note")
+
+
+def _effect(duty: Duty) -> Iterator[Gap]:
+    if duty.effect is Effect.HOLD:
+        why = "what waits is refused and not kept for whoever looks at it: an exemption in a register lets it pass"
+        yield Gap("effect", ("hold",), why, "note")
+
+
+def _by_evidence(rule: RuleDoc) -> Iterator[Gap]:
+    ceilings = sorted(
+        each for each in rule.duty.retain if each.bound is Bound.AT_MOST and not _of_logs(each) and rule.unless
+    )
+    if ceilings:
+        why = "nobody gives evidence where data rests, so `retention run` leaves out what `unless` could lift"
+        yield Gap("retain", _words(ceilings), f"{why}: `residency erase` deletes on request")
+
+
+def _words(retentions: Iterable[Retention]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{each.bound.value} from {each.start}" for each in retentions))
