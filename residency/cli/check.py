@@ -244,7 +244,7 @@ def _registers(policy: Policy, file: Path) -> Iterator[RegisterDoc]:
 def _check_places(document: DeploymentDoc) -> None:
     """Whether what the deployment names outside itself could be asked at all. Raises: PolicyError with all that not."""
     problems: list[Problem] = []
-    for check_place in (wiring.check_pins, wiring.check_keys, wiring.check_mirror):
+    for check_place in (wiring.check_pins, wiring.check_keys, wiring.check_mirror, wiring.check_sinks):
         try:
             check_place(document)
         except PolicyError as error:

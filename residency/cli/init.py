@@ -26,6 +26,7 @@ name: {name}
 # Decide and record, bind nothing: see what would be refused with `residency status`, then write `enforce`.
 mode: observe
 operator: {{established_in: [{country}], roles: [controller], service_lines: [online_applications]}}
+# Vietnam's, to begin with; `residency laws` lists the others (eu/*, cn/*, ...), and each wants a place that it permits.
 laws: [vn/*]
 regions:
   vn: {{country: VN}}
@@ -44,7 +45,7 @@ stores: {{people: [people-today, people-vn]}}
 signals:
   # Behind a proxy: {{strategy: rightmost_trusted_range, trusted: [10.0.0.0/8]}}; uvicorn then needs --no-proxy-headers.
   client_address: {{strategy: peer}}
-exempt: [GET /healthz, GET /docs, GET /openapi.json]
+exempt: [GET /healthz, GET /docs, GET /docs/oauth2-redirect, GET /redoc, GET /openapi.json]
 unclassified: deny
 metrics: /metrics
 {detail}# One line per route: whose data (`subject`), which data, what is done with it, where it rests.
@@ -75,7 +76,7 @@ def init(
     url: Annotated[str, typer.Option(help="The database your data lies in today.", metavar="URL")] = _URL,
     home_url: Annotated[str, typer.Option(help="The new, empty database in Vietnam.", metavar="URL")] = _HOME_URL,
 ) -> None:
-    """Write a deployment file to start from; it observes and binds nothing until you say so.
+    """Write a deployment file to start from, with Vietnam's laws; it observes and binds nothing until you say so.
 
     Exit 0 = written, 1 = a file is there already or cannot be written, 2 = wrong use.
 

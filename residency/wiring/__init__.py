@@ -20,6 +20,7 @@ from residency.wiring.signals import (
     trusted_ranges,
     who,
 )
+from residency.wiring.sink_urls import check_sinks
 from residency.wiring.storage import check_pins, open_pins, sinks
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "check_keys",
     "check_mirror",
     "check_pins",
+    "check_sinks",
     "claim_map",
     "identifying",
     "identity_keys",

@@ -19,7 +19,7 @@ from residency.wiring.caches import REDIS, redis_sink
 from residency.wiring.details import detail_key, detail_rows
 from residency.wiring.problems import problem_at
 
-__all__ = ["check_pins", "open_pins", "sinks"]
+__all__ = ["check_pins", "open_pins", "sink_of", "sinks"]
 
 _REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
 _PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
@@ -47,10 +47,11 @@ def check_pins(deployment: DeploymentDoc) -> None:
 
 def sinks(deployment: DeploymentDoc, path_of: PathOf, base: Path) -> dict[str, SinkPort]:
     """Every sink by name, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
-    return {name: _sink(deployment, sink, path_of, base) for name, sink in deployment.sinks.items()}
+    return {name: sink_of(deployment, sink, path_of, base) for name, sink in deployment.sinks.items()}
 
 
-def _sink(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path) -> SinkPort:
+def sink_of(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path) -> SinkPort:
+    """One sink, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
     url = sink.url.reveal()
     region = deployment.regions[sink.sink.region]
     where = ("sinks", sink.sink.name, "url")

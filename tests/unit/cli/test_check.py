@@ -119,6 +119,20 @@ def test_places_that_cannot_be_are_told_all_at_once(tmp_path: Path) -> None:
     assert [line.split(":")[1] for line in output.splitlines()] == ["7", "11"]
 
 
+def test_a_sink_that_nothing_here_can_open_does_not_hold_and_its_url_is_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "d.yaml"
+    sinks = (
+        "regions: {vn: {country: VN}}\nsinks:\n  rows: {region: vn, provider: VN, keys: VN, encrypted: true, url: %s}\n"
+    )
+    text = DEPLOYMENT % ("sqlite:///pins.db", "keys/jwks.json")
+    file.write_text(text.replace("activities:", sinks % "mysql://me:hush@db/app" + "activities:"))
+    code, output = run(file)
+    assert code == 1
+    assert output.startswith(f"{file}:14:")
+    assert "driver is not known here" in output
+    assert "hush" not in output
+
+
 def test_what_holds_and_is_likely_not_meant_is_noted(tmp_path: Path) -> None:
     file = tmp_path / "d.yaml"
     file.write_text(

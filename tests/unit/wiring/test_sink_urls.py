@@ -1,0 +1,69 @@
+"""Every sink whose URL nothing takes is told at once, at its line, and no URL is repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from residency.errors import PolicyError
+from residency.wiring import check_sinks, storage
+from tests.world import load_policy, write_deployment
+
+DEPLOYMENT = """
+sinks:
+  a: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "A_URL"}
+  b: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "B_URL"}
+stores: {a: [a], b: [b]}
+activities:
+  - {route: "POST /chat", subject: user, data: [personal], operation: write, store: a}
+"""
+
+
+def problems(folder: Path, a: str, b: str = "file:///nowhere/at/all") -> list[str]:
+    """What is said of two sinks' URLs, without the files' names."""
+    policy = load_policy(write_deployment(folder, DEPLOYMENT, replace=[("A_URL", a), ("B_URL", b)]))
+    try:
+        check_sinks(policy.deployment)
+    except PolicyError as error:
+        return [problem.message for problem in error.problems if problem.line > 0]
+    return []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://me:secret@db/app", "postgresql://db/app", "s3://bucket/prefix?region=ap-southeast-1", "rediss://cache/0",
+        "https://llm.example/v1/", "memory:", "memory:cache",
+    ],
+)  # fmt: skip
+def test_a_url_that_can_be_opened_is_no_problem_and_is_not_opened(tmp_path: Path, url: str) -> None:
+    assert problems(tmp_path, url) == []
+
+
+def test_every_url_that_nothing_takes_is_told_and_none_repeated(tmp_path: Path) -> None:
+    said = problems(tmp_path, "mysql://me:secret@db/app", "redis://me:secret@cache/no-number")
+    assert len(said) == 2
+    assert "driver is not known here" in said[0]
+    assert "number of a database" in said[1]
+    assert "test.yaml" not in "".join(said), "the line is told once"
+    assert "secret" not in "".join(said)
+
+
+def test_a_driver_that_is_not_installed_here_is_no_mistake_of_the_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object) -> None:
+        try:
+            raise ImportError("no such extra")
+        except ImportError as error:
+            raise PolicyError((policy.deployment.source.problem((), "needs an extra"),)) from error
+
+    policy = load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=[("A_URL", "memory:"), ("B_URL", "memory:")]))
+    monkeypatch.setattr("residency.wiring.sink_urls.sink_of", absent)
+    check_sinks(policy.deployment)
+
+
+def test_all_sinks_are_made_by_the_same_function(tmp_path: Path) -> None:
+    policy = load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=[("A_URL", "memory:"), ("B_URL", "memory:")]))
+    assert set(storage.sinks(policy.deployment, Path, tmp_path)) == {"a", "b"}
