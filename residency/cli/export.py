@@ -86,7 +86,6 @@ async def _run(runtime: Residency, who: SubjectId, folder: ExportFolder, progres
                 copies.all,
                 copies.objects,
                 who.value,
-                person,
                 folder,
                 begin=begin_for(acts(runtime), person.alias, Operation.READ),
                 told=lambda records: bar.advance(task, records),

@@ -101,8 +101,8 @@ class _Prover:
         self._policy = policy
         self._bound = bound
         self._instants = (now, *(edge for edge in policy.boundaries() if edge > now))
-        self._requested = _readings(policy, "request", now)
-        self._collected = _readings(policy, "collection", now)
+        self._requested = _readings(policy, "request")
+        self._collected = _readings(policy, "collection")
         self._plans = Plans(policy, self._instants, bound)
 
     def prove(self, must: Must, source: Source) -> Proof:
@@ -200,7 +200,7 @@ def _permitted(must: Must, decision: Decision, rules: Counter[str]) -> tuple[Sin
     return None
 
 
-def _readings(policy: Policy, clock: str, now: int) -> tuple[int, ...]:
+def _readings(policy: Policy, clock: str) -> tuple[int, ...]:
     """The times (microseconds) to try for a clock: one in each stretch between the dates of the rules read by it."""
     edges: set[int] = set()
     for law in policy.laws:

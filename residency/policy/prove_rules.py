@@ -23,7 +23,7 @@ def rule_reports(policy: Policy, now: int) -> Iterator[Report]:
     deployment, laws = policy.deployment, policy.laws
     book = Rulebook(deployment, laws)
     speaking = [_speaking(policy, book, number) for number in range(len(deployment.activities))]
-    ended = _ended(policy, book, now)
+    ended = _ended(book, now)
     for index, bits in enumerate(speaking):
         if not bits & book.there & ~ended and laws:
             activity = deployment.activities[index]
@@ -32,14 +32,11 @@ def rule_reports(policy: Policy, now: int) -> Iterator[Report]:
                 deployment.source, ("activities", index), "warning", "no_law", message, activities=[activity.name]
             )
     never: dict[str, list[str]] = {}
-    concerned = 0
-    for bits in speaking:
-        concerned |= bits
     operated = Rulebook(deployment, tuple(_bare(law) for law in laws))
     instants = (now, *(edge for edge in policy.boundaries() if edge > now))
     for number, (law, rule) in enumerate(book.rules):
         bit = 1 << number
-        if why := _never(policy, law, rule, bit, (book, operated), speaking, instants, ended):
+        if why := _never(policy, rule, bit, (book, operated), speaking, instants, ended):
             never.setdefault(why, []).append(rule.id)
             continue
         if rule.confidence == "low" and deployment.mode_of(rule, now) == "enforce":
@@ -134,7 +131,7 @@ def _during(law: LawDoc) -> int:
     return law.span.start if law.span.start is not None else (law.span.end - 1 if law.span.end is not None else 0)
 
 
-def _ended(policy: Policy, book: Rulebook, now: int) -> int:
+def _ended(book: Rulebook, now: int) -> int:
     found = 0
     for number, (law, rule) in enumerate(book.rules):
         ends = [span.end for span in (law.span, rule.span) if span.end is not None]
@@ -146,7 +143,6 @@ def _ended(policy: Policy, book: Rulebook, now: int) -> int:
 
 def _never(
     policy: Policy,
-    law: LawDoc,
     rule: RuleDoc,
     bit: int,
     books: tuple[Rulebook, Rulebook],

@@ -99,7 +99,6 @@ async def export(
     copies: Sequence[Copy],
     objects: frozenset[str],
     subject: str,
-    person: Person,
     out: Out,
     *,
     begin: Begin,

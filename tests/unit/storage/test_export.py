@@ -61,7 +61,7 @@ async def test_rows_are_lines_and_what_two_copies_hold_alike_is_there_once(polic
     vn, _ = copy_of(policy, "vn", [here, row("2", "binh"), row("3", "an", "account", value=b"\xff")])
     old, _ = copy_of(policy, "old", [here, row("4", "an", value=b'{"old":1}')])
     held, acts = Held(), Acts()
-    done = await export([vn, old], frozenset(), "an", covered(), held, begin=acts.begin)
+    done = await export([vn, old], frozenset(), "an", held, begin=acts.begin)
     people = lines(held, "records/people/person.jsonl")
     assert [(line["sink"], line["key"], line["value"]) for line in people] == [
         ("vn", "1", {"name": "Ân"}),
@@ -82,7 +82,7 @@ async def test_objects_are_files_small_ones_and_those_that_are_streamed(policy: 
     records = StreamedMemory("vn", [thing("users/an/a", b"image/png\0small"), thing("users/an/b", None)])
     uploads = Copy("uploads", sink_of(policy, "vn"), records)
     held = Held()
-    done = await export([uploads], frozenset({"uploads"}), "an", covered(), held, begin=Acts().begin)
+    done = await export([uploads], frozenset({"uploads"}), "an", held, begin=Acts().begin)
     found = lines(held, "objects/uploads.jsonl")
     assert [(line["key"], line["content_type"]) for line in found] == [
         ("users/an/a", "image/png"),
@@ -96,7 +96,7 @@ async def test_objects_are_files_small_ones_and_those_that_are_streamed(policy: 
 async def test_every_file_stands_in_the_manifest_with_its_digest(policy: Policy) -> None:
     vn, _ = copy_of(policy, "vn", [row(str(n), "an") for n in range(5)])
     held = Held()
-    document = (await export([vn], frozenset(), "an", covered(), held, begin=Acts().begin)).document()
+    document = (await export([vn], frozenset(), "an", held, begin=Acts().begin)).document()
     assert {each["path"]: each["sha256"] for each in document["files"]} == {
         path: hashlib.sha256(data).hexdigest() for path, data in held.files.items()
     }
@@ -109,9 +109,7 @@ async def test_names_that_no_file_system_takes_are_told_apart(policy: Policy) ->
     names = ["../../etc/passwd", "a/b", "a?b", "..", ""]
     records = MemoryRecords("vn", [replace(row(str(n), "an"), name=name) for n, name in enumerate(names)])
     held = Held()
-    await export(
-        [Copy("people", sink_of(policy, "vn"), records)], frozenset(), "an", covered(), held, begin=Acts().begin
-    )
+    await export([Copy("people", sink_of(policy, "vn"), records)], frozenset(), "an", held, begin=Acts().begin)
     assert len(held.files) == len(names)
     assert all(path.count("/") == 2 for path in held.files)
     assert not any(part in ("", ".", "..") for path in held.files for part in path.split("/"))
@@ -125,9 +123,7 @@ async def test_a_sink_that_fails_leaves_no_word_that_it_was_read(policy: Policy)
 
     acts = Acts()
     with pytest.raises(SinkUnavailable):
-        await export(
-            [Copy("people", sink_of(policy, "vn"), Away("vn"))], frozenset(), "an", covered(), Held(), begin=acts.begin
-        )
+        await export([Copy("people", sink_of(policy, "vn"), Away("vn"))], frozenset(), "an", Held(), begin=acts.begin)
     assert acts.told[-1] == ("unknown", "SinkUnavailable")
 
 
