@@ -20,7 +20,7 @@ from residency.cli.move_places import Known, not_covered, primary_sinks
 from residency.cli.patience import patient
 from residency.errors import UsageError
 from residency.jurisdiction.pins import Remembered, remember
-from residency.model import Anchor, Pin
+from residency.model import Anchor, Pin, Trust
 from residency.storage import under_way
 from residency.storage.homes_known import make_known
 from residency.storage.misplaced import Homing, Lying, Place, survey
@@ -256,7 +256,7 @@ class Movement:
         later, and is told of no more than the pin, would else take them for somebody whom the law does not cover."""
         if pin is None:
             return None
-        kinds = {anchor for anchor, _, _ in pin.anchors}
+        kinds = {anchor for anchor, _, trust in pin.anchors if trust is not Trust.HINT}
         more = tuple(each for each in self._known.get(digest, ()) if each[0] not in kinds)
         order = list(Anchor)
         anchors = tuple(sorted(pin.anchors + more, key=lambda each: (order.index(each[0]), each[1])))

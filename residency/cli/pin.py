@@ -199,7 +199,9 @@ def _print(pin: Pin, *, as_json: bool) -> None:
     typer.echo(f"home {pin.home}, version {pin.version}, set by {pin.set_by} at {at}")
     typer.echo(f"in the log as {pin.alias}, under policy {pin.policy[:16]}")
     for each in anchors:
-        typer.echo(f"  remembers {each['anchor']}: {each['place']} ({each['trust']})")
+        hint = each["trust"] == "hint"  # a place that adds its law to what the rest of the pin says
+        why = "also covered by, since something was written" if hint else "remembers"
+        typer.echo(f"  {why} {each['anchor']}: {each['place']} ({each['trust']})")
 
 
 def _wrong(message: str) -> NoReturn:

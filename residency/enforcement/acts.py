@@ -160,11 +160,14 @@ class Act:
             self.outcome("failed")
 
     async def _remember(self, verdict: SinkVerdict) -> None:
-        """Set the subject's first pin, or let stronger signals move what it remembers."""
+        """Set the subject's first pin, or have the one that there is tell of all under which this is written."""
         here = self._current
-        if here.pin is None:
-            self._pinned = await here.point.homes.pin_home(here, verdict.sink) or self._pinned
-        elif await here.point.homes.strengthen(here):
+        homes = here.point.homes
+        if here.pin is None and (pinned := await homes.pin_home(here, verdict.sink)) is not None:
+            self._pinned = pinned
+            return
+        self._check_home(verdict)  # what is refused for another home is not written, and teaches nothing
+        if await homes.strengthen(here):
             here.point.metrics.contradicted()
 
     def _check_sink(self) -> SinkVerdict:

@@ -14,15 +14,27 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
 from residency.errors import PinsUnavailable, ResidencyError, StaleVersion
-from residency.jurisdiction.pins import arrived, first_pin, leaving, may_move, moved, strengthened
-from residency.model import Anchor, Decision, Finding, Pin, Signal, Sink, Trust
+from residency.jurisdiction.pins import (
+    Remembered,
+    arrived,
+    first_pin,
+    leaving,
+    may_move,
+    moved,
+    strengthened,
+    widened,
+)
+from residency.model import Decision, Finding, Pin, Sink
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
-__all__ = ["Homes"]
+__all__ = ["ALSO_COVERED", "Homes"]
 
-_BOUND: Final = 4096  # signals and pins of which it is known that nothing follows, kept at most; cleared when full
+ALSO_COVERED: Final = "also_covered:"
+"""The note of an entry on a pin that tells of more places from then on: those where somebody is about to write."""
+
+_BOUND: Final = 4096  # findings and pins of which it is known that nothing follows, kept at most; cleared when full
 
 
 @runtime_checkable
@@ -44,7 +56,8 @@ class Homes:
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
-        self._settled: set[tuple[tuple[Signal, ...], tuple[tuple[Anchor, str, Trust], ...]]] = set()
+        # By the identity of the finding, which is held so that no other gets it; beside it what the pin remembers.
+        self._settled: dict[int, tuple[Finding, Remembered]] = {}
 
     async def fetch(self, digest: str | None) -> Pin | None:
         """The newest pin of a subject (keyed digest, hex), None where there is none. Raises: PinsUnavailable."""
@@ -88,43 +101,61 @@ class Homes:
     def is_settled(self, here: Current) -> bool:
         """Whether `strengthen` would do nothing and contradict nothing, told without waiting; False = ask it.
 
-        Only what is verified is stronger than a pin, and what was asked before of the same signals and pin is known.
+        What was asked before of the same finding and pin is known: one look-up.
         """
-        pin, signals = here.pin, here.signals
+        pin = here.pin
         if pin is None:
             return False
-        if not any(signal.trust is Trust.VERIFIED for signal in signals):
+        # One object for the same signals and pin, so that its identity stands for both.
+        finding = here.point.perception.finding(here.signals, pin)
+        held = self._settled.get(id(finding))
+        if held is not None and held[0] is finding and (held[1] is pin.anchors or held[1] == pin.anchors):
             return True
-        key = signals, pin.anchors
-        if key in self._settled:
-            return True
-        if may_move(pin, signals) or strengthened(pin, signals, policy=self._policy, at=pin.at) is not None:
+        if may_move(pin, here.signals) or self._taught(here, pin, finding) is not None:
             return False
         if len(self._settled) >= _BOUND:
             self._settled.clear()
-        self._settled.add(key)
+        self._settled[id(finding)] = finding, pin.anchors
         return True
 
-    async def strengthen(self, here: Current) -> bool:
-        """Let stronger signals move what the subject's pin remembers; whether signals contradict it instead.
+    def _taught(self, here: Current, old: Pin, finding: Finding) -> tuple[Pin, str] | None:
+        """What `old` is to be before somebody writes under `here`, and why; None = it stays."""
+        now = self._clock.now()
+        stronger = strengthened(old, here.signals, policy=self._policy, at=now)
+        wider = widened(stronger or old, finding, policy=self._policy, at=now)
+        if stronger is not None:
+            return replace(stronger, anchors=(wider or stronger).anchors), "stronger_signal"
+        if wider is None:
+            return None
+        more = dict.fromkeys(
+            place for anchor, place, trust in wider.anchors if (anchor, place, trust) not in old.anchors
+        )
+        return wider, f"{ALSO_COVERED}{','.join(more)}"
 
-        Raises: PinsUnavailable, JournalFull, JournalFailed.
+    async def strengthen(self, here: Current) -> bool:
+        """Let stronger signals move what the subject's pin remembers, and have it tell of every place under whose law
+        something is about to be written; whether signals contradict it instead.
+
+        Raises: PinsUnavailable, JournalFull, JournalFailed; then nothing may be written.
         """
-        old = here.pin
-        if old is None:
-            return False
-        new = strengthened(old, here.signals, policy=self._policy, at=self._clock.now())
-        if new is None:
-            return may_move(old, here.signals)
-        try:
-            await self._change(new, "stronger_signal", here.decision)
-            here.pin = new
-        except StaleVersion:
-            theirs = await self.pins.get(new.subject)
-            if theirs is None:  # without a home nobody would find what is about to be written
-                raise PinsUnavailable("the subject's pin was forgotten at the same time") from None
-            here.pin = theirs  # another request was first, and nothing hangs on who was
-        return False
+        contradicted = False
+        while (old := here.pin) is not None:
+            taught = self._taught(here, old, here.point.perception.finding(here.signals, old))
+            stronger = taught is not None and taught[1] == "stronger_signal"
+            contradicted = contradicted or (not stronger and may_move(old, here.signals))
+            if taught is None:
+                break
+            new, why = taught
+            try:
+                await self._change(new, why, here.decision)
+                here.pin = new
+            except StaleVersion:
+                theirs = await self.pins.get(new.subject)
+                # Without a home nobody would find what is about to be written.
+                if theirs is None or theirs.version <= old.version:
+                    raise PinsUnavailable("the subject's pin was forgotten at the same time") from None
+                here.pin = theirs  # another request was first: what theirs does not tell of is told after it
+        return contradicted
 
     async def move(self, subject: str, home: str, reason: str) -> Pin:
         """Move the pin of a subject (keyed digest, hex) to the place `home`: an operator's act. One that lies there

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from residency.jurisdiction.precedence import BESIDE, SPEAKS
 from residency.jurisdiction.resolve import nested
@@ -16,6 +17,8 @@ from residency.model.finding import Anchor, Signal, Trust
 from residency.model.subject import Pin
 
 __all__ = ["Heard", "Voice", "account"]
+
+_ALSO: Final = "something was written under this place's law, which covers it since, and excludes no other"
 
 
 class Voice(StrEnum):
@@ -46,9 +49,13 @@ def account(signals: Iterable[Signal], pin: Pin | None) -> tuple[Heard, ...]:
     """Every signal once, those of the pin included (their source is "pin"), by anchor and falling trust."""
     said = list(dict.fromkeys(signals))
     beside: list[Signal] = []
+    also: list[Signal] = []
     if pin is not None:
         for anchor, place, trust in pin.anchors:
-            weak = trust < SPEAKS[anchor] or trust is Trust.HINT
+            if trust is Trust.HINT:
+                also.append(Signal(anchor, place, trust, "pin"))
+                continue
+            weak = trust < SPEAKS[anchor]
             held = trust if weak or (trust is Trust.DECLARED and anchor not in BESIDE) else Trust.PINNED
             signal = Signal(anchor, place, held, "pin")
             (beside if anchor in BESIDE and held is Trust.PINNED else said).append(signal)
@@ -60,6 +67,7 @@ def account(signals: Iterable[Signal], pin: Pin | None) -> tuple[Heard, ...]:
             for s in beside
             if s.anchor is anchor
         ]
+        told += [Heard(s, Voice.HINTS, _ALSO) for s in also if s.anchor is anchor]
         told += _ranked(here)
     return tuple(told)
 

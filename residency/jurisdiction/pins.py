@@ -3,31 +3,38 @@
 A pin is created once. Its home is moved by an operator's act alone, for the data lies there. What it remembers of
 citizenship and residence moves by itself on stronger signals only: verified ones, where nothing verified is remembered.
 Two verified signals that contradict each other over time are a reason to ask an operator, never a move.
+
+What was once written under the law of a place stays covered by it: whatever the rest of a pin does not tell of (any
+more) is kept as a hint, which adds that place's law and takes no other away (ADR 0026).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from typing import Final
 
 from residency.errors import StaleVersion
-from residency.jurisdiction.precedence import BESIDE
+from residency.jurisdiction.precedence import BESIDE, SPEAKS
+from residency.jurisdiction.resolve import resolve
 from residency.model.finding import Anchor, Finding, Signal, Trust
 from residency.model.place import within
 from residency.model.subject import Pin
 
-__all__ = ["arrived", "first_pin", "leaving", "may_move", "moved", "remember", "strengthened"]
+__all__ = ["Remembered", "arrived", "first_pin", "leaving", "may_move", "moved", "remember", "strengthened", "widened"]
 
 Remembered = tuple[tuple[Anchor, str, Trust], ...]
 
+_FINE: Final = 32  # places that a pin keeps as hints before it keeps whole countries instead of their parts
+
 
 def remember(finding: Finding) -> Remembered:
-    """What of a finding a pin keeps: every established or contested place and its trust, sorted, and no hint."""
+    """What of a finding a pin keeps: every established or contested place and its trust, sorted."""
     kept = []
     for anchor in Anchor:
         found = finding.anchor(anchor)
-        if found.trust is not None and found.trust is not Trust.HINT:
-            kept += [(anchor, place, found.trust) for place in sorted(found.established | found.contested)]
+        if found.trust is not None:
+            kept += [(anchor, place, found.trust) for place in sorted(found.places)]
     return tuple(kept)
 
 
@@ -43,7 +50,7 @@ def may_move(old: Pin, signals: Iterable[Signal]) -> bool:
     """
     for signal in signals:
         if signal.trust is Trust.VERIFIED and signal.anchor not in BESIDE:
-            places = [place for anchor, place, _ in old.anchors if anchor is signal.anchor]
+            places = [p for anchor, p, trust in old.anchors if anchor is signal.anchor and trust is not Trust.HINT]
             if not any(within(place, signal.place) or within(signal.place, place) for place in places):
                 return True
     return False
@@ -55,20 +62,57 @@ def strengthened(old: Pin, signals: Collection[Signal], *, policy: str, at: int)
     Only verified signals are stronger than a pin, and only of citizenship and residence: of territory and place of
     collection a pin keeps what it was made from. `at` in microseconds, UTC; a clock that stepped back does not matter.
     """
-    anchors = list(old.anchors)
+    anchors = set(old.anchors)
     for anchor in Anchor:
-        places = sorted({s.place for s in signals if s.anchor is anchor and s.trust is Trust.VERIFIED})
+        places = {s.place for s in signals if s.anchor is anchor and s.trust is Trust.VERIFIED}
         known = any(a is anchor and trust is Trust.VERIFIED for a, _, trust in old.anchors)
         if anchor in BESIDE or not places or known:
             continue
-        anchors = [kept for kept in anchors if kept[0] is not anchor]
-        anchors += [(anchor, place, Trust.VERIFIED) for place in places]
-    order = list(Anchor)
-    found = tuple(sorted(anchors, key=lambda kept: (order.index(kept[0]), kept[1])))
-    if set(found) == set(old.anchors):
+        # What was told before covered what was written then.
+        told = {p for a, p, trust in old.anchors if a is anchor and (trust is Trust.HINT or trust >= SPEAKS[anchor])}
+        anchors = {kept for kept in anchors if kept[0] is not anchor}
+        anchors |= {(anchor, place, Trust.VERIFIED) for place in places}
+        anchors |= {(anchor, place, Trust.HINT) for place in told - places}
+    if anchors == set(old.anchors):
         return None
-    # That the data was moved here stays to be seen: a deployment that only observes goes where it lies by that.
-    by = old.set_by if old.set_by == "move" else "stronger_signal"
+    return _taught(old, anchors, "stronger_signal", policy, at)
+
+
+def widened(old: Pin, finding: Finding, *, policy: str, at: int) -> Pin | None:
+    """The pin after a write that was decided on `finding`: it also tells, as hints, of every place that the finding
+    names and the pin alone would not. The same home and alias, the next version; None where it tells of all.
+
+    `at` as in `strengthened`.
+    """
+    alone = resolve((), old, finding.presume, conflicts_presumed=finding.conflicts_presumed)
+    more = set()
+    for anchor in Anchor:
+        told = _covering(alone, anchor)
+        # Whose country is told of is covered by the laws of all its parts.
+        more |= {(anchor, p, Trust.HINT) for p in _covering(finding, anchor) if not {p, p[:2]} & told}
+    if not more:
+        return None
+    hints = more | {kept for kept in old.anchors if kept[2] is Trust.HINT}
+    if len(hints) > _FINE:  # else whoever names ever other parts of countries makes their pin as long as they like
+        hints = {(anchor, place[:2], trust) for anchor, place, trust in hints}
+    anchors = hints | {kept for kept in old.anchors if kept[2] is not Trust.HINT}
+    return _taught(old, anchors, "also_covered", policy, at)
+
+
+def _covering(finding: Finding, anchor: Anchor) -> frozenset[str]:
+    """The places of an anchor whose laws cover, not by presumption."""
+    found = finding.anchor(anchor)
+    return frozenset() if found.presumed(conflicts_presumed=finding.conflicts_presumed) else found.places
+
+
+def _taught(old: Pin, anchors: Iterable[tuple[Anchor, str, Trust]], by: str, policy: str, at: int) -> Pin:
+    """`old` in its next version, remembering `anchors`."""
+    order = list(Anchor)
+    found = tuple(sorted(anchors, key=lambda kept: (order.index(kept[0]), kept[1], -kept[2])))
+    if old.set_by == "move":
+        # That the data was moved here stays to be seen: a deployment that only observes goes where it lies by that. So
+        # does when: until then who began before may end there, and the mover waits for them no longer.
+        by, at = old.set_by, old.at
     return replace(old, anchors=found, set_by=by, policy=policy, at=max(at, old.at), version=old.version + 1)
 
 

@@ -15,7 +15,9 @@
    is presumed as without them. So a hint can only add coverage (ADR 0006).
 
 A pin ranks as `pinned`, but for what a person only declared: remembered, that stays `declared`, so that a later word of
-theirs contests it and both laws cover.
+theirs contests it and both laws cover. And but for its hints: places under whose law something was written, which the
+rest of the pin does not tell of. For any anchor they add their laws, nothing outranks them, and they exclude nobody
+(ADR 0026).
 
 A person uses a service in two countries over time, and both laws stay: so a pin stands beside what is seen today for
 territory and collection. One has a citizenship and a residence at a time: so there it is ranked.

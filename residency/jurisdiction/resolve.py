@@ -35,20 +35,21 @@ def resolve(
     at equal trust are not to bring each of their laws. `strategy` found the client's address: named, and nothing else.
 
     Order and repetition of signals change nothing. Losing a signal against a place's law, or gaining one for it,
-    never turns `covered` from true to false (tests/properties/test_finding_monotone.py).
+    never turns `covered` from true to false (tests/properties/test_finding_monotone.py). Where conflicts are presumed,
+    an anchor that is in conflict, and of which a pin holds hints, names these alone.
     """
     spoken: dict[Anchor, list[tuple[Trust, str]]] = {}
+    also: dict[Anchor, set[str]] = {}
     for signal in signals:
         if signal.trust >= SPEAKS[signal.anchor]:
             spoken.setdefault(signal.anchor, []).append((signal.trust, signal.place))
     remembered: dict[Anchor, set[str]] = {}
     if pin is not None:
         for anchor, place, trust in pin.anchors:
-            # What could not speak when it was seen does not speak because it was remembered.
-            if trust < SPEAKS[anchor]:
-                continue
-            if trust is Trust.HINT:
-                spoken.setdefault(anchor, []).append((Trust.HINT, place))
+            if trust is Trust.HINT:  # something was written under this place's law: it is not outranked
+                also.setdefault(anchor, set()).add(place)
+            elif trust < SPEAKS[anchor]:
+                continue  # what could not speak when it was seen does not speak because it was remembered
             elif anchor in BESIDE:
                 remembered.setdefault(anchor, set()).add(place)
             else:
@@ -59,7 +60,8 @@ def resolve(
         presume = presumption(presume)
 
     def found(anchor: Anchor) -> AnchorFinding:
-        return _beside(_ranked(spoken.get(anchor, ())), remembered.get(anchor))
+        present = _beside(_ranked(spoken.get(anchor, ())), remembered.get(anchor))
+        return present if anchor not in also else _with(present, also[anchor], conflicts_presumed=conflicts_presumed)
 
     return Finding(
         territory=found(Anchor.TERRITORY),
@@ -94,3 +96,12 @@ def _beside(present: AnchorFinding, remembered: set[str] | None) -> AnchorFindin
         return present
     trust = Trust.PINNED if present.trust is None else max(present.trust, Trust.PINNED)
     return AnchorFinding(present.established | remembered, present.contested, trust)
+
+
+def _with(present: AnchorFinding, also: set[str], *, conflicts_presumed: bool) -> AnchorFinding:
+    """`present`, and the places of a pin's hints: their laws cover, and for every other place nothing changes."""
+    if present.presumed(conflicts_presumed=conflicts_presumed):
+        return AnchorFinding(contested=frozenset(also), trust=Trust.HINT)
+    return AnchorFinding(
+        present.established, present.contested | (also - present.established), present.trust or Trust.HINT
+    )

@@ -78,12 +78,21 @@ class AnchorFinding:
         """Whether no signal speaks for this anchor."""
         return not self.established and not self.contested
 
+    @property
+    def places(self) -> frozenset[str]:
+        """Every place that this anchor names."""
+        return self.established | self.contested
+
+    def presumed(self, *, conflicts_presumed: bool) -> bool:
+        """Whether signals speak and decide nothing: they conflict at equal trust, and `conflicts_presumed`."""
+        return conflicts_presumed and bool(self.contested) and not self.established and self.trust is not Trust.HINT
+
     def state(self, place: str, *, conflicts_presumed: bool = False) -> State:
         """The state of `place` (a law's territory: country, sub-national unit or bloc) under this anchor.
 
         `conflicts_presumed` = signals that conflict at equal trust decide nothing, as if none had spoken.
         """
-        if conflicts_presumed and self.contested and not self.established and self.trust is not Trust.HINT:
+        if self.presumed(conflicts_presumed=conflicts_presumed):
             return State.SILENT
         if any(within(p, place) for p in self.established):
             return State.ESTABLISHED

@@ -24,7 +24,7 @@ from residency.errors import (
     UnknownStore,
     UsageError,
 )
-from residency.model import Operation, Pin, Reason
+from residency.model import Operation, Pin, Reason, Trust
 from residency.observe import names
 
 pytestmark = pytest.mark.anyio
@@ -147,7 +147,11 @@ async def test_the_same_home_set_by_another_request_is_shared(world: Any) -> Non
         theirs = pin(world, "tan", "SG")
         await world.pins.put(theirs)
         await act.confirm()
-        assert here.pin == theirs
+        assert here.pin is not None
+        assert (here.pin.home, here.pin.alias, here.pin.version) == (theirs.home, theirs.alias, 2)
+        # Theirs tells nothing of where this request writes from.
+        assert {(place, trust) for _, place, trust in here.pin.anchors} == {("SG", Trust.HINT)}
+        assert here.pin == await world.pins.get(theirs.subject)
 
 
 async def test_pins_that_cannot_be_read_refuse_the_act(make_world: Worlds) -> None:

@@ -17,6 +17,7 @@ from residency.errors import PinsUnavailable, Refused, StaleVersion
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Anchor, Finding, Operation, Pin, Trust
 from residency.observe import names
+from tests.world import HANOI, SINGAPORE
 
 pytestmark = pytest.mark.anyio
 KEY = bytes(32)
@@ -145,9 +146,11 @@ async def test_a_verified_claim_moves_what_a_pin_remembers_as_an_act_of_its_own(
 
 
 async def test_verified_claims_that_contradict_are_counted_and_move_nothing(world: Any) -> None:
-    await write(world, citizenship="VN")
+    first = await write(world, citizenship="VN")
     pin = await write(world, citizenship="US")
-    assert pin.version == 1
+    # But what was written stays covered by the law that it was written under.
+    assert pin.anchors == (*first.anchors[:1], (Anchor.CITIZENSHIP, "US", Trust.HINT), *first.anchors[1:])
+    assert pin.home == first.home
     assert world.metrics.value(names.PIN_EVENTS, "contradicted") == 1
 
 
@@ -312,3 +315,138 @@ async def test_where_the_store_of_pins_breaks_off_the_outcomes_of_the_rest_are_u
     with pytest.raises(PinsUnavailable):
         await homes.arrive(first, "to home")
     assert [entry.act for entry in world.entries if entry.kind == "outcome"] == ["committed", "unknown", "unknown"]
+
+
+# -- whoever writes is covered by where they write from, also afterwards -----------------------------------------------
+
+
+class Overtaken(PinsMemory):
+    """Pins of which another instance, which sees them elsewhere, changes one whenever its next version is put."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = ["DE", "FR"]
+
+    async def put(self, pin: Pin) -> None:
+        """Raises: StaleVersion, as often as there are places."""
+        if pin.version > 1 and self.places:
+            old = await self.get(pin.subject)
+            assert old is not None
+            more = (Anchor.TERRITORY, self.places.pop(), Trust.HINT)
+            await super().put(dataclasses.replace(old, anchors=(*old.anchors, more), version=old.version + 1))
+        await super().put(pin)
+
+
+HELD = Pin("", "SG", ((Anchor.TERRITORY, "SG", Trust.NETWORK),), "ab" * 16, "first_write", "0" * 64, 0)
+OBSERVED = ("mode: enforce", "mode: observe")
+OPEN = ("laws: [vn/test]", "laws: none")
+
+
+async def held(world: Any, who: str = "tan") -> Pin:
+    """Somebody who lives in Singapore and was never seen elsewhere."""
+    pin = dataclasses.replace(HELD, subject=world.point.perception.digest(who))
+    await world.pins.put(pin)
+    return pin
+
+
+async def test_who_writes_from_elsewhere_is_covered_by_its_law_from_then_on_and_keeps_their_home(
+    make_world: Worlds,
+) -> None:
+    regional = JournalMemory()
+    world = make_world(replace=[OPEN], details=details(regional))
+    before = await held(world)
+    with world.request(who="tan", address=HANOI) as here:
+        act = here.begin("people", "sg")
+        await act.confirm()
+        pin = await world.pins.get(before.subject)
+        assert [entry.note for entry in world.entries if entry.operation == "pin" and entry.kind == "intent"] == [
+            "also_covered:VN"
+        ]
+        act.outcome("committed")
+    assert pin.anchors == (
+        *before.anchors, (Anchor.TERRITORY, "VN", Trust.HINT), (Anchor.COLLECTION, "VN", Trust.HINT),
+    )  # fmt: skip
+    assert (pin.home, pin.alias, pin.version, pin.set_by) == ("SG", before.alias, 2, "also_covered")
+    assert pin in pins_told(regional).values()  # so that a store that lost it gets it back
+    for address in (HANOI, SINGAPORE):  # once for each person and place, though home is another
+        with world.request(who="tan", address=address) as here:
+            assert here.decision.finding.covered("VN", Anchor.TERRITORY)
+            act = here.begin("people", "sg")
+            await act.confirm()
+            act.outcome("committed")
+    after = await world.pins.get(before.subject)
+    assert after.version <= 3  # Singapore, as the place of collection, was new too
+    with world.request("GET", "/people", who="sue", address=SINGAPORE) as here:
+        other = await here.about("tan")
+        assert other.decision.finding.covered("VN", Anchor.TERRITORY)
+
+
+@pytest.mark.parametrize(("method", "operation"), [("GET", Operation.READ), ("DELETE", Operation.ERASE)])
+async def test_who_writes_nothing_teaches_their_pin_nothing(
+    make_world: Worlds, method: str, operation: Operation
+) -> None:
+    world = make_world(replace=[OPEN])
+    before = await held(world)
+    with world.request(method, "/people", who="tan", address=HANOI) as here:
+        act = here.begin("people", "sg", operation=operation)
+        await act.confirm()
+        act.outcome("committed")
+    assert await world.pins.get(before.subject) == before
+
+
+async def test_a_write_that_is_refused_teaches_a_pin_nothing(world: Any) -> None:
+    before = await held(world)
+    with world.request(who="tan", address=HANOI) as here, pytest.raises(Refused):
+        await here.begin("people", "sg").confirm()
+    assert await world.pins.get(before.subject) == before
+
+
+async def test_a_deployment_that_only_observes_keeps_what_it_let_happen(make_world: Worlds) -> None:
+    world = make_world(replace=[OBSERVED])
+    before = await held(world)
+    with world.request(who="tan", address=HANOI) as here:
+        act = here.begin("people", "sg")
+        await act.confirm()
+        act.outcome("committed")
+    assert (Anchor.TERRITORY, "VN", Trust.HINT) in (await world.pins.get(before.subject)).anchors
+
+
+async def test_where_the_pin_does_not_get_to_tell_of_it_nothing_is_written(make_world: Worlds) -> None:
+    world = make_world(replace=[OPEN], pins=LosesWrites())
+    await held(world)
+    with world.request(who="tan", address=HANOI) as here:
+        act = here.begin("people", "sg")
+        with pytest.raises(PinsUnavailable):
+            await act.confirm()
+    assert world.acts()[-2:] == [("sg", "failed"), (None, "unknown")]
+
+
+async def test_of_several_who_teach_a_pin_at_the_same_time_none_is_lost(make_world: Worlds) -> None:
+    world = make_world(replace=[OPEN], pins=Overtaken())
+    before = await held(world)
+    with world.request(who="tan", address=HANOI) as here:
+        act = here.begin("people", "sg")
+        await act.confirm()
+        act.outcome("committed")
+    pin = await world.pins.get(before.subject)
+    assert {place for anchor, place, _ in pin.anchors if anchor is Anchor.TERRITORY} == {"SG", "VN", "DE", "FR"}
+    assert here.pin == pin
+    words = [word for entry, word in world.intents if entry.operation == "pin"]
+    assert words == ["failed", "failed", "committed"]
+
+
+async def test_what_an_outranked_signal_says_covers_nothing_and_is_not_kept(make_world: Worlds) -> None:
+    world = make_world(replace=[OPEN])
+    before = await held(world)
+    with world.request(who="tan", address=SINGAPORE) as here:
+        await here.identify("tan", {"residence": "SG"}, verified=True)
+        act = here.begin("people", "sg")
+        await act.confirm()
+        act.outcome("committed")
+    with world.request(who="tan", address=SINGAPORE) as here:
+        await here.identify("tan", {"residence": "VN"}, verified=False)  # anybody may say so
+        act = here.begin("people", "sg")
+        await act.confirm()
+        act.outcome("committed")
+    pin = await world.pins.get(before.subject)
+    assert "VN" not in {place for _, place, _ in pin.anchors}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from residency.errors import StaleVersion
-from residency.jurisdiction.pins import arrived, first_pin, leaving, may_move, moved, strengthened
+from residency.jurisdiction.pins import arrived, first_pin, leaving, may_move, moved, strengthened, widened
 from residency.jurisdiction.resolve import presumption, resolve
 from residency.model.finding import Anchor, Signal, Trust
 
@@ -24,18 +24,19 @@ FINDING = resolve(
 PIN = first_pin("d1", "VN", FINDING, alias="a1", set_by="first_write", policy="p1", at=1_000)
 
 
-def test_a_first_pin_remembers_established_and_contested_places_and_no_hint() -> None:
+def test_a_first_pin_remembers_established_and_contested_places_and_hints_as_hints() -> None:
     assert PIN.version == 1
     assert PIN.anchors == (
         (Anchor.TERRITORY, "VN", Trust.NETWORK),
         (Anchor.CITIZENSHIP, "DE", Trust.VERIFIED),
         (Anchor.CITIZENSHIP, "VN", Trust.VERIFIED),
+        (Anchor.COLLECTION, "VN", Trust.HINT),
     )
 
 
 def test_what_is_remembered_covers_alone_what_the_signals_covered() -> None:
     again = resolve((), PIN, presumption(()))
-    for anchor in (Anchor.TERRITORY, Anchor.CITIZENSHIP):
+    for anchor in Anchor:
         for place in ("VN", "DE", "EU"):
             assert again.covered(place, anchor) or not FINDING.covered(place, anchor)
 
@@ -51,7 +52,11 @@ def test_a_verified_signal_moves_what_was_remembered_on_less() -> None:
     said = [Signal(Anchor.RESIDENCE, "LA", Trust.VERIFIED, "jwt"), Signal(Anchor.TERRITORY, "LA", Trust.VERIFIED, "x")]
     after = strengthened(old, said, policy="p2", at=2_000)
     assert after is not None
-    assert after.anchors == ((Anchor.TERRITORY, "VN", Trust.NETWORK), (Anchor.RESIDENCE, "LA", Trust.VERIFIED))
+    assert after.anchors == (
+        (Anchor.TERRITORY, "VN", Trust.NETWORK),
+        (Anchor.RESIDENCE, "LA", Trust.VERIFIED),
+        (Anchor.RESIDENCE, "VN", Trust.HINT),  # what was written until now stays covered
+    )
     assert (after.home, after.alias, after.version, after.set_by) == ("VN", PIN.alias, 2, "stronger_signal")
     assert (after.policy, after.at) == ("p2", 2_000)
     assert strengthened(after, said, policy="p3", at=3_000) is None
@@ -104,3 +109,53 @@ def test_a_pin_that_leaves_keeps_all_but_its_home_and_one_that_arrives_says_no_m
     assert (there.home, there.moving, there.version, there.at) == ("VN", None, 5, 9)
     assert (there.anchors, there.alias, there.subject) == (old.anchors, old.alias, old.subject)
     assert moved(going, "SG", operator="operator", policy="1" * 64, at=9).moving is None
+
+
+def test_a_pin_tells_of_a_place_where_something_was_written_and_keeps_its_home() -> None:
+    old = replace(PIN, anchors=((Anchor.TERRITORY, "SG", Trust.NETWORK),), home="SG")
+    hanoi = resolve([Signal(Anchor.TERRITORY, "VN", Trust.NETWORK, "address")], old, presumption(()))
+    after = widened(old, hanoi, policy="p2", at=999)
+    assert after is not None
+    assert after.anchors == ((Anchor.TERRITORY, "SG", Trust.NETWORK), (Anchor.TERRITORY, "VN", Trust.HINT))
+    assert (after.home, after.moving, after.alias, after.version) == ("SG", None, old.alias, 2)
+    assert (after.set_by, after.policy, after.at) == ("also_covered", "p2", old.at)
+    assert widened(after, hanoi, policy="p3", at=3_000) is None
+    singapore = resolve([Signal(Anchor.TERRITORY, "SG", Trust.NETWORK, "address")], after, presumption(()))
+    assert singapore.covered("VN", Anchor.TERRITORY)
+    assert not singapore.covered("DE", Anchor.TERRITORY)
+
+
+def test_a_signal_that_was_outranked_covered_nothing_and_is_not_told_of() -> None:
+    old = replace(PIN, anchors=((Anchor.RESIDENCE, "SG", Trust.VERIFIED),))
+    said = [Signal(Anchor.RESIDENCE, "VN", Trust.DECLARED, "app"), Signal(Anchor.TERRITORY, "SG", Trust.NETWORK, "a")]
+    after = widened(old, resolve(said, old, presumption(())), policy="p", at=2_000)
+    assert after is not None
+    assert after.anchors == ((Anchor.TERRITORY, "SG", Trust.HINT), (Anchor.RESIDENCE, "SG", Trust.VERIFIED))
+
+
+def test_signals_of_which_a_deployment_presumes_that_they_say_nothing_are_not_told_of() -> None:
+    said = [Signal(Anchor.RESIDENCE, place, Trust.DECLARED, "app") for place in ("VN", "SG")]
+    old = replace(PIN, anchors=())
+    assert widened(old, resolve(said, old, presumption(()), conflicts_presumed=True), policy="p", at=1) is None
+    assert widened(old, resolve(said, old, presumption(())), policy="p", at=1) is not None
+
+
+def test_a_pin_whose_data_was_moved_keeps_who_set_it_and_when() -> None:
+    """Who began before the move may end for a moment after that time, and the mover waits no longer."""
+    there = replace(PIN, set_by="move", at=5)
+    said = [Signal(Anchor.TERRITORY, "SG", Trust.NETWORK, "a"), Signal(Anchor.RESIDENCE, "SG", Trust.VERIFIED, "jwt")]
+    wider = widened(there, resolve(said, there, presumption(())), policy="p", at=9)
+    stronger = strengthened(there, said, policy="p", at=9)
+    assert wider is not None
+    assert stronger is not None
+    assert {(pin.set_by, pin.at, pin.version) for pin in (wider, stronger)} == {("move", 5, 2)}
+
+
+def test_who_names_ever_other_parts_of_countries_makes_no_endless_pin() -> None:
+    pin = replace(PIN, anchors=())
+    for part in [f"CA-{number}" for number in range(200)] + [f"US-{number}" for number in range(200)]:
+        said = [Signal(Anchor.CITIZENSHIP, part, Trust.DECLARED, "app")]
+        pin = widened(pin, resolve(said, pin, presumption(())), policy="p", at=1) or pin
+        assert resolve((), pin, presumption(())).covered(part, Anchor.CITIZENSHIP)
+        assert len(pin.anchors) <= 33
+    assert {place for _, place, _ in pin.anchors if len(place) == 2} == {"CA", "US"} or len(pin.anchors) <= 33

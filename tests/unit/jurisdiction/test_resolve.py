@@ -55,7 +55,20 @@ def test_a_part_of_a_country_and_the_country_agree() -> None:
 @pytest.mark.parametrize("trust", [Trust.NETWORK, Trust.HINT])
 def test_neither_network_nor_hint_speaks_for_citizenship(trust: Trust) -> None:
     assert resolve([signal(Anchor.CITIZENSHIP, "VN", trust)], None, DEFAULT).citizenship == SILENT
-    assert resolve((), pinned((Anchor.CITIZENSHIP, "VN", trust)), DEFAULT).citizenship == SILENT
+    assert resolve((), pinned((Anchor.CITIZENSHIP, "VN", Trust.NETWORK)), DEFAULT).citizenship == SILENT
+
+
+@pytest.mark.parametrize("anchor", Anchor)
+@pytest.mark.parametrize("conflicts_presumed", [False, True])
+def test_nothing_outranks_a_hint_of_a_pin_and_it_excludes_nobody(anchor: Anchor, conflicts_presumed: bool) -> None:
+    pin = pinned((anchor, "VN", Trust.HINT))
+    for said in ([], ["US"], ["US", "DE"]):
+        signals = [signal(anchor, place, Trust.VERIFIED) for place in said]
+        finding = resolve(signals, pin, DEFAULT, conflicts_presumed=conflicts_presumed)
+        without = resolve(signals, None, DEFAULT, conflicts_presumed=conflicts_presumed)
+        assert finding.covered_how("VN", anchor) == (True, False)
+        for place in ("US", "DE", "FR"):
+            assert finding.covered_how(place, anchor) == without.covered_how(place, anchor)
 
 
 @pytest.mark.parametrize("anchor", [Anchor.TERRITORY, Anchor.COLLECTION, Anchor.RESIDENCE])
