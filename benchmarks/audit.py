@@ -12,13 +12,16 @@ is the CPU time of the thread that does it, of the quietest round. Waits are cou
 disks differ: those that the waiters waited for are timed as they happen; one of a single page, with nothing else going
 on, stands beside it. What a durable entry adds is its p50 less that of a buffered one, as many at once, in that round;
 of the rounds the median. How much of what was recorded meanwhile the sequencer published meanwhile is told, too.
+
+Beside each bar stands the floor (benchmarks/floors.py): the least Python that keeps the same promise for an entry
+of the same length, in the same rounds, without a sequencer, a lock or a check. It is told in pages that nobody touched
+before, and in the same few pages over and over, as no journal could do that is kept; the better of both counts.
 Compare within one run.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import os
@@ -38,20 +41,21 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import audit_peers as peers
-from benchmarks.audit_ours import Trail, document_of, first_entry, open_trail
-from residency.audit.merkle import Frontier, leaf_hash
+from benchmarks.audit_cpu import SEQUENCER, Step, per_record
+from benchmarks.audit_ours import Trail, document_of, open_trail
+from benchmarks.floors import FLOOR, WARM, Floor, open_floors
+from benchmarks.verdict import Bar, end, table_of
 
-__all__ = ["BARS", "measure", "show"]
+__all__ = ["BARS", "bars_of", "measure", "show"]
 
 BARS: Final = {"lines": 20.0, "append": 4.0, "record": 0.7, "share": 400.0, "sqlite": 50.0, "wait": 4.0}
 """Times JSON lines with fsync; times pymerkle's append; of json.dumps; nanoseconds; times SQLite; fdatasyncs."""
 CALLERS: Final = 64
 WAITERS: Final = 256
-SEQUENCER: Final = "the sequencer's share"
 FDATASYNC: Final = "an fdatasync of those x 256"
 ONE_PAGE: Final = "an fdatasync of one page"
+OWN: Final = ("ours", FLOOR)
 _OWN_ACCOUNT: Final = ("residency-sequencer", "residency-journal")  # threads that flush though nobody waits
-Step = Callable[[], object]
 
 
 # -- per second, 64 at once ----------------------------------------------------------------------------------------
@@ -101,12 +105,25 @@ def _at_once(keep: peers.Keep, record: dict[str, Any]) -> Callable[[], Any]:
 
 
 @contextmanager
-def _ways(folder: Path, trail: Trail, document: dict[str, Any]) -> Iterator[dict[str, Callable[[], Any]]]:
+def _ways(
+    folder: Path, trail: Trail, document: dict[str, Any], floors: dict[str, Floor]
+) -> Iterator[dict[str, Callable[[], Any]]]:
     async def durable() -> None:
         await trail.durable(trail.record())
 
     async def buffered() -> None:
         trail.record()
+        await anyio.lowlevel.checkpoint()
+
+    def least(floor: Floor) -> Callable[[], Any]:
+        async def one() -> None:
+            floor.record()
+            await floor.durable()
+
+        return one
+
+    async def least_buffered() -> None:
+        floors[FLOOR].record()
         await anyio.lowlevel.checkpoint()
 
     with ExitStack() as stack:
@@ -117,10 +134,11 @@ def _ways(folder: Path, trail: Trail, document: dict[str, Any]) -> Iterator[dict
             "SQLite WAL, FULL": peers.sqlite(folder),
         }
         ways = {name: _at_once(stack.enter_context(keep), document) for name, keep in keeps.items()}
-        yield {"ours, durable": durable, "ours, buffered": buffered, **ways}
+        ways |= {f"{name}, durable": least(floor) for name, floor in floors.items()}
+        yield {"ours, durable": durable, "ours, buffered": buffered, f"{FLOOR}, buffered": least_buffered, **ways}
 
 
-def _kept(folder: Path, document: dict[str, Any], rounds: int, seconds: float, progress: Step) -> dict[str, Any]:
+def _kept(folder: Path, entry: bytes, rounds: int, seconds: float, progress: Step) -> dict[str, Any]:
     """Entries per second of each way, and what a durable one waits."""
     rates: dict[str, list[float]] = {}
     waits: dict[str, list[float]] = {}
@@ -128,14 +146,17 @@ def _kept(folder: Path, document: dict[str, Any], rounds: int, seconds: float, p
     behind = [0]
     with (
         open_trail(folder / "kept", sequencer=True) as trail,
-        _ways(folder, trail, document) as ways,
+        open_floors(folder, len(entry)) as floors,
+        _ways(folder, trail, document_of(entry), floors) as ways,
         _flushes() as flushes,
     ):
         for number in range(rounds + 1):
-            jobs = [(name, CALLERS) for name in ways] + [("ours, durable", WAITERS), ("ours, buffered", WAITERS)]
+            jobs = [(name, CALLERS) for name in ways] + [(name, WAITERS) for name in ways if name.startswith(OWN)]
             random.Random(number).shuffle(jobs)
             for name, callers in jobs:
                 trail.settle()
+                for floor in floors.values():
+                    floor.renew()
 
                 def begin() -> None:
                     flushes.clear()
@@ -146,22 +167,30 @@ def _kept(folder: Path, document: dict[str, Any], rounds: int, seconds: float, p
                 if number:
                     rates.setdefault(f"{name} x {callers}", []).append(rate)
                     waits.setdefault(f"{name} x {callers}", []).append(median(took))
-                    if name == "ours, durable" and callers == WAITERS:
-                        waits.setdefault("ours, durable x 256: p99", []).append(quantiles(took, n=100)[98])
-                        waits.setdefault(FDATASYNC, []).append(median(flushes or took))  # none: all of it was one
-                        kept_up.append(1 - left / len(took))
+                    if callers == WAITERS and name in (f"{FLOOR}, durable", "ours, durable"):
+                        ours = name == "ours, durable"
+                        one = median(flushes or took)  # none: all of it was one
+                        waits.setdefault(FDATASYNC if ours else f"{FDATASYNC}, {FLOOR}", []).append(one)
+                        if ours:
+                            waits.setdefault("ours, durable x 256: p99", []).append(quantiles(took, n=100)[98])
+                            kept_up.append(1 - left / len(took))
             if number:
                 waits.setdefault(ONE_PAGE, []).append(_fdatasync(folder, 40))
             progress()
-    added = list(zip(waits[f"ours, durable x {WAITERS}"], waits[f"ours, buffered x {WAITERS}"], strict=True))
+
+    def added(who: str, one: str) -> float:
+        each = zip(waits[f"{who}, durable x {WAITERS}"], waits[f"{who}, buffered x {WAITERS}"], waits[one], strict=True)
+        return round(median((durable - buffered) / disk for durable, buffered, disk in each), 1)
+
     return {
         "rounds": rates,
         "per_second": {name: round(max(found)) for name, found in rates.items()},
         "per_second_median": {name: round(median(found)) for name, found in rates.items()},
         "waits": {name: round(min(found)) for name, found in waits.items()},
         "waits_median": {name: round(median(found)) for name, found in waits.items()},
-        "wait": round(median((d - b) / one for (d, b), one in zip(added, waits[FDATASYNC], strict=True)), 1),
-        "wait_of_one_page": round(median((d - b) / one for (d, b), one in zip(added, waits[ONE_PAGE], strict=True)), 1),
+        "wait": added("ours", FDATASYNC),
+        "wait_of_one_page": added("ours", ONE_PAGE),
+        "wait_floor": added(FLOOR, f"{FDATASYNC}, {FLOOR}"),
         "kept_up": round(median(kept_up), 2),
     }
 
@@ -204,74 +233,6 @@ def _fdatasync(folder: Path, times: int) -> float:
     return median(took)
 
 
-# -- CPU per record ------------------------------------------------------------------------------------------------
-
-
-def _timed(step: Step, times: int) -> float:
-    """Nanoseconds of this thread's CPU for one of `times` calls."""
-    gc.collect()
-    gc.disable()
-    began = time.thread_time_ns()
-    for _ in range(times):
-        step()
-    spent = time.thread_time_ns() - began
-    gc.enable()
-    return spent / times
-
-
-def _per_record(
-    folder: Path, rounds: int, records: int, progress: Step
-) -> tuple[bytes, dict[str, float], dict[str, float]]:
-    """The entry, and the CPU of each part of recording it in nanoseconds: of the quietest rounds, and medians."""
-    found: dict[str, list[float]] = {}
-    with open_trail(folder / "cpu", sequencer=False) as trail:
-        trail.record()
-        entry = first_entry(folder / "cpu")
-        document = document_of(entry)
-        frontier, append = Frontier(), peers.pymerkle_memory()
-
-        def grow() -> None:
-            frontier.append(leaf_hash(entry))
-
-        def whole() -> None:
-            trail.record()
-            frontier.append(leaf_hash(entry))
-
-        steps: dict[str, Step] = {
-            "the request's share": trail.record,
-            "an empty call": lambda: None,
-            "an act's intent and outcome": trail.act,
-            "json.dumps of the record": lambda: json.dumps(document),
-            "leaf and frontier": grow,
-            "pymerkle's append": lambda: append(entry),
-            "encode, store, leaf": whole,
-        }
-        for number in range(rounds + 1):
-            names = [*steps, SEQUENCER]
-            random.Random(number).shuffle(names)
-            for name in names:
-                if name == SEQUENCER:
-                    trail.tick()
-                    for _ in range(records):
-                        trail.record()
-                    began = time.thread_time_ns()
-                    done = trail.tick()
-                    cost = (time.thread_time_ns() - began) / done
-                else:
-                    cost = _timed(steps[name], records)
-                if number:
-                    found.setdefault(name, []).append(cost)
-            progress()
-    return entry, _without_asking(found, min), _without_asking(found, median)
-
-
-def _without_asking(found: dict[str, list[float]], which: Callable[[list[float]], float]) -> dict[str, float]:
-    """What it costs to ask is no part of any of them."""
-    costs = {name: which(times) for name, times in found.items()}
-    empty = costs.pop("an empty call")
-    return {name: round(cost - (0 if name == SEQUENCER else empty), 1) for name, cost in costs.items()}
-
-
 # -- the whole -----------------------------------------------------------------------------------------------------
 
 
@@ -280,13 +241,16 @@ def measure(
 ) -> dict[str, Any]:
     """Entries per second, nanoseconds, and the ratios that have bars."""
     with tempfile.TemporaryDirectory(prefix="residency-bench-", dir=os.environ.get("RESIDENCY_BENCH_DIR")) as name:
-        entry, costs, medians = _per_record(Path(name), rounds, records, progress)
-        kept = _kept(Path(name), document_of(entry), rounds, seconds, progress)
+        entry, costs, medians = per_record(Path(name), rounds, records, progress)
+        kept = _kept(Path(name), entry, rounds, seconds, progress)
     rounds_of: dict[str, list[float]] = kept.pop("rounds")
 
-    def times(peer: str, callers: int, digits: int) -> float:
-        ours, theirs = rounds_of[f"ours, durable x {callers}"], rounds_of[f"{peer} x {CALLERS}"]
+    def times(peer: str, callers: int, digits: int, who: str = "ours") -> float:
+        ours, theirs = rounds_of[f"{who}, durable x {callers}"], rounds_of[f"{peer} x {CALLERS}"]
         return round(median([a / b for a, b in zip(ours, theirs, strict=True)]), digits)
+
+    def least(peer: str, callers: int) -> float:
+        return max(times(peer, callers, 1, who) for who in (FLOOR, WARM))
 
     dumps = costs["json.dumps of the record"]
     return {
@@ -304,6 +268,14 @@ def measure(
         "record": round(costs["encode, store, leaf"] / dumps, 2),
         "all": round((costs["the request's share"] + costs[SEQUENCER]) / dumps, 2),
         "share": costs["the request's share"],
+        "floor": {
+            "lines": least("JSON lines, fsync a line", CALLERS),
+            "sqlite": least("SQLite WAL, FULL", WAITERS),
+            "append": round(costs["pymerkle's append"] / costs[f"{FLOOR} of leaf and frontier"], 1),
+            "record": round(costs[f"{FLOOR} of encode, store, leaf"] / dumps, 2),
+            "share": min(costs[f"{FLOOR} of the share"], costs[f"{WARM}, of the share"]),
+            "wait": kept["wait_floor"],
+        },
     }
 
 
@@ -314,20 +286,19 @@ def show(console: Console, result: dict[str, Any]) -> None:
     for head in ("", "per second", "p50 of one"):
         table.add_column(head, justify="left" if not head else "right", no_wrap=True)
     waits, rates = result["waits"], result["per_second"]
-    for name, wait in waits.items():
+    for name, wait in sorted(waits.items(), key=lambda each: (-rates.get(each[0], 0), each[1])):
         table.add_row(name, f"{rates[name]:,}" if name in rates else "", f"{wait / 1000:,.0f} µs")
     console.print(table)
     table = Table(title="CPU per record, quietest round")
     for head in ("", "cost"):
         table.add_column(head, justify="left" if not head else "right", no_wrap=True)
-    for name, cost in result["nanoseconds"].items():
+    for name, cost in sorted(result["nanoseconds"].items(), key=lambda each: each[1]):
         table.add_row(name, f"{cost / 1000:.2f} µs")
     console.print(table)
-    table = Table(title="Bars")
-    for head in ("", "found", "bar", "holds"):
+    console.print(table_of(bars_of(result)))
+    table = Table(title="Beside")
+    for head in ("", "found"):
         table.add_column(head, justify="left" if not head else "right", no_wrap=True)
-    for what, found, bar, holds in _bars(result):
-        table.add_row(what, found, bar, "yes" if holds else "NO")
     for what, key in (
         ("64 at once, beside JSON lines without fsync, x", "unsynced"),
         ("64 at once, beside pymerkle's SQLite file, x", "pymerkle"),
@@ -336,11 +307,12 @@ def show(console: Console, result: dict[str, Any]) -> None:
         ("durable at 256, added p50, in fdatasyncs of one page", "wait_of_one_page"),
         ("durable at 256, published meanwhile, of recorded", "kept_up"),
     ):
-        table.add_row(what, f"{result[key]}", "", "")
+        table.add_row(what, f"{result[key]}")
     console.print(table)
 
 
-def _bars(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
+def bars_of(result: dict[str, Any]) -> list[Bar]:
+    """Each bar with what was found, and with its floor."""
     least = {
         "lines": "64 at once, beside JSON lines with fsync",
         "sqlite": "durable, 256 at once, beside SQLite WAL FULL",
@@ -351,26 +323,27 @@ def _bars(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         "share": ("the request's share, buffered", " ns"),
         "wait": ("durable at 256, added p50", " fdatasyncs"),
     }
-    rows = [(what, f"{result[k]}x", f">= {BARS[k]:g}x", result[k] >= BARS[k]) for k, what in least.items()]
-    rows += [
-        (w, f"{result[k]:g}{unit}", f"<= {BARS[k]:g}{unit}", result[k] <= BARS[k]) for k, (w, unit) in most.items()
-    ]
-    return rows
+    floor = result["floor"]
+    bars = [Bar(what, result[key], BARS[key], floor[key], True, "x") for key, what in least.items()]
+    return bars + [Bar(what, result[key], BARS[key], floor[key], unit=unit) for key, (what, unit) in most.items()]
 
 
 def main() -> None:
-    """Read the options, measure, print."""
+    """Read the options, measure, print; end with 3 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object to standard output")
     parser.add_argument("--quick", action="store_true", help="few short rounds, to see that it works")
     options = parser.parse_args()
     result = measure(rounds=2, seconds=0.5, records=1_000) if options.quick else measure()
+    bars = bars_of(result)
     if options.json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        told = result | {"bars": [bar.plain() for bar in bars]}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         console = Console()
         console.width = max(console.width, 120)
         show(console, result)
+    end(options.quick or all(bar.holds for bar in bars))
 
 
 if __name__ == "__main__":
