@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from residency.asgi.answers import mend, ours, refuse, unready, warning
 from residency.asgi.hand_over import HandOver
+from residency.asgi.labels import LABELLED, labelled
 from residency.asgi.lifespan import serve_lifespan, start
 from residency.asgi.routing import Router, override, target
 from residency.asgi.sharing import Sharing, sharing_of
@@ -199,8 +200,10 @@ class ResidencyMiddleware:
                         return
                 started = True
                 closed = message["type"] in ("websocket.close", "websocket.http.response.start")
-            if sharing is not None and message["type"] == "http.response.start":
-                message = sharing.outgoing(message)
+            if message["type"] in LABELLED:
+                message = labelled(here, message)
+                if sharing is not None:
+                    message = sharing.outgoing(message)
             await send(message)
 
         token = enter(here)

@@ -290,6 +290,8 @@ class Current:
             self.noted(note, wanted) if self.readers else note or self.note,
         )  # fmt: skip
         self.trail.records += 1
+        if verdict.duty.label:
+            self.trail.labels |= verdict.duty.label
         if verdict.exemptions:
             point.metrics.exempted(verdict.exemptions)
         if changes:

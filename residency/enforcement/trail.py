@@ -62,11 +62,12 @@ class StoreFactory(Protocol):
 
 class Trail:
     """What one request has left so far, shared by every `Current` made in it: a count of records, the last refusal,
-    which has no entry where something was away."""
+    which has no entry where something was away, and the labels that laws want where its data went."""
 
-    __slots__ = ("records", "refusal")
+    __slots__ = ("labels", "records", "refusal")
 
     def __init__(self) -> None:
+        self.labels = frozenset[str]()
         self.records = 0
         self.refusal: Refusal | None = None
 

@@ -70,9 +70,15 @@ class Answer:
 class Served:
     """One app under the middleware, with its runtime and the entries it wrote."""
 
-    def __init__(self, app: ASGIApp, folder: Path, replace: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        folder: Path,
+        replace: Sequence[tuple[str, str]] = (),
+        rules: Sequence[str] = (HOME, NEVER),
+    ) -> None:
         self.folder = folder
-        self.file = write_deployment(folder, DEPLOYMENT, (HOME, NEVER), replace)
+        self.file = write_deployment(folder, DEPLOYMENT, rules, replace)
         self.runtime: Residency = build(self.file, env={})
         self.app = ResidencyMiddleware(app, policy=self.runtime)
 
@@ -142,7 +148,7 @@ async def _no_body() -> Message:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """A factory: `serve(app, replace=[(old, new)])`; everything is let go at the end."""
+    """A factory: `serve(app, replace=[(old, new)], rules=[…])`; everything is let go at the end."""
     number = count()
     made: list[Served] = []
 
