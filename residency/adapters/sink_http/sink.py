@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import anyio
@@ -20,6 +20,7 @@ from anyio.lowlevel import RunVar
 
 from residency.adapters.sink_http.connect import Judged
 from residency.adapters.sink_http.endpoint import Endpoint
+from residency.adapters.sink_http.pool import Pool, Reply
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.failover import BOUNDS as FAILURES
@@ -182,20 +183,21 @@ class HttpSink:
 
         bounds = {name: _least(request.timeouts.get(name), bound) for name, bound in self._bounds.items()}
         kept = [(key, value) for key, value in request.headers if key.lower() not in (b"host", *endpoint.own)]
-        response = await member.pool().handle_async_request(
+        response = await member.pool().send(
             httpcore.Request(
                 request.method,
                 endpoint.url(path),
                 headers=[(b"Host", endpoint.authority), *kept, *endpoint.own.items()],
                 content=request.body,
                 extensions={"timeout": bounds, "trace": trace},
-            )
+            ),
+            bounds["pool"],
         )
         body = _Pieces(response, self._away)
         if response.status == 101:
             await body.aclose()
             raise SinkUnavailable(f"sink {self._name!r} changes the protocol, which it was not asked to")
-        headers = tuple(response.headers)
+        headers = response.headers
         location = next((value for key, value in headers if key.lower() == b"location"), None)
         if response.status not in _REDIRECTS or location is None:
             return ServiceAnswer(response.status, headers, body, body.aclose)
@@ -222,20 +224,14 @@ class _Member:
         self.endpoint = endpoint
         self.backend = Judged(sink, endpoint, resolver, private)
         self._tls = tls
-        self._pools: RunVar[httpcore.AsyncConnectionPool | None] = RunVar(f"residency-sink-{sink}")
+        self._pools: RunVar[Pool | None] = RunVar(f"residency-sink-{sink}")
 
-    def pool(self) -> httpcore.AsyncConnectionPool:
+    def pool(self) -> Pool:
         pool = self._pools.get(None)
         if pool is None:
             if self.endpoint.origin[0] == "https" and self._tls is None:
                 self._tls = httpx.create_ssl_context()
-            pool = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls,
-                max_connections=_CONNECTIONS,
-                max_keepalive_connections=_IDLE,
-                keepalive_expiry=_EXPIRY,
-                network_backend=self.backend,
-            )
+            pool = Pool(self.endpoint.origin, self.backend, self._tls, most=_CONNECTIONS, idle=_IDLE, expiry=_EXPIRY)
             self._pools.set(pool)
         return pool
 
@@ -249,27 +245,19 @@ class _Member:
 class _Pieces:
     """The body of an answer, whose errors name the sink."""
 
-    def __init__(self, response: httpcore.Response, away: Callable[[BaseException], SinkUnavailable]) -> None:
-        self._response = response
+    def __init__(self, reply: Reply, away: Callable[[BaseException], SinkUnavailable]) -> None:
+        self._reply = reply
         self._away = away
-        self._pieces: Any = aiter(response.aiter_stream())
+        self.aclose = reply.aclose
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            piece: bytes = await anext(self._pieces)
+            return await anext(self._reply)
         except _BROKEN as error:
             raise self._away(error) from None
-        return piece
-
-    async def aclose(self) -> None:
-        """Let the connection go; idempotent."""
-        with suppress(*_BROKEN, RuntimeError):  # RuntimeError: another task waits for the next piece
-            await self._pieces.aclose()
-        with suppress(*_BROKEN):
-            await self._response.aclose()
 
 
 def _least(wanted: float | None, bound: float) -> float:
