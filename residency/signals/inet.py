@@ -15,7 +15,7 @@ from typing import Final
 
 from residency.errors import AddressError
 
-__all__ = ["MAX_HOP", "Ranges", "canonical", "is_public", "parse_hop", "read", "read_hop"]
+__all__ = ["MAX_HOP", "Ranges", "canonical", "is_public", "read", "read_hop"]
 
 MAX_HOP: Final = 110
 """Longest element of a forwarding header that is read: an IPv6 address with zone, brackets, port and spaces."""
@@ -85,12 +85,6 @@ def read_hop(element: bytes) -> tuple[str, bytes] | None:
         if not _is_port(port):
             return None
     return read(text)
-
-
-def parse_hop(element: bytes) -> str | None:
-    """The canonical address of one X-Forwarded-For element, None where there is none to read."""
-    found = read_hop(element)
-    return None if found is None else found[0]
 
 
 @lru_cache(maxsize=65_536)

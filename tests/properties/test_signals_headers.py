@@ -21,7 +21,7 @@ from residency.signals.address import (
 )
 from residency.signals.forwarded import names_port, read_element, rewritten
 from residency.signals.identity import ClaimMap, bearer, identity
-from residency.signals.inet import Ranges, canonical, is_public, parse_hop
+from residency.signals.inet import Ranges, canonical, is_public, read_hop
 
 TRUSTED = Ranges(["10.0.0.0/8", "192.168.0.0/16", "2001:db8::/32"])
 PROXY = ("10.0.0.1", 4000)
@@ -171,8 +171,8 @@ def test_a_header_that_names_no_port_is_nowhere_a_peer_came_from(
 
 @given(st.one_of(elements, st.binary()))
 def test_a_hop_is_none_or_canonical(element: bytes) -> None:
-    address = parse_hop(element)
-    assert address is None or (canonical(address) == address and parse_hop(address.encode()) == address)
+    found = read_hop(element)
+    assert found is None or (canonical(found[0]) == found[0] and read_hop(found[0].encode()) == found)
 
 
 def nat64(address: IPv4Address | IPv6Address) -> IPv4Address | None:

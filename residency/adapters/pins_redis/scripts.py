@@ -16,7 +16,7 @@ from residency.errors import PinsUnavailable
 from residency.jurisdiction.pinned import parse_place
 from residency.model import Anchor, Pin, Trust
 
-__all__ = ["FORGET", "PUT", "REPLAY", "Script", "format_pin", "format_tombstone", "parse_pin"]
+__all__ = ["FORGET", "PUT", "REPLAY", "Script", "format_pin", "parse_pin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,6 @@ def format_pin(pin: Pin) -> bytes:
     if pin.moving is not None:
         told["moving"] = pin.moving
     return json.dumps(told, separators=(",", ":")).encode()
-
-
-def format_tombstone(pin: Pin) -> bytes:
-    """The stored form of what is left of a forgotten pin."""
-    stone = {"gone": True, "alias": pin.alias, "version": pin.version, "at": str(pin.at)}
-    return json.dumps(stone, separators=(",", ":")).encode()
 
 
 def parse_pin(subject: str, stored: bytes | None) -> Pin | None:
