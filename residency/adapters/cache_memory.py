@@ -10,8 +10,9 @@ from typing import Final
 
 import anyio
 
-from residency.errors import SinkUnavailable, UsageError
+from residency.errors import UsageError
 from residency.model import Region
+from residency.storage.in_memory import InMemory
 from residency.storage.namespace import MARK
 from residency.storage.queues import Delivery
 
@@ -20,46 +21,22 @@ __all__ = ["CacheMemory"]
 _STEP: Final = 0.005  # seconds between two looks at a queue
 
 
-class CacheMemory:
+class CacheMemory(InMemory):
     """The `CacheSink` and `QueueSink` ports over dicts. What has run out is dropped when it is met, or when `most` keys
     are there; then the oldest go."""
 
-    __slots__ = ("_most", "_name", "_now", "_number", "_open", "_queues", "_region", "_values")
+    __slots__ = ("_most", "_now", "_number", "_queues", "_values")
 
     def __init__(
         self, name: str, region: Region, *, now: Callable[[], float] = time.monotonic, most: int = 100_000
     ) -> None:
         """`now` is in seconds."""
-        self._name = name
-        self._region = region
+        super().__init__(name, region)
         self._now = now
         self._most = most
         self._values: dict[bytes, tuple[bytes, float]] = {}
         self._queues: dict[bytes, dict[str, tuple[bytes, float | None, int]]] = {}
         self._number = 0
-        self._open = True
-
-    @property
-    def name(self) -> str:
-        """The sink's name in the deployment file."""
-        return self._name
-
-    @property
-    def region(self) -> Region:
-        """Where its bytes rest."""
-        return self._region
-
-    async def start(self) -> None:
-        """Serve again after `aclose`."""
-        self._open = True
-
-    async def ping(self) -> None:
-        """Raise SinkUnavailable where closed."""
-        self._check()
-
-    async def aclose(self) -> None:
-        """Serve no more; idempotent."""
-        self._open = False
 
     async def fetch(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values in the order of the keys. Raises: SinkUnavailable."""
@@ -164,7 +141,3 @@ class CacheMemory:
             del self._values[key]
             return None
         return value
-
-    def _check(self) -> None:
-        if not self._open:
-            raise SinkUnavailable(f"sink {self._name!r} is not open")

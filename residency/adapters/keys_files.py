@@ -7,26 +7,18 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from residency.errors import KeysUnavailable
+from residency.vault.key_ring import BYTES, KeyRing
 
 __all__ = ["KeysFiles"]
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_BYTES: Final = 32
 
-
-class KeysFiles:
+class KeysFiles(KeyRing):
     """Keys below `folder`. With `create=True` a key that is missing is made on first use, once, whoever asks."""
 
     def __init__(self, folder: Path, *, create: bool = False, token: Callable[[int], bytes] = os.urandom) -> None:
@@ -35,24 +27,7 @@ class KeysFiles:
         self._token = token
         self._read: dict[str, bytes] = {}
 
-    def signing_key(self, name: str) -> Ed25519PrivateKey:
-        """The Ed25519 key called `name`. Raises: KeysUnavailable."""
-        return Ed25519PrivateKey.from_private_bytes(self._get(name, "ed25519"))
-
-    def ml_dsa_44_key(self, name: str) -> MLDSA44PrivateKey:
-        """The ML-DSA-44 key called `name`. Raises: KeysUnavailable, also where the algorithm cannot be had."""
-        try:
-            return MLDSA44PrivateKey.from_seed_bytes(self._get(name, "mldsa44"))
-        except UnsupportedAlgorithm:
-            raise KeysUnavailable("ML-DSA-44 needs a `cryptography` over OpenSSL 3.5 or later, or AWS-LC") from None
-
-    def secret(self, name: str) -> bytes:
-        """The 32-byte secret called `name`. Raises: KeysUnavailable."""
-        return self._get(name, "secret")
-
-    def _get(self, name: str, kind: str) -> bytes:
-        if _NAME.fullmatch(name) is None:
-            raise KeysUnavailable("a key's name is 1 to 64 of a-z, 0-9, dot, dash and underscore")
+    def _bytes_of(self, name: str, kind: str) -> bytes:
         file = f"{name}.{kind}"
         value = self._read.get(file)
         if value is None:
@@ -76,11 +51,11 @@ class KeysFiles:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
                 raise KeysUnavailable(f"key {file} is open to others than its owner: chmod 600 and replace the key")
-            value = os.read(fd, _BYTES + 1)
+            value = os.read(fd, BYTES + 1)
         finally:
             os.close(fd)
-        if len(value) != _BYTES:
-            raise KeysUnavailable(f"key {file} is not {_BYTES} bytes")
+        if len(value) != BYTES:
+            raise KeysUnavailable(f"key {file} is not {BYTES} bytes")
         return value
 
     def _make(self, path: Path) -> None:
@@ -93,7 +68,7 @@ class KeysFiles:
         temporary = path.with_name(f".{path.name}.{self._token(8).hex()}.tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, self._token(_BYTES))
+            os.write(fd, self._token(BYTES))
             os.fsync(fd)
         finally:
             os.close(fd)

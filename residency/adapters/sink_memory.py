@@ -8,8 +8,9 @@ from hashlib import sha256
 from typing import Final
 
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectRead, nothing
-from residency.errors import SinkUnavailable, UsageError
+from residency.errors import UsageError
 from residency.model import Region
+from residency.storage.in_memory import InMemory
 from residency.storage.keys import check_key, is_hidden
 
 __all__ = ["MemorySink"]
@@ -17,38 +18,14 @@ __all__ = ["MemorySink"]
 _CHUNK: Final = 1 << 20
 
 
-class MemorySink:
+class MemorySink(InMemory):
     """The `ObjectSink` port over a dict."""
 
-    __slots__ = ("_name", "_open", "_region", "_values")
+    __slots__ = ("_values",)
 
     def __init__(self, name: str, region: Region) -> None:
-        self._name = name
-        self._region = region
+        super().__init__(name, region)
         self._values: dict[str, tuple[ObjectMeta, bytes]] = {}
-        self._open = True
-
-    @property
-    def name(self) -> str:
-        """The sink's name in the deployment file."""
-        return self._name
-
-    @property
-    def region(self) -> Region:
-        """Where its bytes rest."""
-        return self._region
-
-    async def start(self) -> None:
-        """Serve again after `aclose`."""
-        self._open = True
-
-    async def ping(self) -> None:
-        """Raise SinkUnavailable where closed."""
-        self._check()
-
-    async def aclose(self) -> None:
-        """Serve no more; idempotent. The values stay for a later `start`, as files would."""
-        self._open = False
 
     async def put(
         self, key: str, value: bytes, content_type: str = OCTETS, *, done: Callable[[], object] = nothing
@@ -104,10 +81,6 @@ class MemorySink:
         check_key(key)
         self._check()
         return self._values.get(key)
-
-    def _check(self) -> None:
-        if not self._open:
-            raise SinkUnavailable(f"sink {self._name!r} is not open")
 
     def _store(self, key: str, value: bytes, content_type: str) -> ObjectMeta:
         meta = ObjectMeta(key, len(value), sha256(value).hexdigest()[:32], time.time_ns() // 1000, content_type)

@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urljoin
 
-from residency.errors import SinkUnavailable, UsageError
+from residency.errors import UsageError
 from residency.model import Region
+from residency.storage.in_memory import InMemory
 from residency.storage.services import (
     Headers,
     ServiceAnswer,
@@ -23,10 +24,10 @@ App = Callable[[ServiceRequest, bytes], Awaitable[tuple[int, Headers, AsyncItera
 """A request and its body in; status, headers and body out."""
 
 
-class ServiceMemory:
+class ServiceMemory(InMemory):
     """The `ServiceSink` port over a function, below `memory://NAME/`."""
 
-    __slots__ = ("_app", "_base", "_client", "_credentials", "_name", "_open", "_region")
+    __slots__ = ("_app", "_base", "_client", "_credentials")
 
     def __init__(
         self,
@@ -37,41 +38,16 @@ class ServiceMemory:
         credentials: Headers = (),
     ) -> None:
         """`client` makes the client that an app is given, `credentials` are headers of this sink's own."""
-        self._name = name
-        self._region = region
+        super().__init__(name, region)
         self._app = app
         self._client = client
         self._credentials = {key.lower(): value for key, value in credentials}
         self._base = f"memory://{name}/"
-        self._open = True
-
-    @property
-    def name(self) -> str:
-        """The sink's name in the deployment file."""
-        return self._name
-
-    @property
-    def region(self) -> Region:
-        """Where it takes what it is sent."""
-        return self._region
 
     @property
     def credentials(self) -> frozenset[bytes]:
         """The headers (lower case) that this sink sets itself."""
         return frozenset(self._credentials)
-
-    async def start(self) -> None:
-        """Serve again after `aclose`."""
-        self._open = True
-
-    async def ping(self) -> None:
-        """Raise SinkUnavailable where closed."""
-        if not self._open:
-            raise SinkUnavailable(f"sink {self._name!r} is not open")
-
-    async def aclose(self) -> None:
-        """Serve no more; idempotent."""
-        self._open = False
 
     def client(self, handle: ServiceHandle) -> AbstractAsyncContextManager[Any]:
         """An `httpx.AsyncClient` whose requests go through `handle.send`."""
@@ -91,7 +67,7 @@ class ServiceMemory:
     async def send(self, request: ServiceRequest, leaving: Callable[[], None]) -> ServiceAnswer:
         """Call the function. Raises: SinkUnavailable where closed, UsageError."""
         check_target(request.target)
-        await self.ping()
+        self._check()
         leaving()
         body = b"".join([piece async for piece in request.body])
         kept = tuple(

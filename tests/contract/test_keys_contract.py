@@ -61,7 +61,7 @@ def test_where_the_algorithm_cannot_be_had_the_key_is_unavailable(make: Make, mo
             raise UnsupportedAlgorithm("not in this build")
 
     keys = make(True)
-    monkeypatch.setattr(f"{type(keys).__module__}.MLDSA44PrivateKey", Without)
+    monkeypatch.setattr("residency.vault.key_ring.MLDSA44PrivateKey", Without)
     with pytest.raises(KeysUnavailable, match="ML-DSA-44 needs"):
         keys.ml_dsa_44_key("log")
 
