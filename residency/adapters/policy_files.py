@@ -7,6 +7,7 @@ trust is said outside of what is to be trusted.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -49,11 +50,13 @@ TESTS: Final = "_test.yaml"
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A policy, the keys that signed the bundle it came in, and the version of each register that is signed apart, by
-    the name of its file."""
+    the name of its file. `contents` are digests of what has a version of its own: of the bundle as "", of those
+    registers by their files."""
 
     policy: Policy
     signed_by: tuple[PolicyKey, ...] = ()
     registers: tuple[tuple[str, int], ...] = ()
+    contents: tuple[tuple[str, str], ...] = ()
 
     @property
     def version(self) -> int:
@@ -111,13 +114,15 @@ class PolicyFiles:
         self._files, self._folders = {}, {}
         self._trusted = None if self._keys is None else read_keys(self._seen(self._keys))
         self._versions: dict[str, int] = {}
+        self._contents: dict[str, str] = {}
         data = read_file(self._seen(self.path), limit=MAX_BUNDLE)
         try:
             if is_bundle(data):
                 bundle = parse_bundle(data)
                 signed_by = self._signed_by(bundle)
+                self._contents[""] = bundle.digest
                 policy = self._of_bundle(bundle)
-                return Loaded(policy, signed_by, tuple(self._versions.items()))
+                return Loaded(policy, signed_by, tuple(self._versions.items()), tuple(self._contents.items()))
             if self._keys is not None:
                 raise VerificationError(
                     "only a signed bundle is taken here, and this is none: see `residency bundle pack --help`"
@@ -226,6 +231,7 @@ class PolicyFiles:
             self._versions[path.name] = verify_register(path.name, data, note, self._trusted.registers)
         except VerificationError as error:
             raise VerificationError(f"the register {path.name}: {error}") from None
+        self._contents[path.name] = hashlib.sha256(data).hexdigest()
 
     # -- a bundle --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""A policy that is about to be in force in; whether it is older than one before, and what is told of it, out."""
+"""A policy that is about to be in force in; whether it is older than one before, or another one of the same version,
+and what is told of it, out."""
 
 from __future__ import annotations
 
@@ -23,8 +24,9 @@ _BUNDLE: Final = "bundle"
 class Versions:
     """The versions of bundles, and of registers that are signed apart, that ever came into force beside an audit log.
 
-    Each is a file of its own, `versions/<what>/<number>`, which holds the policy's digest: nothing is replaced, so
-    workers that come into one version, or into two, take nothing from each other. Not counted (0) is below all.
+    Each is a file of its own, `versions/<what>/<number>`, which holds the digests of the policy and, in a second line,
+    of what has the version: two contents under one version are told apart. Nothing is replaced, so workers that come
+    into one version, or into two, take nothing from each other. Not counted (0) is below all.
     """
 
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
@@ -44,14 +46,18 @@ class Versions:
             raise PolicyError((loaded.policy.deployment.source.problem((), told),))
 
     def older(self, loaded: Loaded) -> str | None:
-        """In what a policy is older than what was in force here before; None = in nothing.
+        """In what a policy is older than what was in force here before, or another one of its version; None = in
+        nothing.
 
         Raises: JournalFailed.
         """
+        contents = _contents(loaded)
         for what, version in _versions(loaded).items():
             highest = self._highest(what)
             if version < highest:
                 return f"{_words(what, version)} lies there and version {highest} was in force"
+            if version and self._content(what, version) not in (None, contents.get(what)):
+                return f"{_words(what, version)} lies there and another version {version} was in force"
         return None
 
     def allowed(self, loaded: Loaded) -> bool:
@@ -61,14 +67,24 @@ class Versions:
 
     def note(self, loaded: Loaded) -> None:
         """Remember what is about to be in force. Raises: JournalFailed."""
-        files = LogFiles(self._folder, mode=0o600)
+        files, contents = LogFiles(self._folder, mode=0o600), _contents(loaded)
         try:
             for what, version in _versions(loaded).items():
-                path = f"versions/{what}/{version}"
-                if version and files.read(path) is None:
-                    files.write(path, f"{loaded.policy.digest}\n".encode())
+                path, digest = f"versions/{what}/{version}", f"{loaded.policy.digest}\n".encode()
+                # One line alone was noted before contents were: it is completed where it is of this very policy.
+                if version and files.read(path) in (None, digest):
+                    files.write(path, digest + f"{contents.get(what, '')}\n".encode())
         except OSError as error:
             raise JournalFailed(f"a policy's version cannot be noted beside the log (errno {error.errno})") from error
+
+    def _content(self, what: str, version: int) -> str | None:
+        """The digest of what was in force under a version; None where none was, or where it was not noted."""
+        try:
+            noted = LogFiles(self._folder).read(f"versions/{what}/{version}")
+        except OSError as error:
+            raise JournalFailed(f"the versions beside the log cannot be read (errno {error.errno})") from error
+        lines = b"" if noted is None else b"".join(noted.split(b"\n")[1:2])
+        return lines.decode("ascii", "replace") or None
 
     def _highest(self, what: str) -> int:
         try:
@@ -98,6 +114,11 @@ def newer_in_force(old: Loaded, new: Loaded) -> str | None:
 
 def _versions(loaded: Loaded) -> dict[str, int]:
     return {_BUNDLE: loaded.version, **{f"register-{file}": version for file, version in loaded.registers}}
+
+
+def _contents(loaded: Loaded) -> dict[str, str]:
+    """The digests of what has a version, by the names that `_versions` has for it."""
+    return {f"register-{file}" if file else _BUNDLE: digest for file, digest in loaded.contents}
 
 
 def _words(what: str, version: int) -> str:

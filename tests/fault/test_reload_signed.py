@@ -64,6 +64,36 @@ def test_an_older_bundle_is_not_taken_by_a_restart_either(
     assert bundled.outcomes == {"older": 1, "taken": 1}
 
 
+def test_another_bundle_of_a_version_that_was_in_force_is_taken_by_no_look_and_no_restart(
+    bundled: Bundled, caplog: pytest.LogCaptureFixture
+) -> None:
+    rename(bundled.file, bundled.packed(5, mode="observe"))
+    bundled.look()
+    assert bundled.outcomes == {"older": 1}
+    assert "version 5 lies there and another version 5 was in force: pack" in caplog.text
+    assert bundled.runtime.policy.deployment.mode == "enforce"
+    with pytest.raises(PolicyError, match="version 5 lies there and another version 5 was in force"):
+        restarted(bundled).open()
+    rename(bundled.file, bundled.packed(6, mode="observe"))
+    restarted(bundled)
+    bundled.open()
+    assert bundled.request().decision.policy_version == 6
+
+
+def test_a_version_that_was_noted_without_what_it_held_is_completed_by_the_same_policy(bundled: Bundled) -> None:
+    noted = bundled.folder / "audit" / "versions" / "bundle" / "5"
+    whole = noted.read_text()
+    noted.write_text(whole.splitlines(keepends=True)[0])  # as it was noted once
+    restarted(bundled)
+    bundled.open()
+    assert noted.read_text() == whole
+    asyncio.run(bundled.runtime.aclose())
+    noted.write_text("0" * 64 + "\n")
+    restarted(bundled)
+    bundled.open()
+    assert noted.read_text() == "0" * 64 + "\n", "what another policy noted is not replaced"
+
+
 def test_loose_files_without_a_version_are_older_than_any(bundled: Bundled) -> None:
     asyncio.run(bundled.runtime.aclose())
     bundled.runtime = build(bundled.source, env={})
@@ -184,6 +214,20 @@ def test_an_older_register_is_not_taken_by_a_restart(apart: Apart) -> None:
     apart.sign(REGISTER, 1)
     with pytest.raises(PolicyError, match=r"register register.yaml: version 1 lies there and version 2 was in force"):
         restarted(apart).open()
+
+
+def test_another_register_of_the_same_version_is_not_taken_and_another_bundle_beside_it_is(apart: Apart) -> None:
+    apart.sign(STOPPED, 2)
+    apart.look()
+    apart.sign(REGISTER, 2)
+    apart.look()
+    assert apart.outcomes == {"taken": 1, "older": 1}
+    assert apart.runtime.facts.current().stop_orders, "the order stands"
+    apart.sign(STOPPED, 2)
+    rename(apart.file, apart.packed(6))
+    apart.look()
+    assert apart.outcomes == {"taken": 2, "older": 1}
+    assert apart.runtime.policy.version == 6
 
 
 def test_without_a_key_for_registers_none_may_lie_outside_the_bundle(apart: Apart) -> None:
