@@ -200,7 +200,7 @@ def _print(pin: Pin, *, as_json: bool) -> None:
     typer.echo(f"in the log as {pin.alias}, under policy {pin.policy[:16]}")
     for each in anchors:
         hint = each["trust"] == "hint"  # a place that adds its law to what the rest of the pin says
-        why = "also covered by, since something was written" if hint else "remembers"
+        why = "also covered since something was written there," if hint else "remembers"
         typer.echo(f"  {why} {each['anchor']}: {each['place']} ({each['trust']})")
 
 

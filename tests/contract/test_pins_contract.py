@@ -79,6 +79,20 @@ async def test_the_next_version_replaces_and_peek_never_answers_an_older_one(mak
     await pins.aclose()
 
 
+async def test_a_pin_that_tells_of_more_places_keeps_the_rest_and_comes_back_whole(make: Make) -> None:
+    pins = make()
+    await pins.put(PIN)
+    assert pins.peek(PIN.subject)[0] in (PIN, None)
+    for version, places in enumerate((("SG",), ("SG", "CA-QC"), ("DE", "EU", "SG", "CA-QC")), start=2):
+        more = tuple((anchor, place, Trust.HINT) for anchor in Anchor for place in places)
+        wider = dataclasses.replace(PIN, anchors=(*PIN.anchors, *more), version=version, set_by="also_covered")
+        await pins.put(wider)
+        assert await pins.get(PIN.subject) == wider
+        found, known = pins.peek(PIN.subject)
+        assert found == wider or not known
+    await pins.aclose()
+
+
 @pytest.mark.parametrize("version", [0, 1, 3, 4])
 async def test_any_version_but_the_next_is_stale_and_changes_nothing(make: Make, version: int) -> None:
     pins = make()
