@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,29 +13,16 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.authentication import SimpleUser
 
-from residency.adapters.sink_memory import MemorySink
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
-from residency.enforcement.point import Request
 from residency.errors import CallerError, JournalFull, Refused, SinkUnavailable, SubjectMoving, UsageError
-from residency.model import Region
 from residency.storage.gather import Fetch, Gathering, Listing, Page
 from residency.storage.listed import Found, SortKey
-from tests.world import SG, SINGAPORE, VN, Deployed, load_policy, write_deployment
+from tests.listing import PLACES, a_lister
 
 pytestmark = pytest.mark.anyio
-SINKS = ("sg", "vn", "us")
-DEPLOYMENT = """
-sinks:
-  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
-  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
-  us: {region: us, provider: US, keys: US, encrypted: true, url: "memory:"}
-stores: {people: [sg, vn, us]}
-activities:
-  - {route: "GET /people", subject: none, data: [personal], operation: read, store: people}
-"""
+SINKS = tuple(PLACES)
 UP = (SortKey(), SortKey())
 Rows = dict[str, list[tuple[Any, int]]]
 
@@ -45,14 +30,7 @@ Rows = dict[str, list[tuple[Any, int]]]
 @pytest.fixture(scope="module")
 def here() -> Iterator[Current]:
     """A request that lists, of which the tests share one: it is changed by nothing."""
-    regions = ("sg: {country: SG}}", "sg: {country: SG}, us: {country: US}}")
-    with tempfile.TemporaryDirectory() as name:
-        policy = load_policy(write_deployment(Path(name), DEPLOYMENT, replace=[regions]))
-        sinks = [MemorySink("sg", SG), MemorySink("vn", VN), MemorySink("us", Region("us", "US"))]
-        world = Deployed(policy, sinks)
-        asked = Request("GET", "/people", b"/people", (), (SINGAPORE, 5), SimpleUser("sue"))
-        made = world.point.admit(asked)
-        assert isinstance(made, Current)
+    with a_lister() as made:
         yield made
 
 

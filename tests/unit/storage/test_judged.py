@@ -12,37 +12,24 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.authentication import SimpleUser
 
 from residency.adapters.pins_memory import PinsMemory
-from residency.adapters.sink_memory import MemorySink
 from residency.audit.recall import Beside, Recall
 from residency.enforcement.current import Current
 from residency.enforcement.moving import FOLLOWED
-from residency.enforcement.point import Request
 from residency.errors import PinsUnavailable, Refused
-from residency.model import Anchor, Effect, Pin, Region, SubjectId, Trust
+from residency.model import Anchor, Effect, Pin, SubjectId, Trust
 from residency.policy.archive import facts_digest
 from residency.policy.replay import Replayer
 from residency.storage.gather import Gathering, Listing, Page
 from residency.storage.judged import Found
 from residency.storage.listed import SortKey
 from residency.storage.under_way import end, set_out
-from tests.world import HANOI, HOME, SG, SINGAPORE, VN, Deployed, handling, load_policy, write_deployment
+from tests.listing import DEPLOYMENT, PLACES, THREE, list_request, three_sinks
+from tests.world import HANOI, HOME, SINGAPORE, Deployed, handling, load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio
 AMERICA = "8.8.8.8"
-PLACES = {"sg": "SG", "vn": "VN", "us": "US"}
-DEPLOYMENT = """
-sinks:
-  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
-  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
-  us: {region: us, provider: US, keys: US, encrypted: true, url: "memory:"}
-stores: {people: [sg, vn, us]}
-activities:
-  - {route: "GET /people", subject: none, data: [personal], operation: read, store: people}
-"""
-THREE = ("sg: {country: SG}}", "sg: {country: SG}, us: {country: US}}")
 LAWS = ("laws: [vn/test]", "laws: [vn/test, sg/test]")
 COVERED = ("presume: {territory: not_covered}", "presume: {territory: covered}")
 OBSERVED = ("mode: enforce", "mode: observe")
@@ -74,14 +61,12 @@ class World(Deployed):
         (folder / "laws" / "sg" / "test.yaml").write_text(
             law[: law.index("rules:")].replace("jurisdiction: VN", "jurisdiction: SG") + "rules:" + ABROAD
         )
-        sinks = [MemorySink("sg", SG), MemorySink("vn", VN), MemorySink("us", Region("us", "US"))]
-        super().__init__(load_policy(file), sinks)
+        super().__init__(load_policy(file), three_sinks())
         self.caller = HANOI if self.point.readers == () else AMERICA
 
     @contextmanager
     def lister(self) -> Iterator[Current]:
-        asked = Request("GET", "/people", b"/people", (), (self.caller, 5), SimpleUser("sue"))
-        with handling(self.point.admit(asked)) as here:
+        with handling(self.point.admit(list_request(self.caller))) as here:
             yield here
 
     def pin(

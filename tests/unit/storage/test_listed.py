@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.authentication import SimpleUser
 
 from residency.adapters.pins_memory import PinsMemory
-from residency.adapters.sink_memory import MemorySink
 from residency.enforcement.current import Current
-from residency.enforcement.point import Request
 from residency.errors import PinsUnavailable, SinkUnavailable
-from residency.model import Pin, Region
+from residency.model import Pin
 from residency.storage.gather import Gathering, Listing, Page
 from residency.storage.listed import Found, SortKey, rank
 from residency.storage.under_way import end, is_under_way, set_out
-from tests.world import SG, SINGAPORE, VN, Deployed, load_policy, write_deployment
+from tests.listing import PLACES, a_lister
 
 pytestmark = pytest.mark.anyio
-PLACES = {"sg": "SG", "vn": "VN", "us": "US"}
-DEPLOYMENT = """
-sinks:
-  sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}
-  vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
-  us: {region: us, provider: US, keys: US, encrypted: true, url: "memory:"}
-stores: {people: [sg, vn, us]}
-activities:
-  - {route: "GET /people", subject: none, data: [personal], operation: read, store: people}
-"""
 ORDER = (SortKey(), SortKey())
 Row = tuple[Any, int]
 
@@ -47,12 +32,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[Current]:
-    regions = ("sg: {country: SG}}", "sg: {country: SG}, us: {country: US}}")
-    with tempfile.TemporaryDirectory() as name:
-        policy = load_policy(write_deployment(Path(name), DEPLOYMENT, replace=[regions]))
-        world = Deployed(policy, [MemorySink("sg", SG), MemorySink("vn", VN), MemorySink("us", Region("us", "US"))])
-        made = world.point.admit(Request("GET", "/people", b"/people", (), (SINGAPORE, 5), SimpleUser("sue")))
-        assert isinstance(made, Current)
+    with a_lister() as made:
         yield made
 
 
