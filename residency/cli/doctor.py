@@ -17,6 +17,7 @@ import typer
 from residency import wiring
 from residency.asgi.server_settings import rewriting
 from residency.bootstrap import Residency, build
+from residency.cli import asked
 from residency.cli.doctor_coverage import of_app, of_policy, of_tables, seen
 from residency.cli.doctor_findings import Finding, show
 from residency.cli.sinks_mark import marked_as
@@ -34,8 +35,8 @@ _LOCAL = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|file:(?://)?)([^?]+)")
 
 
 def doctor(
-    file: Annotated[Path | None, typer.Argument(help="The deployment file.", metavar="FILE")] = None,
-    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")] = None,
+    file: asked.Argument = None,
+    policy: asked.Option = None,
     app: Annotated[
         str | None,
         typer.Option("--app", help="Your app: what of it is covered, and what goes past residency.", metavar="M:A"),
@@ -51,11 +52,7 @@ def doctor(
 
     Example: residency doctor residency.yaml --app shop.main:app
     """
-    asked = policy if file is None else file
-    if asked is None or (file is not None and policy is not None):
-        typer.echo("residency doctor: name one deployment file, as in: residency doctor residency.yaml", err=True)
-        raise typer.Exit(2)
-    if not show(_examine(asked, app), as_json=as_json):
+    if not show(_examine(asked.deployment_asked("doctor", file, policy), app), as_json=as_json):
         raise typer.Exit(1)
 
 

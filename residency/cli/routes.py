@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from residency.adapters.policy_files import load
+from residency.cli import asked
 from residency.cli.app_routes import app_routes, load_app, spelled
 from residency.errors import PolicyError, UsageError
 from residency.policy.activities import AppRoute, Routing
@@ -24,7 +24,8 @@ _WIDEST = 10_000
 
 
 def routes(
-    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")] = None,
+    file: asked.Argument = None,
+    policy: asked.Option = None,
     app: Annotated[
         str | None,
         typer.Option("--app", help="Your app: list its routes that the policy does not name.", metavar="M:A"),
@@ -39,13 +40,14 @@ def routes(
     Exit 0 = listed, 1 = --app has routes that the policy does not name, or with --compare the policy names some that
     the app does not have; 2 = wrong use, a policy that does not hold included.
 
-    Example: residency routes --policy residency.yaml --app shop.main:app
+    Example: residency routes residency.yaml --app shop.main:app
     """
-    if policy is None or (compare and app is None):
-        typer.echo(f"residency routes: --{'policy F' if policy is None else 'app M:A'} is needed", err=True)
+    deployment = asked.deployment_asked("routes", file, policy)
+    if compare and app is None:
+        typer.echo("residency routes: --app M:A is needed", err=True)
         raise typer.Exit(2)
     try:
-        loaded = load(policy)
+        loaded = load(deployment)
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from residency.adapters.location_watch import LocationWatch
 from residency.bootstrap import build
+from residency.cli import asked
 from residency.errors import PolicyError, ResidencyError
 from residency.storage.location import Seen, Standing
 from residency.wiring.location import location_watch
@@ -23,7 +23,8 @@ _MARKS = {Standing.CONSISTENT: "green", Standing.CONTRADICTED: "red", Standing.U
 
 
 def where(
-    policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
+    file: asked.Argument = None,
+    policy: asked.Option = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a sink.")] = False,
 ) -> None:
     """Look once whether every sink lies where the deployment file says: the addresses of its name, the region that its
@@ -32,10 +33,11 @@ def where(
     Looks from this machine and connects to every sink; reads and writes nothing there. Exit 0 = each sink is shown or
     attested to lie in its place, 1 = one is not, 2 = wrong use, a policy that does not hold included.
 
-    Example: residency where --policy policies/deployments/social-api.yaml
+    Example: residency where residency.yaml
     """
+    deployment = asked.deployment_asked("where", file, policy)
     try:
-        runtime = build(policy)
+        runtime = build(deployment)
         watch = location_watch(
             runtime.deployment,
             runtime.network,

@@ -76,7 +76,8 @@ def open_intents(place: Place, key: Key = None, as_json: Json = False) -> None:
     if not pairs.open:
         Console().print("No open intents: every act that began has an outcome.")
         return
-    table = Table("index", "id", "begun (UTC)", "age", "activity", "sink", title=f"{len(pairs.open)} open intents")
+    title = f"{len(pairs.open)} open {'intent' if len(pairs.open) == 1 else 'intents'}"
+    table = Table("index", "id", "begun (UTC)", "age", "activity", "sink", title=title)
     for index, entry in pairs.open:
         age = f"{max(0, now - entry.at) / 1e6:.1f} s"
         table.add_row(str(index), entry.id, when(entry.at), age, cell(entry.activity), cell(entry.sink))
