@@ -63,6 +63,8 @@ class RoutedSession(Session):
     """Whose data this session holds: objects in its identity map come from there, so this outlives a commit."""
     _act: Act | None = None
     _engine: Engine | None = None
+    _order: tuple[str, ...] = ()
+    """The store's sinks, once one of them is frozen."""
     _loop: asyncio.AbstractEventLoop | None = None
     """Who confirms, where no thread of anyio's asks."""
     _whose = False
@@ -168,7 +170,7 @@ class RoutedSession(Session):
 
     def _check_key(self, here: Current, table: Table) -> None:
         """Refuse to add rows to a table whose key two sinks would give twice; while observing all stays in one."""
-        order = here.store(self._store).order
+        order = self._order or here.store(self._store).order
         if len(order) < 2:
             return
         known = _unique.setdefault(table, set())
@@ -200,6 +202,7 @@ class RoutedSession(Session):
             raise
         gate(engine)
         self._frozen = (here, here.subject_digest, act.sink)
+        self._order = handle.order
         self._whose = bool(here.point.policy.deployment.records.get(self._store))
         if act.changes:
             self._noting = locators_of(here) is not None
@@ -255,7 +258,7 @@ class RoutedSession(Session):
     def _located(self) -> tuple[Current, str, str] | None:
         """(decision, store, place) of the act, where it is noted whose each row is; else None."""
         act = self._act
-        if act is None or not self._noting:
+        if act is None:
             return None
         verdict = act.current.decision.sink(act.sink)
         return None if verdict is None else (act.current, self._store, verdict.sink.place)
@@ -264,6 +267,7 @@ class RoutedSession(Session):
         if self._act is not None or self._dead:
             self._settle()
         self._frozen = None
+        self._order = ()
 
     def _settle(self) -> None:
         """End the act with what is certain. A COMMIT without an answer is not: its intent stays open."""
@@ -282,7 +286,7 @@ def _before_flush(session: Session, context: object, instances: object) -> None:
     # The connection would refuse the statement anyway; this says so before, and names the way out.
     if isinstance(session, RoutedSession):
         session.get_bind()
-        if session._frozen is not None and len(session._frozen[0].store(session._store).order) > 1:
+        if session._frozen is not None and len(session._order) > 1:
             for each in session.new:
                 for table in object_mapper(each).tables:
                     if isinstance(table, Table):
@@ -316,11 +320,12 @@ def _before_commit(session: Session) -> None:
         return  # a savepoint has no effect of its own
     # What is still pending would be flushed after this hook; the act must know all of it before it is confirmed.
     session.flush()
-    if session._act is None:
+    act = session._act
+    if act is None:
         return
     session._check()
-    if not session._reads:
-        if (at := session._located()) is not None:
+    if act.changes:
+        if session._noting and (at := session._located()) is not None:
             session._wait(note_new(session, *at))
         session._confirm()
         session._sent = True
@@ -335,14 +340,14 @@ def _after_commit(session: Session) -> None:
     act.outcome("committed")
     if not act.is_settled():
         session._wait(act.settled())
-    if act.changes and (at := session._located()) is not None:
+    if session._noting and (at := session._located()) is not None:
         # A key that stays noted leads to no row; an error here would say of what is committed that it is not.
         with suppress(Unavailable):
             session._wait(forget_gone(session, *at))
 
 
 def _after_flush(session: Session, context: object) -> None:
-    if isinstance(session, RoutedSession) and (at := session._located()) is not None:
+    if isinstance(session, RoutedSession) and session._noting and (at := session._located()) is not None:
         collect(session, *at[:2])
 
 

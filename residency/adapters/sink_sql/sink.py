@@ -87,7 +87,11 @@ class SqlSink:
 
         Raises: SinkUnavailable where the driver is not installed.
         """
-        return self._blocking_engine(read_only) if blocking else self._async_engine(read_only).sync_engine
+        if blocking:
+            return self._blocking_engine(read_only)
+        if self._pid == os.getpid() and (known := self._asynchronous.get(read_only)) is not None:
+            return known.sync_engine  # each unit of work asks
+        return self._async_engine(read_only).sync_engine
 
     async def start(self) -> None:
         """Open the database, making the file where it is SQLite's. Raises: SinkUnavailable."""
@@ -149,9 +153,6 @@ class SqlSink:
 
     def _async_engine(self, read_only: bool) -> AsyncEngine:
         self._own()
-        engine = self._asynchronous.get(read_only)
-        if engine is not None:  # each unit of work asks
-            return engine
         with self._lock:
             engine = self._asynchronous.get(read_only)
             if engine is None:
