@@ -7,7 +7,7 @@ driver. What is stored is read without the code under test.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from residency.adapters.sink_sql import SqlSink
 from residency.enforcement.current import Current
 from residency.enforcement.point import Request
 from residency.integrations.sqlalchemy import async_sessionmaker, uuid7_key
-from tests.world import HANOI, SG, VN, Deployed, handling, load_policy, write_deployment
+from tests.world import HANOI, HOME, SG, VN, Deployed, handling, load_policy, write_deployment
 
 if TYPE_CHECKING:
     from tests.postgres import Pair
@@ -119,12 +119,13 @@ class Rows(Deployed):
         *,
         mode: str = "enforce",
         pins: PinsMemory | None = None,
+        rules: Sequence[str] = (HOME,),
     ) -> None:
         self.folder, self.places = folder, places
         self.vn = SqlSink("people-vn", VN, places["vn"].url)
         self.sg = SqlSink("people-sg", SG, places["sg"].url)
         super().__init__(
-            load_policy(write_deployment(folder, text, replace=[("mode: enforce", f"mode: {mode}")])),
+            load_policy(write_deployment(folder, text, rules, [("mode: enforce", f"mode: {mode}")])),
             [self.vn, self.sg, MemorySink("objects", VN)],
             open_session=open_session,
             pins=pins,

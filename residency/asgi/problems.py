@@ -29,8 +29,8 @@ _TITLES: Final[dict[Reason, tuple[str, str]]] = {
         "Thông tin mà pháp luật yêu cầu ghi lại không được lưu tại nơi tiếp nhận yêu cầu này",
     ),
     Reason.CANNOT_BE_TREATED: (
-        "This data may be read abroad only with fields treated, which cannot be done here",
-        "Dữ liệu này chỉ được đọc ở nước ngoài sau khi xử lý một số trường, việc này không thực hiện được ở đây",
+        "This data may go abroad only with fields treated, which cannot be done here",
+        "Dữ liệu này chỉ được đưa ra nước ngoài sau khi xử lý một số trường, việc này không thực hiện được ở đây",
     ),
     Reason.ONLY_IN_COUNTRY: (
         "This data may not leave the country whose law covers it",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from residency.enforcement.moving import FOLLOWED
 from residency.enforcement.refusing import refuse, refuse_activity
+from residency.enforcement.untreated import sending
 from residency.errors import Refused, SubjectUnknown, UnknownStore
 from residency.model import Effect, Operation, Reason, SinkVerdict
 
@@ -36,6 +37,8 @@ def check_sink(here: Current, name: str, operation: Operation, verdict: SinkVerd
     verdict = verdict or decision.sink(name)
     if verdict is None:
         raise UnknownStore(f"activity {here.activity.name!r} has no sink {name!r}")
+    if operation is Operation.PROCESS and here.activity.operation is Operation.READ and verdict.duty.protect:
+        verdict = sending(here, verdict)
     if decision.mode == "observe":
         return verdict
     permitted = verdict.effect is Effect.PERMIT

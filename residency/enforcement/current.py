@@ -15,7 +15,6 @@ from residency.enforcement.admission import CHANGES, check_sink, check_store, fo
 from residency.enforcement.observing import observed
 from residency.enforcement.request import collected_at, subject_id
 from residency.enforcement.trail import Trail
-from residency.enforcement.untreated import untreated
 from residency.errors import JournalLate, UsageError
 from residency.model import (
     Activity,
@@ -153,12 +152,12 @@ class Current:
 
     @property
     def forbidden(self) -> Reason | None:
-        """Why the activity itself may not go on: the decision says so, what must be recorded of the person would lie
-        where it may not, or what is read abroad must be treated first. None = it may."""
+        """Why the activity itself may not go on: the decision says so, or what must be recorded of the person would lie
+        where it may not. None = it may."""
         decision = self.decision
         if decision.effect is not Effect.PERMIT and not decision.permitted:
             return decision.reason or Reason.INTERNAL
-        return self.point.recorder.barred(decision) or untreated(self)
+        return self.point.recorder.barred(decision)
 
     def store(self, name: str) -> Any:
         """The app's logical store `name`, bound to this subject and decision.

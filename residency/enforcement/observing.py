@@ -25,7 +25,8 @@ def observed(here: Current, verdict: SinkVerdict, named: bool) -> tuple[Reason |
         said = here._recorded
         told = said is not None and (said.effect, said.reason) == (decision.effect, decision.reason)
         return None if told else reason, None
-    if not named:
-        return None, f"enforce:{decision.sinks[0].sink.name}"
+    instead = next((each.sink.name for each in decision.sinks if each.store == verdict.store), verdict.sink.name)
+    if not named and instead != verdict.sink.name:
+        return None, f"enforce:{instead}"
     here.point.metrics.refusal(reason, observed=True)
     return reason, None

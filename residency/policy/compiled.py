@@ -38,11 +38,12 @@ class Row:
     purpose: str | None
     duties: Duties
     writes: bool
-    sinks: tuple[tuple[Sink, int, int, str], ...]
-    """(sink, the rules about it, the tokens that it gives, the first of its stores that has it)."""
+    sinks: tuple[tuple[Sink, int, int, str, int], ...]
+    """(sink, the rules about it, the tokens that it gives, the first of its stores that has it, the rules that want
+    treated what goes there)."""
     needs: tuple[frozenset[str], ...]
     """The sinks of each store that the activity cannot do without."""
-    readers: tuple[tuple[Sink, int, int, str], ...] = ()
+    readers: tuple[tuple[Sink, int, int, str, int], ...] = ()
     """As `sinks`, of places that the data goes to by being read."""
 
 
@@ -82,8 +83,8 @@ class Compiled:
     """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
 
     __slots__ = (
-        "_coverings", "_duties", "_lifting", "_plain", "_readers", "_refs", "_rows", "_sinks", "_unless", "_windows",
-        "book", "deployment", "digest", "edges", "numbers", "running", "tokens", "version",
+        "_coverings", "_duties", "_lifting", "_plain", "_readers", "_refs", "_rows", "_sinks", "_treating", "_unless",
+        "_windows", "book", "deployment", "digest", "edges", "numbers", "running", "tokens", "version",
     )  # fmt: skip
 
     def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str, version: int = 0) -> None:
@@ -106,7 +107,8 @@ class Compiled:
         self._sinks = {
             name: (sink, self.book.about(sink), self.tokens.bits(sink.tokens)) for name, sink in sinks.items()
         }
-        self._readers: dict[str, tuple[Sink, int, int, str]] = {}
+        self._treating = {sink.place: self.book.treating(sink.place) for sink in sinks.values()}
+        self._readers: dict[str, tuple[Sink, int, int, str, int]] = {}
         self._rows = [self.row_of(number, activity) for number, activity in enumerate(deployment.activities, start=1)]
 
     def coverings(self, asked: int, plain: int) -> dict[tuple[int, int, int], Covering]:
@@ -154,9 +156,14 @@ class Compiled:
             purpose,
             self._duties_of(purpose),
             activity.operation in (Operation.WRITE, Operation.POST),
-            tuple((*self._sinks[name], store) for name, store in self.deployment.sinks_of(activity).items()),
+            tuple(self._used(activity, *used) for used in self.deployment.sinks_of(activity).items()),
             self.deployment.needs(activity),
         )
+
+    def _used(self, activity: Activity, name: str, store: str) -> tuple[Sink, int, int, str, int]:
+        sink, about, tokens = self._sinks[name]
+        goes = self.deployment.goes_out(activity, sink)
+        return sink, about, tokens, store, self._treating[sink.place] if goes else 0
 
     def read_at(self, row: Row, places: tuple[str, ...]) -> Row:
         """The row of the same activity where the data goes to `places` by being read there."""
@@ -164,13 +171,14 @@ class Compiled:
             return row
         return replace(row, readers=tuple(map(self._reader, places)))
 
-    def _reader(self, place: str) -> tuple[Sink, int, int, str]:
+    def _reader(self, place: str) -> tuple[Sink, int, int, str, int]:
         found = self._readers.get(place)
         if found is None:
             sink = reader_sink(place)
             if len(self._readers) >= _PLACES:
                 self._readers = {}
-            found = self._readers[place] = (sink, self.book.about(sink), self.tokens.bits(sink.tokens), "")
+            about, tokens = self.book.about(sink), self.tokens.bits(sink.tokens)
+            found = self._readers[place] = (sink, about, tokens, "", self.book.treating(place))
         return found
 
     def _duties_of(self, purpose: str | None) -> Duties:

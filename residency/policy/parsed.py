@@ -23,6 +23,7 @@ from residency.model import (
     Order,
     Presume,
     Region,
+    Sink,
     StopOrder,
     Term,
     Trust,
@@ -334,6 +335,14 @@ class DeploymentDoc:
         return tuple(
             frozenset(names) for names in found if any(self.sinks[name].sink.scope != "cache" for name in names)
         )
+
+    def goes_out(self, activity: Activity, sink: Sink) -> bool:
+        """Whether an activity sends data to a sink. Erasing sends none, and reading only what it caches, asks the
+        service that it calls, or shows where it is read."""
+        if activity.operation is Operation.READ:
+            called = self.stores.get(self.http.get(activity.name, ""), ())
+            return sink.scope in ("cache", "reader") or sink.name in called
+        return activity.operation is not Operation.ERASE
 
     def mode_of(self, rule: RuleDoc, now: int) -> str:
         """The mode of a rule at `now` (microseconds): the deployment's word for it, else the rule's own."""

@@ -167,6 +167,8 @@ def _tellings(recorded: Recorded, decision: Decision) -> list[tuple[str, str | N
         # The act went on; why it would have been refused is told here or in the entry of the decision itself.
         refused = verdict.effect if verdict.effect is not Effect.PERMIT else Effect.DENY
         tellings += [(verdict.effect.word, None, both), (refused.word, Reason.SUBJECT_UNKNOWN.value, both)]
+        if verdict.duty.protect and recorded.done is not None and recorded.done[0] == Operation.PROCESS.value:
+            tellings += [(refused.word, Reason.CANNOT_BE_TREATED.value, both)]  # sent by an activity that reads
     return tellings
 
 

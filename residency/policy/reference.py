@@ -194,14 +194,29 @@ def _verdict(
     stopped = {o.sink for o in asked.facts.stop_orders if o.binds(asked.now)}
     abroad = any(not within(sink.place, place) for place in jurisdictions)
     halted = sink.name in stopped or ("*" in stopped and abroad)
-    effect, reason, unmet, because = judge(duty, duty.require, given, (sink, activity), halted)
+    having = [store for store in activity.stores if sink.name in asked.deployment.stores.get(store, ())]
+    untreated = _untreated([*general, *own], activity, sink, asked.deployment.http.get(activity.name) in having)
+    effect, reason, unmet, because = judge(duty, duty.require, given, (sink, activity), halted, untreated)
     rules = (because([*general, *own], activity) if reason is not None else []) or own
     homes = duty.copies | duty.first_write | (duty.only or frozenset())
     at_home = any(within(sink.place, home) for home in homes)
     lean = leaning(duty.require, given, clocks)
     cited = tuple(_ref(r, asked) for r in rules)
-    having = [store for store in activity.stores if sink.name in asked.deployment.stores.get(store, ())]
     return SinkVerdict(sink, effect, reason, cited, unmet, lean, duty=duty, store=next(iter(having), "")), at_home
+
+
+def _untreated(rulings: Sequence[Ruling], activity: Activity, sink: Sink, called: bool) -> list[str]:
+    """The rules by which data may go to a sink, or be read at a place, only with fields treated: nothing treats them.
+    `called` = it is the service that the activity calls."""
+    if activity.operation is Operation.ERASE:
+        return []
+    if activity.operation is Operation.READ and sink.scope not in ("cache", "reader") and not called:
+        return []
+    return [
+        rule.id
+        for law, rule in rulings
+        if not within(sink.place, law.jurisdiction) and any(each.direction == "out" for each in rule.duty.protect)
+    ]
 
 
 def _of_activity(exemption: Exemption, activity: Activity | None) -> bool:

@@ -5,7 +5,7 @@ The last third of the oracle: the questions in the order of their reasons (ADR 0
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from residency.model import NEUTRAL, Activity, Clause, Conflict, Duty, Effect, Operation, Reason, Sink, join
@@ -21,11 +21,15 @@ _OPERATORS = frozenset({"filing", "contract", "portal", "basis", "ai", "clock", 
 class Because:
     """Which rules led to a refusal."""
 
-    def __init__(self, reason: Reason | None, duty: Duty, clauses: frozenset[Clause] = frozenset()) -> None:
-        self.reason, self.duty, self.clauses = reason, duty, clauses
+    def __init__(
+        self, reason: Reason | None, duty: Duty, clauses: frozenset[Clause], untreated: Collection[str]
+    ) -> None:
+        self.reason, self.duty, self.clauses, self.untreated = reason, duty, clauses, untreated
 
     def __call__(self, rulings: Sequence[Ruling], activity: Activity | None) -> list[Ruling]:
         """Those of `rulings` that led to it."""
+        if self.reason is Reason.CANNOT_BE_TREATED:
+            return [r for r in rulings if r[1].id in self.untreated]
         return [r for r in rulings if self._led(_read(r, activity))]
 
     def _led(self, duty: Duty) -> bool:
@@ -47,9 +51,15 @@ class Because:
 
 
 def judge(
-    duty: Duty, clauses: frozenset[Clause], given: frozenset[str], at: tuple[Sink, Activity] | None, halted: bool
+    duty: Duty,
+    clauses: frozenset[Clause],
+    given: frozenset[str],
+    at: tuple[Sink, Activity] | None,
+    halted: bool,
+    untreated: Collection[str] = (),
 ) -> tuple[Effect, Reason | None, tuple[Clause, ...], Because]:
-    """Judge the activity, or a sink `at` which something is done; `clauses` are those of the duty to be judged."""
+    """Judge the activity, or a sink `at` which something is done; `clauses` are those of the duty to be judged,
+    `untreated` the names of rules that want fields treated of what goes there."""
     unmet = frozenset(clause for clause in clauses if not clause & given)
     reason, because = None, frozenset[Clause]()
     if duty.effect is Effect.DENY or frozenset() in duty.require:
@@ -66,10 +76,12 @@ def judge(
             if because:
                 reason = wanted
                 break
+    if reason is None and untreated:
+        reason = Reason.CANNOT_BE_TREATED
     if reason is None and duty.effect is Effect.HOLD:
         reason = Reason.HOLD
     effect = Effect.PERMIT if reason is None else Effect.HOLD if reason is Reason.HOLD else Effect.DENY
-    return effect, reason, sorted_clauses(unmet), Because(reason, duty, because)
+    return effect, reason, sorted_clauses(unmet), Because(reason, duty, because, untreated)
 
 
 def _misplaced(duty: Duty, sink: Sink, activity: Activity) -> Reason | None:

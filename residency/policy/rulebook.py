@@ -150,6 +150,14 @@ class Rulebook:
         """The bits of coverage that these rules ask for."""
         return sum(test for test, bits in self._tests if bits & rules)
 
+    def treating(self, place: str) -> Bits:
+        """The rules that let data go to `place`, outside the country of their law, only with fields of it treated."""
+        return self._where(
+            lambda law, rule: (
+                not within(place, law.jurisdiction) and any(each.direction == "out" for each in rule.duty.protect)
+            )
+        )
+
     def removed(self, applying: Bits) -> Bits:
         """The rules that those which apply override by name."""
         removed = 0

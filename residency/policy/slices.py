@@ -201,7 +201,7 @@ class Slice:
         outcome = judge(duties, standing, standing, given, self._running)
         seen, outranked, exempted = general, binding & removed, 0
         places: list[tuple[int, Sink, Outcome, tuple[str, ...], int, str]] = []
-        for number, (sink, about, shown, store) in enumerate((*row.sinks, *row.readers)):
+        for number, (sink, about, shown, store, treating) in enumerate((*row.sinks, *row.readers)):
             shown |= given | self._filed_at(sink.name)
             here = rest & about & ~compiled.lifted(shown)
             seen |= here
@@ -219,7 +219,7 @@ class Slice:
             more &= ~gone
             # Nothing rests where it is read, so what is written is not written there.
             writes = row.writes and number < len(row.sinks)
-            place = Place(sink, writes, self._is_stopped(sink, covering.jurisdictions))
+            place = Place(sink, writes, self._is_stopped(sink, covering.jurisdictions), treating)
             verdict = judge(duties, mine | more, more, shown, self._running, place)
             numbers = _numbers([n for n, bits in lifting if bits & could])
             places.append((rank(sink, verdict), sink, verdict, numbers, mine | more, store))

@@ -12,7 +12,11 @@ reasons (ADR 0002, 0014): what no one can mend first, what the operator must men
 7. an unmet clause about the sink alone                   SINK_UNFIT
 8. an unmet clause: of the person, consents alone         CONSENT_MISSING
 9. another unmet clause                                   IDENTITY_MISSING
-10. effect hold                                           HOLD
+10. (sink) fields to be treated on the way out            CANNOT_BE_TREATED
+11. effect hold                                           HOLD
+
+The tenth stands behind all that a filing or a person mends: whoever treats what goes out, as a copier does, has nothing
+else against it but a hold.
 """
 
 from __future__ import annotations
@@ -32,11 +36,13 @@ _TREATMENT: Final = frozenset({Conflict.TREATMENT})
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A sink that is judged, whether something is written there, and whether a stop order binds it."""
+    """A sink that is judged, whether something is written there, and whether a stop order binds it; `treating` are the
+    rules (bits) that let go there only what they want treated."""
 
     sink: Sink
     writes: bool
     stopped: bool
+    treating: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,9 @@ def judge(duties: Duties, rules: int, fallback: int, given: int, running: int, p
             if one.lack == worst:
                 because |= one.rules
         return refused(LACKS[worst], because)
+    # What an app writes, sends or reads is its own statements, bytes and answers, into which nobody sees.
+    if place is not None and rules & place.treating:
+        return refused(Reason.CANNOT_BE_TREATED, place.treating)
     if rules & duties.holding:
         return refused(Reason.HOLD, duties.holding)
     return Outcome(Effect.PERMIT, None, places.near, fallback, (), leaning)

@@ -261,10 +261,9 @@ class ServiceHandle(StoreHandle):
         return tuple((name, value) for name, value in headers if name.lower() not in dropped)
 
     def _word(self) -> Operation:
-        """The word for an act: the activity's own; yet what a service is sent rests nowhere as the subject's home, so
-        nothing is pinned there by a write."""
-        own = self._current.operation
-        return Operation.PROCESS if own in (Operation.WRITE, Operation.POST) else own
+        """The word for an act: whoever asks a service sends it something, though they only read here; and what is sent
+        rests nowhere as the subject's home, so nothing is pinned there by a write."""
+        return Operation.ERASE if self._current.operation is Operation.ERASE else Operation.PROCESS
 
     def _service(self, name: str) -> ServiceSink:
         target = self._sinks[name]

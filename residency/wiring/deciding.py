@@ -133,7 +133,8 @@ class CopyDeciding:
                 # What else stands against it is told where nothing is written first.
                 other = policy.decide(replace(activity, operation=Operation.PROCESS), finding, frozenset(), facts, now)
                 told = other.sink(target.name)
-                reason = reason if told is None or told.reason is None else told.reason
+                stands = told is not None and told.reason not in (None, Reason.CANNOT_BE_TREATED)
+                reason = told.reason if told is not None and stands else reason
             rules = tuple(dict.fromkeys(rule.id for rule in (*decision.rules, *verdict.rules)))
             if reason is not None:
                 return Permit(reason.value, rules=rules)
@@ -158,9 +159,12 @@ def _against(verdict: SinkVerdict, home: Sink) -> Reason | None:
     """What stands against a copy in a verdict on a first write; `NOT_HOME` = something else than that it is none."""
     if verdict.effect is Effect.PERMIT:
         return None
+    duty = verdict.duty
+    if verdict.reason is Reason.CANNOT_BE_TREATED:
+        # A copy is treated; all that is judged before that was met, and one thing is judged after it.
+        return None if duty.effect is Effect.PERMIT else Reason.HOLD
     if verdict.reason is not Reason.NOT_HOME:
         return verdict.reason or Reason.INTERNAL
-    duty = verdict.duty
     first = all(within(home.place, place) for place in duty.copies | duty.first_write)
     if first and not verdict.unmet and duty.effect is Effect.PERMIT:
         return None

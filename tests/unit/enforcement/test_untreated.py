@@ -1,4 +1,4 @@
-"""What a law lets be read abroad only with fields treated is not read there as it is."""
+"""What a law lets go abroad only with fields treated is neither read there nor sent there as it is, by any way."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from starlette.authentication import SimpleUser
 
 from residency.adapters.sink_memory import MemorySink
 from residency.audit.recall import Beside, Recall
-from residency.enforcement.context import about, about_many
+from residency.enforcement.context import about, about_many, current
 from residency.enforcement.current import Current
 from residency.enforcement.point import Refusal, Request
+from residency.enforcement.untreated import sending
 from residency.errors import Refused
-from residency.model import Reason
+from residency.integrations.sqlalchemy import create_all
+from residency.model import Effect, Reason
 from residency.policy.archive import facts_digest
 from residency.policy.replay import Replayer
 from residency.storage.gather import Gathering, Listing
 from residency.storage.judged import Found
 from residency.storage.listed import SortKey
+from tests.cache_world import CacheWorld
+from tests.rows import DEPLOYMENT as ROWS
+from tests.rows import Base, Person, Rows, Session, places_of
+from tests.service_world import ServiceWorld, asks, whole
 from tests.world import HANOI, SG, SINGAPORE, VN, Deployed, handling, load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio
@@ -141,3 +147,139 @@ async def test_an_instance_abroad_serves_what_needs_no_treatment_and_erases(tmp_
     assert isinstance(world.admit("DELETE", "/people", HANOI, "an"), Current)
     assert isinstance(world.admit("GET", "/news", HANOI, "an"), Current)
     assert world.replayed() == {()}
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+ALONE = "stores: {people: [vn, sg]}", "stores: {people: [sg]}"
+LOOSE = rule()  # nothing of it asks for a copy at home: a law that lets data rest abroad, with its phones masked
+
+
+def replayed(world: Deployed) -> set[tuple[str, ...]]:
+    facts = world.facts.current()
+    replayer = Replayer({world.policy.digest: world.policy}.get, {facts_digest(facts): facts}.get)
+    taken = [Recall().take(entry) for entry in world.entries]
+    return {replayer.replay(*each).wrong for each in taken if not isinstance(each, Beside)}
+
+
+def refused(world: Deployed) -> list[tuple[str | None, tuple[str, ...]]]:
+    return [(entry.reason, entry.rules) for entry in world.entries if entry.kind == "refusal"]
+
+
+async def test_objects_are_not_put_abroad_untreated_and_are_at_home(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with handling(world.admit("POST", "/people", HANOI, "an")) as here:
+        await here.store("people").put("an", b"an")
+        assert here.store("people").sink_name == "vn"
+        with pytest.raises(Refused, match="may not take"):
+            await here.store("people").put("an", b"an", sink="sg")
+    assert refused(world) == [("cannot_be_treated", ("test.masked",))]
+    with handling(world.admit("POST", "/people", SINGAPORE, "tan")) as here:
+        await here.store("people").put("tan", b"tan", sink="sg")
+    assert replayed(world) == {()}
+
+
+async def test_a_store_that_lies_abroad_alone_takes_nothing_untreated_and_erases(tmp_path: Path) -> None:
+    world = World(tmp_path, replace=[ALONE])
+    no = world.admit("POST", "/people", HANOI, "an")
+    assert isinstance(no, Refusal)
+    assert (no.reason, [ref.id for ref in no.rules]) == (Reason.CANNOT_BE_TREATED, ["test.masked"])
+    assert isinstance(world.admit("DELETE", "/people", HANOI, "an"), Current)
+    assert isinstance(world.admit("GET", "/people", HANOI, "an"), Current)  # what comes home by being read goes not out
+    assert isinstance(world.admit("POST", "/people", SINGAPORE, "tan"), Current)
+    assert replayed(world) == {()}
+
+
+async def test_a_deployment_that_observes_writes_as_before_and_tells(tmp_path: Path) -> None:
+    world = World(tmp_path, replace=[ALONE, ("mode: enforce", "mode: observe")])
+    with handling(world.admit("POST", "/people", HANOI, "an")) as here:
+        await here.store("people").put("an", b"an")
+    assert [entry.reason for entry in world.entries if entry.kind in ("decision", "intent") and entry.reason] == [
+        "cannot_be_treated"
+    ]
+    assert replayed(world) == {()}
+
+
+async def test_rows_are_not_written_abroad_untreated(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    text = ROWS.replace("stores: {people: [people-sg, people-vn]", "stores: {people: [people-sg]")
+    world = Rows(tmp_path, places_of("sqlite", tmp_path, request), ROWS, rules=[LOOSE])
+    await create_all(Base.metadata, world.stores, "people")
+    with world.request():
+        async with Session() as session, session.begin():
+            session.add(Person(name="an"))
+        with pytest.raises(Refused):
+            async with Session(sink="people-sg") as session, session.begin():
+                session.add(Person(name="an again"))
+    assert (world.names("vn"), world.names("sg")) == (["an"], [])
+    assert refused(world) == [("cannot_be_treated", ("test.masked",))]
+    (tmp_path / "alone").mkdir()
+    alone = Rows(tmp_path / "alone", places_of("sqlite", tmp_path, request), text, rules=[LOOSE])
+    assert isinstance(
+        alone.point.admit(Request("POST", "/people", b"/people", (), (HANOI, 50_000), SimpleUser("an"))), Refusal
+    )
+    for sink in (world.vn, world.sg):
+        await sink.aclose()
+
+
+async def test_a_cache_abroad_is_done_without_whatever_the_activity_does(tmp_path: Path) -> None:
+    world = CacheWorld(tmp_path, rules=[LOOSE])
+    for method in ("GET", "POST"):
+        with world.request(method=method, store="abroad") as cache:
+            assert not await cache.set("k", b"an's")
+            assert await cache.get("k") is None
+    assert not world.sg._values
+    assert {entry.reason for entry in world.refusals()} == {"cannot_be_treated"}
+    assert replayed(world) == {()}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_sessions_and_jobs_stay_at_home_also_of_an_activity_that_reads(tmp_path: Path, method: str) -> None:
+    world = CacheWorld(tmp_path, rules=[LOOSE], replace=[("jobs: [jobs-sg, jobs-vn]", "jobs: [jobs-sg]")])
+    if method == "POST":
+        here = world.point.admit(Request("POST", "/me", b"/me", (), (HANOI, 50_000), SimpleUser("an")))
+        assert isinstance(here, Refusal)
+        return
+    with world.request(method=method, store="jobs") as jobs:
+        for way in (lambda: jobs.push("mail", b"an's"), lambda: jobs.set("k", b"an's")):
+            with pytest.raises(Refused):
+                await way()
+        assert await jobs.get("k") is None
+    assert not world.jobs_sg._values
+    assert {(entry.reason, entry.rules) for entry in world.refusals()} == {("cannot_be_treated", ("test.masked",))}
+    assert replayed(world) == {()}
+
+
+async def test_what_reads_and_keeps_something_abroad_is_told_where_it_is_observed(tmp_path: Path) -> None:
+    world = CacheWorld(tmp_path, "observe", rules=[LOOSE], replace=[("jobs: [jobs-sg, jobs-vn]", "jobs: [jobs-sg]")])
+    with world.request(store="jobs") as jobs:
+        await jobs.push("mail", b"an's")
+        await jobs.get("k")
+    told = [(entry.operation, entry.reason) for entry in world.entries if entry.kind == "intent"]
+    assert told == [("process", "cannot_be_treated"), ("read", None)]
+    assert replayed(world) == {()}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_service_abroad_is_sent_nothing_untreated_whatever_the_activity_does(
+    tmp_path: Path, method: str
+) -> None:
+    world = ServiceWorld(tmp_path, rules=[LOOSE])
+    with world.request(method=method) as llm:
+        with pytest.raises(Refused):
+            await whole(await llm.send(asks(), sink="llm-sg"))
+        await whole(await llm.send(asks(), sink="llm-vn"))
+    assert (len(world.sg.sent), len(world.vn.sent)) == (0, 1)
+    assert refused(world) == [("cannot_be_treated", ("test.masked",))]
+    assert replayed(world) == {()}
+
+
+async def test_sending_is_judged_by_the_rules_that_hold_at_the_sink(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with handling(world.admit("GET", "/people", HANOI, "an")) as here:
+        verdicts = {sink: here.decision.sink(sink) for sink in ("vn", "sg")}
+        told = {sink: sending(here, verdict) for sink, verdict in verdicts.items() if verdict is not None}
+        assert current() is here
+    assert [(sink, verdict.effect, verdict.reason) for sink, verdict in told.items()] == [
+        ("vn", Effect.PERMIT, None),
+        ("sg", Effect.DENY, Reason.CANNOT_BE_TREATED),
+    ]
