@@ -23,12 +23,6 @@ MINUTE = 60_000
 SECRET = "s3cret-of-a-server"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Real servers are reached on asyncio."""
-    return "asyncio"
-
-
 @contextmanager
 def lasts_at_most(seconds: float) -> Iterator[None]:
     """A bound that is no measurement: without one a hanging server would be waited for without end."""

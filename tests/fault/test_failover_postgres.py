@@ -138,8 +138,3 @@ def caught_up(home: Home) -> None:
         return bool(home.standby.query(f"SELECT pg_last_wal_replay_lsn() >= '{there}'::pg_lsn")[0][0])
 
     eventually(holds, what="the standby")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

@@ -40,12 +40,6 @@ activities:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """The one event loop that the client of buckets knows."""
-    return "asyncio"
-
-
-@pytest.fixture
 def disk(tmpfs: Callable[[str], Path]) -> Path:
     """A disk that is soon full."""
     return tmpfs("48m")

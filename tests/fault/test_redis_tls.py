@@ -26,12 +26,6 @@ PIN = Pin("5" * 64, "VN", ((Anchor.TERRITORY, "VN", Trust.NETWORK),), "a1" * 16,
 SECRET = "s3cret"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The sinks' drivers are asyncio's."""
-    return "asyncio"
-
-
 class Authority:
     """Signs certificates, of servers and of clients."""
 

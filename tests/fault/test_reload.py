@@ -100,12 +100,6 @@ class Running:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """One event loop is enough."""
-    return "asyncio"
-
-
-@pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     made = Running(tmp_path)
     yield made

@@ -35,12 +35,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
 SECRET = "a secret name"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the SQL drivers run on."""
-    return "asyncio"
-
-
 @pytest.fixture(params=BACKENDS[1:])
 def driver(request: pytest.FixtureRequest) -> str:
     """Each of the drivers that sessions on the event loop use."""

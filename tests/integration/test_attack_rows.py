@@ -51,12 +51,6 @@ class Typed(Base):
     amount: Mapped[Decimal | None] = mapped_column(Numeric)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the SQL drivers run on."""
-    return "asyncio"
-
-
 @pytest.fixture(params=BACKENDS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
     """A world whose tables are made."""

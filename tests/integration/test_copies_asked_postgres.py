@@ -25,12 +25,6 @@ AWAY = ("binh-7153", "chi-7154", "dung-7155")
 """Who may not be copied, who is being moved, and who lives in SG though a row lies in VN."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the SQL drivers run on."""
-    return "asyncio"
-
-
 class World:
     """A deployment between two servers, and all that the one abroad was told."""
 

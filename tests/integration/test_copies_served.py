@@ -41,12 +41,6 @@ activities:
 """
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the SQL drivers run on."""
-    return "asyncio"
-
-
 @asynccontextmanager
 async def serving(file: Path, **options: Any) -> AsyncIterator[Residency]:
     """The runtime of a process that serves."""

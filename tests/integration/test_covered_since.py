@@ -73,12 +73,6 @@ class Note(Base):
     whose: Mapped[str]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the SQL drivers run on."""
-    return "asyncio"
-
-
 @contextmanager
 def request(runtime: Residency, method: str, path: str, address: str, who: str) -> Iterator[Current]:
     asked = Request(method, path, path.encode(), (), (address, 50_000), SimpleUser(who))

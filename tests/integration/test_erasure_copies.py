@@ -36,12 +36,6 @@ VIA = {"letters": "people"}
 SINK = Sink("vn", "vn-han", "VN", "VN", "VN", True)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop that the SQL drivers run on."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Policy]:
     """(nothing is held, letters are)."""

@@ -47,12 +47,6 @@ Failing = Callable[[], Awaitable[object]]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """The loop that all adapters work on."""
-    return "asyncio"
-
-
-@pytest.fixture
 def nowhere() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:

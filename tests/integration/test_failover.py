@@ -128,8 +128,3 @@ async def test_a_read_is_answered_by_whichever_member_can_and_never_from_abroad(
             with pytest.raises(SinkUnavailable, match="'uploads-vn' cannot be reached"):
                 await here.store("uploads").get("value")
     assert [entry.sink for entry, _ in world.intents] == ["uploads-vn", "uploads-vn"]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

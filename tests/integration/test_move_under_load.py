@@ -47,12 +47,6 @@ ACTIVITIES = (
 OBSERVED = (("mode: enforce", "mode: observe"), COVERED)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """SQLAlchemy's."""
-    return "asyncio"
-
-
 Session = sql.async_sessionmaker("people")
 
 

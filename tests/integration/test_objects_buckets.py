@@ -34,12 +34,6 @@ PART = 8 << 20
 CANARY = b"Nguyen Van An, 012345678901"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The one event loop that the client of buckets knows."""
-    return "asyncio"
-
-
 @dataclass
 class Buckets:
     """Two servers, and a bucket of one name in each."""

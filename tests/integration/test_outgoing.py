@@ -45,12 +45,6 @@ activities:
 """
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """What uvicorn and FastAPI run on here."""
-    return "asyncio"
-
-
 class Sdk:
     """As SDKs of model providers are: a key, a base URL, an httpx client that it is given, retries of its own."""
 

@@ -57,11 +57,6 @@ class Person(Base):
     name: Mapped[str]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @contextmanager
 def request(runtime: Residency, method: str, path: str, address: str, who: str) -> Iterator[Current]:
     asked = Request(method, path, path.encode(), (), (address, 50_000), SimpleUser(who))

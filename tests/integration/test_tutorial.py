@@ -36,12 +36,6 @@ INSERT INTO letters (person_id, body, sent_at) SELECT md5('p' || n)::uuid, 'lett
 FIXED = "SELECT id, email, country, password, created_at FROM people"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """SQLAlchemy's."""
-    return "asyncio"
-
-
 def tokens(key: OctKey, people: Sequence[UUID]) -> list[str]:
     """What the API would have given them."""
     expires = int(time.time()) + 86_400

@@ -45,11 +45,6 @@ class Person(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize(("presumed", "abroad"), [("", False), (SAID, True)], ids=["by default", "said not covered"])
 async def test_whom_nobody_knows_is_looked_for_where_they_are_presumed_to_live(
     tmp_path: Path, presumed: str, abroad: bool
