@@ -6,11 +6,15 @@ answers are not decoded, the environment's proxies are not used. Where no answer
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import anyio
+import anyio.abc
+import h11
+import httpcore
 import httpx
 
 from residency.errors import SinkUnavailable
@@ -27,6 +31,10 @@ _HOP_BY_HOP: Final = frozenset(
         b"trailer", b"transfer-encoding", b"upgrade",
     }
 )  # fmt: skip
+_BROKEN: Final = (
+    httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol,
+    h11.ProtocolError, ssl.SSLError, anyio.BrokenResourceError, anyio.ClosedResourceError,
+)  # fmt: skip
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -42,31 +50,56 @@ class Forward:
         self._tls = httpx.create_ssl_context(trust_env=False)
 
     async def http(self, scope: Any, receive: Any, send: Any, url: str, headers: Headers) -> None:
-        """Send an HTTP request on and its answer back. Raises: SinkUnavailable where none came; nothing was sent."""
+        """Send an HTTP request on and its answer back, for as long as the client is there.
+
+        Raises: SinkUnavailable where none came (nothing was sent); RuntimeError where the answer broke off, which is
+        too late for another one: the server ends it short, and the client sees that.
+        """
         # RFC 9112 section 6.3: a request with neither header has no body.
         has_body = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
-        async with httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False) as transport:
+        asked = anyio.Event()  # nothing more of the request is to come
+        failed: Exception | None = None
+        begun = False
+        try:
+            request = _request(scope["method"], url, headers, _body(receive, asked) if has_body else None)
+        except httpx.InvalidURL:
+            raise SinkUnavailable(_NO_ANSWER) from None
+        if not has_body:
+            asked.set()
+
+        async def watch(tasks: anyio.abc.TaskGroup) -> None:
+            await asked.wait()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()  # nobody reads the answer any more
+
+        async with _Line(request.url.origin, self._tls) as line, anyio.create_task_group() as tasks:
+            tasks.start_soon(watch, tasks)
             try:
-                request = httpx.Request(
-                    scope["method"],
-                    url,
-                    headers=end_to_end(headers),
-                    content=_body(receive) if has_body else None,
-                    extensions={"timeout": _TIMEOUT.as_dict()},
+                response = await line.http.handle_async_request(request)
+                asked.set()
+                begun = True
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": response.status,
+                        "headers": end_to_end(response.headers),
+                    }
                 )
-                response = await transport.handle_async_request(request)
+                async for piece in response.aiter_stream():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
             except _Left:
-                return
-            except (httpx.HTTPError, httpx.InvalidURL):
-                raise SinkUnavailable(_NO_ANSWER) from None
-            head = {"type": "http.response.start", "status": response.status_code}
-            try:
-                await send({**head, "headers": end_to_end(response.headers.raw)})
-                if await _stream(response, receive, send):
-                    await send({"type": "http.response.body", "body": b""})
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await response.aclose()
+                pass
+            except Exception as error:  # noqa: BLE001 - raised below, out of the group that would wrap it
+                failed = error
+            tasks.cancel_scope.cancel()
+        if isinstance(failed, _BROKEN):
+            if begun:
+                raise RuntimeError("what another instance answered broke off") from None
+            raise SinkUnavailable(_NO_ANSWER) from None
+        if failed is not None:
+            raise failed
 
     async def websocket(self, scope: Any, receive: Any, send: Any, url: str, headers: Headers) -> None:
         """Send a WebSocket on, messages both ways. Raises: SinkUnavailable where it is not accepted there."""
@@ -123,7 +156,19 @@ class Forward:
                 await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def _body(receive: Any) -> AsyncIterator[bytes]:
+def _request(method: str, url: str, headers: Headers, body: AsyncIterator[bytes] | None) -> httpcore.Request:
+    """The request as it is sent on. Raises: httpx.InvalidURL."""
+    made = httpx.Request(method, url, headers=end_to_end(headers), content=body)
+    target = httpcore.URL(
+        scheme=made.url.raw_scheme, host=made.url.raw_host, port=made.url.port, target=made.url.raw_path
+    )
+    return httpcore.Request(
+        method, target, headers=made.headers.raw, content=made.stream, extensions={"timeout": _TIMEOUT.as_dict()}
+    )
+
+
+async def _body(receive: Any, asked: anyio.Event) -> AsyncIterator[bytes]:
+    """The body as it comes; sets `asked` at its end."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -131,33 +176,32 @@ async def _body(receive: Any) -> AsyncIterator[bytes]:
         if message.get("body"):
             yield message["body"]
         if not message.get("more_body", False):
+            asked.set()
             return
 
 
-async def _stream(response: httpx.Response, receive: Any, send: Any) -> bool:
-    """Send the answer's body on; whether the client is still there. Raises: RuntimeError where it breaks off, which is
-    too late for another answer: the server ends this one short, and the client sees that."""
-    broken: httpx.HTTPError | None = None
-    there = True
-    async with anyio.create_task_group() as tasks:
+class _Line(httpcore.AnyIOBackend):
+    """One connection, closed at the end whatever became of it: of a handshake that was cancelled the library leaves
+    the socket open."""
 
-        async def watch() -> None:
-            nonlocal there
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            there = False  # nobody reads the answer any more
-            tasks.cancel_scope.cancel()
+    def __init__(self, origin: httpcore.Origin, tls: ssl.SSLContext) -> None:
+        self._stream: httpcore.AsyncNetworkStream | None = None
+        self.http = httpcore.AsyncHTTPConnection(origin, tls, network_backend=self)
 
-        tasks.start_soon(watch)
-        try:
-            async for piece in response.aiter_raw():
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except httpx.HTTPError as error:
-            broken = error
-        tasks.cancel_scope.cancel()
-    if broken is not None:
-        raise RuntimeError("what another instance answered broke off") from None
-    return there
+    async def connect_tcp(self, *args: Any, **named: Any) -> httpcore.AsyncNetworkStream:
+        """As the library's."""
+        self._stream = await super().connect_tcp(*args, **named)
+        return self._stream
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            for each in (self.http, self._stream):
+                if each is not None:
+                    with suppress(Exception):
+                        await each.aclose()
 
 
 async def _quietly(work: Any) -> None:
