@@ -13,6 +13,7 @@ from typing import Final
 from residency.model import NEUTRAL, Activity, Bound, Conflict, Decision, Duty, Effect, Reason, join
 from residency.policy.compiler import Policy
 from residency.policy.parsed import RuleDoc
+from residency.policy.parsed_reading import READER
 from residency.policy.prove_people import People
 from residency.policy.prove_reports import Report, report
 from residency.policy.reference_rules import Question, mode, own_purpose, speaks, stands
@@ -24,6 +25,9 @@ _OPERATORS: Final = ("filing:", "contract:", "portal:")
 _OF_SINKS: Final = frozenset(
     {Reason.ONLY_IN_COUNTRY, Reason.NOT_HOME, Reason.NO_SINK, Reason.SINK_UNFIT, Reason.STOP_ORDER}
 )
+
+_AT_HOME: Final = "give its store a sink at home, and let a copy go abroad (`copies:`): copies are treated"
+_ANSWERED: Final = "run an instance at home, and hand people over to it (`hand_over:`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ def duty_reports(policy: Policy, now: int) -> Iterator[Report]:
         token for law in policy.laws for rule in law.rules for clause in (*rule.duty.require, rule.unless)
         for token in clause
     )  # fmt: skip
+    region = policy.deployment.regions.get(policy.deployment.audit.region or "")
+    here = frozenset[str]() if region is None else frozenset({READER + region.place})
     first: dict[_Finding, int] = {}
     where: dict[_Finding, dict[str, int]] = {}
     for at, places in _moments(policy, now):
@@ -58,7 +64,9 @@ def duty_reports(policy: Policy, now: int) -> Iterator[Report]:
             own = frozenset(token for token in everything if not token.startswith(_OPERATORS))
             for place, person in persons.items():
                 decision = table.decide(activity, person, everything)
-                alone = (*_alone(place, decision),) or _unfiled(place, table.decide(activity, person, own))
+                alone = (*_alone(place, decision),) or (*_unfiled(place, table.decide(activity, person, own)),)
+                if here and decision.effect is Effect.PERMIT:
+                    alone += (*_unread(place, table.decide(activity, person, everything | here)),)
                 for found in (*alone, *_unlogged(policy, place, decision)):
                     first.setdefault(found, at)
                     where.setdefault(found, {})[activity.name] = index
@@ -106,6 +114,10 @@ def _alone(place: str, decision: Decision) -> Iterator[_Finding]:
         yield _Finding(place, "forbidden", f"{law} forbids it to everybody it covers", rules)
     elif reason is Reason.CONFLICT:
         return  # told of all laws together
+    elif reason is Reason.CANNOT_BE_TREATED:
+        sinks = ", ".join(f"{v.sink.name} in {v.sink.place}" for v in decision.sinks if v.reason is reason)
+        text = f"{law} lets it go to {sinks} only with fields treated{_out(decision)}, and what an app writes or sends"
+        yield _Finding(place, "untreated", f"{text} is not: {_AT_HOME}", rules)
     elif reason in _OF_SINKS:
         sinks = ", ".join(f"{v.sink.name} in {v.sink.place}" for v in decision.sinks)
         want = _wanted(decision.duty)
@@ -115,6 +127,20 @@ def _alone(place: str, decision: Decision) -> Iterator[_Finding]:
     else:
         needs = "; ".join(" or ".join(sorted(clause)) for clause in decision.unmet)
         yield _Finding(place, "unmeetable", f"{law} asks what nothing here can prove: {needs}", rules)
+
+
+def _unread(place: str, decision: Decision) -> Iterator[_Finding]:
+    """What nobody under one law has read where this instance runs, of what is permitted where it rests."""
+    if decision.reason is Reason.CANNOT_BE_TREATED:
+        rules = tuple(rule.id for rule in decision.rules)
+        text = f"the law of {place} lets it be read where this runs (`audit.region`) only with fields treated"
+        yield _Finding(place, "untreated", f"{text}{_out(decision)}, and it is not: {_ANSWERED}", rules)
+
+
+def _out(decision: Decision) -> str:
+    duties = (decision.duty, *(v.duty for v in decision.sinks if v.reason is Reason.CANNOT_BE_TREATED))
+    asked = {each for duty in duties for each in duty.protect if each.direction == "out"}
+    return f" ({', '.join(f'{each.transform} `{each.field}`' for each in sorted(asked))})" if asked else ""
 
 
 def _unfiled(place: str, decision: Decision) -> Iterator[_Finding]:

@@ -99,3 +99,27 @@ def test_a_place_for_details_that_no_law_in_use_asks_for_is_told_at_its_line() -
     assert (found.level, found.kind) == ("warning", "detail_of_no_law")
     assert "no law in use is one of DE" in found.problem.message
     assert found.problem.line > 1
+
+
+MASKED = rule("vn.masked", f"{{{ALL}}}", "{protect: [{field: phone, direction: out, transform: mask}]}")
+
+
+def test_a_store_abroad_of_what_must_be_treated_first_is_told_with_what_to_do_instead() -> None:
+    (found,) = told(policy(law("VN", MASKED), activities=ABROAD))
+    assert (found.level, found.kind, found.rules) == ("warning", "untreated", ("vn.masked",))
+    assert found.activities == ("POST /a", "POST /b")
+    message = found.problem.message
+    assert "the law of VN lets it go to sg in SG only with fields treated (mask `phone`)" in message
+    assert "`copies:`" in message
+    assert (found.problem.file, found.problem.line, found.problem.column) == ("d.yaml", 14, 5)
+    assert told(policy(law("VN", MASKED))) == []  # it has a sink at home
+
+
+def test_reading_where_the_instance_runs_of_what_must_be_treated_first_is_told() -> None:
+    reads = 'activities:\n  - {route: "GET /a", subject: user, data: [health], operation: read, store: all}\n'
+    (found,) = told(policy(law("VN", MASKED), activities=reads, more="audit: {region: sin}\n"))
+    assert (found.kind, found.rules, found.activities) == ("untreated", ("vn.masked",), ("GET /a",))
+    assert "read where this runs (`audit.region`) only with fields treated (mask `phone`)" in found.problem.message
+    assert "hand_over" in found.problem.message
+    for more in ("audit: {region: han}\n", "audit: {region: sin}\nreaders: record\n", ""):
+        assert told(policy(law("VN", MASKED), activities=reads, more=more)) == []
