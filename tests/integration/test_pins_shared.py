@@ -174,7 +174,8 @@ def test_a_home_set_or_moved_by_one_instance_is_the_others_home_and_every_move_i
     (stronger,) = two.told().values()
     assert (stronger.set_by, stronger.version, stronger.alias) == ("stronger_signal", 2, pin.alias)
     assert (Anchor.CITIZENSHIP, "VN", Trust.VERIFIED) in stronger.anchors
-    # One that contradicts it moves nothing, and is counted beside what the adapter counts.
+    # One that contradicts it moves nothing, and is counted beside what the adapter counts. What was written under that
+    # law stays covered by it.
     assert one.ask("an", put="ba", nationality="US") == {}
     assert one.events()["contradicted"] == 1
     assert one.events()["invalidations"] > 0
@@ -191,6 +192,8 @@ def test_a_home_set_or_moved_by_one_instance_is_the_others_home_and_every_move_i
         if e.get("operation") == "pin"
     ]
     assert acts == [
+        ("intent", None, "also_covered:US", False),
+        ("outcome", "committed", None, True),
         ("intent", None, "operator: ticket 7", False),
         ("outcome", "committed", None, True),
         ("intent", None, "stronger_signal", False),
