@@ -33,6 +33,7 @@ from residency.policy.explain_render import Page
 from residency.policy.parsed_reading import reading
 from residency.policy.recorded import Recorded, When
 from residency.policy.replay import decide_again
+from residency.policy.uncarried import undone
 from residency.storage.routing import choose
 
 __all__ = ["explain"]
@@ -142,7 +143,7 @@ def explain(
     goes = _goes(loaded, decision, asked.pin)
     told = tell(
         decision, asked.signals, pin=asked.pin, client=asked.client, route=route or "", at=shown, caller=asked.caller,
-        goes_to=goes,
+        goes_to=goes, undone=undone(loaded.deployment, decision),
     )  # fmt: skip
     _say(told, form, lang)
 
@@ -211,7 +212,8 @@ def _of_entry(audit: Path, number: int, key: Path | None, candidate: Path | None
     decision = decide_again(policy, recorded, facts, when)
     if decision is None:
         wrong(f"--entry: the policy names no activity {recorded.activity}")
-    return tell(decision, None, at=moment(when.now), entry=number)
+    left = undone(policy.deployment, decision)
+    return tell(decision, None, at=moment(when.now), entry=number, undone=left)
 
 
 def _say(told: Explanation, form: Form, lang: Tongue) -> NoReturn:

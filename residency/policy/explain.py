@@ -19,6 +19,7 @@ from residency.model import (
     Duty,
     Finding,
     Pin,
+    Reason,
     Retention,
     RuleRef,
     Signal,
@@ -27,6 +28,7 @@ from residency.model import (
 from residency.policy.explain_page import Story, page_of, ways_to_meet
 from residency.policy.explain_render import Page, lines, markdown
 from residency.policy.explain_words import Language, say
+from residency.policy.uncarried import Gap
 
 __all__ = ["Explanation", "explain"]
 
@@ -63,11 +65,13 @@ def explain(
     caller: str | None = None,
     goes_to: str | None = None,
     entry: int | None = None,
+    undone: Sequence[Gap] = (),
 ) -> Explanation:
     """Tell a decision. `signals` and `pin` led to its finding; None = the finding was given as it is. `client`
-    (address, strategy, network, problem), `route` and `at` are shown as given; the rest is as in `Story`."""
+    (address, strategy, network, problem), `route` and `at` are shown as given; the rest is as in `Story`. `undone` is
+    what `residency.policy.uncarried` answers of the decision."""
     heard = None if signals is None else account(signals, pin)
-    story = Story(decision, heard, pin, client, route, at, caller, goes_to, entry)
+    story = Story(decision, heard, pin, client, route, at, caller, goes_to, entry, tuple(undone))
     data = {
         "route": route,
         "at": at,
@@ -99,6 +103,7 @@ def explain(
         "evidence": sorted(decision.evidence),
         "clocks": [_clock(clock) for clock in decision.clocks],
         "duty": _duty(decision.duty),
+        "undone": [{"duty": gap.slot, "what": list(gap.what), "why": gap.why()} for gap in undone],
         "policy": decision.policy,
         "policy_version": decision.policy_version,
     }
@@ -159,10 +164,16 @@ def _sink(verdict: SinkVerdict) -> dict[str, Any]:
         "rules": [rule.id for rule in verdict.rules],
         "citations": [rule.citation for rule in verdict.rules],
         "missing": [sorted(ways_to_meet(clause)) for clause in verdict.unmet],
+        "untreated": _out(verdict.duty) if verdict.reason is Reason.CANNOT_BE_TREATED else [],
         "clocks": [_clock(clock) for clock in verdict.clocks],
         "exemptions": list(verdict.exemptions),
         "duty": _duty(verdict.duty),
     }
+
+
+def _out(duty: Duty) -> list[list[str]]:
+    """What must be done to which field before it goes out."""
+    return [[each.field, each.transform] for each in sorted(duty.protect) if each.direction == "out"]
 
 
 def _clock(clock: Clock) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from typing import Final
 
 from residency.jurisdiction.account import Heard, Voice
 from residency.jurisdiction.precedence import BESIDE
-from residency.model import Anchor, Clock, Decision, Duty, Effect, Finding, Pin, Retention, RuleRef, Trust
+from residency.model import Anchor, Clock, Decision, Duty, Effect, Finding, Pin, Reason, Retention, RuleRef, Trust
 from residency.model import Term as Span
 from residency.policy.explain_cite import cite
 from residency.policy.explain_render import Item, Page, Section
 from residency.policy.explain_tasks import event, task
 from residency.policy.explain_words import SENTENCES, Language, because, category, place, say, trust
+from residency.policy.uncarried import Gap
 
 __all__ = ["Story", "moment", "page_of", "ways_to_meet"]
 
@@ -33,7 +34,7 @@ class Story:
 
     `heard` are its signals and what became of each; None = a finding that was given as it is. `client` holds address,
     strategy, network and problem. `caller` names a sentence ("unknown", "subject" ...), `goes_to` the sink that the pin
-    leads to, `entry` the entry of the log that told it.
+    leads to, `entry` the entry of the log that told it; `undone` is what of the duty nothing carries out.
     """
 
     decision: Decision
@@ -45,6 +46,7 @@ class Story:
     caller: str | None = None
     goes_to: str | None = None
     entry: int | None = None
+    undone: tuple[Gap, ...] = ()
 
 
 def page_of(story: Story, language: Language) -> Page:
@@ -80,9 +82,11 @@ class _Writer:
             ("goes", self._goes()),
             ("missing", self._missing()),
             ("elsewhere", self._elsewhere()),
+            ("instead", self._instead()),
             ("terms", self._terms()),
             ("must", self._must()),
             ("due", self._due()),
+            ("undone", (Item(gap.text(self.language)) for gap in story.undone)),
         )
         built = [(name, tuple(items)) for name, items in sections]
         return Page(title, tuple(self._lead()), tuple(Section(self.say(n), items) for n, items in built if items))
@@ -224,6 +228,20 @@ class _Writer:
                     ways = ways_to_meet(clause)
                     told = self.say("of_sink", sink=verdict.sink.name, what=self._any_of(ways))
                     yield Item(told, self._meaning(ways))
+
+    def _instead(self) -> Iterator[Item]:
+        """What may be done where data could go only with fields treated."""
+        decision = self.decision
+        sent = [verdict for verdict in decision.sinks if verdict.reason is Reason.CANNOT_BE_TREATED]
+        for verdict in sent:
+            told = self.say("untreated", sink=verdict.sink.name, fields=self._fields(verdict.duty))
+            yield Item(told, (self.say("copied"),))
+        if decision.reason is Reason.CANNOT_BE_TREATED and not sent:
+            yield Item(self.say("unread", fields=self._fields(decision.duty)), (self.say("answered"),))
+
+    def _fields(self, duty: Duty) -> str:
+        fields = [f"{each.transform} `{each.field}`" for each in sorted(duty.protect) if each.direction == "out"]
+        return ", ".join(fields) or self.say("some_fields")
 
     def _any_of(self, clause: frozenset[str]) -> str:
         return self.say("or").join(sorted(clause)) if clause else self.say("forbidden")

@@ -56,8 +56,10 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "goes": ("Where data goes", "Dữ liệu đi đâu"),
     "missing": ("What is missing", "Còn thiếu gì"),
     "elsewhere": ("What another sink would need", "Nơi lưu trữ khác còn cần gì"),
+    "instead": ("What to do instead", "Có thể làm gì thay thế"),
     "terms": ("Terms that run", "Thời hạn đang chạy"),
     "must": ("What must happen", "Những việc phải làm"),
+    "undone": ("What of it nothing here carries out", "Những việc chưa được thực hiện ở đây"),
     "due": ("What is due when something happens", "Việc phải làm đúng hạn khi có sự kiện"),
     "evidence": ("What has been shown", "Những gì đã được chứng minh"),
     # What was seen.
@@ -123,6 +125,25 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "by": (" by {citations}", " theo {citations}"),
     "goes_to": ("The subject's pin sends this to {sink}", "Ghim của chủ thể đưa dữ liệu này đến {sink}"),
     "of_sink": ("{sink}: {what}", "{sink}: {what}"),
+    "untreated": (
+        "{sink}: only with fields treated ({fields}); what an app itself writes or sends is not",
+        "{sink}: chỉ sau khi xử lý một số trường ({fields}); những gì ứng dụng tự ghi hoặc gửi thì không được xử lý",
+    ),
+    "copied": (
+        "write it at home and let a copy go there: copies are treated (`copies:` in the deployment file); ask a "
+        "service at home",
+        "ghi tại nước sở tại rồi để bản sao được gửi đi: bản sao được xử lý (`copies:` trong tệp cấu hình); gọi dịch "
+        "vụ ở trong nước",
+    ),
+    "unread": (
+        "what is read abroad would need fields treated ({fields}), and is not",
+        "những gì đọc ở nước ngoài cần được xử lý một số trường ({fields}), nhưng không được xử lý",
+    ),
+    "answered": (
+        "have the instance at home answer (`hand_over:`), or ask there for a copy that was treated (`copies:`)",
+        "để máy chủ trong nước trả lời (`hand_over:`), hoặc dùng bản sao đã xử lý ở đó (`copies:`)",
+    ),
+    "some_fields": ("some", "một số"),
     # What is missing, and what meets it.
     "or": (" or ", " hoặc "),
     "forbidden": (
@@ -206,6 +227,11 @@ _REASONS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.SINK_UNFIT: (
         "The storage lacks a protection that the law asks for.",
         "Nơi lưu trữ thiếu biện pháp bảo vệ mà pháp luật yêu cầu.",
+    ),
+    Reason.CANNOT_BE_TREATED: (
+        "The data may go abroad only with fields treated, and what an app reads, writes or sends is not.",
+        "Dữ liệu chỉ được đưa ra nước ngoài sau khi xử lý một số trường, và những gì ứng dụng đọc, ghi hoặc gửi thì "
+        "không được xử lý.",
     ),
     Reason.CONFLICT: (
         "The laws that cover the person cannot all be met.",

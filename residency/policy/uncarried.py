@@ -11,14 +11,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from residency.model import Activity, Bound, Duty, Effect, Operation, Retention
+from residency.model import Activity, Bound, Decision, Duty, Effect, Operation, Retention
 from residency.model.data import category_within, expand
 from residency.policy.compiler import Policy
+from residency.policy.explain_words import LANGUAGES, Language
 from residency.policy.parsed import DeploymentDoc, LawDoc, RuleDoc
 from residency.policy.prove_reports import Report, report
 from residency.policy.rulebook import Rulebook
 
-__all__ = ["BY_DETAIL", "BY_ENTRY", "Gap", "gaps", "uncarried_reports"]
+__all__ = ["BY_DETAIL", "BY_ENTRY", "Gap", "gaps", "uncarried_reports", "undone"]
 
 BY_DETAIL: Final = {
     "account": "account",
@@ -35,20 +36,73 @@ _UNASKED: Final = frozenset({"commencement", "first_processing"})
 _TAKING: Final = frozenset({Operation.WRITE, Operation.PROCESS, Operation.POST})
 
 
+# (English, Vietnamese): why nothing carries it out, and what to do.
+_WHY: Final[dict[str, tuple[str, str]]] = {
+    "detail": (
+        "`audit.detail` has no {where}: say there where details are kept",
+        "`audit.detail` không có {where}: hãy khai báo nơi lưu thông tin chi tiết",
+    ),
+    "log": (
+        "neither entries nor details hold it: log it in the app",
+        "nhật ký và thông tin chi tiết không chứa trường này: hãy ghi trong ứng dụng",
+    ),
+    "records": (
+        "`records:` does not name what {where} holds, so nothing there is kept or deleted by it",
+        "`records:` không khai báo dữ liệu trong {where} nên không có gì ở đó được giữ hoặc xóa theo quy định này",
+    ),
+    "scope": (
+        "no sink of the scope {where} is named: such copies elsewhere are neither kept nor deleted",
+        "không khai báo nơi lưu trữ nào loại {where}: các bản sao như vậy ở nơi khác không được giữ hay xóa",
+    ),
+    "evidence": (
+        "nobody gives evidence where data rests, so `retention run` leaves out what `unless` could lift: "
+        "`residency erase` deletes on request",
+        "không ai xuất trình bằng chứng khi dữ liệu nằm yên nên `retention run` bỏ qua điều `unless` có thể miễn: "
+        "`residency erase` xóa theo yêu cầu",
+    ),
+    "in": (
+        "nobody looks into what comes in, so what would take it in is refused (cannot_be_treated)",
+        "không ai xem nội dung gửi đến nên yêu cầu nhận trường này bị từ chối (cannot_be_treated)",
+    ),
+    "rest": (
+        "copies are treated, what an app writes by itself is not, so that is refused (cannot_be_treated)",
+        "bản sao được xử lý, dữ liệu do ứng dụng tự ghi thì không nên bị từ chối (cannot_be_treated)",
+    ),
+    "begun": (
+        "nobody asks for it, so it is watched once `residency requests add` has registered when it began",
+        "không ai yêu cầu việc này nên chỉ được theo dõi khi `residency requests add` ghi nhận ngày bắt đầu",
+    ),
+    "hold": (
+        "what waits is refused and not kept for whoever looks at it: an exemption in a register lets it pass",
+        "yêu cầu đang chờ bị từ chối và không được giữ lại cho người xem xét: miễn trừ trong sổ đăng ký cho đi tiếp",
+    ),
+}
+_NOTES: Final = frozenset({"begun", "hold"})
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Something of a duty that is not carried out: the `slot` as policy files call it, `what` of it (as written), and
-    `why`, with what to do. `level` is `warning`, or `note` where it waits for somebody to begin it."""
+    """Something of a duty that is not carried out: the `slot` as policy files call it, `what` of it (as written),
+    `because` (a key of the reasons) and `where`, which the reason names."""
 
     slot: str
     what: tuple[str, ...]
-    why: str
-    level: str = "warning"
+    because: str
+    where: str = ""
 
     @property
-    def text(self) -> str:
+    def level(self) -> str:
+        """`warning`, or `note` where it waits for somebody to begin it."""
+        return "note" if self.because in _NOTES else "warning"
+
+    def why(self, language: Language = "en") -> str:
+        """Why nothing carries it out, and what to do."""
+        return _WHY[self.because][LANGUAGES.index(language)].format(where=self.where)
+
+    def text(self, language: Language = "en") -> str:
         """The gap in a line."""
-        return f"`{self.slot}: {', '.join(self.what)}` is not carried out here: {self.why}"
+        said = ("is not carried out here", "không được thực hiện ở đây")[LANGUAGES.index(language)]
+        return f"`{self.slot}: {', '.join(self.what)}` {said}: {self.why(language)}"
 
 
 def gaps(
@@ -65,6 +119,15 @@ def gaps(
     )
 
 
+def undone(deployment: DeploymentDoc, decision: Decision) -> tuple[Gap, ...]:
+    """What of a decision's duty, there where the data best goes, this deployment does not carry out."""
+    if decision.activity is None or decision.mode == "observe":
+        return ()
+    sinks = decision.sinks
+    duty = sinks[0].duty if sinks and sinks[0].effect is Effect.PERMIT else decision.duty
+    return gaps(deployment, duty, decision.jurisdictions, (decision.activity,))
+
+
 def uncarried_reports(policy: Policy, now: int) -> Iterator[Report]:
     """Each duty that a rule orders of this deployment and nothing in it carries out, at the place of the rule."""
     deployment = policy.deployment
@@ -77,7 +140,7 @@ def uncarried_reports(policy: Policy, now: int) -> Iterator[Report]:
         for gap in (*gaps(deployment, rule.duty, {law.jurisdiction}, activities), *_by_evidence(rule)):
             path = (*rule.path, "duty", gap.slot)
             names = [activity.name for activity in activities]
-            message = f"rule `{rule.id}`: {gap.text}"
+            message = f"rule `{rule.id}`: {gap.text()}"
             yield report(law.source, path, gap.level, "not_carried_out", message, rules=[rule.id], activities=names)
 
 
@@ -91,13 +154,17 @@ def _binds(policy: Policy, law: LawDoc, rule: RuleDoc, now: int) -> bool:
 
 
 def _log(deployment: DeploymentDoc, duty: Duty, covering: Collection[str]) -> Iterator[Gap]:
-    kept = sorted(duty.log & BY_DETAIL.keys())
-    if kept and not deployment.audit.detail.keys() & set(covering):
-        places = ", ".join(sorted(covering)) or "the person's country"
-        yield Gap("log", tuple(kept), f"`audit.detail` has no {places}: say there where details are kept")
+    kept = tuple(sorted(duty.log & BY_DETAIL.keys()))
+    if kept and (where := _nowhere(deployment, covering)):
+        yield Gap("log", kept, "detail", where)
     others = tuple(sorted(duty.log - BY_DETAIL.keys() - BY_ENTRY))
     if others:
-        yield Gap("log", others, "neither entries nor details hold it: log it in the app")
+        yield Gap("log", others, "log")
+
+
+def _nowhere(deployment: DeploymentDoc, covering: Collection[str]) -> str:
+    """The places of these laws where none of them has its details kept; "" where one has."""
+    return "" if deployment.audit.detail.keys() & set(covering) else ", ".join(sorted(covering))
 
 
 def _retain(
@@ -106,22 +173,17 @@ def _retain(
     asked = set(retain)
     logs = {each for each in asked if _of_logs(each)}
     floors = sorted(each for each in logs if each.bound is Bound.AT_LEAST)
-    if floors and not deployment.audit.detail.keys() & set(covering):
-        places = ", ".join(sorted(covering)) or "the person's country"
-        yield Gap("retain", _words(floors), f"`audit.detail` has no {places}: say there where details are kept")
+    if floors and (where := _nowhere(deployment, covering)):
+        yield Gap("retain", _words(floors), "detail", where)
     rest = sorted(asked - logs)
     stores = _stores(deployment, activities, rest)
     unnamed = [name for name in stores if not deployment.records.get(name)]
     if rest and unnamed:
-        shown = ", ".join(f"`{name}`" for name in unnamed)
-        why = f"`records:` does not name what {shown} holds, so nothing there is kept or deleted by it"
-        yield Gap("retain", _words(rest), why)
+        yield Gap("retain", _words(rest), "records", ", ".join(f"`{name}`" for name in unnamed))
     scopes = {deployment.sinks[name].sink.scope for store in stores for name in deployment.stores.get(store, ())}
     scoped = [each for each in rest if each.scope and each.scope not in scopes]
     if scoped and stores:
-        wanted = ", ".join(sorted({each.scope for each in scoped}))
-        why = f"no sink of the scope {wanted} is named: such copies elsewhere are neither kept nor deleted"
-        yield Gap("retain", _words(scoped), why)
+        yield Gap("retain", _words(scoped), "scope", ", ".join(sorted({each.scope for each in scoped})))
 
 
 def _of_logs(retention: Retention) -> bool:
@@ -147,16 +209,14 @@ def _protect(deployment: DeploymentDoc, duty: Duty, activities: Sequence[Activit
     taking = [activity for activity in activities if activity.operation in _TAKING]
     coming = sorted(each.field for each in duty.protect if each.direction == "in")
     if coming and taking and duty.effect is not Effect.DENY:
-        why = "nobody looks into what comes in, so what would take it in is refused (cannot_be_treated)"
-        yield Gap("protect", tuple(dict.fromkeys(coming)), why)
+        yield Gap("protect", tuple(dict.fromkeys(coming)), "in")
     resting = sorted(
         each.field
         for each in duty.protect
         if each.direction == "rest" and not (each.transform == "encrypt" and _all_encrypted(deployment, taking))
     )
     if resting and any(activity.stores for activity in taking) and duty.effect is not Effect.DENY:
-        why = "copies are treated, what an app writes by itself is not, so that is refused (cannot_be_treated)"
-        yield Gap("protect", tuple(dict.fromkeys(resting)), why)
+        yield Gap("protect", tuple(dict.fromkeys(resting)), "rest")
 
 
 def _all_encrypted(deployment: DeploymentDoc, activities: Iterable[Activity]) -> bool:
@@ -167,23 +227,18 @@ def _all_encrypted(deployment: DeploymentDoc, activities: Iterable[Activity]) ->
 def _deadlines(duty: Duty) -> Iterator[Gap]:
     waiting = sorted({due.task for due in duty.deadlines if due.event in _UNASKED})
     if waiting:
-        why = "nobody asks for it, so it is watched once `residency requests add` has registered when it began"
-        yield Gap("deadlines", tuple(waiting), why, "note")
+        yield Gap("deadlines", tuple(waiting), "begun")
 
 
 def _effect(duty: Duty) -> Iterator[Gap]:
     if duty.effect is Effect.HOLD:
-        why = "what waits is refused and not kept for whoever looks at it: an exemption in a register lets it pass"
-        yield Gap("effect", ("hold",), why, "note")
+        yield Gap("effect", ("hold",), "hold")
 
 
 def _by_evidence(rule: RuleDoc) -> Iterator[Gap]:
-    ceilings = sorted(
-        each for each in rule.duty.retain if each.bound is Bound.AT_MOST and not _of_logs(each) and rule.unless
-    )
-    if ceilings:
-        why = "nobody gives evidence where data rests, so `retention run` leaves out what `unless` could lift"
-        yield Gap("retain", _words(ceilings), f"{why}: `residency erase` deletes on request")
+    ceilings = sorted(each for each in rule.duty.retain if each.bound is Bound.AT_MOST and not _of_logs(each))
+    if ceilings and rule.unless:
+        yield Gap("retain", _words(ceilings), "evidence")
 
 
 def _words(retentions: Iterable[Retention]) -> tuple[str, ...]:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from residency.model import Activity, Duty, Operation, SubjectSource
+from residency.model import Activity, AnchorFinding, Decision, Duty, Finding, Operation, SubjectSource, Trust
 from residency.policy.compiler import Policy
+from residency.policy.explain import explain
+from residency.policy.explain_words import LANGUAGES, Language
 from residency.policy.prove_reports import Report
-from residency.policy.uncarried import BY_DETAIL, BY_ENTRY, gaps, uncarried_reports
+from residency.policy.uncarried import BY_DETAIL, BY_ENTRY, gaps, uncarried_reports, undone
 from tests.proof_files import NOW, law, policy, rule
 
 ALL = "anchor: [territory, citizenship, residence, collection]"
 DETAIL = "audit: {detail: {VN: ./detail-vn}}\n"
 NAMED = "records: {all: {people: {subject: id, data: [health]}}}\n"
 READS = 'activities:\n  - {route: "GET /people", subject: app, data: [health], operation: read, store: all}\n'
+ABROAD = 'activities:\n  - {route: "POST /a", subject: app, data: [health], operation: write, store: abroad}\n'
+TERM = "deadlines: [{task: a.b, within: 2 days, from: commencement}]"
 
 
 def told(of: Policy, now: int = NOW) -> list[Report]:
     return list(uncarried_reports(of, now))
+
+
+def decided(of: Policy) -> Decision:
+    """What is decided of the first activity, of somebody whom Vietnamese law covers."""
+    here = AnchorFinding(frozenset({"VN"}), frozenset(), Trust.VERIFIED)
+    return of.decide(of.deployment.activities[0], Finding(here, here, here, here), frozenset(), of.facts, NOW)
 
 
 def ordered(duty: str, *more: str, applies: str = ALL, **deployment: str) -> list[Report]:
@@ -99,8 +111,7 @@ def test_encryption_at_rest_is_carried_out_by_sinks_that_encrypt() -> None:
     duty = "{protect: [{field: phone, direction: rest, transform: encrypt}]}"
     (found,) = ordered(duty)
     assert "`protect: phone`" in found.problem.message, "one of the sinks, de, is not encrypted"
-    encrypted = 'activities:\n  - {route: "POST /a", subject: app, data: [health], operation: write, store: abroad}\n'
-    assert ordered(duty, activities=encrypted) == []
+    assert ordered(duty, activities=ABROAD) == []
 
 
 def test_a_term_that_nobody_asks_for_is_a_note_that_names_the_register() -> None:
@@ -148,3 +159,58 @@ def test_a_joined_duty_is_told_of_all_laws_that_cover() -> None:
     assert (here.slot, here.what) == ("log", ("device",))
     (nowhere, _) = gaps(of.deployment, duty, ("DE",), (activity,))
     assert (nowhere.slot, nowhere.what) == ("log", ("ip",))
+
+
+def test_a_decision_is_told_with_what_of_its_duty_nothing_carries_out() -> None:
+    of = policy(law("VN", rule("vn.one", f"{{{ALL}}}", f"{{log: [device], {TERM}}}")))
+    decision = decided(of)
+    left = undone(of.deployment, decision)
+    assert [(gap.slot, gap.what, gap.level) for gap in left] == [
+        ("log", ("device",), "warning"),
+        ("deadlines", ("a.b",), "note"),
+    ]
+    told = explain(decision, None, undone=left)
+    assert told.data["undone"][0] == {
+        "duty": "log",
+        "what": ["device"],
+        "why": "neither entries nor details hold it: log it in the app",
+    }
+    (section,) = [each for each in told.page("en").sections if each.title == "What of it nothing here carries out"]
+    assert [item.text for item in section.items] == [gap.text() for gap in left]
+    (vietnamese,) = [each for each in told.page("vi").sections if each.title == "Những việc chưa được thực hiện ở đây"]
+    assert "hãy ghi trong ứng dụng" in vietnamese.items[0].text
+    assert "What of it nothing here carries out" not in "\n".join(explain(decision, None).lines)
+
+
+def test_of_a_decision_that_binds_nothing_or_is_of_no_activity_nothing_is_left_undone() -> None:
+    of = policy(law("VN", rule("vn.one", f"{{{ALL}}}", "{log: [device]}")))
+    decision = decided(of)
+    assert undone(of.deployment, decision)
+    assert undone(of.deployment, replace(decision, mode="observe")) == ()
+    assert undone(of.deployment, replace(decision, activity=None)) == ()
+
+
+def test_the_sink_that_the_data_best_goes_to_says_what_is_owed() -> None:
+    abroad = rule("vn.abroad", f"{{{ALL}, sink: {{abroad: true}}}}", "{log: [device]}")
+    of = policy(law("VN", abroad, rule("vn.home", f"{{{ALL}}}", "{only: [VN]}")))
+    assert undone(of.deployment, decided(of)) == ()
+    of = policy(law("VN", abroad), activities=ABROAD)
+    assert [gap.what for gap in undone(of.deployment, decided(of))] == [("device",)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_is_told_in_both_languages(language: Language) -> None:
+    duties = (
+        "{log: [ip, device]}",
+        "{retain: [{at_least: 2 days, from: last_use, scope: backup}]}",
+        "{retain: [{at_most: 2 days, from: last_use}]}",
+        "{protect: [{field: a, direction: in, transform: mask}, {field: a, direction: rest, transform: mask}]}",
+        f"{{{TERM}}}",
+        "{effect: hold}",
+    )
+    for duty in duties:
+        of = policy(law("VN", rule("vn.one", f'{{{ALL}, unless: ["consent:keep"]}}', duty)))
+        (parsed,) = of.laws[0].rules
+        for gap in gaps(of.deployment, parsed.duty, ("VN",), of.deployment.activities):
+            assert "{" not in gap.text(language)
+            assert gap.slot in gap.text(language)
