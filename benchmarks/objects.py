@@ -123,7 +123,7 @@ async def _measure(folder: Path, endpoint: str, key: str, secret: str, calls: in
 
     stack = ExitStack()
     there = stack.enter_context(tempfile.TemporaryDirectory(prefix="residency-bench-", dir=_MEMORY))
-    floor = stack.enter_context(open_floor(Path(there) / "floor"))
+    floor = stack.enter_context(open_floor(Path(there) / "floor", warm=True))
     result: dict[str, Any] = {"calls": calls, "microseconds": {}, "cpu_microseconds": {}, "of_plain": {}}
     for size, length in _SIZES.items():
         for verb in ("put", "get"):

@@ -10,9 +10,9 @@ a journal costs is not in it (`benchmarks.audit` tells that).
 A third unit runs on an engine as an app would make it: what the sink's engine costs besides (its listeners, a BEGIN of
 SQLite's, a COMMIT that is seen to its end) is what the routed unit adds to that one, and the plain one does not.
 
-The floor (benchmarks/floors.py) is the least Python that routes and records: a session that takes its engine from a
-ContextVar and has two entries of the same length recorded, one before its first statement and one after its last; where
-it changes data both are waited for until they are durable, as ADR 9 has it. It checks nothing.
+The floor (benchmarks/floors.py) is the least Python that routes and records: an `async_sessionmaker` that takes the
+engine from a ContextVar and has two entries of the same length recorded, one before its first statement and one after
+its last; where it changes data both are waited for until they are durable, as ADR 9 has it. It checks nothing.
 
 The act alone is the same intent, confirmation and outcome without a session: what is left of the sum is the session's
 own routing. CPU time of the event loop's thread and, besides, time on the wall. Units take turns, one of each kind;
@@ -36,7 +36,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine, String
+from sqlalchemy import String
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.util import await_only
@@ -100,41 +100,46 @@ class Person(Base):
     name: Mapped[str] = mapped_column(String)
 
 
-_bind: ContextVar[tuple[Engine, Floor, bool]] = ContextVar("bind")
+_bind: ContextVar[tuple[AsyncEngine, Floor, bool]] = ContextVar("bind")
 """The engine that a floor's session uses, where it records, and whether it changes data."""
 
 
 class FloorSession(Session):
-    """The least that a routed and recorded session can be."""
+    """The least that a recorded session can be."""
 
-    _bound: Engine | None = None
-    _floor: Floor
-    _intent: int
-    _changes: bool
-
-    def get_bind(self, *args: Any, **kwargs: Any) -> Engine:
-        """The engine of the context; an entry is recorded as it is asked for first."""
-        if self._bound is None:
-            self._bound, self._floor, self._changes = _bind.get()
-            self._intent = self._floor.record()
-            if self._changes:
-                self._floor.soon()
-        return self._bound
+    floor: Floor
+    intent: int
+    changes = False
 
     def commit(self) -> None:
         """Commit between two entries that are waited for."""
         self.flush()
-        if not self._floor.is_durable(self._intent):
-            await_only(self._floor.durable())
+        if not self.floor.is_durable(self.intent):
+            await_only(self.floor.durable())
         super().commit()
-        self._floor.record()
-        await_only(self._floor.durable())
+        self.floor.record()
+        await_only(self.floor.durable())
 
     def close(self) -> None:
         """Close, and record that it was read."""
         super().close()
-        if not self._changes:
-            self._floor.record()
+        if not self.changes:
+            self.floor.record()
+
+
+class FloorMaker(async_sessionmaker[AsyncSession]):
+    """The least that routes."""
+
+    def __call__(self, **local: Any) -> AsyncSession:
+        """A session on the engine of the context, once an entry is recorded."""
+        engine, floor, changes = _bind.get()
+        session = super().__call__(bind=engine)
+        kept = session.sync_session
+        assert isinstance(kept, FloorSession)
+        kept.floor, kept.changes, kept.intent = floor, changes, floor.record()
+        if changes:
+            floor.soon()
+        return session
 
 
 async def _read(make: Callable[[], AsyncSession]) -> None:
@@ -180,7 +185,7 @@ async def _measure(folder: Path, url: str, rounds: int) -> dict[str, Any]:
     found = {}
     stack = ExitStack()
     try:
-        floor = stack.enter_context(open_floor(folder / "floor"))
+        floor = stack.enter_context(open_floor(folder / "floor", warm=True))
         for name, method, unit, read_only in (("write", "POST", _write, False), ("read", "GET", _read, True)):
             engine = AsyncEngine(sink.bind(read_only=read_only, blocking=False))
             plain = async_sessionmaker(engine, expire_on_commit=False)
@@ -188,8 +193,8 @@ async def _measure(folder: Path, url: str, rounds: int) -> dict[str, Any]:
             here = runtime.point.admit(Request(method, path, path.encode(), (), ("113.160.0.1", 50_000)))
             assert isinstance(here, Current)
             token = enter(here)
-            _bind.set((engine.sync_engine, floor, not read_only))
-            least = async_sessionmaker(sync_session_class=FloorSession, expire_on_commit=False)
+            _bind.set((engine, floor, not read_only))
+            least = FloorMaker(sync_session_class=FloorSession, expire_on_commit=False)
             own = async_sessionmaker(app, expire_on_commit=False)
             makers = {"own": own, "plain": plain, "routed": routed, "floor": least}
             found[name] = await _beside(here, unit, makers, rounds if name == "read" else rounds // 2)
