@@ -233,25 +233,30 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
             process.stdout.close()
 
 
-def test_a_second_demo_in_the_same_folder_is_refused(
-    running: tuple[subprocess.Popen[str], int], tmp_path: Path
-) -> None:
-    done = residency_("demo", "--once", "--folder", tmp_path / "demo")
-    assert done.returncode == 2
-    assert "another demo works in" in done.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_cut_short_by_a_signal_it_leaves_no_server_behind(
-    running: tuple[subprocess.Popen[str], int], number: signal.Signals
-) -> None:
-    process, port = running
+def cut_short(process: subprocess.Popen[str], port: int, number: signal.Signals) -> None:
+    """Ended by a signal it says so, and leaves no server behind."""
     process.send_signal(number)
     assert process.stdout is not None
     assert "Traceback" not in process.stdout.read()
     assert process.wait() == 130
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_second_demo_in_the_same_folder_is_refused_and_the_first_can_be_interrupted_after_it(
+    running: tuple[subprocess.Popen[str], int], tmp_path: Path
+) -> None:
+    done = residency_("demo", "--once", "--folder", tmp_path / "demo")
+    assert done.returncode == 2
+    assert "another demo works in" in done.stderr
+    cut_short(*running, signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_cut_short_by_a_signal_it_leaves_no_server_behind(
+    running: tuple[subprocess.Popen[str], int], number: signal.Signals
+) -> None:
+    cut_short(*running, number)
 
 
 def test_without_the_extra_it_says_what_to_install(
