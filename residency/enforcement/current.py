@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from residency.audit.recall import Basis
 from residency.enforcement.acts import Act
 from residency.enforcement.admission import CHANGES, check_sink, check_store, follows, subject_unknown
-from residency.enforcement.observing import observed
+from residency.enforcement.observing import goes_on, observed
 from residency.enforcement.request import collected_at, subject_id
 from residency.enforcement.trail import Trail
 from residency.errors import JournalLate, UsageError
@@ -275,7 +275,7 @@ class Current:
             recorder.ready()
         except JournalLate:
             # An act that changes something waits for its record anyway; no other may be lost later than is said.
-            if not changes:
+            if not changes and not goes_on(self.decision.mode, point.metrics):
                 raise
         reason = note = None
         if unknown:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from residency.enforcement.metering import Meter
 from residency.model import Effect, Reason, SinkVerdict
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
-__all__ = ["observed"]
+__all__ = ["goes_on", "observed"]
+
+
+def goes_on(mode: str, metrics: Meter) -> bool:
+    """Whether a request or an act goes on though what it leaves may be lost in a power cut, since our own disk is late.
+
+    Where a deployment only observes it does: that disk's slowness is none of the app's. It is recorded all the same,
+    and counted.
+    """
+    if mode != "observe":
+        return False
+    metrics.late()
+    return True
 
 
 def observed(here: Current, verdict: SinkVerdict, named: bool) -> tuple[Reason | None, str | None]:

@@ -19,6 +19,7 @@ from residency.enforcement.facts import FactKeeper
 from residency.enforcement.handing import home_for, note_of
 from residency.enforcement.homes import Homes
 from residency.enforcement.metering import Meter
+from residency.enforcement.observing import goes_on
 from residency.enforcement.perception import Perception, Seen
 from residency.enforcement.ports import Clock, Entropy, Facts, Pins
 from residency.enforcement.recorder import Recorder
@@ -34,6 +35,7 @@ from residency.enforcement.trail import StoreFactory
 from residency.errors import (
     AddressDataUnavailable,
     FactsUnavailable,
+    JournalLate,
     KeysUnavailable,
     PathError,
     PinsUnavailable,
@@ -117,7 +119,11 @@ class EnforcementPoint(Decider):
         Raises: Unavailable where not even the refusal can be recorded, which the edge answers with 503.
         """
         # 0. Room for a record, beyond what is kept for the outcomes of acts that are under way.
-        self.recorder.ready()
+        try:
+            self.recorder.ready()
+        except JournalLate:
+            if not goes_on(self._mode, self.metrics):
+                raise
         # 1. What the route does. Nothing is folded: what routers could read two ways is refused.
         try:
             match = self._match(request)

@@ -74,6 +74,7 @@ class Metrics:
         self.cell(names.EXEMPT)
         self.cell(names.UNSAFE_ADDRESS)
         self.cell(names.PINS_STALE)
+        self.cell(names.JOURNAL_LATE)
         self.cell(names.PIN_EVENTS, "contradicted")
 
     def _grow(self, count: int) -> int:

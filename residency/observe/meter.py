@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 from residency.model import Anchor, Decision, Reason
@@ -12,19 +13,21 @@ from residency.observe.cells import Metrics
 __all__ = ["DecisionMeter"]
 
 _BOUND: Final = 65_536
+_AGAIN: Final = 60.0  # seconds
 _log = logging.getLogger("residency")
 
 
 class DecisionMeter:
     """The point's `Meter` over one process's `Metrics`."""
 
-    __slots__ = ("_bound", "_told", "metrics", "overhead")
+    __slots__ = ("_bound", "_late_again", "_told", "metrics", "overhead")
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
         self.overhead = metrics.overhead
         # By identity: the policy memoises decisions. Holding each keeps its id from being given to another.
         self._told: set[Anchor] = set()
+        self._late_again = 0.0  # of `time.monotonic()`
         self._bound: dict[int, tuple[Decision, tuple[int, ...]]] = {}
 
     def decided(self, decision: Decision) -> None:
@@ -71,3 +74,11 @@ class DecisionMeter:
     def stale_pin(self) -> None:
         """Count one request whose pin came from a copy of a store that is not heard of."""
         self.metrics.add(names.PINS_STALE)
+
+    def late(self) -> None:
+        """Count one request or act that went on though the journal's disk was late; once a minute it is logged."""
+        self.metrics.add(names.JOURNAL_LATE)
+        now = time.monotonic()
+        if now >= self._late_again:
+            self._late_again = now + _AGAIN
+            _log.warning("the journal's disk is late: what is observed now may be lost in a power cut")

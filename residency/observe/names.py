@@ -28,6 +28,7 @@ __all__ = [
     "IDENTITY_KEYS_AGE",
     "INFO",
     "JOURNAL_BACKLOG",
+    "JOURNAL_LATE",
     "JOURNAL_WAITED",
     "LOCATION_EVENTS",
     "LOCATION_EVERY",
@@ -89,6 +90,7 @@ WOULD_REFUSE: Final = "residency_would_refuse_total"
 EXEMPT: Final = "residency_exempt_total"
 OVERHEAD: Final = "residency_overhead_seconds"
 JOURNAL_BACKLOG: Final = "residency_journal_backlog_entries"
+JOURNAL_LATE: Final = "residency_journal_late_total"
 JOURNAL_WAITED: Final = "residency_journal_waited_seconds"
 OPEN_INTENTS: Final = "residency_open_intents"
 OLDEST_INTENT: Final = "residency_open_intents_oldest_seconds"
@@ -177,6 +179,11 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         JOURNAL_BACKLOG,
         Kind.GAUGE,
         "Entries in this process's journal that the log does not hold yet.",
+    ),
+    MetricSpec(
+        JOURNAL_LATE,
+        Kind.COUNTER,
+        "Requests and acts that a deployment which only observes let go on while the journal's disk was late.",
     ),
     MetricSpec(
         JOURNAL_WAITED,

@@ -37,6 +37,7 @@ keys: {folder: ./keys}
 pins: {url: "sqlite:///pins.db"}
 activities:
   - {route: "POST /put/{name}", subject: none, data: [personal], operation: write, store: uploads}
+  - {route: "GET /get/{name}", subject: none, data: [personal], operation: read, store: uploads}
   - {route: "GET /plain", subject: none, data: [content]}
 """
 
@@ -45,6 +46,11 @@ async def put(request: Request) -> PlainTextResponse:
     """Stores a value."""
     await current().store("uploads").put(request.path_params["name"], b"x")
     return PlainTextResponse("stored")
+
+
+async def get(request: Request) -> PlainTextResponse:
+    """Reads a value."""
+    return PlainTextResponse(await current().store("uploads").get(request.path_params["name"]) or b"")
 
 
 async def plain(request: Request) -> PlainTextResponse:
@@ -83,15 +89,21 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Residency:
+def mode() -> str:
+    """The deployment's."""
+    return "enforce"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, mode: str) -> Residency:
     file = tmp_path / "pressed.yaml"
-    file.write_text(POLICY)
+    file.write_text(POLICY.replace("mode: enforce", f"mode: {mode}"))
     return build(file, env={}, reload=False)
 
 
 @pytest.fixture
 def client(runtime: Residency, disk: Disk) -> Iterator[TestClient]:
-    routes = [Route("/put/{name}", put, methods=["POST"]), Route("/plain", plain)]
+    routes = [Route("/put/{name}", put, methods=["POST"]), Route("/get/{name}", get), Route("/plain", plain)]
     with TestClient(ResidencyMiddleware(Starlette(routes=routes), policy=runtime)) as client:
         assert client.post("/put/first").status_code == 200
         yield client
@@ -165,6 +177,27 @@ def test_while_a_journal_is_too_slow_for_max_loss_requests_wait_and_are_served_a
         assert journal.next_seq == before  # it has not even been recorded
         disk.go()
         assert answer.result(timeout=30) == 200
+    journal._max_loss = 30
+    assert client.post("/put/third").status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["observe"])
+def test_a_deployment_that_only_observes_waits_for_no_slow_disk_and_counts_what_may_be_lost(
+    client: TestClient, runtime: Residency, disk: Disk
+) -> None:
+    journal = journal_of(runtime)
+    disk.hang()
+    record_now(runtime)
+    journal._max_loss = 0.05
+    wait_until(lambda: journal._flushing_since is not None and journal._is_late())
+    before = journal.next_seq
+    assert client.get("/plain").status_code == 200
+    assert client.get("/get/first").text == "x"
+    assert journal.next_seq == before + 3, "an entry, an intent and an outcome: recorded, and not durable yet"
+    assert journal._durable <= before
+    assert runtime.metrics.value(names.JOURNAL_LATE) == 3
+    assert runtime.metrics.value(names.REFUSALS, "journal_failed") == 0
+    disk.go()
     journal._max_loss = 30
     assert client.post("/put/third").status_code == 200
 

@@ -7,11 +7,40 @@ from typing import Any
 
 import pytest
 
+from residency.adapters.journal_memory import JournalMemory
 from residency.enforcement.context import identify
+from residency.errors import JournalLate
 from residency.observe import names
 
 pytestmark = pytest.mark.anyio
 Worlds = Callable[..., Any]
+
+
+class LateJournal(JournalMemory):
+    """A journal that has room, and whose disk is late."""
+
+    def ready(self) -> None:
+        """Raises: JournalLate."""
+        raise JournalLate("late")
+
+
+async def test_observing_goes_on_while_the_disk_is_late_and_counts_that(
+    make_world: Worlds, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world(replace=[("mode: enforce", "mode: observe")], journal=LateJournal())
+    for _ in range(2):
+        with world.request("GET", who="an") as here:
+            await here.begin("people", "sg").confirm()
+    assert [entry.kind for entry in world.entries] == ["intent", "intent"]
+    assert world.metrics.value(names.JOURNAL_LATE) == 4, "two requests, and an act of each"
+    assert caplog.text.count("disk is late") == 1
+
+
+async def test_enforcing_does_not(make_world: Worlds) -> None:
+    world = make_world(journal=LateJournal())
+    with pytest.raises(JournalLate), world.request("GET", who="an"):
+        pass
+    assert (world.entries, world.metrics.value(names.JOURNAL_LATE)) == ([], 0)
 
 
 async def test_observing_binds_nothing_and_notes_where_an_act_would_go(make_world: Worlds) -> None:
