@@ -216,3 +216,26 @@ def test_a_bare_decision_makes_a_page_too(language: Language) -> None:
 def test_an_instant_past_the_calendar_is_told_as_what_it_is() -> None:
     assert moment(0) == "1970-01-01 00:00 UTC"
     assert moment(1 << 62) == f"{1 << 62} us"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_could_go_only_treated_is_told_with_what_to_do_instead(language: Language) -> None:
+    duty = Duty(
+        protect=frozenset({Protection("phone", "out", "mask", "pseudonym"), Protection("id_image", "in", "drop", "x")})
+    )
+    verdict = SinkVerdict(replace(SINK, name="sg", place="SG"), Effect.DENY, Reason.CANNOT_BE_TREATED, duty=duty)
+    sent = page(language, decision=replace(DECISION, reason=Reason.CANNOT_BE_TREATED, sinks=(verdict,)))
+    read = page(language, decision=replace(DECISION, reason=Reason.CANNOT_BE_TREATED, sinks=(), duty=duty))
+    for told, word in ((sent, "`copies:`"), (read, "`hand_over:`")):
+        (lead, *_), text = told.lead, "\n".join(lines(told))
+        assert lead.startswith({"en": "The data may go abroad only with fields", "vi": "Dữ liệu chỉ được"}[language])
+        assert "mask `phone`" in text
+        assert "id_image" not in "\n".join(section_of(told, language))
+        assert word in text
+    title = {"en": "What to do instead", "vi": "Có thể làm gì thay thế"}[language]
+    assert title not in [each.title for each in page(language).sections]
+
+
+def section_of(told: Page, language: Language) -> list[str]:
+    """What is to be done instead."""
+    return section(told, {"en": "What to do instead", "vi": "Có thể làm gì thay thế"}[language])

@@ -34,7 +34,7 @@ def test_values_are_put_in_and_never_read_as_sentences() -> None:
 def test_each_reason_that_a_policy_gives_has_a_sentence() -> None:
     of_policy = {
         "law_forbids", "not_home", "only_in_country", "filing_missing", "stop_order", "identity_missing",
-        "consent_missing", "sink_unfit", "conflict", "hold", "no_sink", "unclassified_route",
+        "consent_missing", "sink_unfit", "cannot_be_treated", "conflict", "hold", "no_sink", "unclassified_route",
     }  # fmt: skip
     for language in LANGUAGES:
         assert {reason.value for reason in Reason if because(reason, language)} == of_policy
