@@ -13,10 +13,13 @@ from residency.adapters.entropy_seeded import UnsafeSeededEntropy
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.pins_memory import PinsMemory
 from residency.audit.detail import commit, parse_detail
+from residency.audit.recall import Beside, Recall
 from residency.errors import PinsUnavailable, Refused, StaleVersion
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Anchor, Finding, Operation, Pin, Trust
 from residency.observe import names
+from residency.policy.archive import facts_digest
+from residency.policy.replay import Replayer
 from tests.world import HANOI, SINGAPORE
 
 pytestmark = pytest.mark.anyio
@@ -450,3 +453,24 @@ async def test_what_an_outranked_signal_says_covers_nothing_and_is_not_kept(make
         act.outcome("committed")
     pin = await world.pins.get(before.subject)
     assert "VN" not in {place for _, place, _ in pin.anchors}
+
+
+async def test_an_outsider_recomputes_what_was_decided_by_a_pin_that_tells_of_more(world: Any) -> None:
+    before = dataclasses.replace(await held(world), home="VN", version=2)
+    await world.pins.put(before)
+    for address in (SINGAPORE, HANOI, SINGAPORE):
+        with world.request(who="tan", address=address) as here:
+            act = here.begin("people", "vn")
+            await act.confirm()
+            act.outcome("committed")
+        with world.request("GET", "/people", who="sue", address=HANOI) as here:
+            await here.about("tan")
+    facts = world.facts.current()
+    replayer = Replayer({world.policy.digest: world.policy}.get, {facts_digest(facts): facts}.get)
+    covered = []
+    for entry in world.entries:
+        recalled = Recall().take(entry)
+        if entry.finding and not isinstance(recalled, Beside):
+            assert replayer.replay(*recalled).wrong == ()
+            covered += [entry.jurisdictions] if entry.kind == "decision" else []
+    assert covered == [(), ("VN",), ("VN",)]
