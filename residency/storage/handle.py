@@ -59,7 +59,8 @@ class StoreHandle:
         """The verdict on the sink that an act would use now. Raises: Refused (NO_SINK), UnknownStore."""
         here = self._current
         wanted = operation or here.operation
-        return choose(here.decision, here.pin, sink, order=self.order, operation=wanted, known=bool(self._all_known()))
+        known = here.decision.mode == "observe" and bool(self._all_known())
+        return choose(here.decision, here.pin, sink, order=self.order, operation=wanted, known=known)
 
     def begin(
         self,
@@ -85,7 +86,7 @@ class StoreHandle:
         try:
             # Facts that moved since the last decision may move the route, so they are reread before it is taken.
             here.point.refresh(here)
-            if sink is None and self._all_known() is None:
+            if sink is None and here.decision.mode == "observe" and self._all_known() is None:
                 if patient:
                     raise WaitFirstError(self.learn)
                 raise PinsUnavailable("it is not told here where people without a pin begin: ask again")
