@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 import anyio
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from residency.adapters.copies_worker import CopiesWorker, work_off
 from residency.bootstrap import Residency
+from residency.cli.listing import Listing
 from residency.cli.upkeep import Deployment, Json, doing, fails, runtime_of, wrong
 from residency.errors import ResidencyError, UsageError
 from residency.storage.outbox import Round
@@ -254,9 +253,9 @@ def _tell(told: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(told))
         return
-    table = Table("store", "sink", "to be copied", "since", "held")
+    table = Listing("store", "sink", "to be copied", "since", "held")
     for each in told:
         since = "" if each["since"] is None else f"{datetime.fromtimestamp(each['since'] / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
         held = ", ".join(f"{count:,} {reason}" for reason, count in sorted(Counter(each["held"]).items()))
-        table.add_row(each["store"], each["sink"], f"{each['pending']:,}", since, held or "-")
-    Console().print(table)
+        table.row(each["store"], each["sink"], f"{each['pending']:,}", since, held or "-")
+    table.show()

@@ -13,7 +13,6 @@ import anyio.to_thread
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from residency.adapters.detail_store import DetailStore
 from residency.audit.detail_head import Head
@@ -21,6 +20,7 @@ from residency.audit.note import parse_verifier_key
 from residency.bootstrap import Residency
 from residency.cli.audit.detail_place import Place, caught_up, held_by, note
 from residency.cli.audit.written import write_out
+from residency.cli.listing import Listing
 from residency.cli.upkeep import (
     Copies,
     Json,
@@ -235,15 +235,19 @@ def _tell(runtime: Residency, done: Erasure, copies: Copies, beside: _Beside | N
         print(json.dumps(told))
         return
     console = Console()
-    table = Table("store", "sink", "region", "record", "erased" if beside is not None else "would go", "stays", "until")
+    went = "erased" if beside is not None else "would go"
+    table = Listing("store", "sink", "region", "record", went, "stays", "until")
     cited = citations(runtime, sorted({rule for part in done.kept for rule in part.rules}))
     for part in done.erased:
-        table.add_row(part.store, part.sink, part.region, part.record, str(part.count), "", "")
+        table.row(part.store, part.sink, part.region, part.record, str(part.count), "", "")
     for part in done.kept:
         until = part.document()["retained_until"] or "no end known"
         why = "; ".join(f"{rule} ({cited[rule]})" if rule in cited else rule for rule in part.rules)
-        table.add_row(part.store, part.sink, part.region, part.record, "", str(part.count), f"{until} by {why}")
-    console.print(table if table.row_count else "Nothing of this person is in any copy.")
+        table.row(part.store, part.sink, part.region, part.record, "", str(part.count), f"{until} by {why}")
+    if table:
+        table.show(console)
+    else:
+        console.print("Nothing of this person is in any copy.")
     if done.left:
         console.print(
             f"[bold red]{done.left} records could not be erased: they changed, or what stays refers to them.[/]"

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final
 import anyio
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from residency.bootstrap import Residency
+from residency.cli.listing import Listing
 from residency.cli.upkeep import Deployment, Json, citations, facts_of, runtime_of, subject_of, wrong
 from residency.errors import ResidencyError
 from residency.policy.explain_tasks import task as task_words
@@ -187,10 +188,13 @@ def list_kinds(
     if as_json:
         print(json.dumps({task: _term(due.term) for task, due in found.items()}))
         return
-    table = Table("kind", "what", "within")
+    table = Listing("kind", "what", "within")
     for task, due in found.items():
-        table.add_row(task, task_words(task, "en"), _term(due.term))
-    Console().print(table if table.row_count else f"The laws of {place} in use here set no terms.")
+        table.row(task, task_words(task, "en"), _term(due.term))
+    if not table:
+        Console().print(f"The laws of {place} in use here set no terms.")
+        return
+    table.show()
 
 
 async def _alias(runtime: Residency, subject: str) -> str | None:
@@ -243,15 +247,18 @@ def _document(request: Request, now: int) -> dict[str, Any]:
 
 
 def _print(found: Sequence[Request], now: int) -> None:
-    table = Table("no.", "kind", "law of", "received (UTC)", "next due (UTC)", "left", "state", "reference")
+    table = Listing("no.", "kind", "law of", "received (UTC)", "next due (UTC)", "left", "state", "reference")
     for request in found:
         state, due = request.state(now), _due(request)
-        table.add_row(
+        table.row(
             str(request.number), request.kind, request.place, instant(request.received),
             "-" if request.closed else instant(due), "-" if request.closed else _left(due - now), state.value,
-            request.reference or "", style=_STYLE[state],
+            escape(request.reference or ""), style=_STYLE[state],
         )  # fmt: skip
-    Console().print(table if table.row_count else "No request is open.")
+    if not table:
+        Console().print("No request is open.")
+        return
+    table.show()
 
 
 def _show(runtime: Residency, request: Request, *, as_json: bool) -> None:
@@ -266,16 +273,16 @@ def _show(runtime: Residency, request: Request, *, as_json: bool) -> None:
         if value is not None:
             console.print(f"  {label}: {value}", markup=False)
     cited = citations(runtime, sorted({rule for step in request.steps for rule in step.rules}))
-    table = Table("step", "due (UTC)", "left", "state", "by")
+    table = Listing("step", "due (UTC)", "left", "state", "by")
     for step in request.steps:
         state = step.state(request.received, now)
         by = ", ".join(dict.fromkeys(cited.get(rule, rule) for rule in step.rules))
         left = "-" if step.done is not None else _left(step.due - now)
-        table.add_row(
+        table.row(
             step.task, instant(step.due), left, state.value + (", extended" if step.extended else ""), by,
             style=_STYLE[state],
         )  # fmt: skip
-    console.print(table)
+    table.show(console)
 
 
 def _left(microseconds: int) -> str:

@@ -11,11 +11,11 @@ import anyio
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from residency.adapters.sweep_sqlite import SweepSqlite
 from residency.audit.sequencer import CHECKPOINT_PATH
 from residency.bootstrap import Residency
+from residency.cli.listing import Listing
 from residency.cli.upkeep import (
     Copies,
     Deployment,
@@ -187,14 +187,14 @@ def _tell(found: list[Swept], copies: Copies, go: bool, *, as_json: bool) -> Non
         ]  # fmt: skip
         print(json.dumps({"done": go, "copies": told, "not_covered": list(copies.not_covered)}))
         return
-    table = Table("store", "sink", "subjects", "records", "past a ceiling", "held by a floor", "deleted", "rules")
+    table = Listing("store", "sink", "subjects", "records", "past a ceiling", "held by a floor", "deleted", "rules")
     for each in found:
-        table.add_row(
+        table.row(
             each.store, each.sink, str(each.subjects), str(each.records), _counts(each.past), _counts(each.held),
             str(each.deleted) if go else "-", ", ".join(sorted(each.by)),
         )  # fmt: skip
     console = Console()
-    console.print(table)
+    table.show(console)
     for store in copies.not_covered:
         console.print(f"Not covered: store {store}; `records` of the deployment tells nothing of it.")
     if not go and any(each.past for each in found):

@@ -13,7 +13,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from residency.adapters.detail_files import open_sealed
 from residency.audit.detail import commit, parse_detail
@@ -21,6 +20,7 @@ from residency.audit.detail_head import Head
 from residency.cli.audit import detail_clock, detail_deliver, detail_erase
 from residency.cli.audit.detail_place import Alias, Country, EntryId, Place, Policy, fails, place_of
 from residency.cli.audit.shared import Json, cell, when
+from residency.cli.listing import Listing
 from residency.errors import ResidencyError, SealError, VerificationError
 from residency.wiring.details import detail_rows
 
@@ -45,7 +45,7 @@ def list_details(
     Example: residency audit detail list --policy deployment.yaml --country VN --alias 6f0c… --json
     """
     place = place_of(policy, country)
-    table = Table("entry", "class", "recorded (UTC)", "kept until", "erased", title=f"Details in {country}")
+    table = Listing("entry", "class", "recorded (UTC)", "kept until", "erased", title=f"Details in {country}")
     try:
         counted, now = place.store.progress().time, time.time_ns() // 1000
         now = now if counted is None else min(now, counted)
@@ -54,11 +54,14 @@ def list_details(
                 print(json.dumps({**asdict(head), "due": head.due, "held": head.held(now)}))
             else:
                 floor = when(head.keep_until) if head.keep_until is not None else "-"
-                table.add_row(cell(head.entry), cell(head.keeping), when(head.at), floor, when(head.due))
+                table.row(cell(head.entry), cell(head.keeping), when(head.at), floor, when(head.due))
     except ResidencyError as error:
         fails(error, as_json=as_json)
     if not as_json:
-        Console().print(table if table.row_count else f"No details in {country}.")
+        if table:
+            table.show()
+        else:
+            Console().print(f"No details in {country}.")
 
 
 @detail_app.command()

@@ -10,7 +10,6 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.log_files import LogFiles
@@ -18,6 +17,7 @@ from residency.audit.checkpoint import VerifierKey, parse_verifier_key, verify_c
 from residency.audit.fleet import Closed, Fleet, add_log, close_log, format_fleet, verify_fleet
 from residency.audit.note import format_note, format_verifier_key, note_signer
 from residency.cli.audit.shared import Json, shown
+from residency.cli.listing import Listing
 from residency.errors import ResidencyError, VerificationError
 
 __all__ = ["fleet_app"]
@@ -132,11 +132,11 @@ def show(
         print(json.dumps(_document(fleet)))
         return
     title = f"{fleet.name}, version {fleet.version}: {len(fleet.logs)} logs"
-    table = Table("origin", "since", "after", "closed", title=shown(title))
+    table = Listing("origin", "since", "after", "closed", title=shown(title))
     for log in fleet.logs:
         ended = "" if log.closed is None else f"{log.closed.date}, {log.closed.size} entries"
-        table.add_row(shown(log.origin), log.since, shown(log.after or ""), ended)
-    Console().print(table)
+        table.row(shown(log.origin), log.since, shown(log.after or ""), ended)
+    table.show()
 
 
 def _document(fleet: Fleet) -> dict[str, object]:

@@ -143,11 +143,11 @@ def _lines(
     operator = who(policy)
     if operator is not None:
         places = ", ".join(operator["established_in"])
-        yield f"Transfer register of {operator['deployment']} (established in {places}), as of {day(now)}"
+        yield f"Transfer register of {operator['deployment']} (established in {places}), as of {day(now)} (UTC)"
     silent = unobserved(policy)
     if silent:
         yield "Not observed: what these activities send to services that are no stores (`http`): " + ", ".join(silent)
-    yield f"{len(flows)} flows abroad, in {acts:,} acts on sinks"
+    yield f"{_count(len(flows), 'flow', 'flows')} abroad, in {_count(acts, 'act', 'acts')} on sinks"
     for flow in flows:
         yield ""
         yield from _flow_lines(flow, rules)
@@ -166,7 +166,9 @@ def _flow_lines(flow: Flow, rules: Mapping[str, RuleRef]) -> Iterator[str]:
     where += f", provider {key.provider}, keys {key.keys}"
     yield f"    {where}; abroad by {' and '.join(key.how)}"
     unknown = f", {flow.unknown:,} of unknown end" if flow.unknown else ""
-    yield f"    {day(flow.first)} to {day(flow.last)}: {flow.count:,} acts{unknown}, {subjects_word(flow)} people"
+    people = "person" if subjects_word(flow) == "1" else "people"
+    acts = f"{_count(flow.count, 'act', 'acts')}{unknown}, {subjects_word(flow)} {people}"
+    yield f"    {day(flow.first)} to {day(flow.last)} (UTC): {acts}"
     for ground, count in sorted(flow.grounds.items(), key=lambda pair: -pair[1]):
         yield f"    {count:>8,} x {ground_words(ground)}"
     for rule in sorted({rule for ground in flow.grounds for rule in ground.rules}):
@@ -174,15 +176,23 @@ def _flow_lines(flow: Flow, rules: Mapping[str, RuleRef]) -> Iterator[str]:
             yield f"               {rule}: {rules[rule].citation}"
 
 
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _dossier_lines(dossier: Dossier, now: int) -> Iterator[str]:
-    yield f"Dossier {dossier.filing} of {dossier.jurisdiction}: {dossier.state.value.replace('_', ' ')}"
+    state = dossier.state.value.replace("_", " ")
+    # Another day than the flows' where the law's clocks are ahead: who reads both must know why.
+    clocks = f"its days are those at {_clocks(dossier.offset)}"
+    yield f"Dossier {dossier.filing} of {dossier.jurisdiction}: {state}; {clocks}"
     if dossier.began_on is not None:
         left = ""
         if dossier.days_left is not None and not dossier.filings:
             over = dossier.days_left < 0
-            left = f", {-dossier.days_left} days over it" if over else f", {dossier.days_left} days left"
+            days = _count(abs(dossier.days_left), "day", "days")
+            left = f", {days} over it" if over else f", {days} left"
         yield (
-            f"    first transfer {dossier.began_on}, {dossier.days_since} days ago; the term of"
+            f"    first transfer {dossier.began_on}, {_count(dossier.days_since or 0, 'day', 'days')} ago; the term of"
             f" {dossier.term.replace('-', ' ')} ends with {dossier.last_day}{left}"
         )
         first, noted = (day(at, dossier.offset) for at in (dossier.first, dossier.noted))
@@ -192,3 +202,8 @@ def _dossier_lines(dossier: Dossier, now: int) -> Iterator[str]:
     for flow in dossier.begun_after:
         first = day(flow.first, dossier.offset)
         yield f"    began after the filing: {flow.key.activity} to {flow.key.sink}, {first}"
+
+
+def _clocks(offset: int) -> str:
+    """An offset in minutes east of UTC as people write it."""
+    return f"UTC{'-' if offset < 0 else '+'}{abs(offset) // 60:02}:{abs(offset) % 60:02}" if offset else "UTC"

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from residency.audit.entry import Entry
 from residency.audit.pairs import Pairs
@@ -19,6 +18,7 @@ from residency.audit.verify import read_checkpoint
 from residency.cli.audit.filters import Filter, filtered
 from residency.cli.audit.period import printable
 from residency.cli.audit.shared import WORK, Json, Key, Place, cell, document, holding, when
+from residency.cli.listing import Listing
 from residency.cli.log_folder import entries
 from residency.cli.log_places import reader_of, verifier_key_at
 
@@ -77,11 +77,11 @@ def open_intents(place: Place, key: Key = None, as_json: Json = False) -> None:
         Console().print("No open intents: every act that began has an outcome.")
         return
     title = f"{len(pairs.open)} open {'intent' if len(pairs.open) == 1 else 'intents'}"
-    table = Table("index", "id", "begun (UTC)", "age", "activity", "sink", title=title)
+    table = Listing("index", "id", "begun (UTC)", "age", "activity", "sink", title=title)
     for index, entry in pairs.open:
         age = f"{max(0, now - entry.at) / 1e6:.1f} s"
-        table.add_row(str(index), entry.id, when(entry.at), age, cell(entry.activity), cell(entry.sink))
-    Console().print(table)
+        table.row(str(index), entry.id, when(entry.at), age, cell(entry.activity), cell(entry.sink))
+    table.show()
 
 
 def told(shown: Iterable[tuple[int, Entry]]) -> Iterator[str]:

@@ -88,7 +88,7 @@ def test_a_dossier_that_is_overdue_exits_1_and_is_told(served: Served) -> None:
     result = runner.invoke(audit_app, ["register", str(served.log), "--at", "2026-10-29"])
     assert result.exit_code == 1
     assert "Amiss: vn.transfer_dossier (VN): overdue" in result.output
-    assert "ends with 2026-10-28, 1 days over it" in result.output
+    assert "ends with 2026-10-28, 1 day over it" in result.output
 
 
 def test_filings_of_todays_deployment_count_and_what_they_leave_out_is_amiss(served: Served) -> None:
@@ -133,6 +133,9 @@ def test_people_read_the_flow_the_ground_with_its_article_and_the_days_left(serv
     assert "2 acts, 2 people" in result.output
     assert "test.dossier: Test law art. 20" in result.output
     assert "the term of 60 days ends with 2026-10-28, 50 days left" in result.output
+    assert "as of 2026-09-08 (UTC)" in result.output
+    assert "1 flow abroad, in 3 acts on sinks" in result.output
+    assert "; its days are those at UTC" in result.output, "a day of the law's clocks beside one of UTC"
 
 
 def test_without_an_archive_or_a_policy_nothing_is_said_to_be_in_order(served: Served, tmp_path: Path) -> None:
