@@ -200,6 +200,19 @@ TIERS: dict[str, Callable[[], str | None]] = {
 }
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files that take long come first: side by side, no worker is left alone with one of them at the end."""
+    usual = float(config.getini("timeout"))
+
+    def is_long(item: pytest.Item) -> bool:
+        asked = item.get_closest_marker("timeout")
+        return asked is not None and asked.args[0] > usual and item.get_closest_marker("slow") is None
+
+    long = {item.path for item in items if is_long(item)}
+    # The sort is stable: within each kind the order stays as random as it is.
+    items.sort(key=lambda item: (item.path not in long, item.path.parent.name not in ("fault", "integration")))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail where tiers are required, a test whose tier is missing; leave slow tests to `make deep`."""
     expression = str(item.config.option.markexpr or "")
