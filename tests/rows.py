@@ -30,7 +30,7 @@ from tests.world import HANOI, HOME, SG, VN, Deployed, handling, load_policy, wr
 if TYPE_CHECKING:
     from tests.postgres import Pair
 
-__all__ = ["BACKENDS", "DEPLOYMENT", "Base", "Note", "Person", "Place", "Rows", "Session", "places_of"]
+__all__ = ["BACKENDS", "DEPLOYMENT", "OWNED", "Base", "Note", "Person", "Place", "Rows", "Session", "places_of"]
 
 DEPLOYMENT = """
 sinks:
@@ -43,6 +43,19 @@ activities:
   - {route: "GET /people", subject: user, data: [personal], store: people}
   - {route: "POST /sign-up", subject: app, data: [personal], store: people}
   - {route: "POST /uploads", subject: user, data: [content], store: uploads}
+"""
+# Its table says whose its rows are.
+OWNED = """
+sinks:
+  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
+  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}
+  objects: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
+stores: {people: [people-sg, people-vn], uploads: [objects]}
+records:
+  people:
+    person: {subject: account, data: [personal]}
+activities:
+  - {route: "POST /people", subject: user, data: [personal], operation: write, store: people}
 """
 
 BACKENDS = [

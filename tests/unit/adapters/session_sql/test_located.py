@@ -17,22 +17,10 @@ from residency.enforcement.current import Current
 from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.integrations.sqlalchemy import create_all
 from residency.storage.locator import LocatorMemory, Locators
-from tests.rows import Rows, places_of
+from tests.rows import OWNED, Rows, places_of
 from tests.world import HANOI, SINGAPORE
 
 pytestmark = pytest.mark.anyio
-DEPLOYMENT = """
-sinks:
-  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
-  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}
-  objects: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
-stores: {people: [people-sg, people-vn], uploads: [objects]}
-records:
-  people:
-    person: {subject: account, data: [personal]}
-activities:
-  - {route: "POST /people", subject: user, data: [personal], operation: write, store: people}
-"""
 
 
 class Base(DeclarativeBase):
@@ -69,7 +57,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rows]:
-    made = Rows(tmp_path, places_of("sqlite", tmp_path, request), DEPLOYMENT)
+    made = Rows(tmp_path, places_of("sqlite", tmp_path, request), OWNED)
     made.stores.locators = Locators(
         {place: LocatorMemory(place) for place in ("VN", "SG")}, made.point.perception.digest
     )
@@ -214,7 +202,7 @@ async def test_a_row_of_somebody_else_is_written_under_a_decision_on_them_or_not
 
 
 async def test_a_deployment_that_observes_lets_the_app_write_as_before(tmp_path: Path, world: Rows) -> None:
-    made = Rows(tmp_path / "observing", world.places, DEPLOYMENT, mode="observe")
+    made = Rows(tmp_path / "observing", world.places, OWNED, mode="observe")
     made.stores.locators = world.stores.locators
     with made.request(who="tan", address=SINGAPORE):
         async with session() as work:

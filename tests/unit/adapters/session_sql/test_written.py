@@ -15,21 +15,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from residency.adapters.session_sql import RoutedSession
 from residency.errors import UsageError
 from residency.integrations.sqlalchemy import create_all
-from tests.rows import BACKENDS, Rows, places_of
+from tests.rows import BACKENDS, OWNED, Rows, places_of
 
 pytestmark = pytest.mark.anyio
-DEPLOYMENT = """
-sinks:
-  people-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///sg.db"}
-  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///vn.db"}
-  objects: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "memory:"}
-stores: {people: [people-sg, people-vn], uploads: [objects]}
-records:
-  people:
-    person: {subject: account, data: [personal]}
-activities:
-  - {route: "POST /people", subject: user, data: [personal], operation: write, store: people}
-"""
 OWN = {"residency_own_rows": True}
 
 
@@ -61,7 +49,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(params=BACKENDS[:2])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
-    made = Rows(tmp_path, places_of(request.param, tmp_path, request), DEPLOYMENT)
+    made = Rows(tmp_path, places_of(request.param, tmp_path, request), OWNED)
     await made.stores.start()
     await create_all(Base.metadata, made.stores, "people")
     yield made
@@ -221,7 +209,7 @@ async def test_statements_that_a_driver_is_given_are_read_too_and_an_app_that_is
             with pytest.raises(UsageError, match="cannot be looked at"):
                 await (await work.connection()).exec_driver_sql("REPLACE INTO 'person' VALUES ('x', 'binh', NULL)")
             await work.rollback()
-    observed = Rows(tmp_path / "observed", world.places, DEPLOYMENT, mode="observe")
+    observed = Rows(tmp_path / "observed", world.places, OWNED, mode="observe")
     with observed.request(who="an"):
         for each in UNSEEN:
             if each not in ("a part of another insert", "insert of several"):
