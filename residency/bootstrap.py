@@ -40,7 +40,7 @@ from residency.wiring.copies import Copying, noting
 from residency.wiring.lifetimes import watch_over
 from residency.wiring.location import location_watch, meter_location
 from residency.wiring.locators import open_locators
-from residency.wiring.marks import tell_marks
+from residency.wiring.marks import meter_marks, seen_marks, tell_marks
 from residency.wiring.records import stores_over
 from residency.wiring.requests import meter_requests, requests_of
 from residency.wiring.trail import open_trail
@@ -284,7 +284,9 @@ class Residency:
             deployment, self.network, filings=lambda: self.facts.current().filings, now=self.clock.now, tell=self._tell
         )
         self.stores.misplaced = watch.misplaced
-        tell_marks(self.stores, self._tell)
+        refuse = deployment.location.drift == "refuse"
+        tell_marks(self.stores, self._tell, seen_marks(deployment, self.path), refuse=refuse)
+        meter_marks(self.metrics, self.stores)
         stack.callback(watch.stop)
         meter_location(self.metrics, watch, self.clock.now)
         meter_requests(self.metrics, requests_of(deployment, self.path), self.clock.now)

@@ -44,6 +44,7 @@ def full_metrics() -> Metrics:
     for age in ("0s", "5m", "7d"):
         metrics.gauge(names.LOG_OPEN_INTENTS, lambda: 1, age)
     metrics.gauge(names.SINK_DRIFT, lambda: 1, "people-vn")
+    metrics.gauge(names.SINK_MARK, lambda: 1, "people-vn", "lost")
     metrics.gauge(names.SINK_LOCATION, lambda: 1, "people-vn", "contradicted")
     for name in (names.COPY_LAG, names.COPY_PENDING):
         metrics.gauge(name, lambda: 1, "people", "people-vn")

@@ -25,6 +25,8 @@ from residency.cli.sinks_probe import ANSWERS, probe
 from residency.enforcement.ports import SinkPort
 from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable, UsageError
 from residency.policy.terms import begun_terms, moment
+from residency.storage.marks_seen import LOST, SeenMarks
+from residency.wiring.marks import seen_marks
 
 __all__ = ["doctor"]
 
@@ -180,7 +182,7 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
                 await sink.start()
                 await probe(sink, kind)
                 found.append(Finding("ok", f"sink {sink.name} ({sink.region.place}) {ANSWERS[kind]}"))
-                found += await _mark(sink)
+                found += await _mark(sink, seen_marks(runtime.deployment, runtime.path))
                 if kind == "rows":
                     tables[sink.name] = await _tables(sink)
                 if new:
@@ -200,12 +202,15 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
     return found
 
 
-async def _mark(sink: SinkPort) -> list[Finding]:
+async def _mark(sink: SinkPort, seen: SeenMarks) -> list[Finding]:
     """Whether a sink bears its own mark."""
     try:
-        marked = await marked_as(sink)
+        marked = await marked_as(sink, seen)
     except Unavailable as error:
         return [Finding("bad", str(error), "see that its url is right, then run `residency sinks mark`")]
+    if marked == "lost":
+        mend = "see that its url is right and what became of its data, then run `residency sinks mark`"
+        return [Finding("bad", f"sink {sink.name} {LOST}", mend)]
     if marked != "no":
         return []
     what = f"sink {sink.name} bears no mark, so nobody notices where its url and another's are mixed up"

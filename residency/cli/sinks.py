@@ -28,6 +28,7 @@ from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable, UnknownStore, UsageError
 from residency.policy.compiler import Policy
 from residency.storage import Stores
+from residency.wiring.marks import seen_marks
 
 __all__ = ["sinks_app"]
 
@@ -76,16 +77,17 @@ def list_sinks(deployment: Deployment, as_json: Json = False) -> None:
 def ping(deployment: Deployment, as_json: Json = False) -> None:
     """Ask every sink whether it can serve now, and how long its answer took: rows and objects, whether they take a
     write; a cache, whether it answers; a service, whether it takes a connection. `marked` = it bears its own mark (see
-    `residency sinks mark`). Nothing is written, but a SQLite file that is not there yet is made.
+    `residency sinks mark`); `lost` = an instance that keeps its audit log here has seen that, and it bears none now.
+    Nothing is written, but a SQLite file that is not there yet is made.
 
-    Exit 0 = all can, 1 = one cannot or bears another's mark, 2 = wrong use.
+    Exit 0 = all can, 1 = one cannot, bears another's mark or has lost its own, 2 = wrong use.
 
     Example: residency sinks ping residency.yaml
     """
     policy, sinks = _load(deployment)
     rows = anyio.run(_pinged, policy, sinks)
     _print(rows, as_json=as_json)
-    if not all(row["reachable"] for row in rows):
+    if not all(row["reachable"] and row["marked"] != "lost" for row in rows):
         raise typer.Exit(1)
 
 
@@ -248,13 +250,14 @@ def _row(policy: Policy, sink: SinkPort) -> dict[str, Any]:
 
 async def _pinged(policy: Policy, sinks: dict[str, SinkPort]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    seen = seen_marks(policy.deployment, lambda written: Path(policy.base) / written)
     for sink in sinks.values():
         row, began = _row(policy, sink), time.monotonic()
         marked, why = "-", ""
         try:
             with anyio.fail_after(_PING_LIMIT):
                 await probe(sink, row["kind"])
-                marked = await marked_as(sink)
+                marked = await marked_as(sink, seen)
         except TimeoutError:
             why = f"sink {sink.name!r} did not answer within {_PING_LIMIT:.0f} s"
         except ResidencyError as error:

@@ -16,6 +16,7 @@ from residency.adapters import policy_files
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable
 from residency.storage.marks import Mark, differs, mark_of, misled, read_marks, write_marks
+from residency.storage.marks_seen import SeenMarks
 
 __all__ = ["check_mark", "mark", "marked_as"]
 
@@ -90,11 +91,19 @@ async def check_mark(sink: SinkPort) -> bool:
     return bool(found)
 
 
-async def marked_as(sink: SinkPort) -> str:
-    """How a started sink is marked, in a word or two. Raises: as `check_mark`."""
+async def marked_as(sink: SinkPort, seen: SeenMarks) -> str:
+    """How a started sink is marked, in a word: yes, no, - (its kind bears none), or lost, where it has borne its own.
+
+    `seen` is what the deployment's instance here remembers. Raises: as `check_mark`.
+    """
     if await read_marks(sink) is None:
         return "-"
-    return "yes" if await check_mark(sink) else "no"
+    if await check_mark(sink):
+        return "yes"
+    try:
+        return "lost" if seen.of(sink.name).borne else "no"
+    except (OSError, ValueError):  # another user's, perhaps; an instance that cannot read it says so itself
+        return "no"
 
 
 async def _each(

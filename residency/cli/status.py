@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -25,6 +25,7 @@ from residency.errors import PolicyError, ResidencyError
 from residency.policy.archive import facts_path, parse_facts
 from residency.policy.compiler import Policy
 from residency.policy.terms import begun_terms, moment
+from residency.storage.marks_seen import SeenMarks
 
 __all__ = ["status"]
 
@@ -41,7 +42,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """What this deployment decided and refused; in `mode: observe`, what it would have refused or sent elsewhere;
-    which terms run and until when, what has escalated, which exemptions were used.
+    which terms run and until when, what has escalated, which exemptions were used; which sinks have lost their mark.
 
     Reads the published log (a running instance publishes within a second). Exit 0 = told, 1 = the log does not
     verify, 2 = wrong use, a policy that does not hold included.
@@ -61,6 +62,7 @@ def status(
         typer.echo(f"residency status: {error}", err=True)
         raise typer.Exit(1) from None
     report = {"name": loaded.deployment.name, "mode": loaded.deployment.mode, "policy": loaded.digest, **summary}
+    report["marks"] = _marks(SeenMarks(LogFiles(audit)), loaded.deployment.sinks)
     if as_json:
         typer.echo(json.dumps(report, ensure_ascii=False))
     else:
@@ -68,6 +70,19 @@ def status(
         if report["entries"] == 0:
             place = f"{audit / 'log'} has no entries"
             typer.echo(f"{place}: nothing was served under this file yet, or it was with another `audit.folder`.")
+
+
+def _marks(seen: SeenMarks, sinks: Iterable[str]) -> list[dict[str, str]]:
+    """The sinks whose marks are not as they should be, by what an instance here saw last."""
+    found = []
+    for sink in sinks:
+        try:
+            problem = seen.of(sink).problem
+        except (OSError, ValueError) as error:
+            problem = f"what was seen of its mark cannot be read ({type(error).__name__})"
+        if problem:
+            found.append({"sink": sink, "problem": problem})
+    return found
 
 
 def _standing(archive: LogFiles, policy: Policy, digest: str | None) -> dict[str, object]:
@@ -173,6 +188,9 @@ def _show(console: Console, report: dict[str, object], mode: str) -> None:
             table.add_row(*(str(row[c]) for c in ("activity", what, "rules", "count")))
         console.print(table)
     _show_facts(console, report)
+    marks = report["marks"]
+    for each in marks if isinstance(marks, list) else ():
+        console.print(f"Sink {each['sink']} {each['problem']}.", highlight=False, markup=False)
     if report["would_move"]:
         typer.echo("Who wrote while this observed is at home where their data lies now. Until it")
         typer.echo("is moved, or the filing asked for is registered, enforcing refuses them.")

@@ -54,6 +54,7 @@ __all__ = [
     "SEQUENCER_FAILING",
     "SINK_DRIFT",
     "SINK_LOCATION",
+    "SINK_MARK",
     "SLOTS_STOPPED",
     "TOKENS_REJECTED",
     "UNREAD_CLAIMS",
@@ -131,6 +132,7 @@ EXEMPTIONS: Final = "residency_exemptions_used_total"
 OVERRIDES: Final = "residency_overrides_used_total"
 POLICY_BEHIND: Final = "residency_policy_behind"
 SINK_LOCATION: Final = "residency_sink_location"
+SINK_MARK: Final = "residency_sink_mark"
 SINK_DRIFT: Final = "residency_sink_drift"
 LOCATION_EVENTS: Final = "residency_location_events_total"
 LOCATION_LOOKED: Final = "residency_location_looked_seconds"
@@ -328,6 +330,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         SINK_LOCATION,
         Kind.GAUGE,
         "1 for what the last look said of a sink's lying where it says: consistent, contradicted or undetermined.",
+        ("sink", "standing"),
+    ),
+    MetricSpec(
+        SINK_MARK,
+        Kind.GAUGE,
+        "1 for what each sink's mark says of it (own, none, lost, another), 0 for the others.",
         ("sink", "standing"),
     ),
     MetricSpec(

@@ -1,8 +1,9 @@
 """Sinks in; stores whose sinks are asked, at the start and every few minutes, whether they are the ones that are meant.
 
 A start meets another's database: it fails. One that comes later (a name that leads elsewhere, a server restored from
-another's backup) stops acts on that sink, as one that lies elsewhere does, until its mark is its own again. A sink
-without a mark, or one that does not tell, is as it was.
+another's backup) stops acts on that sink, as one that lies elsewhere does, until its mark is its own again. One that
+bore its own mark, in this life of the process or an earlier one, and bears none any more is told of, and stops acts
+where the deployment says that drift does. A sink that never had a mark, or one that does not tell, is as it was.
 """
 
 from __future__ import annotations
@@ -11,24 +12,35 @@ import asyncio
 import logging
 from collections.abc import Callable, Container, Mapping
 from contextvars import Context
+from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 
+from residency.adapters.log_files import LogFiles
 from residency.enforcement.ports import SinkPort
 from residency.errors import SinkUnavailable, Unavailable, UsageError
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.policy.parsed import DeploymentDoc
 from residency.storage.barred import Barred
 from residency.storage.handle import SessionFactory
 from residency.storage.marks import differs, mark_of, misled, read_marks
+from residency.storage.marks_seen import LOST, SeenMarks, State
 from residency.storage.stores import Stores
 
-__all__ = ["MarkWatch", "MarkedStores", "tell_marks"]
+__all__ = ["STANDINGS", "MarkWatch", "MarkedStores", "meter_marks", "seen_marks", "tell_marks"]
 
 _log = logging.getLogger("residency")
 _EVERY: Final = 300.0  # seconds between two looks at the marks of a process that serves
 _NOTE: Final = 200  # characters of an entry's note
 _PATIENCE: Final = 10.0  # seconds for one mark
+_UNSEEN: Final = State()
+STANDINGS: Final = ("own", "none", "lost", "another")
+"""What a sink's marks say of it: it is the one, nothing, it was emptied or is another, it is another."""
 
 
 class MarkWatch(Barred):
@@ -40,9 +52,18 @@ class MarkWatch(Barred):
         self._elsewhere: frozenset[str] | Barred = frozenset()
         self.wrong: dict[str, str] = {}
         """Sinks whose mark is not their own, with what is wrong."""
+        self.lost: set[str] = set()
+        """Sinks that bore their own mark and bear none any more."""
+        self.standing: dict[str, str] = {}
+        """What the marks of each sink said when they were last read, a word of `STANDINGS`."""
+        self.seen: SeenMarks | None = None
+        """What was seen before this process began; None = nothing is remembered."""
+        self.refuse = False
+        """Whether no act may use a sink whose mark is lost."""
         self.tell: Callable[[str], object] = lambda note: None
         """Records a note of what changes while it serves; raises Unavailable where it cannot."""
-        self._sinks = sinks
+        self.sinks = sinks
+        self._states: dict[str, State] = {}
         self._silent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -63,11 +84,12 @@ class MarkWatch(Barred):
             self._join()
 
     def _join(self) -> None:
-        self.bar(lambda: {*self.wrong, *self._elsewhere})
+        self.bar(lambda: {*self.wrong, *(self.lost if self.refuse else ()), *self._elsewhere})
 
     async def look(self) -> dict[str, str]:
-        """Look at each mark once; `wrong`. A sink that does not tell stays as it was."""
-        for name, sink in self._sinks.items():
+        """Look at each mark once; `wrong`. A sink that does not tell stays as it was. What changed is told, and at the
+        first look what is wrong."""
+        for name, sink in self.sinks.items():
             try:
                 with anyio.fail_after(_PATIENCE):
                     found = await read_marks(sink)
@@ -77,19 +99,46 @@ class MarkWatch(Barred):
                     _log.warning("sink %r does not say which sink it is: it is taken for what it was", name)
                 continue
             self._silent.discard(name)
-            why = None if found is None else differs(mark_of(sink), found)
-            self._found(name, why)
+            if found is None:
+                continue
+            first = name not in self._states
+            before = await anyio.to_thread.run_sync(self._recall, name) if first else self._states[name]
+            now = self._found(name, differs(mark_of(sink), found), marked=bool(found), before=before)
+            if now.problem != before.problem or (first and now.problem):
+                self._say(name, now.problem)
+            if now != before and self.seen is not None:
+                await anyio.to_thread.run_sync(self._keep, name, now)
+            self._states[name] = now
         return self.wrong
 
-    def _found(self, name: str, why: str | None) -> None:
-        before = self.wrong.get(name)
-        if why is not None:
-            self.wrong[name] = why
+    def _found(self, name: str, wrong: str | None, *, marked: bool = True, before: State = _UNSEEN) -> State:
+        """Take in what is wrong with a sink's marks, None = nothing, or it has none; how it stands from now on."""
+        own = marked and wrong is None
+        lost = not marked and before.borne
+        self.standing[name] = "another" if wrong is not None else "own" if own else "lost" if lost else "none"
+        if wrong is not None:
+            self.wrong[name] = wrong
         else:
             self.wrong.pop(name, None)
+        self.lost = self.lost | {name} if lost else self.lost - {name}
         self._join()  # first of all: what cannot be recorded is refused all the same
-        if why == before:
-            return
+        return State(before.borne or own, wrong or (LOST if lost else ""))
+
+    def _recall(self, name: str) -> State:
+        try:
+            return _UNSEEN if self.seen is None else self.seen.of(name)
+        except (OSError, ValueError) as error:
+            _log.error("what was seen of the mark of sink %r cannot be read (%s)", name, type(error).__name__)
+            return _UNSEEN
+
+    def _keep(self, name: str, state: State) -> None:
+        try:
+            if self.seen is not None:
+                self.seen.keep(name, state)
+        except OSError as error:
+            _log.error("what was seen of the mark of sink %r cannot be kept (%s)", name, type(error).__name__)
+
+    def _say(self, name: str, why: str) -> None:
         told = why or "bears its own mark again"
         _log.log(logging.ERROR if why else logging.WARNING, "sink %r %s", name, told)
         try:
@@ -131,11 +180,34 @@ class MarkWatch(Barred):
         await asyncio.wait({task})
 
 
-def tell_marks(stores: Stores, tell: Callable[[str], object]) -> None:
+def tell_marks(
+    stores: Stores, tell: Callable[[str], object], seen: SeenMarks | None = None, *, refuse: bool = False
+) -> None:
     """Have `tell` record a note of each mark of these stores' sinks that changes. It raises Unavailable where it
-    cannot, which lets nothing go on."""
+    cannot, which lets nothing go on. `seen` = what was seen before; `refuse` = a sink whose mark is lost takes no act.
+    """
     if isinstance(stores.misplaced, MarkWatch):
-        stores.misplaced.tell = tell
+        stores.misplaced.tell, stores.misplaced.seen, stores.misplaced.refuse = tell, seen, refuse
+
+
+def seen_marks(deployment: DeploymentDoc, path: Callable[[str], Path]) -> SeenMarks:
+    """What an instance of this deployment has seen of its sinks' marks; `path` reads a path of the file."""
+    return SeenMarks(LogFiles(path(deployment.audit.folder), mode=0o600))
+
+
+def meter_marks(metrics: Metrics, stores: Stores) -> None:
+    """Show what the marks of these stores' sinks say of each; a sink whose kind can bear none shows nothing."""
+    watch = stores.misplaced
+    if not isinstance(watch, MarkWatch):
+        return
+
+    def is_so(sink: str, word: str) -> float | None:
+        standing = watch.standing.get(sink)
+        return None if standing is None else float(standing == word)
+
+    for sink in watch.sinks:
+        for word in STANDINGS:
+            metrics.gauge(names.SINK_MARK, partial(is_so, sink, word), sink, word)
 
 
 class MarkedStores(Stores):

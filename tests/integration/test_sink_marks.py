@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+import typer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -21,9 +23,11 @@ from residency.audit.entry import parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency, build
 from residency.cli.sinks import sinks_app
+from residency.cli.status import status
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.lasting import is_lasting
 from residency.storage.marks import Mark, write_marks
+from residency.storage.marks_seen import LOST
 from residency.wiring.marks import MarkWatch
 from tests.servers import Servers
 
@@ -141,6 +145,35 @@ def test_a_sink_that_is_exchanged_while_it_serves_is_left_alone_until_it_is_its_
         "mark people-vn: bears the mark of sink 'people-sg' (sg, SG): its URL is another's",
         "mark people-vn: bears its own mark again",
     ]
+
+
+def test_a_sink_that_was_emptied_and_so_lost_its_mark_is_told_by_the_next_start_ping_and_status(tmp_path: Path) -> None:
+    file = written(tmp_path, "file:vn", "file:sg")
+    assert mark(file) == 0
+    anyio.run(begun, file)
+
+    def ping() -> tuple[int, dict[str, str]]:
+        done = CliRunner().invoke(sinks_app, ["ping", str(file), "--json"])
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        return done.exit_code, {row["sink"]: row["marked"] for row in rows}
+
+    def marks() -> object:
+        app = typer.Typer()
+        app.command()(status)
+        return json.loads(CliRunner().invoke(app, ["--policy", str(file), "--json"]).stdout)["marks"]
+
+    assert (ping(), marks()) == ((0, {"people-vn": "yes", "people-sg": "yes"}), [])
+    for each in filter(Path.is_file, (tmp_path / "vn").rglob("*")):
+        each.unlink()
+    assert ping() == (1, {"people-vn": "lost", "people-sg": "yes"})
+    anyio.run(begun, file)
+    assert marks() == [{"sink": "people-vn", "problem": LOST}]
+    segments = sorted((tmp_path / "audit" / "journal").glob("*/*.seg"))
+    entries = [parse_entry(bytes(r.payload)) for s in segments for r in scan(s.read_bytes(), RECORDS_AT, None).records]
+    assert [e.note for e in entries if (e.note or "").startswith("mark ")] == [f"mark people-vn: {LOST}"]
+    assert mark(file) == 0
+    anyio.run(begun, file)
+    assert (ping(), marks()) == ((0, {"people-vn": "yes", "people-sg": "yes"}), [])
 
 
 def test_a_server_whose_sinks_were_exchanged_answers_503_with_their_names_and_no_url(tmp_path: Path) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import pytest
 
+from residency.adapters.log_files import LogFiles
 from residency.adapters.sink_memory import MemorySink
 from residency.errors import JournalFull, SinkUnavailable, UsageError
 from residency.model import Region
+from residency.observe import names
+from residency.observe.cells import Metrics
 from residency.storage.barred import Barred
 from residency.storage.lasting import is_lasting
-from residency.storage.marks import Mark, mark_of, write_marks
-from residency.wiring.marks import MarkedStores, MarkWatch, tell_marks
+from residency.storage.marks import OBJECT, Mark, mark_of, write_marks
+from residency.storage.marks_seen import LOST, SeenMarks, State
+from residency.wiring.marks import MarkedStores, MarkWatch, meter_marks, tell_marks
 
 VN, SG = Region("vn-han", "VN"), Region("sg", "SG")
 
@@ -127,6 +132,77 @@ async def test_stores_of_a_later_policy_go_on_with_the_same_marks(sinks: dict[st
     assert len(told) == 1
     assert later.misplaced is first.misplaced
     assert "sg" in later.misplaced
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("refuse", [False, True])
+async def test_a_mark_that_vanished_is_told_at_once_and_by_the_next_process_until_it_is_there_again(
+    sinks: dict[str, MemorySink], tmp_path: Path, refuse: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    async def begun() -> MarkedStores:
+        stores = MarkedStores(sinks, {"files": ("vn", "sg")})
+        tell_marks(stores, told.append, SeenMarks(LogFiles(tmp_path)), refuse=refuse)
+        await stores.start()
+        return stores
+
+    def watch(stores: MarkedStores) -> MarkWatch:
+        assert isinstance(stores.misplaced, MarkWatch)
+        return stores.misplaced
+
+    await write_marks(sinks["vn"], [mark_of(sinks["vn"])])
+    first = await begun()
+    assert (watch(first).standing, told) == ({"vn": "own", "sg": "none"}, [])
+    await sinks["vn"].delete(OBJECT)
+    await watch(first).look()
+    await watch(first).look()
+    note = f"mark vn: {LOST}"
+    assert told == [note], "once"
+    assert ("vn" in first.misplaced, "sg" in first.misplaced) == (refuse, False)
+    await first.aclose()
+    second = await begun()
+    assert (told, watch(second).standing["vn"]) == ([note, note], "lost"), "and by each that begins"
+    assert ("vn" in second.misplaced) is refuse
+    await second.aclose()
+    await write_marks(sinks["vn"], [mark_of(sinks["vn"])])
+    third = await begun()
+    assert told[2:] == ["mark vn: bears its own mark again"]
+    assert "vn" not in third.misplaced
+    await third.aclose()
+    await (await begun()).aclose()
+    assert len(told) == 3
+    assert caplog.text.count(LOST) == 2
+
+
+@pytest.mark.anyio
+async def test_what_was_seen_and_cannot_be_read_is_said_and_the_process_remembers_for_itself(
+    sinks: dict[str, MemorySink], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = LogFiles(tmp_path)
+    files.write("marked/vn", b"torn")
+    watch = MarkWatch(sinks)
+    watch.seen = SeenMarks(files)
+    await write_marks(sinks["vn"], [mark_of(sinks["vn"])])
+    await watch.look()
+    assert "mark of sink 'vn' cannot be read (JSONDecodeError)" in caplog.text
+    assert SeenMarks(files).of("vn") == State(borne=True)
+
+
+@pytest.mark.anyio
+async def test_the_metrics_page_tells_what_each_mark_says(sinks: dict[str, MemorySink]) -> None:
+    metrics = Metrics()
+    stores = MarkedStores(sinks, {"files": ("vn", "sg")})
+    meter_marks(metrics, stores)
+
+    def page() -> dict[tuple[str, ...], float]:
+        return next(dict(family.series) for family in metrics.families() if family.spec.name == names.SINK_MARK)
+
+    assert page() == {}  # nobody has looked yet: unknown, and not 0
+    await write_marks(sinks["vn"], [mark_of(sinks["vn"])])
+    await stores.start()
+    assert {labels for labels, value in page().items() if value == 1} == {("vn", "own"), ("sg", "none")}
+    await stores.aclose()
 
 
 def test_what_other_evidence_says_later_counts_at_once_and_neither_lifts_the_bar_of_the_other() -> None:
