@@ -27,7 +27,10 @@ __all__ = ["App", "of_app", "of_policy", "of_tables", "seen"]
 
 _PEOPLES: Final = frozenset({"personal", "account", "relationship", "content", "transaction"})
 _PASSED: Final = "move, retention, erasure and export pass {} by"
-_RECORDS: Final = "name {} in `records`, with whose they are (docs/how-to/move.md); what is nobody's needs no name"
+_RECORDS: Final = (
+    "name {} in `records`, with whose they are (docs/how-to/move.md); what is nobody's needs a name only where "
+    "lists bring it along"
+)
 # What a library that is told anyway stands on.
 _BROUGHT: Final = {
     "requests": "urllib3", "boto3": "botocore s3transfer urllib3", "botocore": "urllib3",

@@ -11,7 +11,7 @@ rows are alike in it. Each sink is read by a routed session of its own, which is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, cast
 from weakref import WeakKeyDictionary
@@ -28,9 +28,9 @@ from sqlalchemy import (
     false,
     literal,
     or_,
-    select,
     tuple_,
 )
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.inspection import inspect
 from sqlalchemy.sql import operators
@@ -39,6 +39,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from residency.adapters.session_sql import RoutedSession
 from residency.enforcement.context import current
 from residency.errors import UsageError
+from residency.integrations.related import Related, check_named, subject_of
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.gather import Gathering, Listing, Page
 from residency.storage.handle import StoreHandle, backend_of
@@ -103,6 +104,17 @@ class RowGathering:
         """
         return await self._page(statement, limit, cursor, None)
 
+    def _along(self, plan: _Plan, docs: Sequence[RecordDoc]) -> Related | None:
+        """What is to be looked at of what comes along with the rows; None where nothing can."""
+        gathering = self._gathering
+        store, told = gathering.store, plan.is_told(docs)
+        sinks = [verdict.sink for verdict in gathering.here.decision.sinks if verdict.sink.name in gathering.sinks]
+        alone = len({sink.place for sink in sinks}) < 2
+        if told and not alone:
+            for name in plan.named:
+                check_named(name, {doc.name for doc in docs}, store)
+        return Related(store, docs, told=told, alone=alone) if plan.relates else None
+
     async def _page(self, statement: _Select, limit: int, cursor: str | None, width: int | None) -> Page[Any]:
         plan = _plan_of(statement)
         gathering = self._gathering
@@ -111,6 +123,7 @@ class RowGathering:
         # What `records:` does not tell of is nobody's, and neither moved nor copied.
         told = plan.is_told(docs)
         binds = gathering.here.decision.mode != "observe"
+        along = self._along(plan, docs) if binds and docs else None
         while True:
             twice = told and await gathering.may_repeat()
             whose = plan.whose(docs) if told and (binds or twice) else ()
@@ -122,11 +135,15 @@ class RowGathering:
                 session = AsyncSession(
                     expire_on_commit=False, sync_session_class=RoutedSession, store=store, sink=listing.sink
                 )
-                async with session:
-                    found = (await session.execute(chosen)).all()
                 end = plan.width
+                async with session:
+                    found = _all(await session.execute(chosen))
+                    also = await along.whose(session, [row[:end] for row in found]) if along is not None else ()
                 if whose:
-                    return [_found(row, end, width, whose) for row in found]
+                    told = [_found(row, end, width, whose) for row in found]
+                    if not any(also):
+                        return told
+                    return [each._replace(also=(*each.also, *more)) for each, more in zip(told, also, strict=True)]
                 if width == 1 == end:
                     return [Found(item, tuple(key)) for item, *key in found]
                 return [Found(row[0] if width == 1 else tuple(row[:end]), tuple(row[end:])) for row in found]
@@ -144,6 +161,13 @@ class RowGathering:
             # Where somebody set out while this was read, it is read again as of then.
             if twice or not told or not await gathering.may_repeat():
                 return page
+
+
+def _all(result: Any) -> Sequence[Any]:
+    try:
+        return cast(Sequence[Any], result.all())
+    except InvalidRequestError as error:
+        raise UsageError("a list over several sinks loads collections by selectinload(), not joinedload()") from error
 
 
 def _found(row: Sequence[Any], end: int, width: int | None, whose: _Whose) -> Found:
@@ -174,7 +198,9 @@ class _Sorted(NamedTuple):
 class _Plan:
     """A SELECT in one order, from wherever a page before ended."""
 
-    __slots__ = ("_firsts", "_orders", "_statement", "_tables", "_whose", "fingerprint", "order", "width")
+    __slots__ = (
+        "_firsts", "_orders", "_statement", "_tables", "_whose", "fingerprint", "named", "order", "relates", "width",
+    )  # fmt: skip
 
     def __init__(self, statement: _Select) -> None:
         if statement._has_row_limiting_clause:
@@ -194,6 +220,11 @@ class _Plan:
         text = f"{compiled}\0{sorted((name, repr(value)) for name, value in compiled.params.items())}"
         self.fingerprint = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
         self._tables = _tables(described, keys[0].table)
+        self.named = tuple(table.name for table, _ in self._tables)
+        """The tables that it brings something of."""
+        entities = (inspect(each.get("entity"), raiseerr=False) for each in described)
+        self.relates = any(each is not None and bool(each.mapper.relationships) for each in entities)
+        """Whether it brings objects that may bring others."""
         self._whose: tuple[Sequence[RecordDoc], _Whose] | None = None
         self._firsts: dict[tuple[str, int, bool], _Select] = {}
         self._orders: dict[str, tuple[_Sorted, ...]] = {}
@@ -208,7 +239,7 @@ class _Plan:
         if self._whose is None or self._whose[0] is not docs:
             self._firsts.clear()
             told, by_name = _told(docs), {doc.name: doc for doc in docs}
-            of = [_subject_of(table, here, by_name) for table, here in self._tables if table.name in told]
+            of = [subject_of(table, here, by_name) for table, here in self._tables if table.name in told]
             self._whose = (docs, tuple(of))
         return self._whose[1]
 
@@ -274,24 +305,6 @@ def _tables(described: Sequence[Any], first: Any) -> Sequence[tuple[Any, Any]]:
         for here in getattr(chosen, "_from_objects", ()):
             found.setdefault(here, getattr(here, "element", here))  # an alias is of it
     return [(table, here) for here, table in found.items() if isinstance(table, Table)]
-
-
-def _subject_of(table: Any, here: Any, docs: Mapping[str, RecordDoc], depth: int = 8) -> _Column | None:
-    """The subject's id of each row of `here`, which is `table` or an alias of it; None where nothing tells it."""
-    doc = docs.get(table.name)
-    if doc is None or depth == 0:
-        return None
-    if doc.subject is not None:
-        return cast(_Column | None, here.c.get(doc.subject))
-    there = None if doc.via is None else table.metadata.tables.get(doc.via[1])
-    if doc.via is None or there is None or len(there.primary_key.columns) != 1 or doc.via[0] not in here.c:
-        return None
-    other = there.alias()
-    found = _subject_of(there, other, docs, depth - 1)
-    if found is None:
-        return None
-    (key,) = there.primary_key.columns
-    return select(found).where(other.c[key.name] == here.c[doc.via[0]]).correlate(here).scalar_subquery()
 
 
 def _sorted(clause: Any, table: Any) -> _Sorted:

@@ -38,6 +38,10 @@ _SHARED: Final = (
     "two people would share a key. Use a text column with default=sql.uuid7_key, or with SQLAlchemy a "
     "sql.ranged_sequence, or autoincrement=False where the app brings the key"
 )
+_UNNAMED: Final = (
+    "whose its rows are is not known, so they are not moved, erased or judged, and no list over several countries "
+    "brings them along. Add its `subject` or `via`; where it is nobody's, its `data` alone"
+)
 _SAID: Final = ("path", "header", "jwt")
 
 
@@ -137,6 +141,9 @@ class Identifiers:
                 level = "error" if table.name in named else "warning"
                 message = f"table `{table.name}` counts `{table.counts}` up in each sink of store `{store}`: {_SHARED}"
                 yield Report(level, "shared_key", Problem(table.file, table.line, 1, message))
+            if table.name not in named and self._document.records.get(store) and len(self._document.stores[store]) > 1:
+                message = f"no `records` of store `{store}` name table `{table.name}`: {_UNNAMED}"
+                yield Report("warning", "unnamed_table", Problem(table.file, table.line, 1, message))
             if store in self._abroad:
                 for column in table.columns:
                     yield from self._column(store, table, column)

@@ -211,3 +211,18 @@ def test_what_the_source_makes_part_of_keys_is_told_by_kind_of_store() -> None:
     assert "part of the path of a service's URL" in service
     assert "becomes the id of a subject" in subject
     assert list(found.of_keys([AppKey("account_id", "a.py", 1, "uploads")])) == []
+
+
+def test_a_table_without_a_name_in_the_records_of_a_store_that_has_some_is_told_at_its_line() -> None:
+    alone = DEPLOYMENT.replace("home: [vn], ", "")
+    laws = (parse_law(LAW.encode(), "law.yaml", "vn/a"),)
+    for records, told in (
+        ("  people: {person: {subject: id, data: [personal]}}", [("unnamed_table", 3)]),
+        ("  people: {person: {subject: id, data: [personal]}, other: {data: [content]}}", []),
+        ("  people: {}", []),
+    ):
+        deployment = parse_deployment((alone % (records, GOOD)).encode(), "d.yaml", {})
+        found = Identifiers(compile_policy(deployment, laws, (), "0" * 64), KINDS)
+        reports = list(found.of_tables([AppTable("person", "m.py", 2, ()), AppTable("other", "m.py", 3, ())]))
+        assert [(each.kind, each.problem.line) for each in reports] == told
+        assert all("table `other`" in each.problem.message for each in reports)
