@@ -149,7 +149,7 @@ def _index(read: Read, checkpoint: Checkpoint, bundles: ProvenBundles, path: Pat
         known.close()
         known = None
     if known is not None:
-        _continues(read, known.built, checkpoint)
+        _continues(read, known.built, checkpoint, path)
         if known.built.size == checkpoint.size:
             return known
     first = 0 if known is None else known.built.size
@@ -166,16 +166,18 @@ def _index_path(place: str) -> Path:
     """Where the index of the log at `place` is kept: above it, and for one over a network in a folder of this user."""
     folder = folder_of(place)
     if folder is not None:
-        return folder.absolute().parent / "index.db"
+        folder = folder.absolute()
+        # Copies of one log that lie side by side are no continuations of each other: each has an index of its own.
+        return folder.parent / ("index.db" if folder.name == "log" else f"index-{folder.name}.db")
     return _own_folder() / f"index-{hashlib.sha256(place.encode()).hexdigest()[:16]}.db"
 
 
-def _continues(read: Read, built: Checkpoint, now: Checkpoint) -> None:
+def _continues(read: Read, built: Checkpoint, now: Checkpoint, index: Path) -> None:
     """Whoever has an index remembers a log. Raises: VerificationError where this one does not continue it."""
     if built.size > now.size:
         raise VerificationError(
-            f"the log has {now.size} entries, and had {built.size} when it was last asked: if that is meant, delete the"
-            " index"
+            f"the log has {now.size} entries, and had {built.size} when it was last asked: if that is meant, delete"
+            f" {index}"
         )
     proof = consistency_proof(built.size, now.size, tile_subtree(read, now.size))
     verify_consistency(built.size, now.size, proof, built.root, now.root)

@@ -146,6 +146,18 @@ def test_another_history_of_the_same_log_does_not_hold(log: Path) -> None:
     assert len(ask(log)) == 100
 
 
+def test_two_copies_of_a_log_side_by_side_have_an_index_each(log: Path) -> None:
+    older, newer = log.parent / "october", log.parent / "november"
+    write_log(older, [format_entry(entry) for entry in some(599)])
+    shutil.copytree(log, newer)
+    assert len(ask(newer, "--limit", "0")) == 600
+    assert len(ask(older, "--limit", "0")) == 599, "an older copy is no log that was cut"
+    assert {path.name for path in log.parent.glob("*.db")} == {"index-october.db", "index-november.db"}
+    shutil.rmtree(newer)
+    shutil.copytree(older, newer)
+    assert "index-november.db" in ask(newer, code=1)[0]["problem"], "whoever asks again remembers"
+
+
 def test_people_read_entries_and_how_many_answer(log: Path) -> None:
     output = runner.invoke(audit_app, ["query", str(log), "--effect", "deny", "--limit", "2"]).output
     assert "120 of 600 entries answer; the newest 2 shown" in output
