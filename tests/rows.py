@@ -7,14 +7,14 @@ driver. What is stored is read without the code under test.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.authentication import SimpleUser
 
@@ -24,13 +24,15 @@ from residency.adapters.sink_memory import MemorySink
 from residency.adapters.sink_sql import SqlSink
 from residency.enforcement.current import Current
 from residency.enforcement.point import Request
-from residency.integrations.sqlalchemy import async_sessionmaker, uuid7_key
+from residency.integrations.sqlalchemy import async_sessionmaker, create_all, uuid7_key
 from tests.world import HANOI, HOME, SG, VN, Deployed, handling, load_policy, write_deployment
 
 if TYPE_CHECKING:
     from tests.postgres import Pair
 
-__all__ = ["BACKENDS", "DEPLOYMENT", "OWNED", "Base", "Note", "Person", "Place", "Rows", "Session", "places_of"]
+__all__ = [
+    "BACKENDS", "DEPLOYMENT", "OWNED", "Base", "Note", "Person", "Place", "Rows", "Session", "opened", "places_of",
+]  # fmt: skip
 
 DEPLOYMENT = """
 sinks:
@@ -166,3 +168,12 @@ class Rows(Deployed):
     def acts(self) -> list[tuple[str, str | None]]:
         """(sink, outcome) of every intent, None where it stands open."""
         return [(str(entry.sink), word) for entry, word in self.intents]
+
+
+@asynccontextmanager
+async def opened(made: Rows, tables: MetaData = Base.metadata) -> AsyncIterator[Rows]:
+    """A world whose sinks are open and whose tables are made."""
+    await made.stores.start()
+    await create_all(tables, made.stores, "people")
+    yield made
+    await made.stores.aclose()

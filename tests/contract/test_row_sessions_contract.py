@@ -24,8 +24,8 @@ from residency.errors import (
     UnknownStore,
     UsageError,
 )
-from residency.integrations.sqlalchemy import async_sessionmaker, create_all, sessionmaker
-from tests.rows import BACKENDS, Base, Note, Person, Rows, Session, places_of
+from residency.integrations.sqlalchemy import async_sessionmaker, sessionmaker
+from tests.rows import BACKENDS, Note, Person, Rows, Session, opened, places_of
 from tests.world import SINGAPORE
 
 pytestmark = pytest.mark.anyio
@@ -40,11 +40,8 @@ def anyio_backend() -> str:
 @pytest.fixture(params=BACKENDS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
     """A world whose tables are made."""
-    made = Rows(tmp_path, places_of(request.param, tmp_path, request))
-    await made.stores.start()
-    await create_all(Base.metadata, made.stores, "people")
-    yield made
-    await made.stores.aclose()
+    async with opened(Rows(tmp_path, places_of(request.param, tmp_path, request))) as made:
+        yield made
 
 
 async def test_a_covered_persons_row_goes_home_and_another_persons_to_the_first_sink(world: Rows) -> None:

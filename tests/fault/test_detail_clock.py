@@ -4,7 +4,6 @@ detail goes before its floor."""
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from residency.adapters.detail_store import DetailStore
 from residency.adapters.journal_files import JournalFiles
 from residency.audit.detail import commit, format_detail
 from residency.audit.detail_head import Head
+from tests.faked_clock import faked
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SECOND: Final = 1_000_000
@@ -60,17 +60,6 @@ def kept(folder: Path) -> list[str]:
 @pytest.mark.needs("faketime")
 def test_a_clock_set_ten_years_ahead_and_back_erases_nothing_before_its_floor(tmp_path: Path) -> None:
     steps = tmp_path / "steps"
-    preload = subprocess.run(["faketime", "now", "env"], capture_output=True, text=True, check=True).stdout
-    library = re.search(r"^LD_PRELOAD=(\S+)", preload, re.MULTILINE)
-    assert library is not None
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": library[1],
-        "FAKETIME_TIMESTAMP_FILE": str(steps),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # an administrator cannot step that one
-        "TZ": "UTC",
-    }
     folder = tmp_path / "VN"
     record(folder, "0.1", YEAR)
     record(folder, "0.2", 6 * SECOND)
@@ -82,7 +71,7 @@ def test_a_clock_set_ten_years_ahead_and_back_erases_nothing_before_its_floor(tm
         set_to(steps, life[0])
         with subprocess.Popen(
             [sys.executable, "-c", FILER, str(folder)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=faked(steps),
         ) as filer:  # fmt: skip
             assert filer.stdin is not None
             assert filer.stdout is not None

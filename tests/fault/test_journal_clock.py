@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.faked_clock import faked
 from tests.log_bytes import check_trail
 from tests.write_path import ROOT
 
@@ -46,24 +45,12 @@ journal.close()
 
 @pytest.mark.needs("faketime")
 def test_a_clock_that_is_set_back_changes_no_order_and_stops_nothing(tmp_path: Path) -> None:
-    # Read at every call, so that the clock steps within the life of the process, as an administrator would step it.
     steps = tmp_path / "steps"
     steps.write_text("@2026-11-22 10:00:00")
-    preload = subprocess.run(["faketime", "now", "env"], capture_output=True, text=True, check=True).stdout
-    library = re.search(r"^LD_PRELOAD=(\S+)", preload, re.MULTILINE)
-    assert library is not None
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": library[1],
-        "FAKETIME_TIMESTAMP_FILE": str(steps),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # an administrator cannot step that one
-        "TZ": "UTC",
-    }
     folder = tmp_path / "audit"
     with subprocess.Popen(
         [sys.executable, "-c", WORKER, str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=faked(steps),
     ) as worker:  # fmt: skip
         assert worker.stdin is not None
         assert worker.stdout is not None

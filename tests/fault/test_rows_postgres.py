@@ -27,7 +27,7 @@ from residency.errors import SinkUnavailable, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, create_all, sessionmaker
 from residency.storage.statements import goes_around
 from tests.postgres import PASSWORD, Pair, Postgres, new_server
-from tests.rows import BACKENDS, Base, Person, Place, Rows, Session, places_of
+from tests.rows import BACKENDS, Base, Person, Place, Rows, Session, opened, places_of
 from tests.servers import Proxy
 from tests.world import SINGAPORE, VN
 
@@ -44,11 +44,8 @@ def driver(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def world(request: pytest.FixtureRequest, driver: str, tmp_path: Path) -> AsyncIterator[Rows]:
     """A world whose tables are made."""
-    made = Rows(tmp_path, places_of(driver, tmp_path, request))
-    await made.stores.start()
-    await create_all(Base.metadata, made.stores, "people")
-    yield made
-    await made.stores.aclose()
+    async with opened(Rows(tmp_path, places_of(driver, tmp_path, request))) as made:
+        yield made
 
 
 def told(error: BaseException) -> str:

@@ -19,8 +19,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import UsageError
-from residency.integrations.sqlalchemy import create_all, uuid7_key
-from tests.rows import BACKENDS, Rows, Session, places_of
+from residency.integrations.sqlalchemy import uuid7_key
+from tests.rows import BACKENDS, Rows, Session, opened, places_of
 from tests.services import SG_HOST
 from tests.world import SINGAPORE, VN
 
@@ -54,11 +54,8 @@ class Typed(Base):
 @pytest.fixture(params=BACKENDS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
     """A world whose tables are made."""
-    made = Rows(tmp_path, places_of(request.param, tmp_path, request))
-    await made.stores.start()
-    await create_all(Base.metadata, made.stores, "people")
-    yield made
-    await made.stores.aclose()
+    async with opened(Rows(tmp_path, places_of(request.param, tmp_path, request))) as made:
+        yield made
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "END; SELECT 1", "/* */ commit"])

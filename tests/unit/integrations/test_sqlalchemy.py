@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from residency.errors import SinkUnavailable, UnknownStore, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, create_all, uuid7_key
-from tests.rows import Base, Person, Rows, Session, places_of
+from tests.rows import Base, Person, Rows, Session, opened, places_of
 
 pytestmark = pytest.mark.anyio
 
@@ -26,11 +26,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
     """A world whose tables are made."""
-    made = Rows(tmp_path, places_of("sqlite", tmp_path, request))
-    await made.stores.start()
-    await create_all(Base.metadata, made.stores, "people")
-    yield made
-    await made.stores.aclose()
+    async with opened(Rows(tmp_path, places_of("sqlite", tmp_path, request))) as made:
+        yield made
 
 
 async def test_a_store_of_objects_gives_no_session(world: Rows) -> None:

@@ -14,8 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from residency.adapters.session_sql import RoutedSession
 from residency.errors import UsageError
-from residency.integrations.sqlalchemy import create_all
-from tests.rows import BACKENDS, OWNED, Rows, places_of
+from tests.rows import BACKENDS, OWNED, Rows, opened, places_of
 
 pytestmark = pytest.mark.anyio
 OWN = {"residency_own_rows": True}
@@ -49,11 +48,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(params=BACKENDS[:2])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
-    made = Rows(tmp_path, places_of(request.param, tmp_path, request), OWNED)
-    await made.stores.start()
-    await create_all(Base.metadata, made.stores, "people")
-    yield made
-    await made.stores.aclose()
+    async with opened(Rows(tmp_path, places_of(request.param, tmp_path, request), OWNED), Base.metadata) as made:
+        yield made
 
 
 def session() -> AsyncSession:
