@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from itertools import pairwise
 from pathlib import Path
 from struct import Struct
@@ -47,36 +48,50 @@ def test_a_full_file_begins_anew(tmp_path: Path) -> None:
         assert (tmp_path / "floor").stat().st_size == size
 
 
-def test_nobody_is_woken_before_an_fdatasync_that_began_after_their_entry(
+def test_who_comes_while_the_disk_works_waits_for_the_next_fdatasync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.fdatasync
+    begun, ended = [0], [0]  # how many entries were recorded when each fdatasync began; of those that ended
+    working, joined = threading.Event(), threading.Event()
+    recorded = came = 0
+
+    def fdatasync(fd: Any) -> None:
+        begun.append(recorded)
+        working.set()
+        joined.wait(30)
+        real(fd)
+        ended.append(begun[-1])
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
     with open_floor(tmp_path / "floor", _LENGTH) as floor:
-        begun: list[int] = []  # how many entries were recorded when each one began
-        ended, recorded = [0], [0]
 
-        def fdatasync(fd: Any) -> None:
-            begun.append(recorded[0])
-            real(fd)
-            ended.append(begun[-1])
+        async def first() -> None:
+            nonlocal recorded
+            recorded = floor.record() + 1
+            await floor.durable()
 
-        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        async def later() -> None:
+            nonlocal recorded, came
+            while not working.is_set():  # noqa: ASYNC110 - a thread's event, which nobody can await
+                await anyio.sleep(0.001)
+            number = floor.record()
+            recorded = number + 1
+            durable = floor.durable()
+            came += 1
+            if came == 3:
+                joined.set()
+            await durable
+            assert ended[-1] > number
+            assert floor.is_durable(number)
 
-        async def one() -> None:
-            for _ in range(20):
-                number = floor.record()
-                recorded[0] = number + 1
-                await floor.durable()
-                assert ended[-1] > number
-                assert floor.is_durable(number)
-
-        async def all_of_them() -> None:
+        async def both() -> None:
             async with anyio.create_task_group() as group:
-                for _ in range(10):
+                for one in (first, later, later, later):
                     group.start_soon(one)
 
-        anyio.run(all_of_them)
-        assert 20 <= len(begun) < 200, "they share"
+        anyio.run(both)
+    assert ended == [0, 1, 4], "they share"
 
 
 @pytest.mark.parametrize(
