@@ -257,7 +257,9 @@ class Movement:
         if pin is None:
             return None
         kinds = {anchor for anchor, _, trust in pin.anchors if trust is not Trust.HINT}
-        more = tuple(each for each in self._known.get(digest, ()) if each[0] not in kinds)
+        hints = {(anchor, place) for anchor, place, trust in pin.anchors if trust is Trust.HINT}
+        told = self._known.get(digest, ())
+        more = tuple(each for each in told if each[0] not in kinds and each[:2] not in hints)
         order = list(Anchor)
         anchors = tuple(sorted(pin.anchors + more, key=lambda each: (order.index(each[0]), each[1])))
         return replace(pin, anchors=anchors) if more else pin

@@ -30,7 +30,8 @@ class Pin:
     """A subject's remembered home.
 
     `subject` is a keyed digest (hex), never the id. `home` is the sink region's place where the subject's data lies.
-    `anchors` remembers which places covered the subject and how far that was trusted. `alias` is random (hex) and
+    `anchors` remembers which places covered the subject and how far that was trusted; a hint there is a place under
+    whose law something was written, which covers since and excludes nobody (ADR 0026). `alias` is random (hex) and
     stands for the subject in the log; destroying it unlinks. `version` counts from 1 and never goes backwards.
     `at` is in microseconds since the epoch, UTC. `moving` is the place where the data still lies while it is moved to
     `home`; None = it lies at home.

@@ -293,13 +293,15 @@ def test_of_a_sink_that_is_away_the_name_is_told_and_no_more(folder: Path, monke
 
 
 def test_a_pin_that_was_there_remembers_for_what_its_subject_was_moved(folder: Path) -> None:
+    hint = (Anchor.RESIDENCE, "DE", Trust.HINT)  # of where they wrote something: it is no memory of that kind
+
     async def pinned(put: bool) -> tuple[object, ...]:
         runtime = build("test.yaml", reload=False)
         await runtime.start()
         try:
             digest, pins = runtime.point.digest(SubjectId("p1")), runtime.point.homes.pins
             if put:
-                anchors = ((Anchor.TERRITORY, "SG", Trust.NETWORK),)
+                anchors = ((Anchor.TERRITORY, "SG", Trust.NETWORK), hint)
                 await pins.put(Pin(digest, "SG", anchors, "ab" * 16, "first_write", "0" * 64, 1))
             pin = await pins.get(digest)
             assert pin is not None
@@ -310,7 +312,7 @@ def test_a_pin_that_was_there_remembers_for_what_its_subject_was_moved(folder: P
     anyio.run(pinned, True)
     assert run(*QUICK, "--go")[0] == 0
     residence = (Anchor.RESIDENCE, "VN", Trust.DECLARED)
-    assert anyio.run(pinned, False) == ("VN", None, ((Anchor.TERRITORY, "SG", Trust.NETWORK), residence))
+    assert anyio.run(pinned, False) == ("VN", None, ((Anchor.TERRITORY, "SG", Trust.NETWORK), hint, residence))
 
 
 class Back:
