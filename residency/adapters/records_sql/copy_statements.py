@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialects
 
 from residency.adapters.records_sql.tables import Shape
 
-__all__ = ["compiled", "deleting", "quoted", "rows_of", "tallying", "with_owner"]
+__all__ = ["compiled", "deleting", "quoted", "rows_of", "telling", "telling_all", "with_owner"]
 
 _ARRAYS: Final[Mapping[type, str]] = {int: "bigint[]", str: "text[]", UUID: "uuid[]"}
 # A row's text form tells it from every other row, with quotes around what has a line break: so does a list of them.
@@ -19,28 +19,41 @@ _DIGEST: Final = (
     """count(*) AS "~n", encode(sha256(convert_to(string_agg("~row", E'\\n' ORDER BY "~row" COLLATE "C"), 'UTF8')), """
     """'hex') AS "~d\""""
 )
-# As `_joined` does it.
-_ALL: Final = """
-SELECT "~subject", sum("~n")::bigint,
-  encode(sha256(convert_to(string_agg("~t" || ' ' || "~d", ',' ORDER BY "~t" COLLATE "C"), 'UTF8')), 'hex')
-FROM
-"""
+# As `versions` reads them: where a row lies and which transaction wrote it, ten bytes.
+_VERSION_OF: Final = "tidsend({name}.ctid) || xidsend({name}.xmin)"
+_VERSION: Final = """string_agg("~v", '') AS "~v\""""
+_VERSIONS: Final = """sha256(string_agg("~v", '' ORDER BY "~v")) AS "~v\""""
 _DIALECT: Final = dialects.dialect()  # type: ignore[no-untyped-call]  # untyped there
 
 
-def tallying(found: Sequence[Shape], subjects: Collection[str]) -> tuple[str, list[list[Any]]]:
-    """What asks for (subject, how many rows, one digest over those of all tables), and its values; none where nobody of
-    these can be in there."""
+def telling(
+    found: Sequence[Shape], subjects: Collection[str], *, digests: bool = True, versions: bool = False
+) -> tuple[str, list[list[Any]]]:
+    """What asks for (number of the table in `found`, subject, then how many rows and a digest of them, then their
+    versions), and its values; none where nobody of these can be in there."""
     parts, values = [], []
-    for shape in found:
+    told = [*([_DIGEST] if digests else []), *([_VERSION] if versions else [])]
+    for at, shape in enumerate(found):
         wanted = shape.ids(subjects)
         if not wanted:
             continue
         values.append(wanted)
-        inner = compiled(with_owner(shape, _row_text(shape)), shape, len(values))
-        name = "'" + shape.doc.name.replace("'", "''") + "'"
-        parts.append(f'SELECT {name} AS "~t", "~subject", {_DIGEST} FROM ({inner}) q GROUP BY 2')  # noqa: S608 - compiled
-    return f"{_ALL} ({' UNION ALL '.join(parts)}) q GROUP BY 1" if parts else "", values
+        columns = [*([_row_text(shape)] if digests else []), *([_row_version(shape)] if versions else [])]
+        inner = compiled(with_owner(shape, *columns), shape, len(values))
+        parts.append(f'SELECT {at} AS "~t", "~subject", {", ".join(told)} FROM ({inner}) q GROUP BY 2')  # noqa: S608 - compiled
+    return " UNION ALL ".join(parts), values
+
+
+def telling_all(found: Sequence[Shape], subjects: Collection[str]) -> tuple[str, list[list[Any]]]:
+    """What asks for (number of the table, one hash of the versions of all of these subjects' rows, or NULL), and its
+    values, as `telling` does."""
+    parts, values = [], []
+    for at, shape in enumerate(found):
+        if wanted := shape.ids(subjects):
+            values.append(wanted)
+            inner = compiled(with_owner(shape, _row_version(shape)), shape, len(values))
+            parts.append(f'SELECT {at} AS "~t", {_VERSIONS} FROM ({inner}) q')  # noqa: S608 - compiled
+    return " UNION ALL ".join(parts), values
 
 
 def with_owner(shape: Shape, *columns: Any) -> sa.Select[Any]:
@@ -58,6 +71,11 @@ def _row_text(shape: Shape) -> sa.ColumnElement[str]:
     return sa.cast(row, sa.Text).label("~row")
 
 
+def _row_version(shape: Shape) -> sa.ColumnElement[bytes]:
+    name = quoted(shape.doc.name)
+    return sa.literal_column(_VERSION_OF.format(name=name)).label("~v")
+
+
 def compiled(query: sa.Select[Any], shape: Shape, number: int) -> str:
     """`query` of the subjects in the array that is parameter `number`."""
     among: Any = sa.literal_column(f"ANY(${number}::{_ARRAYS[shape.subject_type]})")
@@ -67,8 +85,9 @@ def compiled(query: sa.Select[Any], shape: Shape, number: int) -> str:
     return str(query.compile(dialect=_DIALECT))
 
 
-def deleting(shape: Shape) -> str:
-    """Delete the rows of the subjects in the array $1, and tell of each subject what that was, as `_tally` does."""
+def deleting(shape: Shape, *, versions: bool = False) -> str:
+    """Delete the rows of the subjects in the array $1, and tell what that was: (subject, how many, a digest of
+    them), or one hash of the versions of all."""
     tables = [shape.doc.name, *[there.doc.name for _, there, _ in shape.path]]
     joins = [
         f"t{at}.{quoted(column)} = t{at + 1}.{quoted(key)}" for at, (column, _, key) in enumerate(shape.path)
@@ -79,11 +98,13 @@ def deleting(shape: Shape) -> str:
     exact = [f'CAST({last} AS varchar) COLLATE "C" = {among}'] if shape.subject_type is str else []
     where = " AND ".join([*joins, f"{last} = {among}", *exact])
     row = ", ".join(f"t0.{quoted(name)}" for name in shape.columns)
+    own = f'{_VERSION_OF.format(name="t0")} "~v"' if versions else f'CAST(ROW({row}) AS text) "~row"'
+    told = _VERSIONS if versions else f'"~subject", {_DIGEST}'
     # Names are the database's own, quoted.
     return (
         f"WITH gone AS (DELETE FROM {quoted(tables[0])} t0 {f'USING {using}' if using else ''} WHERE {where} "  # noqa: S608
-        f'RETURNING CAST({last} AS varchar) "~subject", CAST(ROW({row}) AS text) "~row") '
-        f'SELECT "~subject", {_DIGEST} FROM gone GROUP BY 1'
+        f'RETURNING CAST({last} AS varchar) "~subject", {own}) '
+        f"SELECT {told} FROM gone {'' if versions else 'GROUP BY 1'}"
     )
 
 

@@ -3,12 +3,12 @@
 Rows go from one server to another as COPY writes them, and nobody looks at them on the way. What is compared is a
 SHA-256 that each server makes of a subject's rows in their text form, under settings that make it the same in every
 server; so does a deletion of what it deletes. Two such sinks understand each other where their tables have the same
-columns of the same types; `layout` tells.
+columns of the same types; `layout` tells. A digest is made once where rows lie and once where they were brought: from
+then on the versions of rows say whether it still holds (`versions`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,14 +18,16 @@ import anyio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from residency.adapters.records_sql.copy_statements import compiled, deleting, quoted, rows_of, tallying, with_owner
+from residency.adapters.records_sql.copy_statements import compiled, quoted, rows_of, with_owner
 from residency.adapters.records_sql.copy_text import Tables, owned, plain
+from residency.adapters.records_sql.copy_told import DiffersError, DoubtError, delete, digests_of, told_of, versions_of
 from residency.adapters.records_sql.records import SqlRecords
 from residency.adapters.records_sql.tables import Shape
 from residency.adapters.records_sql.values import format_row
+from residency.adapters.records_sql.versions import Versions, epoch, whole
 from residency.errors import RecordConflict, ResidencyError, SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.parcels import NOTHING, Cargo, Owned, Parcel, Piece
+from residency.storage.parcels import Cargo, Owned, Parcel, Piece
 
 __all__ = ["PostgresParcels"]
 
@@ -60,6 +62,7 @@ AND application_name <> '{_NAME}' AND (xact_start IS NOT NULL OR query = '<insuf
 """  # noqa: S608 - a constant
 _GAP: Final = 0.2  # seconds after which a writer who saw no move has opened the transaction that is waited for
 _POLL: Final = 0.01
+_OPENED: Final = "residency: open since"
 _PIECE: Final = 1 << 18  # bytes
 
 
@@ -71,24 +74,17 @@ class _Rows:
     found: Sequence[Shape] = ()
 
 
-class _DiffersError(Exception):
-    """These subjects (ids) have other rows than was thought: nothing of the transaction stays."""
-
-    def __init__(self, subjects: set[str]) -> None:
-        super().__init__(len(subjects))
-        self.subjects = subjects
-
-
 class PostgresParcels:
     """The `Parcels` port over a PostgreSQL that is reached by asyncpg."""
 
-    __slots__ = ("_engine", "_records", "_sink")
+    __slots__ = ("_engine", "_records", "_sink", "_versions")
 
     def __init__(self, sink: str, engine: AsyncEngine, docs: Sequence[RecordDoc]) -> None:
         """As `SqlRecords`."""
         self._sink = sink
         self._engine = engine
         self._records = SqlRecords(sink, engine, docs)
+        self._versions = Versions()
 
     @property
     def sink(self) -> str:
@@ -98,7 +94,7 @@ class PostgresParcels:
     async def layout(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Each table's columns and their types, in order of name. Raises: SinkUnavailable, UsageError where rows that
         nobody tells of would go with those that are deleted."""
-        async with self._connected() as (raw, found):
+        async with self._connected() as (raw, found, _):
             other = await raw.fetchrow(_CASCADE, [quoted(shape.doc.name) for shape in found])
             if other is not None:
                 raise UsageError(
@@ -123,7 +119,7 @@ class PostgresParcels:
             return True
         end = anyio.current_time() + within
         await anyio.sleep(min(_GAP, within))
-        async with self._connected(apart=False) as (raw, _):
+        async with self._connected(apart=False) as (raw, _, _):
             rows = await raw.fetch(_OPEN)
             if any(row[2] for row in rows):
                 return False
@@ -137,28 +133,47 @@ class PostgresParcels:
         """As the port says. Raises: SinkUnavailable."""
         if not subjects:
             return {}
-        async with self._connected() as (raw, found):
-            return {subject: digest for subject, _, digest in await _tally(raw, found, subjects)}
+        async with self._connected() as (raw, found, opened):
+            same: dict[str, str] = {}
+            if known := self._versions.digests(subjects, opened, anyio.current_time()):
+                here = await self._same(raw, found, known)
+                same = {each: known[each] for each in here}
+                self._versions.forget(known.keys() - here)
+            rest = [each for each in subjects if each not in same] if same else subjects
+            return same | digests_of(await told_of(raw, found, rest), found) if rest else same
+
+    async def _same(self, raw: Any, found: Sequence[Shape], known: Collection[str]) -> Collection[str]:
+        """Of these, who has the versions of rows that are remembered."""
+        if self._versions.all_same(known, *await whole(raw, found, known)):
+            return known
+        versions = versions_of(await told_of(raw, found, known, digests=False, versions=True))
+        return self._versions.same(known, versions, await epoch(raw, found))
 
     async def load(self, subjects: Collection[str]) -> Cargo:
         """As the port says. Raises: SinkUnavailable."""
         if not subjects:
             return Cargo({}, {}, _Rows({}))
-        async with self._connected("repeatable_read") as (raw, found):
-            told = await _tally(raw, found, subjects)
+        async with self._connected("repeatable_read") as (raw, found, _):
+            told = await told_of(raw, found, subjects, versions=True)
+            now = await epoch(raw, found)
             rows = {
                 shape.doc.name: (shape.columns, await _copied(raw, shape, rows_of(shape), subjects)) for shape in found
             }
-            digests = {subject: digest for subject, _, digest in told}
+            digests = digests_of(told, found)
+            if now is not None:
+                self._versions.keep(digests, versions_of(told), now, anyio.current_time())
+            counts: dict[str, int] = {}
+            for row in told:
+                counts[row[1]] = counts.get(row[1], 0) + row[2]
             size = sum(len(held) for _, held in rows.values())
-            return Cargo(digests, {subject: count for subject, count, _ in told}, _Rows(rows, found), size)
+            return Cargo(digests, counts, _Rows(rows, found), size)
 
     async def take(self, subjects: Collection[str]) -> Parcel:
         """As the port says. Raises: SinkUnavailable."""
         if not subjects:
             return Parcel({}, told={})
-        async with self._connected("repeatable_read") as (raw, found):
-            told = {subject: digest for subject, _, digest in await _tally(raw, found, subjects)}
+        async with self._connected("repeatable_read") as (raw, found, _):
+            told = digests_of(await told_of(raw, found, subjects), found)
             pieces: dict[str, set[Piece]] = {}
             for shape in found:
                 for subject, piece in await _pieces(raw, shape, subjects):
@@ -170,7 +185,7 @@ class PostgresParcels:
         if not subjects:
             return ()
         keyed: list[Owned] = []
-        async with self._connected() as (raw, found):
+        async with self._connected() as (raw, found, _):
             for shape in found:
                 if not (wanted := shape.ids(subjects)):
                     continue
@@ -190,12 +205,12 @@ class PostgresParcels:
         if not isinstance(rows, _Rows):
             raise UsageError(f"what is to be put into sink {self._sink!r} comes from no sink of its kind")
         try:
-            async with self._connected() as (raw, found):
+            async with self._connected() as (raw, found, _):
                 for shape in found:
                     await _copy_in(raw, quoted(shape.doc.name), *rows.tables[shape.doc.name])
         except RecordConflict:
             # Some of it is there: as it should be, after a crash, or as it should not.
-            async with self._connected() as (raw, found):
+            async with self._connected() as (raw, found, _):
                 for shape in found:
                     await self._add(raw, shape, *rows.tables[shape.doc.name])
 
@@ -209,13 +224,22 @@ class PostgresParcels:
         while parts:
             part = parts.pop()
             try:
-                async with self._connected() as (raw, found):
-                    await _delete(raw, found, part)
+                async with self._connected() as (raw, found, opened):
+                    digests = self._versions.digests(part, opened, anyio.current_time())
+                    known = {each for each, digest in digests.items() if digest == part[each]}
+                    await delete(raw, found, part, known, self._versions)
                 gone |= part.keys()
-            except _DiffersError as differ:
+                self._versions.forget(part)
+            except DiffersError as differ:
                 same = {each: part[each] for each in part if each not in differ.subjects}
                 parts += [same] if same else []
+            except DoubtError:
+                self._versions.forget(part)
+                parts.append(part)
             except RecordConflict:
+                if self._versions.forget(part):  # rows that refer to each other go by one statement, or not at all
+                    parts.append(part)
+                    continue
                 them = list(part)
                 half = len(them) // 2
                 parts += [{each: part[each] for each in some} for some in (them[:half], them[half:]) if half]
@@ -244,51 +268,27 @@ class PostgresParcels:
     @asynccontextmanager
     async def _connected(
         self, isolation: str | None = None, *, apart: bool = True
-    ) -> AsyncIterator[tuple[Any, tuple[Shape, ...]]]:
-        """asyncpg's own connection, in a transaction of its own, and the tables."""
+    ) -> AsyncIterator[tuple[Any, tuple[Shape, ...], float]]:
+        """asyncpg's own connection, in a transaction of its own, the tables, and since when it is open."""
         try:
             async with self._engine.connect() as connection:
                 found = await self._records.shapes(connection)
                 await connection.rollback()
-                raw: Any = (await connection.get_raw_connection()).driver_connection
+                pooled = await connection.get_raw_connection()
+                raw: Any = pooled.driver_connection
+                opened: float = pooled.info.setdefault(_OPENED, anyio.current_time())  # or a little before
                 if not apart:
-                    yield raw, found
+                    yield raw, found, opened
                     return
                 async with raw.transaction(isolation=isolation):
                     await raw.execute(_SETTINGS)
-                    yield raw, found
-        except (ResidencyError, _DiffersError):
+                    yield raw, found, opened
+        except (ResidencyError, DiffersError, DoubtError):
             raise
         except Exception as error:  # noqa: BLE001 - drivers raise what they like, with values in it
             if str(getattr(error, "sqlstate", "")).startswith(_INTEGRITY):
                 raise RecordConflict(f"sink {self._sink!r} has a record that stands against one") from None
             raise SinkUnavailable(f"sink {self._sink!r} cannot be read or written as records") from None
-
-
-async def _tally(raw: Any, found: Sequence[Shape], subjects: Collection[str]) -> list[tuple[str, int, str]]:
-    """(subject, how many rows, one digest over those of all tables), in one question."""
-    query, values = tallying(found, subjects)
-    return list(map(tuple, await raw.fetch(query, *values))) if query else []
-
-
-def _joined(told: Mapping[str, str]) -> str:
-    """One digest over those of tables."""
-    return hashlib.sha256(",".join([f"{table} {told[table]}" for table in sorted(told)]).encode()).hexdigest()
-
-
-async def _delete(raw: Any, found: Sequence[Shape], wanted: Mapping[str, str]) -> None:
-    """Delete all that these subjects have, children first. Raises: _DiffersError where that was not as in `wanted`."""
-    told: dict[str, dict[str, str]] = {}
-    for shape in reversed(found):
-        ids = shape.ids(wanted)
-        for subject, _, digest in await raw.fetch(deleting(shape), ids) if ids else ():
-            told.setdefault(subject, {})[shape.doc.name] = digest
-    # Who had nothing has no digest; and nobody is asked to be removed who has nothing.
-    other = {
-        each for each, digest in wanted.items() if (_joined(told[each]) if each in told else NOTHING) != digest
-    }  # fmt: skip
-    if other:
-        raise _DiffersError(other)
 
 
 async def _copied(raw: Any, shape: Shape, query: sa.Select[Any], subjects: Collection[str]) -> bytes:

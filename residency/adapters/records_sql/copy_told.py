@@ -1,0 +1,77 @@
+"""Tables and subjects in; what PostgreSQL tells of their rows out: digests, versions, and those of what it deletes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from residency.adapters.records_sql.copy_statements import deleting, telling
+from residency.adapters.records_sql.tables import Shape
+from residency.adapters.records_sql.versions import Version, Versions, epoch
+from residency.storage.parcels import NOTHING
+
+__all__ = ["DiffersError", "DoubtError", "delete", "digests_of", "told_of", "versions_of"]
+
+
+class DiffersError(Exception):
+    """These subjects (ids) have other rows than was thought: nothing of the transaction stays."""
+
+    def __init__(self, subjects: Collection[str]) -> None:
+        super().__init__(len(subjects))
+        self.subjects = frozenset(subjects)
+
+
+class DoubtError(Exception):
+    """Somebody has other versions of rows than was thought, and digests are to be made: nothing of the transaction
+    stays."""
+
+
+async def told_of(
+    raw: Any, found: Sequence[Shape], subjects: Collection[str], *, digests: bool = True, versions: bool = False
+) -> list[Any]:
+    """What `telling` asks for, in one question."""
+    query, values = telling(found, subjects, digests=digests, versions=versions)
+    return list(await raw.fetch(query, *values)) if query else []
+
+
+def digests_of(told: Sequence[Any], found: Sequence[Shape]) -> dict[str, str]:
+    """By subject one digest over those of all tables."""
+    by_table: dict[str, dict[str, str]] = {}
+    for at, subject, _, digest, *_ in told:
+        by_table.setdefault(subject, {})[found[at].doc.name] = digest
+    return {subject: _joined(each) for subject, each in by_table.items()}
+
+
+def versions_of(told: Sequence[Any]) -> dict[str, Version]:
+    """By subject the versions of all rows."""
+    by_table: dict[str, list[tuple[int, bytes]]] = {}
+    for at, subject, *_, rows in told:
+        by_table.setdefault(subject, []).append((at, rows))
+    return {subject: tuple(each) for subject, each in by_table.items()}
+
+
+def _joined(told: Mapping[str, str]) -> str:
+    """One digest over those of tables."""
+    return hashlib.sha256(",".join([f"{table} {told[table]}" for table in sorted(told)]).encode()).hexdigest()
+
+
+async def delete(
+    raw: Any, found: Sequence[Shape], wanted: Mapping[str, str], known: Collection[str], versions: Versions
+) -> None:
+    """Delete all that these subjects have, children first. Of those who are `known`, `versions` say of what rows their
+    digest is. Raises: DiffersError where that was not as in `wanted`, DoubtError."""
+    digests: list[Any] = []
+    kept: dict[int, bytes | None] = {}
+    rest = [each for each in wanted if each not in known] if known else wanted
+    for at, shape in reversed(list(enumerate(found))):
+        if ids := shape.ids(known):
+            kept[at] = await raw.fetchval(deleting(shape, versions=True), ids)
+        if ids := shape.ids(rest):
+            digests += [(at, *row) for row in await raw.fetch(deleting(shape), ids)]
+    if known and not versions.all_same(known, kept, await epoch(raw, found)):
+        raise DoubtError
+    # Who had nothing has no digest; and nobody is asked to be removed who has nothing.
+    now = digests_of(digests, found)
+    if other := [each for each in rest if now.get(each, NOTHING) != wanted[each]]:
+        raise DiffersError(other)
