@@ -54,7 +54,7 @@ class Typed(Base):
 @pytest.fixture(params=BACKENDS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rows]:
     """A world whose tables are made."""
-    async with opened(Rows(tmp_path, places_of(request.param, tmp_path, request))) as made:
+    async with opened(Rows(tmp_path, places_of(request.param, tmp_path, request)), Base.metadata) as made:
         yield made
 
 
