@@ -4,12 +4,16 @@ Two instances whose registers or pins disagree send a person to each other. A re
 other instance; but the client comes back here, with what this instance told it. So a redirect sets a cookie that lives
 for seconds and counts redirects of this very request. It says nothing of anybody, and nobody gains by forging it: a
 client can only have itself refused, or go round until it gives up by itself, as one without cookies does.
+
+A page that asks for one URL again and again is no circle, and browsers tell: a request that came back by a redirect of
+another origin has the `Origin` null where it has one (Fetch, "redirect-tainted"), and is not `same-origin` (Fetch
+Metadata).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -24,11 +28,14 @@ _VALUE: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,12})")
 
 
 def counted(headers: Iterable[tuple[bytes, bytes]], method: str, target: bytes, now: int) -> tuple[int, int]:
-    """(how often this request was redirected just now, since when): 0 and `now` where nothing says so. `now` in
-    seconds."""
+    """(how often this request was redirected just now, since when): 0 and `now` where nothing says so, or a browser
+    says that this is no request that was redirected. `now` in seconds."""
     name = _name(method, target)
-    for header, value in headers:
-        if header.lower() != b"cookie":
+    given = [(header.lower(), value) for header, value in headers]
+    if _is_first(dict(given)):
+        return 0, now
+    for header, value in given:
+        if header != b"cookie":
             continue
         for pair in value.decode("latin-1").split(";"):
             key, _, text = pair.strip().partition("=")
@@ -43,6 +50,12 @@ def cookie_of(method: str, target: bytes, count: int, since: int, *, secure: boo
     # A way back from another site brings it along only if it says None, which browsers take over TLS alone.
     site = "SameSite=None; Secure" if secure else "SameSite=Lax"
     return f"{_name(method, target)}={count + 1}.{since}; Path=/; Max-Age={WINDOW}; HttpOnly; {site}".encode("ascii")
+
+
+def _is_first(given: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser says that no instance of another origin has sent this request here."""
+    site = given.get(b"sec-fetch-site")
+    return site == b"same-origin" or (site is not None and given.get(b"origin", b"null") != b"null")
 
 
 def _name(method: str, target: bytes) -> str:

@@ -26,6 +26,26 @@ def test_a_redirect_is_counted_for_seconds_and_then_no_more() -> None:
     assert counted(told(second), "GET", TARGET, 99) == (0, 99), "a clock that went back"
 
 
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [
+        ({}, 3),
+        ({"Sec-Fetch-Site": "same-origin"}, 0),
+        ({"sec-fetch-site": "cross-site", "origin": "https://shop.example"}, 0),
+        ({"sec-fetch-site": "cross-site", "origin": "null"}, 3),
+        ({"sec-fetch-site": "same-site"}, 3),
+        ({"sec-fetch-site": "none"}, 3),
+        ({"origin": "https://shop.example"}, 3),  # of no browser, which would say both
+    ],
+)
+def test_a_page_that_asks_again_is_no_circle_where_its_browser_says_that_nobody_sent_it_here(
+    said: dict[str, str], count: int
+) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in said.items()]
+    cookie = cookie_of("GET", TARGET, 2, 100, secure=True)
+    assert counted(headers + told(cookie), "GET", TARGET, 101)[0] == count
+
+
 def test_another_request_is_another_count_and_none_is_read_off_a_cookie() -> None:
     cookie = cookie_of("GET", TARGET, 3, 100, secure=True)
     assert counted(told(cookie), "POST", TARGET, 101) == (0, 101)
