@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 from sqlalchemy.util import await_only
 
+from residency.adapters.session_sql.brought import watch
 from residency.adapters.session_sql.gates import gate
 from residency.adapters.session_sql.keys import check_keys
 from residency.adapters.session_sql.located import (
@@ -203,7 +204,10 @@ class RoutedSession(Session):
         gate(engine)
         self._frozen = (here, here.subject_digest, act.sink)
         self._order = handle.order
-        self._whose = bool(here.point.policy.deployment.records.get(self._store))
+        docs = here.point.policy.deployment.records.get(self._store)
+        self._whose = bool(docs)
+        if docs and here.client is None:  # it is about somebody else than who asks
+            watch(self, here, docs, act.sink, self._wait)
         if act.changes:
             self._noting = locators_of(here) is not None
         if self._blocking:
