@@ -351,9 +351,8 @@ class _Maker:
                 case "only":
                     duty = replace(duty, only=self.some(("VN", "EU", "CA"), 3, 1))
                 case "protect":
-                    asked = Protection(
-                        self.pick(("phone", "name")), self.pick(("in", "out")), self.pick(TRANSFORMS), "protected"
-                    )
+                    where = self.pick(("in", "out", "rest"))
+                    asked = Protection(self.pick(("phone", "name")), where, self.pick(TRANSFORMS), "protected")
                     duty = replace(duty, protect=duty.protect | {asked})
                 case "keep":
                     duty = replace(

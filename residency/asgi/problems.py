@@ -29,8 +29,8 @@ _TITLES: Final[dict[Reason, tuple[str, str]]] = {
         "Thông tin mà pháp luật yêu cầu ghi lại không được lưu tại nơi tiếp nhận yêu cầu này",
     ),
     Reason.CANNOT_BE_TREATED: (
-        "This data may go abroad only with fields treated, which cannot be done here",
-        "Dữ liệu này chỉ được đưa ra nước ngoài sau khi xử lý một số trường, việc này không thực hiện được ở đây",
+        "Fields of this data must be treated first, which cannot be done here",
+        "Một số trường của dữ liệu này phải được xử lý trước, việc này không thực hiện được ở đây",
     ),
     Reason.ONLY_IN_COUNTRY: (
         "This data may not leave the country whose law covers it",

@@ -45,6 +45,8 @@ class Row:
     """The sinks of each store that the activity cannot do without."""
     readers: tuple[tuple[Sink, int, int, str, int], ...] = ()
     """As `sinks`, of places that the data goes to by being read."""
+    coming: int = 0
+    """The rules that want treated what comes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class Compiled:
     """A policy's rules, duties and tokens as bits, and its activities' rows. Immutable."""
 
     __slots__ = (
-        "_coverings", "_duties", "_lifting", "_plain", "_readers", "_refs", "_rows", "_sinks", "_treating", "_unless",
-        "_windows", "book", "deployment", "digest", "edges", "numbers", "running", "tokens", "version",
+        "_coverings", "_duties", "_lifting", "_plain", "_readers", "_refs", "_resting", "_rows", "_sinks", "_treating",
+        "_unless", "_windows", "book", "deployment", "digest", "edges", "numbers", "running", "tokens", "version",
     )  # fmt: skip
 
     def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...], digest: str, version: int = 0) -> None:
@@ -108,6 +110,7 @@ class Compiled:
             name: (sink, self.book.about(sink), self.tokens.bits(sink.tokens)) for name, sink in sinks.items()
         }
         self._treating = {sink.place: self.book.treating(sink.place) for sink in sinks.values()}
+        self._resting = {name: self.book.resting(sink) for name, sink in sinks.items()}
         self._readers: dict[str, tuple[Sink, int, int, str, int]] = {}
         self._rows = [self.row_of(number, activity) for number, activity in enumerate(deployment.activities, start=1)]
 
@@ -158,12 +161,19 @@ class Compiled:
             activity.operation in (Operation.WRITE, Operation.POST),
             tuple(self._used(activity, *used) for used in self.deployment.sinks_of(activity).items()),
             self.deployment.needs(activity),
+            coming=self.book.coming(activity),
         )
 
     def _used(self, activity: Activity, name: str, store: str) -> tuple[Sink, int, int, str, int]:
         sink, about, tokens = self._sinks[name]
         goes = self.deployment.goes_out(activity, sink)
-        return sink, about, tokens, store, self._treating[sink.place] if goes else 0
+        treating = self._treating[sink.place] if goes else 0
+        if sink.scope == "reader":  # nothing rests or comes in where it is read
+            return sink, about, tokens, store, treating
+        if activity.operation in (Operation.WRITE, Operation.POST) or (goes and sink.scope == "cache"):
+            treating |= self._resting[name]
+        # Rules about the activity itself are asked once, and not of each of its sinks.
+        return sink, about, tokens, store, treating | self.book.coming(activity) & ~self.book.general
 
     def read_at(self, row: Row, places: tuple[str, ...]) -> Row:
         """The row of the same activity where the data goes to `places` by being read there."""

@@ -21,6 +21,7 @@ from residency.policy.explain_render import Item, Page, Section
 from residency.policy.explain_tasks import event, task
 from residency.policy.explain_words import SENTENCES, Language, because, category, place, say, trust
 from residency.policy.uncarried import Gap
+from residency.policy.untreated import coming, takes_in
 
 __all__ = ["Story", "moment", "page_of", "ways_to_meet"]
 
@@ -234,14 +235,21 @@ class _Writer:
         decision = self.decision
         sent = [verdict for verdict in decision.sinks if verdict.reason is Reason.CANNOT_BE_TREATED]
         for verdict in sent:
-            told = self.say("untreated", sink=verdict.sink.name, fields=self._fields(verdict.duty))
-            yield Item(told, (self.say("copied"),))
+            if fields := _fields(verdict.duty, "out"):
+                told = self.say("untreated", sink=verdict.sink.name, fields=fields)
+                yield Item(told, (self.say("copied"),))
+            else:
+                yield self._kept(verdict.sink.name, _fields(verdict.duty, "rest") or _fields(verdict.duty, "in"))
         if decision.reason is Reason.CANNOT_BE_TREATED and not sent:
-            yield Item(self.say("unread", fields=self._fields(decision.duty)), (self.say("answered"),))
+            taken = _fields(decision.duty, "in")
+            if taken and decision.activity is not None and takes_in(decision.activity, coming(decision.duty)):
+                yield self._kept(decision.activity.name, taken)
+            else:
+                fields = _fields(decision.duty, "out") or self.say("some_fields")
+                yield Item(self.say("unread", fields=fields), (self.say("answered"),))
 
-    def _fields(self, duty: Duty) -> str:
-        fields = [f"{each.transform} `{each.field}`" for each in sorted(duty.protect) if each.direction == "out"]
-        return ", ".join(fields) or self.say("some_fields")
+    def _kept(self, where: str, fields: str) -> Item:
+        return Item(self.say("kept", where=where, fields=fields), (self.say("lifted"),))
 
     def _any_of(self, clause: frozenset[str]) -> str:
         return self.say("or").join(sorted(clause)) if clause else self.say("forbidden")
@@ -315,6 +323,10 @@ def _stands_beside(heard: Heard) -> bool:
     """Whether a signal is a pinned place that outranks nothing and that nothing outranks."""
     signal = heard.signal
     return heard.voice is Voice.SPOKE and signal.source == "pin" and signal.anchor in BESIDE
+
+
+def _fields(duty: Duty, direction: str) -> str:
+    return ", ".join(f"{each.transform} `{each.field}`" for each in sorted(duty.protect) if each.direction == direction)
 
 
 def _why(reason: object) -> str:

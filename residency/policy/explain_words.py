@@ -143,6 +143,16 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "have the instance at home answer (`hand_over:`), or ask there for a copy that was treated (`copies:`)",
         "để máy chủ trong nước trả lời (`hand_over:`), hoặc dùng bản sao đã xử lý ở đó (`copies:`)",
     ),
+    "kept": (
+        "{where}: fields must be treated where they come in or rest ({fields}), and nothing here does it",
+        "{where}: một số trường phải được xử lý khi tiếp nhận hoặc lưu trữ ({fields}), và không có gì ở đây thực hiện",
+    ),
+    "lifted": (
+        "an activity that takes in other fields alone says so (`fields:`); a sink that encrypts is `encrypted: true`; "
+        "else an exemption in a register lifts the rule",
+        "hoạt động chỉ nhận các trường khác thì khai báo (`fields:`); nơi lưu trữ có mã hóa thì ghi `encrypted: true`; "
+        "nếu không, miễn trừ trong sổ đăng ký gỡ bỏ quy định",
+    ),
     "some_fields": ("some", "một số"),
     # What is missing, and what meets it.
     "or": (" or ", " hoặc "),
@@ -229,9 +239,9 @@ _REASONS: Final[dict[Reason, tuple[str, str]]] = {
         "Nơi lưu trữ thiếu biện pháp bảo vệ mà pháp luật yêu cầu.",
     ),
     Reason.CANNOT_BE_TREATED: (
-        "The data may go abroad only with fields treated, and what an app reads, writes or sends is not.",
-        "Dữ liệu chỉ được đưa ra nước ngoài sau khi xử lý một số trường, và những gì ứng dụng đọc, ghi hoặc gửi thì "
-        "không được xử lý.",
+        "Fields of the data must be treated first, and what an app takes in, reads, writes or sends is not.",
+        "Một số trường của dữ liệu phải được xử lý trước, và những gì ứng dụng nhận, đọc, ghi hoặc gửi thì không được "
+        "xử lý.",
     ),
     Reason.CONFLICT: (
         "The laws that cover the person cannot all be met.",

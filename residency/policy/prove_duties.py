@@ -114,6 +114,9 @@ def _alone(place: str, decision: Decision) -> Iterator[_Finding]:
         yield _Finding(place, "forbidden", f"{law} forbids it to everybody it covers", rules)
     elif reason is Reason.CONFLICT:
         return  # told of all laws together
+    elif reason is Reason.CANNOT_BE_TREATED and not _out(decision):
+        text = f"{law} wants fields treated where they come in or rest, and nothing here does it: it is refused"
+        yield _Finding(place, "untreated", text, rules)
     elif reason is Reason.CANNOT_BE_TREATED:
         sinks = ", ".join(f"{v.sink.name} in {v.sink.place}" for v in decision.sinks if v.reason is reason)
         text = f"{law} lets it go to {sinks} only with fields treated{_out(decision)}, and what an app writes or sends"

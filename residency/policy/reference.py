@@ -64,7 +64,7 @@ def reference_decide(
     general = _Left(whole, unbounded, asked)
     duty = joined(general.rules, activity)
     clauses = frozenset(c for c in duty.require if "sink" not in kinds(c))
-    effect, reason, unmet, because = judge(duty, clauses, given, None, False)
+    effect, reason, unmet, because = judge(duty, clauses, given, None, False, _taken_in(general.rules, activity))
     rules = general.rules if reason is None else because(general.rules, activity)
     cited = tuple(_ref(r, asked) for r in rules)
 
@@ -206,16 +206,32 @@ def _verdict(
 
 
 def _untreated(rulings: Sequence[Ruling], activity: Activity, sink: Sink, called: bool) -> list[str]:
-    """The rules by which data may go to a sink, or be read at a place, only with fields treated: nothing treats them.
-    `called` = it is the service that the activity calls."""
+    """The rules by which data may go to a sink, rest there or be read at a place, only with fields treated: nothing
+    treats them. `called` = it is the service that the activity calls."""
+    own = [] if sink.scope == "reader" else [(law, rule) for law, rule in rulings if rule.sink is not None]
+    found = _taken_in(own, activity)
     if activity.operation is Operation.ERASE:
+        return found
+    goes = activity.operation is not Operation.READ or sink.scope in ("cache", "reader") or called
+    stays = activity.operation in (Operation.WRITE, Operation.POST) or sink.scope == "cache"
+    for law, rule in rulings:
+        for each in rule.duty.protect:
+            out = each.direction == "out" and goes and not within(sink.place, law.jurisdiction)
+            kept = each.transform == "encrypt" and sink.encrypted
+            if out or (each.direction == "rest" and stays and sink.scope != "reader" and not kept):
+                found.append(rule.id)
+    return found
+
+
+def _taken_in(rulings: Sequence[Ruling], activity: Activity | None) -> list[str]:
+    """The rules that want a field treated where it comes in, where an activity may take it in: nothing treats it."""
+    if activity is None or activity.operation in (Operation.READ, Operation.ERASE):
         return []
-    if activity.operation is Operation.READ and sink.scope not in ("cache", "reader") and not called:
-        return []
+    listed = {*activity.fields, *activity.media}
     return [
         rule.id
-        for law, rule in rulings
-        if not within(sink.place, law.jurisdiction) and any(each.direction == "out" for each in rule.duty.protect)
+        for _, rule in rulings
+        if any(each.direction == "in" and (not listed or each.field in listed) for each in rule.duty.protect)
     ]
 
 

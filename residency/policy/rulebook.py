@@ -18,6 +18,7 @@ from residency.policy.bits import bits_of, bits_where
 from residency.policy.coverage import Coverage
 from residency.policy.detect import detected
 from residency.policy.parsed import DeploymentDoc, LawDoc, OperatorTest, RuleDoc, SinkTest, Span, Transition, Trigger
+from residency.policy.untreated import coming, takes_in, untreated_at_rest
 
 __all__ = ["Rulebook", "holds_for"]
 
@@ -44,9 +45,9 @@ class Rulebook:
     """The rules of the laws of one deployment."""
 
     __slots__ = (
-        "_about", "_actions", "_ai", "_bases", "_data", "_detecting", "_operations", "_operator", "_purposes",
-        "_removes", "_tests", "coverage", "dated", "deployment", "general", "laws", "modes", "numbers", "overriding",
-        "rules", "spans", "there", "transitions", "triggers", "unless",
+        "_about", "_actions", "_ai", "_bases", "_coming", "_data", "_detecting", "_operations", "_operator",
+        "_purposes", "_removes", "_tests", "coverage", "dated", "deployment", "general", "laws", "modes", "numbers",
+        "overriding", "rules", "spans", "there", "transitions", "triggers", "unless",
     )  # fmt: skip
 
     def __init__(self, deployment: DeploymentDoc, laws: tuple[LawDoc, ...]) -> None:
@@ -90,6 +91,9 @@ class Rulebook:
             if rule.overrides
         }
         self.overriding: Final = sum(self._removes)
+        self._coming = tuple(
+            (1 << number, fields) for number, (_, rule) in enumerate(self.rules) if (fields := coming(rule.duty))
+        )
 
     # -- what an activity fixes ----------------------------------------------------------------------------------
 
@@ -157,6 +161,14 @@ class Rulebook:
                 not within(place, law.jurisdiction) and any(each.direction == "out" for each in rule.duty.protect)
             )
         )
+
+    def coming(self, activity: Activity) -> Bits:
+        """The rules that want a field treated where it comes in, and that the activity may take in."""
+        return sum(bit for bit, fields in self._coming if takes_in(activity, fields))
+
+    def resting(self, sink: Sink) -> Bits:
+        """The rules that want a field treated where it rests, and that this sink does not satisfy by itself."""
+        return self._where(lambda law, rule: untreated_at_rest(rule.duty, sink))
 
     def removed(self, applying: Bits) -> Bits:
         """The rules that those which apply override by name."""

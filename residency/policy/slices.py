@@ -198,7 +198,7 @@ class Slice:
         binding = general & self._enforced & ~everywhere
         removed = book.removed(binding)
         standing = binding & ~removed
-        outcome = judge(duties, standing, standing, given, self._running)
+        outcome = judge(duties, standing, standing, given, self._running, treating=row.coming)
         seen, outranked, exempted = general, binding & removed, 0
         places: list[tuple[int, Sink, Outcome, tuple[str, ...], int, str]] = []
         for number, (sink, about, shown, store, treating) in enumerate((*row.sinks, *row.readers)):

@@ -18,6 +18,7 @@ from residency.policy.explain_words import LANGUAGES, Language
 from residency.policy.parsed import DeploymentDoc, LawDoc, RuleDoc
 from residency.policy.prove_reports import Report, report
 from residency.policy.rulebook import Rulebook
+from residency.policy.untreated import coming, takes_in, untreated_at_rest
 
 __all__ = ["BY_DETAIL", "BY_ENTRY", "Gap", "gaps", "uncarried_reports", "undone"]
 
@@ -33,7 +34,7 @@ BY_ENTRY: Final = frozenset({"content_handling", "processing", "transfer_basis"}
 """Fields of statutory logs that every entry of the audit log tells."""
 _UNASKED: Final = frozenset({"commencement", "first_processing"})
 """Events that come to pass without anybody asking for something."""
-_TAKING: Final = frozenset({Operation.WRITE, Operation.PROCESS, Operation.POST})
+_WRITING: Final = frozenset({Operation.WRITE, Operation.POST})
 
 
 # (English, Vietnamese): why nothing carries it out, and what to do.
@@ -206,22 +207,14 @@ def _stores(deployment: DeploymentDoc, activities: Sequence[Activity], rest: Seq
 
 def _protect(deployment: DeploymentDoc, duty: Duty, activities: Sequence[Activity]) -> Iterator[Gap]:
     """`out` is told where a way abroad is refused for it; see `Reason.CANNOT_BE_TREATED`."""
-    taking = [activity for activity in activities if activity.operation in _TAKING]
-    coming = sorted(each.field for each in duty.protect if each.direction == "in")
-    if coming and taking and duty.effect is not Effect.DENY:
-        yield Gap("protect", tuple(dict.fromkeys(coming)), "in")
-    resting = sorted(
-        each.field
-        for each in duty.protect
-        if each.direction == "rest" and not (each.transform == "encrypt" and _all_encrypted(deployment, taking))
-    )
-    if resting and any(activity.stores for activity in taking) and duty.effect is not Effect.DENY:
-        yield Gap("protect", tuple(dict.fromkeys(resting)), "rest")
-
-
-def _all_encrypted(deployment: DeploymentDoc, activities: Iterable[Activity]) -> bool:
-    names = {name for activity in activities for name in deployment.sinks_of(activity)}
-    return all(deployment.sinks[name].sink.encrypted for name in names)
+    if duty.effect is Effect.DENY:
+        return
+    fields = coming(duty)
+    if any(takes_in(activity, fields) for activity in activities):
+        yield Gap("protect", tuple(sorted(fields)), "in")
+    used = {name for activity in activities if activity.operation in _WRITING for name in deployment.sinks_of(activity)}
+    if any(untreated_at_rest(duty, deployment.sinks[name].sink) for name in used):
+        yield Gap("protect", tuple(sorted({each.field for each in duty.protect if each.direction == "rest"})), "rest")
 
 
 def _deadlines(duty: Duty) -> Iterator[Gap]:

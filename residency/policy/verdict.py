@@ -12,7 +12,7 @@ reasons (ADR 0002, 0014): what no one can mend first, what the operator must men
 7. an unmet clause about the sink alone                   SINK_UNFIT
 8. an unmet clause: of the person, consents alone         CONSENT_MISSING
 9. another unmet clause                                   IDENTITY_MISSING
-10. (sink) fields to be treated on the way out            CANNOT_BE_TREATED
+10. fields to be treated: in; (sink) out, at rest         CANNOT_BE_TREATED
 11. effect hold                                           HOLD
 
 The tenth stands behind all that a filing or a person mends: whoever treats what goes out, as a copier does, has nothing
@@ -58,10 +58,13 @@ class Outcome:
     leaning: int
 
 
-def judge(duties: Duties, rules: int, fallback: int, given: int, running: int, place: Place | None = None) -> Outcome:
+def judge(
+    duties: Duties, rules: int, fallback: int, given: int, running: int, place: Place | None = None, treating: int = 0
+) -> Outcome:
     """Judge an activity (`place` None) or one sink, by bits of rules and of tokens.
 
-    `fallback` are the rules to cite where none refused, `running` the tokens of terms that still run.
+    `fallback` are the rules to cite where none refused, `running` the tokens of terms that still run, `treating` those
+    that want treated what an activity takes in.
     """
     joined = duties.joined(rules)
     places = joined.places
@@ -101,9 +104,9 @@ def judge(duties: Duties, rules: int, fallback: int, given: int, running: int, p
             if one.lack == worst:
                 because |= one.rules
         return refused(LACKS[worst], because)
-    # What an app writes, sends or reads is its own statements, bytes and answers, into which nobody sees.
-    if place is not None and rules & place.treating:
-        return refused(Reason.CANNOT_BE_TREATED, place.treating)
+    # What an app takes in, writes, sends or reads is its own statements, bytes and answers, into which nobody sees.
+    if rules & (wanted := treating if place is None else place.treating):
+        return refused(Reason.CANNOT_BE_TREATED, wanted)
     if rules & duties.holding:
         return refused(Reason.HOLD, duties.holding)
     return Outcome(Effect.PERMIT, None, places.near, fallback, (), leaning)

@@ -103,11 +103,25 @@ async def test_what_is_to_be_masked_is_not_read_abroad_and_is_at_home(tmp_path: 
     assert world.replayed() == {()}
 
 
-async def test_what_is_to_be_treated_where_it_comes_in_or_rests_is_read(tmp_path: Path) -> None:
-    for direction in ("in", "rest"):
-        (tmp_path / direction).mkdir()
-        world = await World(tmp_path / direction, [rule(direction)]).prepared()
-        assert await world.read("an", SINGAPORE) is None
+@pytest.mark.parametrize("direction", ["in", "rest"])
+async def test_what_is_to_be_treated_where_it_comes_in_or_rests_is_read_and_not_written(
+    tmp_path: Path, direction: str
+) -> None:
+    world = World(tmp_path, [rule(direction)])
+    refusal = world.admit("POST", "/people", HANOI, "an")
+    assert (refusal.reason, [each.id for each in refusal.rules]) == (Reason.CANNOT_BE_TREATED, ["test.masked"])
+    assert world.entries[-1].reason == "cannot_be_treated"
+    with handling(world.admit("GET", "/people", SINGAPORE, "sue")):
+        async with about("an") as other:
+            assert await other.store("people").get("an") is None, "nothing lies there, and asking is not refused"
+    assert isinstance(world.admit("POST", "/people", SINGAPORE, "tan"), Current), "whom no law covers may write"
+
+
+async def test_what_would_rest_untreated_goes_on_and_is_told_while_it_is_observed(tmp_path: Path) -> None:
+    world = World(tmp_path, [rule("rest")], replace=[("mode: enforce", "mode: observe")])
+    with handling(world.admit("POST", "/people", HANOI, "an")) as here:
+        await here.store("people").put("an", b"an")
+    assert [(intent.reason, word) for intent, word in world.intents] == [("cannot_be_treated", "committed")]
 
 
 @pytest.mark.parametrize(

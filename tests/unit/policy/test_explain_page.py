@@ -228,7 +228,7 @@ def test_what_could_go_only_treated_is_told_with_what_to_do_instead(language: La
     read = page(language, decision=replace(DECISION, reason=Reason.CANNOT_BE_TREATED, sinks=(), duty=duty))
     for told, word in ((sent, "`copies:`"), (read, "`hand_over:`")):
         (lead, *_), text = told.lead, "\n".join(lines(told))
-        assert lead.startswith({"en": "The data may go abroad only with fields", "vi": "Dữ liệu chỉ được"}[language])
+        assert lead.startswith({"en": "Fields of the data must be treated first", "vi": "Một số trường"}[language])
         assert "mask `phone`" in text
         assert "id_image" not in "\n".join(section_of(told, language))
         assert word in text
