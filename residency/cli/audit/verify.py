@@ -175,7 +175,7 @@ def _fleet(
         for path in seen:
             check_follows(listed, read_fleet(path, key, "--since")[0])
         for place in places:
-            log = verify_log(place, asked)
+            log = verify_log(place, asked, listed)
             known = listed.log(log.checkpoint.origin)
             silent = None if known is not None and known.closed is not None else _silent(log, silent_for, asked.now)
             logs.append(log if silent is None else changed(log, findings=(*log.findings, silent)))

@@ -16,8 +16,9 @@ from residency.audit.checkpoint import Checkpoint, VerifierKey, verify_checkpoin
 from residency.audit.continuity import Continuity
 from residency.audit.entry import Entry
 from residency.audit.findings import Finding, findings_of
-from residency.audit.fleet import FIRST_ENTRY
+from residency.audit.fleet import FIRST_ENTRY, Fleet
 from residency.audit.remembered import check_continues, check_not_older
+from residency.audit.sequencer import CHECKPOINT_PATH, VKEY_PATH
 from residency.audit.verify import read_signed
 from residency.cli.audit.beside import audit_folder, changed_beside, has_archive, odd_beside
 from residency.cli.audit.period import iso
@@ -82,14 +83,14 @@ class Verified:
         }
 
 
-def verify_log(place: str, asked: Asked) -> Verified:
-    """The log at `place`, read to its end.
+def verify_log(place: str, asked: Asked, listed: Fleet | None = None) -> Verified:
+    """The log at `place`, read to its end; `listed` has the key of one that comes without.
 
     Raises: VerificationError where it does not hold, with what and where; BadParameter on wrong use.
     """
     read = reader_of(place)
     # 1. The checkpoint: its signature, and that it is not older than what was seen.
-    key = verifier_key_at(read, asked.key)
+    key = verifier_key_at(read, asked.key) if listed is None or read(VKEY_PATH) is not None else _listed(read, listed)
     note, checkpoint = read_signed(read, key)
     seen = [_seen(path, key) for path in asked.seen]
     for each in seen:
@@ -157,6 +158,15 @@ def keep(path: Path, note: bytes) -> None:
         Path(name).replace(path)
     except OSError as error:
         raise typer.BadParameter(f"cannot be written (errno {error.errno})", param_hint="--remember") from None
+
+
+def _listed(read: Read, fleet: Fleet) -> VerifierKey:
+    """The key that the register lists for this log. Raises: VerificationError where it lists none."""
+    origin = (read(CHECKPOINT_PATH) or b"").partition(b"\n")[0].decode(errors="replace")
+    known = fleet.log(origin)
+    if known is None:
+        raise VerificationError(f"{VKEY_PATH} is missing from the log, and the register lists no log of its origin")
+    return known.key
 
 
 def _seen(path: Path, key: VerifierKey) -> Checkpoint:

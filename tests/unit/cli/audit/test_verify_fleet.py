@@ -64,6 +64,18 @@ def verify(folder: Path, *logs: str, options: tuple[str, ...] = ()) -> tuple[int
     return result.exit_code, json.loads(result.stdout) if result.stdout.startswith("{") else result.output
 
 
+def test_a_log_without_a_key_beside_it_is_verified_by_the_one_that_is_listed(fleet: Path) -> None:
+    (fleet / "a.example" / "log.vkey").unlink()
+    assert verify(fleet, *NAMES)[0] == 0
+    checkpoint = fleet / "a.example" / "checkpoint"
+    signed = checkpoint.read_bytes()
+    checkpoint.write_bytes(signed.replace(b"a.example", b"b.example", 1))
+    assert verify(fleet, *NAMES)[0] == 1, "another listed origin, whose key did not sign this"
+    checkpoint.write_bytes(signed.replace(b"a.example", b"c.example"))
+    code, told = verify(fleet, *NAMES)
+    assert (code, "lists no log of its origin" in told["problem"]) == (1, True)
+
+
 def test_a_fleet_that_is_whole_holds(fleet: Path) -> None:
     code, told = verify(fleet, *NAMES, options=("--strict",))
     assert (code, told["holds"], told["fleet_findings"]) == (0, True, [])
