@@ -45,10 +45,9 @@ def refuse(
 
 def refuse_activity(here: Current, *, counted: bool = False) -> Refused:
     """As `refuse`, where the activity itself may not go on (`Current.forbidden`)."""
-    reason = here.forbidden or Reason.INTERNAL
-    if here.decision.permitted:
-        return refuse(here, reason, BARRED[reason])
-    return refuse(here, reason, "the decision forbids this activity", counted=counted)
+    reason, permitted = here.forbidden or Reason.INTERNAL, here.decision.permitted
+    message = BARRED.get(reason, "the decision forbids this activity")
+    return refuse(here, reason, message, counted=counted and not permitted)
 
 
 def refuse_as(here: Current, reason: str) -> Refusal:
