@@ -272,7 +272,12 @@ def _check(receipt: Path, key: Path, *, as_json: bool) -> None:
     except (OSError, UnicodeDecodeError):
         wrong("the receipt or the key cannot be read")
     except VerificationError as error:
-        fails(error, as_json=as_json)
+        # Nothing was to be done here: "not done" would be heard as "not erased".
+        if as_json:
+            print(json.dumps({"holds": False, "problem": str(error)}))
+        else:
+            Console(stderr=True).print(f"[bold red]Does not hold:[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from None
     if as_json:
         print(json.dumps(document))
     else:

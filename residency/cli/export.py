@@ -116,6 +116,10 @@ def _tell(done: Exported, copies: Copies, *, as_json: bool) -> None:
         print(json.dumps({"done": True, "records": done.records, "not_covered": list(copies.not_covered)}))
         return
     console = Console()
-    console.print(f"{done.records} records in {len(done.files)} files, and a signed manifest.")
+    records, files = ("record", "records"), ("file", "files")
+    told = [f"{count} {words[count != 1]}" for count, words in ((done.records, records), (len(done.files), files))]
+    console.print(f"{told[0]} in {told[1]}, and a signed manifest.")
+    if not done.records:
+        console.print("[yellow]Nothing lies under this id:[/] is it written as your app writes it?")
     for store in copies.not_covered:
         console.print(f"Not covered: store {store}; `records` of the deployment tells nothing of it.")

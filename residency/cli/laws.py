@@ -24,7 +24,9 @@ _LEVELS: Final = ("high", "medium", "low")
 
 
 def laws(
-    name: Annotated[str | None, typer.Argument(help="A law such as vn/decree-333-2026, a folder such as vn.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A law such as vn/decree-333-2026, a folder such as vn.", metavar="NAME")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a law.")] = False,
     folder: Annotated[
         list[Path] | None, typer.Option("--from", help="A folder of your own laws too.", metavar="DIR")

@@ -148,7 +148,10 @@ def copies_of(runtime: Residency, only: Collection[str] = ()) -> Copies:
     be started before they are read. Raises: UsageError for a store that has no `records`, or where nothing has."""
     deployment = runtime.deployment
     if not deployment.records:
-        raise UsageError("the deployment has no `records`, so nobody can tell whose anything is: say it there first")
+        raise UsageError(
+            "the deployment has no `records`, so nobody can tell whose anything is: say it there first"
+            " (docs/reference/policy-files.md)"
+        )
     for store in only:
         if store not in deployment.records:
             raise UsageError(f"`records` of the deployment tells nothing of a store {store!r}")

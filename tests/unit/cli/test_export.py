@@ -69,6 +69,11 @@ def test_the_manifest_is_signed_and_has_every_digest_and_the_rules(policy: Path,
     ]
 
 
+def test_an_export_of_nothing_asks_whether_the_id_is_right(policy: Path, tmp_path: Path) -> None:
+    code, output = exported(policy, tmp_path / "nobody", who="nobody-of-this-name")
+    assert (code, "0 records in 0 files" in output, "Nothing lies under this id" in output) == (0, True, True)
+
+
 def test_a_place_that_is_there_is_left_alone(policy: Path, tmp_path: Path) -> None:
     out = tmp_path / "an"
     out.mkdir()
