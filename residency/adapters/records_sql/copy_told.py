@@ -36,11 +36,16 @@ async def told_of(
 
 
 def digests_of(told: Sequence[Any], found: Sequence[Shape]) -> dict[str, str]:
-    """By subject one digest over those of all tables."""
-    by_table: dict[str, dict[str, str]] = {}
-    for at, subject, _, digest, *_ in told:
-        by_table.setdefault(subject, {})[found[at].doc.name] = digest
-    return {subject: _joined(each) for subject, each in by_table.items()}
+    """By subject one digest over those of all tables, in order of their names."""
+    rows: list[list[Any]] = [[] for _ in found]
+    for row in told:
+        rows[row[0]].append(row)
+    texts: dict[str, str] = {}
+    for name, some in sorted([(shape.doc.name, some) for shape, some in zip(found, rows, strict=True)]):
+        for _, subject, _, digest, *_ in some:
+            text = f"{name} {digest}"
+            texts[subject] = f"{texts[subject]},{text}" if subject in texts else text
+    return {subject: hashlib.sha256(text.encode()).hexdigest() for subject, text in texts.items()}
 
 
 def versions_of(told: Sequence[Any]) -> dict[str, Version]:
@@ -49,11 +54,6 @@ def versions_of(told: Sequence[Any]) -> dict[str, Version]:
     for at, subject, *_, rows in told:
         by_table.setdefault(subject, []).append((at, rows))
     return {subject: tuple(each) for subject, each in by_table.items()}
-
-
-def _joined(told: Mapping[str, str]) -> str:
-    """One digest over those of tables."""
-    return hashlib.sha256(",".join([f"{table} {told[table]}" for table in sorted(told)]).encode()).hexdigest()
 
 
 async def delete(
