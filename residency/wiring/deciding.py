@@ -133,8 +133,7 @@ class CopyDeciding:
                 # What else stands against it is told where nothing is written first.
                 other = policy.decide(replace(activity, operation=Operation.PROCESS), finding, frozenset(), facts, now)
                 told = other.sink(target.name)
-                stands = told is not None and told.reason not in (None, Reason.CANNOT_BE_TREATED)
-                reason = told.reason if told is not None and stands else reason
+                reason = (None if told is None else _against(told, home)) or reason
             rules = tuple(dict.fromkeys(rule.id for rule in (*decision.rules, *verdict.rules)))
             if reason is not None:
                 return Permit(reason.value, rules=rules)

@@ -62,6 +62,8 @@ async def permit(
 
 
 FIRST = rule("first", "{first_write: VN}", more="")
+RESTING = rule("resting", "{protect: [{field: phone, direction: rest, transform: mask}]}", more="")
+MASKED = rule("masked", "{protect: [{field: phone, direction: out, transform: mask}]}", more="")
 
 
 @pytest.mark.parametrize(
@@ -81,11 +83,22 @@ FIRST = rule("first", "{first_write: VN}", more="")
         ((FIRST, rule("deny", "{effect: deny}")), "law_forbids"),
         ((FIRST, rule("health", "{effect: deny}", data="health")), None),
         ((FIRST, rule("elsewhere", "{first_write: SG}", more="")), "conflict"),
+        ((MASKED,), None),
+        ((FIRST, MASKED), None),
+        ((MASKED, rule("hold", "{effect: hold}")), "hold"),
+        ((FIRST, MASKED, rule("hold", "{effect: hold}")), "hold"),
+        ((MASKED, rule("filing", '{require: ["filing:x.y"]}')), "filing_missing"),
+        ((FIRST, MASKED, rule("filing", '{require: ["filing:x.y"]}')), "filing_missing"),
+        ((RESTING,), None),
+        ((FIRST, RESTING), None),
+        ((RESTING, rule("hold", "{effect: hold}")), "hold"),
     ],
 )
 async def test_what_stands_against_a_copy(tmp_path: Path, rules: tuple[str, ...], reason: str | None) -> None:
     said, _, _, _ = await permit(tmp_path, *rules)
     assert said.reason == reason
+    treated = {("phone", "out", "mask")} if MASKED in rules and reason is None else set()
+    assert {(each.field, each.direction, each.transform) for each in said.asked} == treated
 
 
 async def test_a_home_that_is_not_where_it_must_be_recorded_first_gives_no_copies(tmp_path: Path) -> None:
