@@ -292,7 +292,7 @@ def test_the_readings_and_modes_of_the_how_to_hold() -> None:
 
 def test_the_overlay_of_the_how_to_changes_rules_that_its_pack_has() -> None:
     page = (ROOT / "docs" / "how-to" / "law-packs.md").read_text(encoding="utf-8")
-    (text,) = (t for t in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "kind: law" in t)
+    (text,) = (t for t in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "\nextends: " in t)
     overlay = parse_law(text.encode(), "sample", "acme/decree-333")
     assert overlay.extends == "vn/decree-333-2026"
     known = {rule.id for rule in law(overlay.extends).rules}

@@ -97,7 +97,8 @@ MASKED = rule("masked", "{protect: [{field: phone, direction: out, transform: ma
 async def test_what_stands_against_a_copy(tmp_path: Path, rules: tuple[str, ...], reason: str | None) -> None:
     said, _, _, _ = await permit(tmp_path, *rules)
     assert said.reason == reason
-    treated = {("phone", "out", "mask")} if MASKED in rules and reason is None else set()
+    ways = {direction for asks, direction in ((MASKED, "out"), (RESTING, "rest")) if asks in rules and reason is None}
+    treated = {("phone", direction, "mask") for direction in ways}
     assert {(each.field, each.direction, each.transform) for each in said.asked} == treated
 
 
