@@ -4,7 +4,8 @@ Home lies on an address of its own, abroad on another; each has a PostgreSQL, an
 at home leave canaries in every request, in their ids too; they hurry, hang up, come again, meet stores that are slow,
 dead or cut off, come by an instance abroad that hands them over, and are moved meanwhile by an operator: from place to
 place at home, and from abroad to home. Copies of all rows and files at home are wanted abroad: the law forbids them,
-but for those of a few neighbours of whom it says nothing. Colleagues read of others, alone, in batches, in lists.
+but for those of a few neighbours of whom it says nothing. Travellers are such who one day write from Hanoi, and go
+on at home and abroad: from then on nothing of theirs may leave. Colleagues read of others, alone, in batches, in lists.
 """
 
 from __future__ import annotations
@@ -76,11 +77,13 @@ class Mover:
     files: set[str] = field(default_factory=set)
     moves: int = 0
     free: bool = False  # the law says nothing of them: they live at home by an operator's act, and are copied abroad
+    away: bool = False  # one who is free, and is in Hanoi just now
 
     @property
     def address(self) -> str:
         """Where they are seen."""
-        return SINGAPORE if self.free or self.who.startswith("settler-") else HANOI
+        free = self.free or self.who.startswith(("settler-", "traveller-"))
+        return SINGAPORE if free and not self.away else HANOI
 
 
 @dataclass
@@ -137,6 +140,8 @@ class Soak:
         self.settlers = [Mover(f"settler-{number}", abroad=True) for number in range(24)]
         self.locals = [Mover(canary(90_000_000 + number), abroad=False) for number in range(8)]
         self.neighbours = [Mover(f"neighbour-{number}", abroad=True, free=True) for number in range(2)]
+        self.travellers = [Mover(f"traveller-{number}", abroad=True, free=True) for number in range(2)]
+        self.covered, self.others = [*self.locals], [*self.settlers, *self.neighbours, *self.travellers]
         chance.shuffle(self.locals)
         asyncio.run(self._tables())
         code, said = asyncio.run(self._command("copies", "prepare", str(self.file)))
@@ -235,11 +240,12 @@ class Soak:
     async def _load(self, url: str, edge: str, seconds: float) -> None:
         limits = httpx.Limits(max_connections=60)
         async with httpx.AsyncClient(timeout=_PATIENT, limits=limits) as client:
-            await asyncio.gather(*(self._settle(client, url, each) for each in (*self.settlers, *self.neighbours)))
+            await asyncio.gather(*(self._settle(client, url, each) for each in self.others))
             load = Load(time.monotonic() + seconds)
             people = [self._person(client, (url, edge), number, load) for number in range(18)]
             movers = [self._mover(client, url, self.settlers[number::6], load) for number in range(6)]
             movers += [self._mover(client, url, [each], load) for each in (*self.locals, *self.neighbours)]
+            movers += [self._traveller(client, url, each, load) for each in self.travellers]
             others = [self._reader(client, (url, edge), number, load) for number in range(4)]
             others += [self._trouble(load), self._operator(load), self._until(load)]
             await asyncio.gather(*people, *movers, *others)
@@ -268,6 +274,8 @@ class Soak:
         missing += ["people moved home"] * (self.moves["move exits 0"] < 1)
         missing += ["somebody moved who wrote since"] * any(settler.abroad for settler in self.settlers)
         missing += ["neighbours who were moved, and wrote since"] * any(each.abroad for each in self.neighbours)
+        missing += ["travellers who wrote from Hanoi, and since"] * any(each.free for each in self.travellers)
+        missing += ["travellers who went on"] * (self.answers["travelled"] < 20)
         return missing + ["trouble"] * (len(self.troubles) < 4)
 
     async def _person(self, client: httpx.AsyncClient, urls: tuple[str, str], number: int, load: Load) -> None:
@@ -338,6 +346,35 @@ class Soak:
             await self._add(client, url, mover, name, hurry)
             await asyncio.sleep(0.05)
 
+    async def _traveller(self, client: httpx.AsyncClient, url: str, mover: Mover, load: Load) -> None:
+        """Somebody who lives at home, and is copied abroad, until they write from Hanoi."""
+        chance = random.Random(f"{self.seed}-{mover.who}")
+        count, free = 0, f"abroad-{mover.who}-free"
+        copied, last = False, (time.monotonic() + load.end) / 2  # copies are made as there is time for them
+        while not load.over and (mover.abroad or not (copied or time.monotonic() > last)):
+            await self._look(client, url, mover)
+            if not mover.abroad:
+                if free not in mover.rows:
+                    await self._add(client, url, mover, free)
+                copies = await asyncio.to_thread(self._listed, "sg", "sg", mover.who)
+                copied = free in mover.rows and copies.keys() == mover.files
+            await asyncio.sleep(0.2)
+        before = len(mover.rows)
+        mover.away = True
+        while not load.over and len(mover.rows) == before:  # in no hurry: they are covered once it is acknowledged
+            await self._add(client, url, mover, f"in-hanoi-{mover.who}")
+        self.others.remove(mover)
+        self.covered.append(mover)
+        mover.free = False
+        await asyncio.sleep(1.0)  # what somebody abroad began to read before, they read
+        while not load.over:
+            count, mover.away = count + 1, chance.random() < 0.3
+            number = abs(hash_of(f"{mover.who}{count}")) % 10_000_000
+            await self._add(client, url, mover, canary(70_000_000 + number), chance.choice((None, None, 0.01, 0.05)))
+            await self._look(client, url, mover)
+            self.answers["travelled"] += 1
+            await asyncio.sleep(0.05)
+
     async def _add(
         self, client: httpx.AsyncClient, url: str, mover: Mover, name: str, hurry: float | None = None
     ) -> None:
@@ -383,14 +420,13 @@ class Soak:
     @property
     def movers(self) -> tuple[Mover, ...]:
         """Everybody of whom what was acknowledged is known."""
-        return (*self.settlers, *self.locals, *self.neighbours)
+        return (*self.settlers, *self.locals, *self.neighbours, *self.travellers)
 
     # -- who reads of others -------------------------------------------------------------------------------------
 
     async def _reader(self, client: httpx.AsyncClient, urls: tuple[str, str], number: int, load: Load) -> None:
         chance = random.Random(f"{self.seed}-reader-{number}")
-        others = (*self.settlers, *self.neighbours)
-        readers = Readers(client, urls, self.locals, others, self.answers, self.wrong, self.heard)
+        readers = Readers(client, urls, self.covered, self.others, self.answers, self.wrong, self.heard)
         while not load.over:
             await asyncio.sleep(0.1)
             await readers.read(chance)
@@ -415,7 +451,7 @@ class Soak:
 
     async def _operator(self, load: Load) -> None:
         """Bring home who settled there; then move who lives at home from place to place there."""
-        for each in self.neighbours:
+        for each in (*self.neighbours, *self.travellers):
             await self._pin_move("neighbour's pin move", each.who, "KR")
         known = self.folder / "home" / "known.jsonl"
         known.write_text("".join(json.dumps({"subject": each.who, "residence": "VN"}) + "\n" for each in self.settlers))
