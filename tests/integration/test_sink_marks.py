@@ -176,6 +176,21 @@ def test_a_sink_that_was_emptied_and_so_lost_its_mark_is_told_by_the_next_start_
     assert (ping(), marks()) == ((0, {"people-vn": "yes", "people-sg": "yes"}), [])
 
 
+@pytest.mark.needs("redis")
+def test_a_redis_that_was_emptied_has_lost_its_mark(tmp_path: Path, redis_servers: Servers) -> None:
+    server, other = redis_servers.single(), redis_servers.single()
+    file = written(tmp_path, server.url, other.url)
+    assert mark(file) == 0
+    anyio.run(begun, file)
+    server.client.flushall()
+    runtime = build(file, reload=False)
+    with served(runtime)():
+        watch = runtime.stores.misplaced
+        assert isinstance(watch, MarkWatch)
+        assert watch.standing == {"people-vn": "lost", "people-sg": "own"}
+        assert "people-vn" not in watch, "which warns, where the deployment does not say `drift: refuse`"
+
+
 def test_a_server_whose_sinks_were_exchanged_answers_503_with_their_names_and_no_url(tmp_path: Path) -> None:
     assert mark(written(tmp_path, "file:vn", "file:sg")) == 0
     runtime = build(written(tmp_path, "file:sg", "file:vn"), reload=False)
