@@ -76,6 +76,7 @@ def count_once(metrics: Metrics) -> None:
     metrics.overhead(12)
     metrics.add(names.EXEMPTIONS, "7/2026")
     metrics.add(names.OVERRIDES, "vn.one")
+    metrics.add(names.JOURNAL_LATE)
 
 
 class Prometheus:
