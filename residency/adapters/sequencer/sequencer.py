@@ -201,6 +201,8 @@ class Sequencer:
             problem = f"the sequencer failed with {type(error).__name__}"
         if problem is not None and problem != self.problem:  # not at every tick
             _log.error("what is recorded cannot be published now: %s", problem)
+        if problem is None and self.problem is not None and self.active:
+            _log.warning("what is recorded is published again")  # where nobody sees INFO, the error would stand alone
         self.problem = problem
 
     # --- the lock ------------------------------------------------------------------------------------------------

@@ -423,7 +423,7 @@ def test_what_is_whole_before_a_corrupt_place_is_integrated_though_it_is_read_in
     assert place.entries() == [b"entry %04d" % i for i in range(whole)]
 
 
-def test_a_problem_is_told_and_goes_when_it_is_over(place: Place) -> None:
+def test_a_problem_is_told_and_goes_when_it_is_over(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     place.journal().append(b"one")
     sequencer = place.sequencer()
     (place.folder / "log").write_text("a file where the folder should be")
@@ -433,6 +433,10 @@ def test_a_problem_is_told_and_goes_when_it_is_over(place: Place) -> None:
     sequencer._try_tick()
     assert sequencer.problem is None
     assert place.entries() == [b"one"]
+    sequencer._try_tick()
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "what is recorded cannot be published now", "what is recorded is published again",
+    ]  # fmt: skip
 
 
 def test_a_mistake_of_our_own_is_told_and_does_not_end_the_thread(
