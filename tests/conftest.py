@@ -202,7 +202,7 @@ TIERS: dict[str, Callable[[], str | None]] = {
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files that take long come first: side by side, no worker is left alone with one of them at the end."""
-    usual = float(config.getini("timeout"))
+    usual = float(config.getini("timeout") or 0)
 
     def is_long(item: pytest.Item) -> bool:
         asked = item.get_closest_marker("timeout")

@@ -106,7 +106,8 @@ async def test_a_home_elsewhere_does_not_keep_a_person_from_a_service(world: Ser
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "word"), [("/posts", "POST", "process"), ("/chat", "GET", "process"), ("/chat", "DELETE", "erase")]
+    ("path", "method", "word"),
+    [("/posts", "POST", "process"), ("/chat", "GET", "process"), ("/chat", "DELETE", "erase")],
 )
 async def test_a_service_is_nobodys_home_whatever_the_activity_does(
     world: ServiceWorld, path: str, method: str, word: str
