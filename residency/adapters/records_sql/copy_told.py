@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 from residency.adapters.records_sql.copy_statements import deleting, telling
 from residency.adapters.records_sql.tables import Shape
@@ -12,6 +13,8 @@ from residency.adapters.records_sql.versions import Version, Versions, epoch
 from residency.storage.parcels import NOTHING
 
 __all__ = ["DiffersError", "DoubtError", "delete", "digests_of", "told_of", "versions_of"]
+
+_NUMBERS: Final = count()
 
 
 class DiffersError(Exception):
@@ -56,6 +59,12 @@ def versions_of(told: Sequence[Any]) -> dict[str, Version]:
     return {subject: tuple(each) for subject, each in by_table.items()}
 
 
+def _planned(statement: str) -> str:
+    """The same, which a connection has not prepared before: it is planned for its list as it is, and what foreign keys
+    look up is not."""
+    return f"{statement} -- {next(_NUMBERS)}"
+
+
 async def delete(
     raw: Any, found: Sequence[Shape], wanted: Mapping[str, str], known: Collection[str], versions: Versions
 ) -> None:
@@ -66,9 +75,9 @@ async def delete(
     rest = [each for each in wanted if each not in known] if known else wanted
     for at, shape in reversed(list(enumerate(found))):
         if ids := shape.ids(known):
-            kept[at] = await raw.fetchval(deleting(shape, versions=True), ids)
+            kept[at] = await raw.fetchval(_planned(deleting(shape, versions=True)), ids)
         if ids := shape.ids(rest):
-            digests += [(at, *row) for row in await raw.fetch(deleting(shape), ids)]
+            digests += [(at, *row) for row in await raw.fetch(_planned(deleting(shape)), ids)]
     if known and not versions.all_same(known, kept, await epoch(raw, found)):
         raise DoubtError
     # Who had nothing has no digest; and nobody is asked to be removed who has nothing.

@@ -32,17 +32,18 @@ from residency.storage.parcels import Cargo, Owned, Parcel, Piece
 __all__ = ["PostgresParcels"]
 
 _NAME: Final = "residency move"
-# What the text form of a value depends on; then, that a table which just grew is read by its keys, that a list of
-# thousands of subjects is planned as it is (only then it is hashed; a plan for any list compares each row with each of
-# them), that no batch takes the processors of others (several are under way), and who we are.
+# What the text form of a value depends on; then, that a table which just grew is read by its keys, that no batch takes
+# the processors of others (several are under way), and who we are.
 _SETTINGS: Final = f"""
 SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';
 SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
 SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on;
-SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_custom_plan;
-SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL application_name = '{_NAME}';
 """
+# A list of thousands of subjects is planned as it is: only then it is hashed, for a plan for any list compares each row
+# with each of them. Not where rows are written: the look-ups of foreign keys would be planned row by row.
+_READING: Final = _SETTINGS + "SET LOCAL plan_cache_mode = force_custom_plan;"
 _INTEGRITY: Final = "23"  # the class of SQLSTATEs of constraints
 _LAYOUT: Final = """
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
@@ -205,12 +206,12 @@ class PostgresParcels:
         if not isinstance(rows, _Rows):
             raise UsageError(f"what is to be put into sink {self._sink!r} comes from no sink of its kind")
         try:
-            async with self._connected() as (raw, found, _):
+            async with self._connected(writes=True) as (raw, found, _):
                 for shape in found:
                     await _copy_in(raw, quoted(shape.doc.name), *rows.tables[shape.doc.name])
         except RecordConflict:
             # Some of it is there: as it should be, after a crash, or as it should not.
-            async with self._connected() as (raw, found, _):
+            async with self._connected(writes=True) as (raw, found, _):
                 for shape in found:
                     await self._add(raw, shape, *rows.tables[shape.doc.name])
 
@@ -224,7 +225,7 @@ class PostgresParcels:
         while parts:
             part = parts.pop()
             try:
-                async with self._connected() as (raw, found, opened):
+                async with self._connected(writes=True) as (raw, found, opened):
                     digests = self._versions.digests(part, opened, anyio.current_time())
                     known = {each for each, digest in digests.items() if digest == part[each]}
                     await delete(raw, found, part, known, self._versions)
@@ -267,7 +268,7 @@ class PostgresParcels:
 
     @asynccontextmanager
     async def _connected(
-        self, isolation: str | None = None, *, apart: bool = True
+        self, isolation: str | None = None, *, apart: bool = True, writes: bool = False
     ) -> AsyncIterator[tuple[Any, tuple[Shape, ...], float]]:
         """asyncpg's own connection, in a transaction of its own, the tables, and since when it is open."""
         try:
@@ -281,7 +282,7 @@ class PostgresParcels:
                     yield raw, found, opened
                     return
                 async with raw.transaction(isolation=isolation):
-                    await raw.execute(_SETTINGS)
+                    await raw.execute(_SETTINGS if writes else _READING)
                     yield raw, found, opened
         except (ResidencyError, DiffersError, DoubtError):
             raise
