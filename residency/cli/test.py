@@ -182,10 +182,9 @@ def _goes(policy: Policy) -> Callable[[Decision], str | None]:
 
 
 def _coverage(suites: Iterable[_Suite]) -> dict[str, Coverage]:
-    """What the tests left out, by deployment."""
-    return {
-        str(suite.files.path): covered(suite.policy, suite.outcomes) for suite in suites if suite.policy is not None
-    }
+    """What the tests left out, by deployment; nothing of one of which no test could be run."""
+    ran = ((str(suite.files.path), suite.policy, suite.outcomes) for suite in suites if suite.outcomes)
+    return {path: covered(policy, outcomes) for path, policy, outcomes in ran if policy is not None}
 
 
 def _tell(ran: Sequence[Ran], shown: dict[str, Coverage], low: Sequence[str], least: str | None) -> None:

@@ -77,6 +77,8 @@ def _lacks(sink: str, driver: str) -> SinkUnavailable:
 
 def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
     class Bounded(kind):  # type: ignore[valid-type,misc]  # one of two classes, known only when called
+        __module__ = kind.__module__  # its log lines are the library's, under the library's name
+
         def connect(self) -> PoolProxiedConnection:
             try:
                 return self._connected()

@@ -109,6 +109,12 @@ def test_coverage_names_what_no_test_met_over_all_files_of_a_deployment(folder: 
     assert "3 of 7 rules (42.9%)" in run(folder, "--coverage")[1]
 
 
+def test_of_tests_that_cannot_run_no_coverage_is_told(folder: Path) -> None:
+    (folder / "good_test.yaml").write_text(f"{HEAD}tests:\n{GOOD.replace('GET', 'GETS')}")
+    code, output = run(folder, "--coverage")
+    assert (code, "coverage" in output) == (1, False)
+
+
 def test_coverage_below_the_limit_does_not_hold(folder: Path) -> None:
     code, output = run(folder, "--min-coverage", "29%")
     assert code == 1

@@ -116,3 +116,16 @@ async def test_a_file_that_another_holds_for_too_long_is_told_by_the_sinks_name(
     another.close()
     blocking.dispose()
     await asynchronous.dispose()
+
+
+def test_what_a_pool_logs_stands_under_its_librarys_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    caplog.set_level("INFO", "sqlalchemy")
+    ways = Ways("people-vn", [place_of("people-vn", f"sqlite+aiosqlite:///{tmp_path}/vn.db", tmp_path)])
+    engine = blocking_engine("people-vn", ways, read_only=False)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    engine.dispose()
+    pools = [record.name for record in caplog.records if "ool" in record.getMessage()]
+    assert pools
+    assert not [name for name in pools if not name.startswith("sqlalchemy.")]
