@@ -143,7 +143,7 @@ def test_with_go_everybody_is_home_and_a_second_run_finds_nothing_to_do(folder: 
     assert (code, json.loads(output)["moved"]) == (0, 0)
 
 
-async def _are_known() -> bool:
+async def _are_known() -> bool | None:
     runtime = build("test.yaml", reload=False)
     await runtime.start()
     try:
