@@ -10,7 +10,7 @@ import typer
 __all__ = ["Argument", "Option", "deployment_asked"]
 
 Argument = Annotated[Path | None, typer.Argument(help="The deployment file.", metavar="FILE")]
-Option = Annotated[Path | None, typer.Option("--policy", help="The same, by name.", metavar="FILE")]
+Option = Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")]
 
 
 def deployment_asked(command: str, file: Path | None, policy: Path | None) -> Path:

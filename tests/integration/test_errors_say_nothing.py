@@ -195,16 +195,19 @@ async def test_a_service_and_an_instance_that_are_away(nowhere: int) -> None:
     await sink.aclose()
     scope: dict[str, Any] = {"type": "http", "method": "GET", "headers": []}
 
-    async def never() -> dict[str, Any]:
-        return {"type": "http.request"}
+    async def stays() -> None:
+        await anyio.sleep_forever()
+
+    async def connects() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
 
     async def send(message: Any) -> None:
         raise AssertionError(message)
 
     url = f"http://127.0.0.1:{nowhere}/x"
-    await fails(lambda: Forward().http(scope, never, send, url, []), "instance", nowhere, stays=False)
+    await fails(lambda: Forward().http(scope, stays, send, url, []), "instance", nowhere, stays=False)
     socketed = {"type": "websocket", "subprotocols": [], "headers": []}
-    await fails(lambda: Forward().websocket(socketed, never, send, url, []), "instance", nowhere, stays=False)
+    await fails(lambda: Forward().websocket(socketed, connects, send, url, []), "instance", nowhere, stays=False)
 
 
 async def nothing() -> AsyncIterator[bytes]:

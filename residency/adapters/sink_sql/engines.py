@@ -77,7 +77,8 @@ def _lacks(sink: str, driver: str) -> SinkUnavailable:
 
 def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
     class Bounded(kind):  # type: ignore[valid-type,misc]  # one of two classes, known only when called
-        __module__ = kind.__module__  # its log lines are the library's, under the library's name
+        # Its log lines are the library's, under the library's name.
+        _sqla_logger_namespace = f"{kind.__module__}.{kind.__name__}"
 
         def connect(self) -> PoolProxiedConnection:
             try:

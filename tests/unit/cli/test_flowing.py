@@ -33,7 +33,7 @@ def test_the_commands_of_an_application_flow() -> None:
 def test_no_help_of_ours_is_broken_in_the_middle_of_a_line() -> None:
     for command, words in (
         ("doctor", "Exit 0 where nothing is bad (what is not"),
-        ("check", "1 = one does not, 2 = wrong use."),
+        ("check", "1 = one does not, or with --strict is warned of, 2 = wrong use."),
     ):
         output = CliRunner(env={"COLUMNS": "200"}).invoke(app_for([command]), [command, "--help"]).output
         assert words in " ".join(output.split("\n")[:40])
