@@ -275,7 +275,7 @@ class Soak:
         missing += ["somebody moved who wrote since"] * any(settler.abroad for settler in self.settlers)
         missing += ["neighbours who were moved, and wrote since"] * any(each.abroad for each in self.neighbours)
         missing += ["travellers who wrote from Hanoi, and since"] * any(each.free for each in self.travellers)
-        missing += ["travellers who went on"] * (self.answers["travelled"] < 20)
+        missing += ["travellers who went on"] * (self.answers["travelled"] < 8)
         return missing + ["trouble"] * (len(self.troubles) < 4)
 
     async def _person(self, client: httpx.AsyncClient, urls: tuple[str, str], number: int, load: Load) -> None:
@@ -350,7 +350,7 @@ class Soak:
         """Somebody who lives at home, and is copied abroad, until they write from Hanoi."""
         chance = random.Random(f"{self.seed}-{mover.who}")
         count, free = 0, f"abroad-{mover.who}-free"
-        copied, last = False, (time.monotonic() + load.end) / 2  # copies are made as there is time for them
+        copied, last = False, time.monotonic() + (load.end - time.monotonic()) / 4  # copies are made as there is time for them
         while not load.over and (mover.abroad or not (copied or time.monotonic() > last)):
             await self._look(client, url, mover)
             if not mover.abroad:
