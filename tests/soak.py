@@ -350,7 +350,8 @@ class Soak:
         """Somebody who lives at home, and is copied abroad, until they write from Hanoi."""
         chance = random.Random(f"{self.seed}-{mover.who}")
         count, free = 0, f"abroad-{mover.who}-free"
-        copied, last = False, time.monotonic() + (load.end - time.monotonic()) / 4  # copies are made as there is time for them
+        now = time.monotonic()
+        copied, last = False, now + (load.end - now) / 4  # copies are made as there is time for them
         while not load.over and (mover.abroad or not (copied or time.monotonic() > last)):
             await self._look(client, url, mover)
             if not mover.abroad:
