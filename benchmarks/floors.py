@@ -23,7 +23,8 @@ from struct import Struct
 from threading import Thread
 from time import time_ns
 from typing import Final
-from zlib import crc32
+
+from residency.audit.crc import crc32
 
 __all__ = ["FLOOR", "LENGTH", "WARM", "Floor", "open_floor", "open_floors"]
 

@@ -22,10 +22,10 @@ from __future__ import annotations
 import enum
 import re
 import struct
-import zlib
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from residency.audit.crc import crc32
 from residency.audit.entry import ENTRY_LIMIT
 from residency.errors import JournalCorrupt
 
@@ -120,13 +120,13 @@ class End(enum.Enum):
 def format_segment(segment: Segment) -> bytes:
     """The first 128 bytes of an empty segment."""
     head = _HEADER.pack(MAGIC, VERSION, segment.slot, segment.number, segment.capacity)
-    return (head + _CRC.pack(zlib.crc32(head)) + format_mark(RECORDS_AT)).ljust(RECORDS_AT, b"\0")
+    return (head + _CRC.pack(crc32(head)) + format_mark(RECORDS_AT)).ljust(RECORDS_AT, b"\0")
 
 
 def parse_segment(data: bytes, where: str) -> Segment:
     """What the first 128 bytes say; `where` names the file in errors. Raises: JournalCorrupt."""
     head = data[: _HEADER.size]
-    if len(data) < RECORDS_AT or _CRC.unpack_from(data, _HEADER.size)[0] != zlib.crc32(head):
+    if len(data) < RECORDS_AT or _CRC.unpack_from(data, _HEADER.size)[0] != crc32(head):
         raise JournalCorrupt(f"{where}: the header at offset 0 fails its checksum")
     magic, version, slot, number, capacity = _HEADER.unpack(head)
     if magic != MAGIC or version != VERSION:
@@ -138,7 +138,7 @@ def parse_segment(data: bytes, where: str) -> Segment:
 
 def format_mark(offset: int) -> bytes:
     """The mark for `offset` (below 2^40): eight bytes, so that one aligned store replaces it whole."""
-    return _MARK.pack(offset << 24 | zlib.crc32(offset.to_bytes(8, "little")) & 0xFFFFFF)
+    return _MARK.pack(offset << 24 | crc32(offset.to_bytes(8, "little")) & 0xFFFFFF)
 
 
 def parse_mark(data: bytes, where: str) -> int:
@@ -157,7 +157,7 @@ def record_size(payload_bytes: int) -> int:
 def format_record(seq: int, payload: bytes) -> bytes:
     """The record's bytes, padded to a multiple of 8."""
     body = _BODY.pack(len(payload), seq) + payload
-    record = _CRC.pack(zlib.crc32(body)) + body
+    record = _CRC.pack(crc32(body)) + body
     return record.ljust(record_size(len(payload)), b"\0")
 
 
@@ -170,7 +170,7 @@ def store_record(data: Room, offset: int, seq: int, payload: bytes) -> int:
     length = len(payload)
     start = offset + RECORD_HEADER
     data[start : start + length] = payload
-    _RECORD.pack_into(data, offset, zlib.crc32(payload, zlib.crc32(_BODY.pack(length, seq))), length, seq)
+    _RECORD.pack_into(data, offset, crc32(payload, crc32(_BODY.pack(length, seq))), length, seq)
     return start + length + 7 & ~7
 
 
@@ -193,7 +193,7 @@ def payloads(data: Bytes, offset: int, seq: int, limit: int) -> tuple[list[bytes
     are copied out of a map and cut there, which takes half the time; the first is small, as most ticks find little.
     """
     found: list[bytes] = []
-    add, unpack, crc32, block_bytes = found.append, _RECORD.unpack_from, zlib.crc32, _FIRST_BLOCK
+    add, unpack, block_bytes = found.append, _RECORD.unpack_from, _FIRST_BLOCK
     while True:
         block = data[offset : offset + block_bytes]
         at, size = 0, len(block)
@@ -248,7 +248,7 @@ def _record_at(data: Bytes, offset: int, seq: int | None) -> Record | None:
     if not 0 < length <= ENTRY_LIMIT or end > len(data) or (seq is not None and number != seq):
         return None
     payload = data[start:stop]
-    if zlib.crc32(payload, zlib.crc32(header[_CRC.size :])) != checksum:
+    if crc32(payload, crc32(header[_CRC.size :])) != checksum:
         return None
     if stop != end and data[stop:end] != _PADDING[end - stop]:
         return None
