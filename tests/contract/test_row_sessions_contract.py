@@ -405,6 +405,18 @@ async def test_a_connection_taken_out_of_the_session_does_not_commit_past_it(wor
     assert world.acts() == [("people-vn", "rolled_back")]
 
 
+async def test_a_connection_taken_out_of_the_session_serves_its_subject_alone(world: Rows) -> None:
+    with world.request(who="tan", address=SINGAPORE):
+        async with Session() as session:
+            connection = await session.connection()
+            await connection.execute(insert(Person).values(id="tan", name="Tan"))
+            with world.request(who="an"), pytest.raises(UsageError, match="used for another"):
+                await connection.execute(insert(Person).values(id="an", name="An"))
+            await session.commit()
+    assert (world.names("vn"), world.names("sg")) == ([], ["Tan"])
+    assert world.acts() == [("people-sg", "committed")]
+
+
 async def test_savepoints_of_the_sessions_own_are_none_of_those_statements(world: Rows) -> None:
     with world.request():
         async with Session.begin() as session:

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import anyio.from_thread
-from sqlalchemy import Connection, Engine, Insert, Table, event
+from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, SessionTransaction, object_mapper
+from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
 from residency.adapters.session_sql.brought import watch
@@ -114,9 +114,6 @@ class RoutedSession(Session):
         if bind is not None:
             raise UsageError("a routed session takes no bind: its store decides")
         here = self._check()
-        clause = kw.get("clause")
-        if isinstance(clause, Insert) and isinstance(clause.table, Table):
-            self._check_key(here, clause.table)
         return self._engine or self._begin_act(here)
 
     def begin(self, nested: bool = False) -> SessionTransaction:
@@ -148,9 +145,13 @@ class RoutedSession(Session):
             raise UsageError("a routed session's connection is committed by the session, not by itself")
 
     def check_statement(self, context: Any) -> None:
-        """Look at whose rows a statement writes, as its `ExecutionContext` tells it. Raises: UsageError."""
-        if self._whose and self._frozen is not None:
-            check_subject(self._frozen[0], self._store, context)
+        """Look at under what decision a statement is executed, and whose rows it writes with which keys, as its
+        `ExecutionContext` tells it. Raises: NoDecision, UsageError."""
+        here = self._check()  # `session.connection()` asks only when it is taken, and may be kept
+        if context.isinsert and context.compiled is not None:
+            self._check_key(here, context.compiled.statement.table)
+        if self._whose:
+            check_subject(here, self._store, context)
 
     @property
     def _reads(self) -> bool:
@@ -169,10 +170,10 @@ class RoutedSession(Session):
                 )
         return here
 
-    def _check_key(self, here: Current, table: Table) -> None:
+    def _check_key(self, here: Current, table: Any) -> None:
         """Refuse to add rows to a table whose key two sinks would give twice; while observing all stays in one."""
-        order = self._order or here.store(self._store).order
-        if len(order) < 2:
+        order = self._order
+        if len(order) < 2 or not isinstance(table, Table):
             return
         known = _unique.setdefault(table, set())
         if order not in known and here.decision.mode != "observe":
@@ -290,11 +291,6 @@ def _before_flush(session: Session, context: object, instances: object) -> None:
     # The connection would refuse the statement anyway; this says so before, and names the way out.
     if isinstance(session, RoutedSession):
         session.get_bind()
-        if session._frozen is not None and len(session._order) > 1:
-            for each in session.new:
-                for table in object_mapper(each).tables:
-                    if isinstance(table, Table):
-                        session._check_key(session._frozen[0], table)
         act = session._act
         if act is not None and not act.changes:
             raise UsageError(
@@ -353,6 +349,8 @@ def _after_commit(session: Session) -> None:
 def _after_flush(session: Session, context: object) -> None:
     if isinstance(session, RoutedSession) and session._noting and (at := session._located()) is not None:
         collect(session, *at[:2])
+        if session._sent:  # a hook of the app's own added it between our last look and the COMMIT
+            session._wait(note_new(session, *at))
 
 
 def _after_soft_rollback(session: Session, previous: SessionTransaction) -> None:

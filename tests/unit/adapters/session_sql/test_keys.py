@@ -116,6 +116,16 @@ async def test_rows_are_not_added_to_a_table_that_counts(tmp_path: Path, request
         async with Session() as session:
             with pytest.raises(UsageError, match="counts its key"):
                 await session.execute(insert(Counting).values(id=1))
+        async with Session() as session:
+            with pytest.raises(UsageError, match="counts its key"):
+                await session.run_sync(lambda sync: sync.bulk_save_objects([Counting()]))
+        async with Session() as session:
+            with pytest.raises(UsageError, match="counts its key"):
+                await session.run_sync(lambda sync: sync.bulk_insert_mappings(Counting, [{"id": 1}]))
+        async with Session() as session:
+            connection = await session.connection()
+            with pytest.raises(UsageError, match="counts its key"):
+                await connection.execute(insert(Counting).values(id=1))
     assert "committed" not in [word for _, word in world.acts()]
     await world.stores.aclose()
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import ForeignKey, String, insert, inspect, update
+from sqlalchemy import ForeignKey, String, event, insert, inspect, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -106,6 +106,16 @@ async def test_rows_that_are_deleted_are_taken_out_once_that_is_committed(world:
             await work.delete(again)
             await work.commit()
     assert await owners(world, "k", "stays") == (None, here.subject_digest)
+
+
+async def test_a_row_that_a_hook_of_the_apps_own_adds_to_the_commit_is_noted_too(world: Rows) -> None:
+    with world.request(who="an") as here:
+        async with session() as work:
+            event.listen(work.sync_session, "before_commit", lambda sync: sync.add(Person(id="late")), once=True)
+            work.add(Person(id="k"))
+            await work.commit()
+        assert await owners(world, "k", "late") == (here.subject_digest, here.subject_digest)
+    assert world.acts() == [("people-vn", "committed")]
 
 
 async def test_a_row_that_came_and_went_in_one_transaction_is_never_noted(world: Rows) -> None:
