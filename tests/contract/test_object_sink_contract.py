@@ -1,4 +1,4 @@
-"""What `ObjectSink` promises, over every adapter: in memory, files, members, buckets of real S3 and Azure servers.
+"""What `ObjectSink` promises, over every adapter: memory, files, members, buckets as S3's, Google's and Azure's are.
 
 On asyncio and trio; buckets on asyncio alone, for their client knows no other loop.
 """
@@ -20,7 +20,8 @@ from residency.enforcement.ports import OCTETS, ObjectSink
 from residency.errors import UsageError
 from residency.model import Region
 from tests.azurite import Azurite, azurite
-from tests.conftest import find_weed
+from tests.conftest import find_fake_gcs, find_weed
+from tests.gcs import Translator, gcs
 from tests.object_store import ACCESS, SECRET, Seaweed, seaweed
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,13 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
 
 
 @pytest.fixture(scope="session")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Translator]:
+    """Google Cloud Storage, as fake-gcs-server and a translator play it, with a bucket called `objects`."""
+    with gcs(find_fake_gcs(), tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     """Azure's blob storage, as Azurite plays it, with a container called `objects`."""
     with azurite(tmp_path_factory.mktemp("azurite")) as server:
@@ -66,6 +74,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         ("members", "asyncio"),
         ("members", "trio"),
         pytest.param(("s3", "asyncio"), marks=pytest.mark.needs("seaweedfs")),
+        pytest.param(("gs", "asyncio"), marks=pytest.mark.needs("fake-gcs-server")),
         pytest.param(("az", "asyncio"), marks=pytest.mark.slow),
     ],
     ids=lambda each: "-".join(each),
@@ -94,6 +103,9 @@ def make(request: pytest.FixtureRequest, place: tuple[str, str], tmp_path: Path)
         folders = [Region("vn-han", "VN"), Region("vn-sgn", "VN")]
         ways = [FilesSink("people-vn", region, tmp_path / "objects") for region in folders]
         return lambda: ObjectMembers("people-vn", REGION, ways)
+    if place[0] == "gs":
+        bucket = request.getfixturevalue("google").url("objects", uuid.uuid4().hex)
+        return lambda: BucketSink("people-vn", REGION, bucket)
     if place[0] == "az":
         container = request.getfixturevalue("blobs").url("objects", uuid.uuid4().hex)
         return lambda: BucketSink("people-vn", REGION, container)
