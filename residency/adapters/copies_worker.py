@@ -12,6 +12,7 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 import anyio
@@ -27,6 +28,7 @@ __all__ = ["CopiesWorker", "StoreCopies", "work_off"]
 _log = logging.getLogger("residency")
 _LEASE: Final = 30.0  # seconds
 _POLL: Final = 0.5
+_TURN: Final = 2.0  # seconds after which an outbox that is never empty lets the next one come
 _LOOK: Final = 10.0  # seconds between two looks at how outboxes stand
 _WALK: Final = 3600.0  # seconds after which copies are looked through again: a permission may end by itself
 _PATIENCE: Final = 10.0  # seconds that an end waits for what is under way
@@ -48,8 +50,11 @@ class StoreCopies:
         return {copier.home.place: (copier.home, copier.outbox) for copier in reversed(self.copiers)}
 
 
-async def work_off(copier: Copier, holder: str, told: Callable[[Round], object] = lambda done: None) -> bool:
-    """Work off what is due in one outbox, if no other worker has it: whether it was ours, or nothing was due.
+async def work_off(
+    copier: Copier, holder: str, told: Callable[[Round], object] = lambda done: None, *, turn: float = inf
+) -> bool:
+    """Work off what is due in one outbox, if no other worker has it: whether it was ours, or nothing was due. After
+    `turn` seconds the rest is left for another time.
 
     Raises: Unavailable.
     """
@@ -59,10 +64,11 @@ async def work_off(copier: Copier, holder: str, told: Callable[[Round], object] 
         return False
     try:
         copier.keep = lambda: copier.outbox.lease(holder, _LEASE)
+        end = anyio.current_time() + turn
         while True:
             done = await copier.once()
             told(done)
-            if done.notes == 0 or not await copier.outbox.lease(holder, _LEASE):
+            if done.notes == 0 or anyio.current_time() >= end or not await copier.outbox.lease(holder, _LEASE):
                 return True
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_PATIENCE):
@@ -139,7 +145,7 @@ class CopiesWorker:
         now = anyio.current_time()
         if now - self._looked.get(key, float("-inf")) >= getattr(copier.outbox, "every", 0.0):
             self._looked[key] = now
-            await work_off(copier, self._holder)
+            await work_off(copier, self._holder, turn=_TURN)
 
     async def _walk(self, store: StoreCopies) -> None:
         """Withdraw what may no more be there, whenever policy or facts have changed, and every so often."""

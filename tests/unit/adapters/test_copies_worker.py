@@ -1,0 +1,51 @@
+"""The worker that makes copies in the background: every outbox has its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from residency.adapters import copies_worker
+from residency.adapters.copies_worker import CopiesWorker, StoreCopies
+from residency.storage.outbox import Note
+from tests.copies_memory import CopiesWorld
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """It works on the loop that serves, where that is asyncio's."""
+    return "asyncio"
+
+
+async def test_an_outbox_that_is_never_empty_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies_worker, "_TURN", 0.02)
+    world = CopiesWorld()
+    for who, home, place in (("an", "vn", "VN"), ("binh", "jp", "JP")):
+        await world.settle(who, place, covered=False)
+        world.write(home, who, f"{who}1", b"row")
+    busy: Any = world.outboxes["vn"]
+    done, rounds = busy.done, 0
+
+    async def once_more(notes: Sequence[Note]) -> None:
+        """Somebody writes whenever something is copied."""
+        nonlocal rounds
+        await done(notes)
+        await asyncio.sleep(0)
+        busy.noted(("people", "an1"))
+        rounds += 1
+
+    busy.done = once_more
+    worker = CopiesWorker([StoreCopies("people", tuple(world.copiers.values()), (world.target,), world.deciding)], "us")
+    worker.start()
+    try:
+        async with asyncio.timeout(20):
+            while "binh1" not in world.lies("sg") or rounds < 2:  # noqa: ASYNC110 - sinks tell nobody
+                await asyncio.sleep(0.01)
+    finally:
+        await worker.stop()
+    assert busy.rows, "the one that is never empty was not waited for"
