@@ -1,6 +1,7 @@
 """A cloud's own name of a region in, the country that it says it lies in, out. None for a name that is not known here.
 
-As AWS publishes its regions; a newer one is unknown until it stands here, and unknown is no evidence.
+As AWS and Google publish their regions; a newer one is unknown until it stands here, and unknown is no evidence. Nor is
+a location of Google's that spans countries (`eu`, `asia`, `eur4`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,20 @@ _AWS: Final = {
     "us-gov-east-1": "US", "us-gov-west-1": "US", "us-west-1": "US", "us-west-2": "US",
 }  # fmt: skip
 
+_GOOGLE: Final = {
+    "africa-south1": "ZA", "asia-east1": "TW", "asia-east2": "HK", "asia-northeast1": "JP", "asia-northeast2": "JP",
+    "asia-northeast3": "KR", "asia-south1": "IN", "asia-south2": "IN", "asia-southeast1": "SG",
+    "asia-southeast2": "ID", "asia1": "JP", "australia-southeast1": "AU", "australia-southeast2": "AU",
+    "europe-central2": "PL", "europe-north1": "FI", "europe-north2": "SE", "europe-southwest1": "ES",
+    "europe-west1": "BE", "europe-west10": "DE", "europe-west12": "IT", "europe-west2": "GB", "europe-west3": "DE",
+    "europe-west4": "NL", "europe-west6": "CH", "europe-west8": "IT", "europe-west9": "FR", "me-central1": "QA",
+    "me-central2": "SA", "me-west1": "IL", "nam4": "US", "northamerica-northeast1": "CA",
+    "northamerica-northeast2": "CA", "northamerica-south1": "MX", "southamerica-east1": "BR",
+    "southamerica-west1": "CL", "us": "US", "us-central1": "US", "us-east1": "US", "us-east4": "US", "us-east5": "US",
+    "us-south1": "US", "us-west1": "US", "us-west2": "US", "us-west3": "US", "us-west4": "US",
+}  # fmt: skip
+
 
 def country_of(region: str) -> str | None:
-    """The country (ISO 3166-1) of a region of AWS."""
-    return _AWS.get(region)
+    """The country (ISO 3166-1) of a region of AWS or of Google, whose names differ."""
+    return _AWS.get(region) or _GOOGLE.get(region)

@@ -73,11 +73,11 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class BucketAnswer:
-    """The region that a bucket says it lies in, the one its URL says, and the country of the former where the cloud
-    that answered is one whose regions are known."""
+    """The region that a bucket says it lies in, the one its URL says (None = it says none), and the country of the
+    former where the cloud that answered is one whose regions are known."""
 
     region: str
-    wanted: str
+    wanted: str | None
     country: str | None = None
 
 
@@ -208,7 +208,7 @@ def _of_way(place: str, seen: Seen) -> Iterable[tuple[str, str]]:
         yield "doubt", "it lies on this machine"
     if seen.bucket is not None:
         bucket = seen.bucket
-        if bucket.region != bucket.wanted:
+        if bucket.wanted is not None and bucket.region != bucket.wanted:
             yield "against", f"its bucket lies in region {bucket.region}, and its URL says {bucket.wanted}"
         if bucket.country is not None:
             there = _in(bucket.country, place)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -128,8 +129,10 @@ def _bucket(url: str) -> Way:
     endpoint = place.endpoint
     if place.scheme != "s3":
         account = place.user or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
-        host = urlsplit(endpoint or f"https://{_FRONTS[place.scheme].format(account)}")
-        return Way(host.hostname, host.port or _PORTS[host.scheme], _tls(host.scheme), front=endpoint is None)
+        base = endpoint or f"https://{_FRONTS[place.scheme].format(account)}"
+        host = urlsplit(base)
+        asks = _asks_google(base, place.bucket, place.options, endpoint is None) if place.scheme == "gs" else None
+        return Way(host.hostname, host.port or _PORTS[host.scheme], _tls(host.scheme), endpoint is None, asks)
     from residency.adapters.bucket_region import Bucket, region_of
 
     region = place.options["region"]
@@ -149,6 +152,22 @@ def _bucket(url: str) -> Way:
         return BucketAnswer(said, region, country_of(said) if bucket.of_aws else None)
 
     return Way(parts.hostname, parts.port or _PORTS[parts.scheme], _tls(parts.scheme), bucket.of_aws, ask)
+
+
+def _asks_google(
+    base: str, bucket: str, options: Mapping[str, str], of_google: bool
+) -> Callable[[], Awaitable[BucketAnswer | None]] | None:
+    account = options.get("service_account") or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if not account:
+        return None
+
+    async def ask() -> BucketAnswer | None:
+        from residency.adapters.bucket_region_gs import location_of
+
+        said = await location_of(base, bucket, Path(account))
+        return None if said is None else BucketAnswer(said, None, country_of(said) if of_google else None)
+
+    return ask
 
 
 def _tls(scheme: str) -> Any:

@@ -104,6 +104,7 @@ def test_a_bucket_s_own_answer_decides_and_its_front_door_is_only_told() -> None
 def test_a_bucket_in_another_region_than_its_url_says_is_elsewhere() -> None:
     assert standing(seen(HOME, bucket=BucketAnswer("hcm01", "han01"))) is BAD
     assert standing(seen(HOME, bucket=BucketAnswer("han01", "han01"))) is GOOD
+    assert standing(seen(HOME, bucket=BucketAnswer("han01", None))) is GOOD  # a URL of Google's names none
 
 
 def test_a_certificate_s_countries_say_who_and_not_where() -> None:

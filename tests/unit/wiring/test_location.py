@@ -69,6 +69,15 @@ def test_only_the_front_doors_of_clouds_say_nothing_of_where_data_rests() -> Non
     assert {url: ways_of(url)[0].front for url in urls} == urls
 
 
+def test_google_is_asked_by_who_has_a_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    assert ways_of("gs://bucket")[0].bucket is None
+    assert ways_of("gs://bucket?service_account=/a/key.json")[0].bucket is not None
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/a/key.json")
+    assert ways_of("gs://bucket")[0].bucket is not None
+    assert ways_of("az://account@container")[0].bucket is None
+
+
 def test_every_node_that_a_url_names_is_a_way() -> None:
     ways = ways_of("redis+cluster://a.example:7000,b.example:7001")
     assert [(way.host, way.port, way.front) for way in ways] == [("a.example", 7000, True), ("b.example", 7001, True)]
