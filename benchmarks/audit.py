@@ -1,6 +1,6 @@
 """What an audit trail costs: ours beside JSON lines, SQLite and pymerkle, in one run.
 
-    python -m benchmarks.audit [--json] [--quick]
+    python -m benchmarks.audit [--json] [--quick] [--disk-us 250,1000]
 
 Ours is the recorder that requests use, with a decision under the Vietnamese laws of this repository, its journal on
 disk; where something is said per second the sequencer works beside it, as in a server. Peers keep the same record as a
@@ -17,264 +17,56 @@ Beside each bar stands the floor (benchmarks/floors.py): the least Python that k
 of the same length, in the same rounds, without a sequencer, a lock or a check. It is told in pages that nobody touched
 before, and in the same few pages over and over, as no journal could do that is kept; the better of both counts.
 Compare within one run.
+
+How many times a peer's ours is, follows from how long an fsync takes. So what is said per second is told twice: of this
+disk, and of one that answers `--disk-us` microseconds later, to ours, the peers and the floor alike
+(benchmarks/audit_disk.py): 1,000 if nothing is said, as on the disk on which the bars were set. Each says which it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
-import random
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import sys
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any, Final
 
-import anyio
-import anyio.lowlevel
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit_peers as peers
+from benchmarks import audit_disk
 from benchmarks.audit_cpu import SEQUENCER, Step, per_record
-from benchmarks.audit_ours import Trail, document_of, open_trail
-from benchmarks.floors import FLOOR, WARM, Floor, open_floors
+from benchmarks.audit_kept import kept, scratch
+from benchmarks.floors import FLOOR, WARM
 from benchmarks.verdict import Bar, end, table_of
 
 __all__ = ["BARS", "bars_of", "measure", "show"]
 
-BARS: Final = {"lines": 20.0, "append": 4.0, "record": 0.7, "share": 400.0, "sqlite": 50.0, "wait": 4.0}
-"""Times JSON lines with fsync; times pymerkle's append; of json.dumps; nanoseconds; times SQLite; fdatasyncs."""
-CALLERS: Final = 64
-WAITERS: Final = 256
-FDATASYNC: Final = "an fdatasync of those x 256"
-ONE_PAGE: Final = "an fdatasync of one page"
-OWN: Final = ("ours", FLOOR)
-_OWN_ACCOUNT: Final = ("residency-sequencer", "residency-journal")  # threads that flush though nobody waits
+BARS: Final = {"append": 4.0, "record": 0.7, "share": 400.0}
+"""Times pymerkle's append; of json.dumps; nanoseconds. Those that the disk decides over are `audit_disk.BARS`."""
 
 
-# -- per second, 64 at once ----------------------------------------------------------------------------------------
-
-
-async def _together(
-    callers: int, seconds: float, one: Callable[[], Any], begin: Callable[[], object] = lambda: None
-) -> tuple[float, list[int]]:
-    """`callers` tasks call `one` over and over: calls per second, and nanoseconds that each call took.
-
-    A half of `seconds` goes by before it counts; `begin` is called then. What was begun before does not count, what
-    was begun within does, and so does the time that it takes.
-    """
-    waits: list[int] = []
-    clock = time.perf_counter_ns
-    began = clock() + int(seconds * 0.5e9)
-    until: float = math.inf
-
-    async def caller() -> None:
-        nonlocal began, until
-        now, counted = clock(), False
-        while now < until or not counted:  # once at least, however slow it is
-            await one()
-            then, now = now, clock()
-            if then >= began and until < math.inf:
-                waits.append(now - then)
-                counted = True
-            elif now >= began and until == math.inf:
-                began, until = now, now + seconds * 1e9
-                begin()
-
-    async with anyio.create_task_group() as group:
-        for _ in range(callers):
-            group.start_soon(caller)
-    return len(waits) / ((clock() - began) / 1e9), waits
-
-
-def _at_once(keep: peers.Keep, record: dict[str, Any]) -> Callable[[], Any]:
-    """One request of a peer's: the record, kept, and the turn passed on."""
-    checkpoint = anyio.lowlevel.checkpoint
-
-    async def one() -> None:
-        keep(record)
-        await checkpoint()
-
-    return one
-
-
-@contextmanager
-def _ways(
-    folder: Path, trail: Trail, document: dict[str, Any], floors: dict[str, Floor]
-) -> Iterator[dict[str, Callable[[], Any]]]:
-    async def durable() -> None:
-        await trail.durable(trail.record())
-
-    async def buffered() -> None:
-        trail.record()
-        await anyio.lowlevel.checkpoint()
-
-    def least(floor: Floor) -> Callable[[], Any]:
-        async def one() -> None:
-            floor.record()
-            await floor.durable()
-
-        return one
-
-    async def least_buffered() -> None:
-        floors[FLOOR].record()
-        await anyio.lowlevel.checkpoint()
-
-    with ExitStack() as stack:
-        keeps = {
-            "JSON lines, fsync a line": peers.lines(folder, sync=True),
-            "JSON lines, no fsync": peers.lines(folder, sync=False),
-            "pymerkle, SQLite file": peers.pymerkle_file(folder),
-            "SQLite WAL, FULL": peers.sqlite(folder),
-        }
-        ways = {name: _at_once(stack.enter_context(keep), document) for name, keep in keeps.items()}
-        ways |= {f"{name}, durable": least(floor) for name, floor in floors.items()}
-        yield {"ours, durable": durable, "ours, buffered": buffered, f"{FLOOR}, buffered": least_buffered, **ways}
-
-
-def _kept(folder: Path, entry: bytes, rounds: int, seconds: float, progress: Step) -> dict[str, Any]:
-    """Entries per second of each way, and what a durable one waits."""
-    rates: dict[str, list[float]] = {}
-    waits: dict[str, list[float]] = {}
-    kept_up: list[float] = []
-    behind = [0]
-    with (
-        open_trail(folder / "kept", sequencer=True) as trail,
-        open_floors(folder, len(entry)) as floors,
-        _ways(folder, trail, document_of(entry), floors) as ways,
-        _flushes() as flushes,
-    ):
-        for number in range(rounds + 1):
-            jobs = [(name, CALLERS) for name in ways] + [(name, WAITERS) for name in ways if name.startswith(OWN)]
-            random.Random(number).shuffle(jobs)
-            for name, callers in jobs:
-                trail.settle()
-                for floor in floors.values():
-                    floor.renew()
-
-                def begin() -> None:
-                    flushes.clear()
-                    behind[0] = trail.behind()
-
-                rate, took = anyio.run(_together, callers, seconds, ways[name], begin)
-                left = trail.behind() - behind[0]
-                if number:
-                    rates.setdefault(f"{name} x {callers}", []).append(rate)
-                    waits.setdefault(f"{name} x {callers}", []).append(median(took))
-                    if callers == WAITERS and name in (f"{FLOOR}, durable", "ours, durable"):
-                        ours = name == "ours, durable"
-                        one = median(flushes or took)  # none: all of it was one
-                        waits.setdefault(FDATASYNC if ours else f"{FDATASYNC}, {FLOOR}", []).append(one)
-                        if ours:
-                            waits.setdefault("ours, durable x 256: p99", []).append(quantiles(took, n=100)[98])
-                            kept_up.append(1 - left / len(took))
-            if number:
-                waits.setdefault(ONE_PAGE, []).append(_fdatasync(folder, 40))
-            progress()
-
-    def added(who: str, one: str) -> float:
-        each = zip(waits[f"{who}, durable x {WAITERS}"], waits[f"{who}, buffered x {WAITERS}"], waits[one], strict=True)
-        return round(median((durable - buffered) / disk for durable, buffered, disk in each), 1)
-
-    return {
-        "rounds": rates,
-        "per_second": {name: round(max(found)) for name, found in rates.items()},
-        "per_second_median": {name: round(median(found)) for name, found in rates.items()},
-        "waits": {name: round(min(found)) for name, found in waits.items()},
-        "waits_median": {name: round(median(found)) for name, found in waits.items()},
-        "wait": added("ours", FDATASYNC),
-        "wait_of_one_page": added("ours", ONE_PAGE),
-        "wait_floor": added(FLOOR, f"{FDATASYNC}, {FLOOR}"),
-        "kept_up": round(median(kept_up), 2),
-    }
-
-
-@contextmanager
-def _flushes() -> Iterator[list[int]]:
-    """Nanoseconds of each fdatasync that somebody waits for while this is open: not of those that nobody asked for."""
-    took: list[int] = []
-    real, clock = os.fdatasync, time.perf_counter_ns
-
-    def timed(fd: Any) -> None:
-        began = clock()
-        real(fd)
-        if threading.current_thread().name not in _OWN_ACCOUNT:
-            took.append(clock() - began)
-
-    os.fdatasync = timed
-    try:
-        yield took
-    finally:
-        os.fdatasync = real
-
-
-def _fdatasync(folder: Path, times: int) -> float:
-    """Median nanoseconds of an fdatasync after a page of a preallocated file was written."""
-    size = 4096
-    fd = os.open(folder / "fdatasync", os.O_RDWR | os.O_CREAT)
-    took: list[int] = []
-    try:
-        os.posix_fallocate(fd, 0, size * times)
-        os.fsync(fd)
-        for number in range(times):
-            os.pwrite(fd, b"x" * size, number * size)
-            began = time.perf_counter_ns()
-            os.fdatasync(fd)
-            took.append(time.perf_counter_ns() - began)
-    finally:
-        os.close(fd)
-        (folder / "fdatasync").unlink()
-    return median(took)
-
-
-# -- the whole -----------------------------------------------------------------------------------------------------
-
-
-def measure(
-    *, rounds: int = 9, seconds: float = 1.0, records: int = 5_000, progress: Step = lambda: None
-) -> dict[str, Any]:
-    """Entries per second, nanoseconds, and the ratios that have bars."""
-    with tempfile.TemporaryDirectory(prefix="residency-bench-", dir=os.environ.get("RESIDENCY_BENCH_DIR")) as name:
+def measure(*, rounds: int, seconds: float, records: int, progress: Step = lambda: None) -> dict[str, Any]:
+    """Entries per second, nanoseconds, and the ratios that have bars, on this disk."""
+    with scratch() as name:
         entry, costs, medians = per_record(Path(name), rounds, records, progress)
-        kept = _kept(Path(name), entry, rounds, seconds, progress)
-    rounds_of: dict[str, list[float]] = kept.pop("rounds")
-
-    def times(peer: str, callers: int, digits: int, who: str = "ours") -> float:
-        ours, theirs = rounds_of[f"{who}, durable x {callers}"], rounds_of[f"{peer} x {CALLERS}"]
-        return round(median([a / b for a, b in zip(ours, theirs, strict=True)]), digits)
-
-    def least(peer: str, callers: int) -> float:
-        return max(times(peer, callers, 1, who) for who in (FLOOR, WARM))
-
+        per_second = kept(Path(name), entry, rounds, seconds, progress)
     dumps = costs["json.dumps of the record"]
     return {
         "load": round(os.getloadavg()[0], 1),
         "bytes": len(entry),
         "nanoseconds": costs,
         "nanoseconds_median": medians,
-        **kept,
-        "lines": times("JSON lines, fsync a line", CALLERS, 1),
-        "unsynced": times("JSON lines, no fsync", CALLERS, 2),
-        "pymerkle": times("pymerkle, SQLite file", CALLERS, 1),
-        "sqlite_64": times("SQLite WAL, FULL", CALLERS, 1),
-        "sqlite": times("SQLite WAL, FULL", WAITERS, 1),
+        **per_second,
         "append": round(costs["pymerkle's append"] / costs["leaf and frontier"], 1),
         "record": round(costs["encode, store, leaf"] / dumps, 2),
         "all": round((costs["the request's share"] + costs[SEQUENCER]) / dumps, 2),
         "share": costs["the request's share"],
         "floor": {
-            "lines": least("JSON lines, fsync a line", CALLERS),
-            "sqlite": least("SQLite WAL, FULL", WAITERS),
             "append": round(costs["pymerkle's append"] / costs[f"{FLOOR} of leaf and frontier"], 1),
             "record": round(costs[f"{FLOOR} of encode, store, leaf"] / dumps, 2),
             "share": min(costs[f"{FLOOR} of the share"], costs[f"{WARM}, of the share"]),
-            "wait": kept["wait_floor"],
         },
     }
 
@@ -295,7 +87,10 @@ def show(console: Console, result: dict[str, Any]) -> None:
     for name, cost in sorted(result["nanoseconds"].items(), key=lambda each: each[1]):
         table.add_row(name, f"{cost / 1000:.2f} µs")
     console.print(table)
-    console.print(table_of(bars_of(result)))
+    bars = table_of(bars_of(result))
+    bars.caption = "This disk; for others see below"
+    console.print(bars)
+    console.print(audit_disk.table_of({0: result, **result["disks"]}))
     table = Table(title="Beside")
     for head in ("", "found"):
         table.add_column(head, justify="left" if not head else "right", no_wrap=True)
@@ -312,29 +107,39 @@ def show(console: Console, result: dict[str, Any]) -> None:
 
 
 def bars_of(result: dict[str, Any]) -> list[Bar]:
-    """Each bar with what was found, and with its floor."""
-    least = {
-        "lines": "64 at once, beside JSON lines with fsync",
-        "sqlite": "durable, 256 at once, beside SQLite WAL FULL",
-        "append": "leaf and frontier, beside pymerkle's append",
-    }
+    """Each bar on this disk with what was found, and with its floor."""
+    of_disk, floor = audit_disk.bars_of(result), result["floor"]
+    append = "leaf and frontier, beside pymerkle's append"
     most = {
         "record": ("encode, store, leaf, of json.dumps", "x"),
         "share": ("the request's share, buffered", " ns"),
-        "wait": ("durable at 256, added p50", " fdatasyncs"),
     }
-    floor = result["floor"]
-    bars = [Bar(what, result[key], BARS[key], floor[key], True, "x") for key, what in least.items()]
-    return bars + [Bar(what, result[key], BARS[key], floor[key], unit=unit) for key, (what, unit) in most.items()]
+    return [
+        *of_disk.values(),
+        Bar(append, result["append"], BARS["append"], floor["append"], True, "x"),
+        *(Bar(what, result[key], BARS[key], floor[key], unit=unit) for key, (what, unit) in most.items()),
+    ]
 
 
 def main() -> None:
-    """Read the options, measure, print; end with 3 where a bar is missed."""
+    """Read the options, measure, print; end with 3 where a bar is missed, on whichever disk."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object to standard output")
     parser.add_argument("--quick", action="store_true", help="few short rounds, to see that it works")
+    slower = "microseconds that an fsync takes longer, in a table of its own each, as 250,1000 (by default 1000)"
+    parser.add_argument("--disk-us", type=audit_disk.delays, metavar="US,…", help=slower)
     options = parser.parse_args()
-    result = measure(rounds=2, seconds=0.5, records=1_000) if options.quick else measure()
+    why = audit_disk.unable()
+    if why is not None and options.disk_us is not None:
+        parser.error(f"no disk can be made slower: {why}")
+    rounds, seconds, records = (2, 0.5, 1_000) if options.quick else (9, 1.0, 5_000)
+    result = measure(rounds=rounds, seconds=seconds, records=records)
+    result["disks"] = {}
+    if why is not None:
+        print(f"The disk on which the bars were set is NOT shown: {why}", file=sys.stderr)
+    else:
+        for us in options.disk_us or (audit_disk.USUAL,):
+            result["disks"][us] = audit_disk.on_slower(us, rounds, seconds)
     bars = bars_of(result)
     if options.json:
         told = result | {"bars": [bar.plain() for bar in bars]}
@@ -343,7 +148,8 @@ def main() -> None:
         console = Console()
         console.width = max(console.width, 120)
         show(console, result)
-    end(options.quick or all(bar.holds for bar in bars))
+    slow = [bar for found in result["disks"].values() for bar in audit_disk.bars_of(found).values()]
+    end(options.quick or all(bar.holds for bar in (*bars, *slow)))
 
 
 if __name__ == "__main__":
