@@ -169,6 +169,89 @@ def test_every_metric_is_on_the_dashboard_and_the_presumed_share_stands_first() 
     assert names.DECIDED in metrics_in(first["targets"][0]["expr"])
 
 
+def settings(panel: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+    """What holds for one query of a panel: its defaults, and what is set for it alone."""
+    config = panel["fieldConfig"]
+    found: dict[str, Any] = dict(config["defaults"])
+    for each in config["overrides"]:
+        if each["matcher"] == {"id": "byFrameRefID", "options": target["refId"]}:
+            found |= {one["id"]: one["value"] for one in each["properties"]}
+    return found
+
+
+def alerts_at(metric: str) -> set[float]:
+    """The numbers at which alerts about a metric fire."""
+    numbers: set[float] = set()
+    for rule in rules():
+        if "alert" in rule and metric in metrics_in(rule["expr"]):
+            for value, factor in re.findall(r"[<>=]=? (\d+(?:\.\d+)?)(?: \* (\d+))?", rule["expr"]):
+                numbers.add(float(value) * float(factor or 1))
+    return numbers
+
+
+PANELS = [pytest.param(panel, id=panel["title"]) for panel in panels()]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_says_what_it_shows_in_which_unit_and_whose_line_is_whose(panel: dict[str, Any]) -> None:
+    assert panel["title"]
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    references = [target["refId"] for target in panel["targets"]]
+    assert len(set(references)) == len(references)
+    set_alone = {
+        each["matcher"]["options"]
+        for each in panel["fieldConfig"]["overrides"]
+        if each["matcher"]["id"] == "byFrameRefID"
+    }
+    assert set_alone <= set(references)
+    if panel["type"] == "timeseries":
+        legends = [target["legendFormat"] for target in panel["targets"]]
+        assert all(legends)
+        assert len(set(legends)) == len(legends)
+        assert panel["options"]["legend"]["showLegend"] or (len(legends) == 1 and "{{" not in legends[0])
+    for target in panel["targets"]:
+        plain_rate = re.search(r"\brate\(", target["expr"]) and not re.search(r"histogram_quantile| / ", target["expr"])
+        assert bool(plain_rate) == (settings(panel, target)["unit"] in ("reqps", "cps")), target["refId"]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_cuts_nothing_off_and_draws_its_lines_where_alerts_fire(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        shown = settings(panel, target)
+        metrics = metrics_in(target["expr"])
+        if "max" in shown and shown["unit"] != "percentunit":
+            assert shown["max"] == 1
+            assert all(names.BY_NAME[name].help.startswith("1 ") for name in metrics), "it may be more than 1"
+        if shown.get("custom", {}).get("thresholdsStyle"):
+            lines = {abs(step["value"]) for step in shown["thresholds"]["steps"] if step["value"]}
+            known = set().union(*(alerts_at(name) for name in metrics | metrics_in(panel["targets"][-1]["expr"])))
+            assert lines
+            assert lines <= known
+
+
+@pytest.mark.parametrize("panel", [each for each in PANELS if each.values[0]["type"] == "table"])  # type: ignore[index]
+def test_a_table_names_the_columns_that_its_query_has(panel: dict[str, Any]) -> None:
+    (target,) = panel["targets"]
+    grouped = re.search(r"by \(([^)]*)\)", target["expr"])
+    assert grouped is not None
+    columns = {label.strip() for label in grouped[1].split(",")} | {"Value"}
+    (change,) = panel["transformations"]
+    assert set(change["options"]["renameByName"]) == set(change["options"]["indexByName"]) == columns
+
+
+def test_each_query_keeps_to_what_is_chosen_above_the_panels() -> None:
+    dashboard = json.loads(DASHBOARD.read_text())
+    choices = {each["name"] for each in dashboard["templating"]["list"]}
+    assert set(re.findall(r"\$\{?(\w+)", DASHBOARD.read_text())) <= choices | {"__rate_interval", "__range", "__all"}
+    for _, expression in dashboard_expressions():
+        for selector in re.findall(r"residency_\w+(\{[^}]*\})?", expression):
+            assert {'job=~"$job"', 'instance=~"$instance"'} <= set(selector.strip("{}").split(",")), expression
+    assert {panel["datasource"]["uid"] for panel in panels()} == {"${datasource}"}
+    numbers = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(numbers)) == len(numbers)
+
+
 def test_panels_do_not_overlap_and_fill_whole_rows() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
