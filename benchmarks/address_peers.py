@@ -18,13 +18,20 @@ from pathlib import Path
 from socket import AF_INET6
 from typing import Any, Final
 
-from residency.signals.table import AddressTable, CachedLookup
+from residency.adapters.address_data import AddressData
+from residency.adapters.address_tables import PackagedTable
+from residency.model import Signal
+from residency.signals.peer import ClientAddress, Peer, SocketPeer
+from residency.signals.table import AddressTable
 
-__all__ = ["OURS", "PEERS", "WARM", "Ask", "load"]
+__all__ = ["OURS", "PEERS", "SOCKET", "WARM", "Ask", "client_of", "load", "peer_of"]
 
-Ask = Callable[[str], object]
+Ask = Callable[[Any], object]
+"""Of an address as text; WARM's of a client that the strategy has told, SOCKET's of a socket's peer."""
 OURS: Final = "ours"
-WARM: Final = "ours, warm cache"
+WARM: Final = "ours, warm"
+SOCKET: Final = "ours, warm, from the socket's peer"
+_STRATEGY: Final = Peer()
 
 
 def _ours(folder: Path) -> AddressTable:
@@ -36,8 +43,33 @@ def _lookup(folder: Path) -> Ask:
     return _ours(folder).lookup
 
 
+def _data(folder: Path) -> AddressData[Any]:
+    data = AddressData(PackagedTable(folder / "ours.table"), now=lambda: 0, max_age=1)
+    data.open()
+    return data
+
+
 def _warm(folder: Path) -> Ask:
-    return CachedLookup(_ours(folder).lookup).__getitem__
+    return _data(folder).signals_of  # what `Perception.perceive` calls
+
+
+def _from_socket(folder: Path) -> Ask:
+    network, strategy = _data(folder), _STRATEGY
+
+    def ask(peer: SocketPeer) -> tuple[Signal, ...]:
+        return network.signals_of(strategy.client(peer, ()))
+
+    return ask
+
+
+def peer_of(text: str) -> SocketPeer:
+    """What a server says of a connection from that address."""
+    return text, 40_000
+
+
+def client_of(text: str) -> ClientAddress:
+    """The client at that address, as the strategy has told each of its requests."""
+    return _STRATEGY.client(peer_of(text), ())
 
 
 def _geoip2(folder: Path) -> Ask:
@@ -101,6 +133,7 @@ def _pytricia(folder: Path) -> Ask:
 PEERS: Final[dict[str, Callable[[Path], Ask]]] = {
     OURS: _lookup,
     WARM: _warm,
+    SOCKET: _from_socket,
     "maxminddb C, MaxMind-shaped": _extension("shaped.mmdb"),
     "maxminddb C, lean": _extension("lean.mmdb"),
     "geoip2 Reader, MaxMind-shaped": _geoip2,

@@ -32,7 +32,7 @@ from typing import Any, Final, Literal, get_args
 
 from residency.errors import AddressDataUnavailable
 
-__all__ = ["ALIGN", "BUCKET", "FORMAT", "HEADER", "MAGIC", "SECTIONS", "AddressTable", "CachedLookup", "Row"]
+__all__ = ["ALIGN", "BUCKET", "FORMAT", "HEADER", "MAGIC", "SECTIONS", "AddressTable", "Row"]
 
 FORMAT: Final = 1
 MAGIC: Final = b"residency table" + bytes([FORMAT])
@@ -106,22 +106,6 @@ class AddressTable:
                 third = next(at for at in range(256) if cells[block + at] in rows)
                 return f"{high >> 8}.{high & 255}.{third}.1"
         return None
-
-
-class CachedLookup(dict[str, int]):
-    """A bounded cache before a table's lookup: index it by an address. Cleared when full."""
-
-    __slots__ = ("_limit", "_lookup")
-
-    def __init__(self, lookup: Callable[[str], int], limit: int = 65_536) -> None:
-        self._lookup = lookup
-        self._limit = limit
-
-    def __missing__(self, text: str) -> int:
-        if len(self) >= self._limit:
-            self.clear()
-        self[text] = row = self._lookup(text)
-        return row
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from residency.errors import AddressDataUnavailable
-from residency.signals.table import ALIGN, FORMAT, HEADER, MAGIC, SECTIONS, AddressTable, CachedLookup, Row
+from residency.signals.table import ALIGN, FORMAT, HEADER, MAGIC, SECTIONS, AddressTable, Row
 from residency.signals.table_build import build
 from residency.signals.table_layers import layer_of, overlay
 
@@ -172,20 +172,6 @@ def test_a_section_outside_the_table_or_of_unknown_numbers_is_refused() -> None:
 def test_a_big_endian_machine_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "byteorder", "big")
     refused(WHOLE, "little-endian")
-
-
-def test_the_cache_answers_as_the_table_and_is_bounded(table: AddressTable) -> None:
-    asked: list[str] = []
-
-    def lookup(text: str) -> int:
-        asked.append(text)
-        return table.lookup(text)
-
-    cached = CachedLookup(lookup, limit=3)
-    for address in ("14.160.0.1", "8.8.8.8", "14.160.0.1", "9.9.9.9", "1.1.1.1", "14.160.0.1"):
-        assert cached[address] == table.lookup(address)
-        assert len(cached) <= 3
-    assert asked == ["14.160.0.1", "8.8.8.8", "9.9.9.9", "1.1.1.1", "14.160.0.1"]
 
 
 def test_somewhere_in_a_country_is_an_address_there_or_none(table: AddressTable) -> None:
