@@ -36,7 +36,7 @@ __all__ = [
 _VERSION: Final = 1
 _PLACEHOLDER: Final = "memory:"
 # Where a variable's value connects or finds something, and decides nothing.
-_INDIFFERENT: Final = frozenset({"audit", "keys", "metrics", "pins", "signals"})
+_INDIFFERENT: Final = frozenset({"audit", "hand_over", "keys", "locators", "metrics", "pins", "signals"})
 
 
 def policy_path(digest: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, Source
 from residency.policy.problems import MOST, nearest, shown, translate
 from residency.policy.references import deployment_references, register_references
 from residency.policy.references_law import law_references
+from residency.policy.references_places import place_problems
 from residency.policy.yamldoc import MISSING, Path, Value, YamlDoc, parse_yaml
 
 __all__ = ["parse_deployment", "parse_document", "parse_law", "parse_register", "parse_tests"]
@@ -113,6 +115,8 @@ def _parse(
         # A file of another kind would only give noise under this kind's rules.
         if doc.value.get("kind") == kind and doc.value.get("residency") == 1:
             problems += _references(doc, kind)
+            if kind == "deployment":
+                problems += place_problems(replace(doc, value=value))  # what a URL names, and not its variable
             try:
                 model = DOCUMENTS[kind].model_validate(value)
             except ValidationError as error:

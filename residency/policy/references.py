@@ -15,7 +15,6 @@ from residency.policy.must import must_problems
 from residency.policy.problems import at, nearest
 from residency.policy.references_audit import audit_problems
 from residency.policy.references_law import detector_problems
-from residency.policy.references_places import place_problems
 from residency.policy.references_storage import storage_problems
 from residency.policy.words import ROUTE
 from residency.policy.yamldoc import Path, YamlDoc
@@ -33,7 +32,6 @@ def deployment_references(doc: YamlDoc) -> list[Problem]:
     return [
         *_laws(doc),
         *storage_problems(doc),
-        *place_problems(doc),
         *_subjects(doc),
         *_addresses(doc),
         *_routes(doc),

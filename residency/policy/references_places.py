@@ -1,19 +1,70 @@
-"""A YamlDoc of a deployment in; problems of one place that is said to be two, out."""
+"""A YamlDoc of a deployment in, its variables expanded; problems of where its URLs lead out. No message repeats one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from ipaddress import ip_address
+from posixpath import normpath
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 from residency.errors import Problem
+from residency.model.place import within
 from residency.policy.docwalk import items, mapping
 from residency.policy.problems import at
 from residency.policy.yamldoc import Path, YamlDoc
 
 __all__ = ["place_problems"]
 
+_STAND_IN: Final = "memory:"
+"""A place of its own, and what `policy.archive` puts in the place of a variable that it does not know."""
+_SAME: Final = {"rediss": "redis", "valkey": "redis", "valkeys": "redis"}
+_PORTS: Final = {"postgresql": ":5432", "redis": ":6379"}
+_USUAL: Final = {"redis": "0"}
+# The options that say where a place is; others say how it is used.
+_TELLING: Final = {
+    "postgresql": ("host", "hostaddr", "port", "dbname", "service", "options"),
+    "redis": ("db",),
+    "s3": ("endpoint", "region"),
+    "gs": ("endpoint",),
+    "az": ("endpoint",),
+}
+
 
 def place_problems(doc: YamlDoc) -> Iterator[Problem]:
+    """Problems of the URLs of sinks and hand-overs."""
+    yield from _twice(doc)
+    yield from _handed_over(doc)
+
+
+def _handed_over(doc: YamlDoc) -> Iterator[Problem]:
+    region = at(doc.value, ("audit", "region"))
+    here = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
+    for place in mapping(doc, "hand_over"):
+        where: Path = ("hand_over", place)
+        if isinstance(here, str) and within(here, place):
+            yield doc.problem(where, f"this instance itself runs in {here}: requests would come back to it")
+        given = at(doc.value, where)
+        url = given if isinstance(given, str) else at(doc.value, (*where, "url"))
+        if isinstance(url, str) and "${" not in url and not _unread(url):
+            yield doc.problem(where, "expected https://HOST: what is handed over is somebody's data")
+
+
+def _unread(url: str) -> bool:
+    """Whether nobody on the way reads what is sent there."""
+    if _STAND_IN in url:
+        return True
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme == "https" or (
+            parts.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
+        )
+    except ValueError:
+        return False
+
+
+def _twice(doc: YamlDoc) -> Iterator[Problem]:
     """Problems of sinks that are one and the same by their URLs and lie in two countries: one of them is a lie, and who
     must be kept at home would be stored abroad under the other's name."""
     seen: dict[str, tuple[str, str]] = {}
@@ -32,14 +83,30 @@ def place_problems(doc: YamlDoc) -> Iterator[Problem]:
 
 
 def _place(url: str) -> str | None:
-    """What two URLs of one place have in common, whoever connects; None where each is a place of its own."""
-    if url.startswith("memory:"):
+    """What two URLs of one place have in common, whoever connects and however; None where each is a place of its own.
+
+    Of names it is not asked what they resolve to: one that is spelled in two ways is two.
+    """
+    if _STAND_IN in url:
         return None
     if url.startswith(("http://", "https://")):
         return url  # a service may tell by its credentials or headers where it is to work
+    if url.startswith("file:"):
+        return f"file:{normpath(url.removeprefix('file:').removeprefix('//'))}"
     try:
         parts = urlsplit(url)
     except ValueError:
         return url
-    scheme, host = parts.scheme.partition("+")[0], parts.netloc.rpartition("@")[2]
-    return f"{scheme}://{host.lower()}{parts.path}?{parts.query}"
+    base, plus, _ = parts.scheme.partition("+")
+    scheme = _SAME.get(base, base)
+    login, _, host = parts.netloc.rpartition("@")
+    if scheme != "redis" or not plus:  # a sentinel's port is another one
+        host = host.removesuffix(_PORTS.get(scheme, ""))
+    if scheme == "az":
+        host = f"{login.partition(':')[0]}@{host}"  # the account, which a container is one of
+    path = normpath(parts.path[1:]) if parts.path[1:] else ""
+    said = dict(parse_qsl(parts.query))
+    if said.get("endpoint"):
+        said.pop("region", None)
+    kept = [f"{name}={said[name]}" for name in _TELLING.get(scheme, ()) if name in said]
+    return f"{scheme}://{host.lower()}/{path or _USUAL.get(scheme, '')}?{'&'.join(kept)}"

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from residency.errors import AddressError, Problem
-from residency.model.place import within
 from residency.policy.docwalk import items, mapping, unknown
 from residency.policy.problems import at
 from residency.policy.yamldoc import Path, Value, YamlDoc
@@ -19,27 +18,13 @@ _LOCATOR: Final = re.compile(r"sqlite:///.|(?:redis|valkey)s?(?:\+cluster)?://."
 
 
 def storage_problems(doc: YamlDoc) -> Iterator[Problem]:
-    """Problems of sinks, stores, records, locators, copies and hand-overs."""
+    """Problems of sinks, stores, records, locators and copies."""
     yield from _sinks(doc)
     yield from _stores(doc)
     yield from _copies(doc)
     yield from _records(doc)
     yield from _locators(doc)
     yield from _offices(doc)
-    region = at(doc.value, ("audit", "region"))
-    here = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
-    for place in mapping(doc, "hand_over"):
-        where: Path = ("hand_over", place)
-        if isinstance(here, str) and within(here, place):
-            yield doc.problem(where, f"this instance itself runs in {here}: requests would come back to it")
-        given = at(doc.value, where)
-        url = given if isinstance(given, str) else at(doc.value, (*where, "url"))
-        if (
-            isinstance(url, str)
-            and "${" not in url
-            and not url.startswith(("https://", "http://127.", "http://localhost"))
-        ):
-            yield doc.problem(where, "expected https://HOST: what is handed over is somebody's data")
 
 
 def _sinks(doc: YamlDoc) -> Iterator[Problem]:

@@ -94,13 +94,19 @@ def test_what_is_no_archive_is_refused(policy: Policy, data: bytes) -> None:
 
 def test_a_variable_that_only_connects_needs_no_value_and_one_that_decides_needs_its_own(tmp_path: Path) -> None:
     text = """
-sinks: {vn: {region: vn-han, provider: "${PROVIDER}", keys: VN, encrypted: true, url: "${URL}"}}
+sinks:
+  vn: {region: vn-han, provider: "${PROVIDER}", keys: VN, encrypted: true, url: "${URL}"}
+  home: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "s3://${HOME}?region=x"}
+  away: {region: sg, provider: SG, keys: SG, encrypted: true, url: "s3://${AWAY}?region=x"}
 stores: {people: [vn]}
 pins: {url: "${PINS}"}
+audit: {region: sg}
+hand_over: {VN: "${OVER}"}
 activities:
   - {route: "POST /people", subject: app, data: [personal], store: people}
 """
     env = {"URL": "file:///secret", "PINS": "sqlite:///pins.db", "PROVIDER": "VN"}
+    env |= {"HOME": "home", "AWAY": "away", "OVER": "https://vn.example"}
     policy = load(write_deployment(tmp_path, text), env)
     data = format_archive(policy.sources)
     assert b"secret" not in data

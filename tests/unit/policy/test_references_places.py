@@ -1,0 +1,90 @@
+"""Two sinks in two countries that are one place by their URLs, however these are spelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from residency.errors import PolicyError
+from residency.policy.parser import parse_deployment
+
+TEXT = """
+residency: 1
+kind: deployment
+name: app
+mode: enforce
+operator: {established_in: VN}
+laws: none
+regions: {han: {country: VN}, sin: {country: SG}}
+sinks:
+  vn: {region: han, provider: VN, url: "${ONE}", encrypted: true, keys: VN}
+  sg: {region: sin, provider: SG, url: "${OTHER}", encrypted: true, keys: SG}
+stores: {people: [vn, sg]}
+activities:
+  - {route: "GET /v1/people/{id}", subject: path.id, data: [personal], store: people}
+"""
+
+
+def problems(one: str, other: str) -> list[str]:
+    try:
+        parse_deployment(TEXT.encode(), "f", {"ONE": one, "OTHER": other})
+    except PolicyError as error:
+        return [problem.message for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql://app:secret@db.example/people", "postgresql+asyncpg://reader:other@DB.example:5432/people"),
+        ("postgresql://db.example/people", "postgresql+psycopg://db.example/people?pool_size=3&sslmode=require"),
+        ("sqlite:///people.db", "sqlite+aiosqlite:///./data/../people.db"),
+        ("sqlite:////srv/people.db", "sqlite:////srv//people.db"),
+        ("file:./uploads", "file://uploads/"),
+        ("s3://bucket?region=x", "s3://KEY:SECRET@bucket/?timeout=3&region=x"),
+        ("s3://bucket/a?region=x&endpoint=https://s3.example", "s3://bucket/a/?endpoint=https://s3.example&region=y"),
+        ("gs://bucket", "gs://bucket?service_account=a.json"),
+        ("az://account:key@files", "az://account@files"),
+        ("rediss://cache.example", "valkeys://app:secret@cache.example:6379/0"),
+    ],
+)
+def test_one_place_in_two_countries_is_told_without_its_url(one: str, other: str) -> None:
+    (message,) = problems(one, other)
+    assert message == "`sg` in SG and `vn` in VN have the same URL: data lies in one place"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql://db.example/vn", "postgresql://db.example/sg"),
+        ("postgresql://db.example:5432/people", "postgresql://db.example:5433/people"),
+        ("postgresql:///people?host=/run/vn", "postgresql:///people?host=/run/sg"),
+        ("sqlite:///people.db", "sqlite:////people.db"),
+        ("sqlite:///people.db", "sqlite:///../people.db"),
+        ("s3://bucket?region=x", "s3://bucket?region=y"),
+        ("s3://bucket?region=x&endpoint=https://vn.example", "s3://bucket?region=x&endpoint=https://sg.example"),
+        ("az://vn@files", "az://sg@files"),
+        ("rediss://cache.example/1", "rediss://cache.example/2"),
+        ("redis+sentinel://s.example/vn", "redis+sentinel://s.example/sg"),
+        ("https://llm.example/#x-region=vn", "https://llm.example/#x-region=sg"),
+        ("memory:", "memory:"),
+    ],
+)
+def test_two_places_are_two(one: str, other: str) -> None:
+    assert problems(one, other) == []
+
+
+def handed_over(said: str, url: str) -> list[str]:
+    text = f"{TEXT}audit: {{region: han}}\nhand_over: {{SG: {said}}}\n"
+    try:
+        parse_deployment(text.encode(), "f", {"ONE": "memory:", "OTHER": "memory:", "THERE": url})
+    except PolicyError as error:
+        return [problem.message for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize("said", ['"${THERE}"', '{url: "${THERE}", how: proxy}'])
+def test_nobodys_data_is_handed_over_in_clear_wherever_the_url_stands(said: str) -> None:
+    for url in ("https://sg.example", "http://localhost:8000", "http://127.0.0.2", "http://[::1]:8000"):
+        assert handed_over(said, url) == []
+    for url in ("http://sg.example", "http://127.sg.example", "http://localhost.sg.example", "sg.example", "http://["):
+        assert handed_over(said, url) == ["expected https://HOST: what is handed over is somebody's data"]
