@@ -1,7 +1,7 @@
 """Names of fields and kinds of media in, or a record with its values; which categories detectors find there, out.
 
-An activity is decided on by what it declares: names alone (`detected`). Where values are at hand (`categories_in`,
-for `residency detect`) a detector with a validator asks that a value passes it, and adds points for the field's name
+An activity is decided on by what it declares: names alone (`detected`). Where values are at hand (`Finder`, for
+`residency detect`) a detector with a validator asks that a value passes it, and adds points for the field's name
 and for neighbours that are found too: one bare number proves little. What is found carries names and points, never
 values.
 """
@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from residency.policy.parsed import Detector
@@ -25,10 +24,8 @@ __all__ = [
     "MAX_FIELDS",
     "Field",
     "Finder",
-    "Found",
     "Hit",
     "Read",
-    "categories_in",
     "detected",
     "plain_name",
     "read_record",
@@ -88,27 +85,6 @@ class Hit:
     detector: Detector
     score: int
     named: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """How surely a category is in a record (1 to 100), and the paths of the fields that carry it, in order."""
-
-    score: int
-    fields: tuple[str, ...]
-
-
-def categories_in(detectors: Iterable[Detector], record: Mapping[str, object], *, year: int) -> Mapping[str, Found]:
-    """The categories that `detectors` find in a record as JSON gives it; `year` is the current one.
-
-    Mappings and lists inside are looked into, to `MAX_DEPTH` and `MAX_FIELDS`. Never raises.
-    """
-    found: dict[str, Found] = {}
-    for hit in Finder(detectors, year=year).hits(read_record(record).fields):
-        before = found.get(hit.detector.data, Found(0, ()))
-        fields = tuple(dict.fromkeys((*before.fields, hit.path)))
-        found[hit.detector.data] = Found(max(before.score, hit.score), fields)
-    return MappingProxyType(found)
 
 
 class Finder:

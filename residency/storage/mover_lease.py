@@ -8,7 +8,7 @@ clock, is taken over. A mover that could not renew it begins nothing more well b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -18,7 +18,7 @@ from residency.enforcement.ports import Pins
 from residency.errors import PinsUnavailable, StaleVersion, UsageError
 from residency.model import Pin
 
-__all__ = ["Hold", "MoverLease"]
+__all__ = ["MoverLease"]
 
 _MARK: Final = "\0residency: who moves people"
 _BEAT: Final = 5.0
@@ -26,9 +26,6 @@ _STALE: Final = 15.0
 _DEAD: Final = 30.0
 _LOOK: Final = 1.0
 _BY: Final = "move on "
-
-Hold = Callable[[], Awaitable[None]]
-"""Returns while nobody else moves. Raises: UsageError, PinsUnavailable."""
 
 
 class MoverLease:

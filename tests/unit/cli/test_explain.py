@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from typer.testing import CliRunner
 
 from residency.adapters.policy_files import load
 from residency.cli.explain import explain
-from residency.jurisdiction.found import parse_finding
+from residency.jurisdiction.found import finding_words, parse_finding
 from residency.policy.explain import explain as tell
-from residency.policy.explain_again import explain_again
+from residency.policy.terms import moment
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICY = str(ROOT / "policies" / "deployments" / "social-api.yaml")
@@ -137,15 +136,17 @@ def test_a_finding_in_words_is_told_without_a_person() -> None:
     assert {**by_route, "route": ""} == told
 
 
-def test_a_counterexample_is_told_by_the_very_command_line_that_was_printed_for_it() -> None:
+def test_a_decision_is_told_again_from_its_finding_in_words() -> None:
     policy = load(POLICY, {})
     activity = next(a for a in policy.deployment.activities if a.name == "POST /v1/posts")
     found = parse_finding(["territory:VN:established:network", "citizenship:DE:contested:verified"])
     finding = replace(found, presume=policy.deployment.presume)
     now = 1_788_000_000_123_456
     decision = policy.decide(activity, finding, frozenset({"identity:phone"}), policy.facts, now)
-    line = explain_again(POLICY, activity.name, decision.finding, decision.evidence, now)
-    code, output = run(*shlex.split(line)[2:], "--json")
+    code, output = run(
+        *("--policy", POLICY, "--activity", activity.name, "--finding", " ".join(finding_words(decision.finding))),
+        *("--evidence", "identity:phone", "--at", moment(now), "--json"),
+    )
     told = json.loads(output)
     assert (code == 0) is (told["effect"] == "permit")
     expected = tell(decision).data
