@@ -57,13 +57,16 @@ def per_record(
             frontier.append(leaf_hash(entry))
 
         def least_leaf() -> None:  # a leaf, and of the nodes above as many as there are leaves
-            sha256(b"\1" + sha256(b"\0" + entry).digest() + node)
+            leaf, above = begun_leaf(), begun_node()
+            leaf.update(entry)
+            above.update(leaf.digest() + node)
+            above.digest()
 
         def least_whole() -> None:
             floors[WARM].record()
-            sha256(b"\1" + sha256(b"\0" + entry).digest() + node)
+            least_leaf()
 
-        sha256, node = hashlib.sha256, bytes(32)
+        begun_leaf, begun_node, node = hashlib.sha256(b"\0").copy, hashlib.sha256(b"\1").copy, bytes(32)
         steps: dict[str, Step] = {
             "the request's share": trail.record,
             "an empty call": lambda: None,
