@@ -18,6 +18,8 @@ from residency.audit.checkpoint import format_verifier_key
 from residency.audit.cosignature import ed25519_cosigner, ml_dsa_cosigner
 from residency.audit.proof import Step, judge
 from residency.cli.audit.page import page_with
+from residency.cli.audit.report_charts import bars
+from residency.cli.audit.report_pieces import STYLE, figure, table
 from residency.model import Reason
 from residency.policy.explain_words import because
 from tests.browser import Tab, chromium
@@ -125,6 +127,39 @@ def test_a_receipt_that_the_page_carries_is_checked_when_it_is_opened_and_waits_
     )
     tab.run("new Promise((done) => setTimeout(done, 200))")
     assert verdict(tab) == ("good", "")
+
+
+WIDEST = "[document.documentElement.scrollWidth, innerWidth]"
+CUT_OFF = "[...document.querySelectorAll('.wide')].filter((e) => e.scrollWidth > e.clientWidth).length"
+
+
+@pytest.fixture
+def phone(tab: Tab) -> Iterator[Tab]:
+    """The tab, as wide as a phone."""
+    tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=False)
+    yield tab
+    tab.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_on_a_phone_nothing_of_a_receipt_is_cut_off(phone: Tab, page: Path) -> None:
+    assert check(phone, page, receipt()) == ("good", "")
+    wide, window = phone.run(WIDEST)
+    assert wide <= window
+    assert phone.run("document.querySelectorAll('.wide').length") == 1
+    assert phone.run(CUT_OFF) == 0
+
+
+def test_on_a_phone_a_report_is_not_wider_than_the_window_and_its_tables_scroll(phone: Tab, tmp_path: Path) -> None:
+    row = [f"a.name.of.{number}" for number in range(8)]
+    chart = figure(bars({"POST /v1/people": 2}, "by route"))
+    file = tmp_path / "report.html"
+    viewport = '<meta name="viewport" content="width=device-width,initial-scale=1">'
+    file.write_text(f"<!doctype html>{viewport}<style>{STYLE}</style>{table(row, [row], ' ' * 8)}{chart}")
+    phone.call("Page.navigate", url=file.as_uri())
+    phone.run("new Promise((done) => { document.readyState === 'complete' ? done() : onload = done; })")
+    wide, window = phone.run(WIDEST)
+    assert wide <= window
+    assert phone.run(CUT_OFF) == 1
 
 
 def test_all_of_it_is_told_in_vietnamese_too(tab: Tab, page: Path) -> None:

@@ -14,6 +14,8 @@ _COLOURS: Final = {"permit": "#8fbf9f", "hold": "#e3b23c", "deny": "#a4243b"}
 _SHADES: Final = ("#2f4858", "#33658a", "#86bbd8", "#c9d6df", "#e9ecef")
 _INK: Final = "#222"
 _COLUMNS: Final = 93
+_BROADEST: Final = 48
+_NAMED: Final = 66  # what the name of a day needs
 _TEXT: Final = f'font-family="sans-serif" font-size="11" fill="{_INK}"'
 
 
@@ -44,8 +46,9 @@ def days(rows: Sequence[Mapping[str, object]], label: str, words: Mapping[str, s
             y = top + high * (1 - share)
             yield f'<line x1="{left:g}" x2="{_WIDTH}" y1="{y:g}" y2="{y:g}" stroke="#ccc" stroke-width=".6"/>'
             yield f'<text x="{left - 5:g}" y="{y + 4:g}" text-anchor="end" {_TEXT}>{_short(tallest * share)}</text>'
+        broad = min(step * 0.8, _BROADEST)
         for number, (name, counts) in enumerate(grouped):
-            x, y = left + number * step, top + high
+            x, y = left + (number + 0.5) * step - broad / 2, top + high
             told = ", ".join(f"{words[effect]} {counts[effect]:,}" for effect in _COLOURS)
             yield f"<g><title>{escape(f'{name}: {told}')}</title>"
             for effect, colour in _COLOURS.items():
@@ -53,14 +56,14 @@ def days(rows: Sequence[Mapping[str, object]], label: str, words: Mapping[str, s
                 y -= tall
                 if tall:
                     yield (
-                        f'<rect x="{x + step * 0.1:.2f}" y="{y:.2f}" width="{step * 0.8:.2f}" height="{tall:.2f}"'
+                        f'<rect x="{x:.2f}" y="{y:.2f}" width="{broad:.2f}" height="{tall:.2f}"'
                         f' fill="{colour}" stroke="{_INK}" stroke-width=".3"/>'
                     )
             yield "</g>"
         for number in sorted({0, len(grouped) // 2, len(grouped) - 1}):
-            x = left + (number + 0.5) * step
-            anchor = "start" if number == 0 else "end" if number == len(grouped) - 1 else "middle"
-            x = left if number == 0 else _WIDTH - 4 if anchor == "end" else x
+            x, anchor = left + (number + 0.5) * step, "middle"
+            if step < _NAMED:  # a name below a narrow column at an end would stand out of the picture
+                x, anchor = {0: (left, "start"), len(grouped) - 1: (_WIDTH - 4.0, "end")}.get(number, (x, anchor))
             name = escape(grouped[number][0])
             yield f'<text x="{x:.2f}" y="{top + high + 15:g}" text-anchor="{anchor}" {_TEXT}>{name}</text>'
 

@@ -271,8 +271,9 @@ class _Page:
         say = self._words
         rows = []
         for each in self._all["ages"]:
-            told = (("confidence", "confidence"), ("state", "result"))
-            remark = [coded(kind, each[key], self._language) for kind, key in told if each.get(key)]
+            remark = [coded("state", each["result"], self._language)] if each.get("result") else []
+            if each.get("confidence"):
+                remark.append(f"{say['confidence']}: {coded('confidence', each['confidence'], self._language)}")
             if each.get("next_update"):
                 remark.append(f"{say['next_update']} {_day(each['next_update_on'])}")
             word = say["day" if each["age_days"] == 1 else "days"]

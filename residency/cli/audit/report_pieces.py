@@ -37,6 +37,7 @@ pre,code{font:.78rem/1.4 "Cascadia Mono","DejaVu Sans Mono",Consolas,monospace}
 pre{background:#f4f4f4;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere;break-inside:avoid}
 figure{margin:.6rem 0;break-inside:avoid}
 ul.grounds{margin:0;padding-left:1rem}
+@media screen and (max-width:48rem){.wide,figure{overflow-x:auto}figure svg{min-width:34rem}th{white-space:nowrap}}
 @page{size:A4;margin:16mm 14mm}
 @media print{:root{font-size:11.5px}body{margin:0;padding:0;max-width:none}h2{margin-top:1.4rem}}
 """
@@ -59,7 +60,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object] | Span], kinds: 
     classes = [f' class="{kind}"' if kind.strip() else "" for kind in kinds]
     top = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(heads, classes, strict=True))
     body = "".join(_row(row, classes) for row in rows)
-    return f"<table>{f'<thead><tr>{top}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
+    top = f"<thead><tr>{top}</tr></thead>" if head else ""
+    return f'<div class="wide"><table>{top}<tbody>{body}</tbody></table></div>'
 
 
 def _row(row: Sequence[object] | Span, classes: Sequence[str]) -> str:
@@ -67,13 +69,13 @@ def _row(row: Sequence[object] | Span, classes: Sequence[str]) -> str:
         text = str(row) if isinstance(row, Below) else escape(row)
         return f'<tr><td class="{row.kind}" colspan="{len(classes)}">{text}</td></tr>'
     cells = zip(row, classes, strict=True)
-    return "<tr>" + "".join(f"<td{kind}>{_cell(value)}</td>" for value, kind in cells) + "</tr>"
+    return "<tr>" + "".join(f"<td{kind}>{_cell(value, whole=bool(kind))}</td>" for value, kind in cells) + "</tr>"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, *, whole: bool) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return breakable(str(value))
+    return escape(str(value)) if whole else breakable(str(value))  # a <wbr> would break what is not to be broken, too
 
 
 def breakable(text: str) -> str:

@@ -36,6 +36,17 @@ def test_columns_are_as_tall_as_their_numbers() -> None:
     assert tall == pytest.approx([30, 30, 30, 60, 30, 90, 30])
 
 
+@pytest.mark.parametrize("count", [1, 2, 9, 93])
+def test_columns_stay_columns_and_stand_over_their_names(count: int) -> None:
+    chart = days(rows(count), "x", WORDS["en"])
+    widths = [float(each.attrib["width"]) for each in rectangles(chart)]
+    assert 0 < max(widths) <= 48
+    if count == 1:
+        (column,), name = rectangles(chart), parsed(chart).findall(f"{SVG}text")[-1]
+        assert float(column.attrib["x"]) + widths[0] / 2 == pytest.approx(float(name.attrib["x"]), abs=0.1)
+        assert name.attrib["text-anchor"] == "middle"
+
+
 @pytest.mark.parametrize(
     ("count", "every", "columns", "first"),
     [(93, 1, 93, "2026-01-05"), (94, 1, 14, "2026-01-05"), (100, 7, 23, "2026-01"), (5, 4000, 44, "2026")],

@@ -22,5 +22,10 @@ def test_words_break_after_dots_slashes_and_colons_within_them() -> None:
     assert breakable("vn.l91.20 a/b & 1.") == "vn.<wbr>l91.<wbr>20 a/<wbr>b &amp; 1."
 
 
+def test_what_is_not_to_be_broken_has_no_place_to_break() -> None:
+    assert "<wbr>" in table(("a",), [("55.3",)], " ")
+    assert "<wbr>" not in table(("a", "b"), [("55.3%", "2026:11")], "nw")
+
+
 def test_no_chart_is_no_figure() -> None:
     assert (figure(""), figure("<svg/>")) == ("", "<figure><svg/></figure>")
