@@ -86,7 +86,7 @@ class LocationProbe:
         certificate = None if near is None or way.tls is None else await self._certificate(way, near)
         return Seen(
             front=way.front,
-            addresses=tuple(map(self._placed, found)),
+            addresses=tuple(map(self.placed, found)),
             certificate=certificate,
             bucket=bucket,
             round_trip=round_trip,
@@ -98,7 +98,8 @@ class LocationProbe:
         found = (literal,) if literal is not None else await self._resolver.resolve(host)
         return tuple(dict.fromkeys(each for text in found if (each := canonical(text)) is not None))
 
-    def _placed(self, text: str) -> Address:
+    def placed(self, text: str) -> Address:
+        """What the address table says of an address, as `canonical` spells it."""
         value = ip_address(text)
         if value.is_loopback:
             return Address(text, "local")

@@ -17,13 +17,14 @@ from residency.model import Filing
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc
+from residency.signals.inet import canonical
 from residency.signals.table import Row
 from residency.storage.cloud_regions import country_of
-from residency.storage.location import BucketAnswer, Standing
+from residency.storage.location import BucketAnswer, Seen, Standing, judge
 from residency.storage.services import Resolver
 from residency.wiring.caches import REDIS
 
-__all__ = ["location_watch", "meter_location", "ways_of"]
+__all__ = ["elsewhere", "location_watch", "meter_location", "ways_of"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _FRONTS: Final = {"gs": "storage.googleapis.com", "az": "{}.blob.core.windows.net"}
@@ -40,12 +41,7 @@ def location_watch(
     resolver: Resolver | None = None,
 ) -> LocationWatch:
     """What watches every sink of a deployment and its members; not started. `tell` records a note."""
-
-    def row_of(address: str) -> Row:
-        table = network.table
-        return table.rows[table.lookup(address)]
-
-    probe = LocationProbe(resolver or SystemResolver(), row_of)
+    probe = LocationProbe(resolver or SystemResolver(), _row_of(network))
     looks = {}
     for name, sink in deployment.sinks.items():
         urls = (sink.url, *(member.url for member in sink.members))
@@ -60,6 +56,28 @@ def location_watch(
         every=deployment.location.every,
         refuse=deployment.location.drift == "refuse",
     )
+
+
+def elsewhere(place: str, network: AddressData[Any]) -> Callable[[str], bool]:
+    """Whether an address shows that a sink does not lie in `place`, as a look at it would say."""
+    probe = LocationProbe(SystemResolver(), _row_of(network))
+
+    def shown(address: str) -> bool:
+        text = canonical(address)
+        if text is None:
+            return False
+        verdict = judge(place, [Seen(addresses=(probe.placed(text),))], attested=False)
+        return verdict.standing is Standing.CONTRADICTED
+
+    return shown
+
+
+def _row_of(network: AddressData[Any]) -> Callable[[str], Row]:
+    def row_of(address: str) -> Row:
+        table = network.table
+        return table.rows[table.lookup(address)]
+
+    return row_of
 
 
 def meter_location(metrics: Metrics, watch: LocationWatch, now: Callable[[], int]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from residency.adapters.address_data import AddressData
 from residency.enforcement.details import PIN
 from residency.enforcement.ports import Clock, ObjectSink, Pins, SinkPort
 from residency.enforcement.ports import Keys as KeysPort
@@ -45,12 +46,18 @@ def check_pins(deployment: DeploymentDoc) -> None:
     raise PolicyError((deployment.source.problem(("pins", "url"), problem),))
 
 
-def sinks(deployment: DeploymentDoc, path_of: PathOf, base: Path) -> dict[str, SinkPort]:
-    """Every sink by name, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
-    return {name: sink_of(deployment, sink, path_of, base) for name, sink in deployment.sinks.items()}
+def sinks(
+    deployment: DeploymentDoc, path_of: PathOf, base: Path, network: AddressData[Any] | None = None
+) -> dict[str, SinkPort]:
+    """Every sink by name, not started; `network` judges where services lie, None = that is not asked.
+
+    Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
+    return {name: sink_of(deployment, sink, path_of, base, network) for name, sink in deployment.sinks.items()}
 
 
-def sink_of(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path) -> SinkPort:
+def sink_of(
+    deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path, network: AddressData[Any] | None = None
+) -> SinkPort:
     """One sink, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
     url = sink.url.reveal()
     region = deployment.regions[sink.sink.region]
@@ -64,7 +71,7 @@ def sink_of(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Pat
     if scheme in _OBJECTS:
         return _objects(deployment, sink, path_of)
     if scheme in ("http", "https"):
-        return _service(deployment, sink, region, url)
+        return _service(deployment, sink, region, url, network)
     if scheme.partition("+")[0] in REDIS:
         return redis_sink(deployment, sink, region)
     try:
@@ -125,7 +132,9 @@ def _bucket(
     return made
 
 
-def _service(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str) -> SinkPort:
+def _service(
+    deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str, network: AddressData[Any] | None
+) -> SinkPort:
     where = ("sinks", sink.sink.name, "url")
     try:
         from residency.adapters.service_client import open_client  # an optional extra
@@ -134,7 +143,9 @@ def _service(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str)
         what = "a service needs the extra `http`: pip install 'residency[http]'"
         raise PolicyError((deployment.source.problem(where, what),)) from error
     from residency.adapters.resolver_system import SystemResolver
+    from residency.wiring.location import elsewhere
 
+    refuses = deployment.location.drift == "refuse"
     try:
         made = HttpSink(
             sink.sink.name,
@@ -144,6 +155,7 @@ def _service(deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str)
             client=open_client,
             members=[member.url.reveal() for member in sink.members],
             allow_private=sink.allow_private,
+            elsewhere=elsewhere(region.place, network) if network is not None and refuses else None,
         )
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error

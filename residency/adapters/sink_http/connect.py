@@ -6,7 +6,7 @@ number and no longer to the name. So a name that points elsewhere a moment later
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -32,12 +32,20 @@ _WAIT: Final = 10.0  # seconds, where nobody says
 class Judged(httpcore.AsyncNetworkBackend):
     """httpcore's way to the network, for one endpoint of a sink."""
 
-    def __init__(self, sink: str, endpoint: Endpoint, resolver: Resolver, allow_private: bool | None) -> None:
-        """`allow_private` is as `HttpSink` says."""
+    def __init__(
+        self,
+        sink: str,
+        endpoint: Endpoint,
+        resolver: Resolver,
+        allow_private: bool | None,
+        elsewhere: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`allow_private` and `elsewhere` are as `HttpSink` says."""
         self._sink = sink
         self._endpoint = endpoint
         self._resolver = resolver
         self._private = endpoint.literal if allow_private is None else allow_private
+        self._elsewhere = elsewhere
         self._plain = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -70,7 +78,7 @@ class Judged(httpcore.AsyncNetworkBackend):
     async def addresses(self) -> tuple[str, ...]:
         """The endpoint's addresses, each of which may be connected to. Raises: SinkUnavailable."""
         if self._endpoint.literal:
-            return (self._endpoint.host,)
+            return self._at_home((self._endpoint.host,))
         try:
             found = await self._resolver.resolve(self._endpoint.host)
         except Unavailable:
@@ -78,7 +86,12 @@ class Judged(httpcore.AsyncNetworkBackend):
         # One among them that may not be is reason enough: whoever could add it could make it the only one.
         if not all(map(self._may, found)):
             raise SinkUnavailable(f"sink {self._sink!r} has a name with an address that it may not lie at")
-        return found[:_ADDRESSES]
+        return self._at_home(found)[:_ADDRESSES]
+
+    def _at_home(self, found: tuple[str, ...]) -> tuple[str, ...]:
+        if self._elsewhere is not None and any(map(self._elsewhere, found)):
+            raise SinkUnavailable(f"sink {self._sink!r} has an address in another country than it says")
+        return found
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

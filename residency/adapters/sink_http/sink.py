@@ -65,12 +65,15 @@ class HttpSink:
         bounds: Mapping[str, float] | None = None,
         now: Callable[[], int] = _monotonic,
         failures: Bounds = FAILURES,
+        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         """`client` makes the client that an app is given, `members` are further URLs, `bounds` replace `BOUNDS`;
         `failures` say when a member is left alone for a while, `now` is in microseconds.
 
         `allow_private` = names may have addresses that the internet does not route; None = only where a URL names an
         address itself, or this machine. Those of a link, of groups and of nobody are never taken from a name.
+        `elsewhere` says of an address that it lies in another country than the sink: it is not connected to;
+        None = nobody asks.
 
         Raises: SinkUnavailable for a URL that cannot be used.
         """
@@ -78,7 +81,9 @@ class HttpSink:
         self._region = region
         self._client = client
         self._bounds = {**BOUNDS, **(bounds or {})}
-        self._members = [_Member(name, Endpoint(name, each), resolver, allow_private, tls) for each in (url, *members)]
+        self._members = [
+            _Member(name, Endpoint(name, each), resolver, allow_private, elsewhere, tls) for each in (url, *members)
+        ]
         self._circuits = [Circuit()] * len(self._members)
         self._failures = failures
         self._now = now
@@ -219,10 +224,16 @@ class _Member:
     __slots__ = ("_pools", "_tls", "backend", "endpoint")
 
     def __init__(
-        self, sink: str, endpoint: Endpoint, resolver: Resolver, private: bool | None, tls: ssl.SSLContext | None
+        self,
+        sink: str,
+        endpoint: Endpoint,
+        resolver: Resolver,
+        private: bool | None,
+        elsewhere: Callable[[str], bool] | None,
+        tls: ssl.SSLContext | None,
     ) -> None:
         self.endpoint = endpoint
-        self.backend = Judged(sink, endpoint, resolver, private)
+        self.backend = Judged(sink, endpoint, resolver, private, elsewhere)
         self._tls = tls
         self._pools: RunVar[Pool | None] = RunVar(f"residency-sink-{sink}")
 

@@ -13,7 +13,7 @@ from residency.adapters.sink_sql import SqlSink
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, SinkUnavailable
 from residency.wiring import storage
-from tests.world import load_policy, write_deployment
+from tests.world import HANOI, NETWORK, SINGAPORE, load_policy, write_deployment
 
 DEPLOYMENT = """
 sinks:
@@ -156,3 +156,18 @@ def test_a_member_of_another_kind_is_a_problem_at_its_line(tmp_path: Path) -> No
     assert SECRET not in str(caught.value)
     with pytest.raises(SinkUnavailable, match="none of PostgreSQL"):
         with_member(tmp_path / "c", "sqlite:///a.db", "sqlite:///b.db")
+
+
+def test_where_drift_is_refused_a_service_is_connected_to_in_its_country_alone(tmp_path: Path) -> None:
+    address = {"VN": HANOI, "SG": SINGAPORE, "private": "10.0.0.7", "unreadable": "?"}
+    for drift, barred in (("refuse", ["SG"]), ("warn", [])):
+        said = f"location: {{drift: {drift}}}\nactivities:"
+        policy = load_policy(
+            write_deployment(
+                tmp_path / drift, DEPLOYMENT, replace=[("URL", "https://llm.example/"), ("activities:", said)]
+            )
+        )
+        sink = storage.sinks(policy.deployment, Path, tmp_path, NETWORK)["llm"]
+        assert isinstance(sink, HttpSink)
+        (judge,) = [member.backend._elsewhere for member in sink._members]
+        assert [name for name, each in address.items() if judge is not None and judge(each)] == barred

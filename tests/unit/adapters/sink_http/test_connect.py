@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 import httpcore
 import pytest
@@ -17,12 +19,15 @@ NOBODY = "0.0.0.0"  # noqa: S104 - nothing is bound to it
 
 
 def judged(
-    *answers: tuple[str, ...], url: str = "https://llm.test/v1/", allow_private: bool | None = None
+    *answers: tuple[str, ...],
+    url: str = "https://llm.test/v1/",
+    allow_private: bool | None = None,
+    elsewhere: Callable[[str], bool] | None = None,
 ) -> tuple[Judged, TableResolver]:
     """The way to `url`, whose host has `answers` one after the other."""
     endpoint = Endpoint("llm", url)
     resolver = TableResolver({endpoint.host: answers})
-    return Judged("llm", endpoint, resolver, allow_private), resolver
+    return Judged("llm", endpoint, resolver, allow_private, elsewhere), resolver
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,18 @@ async def test_a_name_that_turns_private_is_refused_at_the_next_connection() -> 
         with pytest.raises(SinkUnavailable):
             await way.connect_tcp("llm.test", inside.port, timeout=5)
         assert inside.connections == 0
+
+
+async def test_a_name_that_moves_to_another_country_is_refused_at_the_next_connection() -> None:
+    with raw(SG_HOST, b"sg") as sg:
+        way, _ = judged((VN_HOST,), (VN_HOST, SG_HOST), allow_private=True, elsewhere=SG_HOST.__eq__)
+        assert await way.addresses() == (VN_HOST,)
+        with pytest.raises(SinkUnavailable, match="sink 'llm' has an address in another country than it says"):
+            await way.connect_tcp("llm.test", sg.port, timeout=5)
+        there, _ = judged((), url=f"http://{SG_HOST}:{sg.port}/", elsewhere=SG_HOST.__eq__)
+        with pytest.raises(SinkUnavailable, match="in another country"):
+            await there.connect_tcp(SG_HOST, sg.port, timeout=5)
+        assert sg.connections == 0
 
 
 async def test_the_next_address_is_tried_where_one_takes_no_connection() -> None:
