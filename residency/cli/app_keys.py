@@ -1,13 +1,13 @@
 """An app's source in; the values that it makes part of keys out: of objects, caches, subjects, in paths of services.
 
-Read, not run: what stands in the call itself, as in `store.put(f"avatar/{user.phone}", …)`. A value that went through a
-function of the app's is that function's, which may well be a hash.
+Read, not run: what stands in the call itself, as in `store.put(f"avatar/{user.phone}", …)`, or in a name that the same
+function gives it. A value that went through a function of the app's is that function's, which may well be a hash.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from residency.cli.app_source import Source, dotted
@@ -27,6 +27,7 @@ _ASIS: Final = frozenset(
     "casefold join".split()
 )
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+Given = Mapping[str, Sequence[ast.expr]]
 
 
 def app_keys(sources: Iterable[Source]) -> tuple[AppKey, ...]:
@@ -38,26 +39,39 @@ def app_keys(sources: Iterable[Source]) -> tuple[AppKey, ...]:
         for scope in ast.walk(source.tree):
             if isinstance(scope, _Function):
                 handles = shared | dict(_handles(scope.body, source))
+                given = _given(scope.body)
                 for node in ast.walk(scope):
                     if isinstance(node, ast.Call):
-                        found |= dict.fromkeys(_keys(node, handles, source))
+                        found |= dict.fromkeys(_keys(node, handles, given, source))
     return tuple(sorted(found, key=lambda key: (key.file, key.line, key.name)))
 
 
 def _handles(body: Iterable[ast.stmt], source: Source) -> Iterator[tuple[str, str]]:
     """(name, store) of what is given a name: `uploads = current().store("uploads")`, `async with … as client`."""
+    for name, value in _named(body):
+        store = _store(value, source)
+        if store is not None:
+            yield name, store
+
+
+def _given(body: Iterable[ast.stmt]) -> Given:
+    """All that each name is given in one function."""
+    found: dict[str, list[ast.expr]] = {}
+    for name, value in _named(body):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _named(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
     for node in (node for statement in body for node in ast.walk(statement)):
         pairs: list[tuple[ast.expr, ast.expr]] = []
         if isinstance(node, ast.Assign):
             pairs = [(target, node.value) for target in node.targets]
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
             pairs = [(node.target, node.value)]
         elif isinstance(node, ast.With | ast.AsyncWith):
             pairs = [(item.optional_vars, item.context_expr) for item in node.items if item.optional_vars is not None]
-        for target, value in pairs:
-            store = _store(value, source)
-            if store is not None and isinstance(target, ast.Name):
-                yield target.id, store
+        yield from ((target.id, value) for target, value in pairs if isinstance(target, ast.Name))
 
 
 def _store(node: ast.expr, source: Source) -> str | None:
@@ -71,9 +85,9 @@ def _store(node: ast.expr, source: Source) -> str | None:
     return None
 
 
-def _keys(call: ast.Call, handles: Mapping[str, str], source: Source) -> Iterator[AppKey]:
+def _keys(call: ast.Call, handles: Mapping[str, str], given: Given, source: Source) -> Iterator[AppKey]:
     if dotted(call.func, source.names) in _SUBJECTS and call.args:
-        yield from (AppKey(name, source.file, call.lineno) for name in _values(call.args[0]))
+        yield from (AppKey(name, source.file, call.lineno) for name in _values(call.args[0], given))
     if not isinstance(call.func, ast.Attribute):
         return
     of, method = call.func.value, call.func.attr
@@ -81,32 +95,35 @@ def _keys(call: ast.Call, handles: Mapping[str, str], source: Source) -> Iterato
     if store is None or method not in _KEYED | _SECOND:
         return
     place = 1 if method in _SECOND else 0
-    given = [*call.args[place : place + 1], *(word.value for word in call.keywords if word.arg in ("key", "url"))]
-    for node in given:
-        yield from (AppKey(name, source.file, call.lineno, store) for name in _values(node))
+    keys = [*call.args[place : place + 1], *(word.value for word in call.keywords if word.arg in ("key", "url"))]
+    for node in keys:
+        yield from (AppKey(name, source.file, call.lineno, store) for name in _values(node, given))
 
 
-def _values(node: ast.expr) -> Iterator[str]:
-    """The names of the values that a text is made of."""
+def _values(node: ast.expr | None, given: Given, seen: set[str] | None = None) -> Iterator[str]:
+    """The names of the values that a text, or several of them, is made of; what `seen` were given is told already."""
+    parts: Sequence[ast.expr | None] = ()
+    seen = set() if seen is None else seen
     match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
+        case ast.Name(id=name):
             yield name
-        case ast.Subscript(slice=ast.Constant(value=str(name))):
+            parts = () if name in seen else given.get(name, ())
+            seen.add(name)  # it may be given itself
+        case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
             yield name
-        case ast.JoinedStr(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
-            for part in parts:
-                yield from _values(part)
-        case ast.FormattedValue(value=inner):
-            yield from _values(inner)
+        case ast.JoinedStr(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Dict(keys=parts):
+            pass
+        case ast.FormattedValue(value=inner) | ast.ListComp(elt=inner) | ast.DictComp(key=inner):
+            parts = (inner,)
         case ast.BinOp(left=left, right=right):
-            yield from (*_values(left), *_values(right))
+            parts = (left, right)
         case ast.Call(func=ast.Attribute(value=of, attr=name), args=args) if name in _ASIS:
-            for part in (of, *args):
-                yield from _values(part)
+            parts = (of, *args)
         case ast.Call(func=ast.Name(id=name), args=args) if name in _ASIS:
-            for part in args:
-                yield from _values(part)
+            parts = args
         case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(name)), *_]):
             yield name  # form.get("phone")
         case _:
             pass  # whatever it makes of a value, it may be a hash
+    for part in parts:
+        yield from _values(part, given, seen)

@@ -36,6 +36,11 @@ def keys(folder: Path, body: str) -> list[tuple[str, str | None]]:
         'async with current().http("uploads") as client:\n    await client.request("GET", f"/users/{user.phone}")',
         'await current().store("uploads").get_many([f"a/{phone}"])',
         'client = http.AsyncClient("uploads")\nawait client.get(f"/users/{user.phone}")',
+        'await current().store("uploads").set_many({f"a/{phone}": b""})',
+        'await current().store("uploads").get_many([f"a/{each.phone}" for each in form])',
+        'await current().store("uploads").set_many({f"a/{each.phone}": b"" for each in form})',
+        'name = f"avatar/{user.phone}"\nawait current().store("uploads").put(name, b"")',
+        'name = "avatar/"\nname += str(user.phone)\nname = name + ".jpg"\nawait current().store("uploads").get(name)',
     ],
 )
 def test_a_value_that_stands_in_a_key_is_found_with_its_store(tmp_path: Path, body: str) -> None:
@@ -53,6 +58,7 @@ def test_the_id_of_a_subject_is_found(tmp_path: Path, body: str) -> None:
     "body",
     [
         'await current().store("uploads").put(keyed(user.phone), b"")',  # whatever it makes of it
+        'await current().store("uploads").set_many({"a": phone})',
         'await current().store("uploads").put("avatar/7", phone)',
         'client = other()\nawait client.get(f"/users/{phone}")',
         "identify = user.identify\nawait user.identify(phone)",
@@ -74,3 +80,8 @@ def test_a_name_means_the_store_of_its_own_function(tmp_path: Path) -> None:
     assert source is not None
     assert app_keys([source]) == ()
     assert keys(tmp_path, body) == [("phone", "uploads")]
+
+
+def test_a_name_that_was_given_what_a_function_made_is_what_that_made(tmp_path: Path) -> None:
+    body = 'name = keyed(user.phone)\nawait current().store("uploads").put(name, b"")'
+    assert keys(tmp_path, body) == [("name", "uploads")]
