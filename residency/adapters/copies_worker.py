@@ -113,20 +113,21 @@ class CopiesWorker:
         await asyncio.wait((task,), timeout=_PATIENCE)
 
     async def run(self, stop: asyncio.Event | None = None) -> None:
-        """Work until `stop` is set, or for ever."""
+        """Work until `stop` is set, or for ever. A store waits for no other: objects take longer than rows."""
         stop = stop or asyncio.Event()
+        await asyncio.gather(*(self._run(store, stop) for store in self.stores))
+
+    async def _run(self, store: StoreCopies, stop: asyncio.Event) -> None:
         looked = -_LOOK
         while not stop.is_set():
-            for store in self.stores:
-                for copier in store.copiers:
-                    await self._guarded(f"{store.store}/{copier.home.name}", self._work(store, copier))
-                    if stop.is_set():
-                        return
-                await self._guarded(store.store, self._walk(store))
+            for copier in store.copiers:
+                await self._guarded(f"{store.store}/{copier.home.name}", self._work(store, copier))
+                if stop.is_set():
+                    return
+            await self._guarded(store.store, self._walk(store))
             if anyio.current_time() - looked >= _LOOK:
                 looked = anyio.current_time()
-                for store in self.stores:
-                    await self._guarded(store.store + "/", self.look(store))
+                await self._guarded(store.store + "/", self.look(store))
             with anyio.move_on_after(_POLL):
                 await stop.wait()
 

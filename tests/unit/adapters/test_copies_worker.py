@@ -1,4 +1,4 @@
-"""The worker that makes copies in the background: every outbox has its turn."""
+"""The worker that makes copies in the background: every store goes on, and every outbox has its turn."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def store_of(world: CopiesWorld, name: str = "people") -> StoreCopies:
+    return StoreCopies(name, tuple(world.copiers.values()), (world.target,), world.deciding)
+
+
 async def test_an_outbox_that_is_never_empty_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies_worker, "_TURN", 0.02)
     world = CopiesWorld()
@@ -40,7 +44,7 @@ async def test_an_outbox_that_is_never_empty_does_not_keep_the_others_waiting(mo
         rounds += 1
 
     busy.done = once_more
-    worker = CopiesWorker([StoreCopies("people", tuple(world.copiers.values()), (world.target,), world.deciding)], "us")
+    worker = CopiesWorker([store_of(world)], "us")
     worker.start()
     try:
         async with asyncio.timeout(20):
@@ -49,3 +53,26 @@ async def test_an_outbox_that_is_never_empty_does_not_keep_the_others_waiting(mo
     finally:
         await worker.stop()
     assert busy.rows, "the one that is never empty was not waited for"
+
+
+async def test_a_store_that_stands_still_does_not_keep_another_waiting() -> None:
+    still, world = CopiesWorld(), CopiesWorld()
+    hung: Any = still.outboxes["vn"]
+    asked = asyncio.Event()
+
+    async def never(limit: int) -> Sequence[Note]:
+        asked.set()
+        await asyncio.Event().wait()
+        return ()
+
+    hung.take = never
+    await world.settle("an", "VN", covered=False)
+    world.write("vn", "an", "an1", b"row")
+    running = asyncio.create_task(CopiesWorker([store_of(still, "files"), store_of(world)], "us").run())
+    async with asyncio.timeout(20):
+        await asked.wait()
+        while "an1" not in world.lies("sg"):  # noqa: ASYNC110 - sinks tell nobody
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait((running,))
+    assert running.cancelled()
