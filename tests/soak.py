@@ -50,6 +50,7 @@ HOME, ABROAD = f"{NETWORK}.2", f"{NETWORK}.3"
 ROOT: Final = Path(__file__).resolve().parent.parent
 _COMMAND: Final = "import sys; from residency.cli import main; sys.exit(main())"
 _PATIENT: Final = 15.0  # seconds that somebody waits for an answer who is in no hurry
+_BREATH: Final = 1.0  # seconds at most between two requests of somebody; where none is, an operator only queues
 _TRIES: Final = 10
 _LONGER: Final = 600.0  # seconds that a slow machine gets beyond its time
 _AT_HOME: Final = ("-vn", "-kr")
@@ -305,6 +306,7 @@ class Soak:
                 self._judge(at_home, answer)
                 if answer.status_code < 500:
                     break
+            await asyncio.sleep(chance.uniform(0, _BREATH))
 
     @staticmethod
     def _asked(chance: random.Random, who: str, name: str) -> tuple[str, str, bytes]:
@@ -337,14 +339,14 @@ class Soak:
         chance = random.Random(f"{self.seed}-{movers[0].who}")
         count = 0
         while not load.over:
-            mover, count = chance.choice(movers), count + 1
-            if chance.random() < 0.5:
+            mover, count = movers[count % len(movers)], count + 1
+            if mover.abroad or chance.random() < 0.5:
                 await self._look(client, url, mover)
             number = abs(hash_of(f"{mover.who}{count}")) % 10_000_000
             name = f"abroad-{mover.who}-{count}" if mover.abroad or mover.free else canary(70_000_000 + number)
             hurry = chance.choice((None, None, None, 0.01, 0.05))
             await self._add(client, url, mover, name, hurry)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(chance.uniform(0, _BREATH))
 
     async def _traveller(self, client: httpx.AsyncClient, url: str, mover: Mover, load: Load) -> None:
         """Somebody who lives at home, and is copied abroad, until they write from Hanoi."""
@@ -456,7 +458,7 @@ class Soak:
             await self._pin_move("neighbour's pin move", each.who, "KR")
         known = self.folder / "home" / "known.jsonl"
         known.write_text("".join(json.dumps({"subject": each.who, "residence": "VN"}) + "\n" for each in self.settlers))
-        way = ("--known", str(known), "--batch", "3", "--json")
+        way = ("--known", str(known), "--batch", "6", "--json")
         for _ in range(_TRIES):  # a move that meets a store which is away is run again
             code, _ = await self._command("move", str(self.file), "--go", *way)
             self.moves[f"move exits {code}"] += 1
@@ -464,7 +466,7 @@ class Soak:
                 break
         homes = dict.fromkeys((each.who for each in self.locals), "VN")
         number = 0
-        while not load.over:
+        while not load.over and (self.missing() or time.monotonic() < load.end):
             mover, number = self.locals[number % len(self.locals)], number + 1
             target = "KR" if homes[mover.who] == "VN" else "VN"
             if await self._pin_move("pin move", mover.who, target):
