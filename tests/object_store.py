@@ -44,7 +44,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 
 class StubS3:
     """One bucket in memory, with versions and a default lock. `bend` answers (method, key) with a status, or None;
-    the objects in `lose` are taken once without an answer."""
+    the objects in `lose` are taken once without an answer. `ranges` = it knows them, as all do that are in use."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -56,6 +56,7 @@ class StubS3:
         self.bent_headers: dict[str, str] = {}
         self.delay = 0.0
         self.lose: set[str] = set()
+        self.ranges = True
         self._lock = threading.Lock()
         stub = self
 
@@ -128,7 +129,19 @@ class StubS3:
                         headers["x-amz-object-lock-mode"] = mode
                         until = (put + term).strftime("%Y-%m-%dT%H:%M:%SZ")
                         headers["x-amz-object-lock-retain-until-date"] = until
-                    self.answer(200, stub.objects[key], **headers)
+                    self.answer_part(stub.objects[key], headers)
+
+            def answer_part(self, value: bytes, headers: dict[str, str]) -> None:
+                found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("range", "") if stub.ranges else "")
+                if found is None:
+                    self.answer(200, value, **headers)
+                    return
+                first, size = int(found[1]), len(value)
+                part = value[first : int(found[2]) + 1]
+                if part:
+                    self.answer(206, part, **headers, content_range=f"bytes {first}-{first + len(part) - 1}/{size}")
+                else:
+                    self.answer(416, b"<Error><Code>InvalidRange</Code></Error>")
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_it  # noqa: N815 - the base class's names
 

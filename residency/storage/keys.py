@@ -6,6 +6,7 @@ Two sinks that both count ids from 1 hand out another person's record. So rows o
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Final
 
@@ -20,6 +21,8 @@ RESERVED: Final = ".residency/"
 _RANDOM_BYTES: Final = 10
 _KEY_LIMIT: Final = 512  # characters
 _KEY_BYTES: Final = 900  # S3 and GCS take 1,024 with the prefix of the sink, and a key must fit every sink of its store
+_plain: Final = re.compile(r"[\w-]+(?:[./][\w-]+)*", re.ASCII).fullmatch
+"""Knows keys as most are: words joined by single dots and slashes, of which nothing but the length can be wrong."""
 
 
 def uuid7(now_us: int, entropy: bytes) -> str:
@@ -82,6 +85,8 @@ def check_key(key: str) -> None:
     """
     if not 0 < len(key) <= _KEY_LIMIT:
         raise UsageError("an object key has 1 to 512 characters")
+    if _plain(key) is not None:
+        return
     if not key.isprintable():
         raise UsageError("an object key has printable characters only")
     if len(key) > _KEY_BYTES // 4 and len(key.encode()) > _KEY_BYTES:

@@ -7,11 +7,11 @@ and home reread, and only then the value made visible, which is seen to its end 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import suppress
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Final, Protocol, TypeVar, cast, runtime_checkable
+from typing import Final, Protocol, cast, runtime_checkable
 
 from residency.enforcement.acts import Act
 from residency.enforcement.ports import OCTETS, Chunks, ObjectMeta, ObjectRead, ObjectSink
@@ -22,7 +22,6 @@ from residency.storage.keys import check_app_key
 
 __all__ = ["ObjectHandle", "ObjectReader", "Readable"]
 
-_T = TypeVar("_T")
 _PIECE: Final = 1 << 20
 _TYPE_LIMIT: Final = 200  # characters of a content type
 
@@ -73,7 +72,11 @@ class ObjectHandle(StoreHandle):
         """The value under `key`, None where there is none. One act. Raises: as `put`."""
         check_app_key(key)
         act, target = await self._reading(sink)
-        value = await _answered(act, target.get(key))
+        try:
+            value = await target.get(key)
+        except BaseException:
+            _unread(act)
+            raise
         act.outcome("committed")
         return value
 
@@ -91,7 +94,11 @@ class ObjectHandle(StoreHandle):
         if start < 0 or (end is not None and end < start):
             raise UsageError("a range is 0 <= start <= end")
         act, target = await self._reading(sink)
-        found = await _answered(act, target.open(key, start, end))
+        try:
+            found = await target.open(key, start, end)
+        except BaseException:
+            _unread(act)
+            raise
         if found is None:
             act.outcome("committed")
             return None
@@ -104,7 +111,11 @@ class ObjectHandle(StoreHandle):
         """
         check_app_key(key)
         act, target = await self._reading(sink)
-        meta = await _answered(act, target.head(key))
+        try:
+            meta = await target.head(key)
+        except BaseException:
+            _unread(act)
+            raise
         act.outcome("committed")
         return meta
 
@@ -211,7 +222,8 @@ class ObjectHandle(StoreHandle):
 
     async def _reading(self, sink: str | None) -> tuple[Act, ObjectSink]:
         act = await self.opened(operation=Operation.READ, sink=sink)
-        await act.confirm()
+        if not act.confirm_now():
+            await act.confirm()
         return act, self._objects(act)
 
     def _objects(self, act: Act) -> ObjectSink:
@@ -256,14 +268,10 @@ class ObjectReader:
         await _end(self._act, self._chunks)  # a generator that nobody began does nothing where it is closed
 
 
-async def _answered(act: Act, asked: Awaitable[_T]) -> _T:
-    """What a sink answers who reads. Where it does not, or nobody waits for it any more, nothing was read."""
-    try:
-        return await asked
-    except BaseException:
-        with suppress(Unavailable):
-            act.outcome("failed")
-        raise
+def _unread(act: Act) -> None:
+    """Tell that nothing was read: the sink did not answer, or nobody waits for it any more."""
+    with suppress(Unavailable):
+        act.outcome("failed")
 
 
 async def _told_pieces(act: Act, chunks: Chunks) -> AsyncGenerator[bytes, None]:

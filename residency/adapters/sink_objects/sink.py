@@ -42,7 +42,9 @@ them for ever."""
 class BucketSink:
     """The `ObjectSink` port over one bucket, or over what lies below a prefix of it."""
 
-    __slots__ = ("_failures", "_name", "_obstore", "_quick", "_region", "_scheme", "_streams", "in_clear")
+    __slots__ = (
+        "_failures", "_in_one", "_name", "_obstore", "_quick", "_region", "_scheme", "_streams", "in_clear",
+    )  # fmt: skip
 
     def __init__(self, name: str, region: Region, url: str) -> None:
         """`url` as `urls` has it. Nothing is asked yet. Raises: SinkUnavailable, naming the part that is wrong."""
@@ -59,6 +61,7 @@ class BucketSink:
         """Whether its values go to another machine unencrypted."""
         self._obstore = _client()
         self._failures = (OSError, ValueError, self._obstore.exceptions.BaseError)
+        self._in_one = True  # whether values are asked for as their first bytes, as far as is known
 
     @property
     def name(self) -> str:
@@ -107,10 +110,38 @@ class BucketSink:
         check_key(key)
         self._check_process()
         try:
-            found = await self.answer(self._obstore.get_async(self._quick, key))
-            return bytes(await self.answer(found.bytes_async()))
-        except FileNotFoundError:
+            if self._in_one:
+                value = await self._first_bytes(key)
+                if value is not None:
+                    return value
+            found = await self._obstore.get_async(self._quick, key)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError as error:
+            self._check_there(error)
             return None
+        except self._failures as error:
+            raise self._away(error) from None
+
+    async def _first_bytes(self, key: str) -> bytes | None:
+        """The value where it has a byte and less than `PART`, None = ask for it whole.
+
+        The client wakes its caller once for a range, as it has come, and twice for a whole value: as it begins to come
+        and as it has. A value that is longer is then read anew, for between two answers it may be replaced; where one
+        is, others are, and none is asked for twice again.
+        """
+        try:
+            value = await self._obstore.get_range_async(self._quick, key, start=0, end=PART)
+        except self._obstore.exceptions.GenericError as error:
+            text = str(error)
+            if "status code: 416" not in text:  # which says that it is empty
+                if "non-partial" not in text:
+                    raise
+                self._in_one = False  # by a store that knows no ranges
+            return None
+        if len(value) < PART:
+            return bytes(value)
+        self._in_one = False
+        return None
 
     async def open(self, key: str, start: int = 0, end: int | None = None) -> ObjectRead | None:
         """The value in pieces as they arrive, None where there is none. Raises: UsageError, SinkUnavailable."""

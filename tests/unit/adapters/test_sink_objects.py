@@ -256,8 +256,10 @@ async def test_a_store_that_takes_connections_and_says_nothing_is_told_in_bounde
         assert "no answer" in await refused(sink_at(endpoint, timeout=0.3), name, within=20)
 
 
-async def test_an_answer_that_ends_early_is_an_error_and_no_value() -> None:
-    head = b'HTTP/1.1 200 OK\r\nlast-modified: Sun, 22 Nov 2026 11:06:56 GMT\r\netag: "e"\r\ncontent-length: 10\r\n\r\n'
+@pytest.mark.parametrize("part", [True, False])
+async def test_an_answer_that_ends_early_is_an_error_and_no_value(part: bool) -> None:
+    asked: list[bytes] = []
+    head = b'\r\nlast-modified: Sun, 22 Nov 2026 11:06:56 GMT\r\netag: "e"\r\ncontent-length: 10\r\n\r\n'
 
     def serve(server: socket.socket) -> None:
         while True:
@@ -266,8 +268,10 @@ async def test_an_answer_that_ends_early_is_an_error_and_no_value() -> None:
             except OSError:
                 return
             with connection:
-                connection.recv(4096)
-                connection.sendall(head + b"12345")
+                asked.append(connection.recv(4096).lower())
+                is_part = part and b"\r\nrange: bytes=0-" in asked[-1]
+                status = b"HTTP/1.1 206 OK\r\ncontent-range: bytes 0-9/10" if is_part else b"HTTP/1.1 200 OK"
+                connection.sendall(status + head + b"12345")
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve, args=(server,))
@@ -275,6 +279,7 @@ async def test_an_answer_that_ends_early_is_an_error_and_no_value() -> None:
         sink = sink_at(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.5)
         with pytest.raises(SinkUnavailable):
             await sink.get("k")
+        assert all(b"\r\nrange: " in each for each in asked) is part  # what told it was told of a part
         found = await sink.open("k")
         assert found is not None
         with pytest.raises(SinkUnavailable):
@@ -337,6 +342,38 @@ async def test_the_other_clouds_are_asked_at_the_urls_endpoint_for_the_same_thin
     assert await sink.get("missing") is None
     assert stub.objects == {"pre/a b/é": b"12345"}
     assert stub.asked == [("PUT", "pre/a b/é"), ("GET", "pre/a b/é"), ("HEAD", "pre/a b/é"), ("GET", "pre/missing")]
+
+
+async def test_a_value_is_asked_for_once_and_an_empty_one_twice(stub: StubS3) -> None:
+    sink = sink_at(stub.endpoint)
+    for value, times in ((b"12345", 1), (b"", 2), (b"x" * (PART - 1), 1)):
+        stub.put("pre/key", value)
+        stub.asked.clear()
+        assert await sink.get("key") == value
+        assert stub.asked == [("GET", "pre/key")] * times
+
+
+@pytest.mark.parametrize(("size", "ranges"), [(PART, True), (PART + 1, True), (5, False), (0, False)])
+async def test_where_one_value_is_long_or_no_range_is_known_none_is_asked_for_twice_again(
+    stub: StubS3, size: int, ranges: bool
+) -> None:
+    stub.ranges = ranges
+    stub.put("pre/key", b"x" * size)
+    sink = sink_at(stub.endpoint)
+    assert await sink.get("key") == b"x" * size
+    assert stub.asked == [("GET", "pre/key")] * 2
+    assert await sink.get("key") == b"x" * size
+    assert stub.asked == [("GET", "pre/key")] * 3
+
+
+async def test_a_long_value_that_is_replaced_while_it_is_read_comes_whole(stub: StubS3) -> None:
+    def replace(_method: str, key: str) -> None:
+        if len(stub.asked) == 2:  # once its first bytes were told
+            stub.put(key, b"new" * PART)
+
+    stub.put("pre/key", b"old" * PART)
+    stub.bend = replace
+    assert await sink_at(stub.endpoint).get("key") == b"new" * PART
 
 
 async def test_azure_shows_the_right_to_write_by_refusing_an_impossible_condition(stub: StubS3) -> None:
