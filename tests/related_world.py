@@ -16,7 +16,7 @@ from residency.storage.gather import Page
 from tests.rows import Rows
 from tests.world import SINGAPORE
 
-__all__ = ["DEPLOYMENT", "Badge", "Member", "Post", "Reply", "Topic", "World"]
+__all__ = ["DEPLOYMENT", "Badge", "Member", "Photo", "Post", "Reply", "Topic", "World"]
 
 DEPLOYMENT = """
 readers: record
@@ -30,10 +30,13 @@ records:
     member: {subject: id, data: [personal]}
     post: {via: {author: member}, data: [content]}
     reply: {subject: author, data: [content]}
+    photo: {via: {post_id: post}, data: [content]}
     topic: {data: [content]}
 activities:
   - {route: "GET /people", subject: none, data: [personal], operation: read, store: people}
   - {route: "GET /somebody", subject: user, data: [personal], operation: read, store: people}
+  - {route: "GET /somebody/{id}", subject: path.id, data: [personal], operation: read, store: people}
+  - {route: "POST /somebody", subject: user, data: [personal], operation: write, store: people}
 """
 
 
@@ -75,6 +78,14 @@ class Reply(Base):
     post: Mapped[Post] = relationship(back_populates="replies")
 
 
+class Photo(Base):
+    """Leads to its subject by its post, and that by its author."""
+
+    __tablename__ = "photo"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    post_id: Mapped[str] = mapped_column(ForeignKey("post.id"))
+
+
 class Topic(Base):
     """Nobody's, and the deployment says so."""
 
@@ -99,6 +110,8 @@ ROWS: list[tuple[type[Base], dict[str, Any]]] = [
     (Post, {"id": "p-anh", "author": "anh", "topic_id": "t"}),
     (Post, {"id": "p-beng", "author": "beng", "topic_id": "t"}),
     (Post, {"id": "p-chua", "author": "chua", "topic_id": None}),
+    (Photo, {"id": "f-anh", "post_id": "p-anh"}),
+    (Photo, {"id": "f-beng", "post_id": "p-beng"}),
     (Reply, {"id": "r1", "author": "anh", "post_id": "p-beng"}),
     (Reply, {"id": "r2", "author": "chua", "post_id": "p-beng"}),
     (Reply, {"id": "r3", "author": "beng", "post_id": "p-chua"}),

@@ -117,6 +117,15 @@ class Current:
         )
 
     @property
+    def of_another(self) -> bool:
+        """Whether it is about somebody else than who makes the request, as far as that is known."""
+        if self.client is None:
+            return True
+        caller = self._caller
+        named = self.activity.subject.kind in ("path", "header")
+        return named and caller is not None and caller.subject not in (None, self.subject)
+
+    @property
     def who(self) -> str | None:
         """The keyed digest (hex) of who makes the request, where that is known."""
         if self._caller is None or self._caller.subject is None:

@@ -36,10 +36,10 @@ from sqlalchemy.inspection import inspect
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
-from residency.adapters.session_sql import RoutedSession
+from residency.adapters.session_sql import RoutedSession, subject_of
 from residency.enforcement.context import current
 from residency.errors import UsageError
-from residency.integrations.related import Related, check_named, subject_of
+from residency.integrations.related import Related, check_named
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.gather import Gathering, Listing, Page
 from residency.storage.handle import StoreHandle, backend_of

@@ -7,20 +7,21 @@ the rest cannot be reached, for the objects of a list are detached.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, select, tuple_
+from sqlalchemy import Table, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.exc import UnmappedColumnError
 
+from residency.adapters.session_sql import subject_of
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 
-__all__ = ["Related", "check_named", "subject_of"]
+__all__ = ["Related", "check_named"]
 
 _AT_ONCE: Final = 500  # keys in one question
 _Key = tuple[Any, ...]
@@ -110,24 +111,6 @@ def check_named(table: str, names: Collection[str], store: str) -> None:
             f"do not say whose they are: add `{table}: {{subject: COLUMN, data: [personal]}}` there, or `{table}: "
             "{data: [content]}` where they are nobody's"
         )
-
-
-def subject_of(table: Any, here: Any, docs: Mapping[str, RecordDoc], depth: int = 8) -> ColumnElement[Any] | None:
-    """The subject's id of each row of `here`, which is `table` or an alias of it; None where nothing tells it."""
-    doc = docs.get(table.name)
-    if doc is None or depth == 0:
-        return None
-    if doc.subject is not None:
-        return cast(ColumnElement[Any] | None, here.c.get(doc.subject))
-    there = None if doc.via is None else table.metadata.tables.get(doc.via[1])
-    if doc.via is None or there is None or len(there.primary_key.columns) != 1 or doc.via[0] not in here.c:
-        return None
-    other = there.alias()
-    found = subject_of(there, other, docs, depth - 1)
-    if found is None:
-        return None
-    (key,) = there.primary_key.columns
-    return select(found).where(other.c[key.name] == here.c[doc.via[0]]).correlate(here).scalar_subquery()
 
 
 def _loaded(state: InstanceState[Any]) -> Iterator[InstanceState[Any]]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
-__all__ = ["ANY", "goes_around", "writes", "written"]
+__all__ = ["ANY", "goes_around", "words", "writes", "written"]
 
 ANY: Final = "?"
 """The name of a table that is spelled in a way that is not read."""
@@ -106,6 +107,12 @@ def written(text: str) -> Mapping[str, frozenset[str] | None]:
                 known = found.get(table, frozenset())
                 found[table] = None if columns is None or known is None else known | columns
     return found
+
+
+@lru_cache(maxsize=1024)
+def words(text: str) -> frozenset[str]:
+    """The words and signs of `text` in capitals, by either reading; literals and comments are none."""
+    return frozenset(word for pattern in (_POSTGRES, _SQLITE) for each in _statements(text, pattern) for word in each)
 
 
 def _targets(words: Sequence[str]) -> Iterator[tuple[str, frozenset[str] | None]]:

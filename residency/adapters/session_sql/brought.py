@@ -1,44 +1,69 @@
 """A session that is for somebody else than who asks in; a refusal, where it loads what is of yet another, out.
 
-`about()` decides on one person, or on a group. What such a session loads of others, by a relationship or by its SELECT,
-nobody decided on: each of them is judged as in a list, by their own pin, for the place where it is read. Seen are the
-objects that the ORM loads, of tables whose rows say whose they are: by the subject's own column, or by one that holds
-the key of a table whose key is the subject's id.
+`about()` decides on one person, or on a group. What such a session gives of others, by a relationship or by its SELECT,
+nobody decided on: each of them is judged as in a list, by their own pin, for the place where it is read. Objects that
+the ORM loads tell whose they are by their rows. Columns and what SQLAlchemy's core reads tell it by the statement's own
+conditions (`selected`), looked at before it is sent; one that does not say whose rows it reads is refused. So is SQL
+text that names a table with rows of somebody, unless the app says that all it reads is of the session's subject.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
+from uuid import UUID
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Table, event
+from sqlalchemy import String, Table, TableClause, event, select
 from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
+from residency.adapters.session_sql.selected import Selected, mentioned, selected, subject_of
+from residency.adapters.session_sql.written import OWN_ROWS
 from residency.enforcement.current import Current
 from residency.enforcement.refusing import refuse
+from residency.errors import UsageError
 from residency.model import Sink
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.judged import Found, Lying
+from residency.storage.statements import words
 
-__all__ = ["watch"]
+__all__ = ["check_read", "watch"]
 
 _INFO: Final = "residency.brought"
+_OBJECTS: Final = "_result_disable_adapt_to_context"
+"""An execution option of SQLAlchemy's, set where a session makes objects of what it reads; without it the same SELECT
+gives columns (`session.connection()`)."""
+_WRITES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 _Wait = Callable[[Coroutine[Any, Any, object]], None]
+_plans: WeakKeyDictionary[Any, tuple[Any, bool, Selected]] = WeakKeyDictionary()
+"""By compiled statement, which SQLAlchemy keeps: for which `records:`, and whether objects are made of it."""
 
 
-def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str, wait: _Wait) -> None:
-    """Look at whose each object is that `session` loads from `sink` under `here`, which is about somebody else than who
-    asks. `wait` awaits something within the session's own call."""
+def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str, wait: _Wait) -> bool:
+    """Look at whose each row is that `session` gives from `sink` under `here`, which is about somebody else than who
+    asks; False = there is nothing to look at. `wait` awaits something within the session's own call."""
     verdict = here.decision.sink(sink)
     people = {each.subject_digest for each in (here, *getattr(here, "members", ()))} - {None}
     if verdict is None or not people or here.decision.mode == "observe":
-        return  # a list looks at its rows itself
+        return False  # a list looks at its rows itself
     known: _Watch | None = session.info.get(_INFO)
     if known is None:
         event.listen(session, "loaded_as_persistent", _look)
     if known is None or known.here is not here:
         session.info[_INFO] = _Watch(here, docs, verdict.sink, people, wait)
+    return True
+
+
+def check_read(session: Session, context: Any) -> None:
+    """Look at whose rows a statement of a watched session tells columns of, as its `ExecutionContext` tells it.
+
+    Raises: UsageError where it does not say whose, Refused where the law of one of them does not let it,
+    PinsUnavailable.
+    """
+    if not context.execution_options.get(OWN_ROWS) and not session._flushing:
+        watched: _Watch = session.info[_INFO]
+        watched.check_statement(session, context)
 
 
 class _Watch:
@@ -48,27 +73,118 @@ class _Watch:
         self, here: Current, docs: Sequence[RecordDoc], sink: Sink, people: set[str | None], wait: _Wait
     ) -> None:
         self.here = here
+        self._all = docs
         self._docs = {doc.name: doc for doc in docs}
         self._sink = sink.name
         self._people = people
         self._wait = wait
         self._lying = Lying(here, {sink.name: sink.place}, twice=False)
-        self._permitted: set[str] = set()
+        self._permitted: set[str | None] = set()
+        self._asked: dict[tuple[str, str, Any], tuple[str | None, ...]] = {}
 
     def check(self, session: Session, instance: Any) -> None:
         """Raises: Refused where an object's row is of somebody whose law does not let it be read, PinsUnavailable."""
-        for whose in _whose(instance, self._docs):
-            if whose in self._permitted:
+        try:
+            for whose in self._whose(session, instance):
+                self._judge(whose)
+        except BaseException:
+            session.expunge(instance)  # else it could be had by its key
+            raise
+
+    def check_statement(self, session: Session, context: Any) -> None:
+        """As `check_read`."""
+        compiled = context.compiled
+        statement = getattr(compiled, "statement", None)
+        if statement is None or getattr(statement, "is_text", False):
+            said = words(context.statement)
+            if not said & _WRITES or "RETURNING" in said or "SELECT" in said:
+                self._refuse_loose(mentioned(context.statement, self._docs))
+            return
+        if getattr(compiled.compile_state, "current_path", None):
+            return  # what a relationship loads: objects, and keys of those that it loads them for
+        objects = _OBJECTS in context.execution_options
+        plan = _plans.get(compiled)
+        if plan is None or plan[0] is not self._all or plan[1] is not objects:
+            plan = _plans[compiled] = (self._all, objects, selected(statement, self._docs, loads=objects))
+        self._refuse_loose(plan[2].loose)
+        if plan[2].held:
+            names = {bind.key: name for bind, name in compiled.bind_names.items()}
+            for table, column, key in plan[2].held:
+                name = names[key]
+                for parameters in context.compiled_parameters:
+                    for each in (context._expanded_parameters or {}).get(name, (name,)):
+                        if (value := parameters[each]) is not None:  # else no row is found by it
+                            for whose in self._who(session, table, column, value):
+                                self._judge(whose)
+
+    def _judge(self, whose: str | None) -> None:
+        if whose in self._permitted:
+            return
+        if whose is None or self.here.point.perception.digest(whose) not in self._people:
+            found = Found(None, (), whose)
+            self._wait(self._lying.look([(self._sink, found)]))
+            against = self._lying.against(self._sink, found)
+            if against is not None:
+                message = "what was asked for is somebody else's, too, whose law does not let it be read here"
+                raise refuse(against.here, against.reason, message, sink=self._sink)
+        self._permitted.add(whose)
+
+    def _refuse_loose(self, loose: Sequence[str]) -> None:
+        if loose:
+            doc = self._docs[loose[0]]
+            column = doc.subject or (doc.via[0] if doc.via is not None else "")
+            raise UsageError(
+                f"a statement under about() tells of rows of {loose[0]!r}, and nothing in it says whose: add WHERE "
+                f"{column} = … (or by the table's key, or a JOIN with a table that has one), in each SELECT that tells "
+                "of them; or select the mapped class, whose objects are looked at; or say by execution_options="
+                f"{{{OWN_ROWS!r}: True}} that all rows it reads are of whom this session is for"
+            )
+
+    def _whose(self, session: Session, instance: Any) -> Iterator[str | None]:
+        """The ids that an object's rows tell; None = nothing tells it."""
+        mapper = object_mapper(instance)
+        for table in mapper.tables:
+            doc = self._docs.get(str(getattr(table, "name", "")))
+            if doc is None or not isinstance(table, Table) or (doc.subject is None and doc.via is None):
                 continue
-            if self.here.point.perception.digest(whose) not in self._people:
-                found = Found(None, (), whose)
-                self._wait(self._lying.look([(self._sink, found)]))
-                against = self._lying.against(self._sink, found)
-                if against is not None:
-                    session.expunge(instance)  # else it could be had by its key
-                    message = "what was loaded is somebody else's, too, whose law does not let it be read here"
-                    raise refuse(against.here, against.reason, message, sink=self._sink)
-            self._permitted.add(whose)
+            own = doc.subject if doc.subject is not None else doc.via[0] if doc.via is not None else ""
+            for name in (own, *(each.name for each in table.primary_key)):
+                try:
+                    value = instance.__dict__[mapper.get_property_by_column(table.c[name]).key]
+                except (KeyError, UnmappedColumnError):
+                    continue  # it was not loaded
+                if value is None:
+                    yield None
+                elif name == doc.subject:
+                    yield str(value)
+                else:
+                    yield from self._who(session, table, name, value)
+                break
+            else:
+                yield None
+
+    def _who(self, session: Session, table: TableClause, column: str, value: Any) -> tuple[str | None, ...]:
+        """Whose the rows are that have this value in a column; it is asked, unless the value says it."""
+        doc = self._docs[table.name]
+        at = table.c.get(column)
+        if at is not None and _is_exact(at.type, value) and (column == doc.subject or self._is_id(table, doc, column)):
+            return (str(value),)
+        known = self._asked.get((table.name, column, value))
+        if known is None:
+            of = subject_of(table, table, self._docs)
+            if of is None or at is None:
+                return (None,)
+            asked = select(of).where(at == value).distinct().execution_options(**{OWN_ROWS: True})
+            told = session.connection().execute(asked).scalars()
+            known = self._asked[table.name, column, value] = tuple(None if each is None else str(each) for each in told)
+        return known
+
+    def _is_id(self, table: TableClause, doc: RecordDoc, column: str) -> bool:
+        """Whether a column holds another table's key that is the subject's id."""
+        if doc.via is None or column != doc.via[0] or not isinstance(table, Table):
+            return False
+        there, its = table.metadata.tables.get(doc.via[1]), self._docs.get(doc.via[1])
+        return there is not None and its is not None and [each.name for each in there.primary_key] == [its.subject]
 
 
 def _look(session: Any, instance: Any) -> None:
@@ -78,29 +194,10 @@ def _look(session: Any, instance: Any) -> None:
         watched.check(session, instance)
 
 
-def _whose(instance: Any, docs: Mapping[str, RecordDoc]) -> Iterator[str]:
-    """The ids that an object's rows tell."""
-    mapper = object_mapper(instance)
-    for table in mapper.tables:
-        doc = docs.get(str(getattr(table, "name", "")))
-        name = None if doc is None or not isinstance(table, Table) else doc.subject or _via(table, doc, docs)
-        column = None if name is None else table.c.get(name)
-        if column is None:
-            continue
-        try:
-            value = instance.__dict__.get(mapper.get_property_by_column(column).key)
-        except UnmappedColumnError:
-            continue
-        if value is not None:
-            yield str(value)
-
-
-def _via(table: Table, doc: RecordDoc, docs: Mapping[str, RecordDoc]) -> str | None:
-    """The column that holds another table's key, where that is the subject's id."""
-    if doc.via is None:
-        return None
-    column, other = doc.via
-    there, its = table.metadata.tables.get(other), docs.get(other)
-    if there is None or its is None or [each.name for each in there.primary_key] != [its.subject]:
-        return None
-    return column
+def _is_exact(kind: Any, value: Any) -> bool:
+    """Whether a database finds by a value of a column of this type what says the same, letter by letter."""
+    try:
+        python = kind.python_type
+    except NotImplementedError:
+        return False
+    return python in (str, int, UUID) and type(value) is python and not (isinstance(kind, String) and kind.collation)

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
-from residency.adapters.session_sql.brought import watch
+from residency.adapters.session_sql.brought import check_read, watch
 from residency.adapters.session_sql.gates import gate
 from residency.adapters.session_sql.keys import check_keys
 from residency.adapters.session_sql.located import (
@@ -70,6 +70,8 @@ class RoutedSession(Session):
     """Who confirms, where no thread of anyio's asks."""
     _whose = False
     """Whether rows of this store say whose they are."""
+    _watched = False
+    """Whether it is looked at whose rows it reads."""
     _noting = False
     """Whether it is noted whose each row is."""
     _dead = False
@@ -152,6 +154,8 @@ class RoutedSession(Session):
             self._check_key(here, context.compiled.statement.table)
         if self._whose:
             check_subject(here, self._store, context)
+            if self._watched:
+                check_read(self, context)
 
     @property
     def _reads(self) -> bool:
@@ -207,8 +211,7 @@ class RoutedSession(Session):
         self._order = handle.order
         docs = here.point.policy.deployment.records.get(self._store)
         self._whose = bool(docs)
-        if docs and here.client is None:  # it is about somebody else than who asks
-            watch(self, here, docs, act.sink, self._wait)
+        self._watched = docs is not None and here.of_another and watch(self, here, docs, act.sink, self._wait)
         if act.changes:
             self._noting = locators_of(here) is not None
         if self._blocking:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import Bundle, aliased, defer, joinedload, load_only, selectinload, subqueryload
 
 from residency import about, about_many
-from residency.errors import Refused
+from residency.errors import Refused, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, sessionmaker
-from tests.related_world import DEPLOYMENT, Member, Post, Reply, World
+from tests.related_world import DEPLOYMENT, Member, Photo, Post, Reply, Topic, World
 from tests.rows import BACKENDS, places_of
 from tests.world import SINGAPORE
 
@@ -91,5 +92,157 @@ async def test_a_blocking_session_looks_too_and_a_request_of_ones_own_does_not(w
         async with about("beng"):
             await anyio.to_thread.run_sync(read)
     with world.request("GET", "/somebody", SINGAPORE, "beng"):
+        async with Session() as session:
+            assert len((await session.scalars(POSTS)).all()) == 3
+
+
+posts = Post.__table__
+OTHER = aliased(Post)
+OWN = {"residency_own_rows": True}
+# What each statement gives in a session about Beng, by Sue in Singapore.
+GIVEN: list[tuple[Any, list[Any]]] = [
+    (select(Post.id).where(Post.author == "beng"), ["p-beng"]),
+    (select(posts.c.id).where(posts.c.author == "beng"), ["p-beng"]),
+    (select(OTHER.id).where(OTHER.author.in_(["beng"]), or_(OTHER.id == "p-beng", OTHER.topic_id == "t")), ["p-beng"]),
+    (select(func.count()).select_from(Reply).where(Reply.author == "beng"), [1]),
+    (select(func.count(Reply.id) + 1).where(Reply.author == "beng"), [2]),
+    (select(Post.id).where(Post.id == "p-beng"), ["p-beng"]),  # whose it is is asked for
+    (select(Post.id).where(Post.author.in_(["beng", "chua"])).order_by(Post.id), ["p-beng", "p-chua"]),  # may be read
+    # Joined to what says it, by a key or by the subject; whatever else it is joined to only filters.
+    (
+        select(Member.name).join(Post, Post.author == Member.id).where(Post.id == "p-beng", Member.id == "beng"),
+        ["Beng"],
+    ),
+    (select(Photo.id).join(Post).join(Member).where(Member.id == "beng"), ["f-beng"]),
+    (select(Photo.id).where(Photo.post_id == "p-beng"), ["f-beng"]),
+    (select(Photo.id).where(Photo.id == "f-beng"), ["f-beng"]),
+    (select(Reply.id).join(Post).where(Reply.author == "beng", Post.topic_id.is_(None)), ["r3"]),
+    (select(Post.id, Post).where(Post.author == "beng").with_only_columns(Post.id), ["p-beng"]),
+    (select(Member.id).outerjoin(Post, Post.author == Member.id).where(Member.id == "beng"), ["beng"]),
+    (
+        select(Post.id).select_from(Member).outerjoin(Post, Post.author == Member.id).where(Member.id == "beng"),
+        ["p-beng"],
+    ),
+    (select(select(Post.id).where(Post.author == "beng").subquery()), ["p-beng"]),
+    (select(select(Post.id).where(Post.author == "beng").cte()), ["p-beng"]),
+    (select(Topic.id), ["t"]),
+    (select(select(func.max(Post.id)).where(Post.author == "beng").scalar_subquery()), ["p-beng"]),
+    (union_all(*[select(each.id).where(each.author == "beng") for each in (Post, Reply)]), ["p-beng", "r3"]),
+    (text("SELECT id FROM topic"), ["t"]),
+    (text("SELECT id FROM post WHERE author = 'beng'").execution_options(**OWN), ["p-beng"]),
+    (select(func.count()).select_from(Post).execution_options(**OWN), [3]),
+]
+# They tell of rows, and not whose.
+LOOSE: list[Any] = [
+    select(Post.id),
+    select(posts),
+    select(func.count()).select_from(Post),
+    select(func.max(Post.id)),
+    select(Bundle("post", Post.id)),
+    select(Topic.id, Post.id).join(Post),
+    select(Post.id).where(Post.topic_id == "t"),
+    select(Post.id).where(or_(Post.author == "beng", Post.topic_id == "t")),
+    select(Post.id).where(Post.author != "anh"),
+    select(Post.id).where(Post.author == "beng", text("1 = 1 OR 2 = 2")),
+    select(Post.id).where(func.lower(Post.author) == "beng"),
+    select(Post.id).having(Post.author == "beng").group_by(Post.id),
+    select(Post.id).join(OTHER, Post.topic_id == OTHER.topic_id).where(OTHER.author == "beng"),
+    select(Reply.id).join(Post).where(Post.author == "beng"),  # others' replies
+    select(Post.id).outerjoin(Reply, Post.author == "beng"),
+    select(Post.id).outerjoin(Reply, Reply.author == Post.author).where(Reply.id == "r3"),
+    select(Photo.id).join(Post),
+    select(Photo.id).where(Photo.post_id.in_(select(Post.id).where(Post.author == "beng"))),
+    select(select(Post.id).subquery()),
+    select(select(Post).cte()),
+    select(select(func.count(Post.id)).scalar_subquery()),
+    select(Topic.id, select(Post.id).where(Post.topic_id == Topic.id).limit(1).scalar_subquery()),
+    select(select(Post.id).exists()),
+    select(Post.id).where(Post.author == "beng").union(select(Reply.id)),
+    select(text("id")).select_from(Post),
+    select(text("(SELECT max(id) FROM post)")),
+    text("SELECT id FROM post"),
+    text('select id from "post" -- of beng'),
+    text("SELECT id FROM topic UNION SELECT id FROM reply"),
+    text("SELECT id FROM post").columns(Post.id),
+    select(Post.id).from_statement(text("SELECT id FROM post")),
+]
+# They say that it is Anh's too, whose law does not let it be read here.
+FORBIDDEN: list[Any] = [
+    select(Post.id).where(Post.author == "anh"),
+    select(Post.id).where(Post.author.in_(["beng", "anh"])),
+    select(Post.id).where(Post.id == "p-anh"),
+    select(Photo.id).where(Photo.id == "f-anh"),
+    select(Photo.id).where(Photo.post_id == "p-anh"),
+    select(Photo),
+    select(Photo).options(load_only(Photo.id)),
+    select(Reply).options(defer(Reply.author)),
+    select(Post).options(load_only(Post.id)),
+    select(Post).from_statement(text("SELECT * FROM post")),
+    select(Post).options(subqueryload(Post.replies)).where(Post.id == "p-beng"),
+]
+
+
+async def test_columns_are_given_where_the_statement_says_whose_they_are(world: World) -> None:
+    with world.request("GET", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"):
+            for statement, given in GIVEN:
+                async with Session() as session:
+                    assert list(await session.scalars(statement)) == given, statement
+                    told = await (await session.connection()).execute(statement)
+                    assert [each[0] for each in told] == given, statement
+
+
+async def test_what_does_not_say_whose_rows_it_tells_of_is_refused_with_what_to_write(world: World) -> None:
+    with world.request("GET", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"), Session() as session:
+            for statement in LOOSE:
+                with pytest.raises(UsageError, match=r"under about\(\) tells of rows of '\w+'.*add WHERE \w+ ="):
+                    await session.execute(statement)
+            connection = await session.connection()
+            for statement in (select(Post), select(Post).from_statement(text("SELECT * FROM post"))):
+                with pytest.raises(UsageError):
+                    await connection.execute(statement)  # no objects are made of it
+            with pytest.raises(UsageError):
+                await connection.exec_driver_sql("SELECT id FROM post")
+    with world.request("GET", "/somebody", SINGAPORE, "beng"):  # who asks for themselves
+        async with Session() as session:
+            for statement in LOOSE:
+                await session.execute(statement)
+    assert not [entry for entry in world.entries if entry.kind == "refusal"]
+
+
+async def test_columns_and_objects_of_whose_law_forbids_it_are_refused_by_it(world: World) -> None:
+    with world.request("GET", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"):
+            for statement in FORBIDDEN:
+                async with Session() as session:
+                    with pytest.raises(Refused) as error:
+                        await session.scalars(statement)
+                    assert error.value.reason == "only_in_country", statement
+
+
+async def test_a_change_tells_of_no_rows_but_those_it_says(world: World) -> None:
+    change = update(Post).values(topic_id=None).execution_options(synchronize_session=False)
+    with world.request("POST", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"), Session() as session:
+            assert list(await session.scalars(change.where(Post.author == "beng").returning(Post.id))) == ["p-beng"]
+            with pytest.raises(UsageError):
+                await session.execute(change.returning(Post.id))
+            with pytest.raises(UsageError):
+                await session.execute(text("DELETE FROM post RETURNING id"))
+            await session.execute(change.where(Post.topic_id == "none"))
+            (post,) = await session.scalars(select(Post).where(Post.author == "beng"))
+            post.topic_id = "t"
+            await session.commit()
+
+
+async def test_a_request_that_names_somebody_else_than_who_asks_is_looked_at(world: World) -> None:
+    with world.request("GET", "/somebody/beng", SINGAPORE, "sue"):
+        async with Session() as session:
+            assert list(await session.scalars(select(Post.id).where(Post.author == "beng"))) == ["p-beng"]
+            for statement in (POSTS, select(Post.id).where(Post.id == "p-anh")):
+                with pytest.raises(Refused):
+                    await session.scalars(statement)
+    with world.request("GET", "/somebody/beng", SINGAPORE, "beng"):
         async with Session() as session:
             assert len((await session.scalars(POSTS)).all()) == 3
