@@ -262,8 +262,12 @@ async def _pins(runtime: Residency) -> list[Finding]:
         pins = await anyio.to_thread.run_sync(PinsRedis, url)
     except Unavailable as error:
         return [Finding("bad", str(error), "look at pins.url, and at the server")]
+    forgetful = pins.is_forgetful()
     await pins.aclose()
     found = [Finding("ok", "the pins' store answers")]
+    if forgetful:
+        what = "the pins' server keeps no append-only file: a restart loses the homes that it was told last"
+        found.append(Finding("warn", what, "set `appendonly yes` there, as docs/how-to/pins-on-redis.md says"))
     if not runtime.deployment.audit.detail:
         mend = "name a folder in audit.detail: pins that the store loses are put back from there"
         found.append(Finding("warn", "pins that the store loses in a failover are lost", mend))

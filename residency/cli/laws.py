@@ -15,7 +15,7 @@ from residency.adapters.policy_files import available_laws, read_file
 from residency.cli.laws_pages import Pack, write_pages
 from residency.errors import PolicyError
 from residency.policy.parser import parse_law
-from residency.policy.problems import nearest
+from residency.policy.problems import nearest_law
 from residency.policy.yamldoc import parse_yaml
 
 __all__ = ["laws", "read_packs"]
@@ -46,9 +46,7 @@ def laws(
         raise typer.Exit(1) from None
     chosen = [pack for pack in known if name is None or _named(pack.name, name)]
     if not chosen:
-        names = sorted({pack.name for pack in known})
-        meant = nearest(name, names)
-        told = meant or f"; known: {', '.join(names) or 'none is installed'}"
+        told = nearest_law(name or "", {pack.name for pack in known})
         typer.echo(f"residency laws: no law `{name}`{told}", err=True)
         raise typer.Exit(2)
     if pages is not None:

@@ -20,6 +20,7 @@ from residency.audit.checkpoint import parse_verifier_key
 from residency.audit.continuity import Continuity
 from residency.audit.entry import Entry
 from residency.audit.verify import read_checkpoint
+from residency.cli import asked
 from residency.cli.log_folder import scanned
 from residency.errors import PolicyError, ResidencyError
 from residency.policy.archive import facts_path, parse_facts
@@ -38,7 +39,8 @@ _TABLES = (
 
 
 def status(
-    policy: Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")],
+    file: asked.Argument = None,
+    policy: asked.Option = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """What this deployment decided and refused; in `mode: observe`, what it would have refused or sent elsewhere;
@@ -47,11 +49,11 @@ def status(
     Reads the published log (a running instance publishes within a second). Exit 0 = told, 1 = the log does not
     verify, 2 = wrong use, a policy that does not hold included.
 
-    Example: residency status --policy policies/deployments/social-api.yaml
+    Example: residency status policies/deployments/social-api.yaml
     """
     console = Console()
     try:
-        loaded = policy_files.load(policy)
+        loaded = policy_files.load(asked.deployment_asked("status", file, policy))
         audit = Path(loaded.base) / loaded.deployment.audit.folder
         stored = {activity.name for activity in loaded.deployment.activities if activity.stores}
         summary = _summary(audit / "log", stored, partial(_standing, LogFiles(audit), loaded), progress=not as_json)

@@ -18,12 +18,13 @@ from residency.errors import Problem
 from residency.policy.documents import DOCUMENTS, json_schema
 from residency.policy.yamldoc import Path, Value, YamlDoc
 
-__all__ = ["MOST", "dotted", "nearest", "shown", "translate"]
+__all__ = ["MOST", "dotted", "nearest", "nearest_law", "shown", "translate"]
 
 MOST: Final = 1000
 """How many problems of one file are told."""
 _COMPARED: Final = 512  # names that a word is compared with at most
 _QUOTED: Final = re.compile(r"'([^']*)'")
+_YEAR: Final = re.compile(r"-[0-9]{4}$")
 _SECRET_KEYS: Final = frozenset({"url"})
 _EMPTY: Final = frozenset({"missing", "too_short"})
 _KINDS: Final = {
@@ -39,10 +40,26 @@ _KINDS: Final = {
 
 def nearest(word: object, words: Collection[str]) -> str:
     """A closing "; did you mean `x`?" or nothing."""
+    return _nearest(word, {w: w for w in words})
+
+
+def nearest_law(name: str, names: Collection[str]) -> str:
+    """What to say of a law's `name` that is none of `names`: the nearest, and what there is in its country."""
+    # The year is what people leave out: with it, a shorter number of another year is nearer than the next number.
+    without = {_YEAR.sub("", known): known for known in sorted(names)}
+    hint = _nearest(name, without | {known: known for known in names})
+    country = name.partition("/")[0].casefold() + "/"
+    there = sorted(known.removeprefix(country) for known in names if known.startswith(country))
+    if there:
+        return f"{hint or ';'} {country} has {', '.join(there)}"
+    return hint or (f"; known: {', '.join(sorted(names))}" if names else "; none is installed")
+
+
+def _nearest(word: object, words: Mapping[str, str]) -> str:
     # A file of a thousand mistakes against thousands of names would be compared for minutes.
     if not isinstance(word, str) or len(words) > _COMPARED:
         return ""
-    folded = {w.casefold(): w for w in sorted(words)}
+    folded = {w.casefold(): words[w] for w in sorted(words)}
     found = difflib.get_close_matches(word[:64].casefold(), folded, n=1, cutoff=0.65)
     return f"; did you mean `{folded[found[0]]}`?" if found else ""
 

@@ -9,7 +9,7 @@ from residency.errors import PolicyError, Problem
 from residency.model.place import is_place
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, RuleDoc
 from residency.policy.parsed_reading import READER
-from residency.policy.problems import nearest
+from residency.policy.problems import nearest, nearest_law
 from residency.policy.rulebook import Rulebook
 from residency.policy.tables import MAX_CELLS, named, predicates
 
@@ -28,10 +28,10 @@ def choose_laws(deployment: DeploymentDoc, names: Collection[str]) -> tuple[str,
         found = [name for name in names if fnmatchcase(name, pattern)]
         chosen.update(found)
         if not found:
-            known = f"; known: {', '.join(sorted(names))}" if names else "; none is installed"
             shown = deployment.source.as_written(("laws", index), pattern)
-            hint = nearest(shown, names) or known
-            problems.append(deployment.source.problem(("laws", index), f"unknown law `{shown}`{hint}"))
+            problems.append(
+                deployment.source.problem(("laws", index), f"unknown law `{shown}`{nearest_law(shown, names)}")
+            )
     if problems:
         raise PolicyError(tuple(problems))
     return tuple(sorted(chosen))

@@ -127,6 +127,10 @@ class PinsRedis:
                 return True
         return False
 
+    def is_forgetful(self) -> bool:
+        """Whether some server keeps no append-only file, so that a restart loses what it was told last."""
+        return not all(primary.appends for primary in self._group.all())
+
     def gauges(self) -> dict[str, float]:
         """`connected` primaries, `primaries` in all, `local` answers held, `heard` = seconds since the least recent
         answer to a PING (infinite before the first)."""

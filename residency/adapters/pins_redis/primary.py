@@ -85,6 +85,8 @@ class Primary:
         self.heard = float("-inf")
         """When the last PING was sent that was answered, on `time.monotonic()`."""
         self.replicas = 0
+        self.appends = True
+        """Whether it keeps an append-only file, as far as it said."""
         self._settings = settings
         self._group = group
         self._identity: Identity | None = None
@@ -183,6 +185,7 @@ class Primary:
             raise ServerGone(_REPLICA)
         if said.get("maxmemory_policy", "").startswith("allkeys"):
             raise PinsUnavailable("the pins' server may evict pins: set its maxmemory-policy to noeviction")
+        self.appends = said.get("aof_enabled") != "0"
         identity = (said.get("run_id", ""), said.get("master_replid", ""))
         self._run_id = identity[0]
         group.marks.adopt(wire, group.marks.keys(group.owned(self)))

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from residency.cli.asked import deployment_asked
 from residency.cli.routes import routes
+from residency.cli.status import status
 from residency.cli.where import where
 
 
@@ -29,7 +30,7 @@ def test_none_or_two_are_wrong_use_and_it_is_told_how_to_name_one(
     assert "name one deployment file, as in: residency where " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [where, routes])
+@pytest.mark.parametrize("command", [where, routes, status])
 def test_commands_take_it_both_ways(command: Callable[..., None], tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(command)

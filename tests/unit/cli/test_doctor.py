@@ -234,6 +234,9 @@ def test_a_shared_store_of_pins_is_asked(policy: Path, redis_servers: Any) -> No
     assert levels(run(policy)[1], "pins' store answers") == {"ok"}
     policy.write_text(policy.read_text().replace(", detail: {VN: ./detail}", ""))
     assert levels(run(policy)[1], "lost") == {"warn"}
+    assert levels(run(policy)[1], "append-only file: a restart loses") == {"warn"}
+    server.client.config_set("appendonly", "yes")
+    assert not levels(run(policy)[1], "append-only")
     server.kill()
     code, found = run(policy)
     assert code == 1

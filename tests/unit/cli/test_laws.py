@@ -87,7 +87,7 @@ def test_a_law_of_your_own_is_told_in_words(tmp_path: Path) -> None:
 def test_an_unknown_name_is_wrong_use_and_a_broken_law_does_not_hold(tmp_path: Path) -> None:
     code, output = run("vn/decree-333-2062")
     assert code == 2
-    assert "no law `vn/decree-333-2062`; did you mean `vn/decree-333-2026`?" in output
+    assert "no law `vn/decree-333-2062`; did you mean `vn/decree-333-2026`? vn/ has ai-134-2025, " in output
     code, output = run("--from", folder(tmp_path, LAW.replace("art. 1", "")))
     assert code == 1
     assert "law.yaml" in output

@@ -165,9 +165,20 @@ def compile_with(policy: Policy, **changes: object) -> Policy:
     return compile_policy(replace(policy.deployment, **changes), policy.laws, [], "d")  # type: ignore[arg-type]
 
 
-def test_an_unknown_law_is_named_with_the_nearest(policy: Policy) -> None:
-    with pytest.raises(PolicyError, match="unknown law `vn/decree-333-2025`; did you mean `vn/decree-333-2026`"):
-        compile_with(policy, laws=("vn/decree-333-2025",))
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("vn/decree-333-2025", "; did you mean `vn/decree-333-2026`? vn/ has "),
+        ("vn/decree-334", "; did you mean `vn/decree-333-2026`? vn/ has "),  # not the shorter vn/decree-13-2023
+        ("VN/nothing-like-it", "; vn/ has "),
+        ("xx/nothing-like-it", "; known: "),
+    ],
+)
+def test_an_unknown_law_is_named_with_the_nearest_and_what_its_country_has(
+    policy: Policy, name: str, told: str
+) -> None:
+    with pytest.raises(PolicyError, match=re.escape(f"unknown law `{name}`{told}")):
+        compile_with(policy, laws=(name,))
 
 
 def test_a_mode_for_an_unknown_rule_is_a_problem(policy: Policy) -> None:
