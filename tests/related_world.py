@@ -64,7 +64,7 @@ class Post(Base):
     topic_id: Mapped[str | None] = mapped_column(ForeignKey("topic.id"))
     writer: Mapped[Member] = relationship(back_populates="posts")
     replies: Mapped[list[Reply]] = relationship(back_populates="post", order_by="Reply.id")
-    topic: Mapped[Topic | None] = relationship()
+    topic: Mapped[Topic | None] = relationship(back_populates="posts")
 
 
 class Reply(Base):
@@ -91,6 +91,7 @@ class Topic(Base):
 
     __tablename__ = "topic"
     id: Mapped[str] = mapped_column(primary_key=True)
+    posts: Mapped[list[Post]] = relationship(back_populates="topic")
 
 
 class Badge(Base):
@@ -104,12 +105,13 @@ class Badge(Base):
 
 ROWS: list[tuple[type[Base], dict[str, Any]]] = [
     (Topic, {"id": "t"}),
+    (Topic, {"id": "u"}),
     (Member, {"id": "anh", "name": "Anh"}),
     (Member, {"id": "beng", "name": "Beng"}),
     (Member, {"id": "chua", "name": "Chua"}),
     (Post, {"id": "p-anh", "author": "anh", "topic_id": "t"}),
     (Post, {"id": "p-beng", "author": "beng", "topic_id": "t"}),
-    (Post, {"id": "p-chua", "author": "chua", "topic_id": None}),
+    (Post, {"id": "p-chua", "author": "chua", "topic_id": "u"}),
     (Photo, {"id": "f-anh", "post_id": "p-anh"}),
     (Photo, {"id": "f-beng", "post_id": "p-beng"}),
     (Reply, {"id": "r1", "author": "anh", "post_id": "p-beng"}),

@@ -43,6 +43,7 @@ from residency.integrations.related import Related, check_named
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.gather import Gathering, Listing, Page
 from residency.storage.handle import StoreHandle, backend_of
+from residency.storage.judged import NOBODY
 from residency.storage.listed import Found, SortKey
 from residency.storage.under_way import has_been
 
@@ -113,7 +114,11 @@ class RowGathering:
         if told and not alone:
             for name in plan.named:
                 check_named(name, {doc.name for doc in docs}, store)
-        return Related(store, docs, told=told, alone=alone) if plan.relates else None
+        if not plan.relates:
+            return None
+        names = {doc.name for doc in docs}
+        unnamed = None if told else next((name for name in plan.named if name not in names), None)
+        return Related(store, docs, unnamed=unnamed, alone=alone)
 
     async def _page(self, statement: _Select, limit: int, cursor: str | None, width: int | None) -> Page[Any]:
         plan = _plan_of(statement)
@@ -145,8 +150,13 @@ class RowGathering:
                         return told
                     return [each._replace(also=(*each.also, *more)) for each, more in zip(told, also, strict=True)]
                 if width == 1 == end:
-                    return [Found(item, tuple(key)) for item, *key in found]
-                return [Found(row[0] if width == 1 else tuple(row[:end]), tuple(row[end:])) for row in found]
+                    told = [Found(item, tuple(key)) for item, *key in found]
+                else:
+                    told = [Found(row[0] if width == 1 else tuple(row[:end]), tuple(row[end:])) for row in found]
+                if along is None:
+                    return told
+                # Rows that are nobody's; what came along with them may be somebody's.
+                return [each._replace(whose=NOBODY, also=more) for each, more in zip(told, also, strict=True)]
 
             page = await gathering.page(
                 fetch,
@@ -154,7 +164,7 @@ class RowGathering:
                 plan.fingerprint,
                 limit=limit,
                 cursor=cursor,
-                judged=told,
+                judged=told or along is not None,
                 whose=bool(whose) and whose[0] is not None,
                 twice=twice,
             )

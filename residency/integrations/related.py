@@ -31,11 +31,12 @@ _Row = tuple[Table, _Key]
 class Related:
     """What came along with rows of one sink, and whose it is by the `records:` of their store."""
 
-    def __init__(self, store: str, docs: Sequence[RecordDoc], *, told: bool, alone: bool) -> None:
-        """`told` = they tell whose the rows are that the SELECT is of; `alone` = the list is of one country."""
+    def __init__(self, store: str, docs: Sequence[RecordDoc], *, unnamed: str | None, alone: bool) -> None:
+        """`unnamed` = a table of the SELECT that they do not name, where they tell of none of its tables whose the rows
+        are; `alone` = the list is of one country."""
         self._store = store
         self._docs = {doc.name: doc for doc in docs}
-        self._told = told
+        self._unnamed = unnamed
         self._alone = alone
 
     async def whose(self, session: AsyncSession, rows: Sequence[Sequence[Any]]) -> list[tuple[str | None, ...]]:
@@ -72,16 +73,16 @@ class Related:
         mapper = state.mapper
         tables = [table for table in mapper.tables if isinstance(table, Table)]
         named = [table for table in tables if table.name in self._docs]
-        if not named and self._told and not self._alone:
+        if not named and self._unnamed is None and not self._alone:
             check_named(tables[-1].name if tables else mapper.class_.__name__, self._docs, self._store)
         for table in named:
             doc = self._docs[table.name]
             if doc.subject is None and doc.via is None:
                 continue  # nobody's
-            if not self._told:
+            if self._unnamed is not None:
                 raise UsageError(
-                    f"rows of table {table.name!r} come along with rows of a table that `records:` of store "
-                    f"{self._store!r} do not name: say there whose these are"
+                    f"rows of table {table.name!r} come along with rows of table {self._unnamed!r}, and `records:` of "
+                    f"store {self._store!r} do not say whose these are: {_lines(self._unnamed)}"
                 )
             key = tuple(_value(state, column) for column in table.primary_key)
             told = None if doc.subject is None else _value(state, table.c.get(doc.subject))
@@ -108,9 +109,15 @@ def check_named(table: str, names: Collection[str], store: str) -> None:
     if table not in names:
         raise UsageError(
             f"rows of table {table!r} come along in a list over several countries, and `records:` of store {store!r} "
-            f"do not say whose they are: add `{table}: {{subject: COLUMN, data: [personal]}}` there, or `{table}: "
-            "{data: [content]}` where they are nobody's"
+            f"do not say whose they are: {_lines(table)}"
         )
+
+
+def _lines(table: str) -> str:
+    return (
+        f"add `{table}: {{subject: COLUMN, data: [personal]}}` there, or `{table}: {{data: [content]}}` where they are "
+        "nobody's"
+    )
 
 
 def _loaded(state: InstanceState[Any]) -> Iterator[InstanceState[Any]]:

@@ -21,8 +21,10 @@ from residency.errors import Unavailable
 from residency.model import Effect, Finding, Pin, Reason
 from residency.policy.terms import unbegun
 
-__all__ = ["Found", "Lying"]
+__all__ = ["NOBODY", "Found", "Lying"]
 
+NOBODY: Final = ""
+"""Whose a row is that is nobody's; no subject has that id."""
 _AT_ONCE: Final = 32  # pins asked for at the same time
 
 
@@ -122,7 +124,8 @@ class Lying:
 
         Raises: PinsUnavailable, FactsUnavailable, JournalFull, JournalFailed.
         """
-        seen = {(sink, whose) for sink, found in rows for whose in (found.whose, *found.also)}
+        told = {(sink, whose) for sink, found in rows for whose in (found.whose, *found.also)}
+        seen = {each for each in told if each[1] != NOBODY}
         people = {whose for _, whose in seen}
         await self._fetch(each for each in people if each is not None)
         self.clear = not self._twice
@@ -189,6 +192,8 @@ class Lying:
         return self._answer(sink, found.whose)
 
     def _answer(self, sink: str, whose: str | None) -> Against | None:
+        if whose == NOBODY:
+            return None
         answer = self._of[whose].against(sink)
         if answer is None or answer.reason not in FOLLOWED:
             return answer

@@ -12,7 +12,7 @@ from sqlalchemy.orm import defer, joinedload, selectinload
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from residency.errors import UsageError
-from tests.related_world import DEPLOYMENT, Badge, Member, Post, Reply, World
+from tests.related_world import DEPLOYMENT, Badge, Member, Post, Reply, Topic, World
 from tests.rows import BACKENDS, Place, places_of
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +33,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 POSTS = select(Post).order_by(Post.id)
 MEMBERS = select(Member).order_by(Member.id)
+TOPICS = select(Topic).order_by(Topic.id)
 
 
 TOLD: list[tuple[Any, list[str], int]] = [
@@ -48,6 +49,9 @@ TOLD: list[tuple[Any, list[str], int]] = [
     (MEMBERS.options(selectinload(Member.replies).joinedload(Reply.post).selectinload(Post.replies)), ["beng"], 2),
     # What is nobody's comes along.
     (POSTS.options(joinedload(Post.topic)), ["p-beng", "p-chua"], 1),
+    # Nobody's rows bring along somebody's.
+    (TOPICS.options(selectinload(Topic.posts)), ["u"], 1),
+    (TOPICS.options(selectinload(Topic.posts).selectinload(Post.replies)), ["u"], 1),
 ]
 
 
@@ -68,7 +72,14 @@ REFUSED: list[tuple[Any, str]] = [
     (MEMBERS.options(selectinload(Member.badges)), "rows of table 'badge' come along .* add `badge: {subject: "),
     (select(Member, Badge).join(Badge).order_by(Member.id), "rows of table 'badge' come along"),
     (select(Member, Badge.id).join(Badge).order_by(Member.id), "rows of table 'badge' come along"),
-    (select(Badge).order_by(Badge.id).options(joinedload(Badge.holder)), "table 'member' come along with rows of"),
+    (
+        select(Badge).order_by(Badge.id).options(joinedload(Badge.holder)),
+        "'member' come along with rows of table 'badge', .* add `badge: ",
+    ),
+    (
+        TOPICS.options(selectinload(Topic.posts).joinedload(Post.writer).selectinload(Member.badges)),
+        "rows of table 'badge' come along",
+    ),
     (POSTS.options(joinedload(Post.replies)), "loads collections by selectinload"),
 ]
 
@@ -78,6 +89,9 @@ async def test_what_nothing_says_whose_it_is_comes_along_in_no_list_over_several
         with pytest.raises(UsageError, match=words):
             await world.page(statement)
     assert [each.id for each in await world.page(select(Badge).order_by(Badge.id))] == ["b"]  # alone, as it was
+    for statement in (TOPICS, select(Topic.id).order_by(Topic.id)):
+        page = await world.page(statement)
+        assert (len(page), page.partial) == (2, False)  # nobody's, with nothing along
 
 
 @pytest.mark.parametrize("change", ["mode", "one sink", "no records"])
