@@ -187,19 +187,9 @@ def serving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serving]
             server.stop()
 
 
-def test_each_worker_has_a_slot_of_its_own_and_all_write_one_log(serving: Serving) -> None:
-    serving.until(WORKERS)
-    with serving.load():
-        time.sleep(0.5)
-    serving.stop()
-    assert serving.process.returncode == 0, serving.log.read_text()
-    found = serving.whole(killed=0)
-    assert {parse_entry_id(entry.id)[0] for entry in found} == set(range(WORKERS))
-    # All had ended in good order: what was begun is finished, and published.
-    assert sum(entry.kind == "intent" for entry in found) == sum(entry.kind == "outcome" for entry in found)
-
-
-def test_when_the_sequencing_worker_is_killed_another_goes_on_and_a_new_worker_takes_its_slot(serving: Serving) -> None:
+def test_each_worker_has_a_slot_and_when_the_sequencing_one_is_killed_another_goes_on_and_a_new_one_takes_its_slot(
+    serving: Serving,
+) -> None:
     serving.until(WORKERS)
     with serving.load():
         eventually(serving.sequencing, within=30, what="a sequencer")
@@ -214,19 +204,18 @@ def test_when_the_sequencing_worker_is_killed_another_goes_on_and_a_new_worker_t
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("argv", [pytest.param(UVICORN, id="uvicorn"), pytest.param(GUNICORN, id="gunicorn")])
-def test_a_graceful_reload_under_load_loses_and_doubles_nothing(tmp_path: Path, argv: list[str]) -> None:
-    server = Serving(tmp_path, argv)
-    try:
-        before = server.until(WORKERS)
-        with server.load():
-            server.process.send_signal(signal.SIGHUP)
-            eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), within=150, what="the reload")
-        after = server.until(WORKERS)
-        assert not before & after
-    finally:
-        server.stop()
-    found = server.whole(killed=0)
+def test_a_graceful_reload_and_end_under_load_lose_and_double_nothing(serving: Serving) -> None:
+    before = serving.until(WORKERS)
+    with serving.load():
+        serving.process.send_signal(signal.SIGHUP)
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), within=150, what="the reload")
+    after = serving.until(WORKERS)
+    assert not before & after
+    serving.stop()
+    assert serving.process.returncode == 0, serving.log.read_text()
+    found = serving.whole(killed=0)
     # Old and new workers serve side by side for a while, and no two of them have one slot.
     assert len({parse_entry_id(entry.id)[0] for entry in found}) in range(WORKERS, 2 * WORKERS + 1)
-    assert sum(server.acknowledged.values()) > 0
+    assert sum(serving.acknowledged.values()) > 0
+    # All had ended in good order: what was begun is finished, and published.
+    assert sum(entry.kind == "intent" for entry in found) == sum(entry.kind == "outcome" for entry in found)
