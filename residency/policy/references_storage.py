@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from residency.errors import AddressError, Problem
@@ -94,8 +94,26 @@ def _records(doc: YamlDoc) -> Iterator[Problem]:
             for column, other in via.items() if isinstance(via, dict) else ():
                 if isinstance(other, str) and other not in tables:
                     yield doc.problem((*where, "via", column), unknown("table", other, tables))
-                elif other == table:
-                    yield doc.problem((*where, "via", column), "a table cannot be reached by itself")
+                elif (wrong := _astray(table, tables)) is not None:
+                    yield doc.problem((*where, "via", column), wrong)
+
+
+def _astray(table: str, tables: Mapping[str, Value]) -> str | None:
+    """Why the tables that `via` names lead from this one to no subject; None = they do, or that is told elsewhere."""
+    passed, here = [table], table
+    while isinstance(record := tables[here], dict) and isinstance(via := record.get("via"), dict) and via:
+        there = next(iter(via.values()))
+        if not isinstance(there, str) or there not in tables:
+            return None
+        here = there
+        if here == table:
+            return f"`via` leads in a circle, to no subject: {' -> '.join((*passed, here))}"
+        if here in passed:
+            return None  # the circle is behind this table, and told there
+        passed.append(here)
+    if isinstance(record, dict) and "subject" not in record:
+        return f"`{here}`, where this leads, is nobody's: give it its `subject` or `via`"
+    return None
 
 
 def _locators(doc: YamlDoc) -> Iterator[Problem]:
