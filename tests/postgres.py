@@ -25,7 +25,7 @@ from typing import Any
 
 import psycopg
 
-__all__ = ["PASSWORD", "USER", "Pair", "Postgres", "find_postgres", "postgres_pair"]
+__all__ = ["PASSWORD", "USER", "Pair", "Postgres", "find_postgres", "own", "postgres_pair"]
 
 USER, PASSWORD = "app", "Sesam-oeffne-dich-4711"  # nowhere else: what tells of it has leaked it
 VN_ADDRESS, SG_ADDRESS = "127.0.0.2", "127.0.0.3"
@@ -60,9 +60,10 @@ def _user() -> str | None:
     return "postgres" if os.geteuid() == 0 else None
 
 
-def _own(folder: Path) -> None:
+def own(path: Path) -> None:
+    """Give `path` to the user that runs the servers."""
     if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
+        shutil.chown(path, "postgres", "postgres")
 
 
 class Postgres:
@@ -74,7 +75,7 @@ class Postgres:
         self.port = _free_port(address)
         self._process: subprocess.Popen[bytes] | None = None
         self._count = itertools.count()
-        _own(folder)
+        own(folder)
 
     def make(self) -> Postgres:
         """An empty cluster whose only user has a password."""

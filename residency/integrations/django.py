@@ -28,6 +28,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.signals import got_request_exception
 from django.db import Error, connections, transaction
 from django.db.backends.signals import connection_created
+from sqlalchemy import URL
 
 from residency import wiring
 from residency.adapters import policy_files
@@ -91,10 +92,14 @@ def databases(policy: str | Path, *, env: Mapping[str, str] | None = None) -> di
                 "HOST": url.host or "",
                 "PORT": str(url.port or ""),
                 # What the environment says of libpq's does not go before the URL.
-                "OPTIONS": {} if backend == "sqlite3" else {"hostaddr": "", "options": ""},
+                "OPTIONS": {} if backend == "sqlite3" else {"hostaddr": "", "options": "", **_tls(url)},
                 _MARK: tuple(store for store, names in deployment.stores.items() if name in names),
             }
     return found
+
+
+def _tls(url: URL) -> dict[str, Any]:
+    return {name: url.query[name] for name in ("sslmode", "sslrootcert") if name in url.query}
 
 
 @contextmanager

@@ -25,6 +25,10 @@ __all__ = ["check_pins", "open_pins", "sink_of", "sinks"]
 _REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
 _PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
 _IN_CLEAR: Final = "plain http to another machine is not encrypted on the way: https, or `in_transit: false`"
+_ROWS_IN_CLEAR: Final = (
+    "a connection to another machine need not be encrypted on the way: `?sslmode=verify-full` (or `require`), or "
+    "`in_transit: false`"
+)
 _OBJECTS: Final = ("memory", "file", "s3", "gs", "az")
 PathOf = Callable[[str], Path]
 
@@ -81,9 +85,12 @@ def sink_of(
         raise PolicyError((deployment.source.problem(where, what),)) from error
     try:
         members = [member.url.reveal() for member in sink.members]
-        return SqlSink(sink.sink.name, region, url, base=base, members=members)
+        made = SqlSink(sink.sink.name, region, url, base=base, members=members)
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error
+    if sink.sink.in_transit and made.in_clear:
+        raise PolicyError((deployment.source.problem(where, _ROWS_IN_CLEAR),))
+    return made
 
 
 def _objects(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf) -> SinkPort:

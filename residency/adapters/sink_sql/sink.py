@@ -78,6 +78,11 @@ class SqlSink:
         return self._async_engine(read_only=False)
 
     @property
+    def in_clear(self) -> bool:
+        """Whether what goes to it may be read on the way."""
+        return any(place.in_clear for place in self._ways.places)
+
+    @property
     def blocking_url(self) -> URL:
         """Where the database is, for a program of yours that blocks; with its password, so for no eyes."""
         return self._place.blocking

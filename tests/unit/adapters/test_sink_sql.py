@@ -68,6 +68,38 @@ def test_a_number_in_the_url_that_is_none_is_refused_without_the_url(query: str)
     assert "secret-password" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("query", "clear"),
+    [
+        ("", True), ("?sslmode=prefer", True), ("?sslmode=disable", True), ("?sslmode=require", False),
+        ("?ssl=require", False), ("?sslmode=verify-full", False),
+    ],
+)  # fmt: skip
+def test_what_may_be_read_on_the_way_to_another_machine_is_known(query: str, clear: bool) -> None:
+    for driver in ("", "+asyncpg", "+psycopg"):
+        assert SqlSink("s", REGION, f"postgresql{driver}://user:secret@db.example/db{query}").in_clear == clear
+        for host in ("127.0.0.2", "localhost", "[::1]", ""):
+            assert not SqlSink("s", REGION, f"postgresql{driver}://user:secret@{host}/db{query}").in_clear
+    assert SqlSink("s", REGION, "postgresql://db.example/db?sslmode=require", members=["postgresql://b/db"]).in_clear
+    assert SqlSink("s", REGION, f"postgresql:///db?host=db.example&{query[1:]}").in_clear == clear
+    assert not SqlSink("s", REGION, "postgresql:///db?host=/run/postgresql").in_clear
+
+
+def test_what_the_url_says_of_tls_goes_along_to_other_programs() -> None:
+    for driver in ("+asyncpg", "+psycopg"):
+        sink = SqlSink("s", REGION, f"postgresql{driver}://user:secret@db.example/db?sslmode=verify-full")
+        assert dict(sink.blocking_url.query) == {"sslmode": "verify-full", "sslrootcert": "system"}
+
+
+@pytest.mark.parametrize(
+    "query", ["sslmode=always", "sslmode=verify-ca", "sslmode=verify-full&sslrootcert=nowhere-secret.pem", "ssl=true"]
+)
+def test_a_word_about_tls_that_cannot_be_kept_is_refused_without_the_url(query: str) -> None:
+    with pytest.raises(SinkUnavailable, match="'people-vn' has a URL w") as caught:
+        SqlSink("people-vn", REGION, f"postgresql://user:secret@host/db?{query}")
+    assert "secret" not in str(caught.value)
+
+
 def test_pools_are_as_large_as_the_url_says_and_wait_as_long() -> None:
     sink = SqlSink("people-vn", REGION, "sqlite:////tmp/x.db?pool_size=2&max_overflow=0&pool_timeout=3")
     pool: Any = sink.bind(read_only=True, blocking=False).pool

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.world import write_deployment
+
 PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_people.py"
 
 
@@ -139,3 +141,19 @@ def test_two_jurisdictions_share_no_cached_key(project: dict[str, Any]) -> None:
         *[["cache-vn", "committed"]] * 5,
         *[["cache-sg", "committed"]] * 5,
     ]
+
+
+def test_databases_are_encrypted_as_the_deployments_urls_say(tmp_path: Path) -> None:
+    from residency.integrations.django import databases
+
+    text = """
+sinks:
+  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "${URL}"}
+stores: {people: [people-vn]}
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+"""
+    env = {"URL": "postgresql://app:secret@db.example/people?sslmode=verify-full"}
+    found = databases(write_deployment(tmp_path, text), env=env)["people-vn"]
+    wanted = {"hostaddr": "", "options": "", "sslmode": "verify-full", "sslrootcert": "system"}
+    assert (found["HOST"], found["OPTIONS"]) == ("db.example", wanted)

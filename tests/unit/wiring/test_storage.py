@@ -144,8 +144,17 @@ def test_members_of_a_store_of_objects_make_one_sink_that_goes_from_way_to_way(t
 
 
 def test_members_of_a_database_make_one_sink_of_rows(tmp_path: Path) -> None:
-    url = "postgresql+asyncpg://app:x@{}.example/people"
+    url = "postgresql+asyncpg://app:x@{}.example/people?sslmode=require"
     assert isinstance(with_member(tmp_path, url.format("a"), url.format("b")), SqlSink)
+
+
+def test_a_database_on_another_machine_is_reached_encrypted_unless_the_deployment_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    url = f"postgresql+asyncpg://app:{SECRET}@{{}}.example/people"
+    with pytest.raises(PolicyError, match=r"test\.yaml:\d+:\d+: a connection to another machine need not be") as caught:
+        with_member(tmp_path / "a", f"{url.format('a')}?sslmode=require", url.format("b"))
+    assert SECRET not in str(caught.value)
 
 
 def test_a_member_of_another_kind_is_a_problem_at_its_line(tmp_path: Path) -> None:
