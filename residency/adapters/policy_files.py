@@ -115,7 +115,8 @@ class PolicyFiles:
         self._trusted = None if self._keys is None else read_keys(self._seen(self._keys))
         self._versions: dict[str, int] = {}
         self._contents: dict[str, str] = {}
-        data = read_file(self._seen(self.path), limit=MAX_BUNDLE)
+        begin = f"; `residency init {self.path}` writes one to begin with"
+        data = read_file(self._seen(self.path), limit=MAX_BUNDLE, absent=begin)
         try:
             if is_bundle(data):
                 bundle = parse_bundle(data)
@@ -321,8 +322,8 @@ def available_laws(folders: tuple[Path, ...]) -> dict[str, Path]:
     return found
 
 
-def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """A policy file's bytes, at most one past the limit.
+def read_file(path: Path, limit: int = MAX_BYTES, absent: str = "") -> bytes:
+    """A policy file's bytes, at most one past the limit. `absent` = what to say besides where it is not there.
 
     Raises:
         PolicyError: where the file cannot be read.
@@ -331,7 +332,7 @@ def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
         with path.open("rb") as file:
             return file.read(limit + 1)
     except OSError as error:
-        reason = error.strerror or "it cannot be read"
+        reason = (error.strerror or "it cannot be read") + (absent if isinstance(error, FileNotFoundError) else "")
         raise PolicyError((Problem(str(path), 1, 1, f"the policy file cannot be read: {reason}"),)) from None
 
 

@@ -68,10 +68,8 @@ def _examine(policy: Path, target: str | None) -> Iterator[Finding]:
     try:
         runtime = build(policy)
     except ResidencyError as error:
-        mend = "mend the line named; `residency check` tells more of such lines"
-        yield Finding(
-            "bad", str(error), mend if policy.exists() else f"residency init {policy} writes one to begin with"
-        )
+        mend = "mend the line named; `residency check` tells more of such lines" if policy.exists() else ""
+        yield Finding("bad", str(error), mend)
         return
     deployment = runtime.policy.deployment
     yield Finding("ok", f"policy {deployment.name} holds ({len(runtime.policy.laws)} laws, mode {deployment.mode})")

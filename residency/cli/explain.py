@@ -19,6 +19,7 @@ from residency.audit.pairs import Pairs
 from residency.audit.recall import Beside, Recall
 from residency.audit.verify import read_checkpoint
 from residency.cli.archive_folder import Archive
+from residency.cli.asked import Argument
 from residency.cli.explain_question import Asked, Person, activity_of, given, instant_of, seen_of, wrong
 from residency.cli.log_folder import entries, reader, verifier_key
 from residency.cli.replay import candidate_at
@@ -55,6 +56,7 @@ class Tongue(StrEnum):
 
 
 def explain(
+    file: Argument = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")] = None,
     route: Annotated[
         str | None, typer.Option("--route", help='Method and path: "POST /v1/people".', metavar="ROUTE")
@@ -108,9 +110,12 @@ def explain(
     token names them. With --audit and --entry a recorded decision is told, by the policy that made it, or by --policy.
     Exit 0 = permitted, 1 = refused, 2 = wrong use, a policy that does not hold included.
 
-    Example: residency explain --policy policies/deployments/social-api.yaml --route "POST /v1/people" --ip 14.160.0.1
+    Example: residency explain policies/deployments/social-api.yaml --route "POST /v1/people" --ip 14.160.0.1
     """
     form = Form.JSON if as_json else form
+    if file is not None and policy is not None:
+        wrong("name one deployment file")
+    policy = policy if file is None else file
     person = Person(ip, peer, header or (), claim or (), not declared, pin)
     if (audit is None) != (entry is None):
         wrong("--audit and --entry go together")
@@ -119,7 +124,7 @@ def explain(
             wrong("--entry tells the whole question: leave the request out")
         _say(_of_entry(audit, entry, key, policy), form, lang)
     if policy is None or (route is None) == (activity is None):
-        wrong('--policy and --route are needed, as in --policy F --route "POST /v1/people"')
+        wrong('a deployment file and --route are needed, as in: residency explain F --route "POST /v1/people"')
     if finding is None and (evidence or activity):
         wrong("--activity and --evidence go with --finding")
     if finding is not None and person != Person():

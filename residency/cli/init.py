@@ -110,7 +110,7 @@ def init(
     typer.echo(f"  residency routes --policy {file} --app my_api.main:app")
     typer.echo(f"  residency check {file}")
     typer.echo(f"  residency doctor {file}")
-    typer.echo(f'  residency explain --policy {file} --route "POST /v1/people" --ip 113.160.0.1')
+    typer.echo(f'  residency explain {file} --route "POST /v1/people" --ip 113.160.0.1')
     typer.echo("Keep residency-data/ out of version control: keys lie there.")
 
 

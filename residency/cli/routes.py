@@ -13,7 +13,8 @@ from rich.table import Table
 
 from residency.adapters.policy_files import load
 from residency.cli import asked
-from residency.cli.app_routes import app_routes, load_app, spelled
+from residency.cli.app_routes import app_routes, spelled
+from residency.cli.app_source import imported
 from residency.errors import PolicyError, UsageError
 from residency.policy.activities import AppRoute, Routing
 from residency.policy.compiler import Policy
@@ -77,7 +78,7 @@ def routes(
 def _compare(policy: Policy, target: str, *, both: bool, as_json: bool) -> None:
     """Print the app's routes that no activity names, as lines for the deployment file; with `both`, also the others."""
     try:
-        routing = app_routes(load_app(target))
+        routing = app_routes(imported(target))
     except UsageError as error:
         typer.echo(f"residency routes: {error}", err=True)
         raise typer.Exit(2) from None

@@ -19,7 +19,7 @@ import typer
 
 from residency import wiring
 from residency.adapters import policy_files
-from residency.cli.app_routes import load_app
+from residency.cli.app_source import imported
 from residency.cli.app_tables import metadata_of
 from residency.cli.sinks_locate import locate
 from residency.cli.sinks_mark import check_mark, mark, marked_as
@@ -112,7 +112,7 @@ def create_all(
 
     stores = _stores(deployment)
     try:
-        tables = metadata_of(load_app(metadata), metadata)
+        tables = metadata_of(imported(metadata), metadata)
         sinks = sql.row_sinks(tables, stores, store)
     except (UsageError, UnknownStore) as error:
         _wrong(str(error))

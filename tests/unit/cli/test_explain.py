@@ -34,6 +34,12 @@ def ask(*args: str) -> tuple[int, dict[str, object]]:
     return code, json.loads(output)
 
 
+def test_the_file_is_named_once_with_or_without_its_option() -> None:
+    question = ("--route", "POST /v1/people", "--ip", VIETNAM, "--at", "2026-09-01")
+    assert run(POLICY, *question) == run("--policy", POLICY, *question)
+    assert run(POLICY, "--policy", POLICY, *question) == (2, "residency explain: name one deployment file\n")
+
+
 def test_a_permitted_request_exits_0_and_tells_where_data_goes() -> None:
     code, told = ask("--route", "POST /v1/people", "--ip", VIETNAM)
     assert code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_nothing_is_cut_short_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPat
 def test_no_policy_and_one_that_does_not_hold_are_wrong_use() -> None:
     assert run()[0] == 2
     assert run("--policy", "no-such-file.yaml")[0] == 2
+
+
+def test_an_app_that_cannot_be_imported_is_told_by_its_own_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torn_api_of_a_test.py").write_text("import json\nfrom json import nothing\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    code, output = run(POLICY, "--app", "torn_api_of_a_test:app")
+    assert code == 2
+    assert "raised ImportError" in output
+    assert "(torn_api_of_a_test.py:2)" in output
 
 
 def test_routes_of_an_app_that_nobody_named_are_lines_for_the_policy(
