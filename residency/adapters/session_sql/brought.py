@@ -110,7 +110,9 @@ class _Watch:
         if plan[2].held:
             names = {bind.key: name for bind, name in compiled.bind_names.items()}
             for table, column, key in plan[2].held:
-                name = names[key]
+                name = names.get(key)
+                if name is None:
+                    self._refuse_loose([table.name])
                 for parameters in context.compiled_parameters:
                     for each in (context._expanded_parameters or {}).get(name, (name,)):
                         if (value := parameters[each]) is not None:  # else no row is found by it

@@ -126,8 +126,9 @@ class _Reader:
             case Update() | Delete():
                 leaves = {hash(statement.table): statement.table}
                 self._told(statement._returning, leaves, leaves, _facts(statement._where_criteria))
-            case Insert():
-                pass  # it tells what it was given
+            case Insert():  # it tells what it was given
+                if statement._returning and statement.select is not None:
+                    self.read(statement.select)
             case _ if getattr(statement, "element", None) is not None:  # brackets of all kinds
                 self.read(statement.element)
             case _:

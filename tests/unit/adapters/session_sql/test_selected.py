@@ -1,0 +1,171 @@
+"""What a statement tells columns of, and by which of its conditions it says whose they are, of shapes of all kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    Table,
+    any_,
+    case,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    table,
+    true,
+    tuple_,
+    update,
+    values,
+)  # fmt: skip
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    aliased,
+    contains_eager,
+    mapped_column,
+    relationship,
+    with_loader_criteria,
+    with_polymorphic,
+)  # fmt: skip
+
+from residency.adapters.session_sql.selected import selected
+from residency.policy.parsed_storage import RecordDoc
+
+
+class Base(DeclarativeBase):
+    """This test's models."""
+
+
+class Person(Base):
+    """Says itself who it is, and one kind has a table more."""
+
+    __tablename__ = "person"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+
+
+class Agent(Person):
+    """Leads to a person by its key."""
+
+    __tablename__ = "agent"
+    __mapper_args__ = {"polymorphic_identity": "agent"}  # noqa: RUF012
+    id: Mapped[int] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    car: Mapped[str]
+
+
+class Order(Base):
+    """Says whose it is."""
+
+    __tablename__ = "orders"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    total: Mapped[int]
+    person: Mapped[Person] = relationship()
+    tags: Mapped[list[Tag]] = relationship(secondary="tagged")
+
+
+class Tag(Base):
+    """Nobody's."""
+
+    __tablename__ = "tag"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+Table("tagged", Base.metadata, Column("order_id", ForeignKey("orders.id")), Column("tag_id", ForeignKey("tag.id")))
+NONE: frozenset[str] = frozenset()
+DOCS = {
+    "person": RecordDoc("person", "id", None, NONE),
+    "agent": RecordDoc("agent", None, ("id", "person"), NONE),
+    "orders": RecordDoc("orders", "account", None, NONE),
+    "tag": RecordDoc("tag", None, None, NONE),
+}
+OWN = Order.account == 1
+BARE: Any = table("orders", column("account"), column("total"))
+BOTH = with_polymorphic(Person, [Agent], flat=True)
+
+
+def chain(*own: Any) -> Any:
+    """A recursive CTE, whose second part says what is given."""
+    first = select(Order.id.label("key")).where(OWN).cte(recursive=True)
+    return first.union_all(select(Order.id).where(Order.id == first.c.key + 1, *own))
+
+
+def beside(*own: Any) -> Any:
+    """A person, and the total of an order from a subquery that refers to them."""
+    orders = select(Order.total).where(Order.account == Person.id, *own).lateral()
+    return select(Person.name, orders.c.total).join(orders, true()).where(Person.id == 1)
+
+
+HELD: dict[str, tuple[Any, set[tuple[str, str]]]] = {
+    "joined tables": (select(Agent.name, Agent.car).where(Agent.id == 1), {("person", "id"), ("agent", "id")}),
+    "of any kind": (select(BOTH.name, BOTH.Agent.car).where(BOTH.id == 1), {("person", "id"), ("agent", "id")}),
+    "a relationship": (select(Order.total).where(Order.person == Person(id=1)), {("orders", "account")}),
+    "bare table": (select(BARE.c.total).where(BARE.c.account == 1), {("orders", "account")}),
+    "recursive": (select(chain(OWN)), {("orders", "account")}),
+    "alias of a subquery": (select(aliased(Order, select(Order).where(OWN).subquery()).total), {("orders", "account")}),
+    "counted through": (select(func.count()).select_from(Order).join(Order.tags).where(OWN), {("orders", "account")}),
+    "locked": (select(Order.total).where(OWN).with_for_update(), {("orders", "account")}),
+    "text": (select(literal_column("total")).select_from(Order).where(OWN), {("orders", "account")}),
+    "deleted": (delete(Order).where(OWN).returning(Order.id), {("orders", "account")}),
+    "nobody's": (select(Tag.id).join(Order.tags).where(exists().where(Order.account == 2)), set()),
+    "no table": (select(func.now()), set()),
+    "values": (select(values(column("a", Integer), name="v").data([(1,)])), set()),
+    "what is inserted": (insert(Order).values(id=1).returning(Order.id), set()),
+}
+LOOSE: dict[str, Any] = {
+    "joined tables": select(Agent.name),
+    "of any kind": select(BOTH.name),
+    "a relationship's filter": select(Order.total).where(Order.person.has(Person.id == 1)),
+    "bare table": select(column("total")).select_from(BARE),
+    "recursive": select(chain()),
+    "lateral": beside(OWN),  # the person it refers to stands in no FROM of its own
+    "alias of a subquery": select(aliased(Order, select(Order).subquery()).total).where(OWN),
+    "sample": select(Order.__table__.tablesample(5)),
+    "whole rows": select(func.row_to_json(Order.__table__.table_valued())),  # type: ignore[attr-defined]
+    "window": select(func.sum(Order.total).over(partition_by=Order.account)),
+    "criteria of a loader": select(Order.total).options(with_loader_criteria(Order, OWN)),
+    "array": select(Order.total).where(Order.account == any_(literal([1]))),
+    "pair": select(Order.total).where(tuple_(Order.account, Order.id).in_([(1, 2)])),
+    "filter of an aggregate": select(func.count(Order.id).filter(OWN)),
+    "case": select(case((OWN, Order.total), else_=0)),
+    "either": select(Order.total).where(or_(OWN, Order.id == 2)),
+    "updated in a CTE": select(update(Order).values(total=1).returning(Order.id).cte()),
+    "inserted from others": insert(Order).from_select(["id"], select(Order.id)).returning(Order.id),
+}
+LOADED: list[Any] = [
+    select(Agent),
+    select(BOTH),
+    select(aliased(Order, select(Order).subquery())),
+    select(Order).join(Order.person).options(contains_eager(Order.person)),
+    select(Order, func.now()),
+]
+
+
+@pytest.mark.parametrize("shape", HELD)
+def test_it_is_told_by_which_column_a_statement_says_whose_rows_it_tells(shape: str) -> None:
+    statement, held = HELD[shape]
+    found = selected(statement, DOCS, loads=True)
+    assert ({(each.table.name, each.column) for each in found.held}, found.loose) == (held, [])
+
+
+@pytest.mark.parametrize("shape", LOOSE)
+def test_what_says_it_in_no_way_that_is_understood_is_told(shape: str) -> None:
+    assert selected(LOOSE[shape], DOCS, loads=True).loose
+
+
+def test_objects_tell_themselves_where_there_are_some() -> None:
+    for statement in LOADED:
+        assert selected(statement, DOCS, loads=True).loose == []
+        assert selected(statement, DOCS, loads=False).loose
