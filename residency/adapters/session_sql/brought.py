@@ -10,7 +10,7 @@ text that names a table with rows of somebody, unless the app says that all it r
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ from sqlalchemy import String, Table, TableClause, event, select
 from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
-from residency.adapters.session_sql.selected import Selected, mentioned, selected, subject_of
+from residency.adapters.session_sql.selected import mentioned, selected, subject_of
 from residency.adapters.session_sql.written import OWN_ROWS
 from residency.enforcement.current import Current
 from residency.enforcement.refusing import refuse
@@ -36,8 +36,18 @@ _OBJECTS: Final = "_result_disable_adapt_to_context"
 gives columns (`session.connection()`)."""
 _WRITES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 _Wait = Callable[[Coroutine[Any, Any, object]], None]
-_plans: WeakKeyDictionary[Any, tuple[Any, bool, Selected]] = WeakKeyDictionary()
-"""By compiled statement, which SQLAlchemy keeps: for which `records:`, and whether objects are made of it."""
+
+
+class _Plan(NamedTuple):
+    """What a statement tells by its own conditions, for these `records:`: (table, column, name of a parameter)."""
+
+    docs: Sequence[RecordDoc]
+    objects: bool
+    held: Sequence[tuple[TableClause, str, str]]
+    loose: Sequence[str]
+
+
+_plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled statement, which SQLAlchemy keeps
 
 
 def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str, wait: _Wait) -> bool:
@@ -104,20 +114,23 @@ class _Watch:
             return  # what a relationship loads: objects, and keys of those that it loads them for
         objects = _OBJECTS in context.execution_options
         plan = _plans.get(compiled)
-        if plan is None or plan[0] is not self._all or plan[1] is not objects:
-            plan = _plans[compiled] = (self._all, objects, selected(statement, self._docs, loads=objects))
-        self._refuse_loose(plan[2].loose)
-        if plan[2].held:
-            names = {bind.key: name for bind, name in compiled.bind_names.items()}
-            for table, column, key in plan[2].held:
-                name = names.get(key)
-                if name is None:
-                    self._refuse_loose([table.name])
-                for parameters in context.compiled_parameters:
-                    for each in (context._expanded_parameters or {}).get(name, (name,)):
-                        if (value := parameters[each]) is not None:  # else no row is found by it
-                            for whose in self._who(session, table, column, value):
-                                self._judge(whose)
+        if plan is None or plan.docs is not self._all or plan.objects is not objects:
+            plan = _plans[compiled] = self._plan(compiled, statement, objects)
+        self._refuse_loose(plan.loose)
+        for table, column, name in plan.held:
+            for parameters in context.compiled_parameters:
+                for each in (context._expanded_parameters or {}).get(name, (name,)):
+                    if (value := parameters[each]) is not None:  # else no row is found by it
+                        for whose in self._who(session, table, column, value):
+                            self._judge(whose)
+
+    def _plan(self, compiled: Any, statement: Any, objects: bool) -> _Plan:
+        found = selected(statement, self._docs, loads=objects)
+        names = {bind.key: name for bind, name in compiled.bind_names.items()}
+        held = [(table, column, names[key]) for table, column, key in found.held if key in names]
+        return _Plan(
+            self._all, objects, held, [*found.loose, *(at.name for at, _, key in found.held if key not in names)]
+        )
 
     def _judge(self, whose: str | None) -> None:
         if whose in self._permitted:

@@ -87,6 +87,12 @@ async def test_a_blocking_session_looks_too_and_a_request_of_ones_own_does_not(w
             (post,) = session.scalars(select(Post).where(Post.author == "beng"))
             with pytest.raises(Refused):
                 list(post.replies)  # loaded as it is asked for
+            # Whose a row is that leads there over two tables is asked in between.
+            assert [each.id for each in session.scalars(select(Photo).where(Photo.id == "f-beng"))] == ["f-beng"]
+            assert list(session.scalars(select(Photo.post_id).where(Photo.id == "f-beng"))) == ["p-beng"]
+            for statement in (select(Photo), select(Photo.id).where(Photo.post_id == "p-anh")):
+                with pytest.raises(Refused):
+                    session.scalars(statement).all()
 
     with world.request("GET", "/somebody", SINGAPORE, "sue"):
         async with about("beng"):
@@ -209,6 +215,18 @@ async def test_what_does_not_say_whose_rows_it_tells_of_is_refused_with_what_to_
             for statement in LOOSE:
                 await session.execute(statement)
     assert not [entry for entry in world.entries if entry.kind == "refusal"]
+
+
+async def test_what_is_streamed_is_looked_at_on_its_way(world: World) -> None:
+    with world.request("GET", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"), Session() as session:
+            options = {"yield_per": 1}
+            stream = await session.stream_scalars(select(Photo).order_by(Photo.id.desc()), execution_options=options)
+            given: list[str] = []
+            with pytest.raises(Refused):
+                async for photo in stream:
+                    given.append(photo.id)
+            assert given == ["f-beng"]
 
 
 async def test_columns_and_objects_of_whose_law_forbids_it_are_refused_by_it(world: World) -> None:
