@@ -233,6 +233,23 @@ def test_locators_are_told_of_objects_that_are_moved(folder: Path) -> None:
     assert anyio.run(noted) == {"VN": moved, "SG": [not each for each in moved]}
 
 
+def test_a_rate_is_waited_for_after_each_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+    sleep = anyio.sleep
+
+    async def noted(seconds: float) -> None:
+        if seconds > 9:  # a mover's lease is renewed more often
+            waited.append(seconds)
+        await sleep(0 if seconds > 9 else seconds)
+
+    monkeypatch.setattr(anyio, "sleep", noted)
+    assert run(*QUICK, "--go", "--batch", "1", "--rate", "1")[0] == 0
+    # Three people of three records each, and four batches may be under way at once.
+    assert len(waited) == 3
+    assert max(waited) <= 12
+    assert people(folder, "vn") == ["p1", "p3", "p5"]
+
+
 def test_whose_home_has_other_bytes_stays_and_the_run_says_so(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "vn.db")) as database, database:
         database.execute("INSERT INTO people VALUES ('p3', 'another', '2026-03-04')")
