@@ -128,9 +128,8 @@ class _Watch:
         found = selected(statement, self._docs, loads=objects)
         names = {bind.key: name for bind, name in compiled.bind_names.items()}
         held = [(table, column, names[key]) for table, column, key in found.held if key in names]
-        return _Plan(
-            self._all, objects, held, [*found.loose, *(at.name for at, _, key in found.held if key not in names)]
-        )
+        unknown = [table.name for table, _, key in found.held if key not in names]
+        return _Plan(self._all, objects, held, [*found.loose, *unknown])
 
     def _judge(self, whose: str | None) -> None:
         if whose in self._permitted:

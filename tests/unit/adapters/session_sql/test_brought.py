@@ -223,9 +223,13 @@ async def test_what_is_streamed_is_looked_at_on_its_way(world: World) -> None:
             options = {"yield_per": 1}
             stream = await session.stream_scalars(select(Photo).order_by(Photo.id.desc()), execution_options=options)
             given: list[str] = []
-            with pytest.raises(Refused):
+
+            async def read() -> None:
                 async for photo in stream:
                     given.append(photo.id)
+
+            with pytest.raises(Refused):
+                await read()
             assert given == ["f-beng"]
 
 
