@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 import psycopg
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from residency.adapters.records_sql.copying import PostgresParcels
+from residency.errors import SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
 from tests.postgres import Pair
 
@@ -261,3 +263,27 @@ def test_rows_of_two_people_that_refer_to_each_other_go_together_though_one_was_
 
     anyio.run(go)
     assert postgres.sg.query("SELECT count(*) FROM people", name) == [(0,)]
+
+
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def test_connections_that_were_cut_while_nobody_used_them_are_not_given_to_every_next_try(
+    postgres: Pair, name: str
+) -> None:
+    async def work(parcels: PostgresParcels, fresh: PostgresParcels) -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(parcels.layout)
+        await anyio.to_thread.run_sync(happen, postgres, name, CUT)
+        with anyio.fail_after(20):
+            while True:
+                with suppress(SinkUnavailable):  # one that the driver has not heard of yet
+                    await parcels.layout()
+                    return
+                await anyio.sleep(0.05)
+
+    on(postgres, name, work)

@@ -277,6 +277,10 @@ class PostgresParcels:
                 await connection.rollback()
                 pooled = await connection.get_raw_connection()
                 raw: Any = pooled.driver_connection
+                while raw.is_closed():  # cut since it was used: the pool hears of that from SQLAlchemy alone
+                    await connection.invalidate()
+                    pooled = await connection.get_raw_connection()
+                    raw = pooled.driver_connection
                 opened: float = pooled.info.setdefault(_OPENED, anyio.current_time())  # or a little before
                 if not apart:
                     yield raw, found, opened
