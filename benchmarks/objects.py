@@ -36,7 +36,7 @@ from benchmarks.floors import open_floor
 from benchmarks.verdict import Bar, end, table_of
 from residency.adapters.journal_files import JournalFiles
 from residency.adapters.sink_objects import BucketSink
-from residency.enforcement.context import current
+from residency.enforcement.context import current, enter, leave
 from residency.enforcement.request import Request
 from residency.storage import ObjectHandle
 from tests.conftest import find_weed
@@ -101,8 +101,11 @@ async def _measure(folder: Path, endpoint: str, key: str, secret: str, calls: in
         world, handle = worlds[which], handles[which]
 
         async def call(name: str, value: bytes) -> object:
-            with handling(handle._current):
+            token = enter(handle._current)  # once for each request, as the middleware does
+            try:
                 return await (handle.put(name, value) if verb == "put" else handle.get(name))
+            finally:
+                leave(token)
 
         assert world is not None
         return call

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from residency.enforcement.admission import check_sink, misplaced
 from residency.enforcement.moving import FOLLOWED, may_end, may_read
 from residency.enforcement.refusing import refuse
-from residency.errors import Unavailable
+from residency.errors import Unavailable, UsageError
 from residency.model import Operation, Pin, Reason, SinkVerdict
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Act:
         "_pin",
         "_pinned",
         "_seq",
+        "_subject",
         "_told",
         "_verdict",
         "changes",
@@ -48,6 +49,7 @@ class Act:
         self._seq = seq
         self._decided = current.decision  # held: another may not get its identity
         self._verdict = verdict
+        self._subject = current.subject_digest
         self._pin = current.pin
         self._pinned: Pin | None = None
         self._told = False
@@ -78,6 +80,7 @@ class Act:
         changes = self.changes
         remembers = changes and here.subject_digest is not None and self.operation is not Operation.ERASE
         try:
+            self._check_subject()
             if changes and not here.point.recorder.is_durable(self._seq):
                 return False
             if remembers and here.pin is None:
@@ -107,14 +110,15 @@ class Act:
     async def confirm(self) -> None:
         """The last step before the effect: facts and pin reread, pin set, first events noted, intent durable.
 
-        Raises: Refused, PinsUnavailable, FactsUnavailable, JournalFailed; then the act must not happen, and its outcome
-        is `failed`.
+        Raises: Refused, UsageError for another subject than it began for, PinsUnavailable, FactsUnavailable,
+        JournalFailed; then the act must not happen, and its outcome is `failed`.
         """
         if self.confirm_now() or (self.changes and await self._wait_for_intent() and self.confirm_now()):
             return
         here = self._current
         try:
             await here.point.renew(here)
+            self._check_subject()
             self._check_moving()
             verdict = self._check_sink()
             if self.changes and self.operation is not Operation.ERASE:
@@ -169,6 +173,12 @@ class Act:
         self._check_home(verdict)  # what is refused for another home is not written, and teaches nothing
         if await homes.strengthen(here):
             here.point.metrics.contradicted()
+
+    def _check_subject(self) -> None:
+        """Refuse where `identify` named another subject since: the intent tells of the one before."""
+        here, before = self._current, self._subject
+        if here.subject_digest != before and before is not None and here.decision.mode != "observe":
+            raise UsageError(f"an act on sink {self.sink!r} began for one subject and would end for another")
 
     def _check_sink(self) -> SinkVerdict:
         here = self._current
@@ -239,6 +249,8 @@ class Act:
                 here.trail.met(error)
             raise
         self._told = True
+        if self.changes and failing is None:
+            here.point.recorder.soon()  # `settled` waits for it
 
     def is_settled(self) -> bool:
         """Whether `settled` has nothing to wait for."""

@@ -251,6 +251,16 @@ async def test_a_read_is_confirmed_at_once_and_needs_no_settling(world: Any) -> 
     assert world.journal.durable == 0
 
 
+async def test_the_outcome_of_a_change_begins_to_be_durable_as_it_is_told(world: Any) -> None:
+    with world.request(who="an") as here:
+        act = here.begin("people", "vn")
+        await act.confirm()
+        act.outcome("committed")
+        with anyio.fail_after(20):
+            while world.journal.durable < len(world.journal.records):  # noqa: ASYNC110 - a thread tells of it
+                await anyio.sleep(0.001)
+
+
 async def test_a_change_begins_to_be_durable_as_it_begins_and_is_then_confirmed_at_once(world: Any) -> None:
     with world.request(who="an") as here:
         await here.begin("people", "vn").confirm()
