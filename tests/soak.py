@@ -453,9 +453,20 @@ class Soak:
                 self.wrong.append(f"the list by {by} is not what there is: {_difference(told, wanted.values())}")
 
     async def _operator(self, load: Load) -> None:
-        """Bring home who settled there; then move who lives at home from place to place there."""
+        """Bring home who settled there, and move who lives at home from place to place there. Whose commands must end
+        come first, while there is little that they must carry."""
+        homes = dict.fromkeys((each.who for each in self.locals), "VN")
+
+        async def to_and_fro(mover: Mover) -> None:
+            target = "KR" if homes[mover.who] == "VN" else "VN"
+            if await self._pin_move("pin move", mover.who, target):
+                homes[mover.who] = target
+                mover.moves += 1
+
         for each in (*self.neighbours, *self.travellers):
             await self._pin_move("neighbour's pin move", each.who, "KR")
+        for each in self.locals[:2]:
+            await to_and_fro(each)
         known = self.folder / "home" / "known.jsonl"
         known.write_text("".join(json.dumps({"subject": each.who, "residence": "VN"}) + "\n" for each in self.settlers))
         way = ("--known", str(known), "--batch", "6", "--json")
@@ -464,14 +475,10 @@ class Soak:
             self.moves[f"move exits {code}"] += 1
             if code == 0:  # nobody lies where they should not
                 break
-        homes = dict.fromkeys((each.who for each in self.locals), "VN")
         number = 0
         while not load.over and (self.missing() or time.monotonic() < load.end):
-            mover, number = self.locals[number % len(self.locals)], number + 1
-            target = "KR" if homes[mover.who] == "VN" else "VN"
-            if await self._pin_move("pin move", mover.who, target):
-                homes[mover.who] = target
-                mover.moves += 1
+            await to_and_fro(self.locals[number % len(self.locals)])
+            number += 1
 
     async def _pin_move(self, what: str, who: str, target: str) -> bool:
         """Move one person, until it is done: what is begun is not left half done."""
