@@ -126,8 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object to standard output")
     parser.add_argument("--quick", action="store_true", help="few short rounds, to see that it works")
-    slower = "microseconds that an fsync takes longer, in a table of its own each, as 250,1000 (by default 1000)"
-    parser.add_argument("--disk-us", type=audit_disk.delays, metavar="US,…", help=slower)
+    disks = "microseconds that an fsync takes longer, a row of the table for each, as 250,1000 (by default 1000)"
+    parser.add_argument("--disk-us", type=audit_disk.delays, metavar="US,…", help=disks)
     options = parser.parse_args()
     why = audit_disk.unable()
     if why is not None and options.disk_us is not None:
@@ -141,15 +141,16 @@ def main() -> None:
         for us in options.disk_us or (audit_disk.USUAL,):
             result["disks"][us] = audit_disk.on_slower(us, rounds, seconds)
     bars = bars_of(result)
+    slower = {us: list(audit_disk.bars_of(found).values()) for us, found in result["disks"].items()}
     if options.json:
         told = result | {"bars": [bar.plain() for bar in bars]}
+        told["bars_by_disk_us"] = {us: [bar.plain() for bar in each] for us, each in slower.items()}
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         console = Console()
         console.width = max(console.width, 120)
         show(console, result)
-    slow = [bar for found in result["disks"].values() for bar in audit_disk.bars_of(found).values()]
-    end(options.quick or all(bar.holds for bar in (*bars, *slow)))
+    end(options.quick or all(bar.holds for each in (bars, *slower.values()) for bar in each))
 
 
 if __name__ == "__main__":
