@@ -41,9 +41,13 @@ _PARAMETERS: Final = frozenset(
     }
 )
 
-# A function that does what SET does; a name that is a bind parameter is not seen. A literal that says so is refused
-# too: values are for parameters.
-_SETS: Final = re.compile(rf"\bset_config\s*\(\s*'(?:{'|'.join(sorted(_PARAMETERS))})'", re.IGNORECASE)
+# Functions that send rows to another database or write them to a file, a name in escapes that may be any of them, and
+# the one that does what SET does, where such a parameter is named anywhere. Looked for in the whole text, for bodies of
+# DO are literals. A literal or a comment that says so is refused too: values are for parameters. The name of one of
+# these parameters that comes as a bind parameter itself is not seen.
+_CALLS: Final = re.compile(r"\b(?:dblink(?:_\w+)?|lo_export)\b|\bu&\"[^\"]*\"\s*\(", re.IGNORECASE)
+_SETS: Final = re.compile(r"\bset_config\b", re.IGNORECASE)
+_NAMED: Final = re.compile(rf"\b(?:{'|'.join(sorted(name for name in _PARAMETERS if '_' in name))})\b", re.IGNORECASE)
 
 _POSTGRES: Final = re.compile(
     r"""(?P<space>[ \t\n\r\f\v]+|--[^\r\n]*)
@@ -73,8 +77,10 @@ _NESTED: Final = re.compile(r"/\*|\*/")
 
 def goes_around(text: str) -> bool:
     """Whether some statement in `text` ends the transaction, changes what it may do, or reaches another database."""
+    if _CALLS.search(text) is not None or (_SETS.search(text) is not None and _NAMED.search(text) is not None):
+        return True
     if ";" not in text and _PLAIN.match(text) is not None:
-        return _SETS.search(text) is not None
+        return False
     if any(map(_around, _statements(text, _POSTGRES))):
         return True
     # SQLite's driver takes one statement at a time, so what stands behind a `;` is the other reading's alone.
