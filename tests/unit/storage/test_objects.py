@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from residency.adapters.sink_objects import BucketSink
-from residency.enforcement.context import current
+from residency.enforcement.context import current, identify
 from residency.errors import JournalFailed, NoDecision, Refused, ResidencyError, SinkUnavailable, UsageError
 from residency.model import Pin
 from residency.storage import ObjectMeta
@@ -250,6 +250,20 @@ async def test_a_stop_order_that_comes_with_the_last_piece_stops_the_whole_value
         await uploads.put("a", stopped())
     assert await world.vn.get("a") is None
     assert world.acts() == [("files-vn", "write", "failed")]
+
+
+async def test_a_value_is_of_whom_it_began_for_or_is_not_stored(world: ObjectWorld) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"An's"
+        await identify("tan")
+        yield b"Tan's"
+
+    with world.request() as uploads:
+        with pytest.raises(UsageError, match="began for one subject and would end for another"):
+            await uploads.put("a.jpg", body())
+        await uploads.put("t.jpg", b"Tan")
+    assert await world.vn.get("a.jpg") is None
+    assert world.acts() == [("files-vn", "write", "failed"), ("files-sg", "write", "committed")]
 
 
 async def test_a_value_in_pieces_makes_its_place_the_home_only_when_it_is_whole(world: ObjectWorld) -> None:
