@@ -83,7 +83,7 @@ async def test_the_page_makes_an_app_lawful_while_it_serves(
                 await tutorial.play(traffic, step)
                 if step == 6:
                     await traffic.enforced()
-                await traffic.go_on(50 * clients)
+                await traffic.go_on(25 * clients)
                 print(f"step {step}: {time.monotonic() - begun:.1f} s, {traffic.answered} answered")
                 assert traffic.failed == [], traffic.failed[:5]
     finally:
