@@ -33,7 +33,8 @@ def problems(folder: Path, a: str, b: str = "file:///nowhere/at/all") -> list[st
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql+asyncpg://me:secret@db/app?ssl=require", "postgresql://localhost/app", "s3://bucket/prefix?region=ap-southeast-1", "rediss://cache/0",
+        "postgresql+asyncpg://me:secret@db/app?ssl=require", "postgresql://localhost/app",
+        "s3://bucket/prefix?region=ap-southeast-1", "rediss://cache/0",
         "https://llm.example/v1/", "memory:", "memory:cache",
     ],
 )  # fmt: skip
