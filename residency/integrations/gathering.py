@@ -36,7 +36,7 @@ from sqlalchemy.inspection import inspect
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
-from residency.adapters.session_sql import RoutedSession, subject_of
+from residency.adapters.session_sql import RoutedSession, hidden, subject_of
 from residency.enforcement.context import current
 from residency.errors import UsageError
 from residency.integrations.related import Related, check_named
@@ -129,6 +129,8 @@ class RowGathering:
         told = plan.is_told(docs)
         binds = gathering.here.decision.mode != "observe"
         along = self._along(plan, docs) if binds and docs else None
+        if binds and docs:
+            plan.check(docs, store)
         while True:
             twice = told and await gathering.may_repeat()
             whose = plan.whose(docs) if told and (binds or twice) else ()
@@ -209,7 +211,8 @@ class _Plan:
     """A SELECT in one order, from wherever a page before ended."""
 
     __slots__ = (
-        "_firsts", "_orders", "_statement", "_tables", "_whose", "fingerprint", "named", "order", "relates", "width",
+        "_checked", "_firsts", "_orders", "_statement", "_tables", "_whose", "fingerprint", "named", "order",
+        "relates", "width",
     )  # fmt: skip
 
     def __init__(self, statement: _Select) -> None:
@@ -236,8 +239,21 @@ class _Plan:
         self.relates = any(each is not None and bool(each.mapper.relationships) for each in entities)
         """Whether it brings objects that may bring others."""
         self._whose: tuple[Sequence[RecordDoc], _Whose] | None = None
+        self._checked: Sequence[RecordDoc] | None = None
         self._firsts: dict[tuple[str, int, bool], _Select] = {}
         self._orders: dict[str, tuple[_Sorted, ...]] = {}
+
+    def check(self, docs: Sequence[RecordDoc], store: str) -> None:
+        """Raises: UsageError where its columns tell of rows that it does not bring, so that nobody can say whose."""
+        if self._checked is not docs:
+            names = hidden(self._statement, {doc.name: doc for doc in docs}, [here for _, here in self._tables])
+            if names:
+                raise UsageError(
+                    f"a list tells of rows of {names[0]!r} of store {store!r} by a subquery or by text, and not whose "
+                    "they are: select columns of the table itself, or hold a subquery among the columns to the row's "
+                    "own person: WHERE its subject's column = that of the list's table"
+                )
+            self._checked = docs
 
     def is_told(self, docs: Sequence[RecordDoc]) -> bool:
         """Whether the store's `records:` tell whose the rows are that the SELECT is of."""

@@ -29,9 +29,9 @@ from sqlalchemy import (
     text,
     union,
 )  # fmt: skip
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidRequestError, OperationalError
 
-from residency.adapters.session_sql.selected import selected, subject_of
+from residency.adapters.session_sql.selected import hidden, selected, subject_of
 from residency.policy.parsed_storage import RecordDoc
 
 # A cartesian product is a statement like any other here.
@@ -120,8 +120,9 @@ class Draws:
             case _:
                 return cast(ColumnElement[bool], column == value)
 
-    def select(self, depth: int = 2) -> Select[Any]:
-        """Of bodies of one to three tables, joined in any way, with any conditions, and others within it."""
+    def select(self, depth: int = 2, beside: Sequence[Any] = ()) -> Select[Any]:
+        """Of bodies of one to three tables, joined in any way, with any conditions, and others within it; conditions
+        may be of tables `beside`, too."""
         froms: list[Any] = []
         for _ in range(self.one([1, 1, 2, 3])):
             if depth and self.one(range(6)) == 0:
@@ -142,7 +143,7 @@ class Draws:
             told.append(first_of(self.select(depth - 1)).limit(1).scalar_subquery())
         found = select(*(each.label(f"body_{number}") for number, each in enumerate(told))).select_from(source)
         for _ in range(self.one([0, 1, 2])):
-            found = found.where(self.condition(froms))
+            found = found.where(self.condition([*froms, *beside]))
         return found
 
 
@@ -152,6 +153,16 @@ def selects(draw: Any) -> Any:
     draws = Draws(draw)
     found = draws.select()
     return union(*map(first_of, (found, draws.select()))) if draws.one(range(6)) == 0 else found
+
+
+@st.composite
+def lists(draw: Any) -> Any:
+    """A list of members other than Anh, with a column from another statement that may refer to them."""
+    draws = Draws(draw)
+    inner = first_of(draws.select(draws.one([0, 0, 1]), [MEMBER, MEMBER])).limit(1)
+    how = draws.one(["by itself", "by itself", "to them", "to nothing"])
+    inner = inner if how == "by itself" else inner.correlate(MEMBER if how == "to them" else None)
+    return select(MEMBER.c.body, inner.scalar_subquery()).where(MEMBER.c.id != "anh")
 
 
 def people_of(statement: Any) -> set[str] | None:
@@ -181,9 +192,24 @@ def test_what_is_held_to_others_tells_nothing_of_her(statement: Any) -> None:
     event("loose" if people is None else "hers" if "anh" in people else "others'")
     if people is None or "anh" in people:
         return
+    tells_nothing_of_her(statement)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lists())
+@example(select(MEMBER.c.body, select(POST.c.body).where(POST.c.author == MEMBER.c.id)
+         .scalar_subquery()).where(MEMBER.c.id != "anh"))  # fmt: skip
+def test_what_a_list_tells_within_is_of_its_rows_own_people(statement: Any) -> None:
+    loose = hidden(statement, DOCS, [MEMBER])
+    event("refused" if loose else "told")
+    if not loose:
+        tells_nothing_of_her(statement)
+
+
+def tells_nothing_of_her(statement: Any) -> None:
     try:
         rows = DATABASE.execute(statement).all()
-    except OperationalError:  # a maximum of maxima, say
+    except (OperationalError, InvalidRequestError):  # a maximum of maxima; all of its tables stand around it
         return
     for row in rows:
         assert not any("anh" in str(each) for each in row)

@@ -12,7 +12,7 @@ is told without it: joined to others by AND, and of an outer join only for the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -39,7 +39,7 @@ from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping, SelectBa
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.statements import words
 
-__all__ = ["Held", "Selected", "mentioned", "selected", "subject_of"]
+__all__ = ["Held", "Selected", "hidden", "mentioned", "selected", "subject_of"]
 
 _UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
 """Words of SQL text among conditions behind which these hold no more."""
@@ -47,6 +47,7 @@ _Docs = Mapping[str, RecordDoc]
 _Leaves = dict[int, Any]
 """What stands in FROM, a table, an alias of one or another statement, by its hash. To compare is no question to ask of
 what makes SQL of it, and annotated copies have the hash of what they are copies of."""
+_Own = Set[int]
 _Place = tuple[int, str]
 """One of these, and a column of it."""
 
@@ -70,9 +71,18 @@ class Selected:
 def selected(statement: Any, docs: _Docs, *, loads: bool) -> Selected:
     """What a statement tells columns of; `loads` = the ORM makes objects of its entities, which tell themselves."""
     found = Selected()
-    somebodys = {name: doc for name, doc in docs.items() if doc.subject is not None or doc.via is not None}
-    _Reader(somebodys, found).read(statement, loads=loads)
+    _Reader(docs, found).read(statement, loads=loads)
     return found
+
+
+def hidden(statement: Select[Any], docs: _Docs, judged: Collection[Any]) -> list[str]:
+    """Of which tables a list's columns tell something by other statements within it, or by text, beside rows of the
+    tables `judged` in its FROM and what is of the same people."""
+    if all(map(_is_plain, statement._raw_columns)):
+        return []
+    found = Selected()
+    _Reader(docs, found).read(statement, own=frozenset(map(hash, judged)))
+    return [*found.loose, *(each.table.name for each in found.held)]
 
 
 def mentioned(text: str, docs: _Docs) -> list[str]:
@@ -105,18 +115,19 @@ class _Reader:
     """Reads one statement, and those within it that it tells something of, each by its own conditions."""
 
     def __init__(self, docs: _Docs, found: Selected) -> None:
-        self._docs = docs
+        self._docs = {name: doc for name, doc in docs.items() if doc.subject is not None or doc.via is not None}
         self._found = found
         self._seen: dict[int, Any] = {}  # held, so that their identities stay their own
 
-    def read(self, statement: Any, *, loads: bool = False) -> None:
-        """Take in what `statement` tells."""
+    def read(self, statement: Any, *, loads: bool = False, own: _Own = frozenset(), around: _Own = frozenset()) -> None:
+        """Take in what `statement` tells. Rows of `own`, tables in its FROM, tell themselves whose they are; so do
+        those of `around`, tables of the statement around it, to which it may refer."""
         if id(statement) in self._seen:
             return  # a recursive CTE tells of itself
         self._seen[id(statement)] = statement
         match statement:
             case Select():
-                self._select(statement, loads)
+                self._select(statement, loads, own, around)
             case CompoundSelect():
                 for each in statement.selects:
                     self.read(each)
@@ -125,19 +136,20 @@ class _Reader:
                     self.read(statement.element)
             case Update() | Delete():
                 leaves = {hash(statement.table): statement.table}
-                self._told(statement._returning, leaves, leaves, _facts(statement._where_criteria))
+                self._told(statement._returning, leaves, own, _facts(statement._where_criteria))
             case Insert():  # it tells what it was given
                 if statement._returning and statement.select is not None:
                     self.read(statement.select)
             case _ if getattr(statement, "element", None) is not None:  # brackets of all kinds
-                self.read(statement.element)
+                self.read(statement.element, around=around)
             case _:
                 self._unread(statement)
 
-    def _select(self, statement: Select[Any], loads: bool) -> None:
+    def _select(self, statement: Select[Any], loads: bool, own: _Own, around: _Own) -> None:
         leaves: _Leaves = {}
         facts = _facts(statement._where_criteria)
-        for source in statement.get_final_froms():
+        sources = statement.get_final_froms()
+        for source in sources:
             facts += _flatten(source, leaves)
         columns, loaded = list[Any](), _Leaves()
         for each in statement._raw_columns:
@@ -146,29 +158,32 @@ class _Reader:
                 _flatten(each, loaded)
             else:
                 columns.append(each)
-        self._told(columns, {key: leaf for key, leaf in leaves.items() if key not in loaded}, leaves, facts)
+        self._told(columns, leaves, own | loaded.keys(), facts, _correlated(statement, sources, around))
 
-    def _told(self, columns: Iterable[Any], unloaded: _Leaves, leaves: _Leaves, facts: list[_Fact]) -> None:
+    def _told(
+        self, columns: Iterable[Any], leaves: _Leaves, own: _Own, facts: list[_Fact], outer: _Own = frozenset()
+    ) -> None:
         """Columns tell of the tables that they name; where one names none (`count(*)`), or another, of all of them."""
         told: _Leaves = {}
+        unloaded = {key: leaf for key, leaf in leaves.items() if key not in own | outer}
         for column in columns:
-            named, within = self._named(column)
+            named, within = self._named(column, own - outer)
             sure = named.keys() <= leaves.keys() and (named or within)
             told |= {key: leaf for key, leaf in unloaded.items() if key in named} if sure else unloaded
         for key, leaf in told.items():
             table = _table(leaf)
             if table is None:
                 self._derived(leaf)
-            elif table.name in self._docs and not self._hold(key, table, facts, leaves, ()):
+            elif table.name in self._docs and not self._hold(key, table, facts, leaves, own | outer):
                 self._found.loose.append(table.name)
 
-    def _named(self, column: Any) -> tuple[_Leaves, bool]:
+    def _named(self, column: Any, own: _Own) -> tuple[_Leaves, bool]:
         """The tables that an expression names, and whether there is a statement in it, which is taken in."""
         named, left, within = _Leaves(), [column], False
         while left:
             each = left.pop()
             if isinstance(each, SelectBase) or isinstance(getattr(each, "element", None), SelectBase):
-                self.read(each)
+                self.read(each, around=frozenset() if _is_from(each) else own)
                 within = True
             elif isinstance(each, TextClause) or (isinstance(each, ColumnClause) and each.is_literal):
                 self._unread(each)
@@ -196,9 +211,11 @@ class _Reader:
             self._found.loose += mentioned(_text(each), self._docs)
 
     def _hold(
-        self, leaf: int, table: TableClause, facts: list[_Fact], leaves: _Leaves, passed: tuple[_Place, ...]
+        self, leaf: int, table: TableClause, facts: list[_Fact], leaves: _Leaves, own_: _Own, passed: _Own = frozenset()
     ) -> bool:
         """Note what holds the rows of a table in FROM to people; False = nothing does."""
+        if leaf in own_:
+            return True
         doc = self._docs[table.name]
         keys = [each.name for each in table.primary_key]
         own = doc.subject if doc.subject is not None else doc.via[0] if doc.via is not None else ""
@@ -207,12 +224,17 @@ class _Reader:
             if given is not None:
                 self._found.held.append(Held(table, name, given))
                 return True
-        for there in [fact.other for fact in _equal((leaf, own), facts)] if doc.via is not None else ():
-            other = None if there is None or there in passed else _table(leaves.get(there[0]))
-            if there is None or other is None or doc.via is None or other.name != doc.via[1]:
+        for fact in _equal((leaf, own), facts):
+            there = None if fact.other is None else _table(leaves.get(fact.other[0]))
+            if fact.other is None or there is None or there.name not in self._docs or fact.other[0] in passed:
                 continue
-            leads = [each.name for each in other.primary_key] == [there[1]] and other.name in self._docs
-            if leads and self._hold(there[0], other, facts, leaves, (*passed, there)):
+            # A row of the same person's, or the one that it leads to.
+            if doc.subject is not None:
+                same = fact.other[0] in own_ and self._docs[there.name].subject == fact.other[1]
+            else:
+                same = doc.via is not None and doc.via[1] == there.name
+                same = same and [each.name for each in there.primary_key] == [fact.other[1]]
+            if same and self._hold(fact.other[0], there, facts, leaves, own_, passed | {leaf}):
                 return True
         return False
 
@@ -294,6 +316,19 @@ def _text(clause: Any) -> str:
     if isinstance(clause, TextClause):
         return clause.text
     return clause.name if isinstance(clause, ColumnClause) and clause.is_literal else ""
+
+
+def _correlated(statement: Select[Any], sources: Sequence[Any], around: _Own) -> _Own:
+    """What in its FROM is no table of its own but a row of the statement around it."""
+    if not statement._auto_correlate:
+        return {hash(each) for each in statement._correlate or ()} & {hash(each) for each in sources} & around
+    return {hash(each) for each in sources} & around if len(sources) > 1 else frozenset()
+
+
+def _is_plain(column: Any) -> bool:
+    """Whether it is a column of a table, or all of them."""
+    table = column if _is_from(column) else column.table if isinstance(column, ColumnClause) else None
+    return table is not None and (_table(table) is not None or isinstance(table, Join))
 
 
 def _is_from(clause: Any) -> bool:

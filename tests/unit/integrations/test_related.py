@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import defer, joinedload, selectinload
 from sqlalchemy.orm.exc import DetachedInstanceError
 
+import residency
 from residency.errors import UsageError
 from tests.related_world import DEPLOYMENT, Badge, Member, Post, Reply, Topic, World
 from tests.rows import BACKENDS, Place, places_of
+from tests.world import SINGAPORE
 
 pytestmark = pytest.mark.anyio
 
@@ -62,13 +64,29 @@ async def test_a_row_is_told_only_where_the_law_of_all_that_comes_along_lets_it(
         assert page.partial
 
 
+async def test_a_subquery_of_the_rows_own_person_is_told_with_them(world: World) -> None:
+    with world.request("GET", "/people", SINGAPORE, "sue"):
+        async with residency.gather("people") as people:
+            page = await people.rows(select(Member.id, COUNTED).order_by(Member.id), limit=50)
+    assert (list(page), page.withheld) == ([("beng", 1), ("chua", 1)], {"only_in_country": 1})
+
+
 async def test_what_was_not_loaded_cannot_be_reached(world: World) -> None:
     (post, *_) = await world.page(POSTS)
     with pytest.raises(DetachedInstanceError):
         _ = post.replies
 
 
+COUNTED = select(func.count()).where(Post.author == Member.id).scalar_subquery()
+OF_ALL = select(func.count()).select_from(Post).scalar_subquery()
+GROUPED = select(Post.author, func.count().label("posts")).group_by(Post.author).subquery()
 REFUSED: list[tuple[Any, str]] = [
+    (select(Member.id, OF_ALL).order_by(Member.id), "tells of rows of 'post' of store 'people' by a subquery"),
+    (select(Topic.id, OF_ALL).order_by(Topic.id), "tells of rows of 'post' of store 'people' by a subquery"),
+    (
+        select(Member.id, GROUPED.c.posts).join(GROUPED, GROUPED.c.author == Member.id).order_by(Member.id),
+        "tells of rows of 'post' of store 'people' by a subquery",
+    ),
     (MEMBERS.options(selectinload(Member.badges)), "rows of table 'badge' come along .* add `badge: {subject: "),
     (select(Member, Badge).join(Badge).order_by(Member.id), "rows of table 'badge' come along"),
     (select(Member, Badge.id).join(Badge).order_by(Member.id), "rows of table 'badge' come along"),

@@ -38,7 +38,7 @@ from sqlalchemy.orm import (
     with_polymorphic,
 )  # fmt: skip
 
-from residency.adapters.session_sql.selected import selected
+from residency.adapters.session_sql.selected import hidden, selected
 from residency.policy.parsed_storage import RecordDoc
 
 
@@ -163,6 +163,36 @@ def test_it_is_told_by_which_column_a_statement_says_whose_rows_it_tells(shape: 
 @pytest.mark.parametrize("shape", LOOSE)
 def test_what_says_it_in_no_way_that_is_understood_is_told(shape: str) -> None:
     assert selected(LOOSE[shape], DOCS, loads=True).loose
+
+
+OWN_TOTAL = select(func.max(Order.total)).where(Order.account == Person.id)
+INNER = OWN_TOTAL.scalar_subquery()
+OF_ALL = select(func.max(Order.total)).scalar_subquery()
+# What a list of people tells beside them, and whether that is of the same person.
+LISTED: list[tuple[Any, bool]] = [
+    (select(Person), True),
+    (select(Person.id, Person.name), True),
+    (select(Person, func.now(), func.lower(Person.name)), True),
+    (select(Person, INNER), True),
+    (select(Person, OWN_TOTAL.correlate(Person).scalar_subquery()), True),
+    (select(Person, exists().where(Order.account == Person.id)), True),
+    (select(Person, func.coalesce(INNER, 0)), True),
+    (select(Person, OF_ALL), False),
+    (select(Person, OWN_TOTAL.correlate(None).scalar_subquery()), False),
+    (select(Person, select(func.max(Person.name)).scalar_subquery()), False),
+    (select(Person, select(INNER).scalar_subquery()), False),  # it refers past the one around it
+    (select(Person, select(Order.total).join(Person).scalar_subquery()), False),
+    (select(Person, select(Order.total).join(Person).where(Person.id == 1).scalar_subquery()), False),
+    (select(Person, select(Order.account, Order.total).subquery()), False),
+    (select(Person, literal_column("(SELECT total FROM orders)")), False),
+    (select(Person, select(func.count(Tag.id)).scalar_subquery()), True),
+]
+
+
+@pytest.mark.parametrize("at", range(len(LISTED)))
+def test_what_a_list_tells_within_other_statements_is_of_the_rows_own_person(at: int) -> None:
+    statement, told = LISTED[at]
+    assert (hidden(statement, DOCS, [Person.__table__]) == []) == told
 
 
 def test_objects_tell_themselves_where_there_are_some() -> None:
