@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -32,14 +35,26 @@ CREATE TABLE IF NOT EXISTS key_mark (one INTEGER PRIMARY KEY CHECK (one = 1), ma
 _INSERT: Final = "INSERT INTO located VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
 _MANY: Final = 5000  # keys in one transaction, as a move has them and nobody else
 _LARGE: Final = "PRAGMA cache_size = -65536"  # KiB, taken as far as they are used
+# Pages in the write-ahead log before they are copied into the file: a large change touches nearly all pages of it, and
+# each page that is changed again before is copied once.
+_SELDOM: Final = "PRAGMA wal_autocheckpoint = 16384"
 _MARK: Final = "INSERT INTO key_mark VALUES (1, ?) ON CONFLICT (one) DO NOTHING"
+
+
+@dataclass(slots=True, eq=False)  # each is itself alone
+class _Asked:
+    """Keys that one caller wants noted, whose they are, and what became of it: how many were new, or why none is."""
+
+    wanted: Mapping[str, str]
+    fresh: int | None = None
+    error: RecordConflict | SinkUnavailable | None = None
 
 
 class LocatorSqlite:
     """The `Locator` port over a SQLite file. Open it anew after a fork."""
 
     at_once = 50_000  # a second of which some is waited for by who writes too
-    __slots__ = ("_place", "_read_lock", "_reader", "_write_lock", "_writer")
+    __slots__ = ("_asked", "_place", "_read_lock", "_reader", "_write_lock", "_writer")
 
     def __init__(self, path: Path, *, place: str = "", busy_ms: int = 5000, key_mark: str | None = None) -> None:
         """Open or create the file, readable by this user alone. `place` is the country it is for, as errors name it.
@@ -50,6 +65,7 @@ class LocatorSqlite:
         Raises: SinkUnavailable.
         """
         self._place = place
+        self._asked: deque[_Asked] = deque()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -107,21 +123,59 @@ class LocatorSqlite:
         for key, subject in located:
             if wanted.setdefault(key, subject) != subject:
                 raise conflict(self._place)
+        mine = _Asked(wanted)
+        self._asked.append(mine)
+        with self._write_lock:
+            if mine.fresh is None and mine.error is None:
+                self._note_together(self._with(mine))
+        if mine.error is not None:
+            raise mine.error
+        return mine.fresh or 0
 
-        rows = [(bytes.fromhex(key), bytes.fromhex(subject)) for key, subject in wanted.items()]
+    def _with(self, mine: _Asked) -> list[_Asked]:
+        """This one, and others who wait for the same lock, as many as may be written in one go."""
+        with suppress(ValueError):  # who had it before failed
+            self._asked.remove(mine)
+        some, keys = [mine], len(mine.wanted)
+        # Nobody else takes from there: the lock is held.
+        while self._asked and (keys := keys + len(self._asked[0].wanted)) <= self.at_once:
+            some.append(self._asked.popleft())
+        return some
 
-        def work(connection: sqlite3.Connection) -> int:
-            if len(rows) > _MANY:  # each may lie on another page: none is to be read and written twice
+    def _note_together(self, some: Sequence[_Asked]) -> None:
+        """Note what these ask for in one transaction, which waits for the disk once; one by one where something stands
+        against one of them."""
+
+        def work(connection: sqlite3.Connection) -> list[int]:
+            if sum(len(each.wanted) for each in some) > _MANY:  # no page is to be read and written twice
                 connection.execute(_LARGE)
-            fresh = connection.executemany(_INSERT, rows).rowcount
-            # Looked at only where some were there; what is raised takes all of it back.
-            if fresh < len(rows) and any(
-                wanted[key] != whose for key, whose in self._select(connection, tuple(wanted))
-            ):
-                raise conflict(self._place)
-            return fresh
+                connection.execute(_SELDOM)
+            return [self._insert(connection, each.wanted) for each in some]
 
-        return self._change(work)
+        try:
+            told = self._transaction(work)
+        except RecordConflict as error:
+            if len(some) == 1:
+                some[0].error = error
+                return
+            for each in some:
+                self._note_together([each])
+        except SinkUnavailable as error:
+            for each in some:
+                each.error = SinkUnavailable(str(error))
+                each.error.__cause__ = error.__cause__
+        else:
+            for each, fresh in zip(some, told, strict=True):
+                each.fresh = fresh
+
+    def _insert(self, connection: sqlite3.Connection, wanted: Mapping[str, str]) -> int:
+        rows = [(bytes.fromhex(key), bytes.fromhex(subject)) for key, subject in wanted.items()]
+        rows.sort()  # as they lie in the file
+        fresh = connection.executemany(_INSERT, rows).rowcount
+        # Looked at only where some were there; what is raised takes all of it back.
+        if fresh < len(rows) and any(wanted[key] != whose for key, whose in self._select(connection, tuple(wanted))):
+            raise conflict(self._place)
+        return fresh
 
     def _forget(self, column: str, digests: tuple[str, ...]) -> int:
         def work(connection: sqlite3.Connection) -> int:
@@ -139,13 +193,15 @@ class LocatorSqlite:
 
     def _change(self, work: Callable[[sqlite3.Connection], int]) -> int:
         """Do `work` in one transaction. A crash before it returns leaves all of it or nothing."""
+        with self._write_lock:
+            return self._transaction(work)
 
-        def transaction() -> int:
+    def _transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        def transaction() -> _T:
             with begun(_opened(self._writer, self._name)) as connection:
                 return work(connection)
 
-        with self._write_lock:
-            return self._guard(transaction)
+        return self._guard(transaction)
 
     def _select(self, connection: sqlite3.Connection, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         rest = iter(keys)

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,7 +23,7 @@ import anyio.to_thread
 
 from residency.errors import PinsUnavailable, StaleVersion
 from residency.jurisdiction.pinned import parse_anchors, parse_place
-from residency.model import Pin
+from residency.model import Anchor, Pin, Trust
 from residency.sqlite import begun, connect, make_private, use_wal
 
 __all__ = ["PinsSqlite"]
@@ -200,9 +201,13 @@ class PinsSqlite:
 
 
 def _putting(pin: Pin) -> tuple[str, tuple[str | int | None, ...]]:
-    anchors = json.dumps([[a.value, place, trust.value] for a, place, trust in pin.anchors], separators=(",", ":"))
-    values = (pin.home, anchors, pin.alias, pin.set_by, pin.policy, pin.at, pin.version, pin.moving)
+    values = (pin.home, _anchors_text(pin.anchors), pin.alias, pin.set_by, pin.policy, pin.at, pin.version, pin.moving)
     return (_INSERT, (pin.subject, *values)) if pin.version == 1 else (_UPDATE, (*values, pin.subject, pin.version))
+
+
+@lru_cache(maxsize=256)  # most who move remember the same
+def _anchors_text(anchors: tuple[tuple[Anchor, str, Trust], ...]) -> str:
+    return json.dumps([[a.value, place, trust.value] for a, place, trust in anchors], separators=(",", ":"))
 
 
 def _add_moving(connection: sqlite3.Connection) -> None:

@@ -172,19 +172,23 @@ class Movement:
             copied = {step.subject for step in await self._journal.unfinished() if step.target == here}
             new = [each for each in new if each.digest not in copied]
         homes = self._point.homes
+        told: dict[int, Remembered] = {}
+        for each in lying:  # most are found alike, by one finding
+            if id(each.finding) not in told:
+                told[id(each.finding)] = remember(each.finding)
         for at in range(0, len(new), self._batch):
-            part = [homes.unpinned(each.digest, here, each.finding) for each in new[at : at + self._batch]]
+            part = [homes.unpinned(each.digest, here, told[id(each.finding)]) for each in new[at : at + self._batch]]
             outcome.pinned += len(await homes.arrive(part, self._why))
             self._told(outcome)
         outcome.nowhere += sum(each.home is None for each in lying)
-        self._known |= {each.digest: remember(each.finding) for each in lying if each.home != here}
+        self._known |= {each.digest: told[id(each.finding)] for each in lying if each.home != here}
         for target in sorted({each.home for each in lying if each.home not in (None, here)} - {None}, key=str):
             going = [
                 Going(
                     each.id,
                     each.digest,
                     self._knowing(each.digest, each.pin),
-                    homes.unpinned(each.digest, here, each.finding) if each.pin is None else None,
+                    homes.unpinned(each.digest, here, told[id(each.finding)]) if each.pin is None else None,
                 )
                 # In the order in which pins lie in their file: a batch changes a few pages, and not all of them.
                 for each in sorted(lying, key=lambda each: each.digest)

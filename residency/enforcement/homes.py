@@ -173,13 +173,10 @@ class Homes:
         await self._change(pin, f"operator: {reason}", None)
         return pin
 
-    def unpinned(self, subject: str, home: str, finding: Finding) -> Pin:
+    def unpinned(self, subject: str, home: str, remembered: Remembered) -> Pin:
         """What the first pin of a subject (keyed digest, hex) is made from that a move finds: a pin of version 0, which
-        `leave` and `arrive` put in force as version 1."""
-        pin = first_pin(
-            subject, home, finding, alias=self.new_alias(), set_by="move", policy=self._policy, at=self._clock.now()
-        )
-        return replace(pin, version=0)
+        `leave` and `arrive` put in force as version 1. It remembers what `remember` tells of the subject's finding."""
+        return Pin(subject, home, remembered, self.new_alias(), "move", self._policy, self._clock.now(), 0)
 
     async def leave(self, pins: Sequence[Pin], target: str, source: str, why: str) -> Mapping[str, Pin]:
         """Say of each that its data is moved from place `source` to `target`: pins by subject, less those that somebody

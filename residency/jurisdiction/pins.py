@@ -128,11 +128,16 @@ def moved(old: Pin, home: str, *, operator: str, policy: str, at: int) -> Pin:
 
 def leaving(old: Pin, home: str, place: str, *, policy: str, at: int) -> Pin:
     """The pin while its data is moved from `place`, where it still lies, to `home`. `at` as in `strengthened`."""
-    return replace(
-        old, home=home, moving=place, set_by="move", policy=policy, at=max(at, old.at), version=old.version + 1
-    )
+    return _by_move(old, home, place, policy, at)
 
 
 def arrived(old: Pin, *, policy: str, at: int) -> Pin:
     """The pin once all of its data lies at its home. `at` as in `strengthened`."""
-    return replace(old, moving=None, set_by="move", policy=policy, at=max(at, old.at), version=old.version + 1)
+    return _by_move(old, old.home, None, policy, at)
+
+
+def _by_move(old: Pin, home: str, moving: str | None, policy: str, at: int) -> Pin:
+    # Not `replace`, which takes four times as long: a move changes a hundred thousand, twice.
+    return Pin(
+        old.subject, home, old.anchors, old.alias, "move", policy, max(at, old.at), old.version + 1, moving=moving
+    )

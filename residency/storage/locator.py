@@ -174,11 +174,14 @@ class Locators:
         """What is noted of each (record, key, subject's digest)."""
         begun: dict[str, str] = {}
         found = []
+        digest = self._digest
         for record, key, subject in records:
-            if record not in begun:
-                begun[record] = _PURPOSE + json.dumps([store, record], ensure_ascii=False, separators=(",", ":"))[:-1]
+            start = begun.get(record)
+            if start is None:
+                start = _PURPOSE + json.dumps([store, record], ensure_ascii=False, separators=(",", ":"))[:-1] + ","
+                begun[record] = start
             # As `key` writes it.
-            found.append(Located(self._digest(f"{begun[record]},{encode_basestring(key)}]"), subject))
+            found.append(Located(digest(f"{start}{encode_basestring(key)}]"), subject))
         return found
 
     async def note_all(self, place: str, located: Sequence[Located]) -> None:

@@ -168,7 +168,8 @@ async def survey(
     Raises: SinkUnavailable, PinsUnavailable.
     """
     found = Exposure(place.store, place.sink.name)
-    homes: dict[tuple[Finding, str | None], tuple[str | None, tuple[str, ...]]] = {}
+    # By the identity of the finding, which is held so that no other gets it: most are found alike, and by one.
+    homes: dict[tuple[int, str | None], tuple[Finding, str | None, tuple[str, ...]]] = {}
     after = ""
     while page := await place.records.subjects(after=after, limit=_PAGE):
         after = page[-1]
@@ -179,10 +180,10 @@ async def survey(
                 continue
             pin = await pin_of(subject)
             finding = homing.finding(known.get(each, ()), pin)
-            case = (finding, None if pin is None else pin.home)
+            case = (id(finding), None if pin is None else pin.home)
             if case not in homes:
-                homes[case] = homing.home(finding, pin), homing.against(finding, place.sink.name)
-            home, laws = homes[case]
+                homes[case] = finding, homing.home(finding, pin), homing.against(finding, place.sink.name)
+            _, home, laws = homes[case]
             lying.append(Lying(each, subject, pin, home, finding))
             found.subjects += 1
             if home is None:

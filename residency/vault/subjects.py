@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from residency.errors import SealError
@@ -15,12 +16,20 @@ _PURPOSE: Final = b"residency.subj.1"  # BLAKE2b's 16-byte personalisation: no d
 
 def subject_digest(key: bytes, subject_id: str) -> str:
     """Keyed BLAKE2b-256 of a non-empty subject id, 64 hex digits. Raises: SealError."""
-    if len(key) != _SECRET_BYTES:
-        raise SealError(f"a subject key is {_SECRET_BYTES} bytes")
+    begun = _begun(key)
     if not subject_id:
         raise SealError("an empty subject id names nobody")
     try:
         encoded = subject_id.encode()
     except UnicodeEncodeError:
         raise SealError("a subject id is not Unicode text") from None
-    return hashlib.blake2b(encoded, digest_size=32, key=key, person=_PURPOSE).hexdigest()
+    state = begun.copy()
+    state.update(encoded)
+    return state.hexdigest()
+
+
+@lru_cache(maxsize=4)  # a process has one or two; to begin anew takes as long as the rest
+def _begun(key: bytes) -> hashlib.blake2b:
+    if len(key) != _SECRET_BYTES:
+        raise SealError(f"a subject key is {_SECRET_BYTES} bytes")
+    return hashlib.blake2b(digest_size=32, key=key, person=_PURPOSE)

@@ -87,6 +87,8 @@ class Shape:
 
     def ids(self, subjects: Collection[str]) -> list[Any]:
         """Subjects' ids as the column holds them; those that it cannot hold are left out."""
+        if self.subject_type is str:
+            return list(subjects)
         found: list[Any] = []
         for each in subjects:
             try:

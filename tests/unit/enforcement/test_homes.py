@@ -16,7 +16,7 @@ from residency.audit.detail import commit, parse_detail
 from residency.audit.recall import Beside, Recall
 from residency.errors import PinsUnavailable, Refused, StaleVersion
 from residency.jurisdiction.pinned import parse_pin
-from residency.model import Anchor, Finding, Operation, Pin, Trust
+from residency.model import Anchor, Operation, Pin, Trust
 from residency.observe import names
 from residency.policy.archive import facts_digest
 from residency.policy.replay import Replayer
@@ -292,7 +292,7 @@ async def test_of_many_that_leave_and_arrive_each_is_told_and_who_was_changed_me
 ) -> None:
     world = make_world()
     homes = world.point.homes
-    first = [homes.unpinned(f"{number:064x}", "SG", Finding()) for number in (1, 2)]
+    first = [homes.unpinned(f"{number:064x}", "SG", ()) for number in (1, 2)]
     there = await homes.arrive(first, "to home")
     assert {(pin.home, pin.version, pin.set_by, pin.moving) for pin in there.values()} == {("SG", 1, "move", None)}
     await world.pins.put(dataclasses.replace(there[f"{2:064x}"], version=2))
@@ -314,7 +314,7 @@ async def test_of_many_that_leave_and_arrive_each_is_told_and_who_was_changed_me
 async def test_where_the_store_of_pins_breaks_off_the_outcomes_of_the_rest_are_unknown(make_world: Worlds) -> None:
     world = make_world(pins=OneByOne())
     homes = world.point.homes
-    first = [homes.unpinned(f"{number:064x}", "SG", Finding()) for number in (1, 2, 3)]
+    first = [homes.unpinned(f"{number:064x}", "SG", ()) for number in (1, 2, 3)]
     with pytest.raises(PinsUnavailable):
         await homes.arrive(first, "to home")
     assert [entry.act for entry in world.entries if entry.kind == "outcome"] == ["committed", "unknown", "unknown"]
