@@ -16,7 +16,8 @@ from typing import Final
 from benchmarks import audit_peers as peers
 from benchmarks.audit_ours import document_of, first_entry, open_trail
 from benchmarks.floors import FLOOR, WARM, open_floors
-from residency.audit.merkle import Frontier, leaf_hash
+from residency.audit.merkle import leaf_hashes, root_of
+from residency.audit.tiles import TILE_WIDTH
 
 __all__ = ["SEQUENCER", "Step", "per_record"]
 
@@ -47,14 +48,17 @@ def per_record(
         entry = first_entry(folder / "cpu")
         floors = stack.enter_context(open_floors(folder, len(entry)))
         document = document_of(entry)
-        frontier, append = Frontier(), peers.pymerkle_memory()
+        tile, append = list[bytes](), peers.pymerkle_memory()
 
-        def grow() -> None:
-            frontier.append(leaf_hash(entry))
+        def grow() -> None:  # as the sequencer does, a tile at a time
+            tile.append(entry)
+            if len(tile) == TILE_WIDTH:
+                root_of(leaf_hashes(tile))
+                tile.clear()
 
         def whole() -> None:
             trail.record()
-            frontier.append(leaf_hash(entry))
+            grow()
 
         def least_leaf() -> None:  # a leaf, and of the nodes above as many as there are leaves
             leaf, above = begun_leaf(), begun_node()

@@ -15,7 +15,6 @@ from residency.errors import VerificationError
 
 __all__ = [
     "EMPTY_ROOT",
-    "Frontier",
     "consistency_proof",
     "inclusion_proof",
     "leaf_hash",
@@ -58,37 +57,6 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     begun = _node()
     begun.update(left + right)
     return begun.digest()
-
-
-class Frontier:
-    """A growing tree, of which only the roots of its perfect subtrees are kept: at most 64 hashes of 32 bytes."""
-
-    __slots__ = ("_row", "_size")
-
-    def __init__(self) -> None:
-        self._size = 0
-        self._row: list[bytes] = []
-
-    @property
-    def size(self) -> int:
-        """Leaves so far."""
-        return self._size
-
-    def append(self, leaf: bytes) -> None:
-        """Add one leaf hash."""
-        # Adding a leaf is binary increment: each trailing one bit of the old size is a subtree to merge.
-        size, row = self._size, self._row
-        while size & 1:
-            begun = _node()
-            begun.update(row.pop() + leaf)
-            leaf = begun.digest()
-            size >>= 1
-        row.append(leaf)
-        self._size += 1
-
-    def root(self) -> bytes:
-        """The root over all leaves so far."""
-        return _fold(self._row)
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.audit.merkle import (
-    EMPTY_ROOT,
-    Frontier,
     consistency_proof,
     inclusion_proof,
     leaf_hash,
@@ -43,16 +41,8 @@ def subtree(level: int, index: int) -> bytes:
     return naive(LEAVES[index << level : (index + 1) << level])
 
 
-def test_the_frontier_has_the_naive_root_at_every_size() -> None:
-    frontier = Frontier()
-    assert frontier.root() == EMPTY_ROOT == naive([])
-    for size, leaf in enumerate(LEAVES, 1):
-        frontier.append(leaf)
-        assert frontier.size == size
-        assert frontier.root() == naive(LEAVES[:size])
-
-
 def test_a_row_of_leaves_has_the_naive_root_at_every_size_whatever_sequence_holds_it() -> None:
+    assert root_of(()) == EMPTY_ROOT
     for size in range(len(LEAVES) + 1):
         assert root_of(LEAVES[:size]) == root_of(tuple(LEAVES[:size])) == naive(LEAVES[:size])
 
