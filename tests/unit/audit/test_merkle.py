@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residency.audit.merkle import (
+    EMPTY_ROOT,
     consistency_proof,
     inclusion_proof,
     leaf_hash,
