@@ -49,6 +49,7 @@ from residency.enforcement.context import enter, leave
 from residency.enforcement.current import Current
 from residency.enforcement.request import Request
 from residency.integrations import sqlalchemy as sql
+from residency.storage.handle import WITHOUT_ACT
 from tests.postgres import find_postgres, new_server
 
 __all__ = ["measure"]
@@ -187,7 +188,9 @@ async def _measure(folder: Path, url: str, rounds: int) -> dict[str, Any]:
     try:
         floor = stack.enter_context(open_floor(folder / "floor", warm=True))
         for name, method, unit, read_only in (("write", "POST", _write, False), ("read", "GET", _read, True)):
-            engine = AsyncEngine(sink.bind(read_only=read_only, blocking=False))
+            bound = sink.bind(read_only=read_only, blocking=False)
+            bound.update_execution_options(**{WITHOUT_ACT: True})  # one engine for all: a copy of it is slower
+            engine = AsyncEngine(bound)
             plain = async_sessionmaker(engine, expire_on_commit=False)
             path = "/people/an"
             here = runtime.point.admit(Request(method, path, path.encode(), (), ("113.160.0.1", 50_000)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 import residency
@@ -127,7 +126,7 @@ class World(Rows):
     async def prepare(self) -> None:
         await self.stores.start()
         await create_all(Base.metadata, self.stores, "people")
-        async with AsyncEngine(self.sg.bind(read_only=False, blocking=False)).begin() as connection:
+        async with self.sg.engine.begin() as connection:
             for table, values in ROWS:
                 await connection.execute(insert(table).values(**values))
         digest, covered = self.point.perception.digest, ((Anchor.TERRITORY, "VN", Trust.VERIFIED),)

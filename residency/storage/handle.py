@@ -22,10 +22,13 @@ from residency.model import Operation, Reason, SinkVerdict
 from residency.storage.homes_known import are_known, learned
 from residency.storage.routing import choose
 
-__all__ = ["SESSION", "SessionFactory", "StoreHandle", "backend_of"]
+__all__ = ["SESSION", "WITHOUT_ACT", "SessionFactory", "StoreHandle", "backend_of"]
 
 SESSION: Final = "residency.session"
 """Under this key a connection's info holds the routed session it works for; without it no request may commit."""
+
+WITHOUT_ACT: Final = "residency_without_act"
+"""An execution option of engines for what has no act: set-up, and our own workers. Others' serve sessions alone."""
 
 SessionFactory = Callable[[str], AbstractAsyncContextManager[Any]]
 

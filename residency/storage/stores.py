@@ -26,7 +26,10 @@ class RowSink(SinkPort, Protocol):
     """A sink of rows. What `bind` answers is a `sqlalchemy.Engine`; this layer does not import it."""
 
     def bind(self, *, read_only: bool, blocking: bool) -> Any:
-        """The engine for an act: one whose connections cannot write, and one that blocks its thread, if so asked."""
+        """The engine for an act: one whose connections cannot write, and one that blocks its thread, if so asked.
+
+        It serves routed sessions alone; what has no act takes it with the execution option `WITHOUT_ACT`.
+        """
 
 
 # What a sink can do tells its kind, and that what its store's handle offers.

@@ -24,7 +24,7 @@ from residency.storage.records import KeyedRecords
 from residency.storage.sent import Elsewhere, Sent
 from residency.storage.stores import RowSink, Stores
 from residency.wiring.deciding import CopyDeciding
-from residency.wiring.records import records_of
+from residency.wiring.records import engine_of, records_of
 
 __all__ = ["Copying", "copied_in", "doubt", "noting", "outboxes_of", "sent_of", "stores_of"]
 
@@ -50,11 +50,9 @@ def outbox_of(store: str, sink: SinkPort, docs: tuple[RecordDoc, ...], clock: Cl
     """The outbox of a store in one of its sinks. Raises: UsageError for a sink that has none."""
     # Imported here: drivers are optional.
     if isinstance(sink, RowSink):
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
         from residency.adapters.records_sql.outbox import SqlOutbox
 
-        writer, reader = (AsyncEngine(sink.bind(read_only=each, blocking=False)) for each in (False, True))
+        writer, reader = (engine_of(sink, read_only=each) for each in (False, True))
         records: Any = records_of(sink, docs)
         return SqlOutbox(store, records, writer, reader)
     if isinstance(sink, ObjectSink):
@@ -68,11 +66,9 @@ def outbox_of(store: str, sink: SinkPort, docs: tuple[RecordDoc, ...], clock: Cl
 def ledger_of(store: str, sink: SinkPort, docs: tuple[RecordDoc, ...]) -> Any:
     """The ledger of the copies in one sink. Raises: UsageError."""
     if isinstance(sink, RowSink):
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
         from residency.adapters.records_sql.outbox import SqlLedger
 
-        writer, reader = (AsyncEngine(sink.bind(read_only=each, blocking=False)) for each in (False, True))
+        writer, reader = (engine_of(sink, read_only=each) for each in (False, True))
         records: Any = records_of(sink, docs)
         return SqlLedger(records, writer, reader)
     if isinstance(sink, ObjectSink):
@@ -85,11 +81,9 @@ def ledger_of(store: str, sink: SinkPort, docs: tuple[RecordDoc, ...]) -> Any:
 def sent_of(store: str, sink: SinkPort, docs: tuple[RecordDoc, ...]) -> Sent:
     """What was ever sent of a store from one of its homes. Raises: UsageError."""
     if isinstance(sink, RowSink):
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
         from residency.adapters.records_sql.outbox import SqlMarks
 
-        writer, reader = (AsyncEngine(sink.bind(read_only=each, blocking=False)) for each in (False, True))
+        writer, reader = (engine_of(sink, read_only=each) for each in (False, True))
         records: Any = records_of(sink, docs)
         return Sent(store, SqlMarks(records, writer, reader))
     if isinstance(sink, ObjectSink):

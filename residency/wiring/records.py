@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
+from residency.storage.handle import WITHOUT_ACT
 from residency.storage.parcels import Parcels, RecordParcels
 from residency.storage.records import Records
 from residency.storage.stores import RowSink, Stores
 from residency.wiring.marks import MarkedStores
 
-__all__ = ["legs_of", "records_of", "stores_over"]
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["engine_of", "legs_of", "records_of", "stores_over"]
 
 
 def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, ...]]) -> Stores:
@@ -24,15 +29,20 @@ def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, .
     return MarkedStores(sinks, stores, sessions=open_session)
 
 
+def engine_of(sink: RowSink, *, read_only: bool = False) -> AsyncEngine:
+    """The engine of a sink of rows for our own workers, which have no act. Raises: SinkUnavailable."""
+    from sqlalchemy.ext.asyncio import AsyncEngine  # a sink of rows is there, so the extra is
+
+    return AsyncEngine(sink.bind(read_only=read_only, blocking=False).execution_options(**{WITHOUT_ACT: True}))
+
+
 def records_of(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:
     """The records of a sink of rows or of objects. Raises: UsageError for another kind, or a pattern that is none."""
     # Imported here: drivers are optional, and most commands need neither.
     if isinstance(sink, RowSink):
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
         from residency.adapters.records_sql import SqlRecords
 
-        return SqlRecords(sink.name, AsyncEngine(sink.bind(read_only=False, blocking=False)), docs)
+        return SqlRecords(sink.name, engine_of(sink), docs)
     if isinstance(sink, ObjectSink):
         from residency.adapters.records_objects import ObjectRecords
 
@@ -46,9 +56,7 @@ async def legs_of(source: SinkPort, target: SinkPort, docs: Sequence[RecordDoc])
     Raises: UsageError, SinkUnavailable.
     """
     if isinstance(source, RowSink) and isinstance(target, RowSink):
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
-        engines = [AsyncEngine(each.bind(read_only=False, blocking=False)) for each in (source, target)]
+        engines = [engine_of(each) for each in (source, target)]
         if all(engine.url.drivername == "postgresql+asyncpg" for engine in engines):
             from residency.adapters.records_sql.copying import PostgresParcels
 

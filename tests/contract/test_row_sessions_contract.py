@@ -434,8 +434,8 @@ async def test_an_engine_kept_from_another_request_commits_nothing_in_this_one(w
             session.add(Person(name="Us"))
             kept = (await session.connection()).engine
     with world.request(who="an"):
-        for engine in (kept, world.sg.engine):
-            with pytest.raises(UsageError, match="only a routed session or a confirmed act"):
+        for engine, why in ((kept, "taken out"), (world.sg.engine, "only a routed session or a confirmed act")):
+            with pytest.raises(UsageError, match=why):
                 async with engine.begin() as connection:
                     await connection.execute(text("INSERT INTO person VALUES ('9', 'An')"))
         await world.stores.ping()

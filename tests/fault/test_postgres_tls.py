@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import SinkUnavailable
+from residency.storage.handle import WITHOUT_ACT
 from tests.authority import Authority
 from tests.postgres import PASSWORD, Pair, Postgres, new_server, own
 from tests.world import VN
@@ -50,7 +51,7 @@ async def encrypted(sink: SqlSink) -> set[bool]:
         found.add((await connection.execute(ENCRYPTED)).scalar_one())
 
     def ask() -> bool:
-        with sink.bind(read_only=True, blocking=True).connect() as beside:
+        with sink.bind(read_only=True, blocking=True).execution_options(**{WITHOUT_ACT: True}).connect() as beside:
             return bool(beside.execute(ENCRYPTED).scalar_one())
 
     found.add(await anyio.to_thread.run_sync(ask))

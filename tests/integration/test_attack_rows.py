@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import socket
+import threading
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +15,15 @@ from uuid import UUID
 
 import anyio.to_thread
 import pytest
-from sqlalchemy import Engine, Enum, Numeric, String, Uuid, insert, text
+from sqlalchemy import Connection, Engine, Enum, Numeric, String, Uuid, event, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Session as PlainSession
 
 from residency.adapters.sink_sql import SqlSink
-from residency.errors import UsageError
-from residency.integrations.sqlalchemy import uuid7_key
+from residency.errors import NoDecision, UsageError
+from residency.integrations.sqlalchemy import sessionmaker, uuid7_key
+from residency.storage.handle import WITHOUT_ACT
 from tests.rows import BACKENDS, Rows, Session, opened, places_of
 from tests.services import SG_HOST
 from tests.world import SINGAPORE, VN
@@ -29,6 +33,36 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 SECRET = "Nguyễn Văn Kín"
+
+
+def watched(engine: Engine) -> list[str]:
+    """What will have gone to the database by `engine`: this listener is behind those that refuse."""
+    sent: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *told: sent.append(told[2]))
+    return sent
+
+
+async def nothing_goes(kept: AsyncEngine) -> None:
+    """Neither a row, nor a question about one, nor a savepoint."""
+    for statement in (insert(Typed).values(id="an"), select(Typed).where(Typed.id == "an")):
+        with pytest.raises(UsageError, match="taken out of a routed session sends nothing to sink 'people-sg'"):
+            async with kept.begin() as connection:
+                await connection.execute(statement)
+    async with kept.connect() as connection:
+        with pytest.raises(UsageError, match="sends nothing"):
+            await connection.begin_nested()
+
+
+async def in_thread(run: str, work: Callable[[], None]) -> None:
+    """Do it in a thread; but for the last, in one that knows of no request."""
+    if run == "executor":
+        await asyncio.get_running_loop().run_in_executor(None, work)
+    elif run == "thread":
+        thread = threading.Thread(target=work)
+        thread.start()
+        await anyio.to_thread.run_sync(thread.join)
+    else:
+        await asyncio.to_thread(work)
 
 
 class Base(DeclarativeBase):
@@ -58,21 +92,107 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield made
 
 
-@pytest.mark.parametrize("end", ["COMMIT", "END; SELECT 1", "/* */ commit"])
-async def test_an_engine_that_was_kept_commits_nothing_by_a_statement(world: Rows, end: str) -> None:
-    with world.request(who="tan", address=SINGAPORE):
-        async with Session.begin() as session:
-            session.add(Typed(id="tan"))
-            await session.flush()
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_an_engine_that_was_kept_sends_nothing_whoever_asks(world: Rows, method: str) -> None:
+    with world.request(method, who="tan", address=SINGAPORE):
+        async with Session() as session:
+            await session.scalars(select(Typed))
             bound = session.get_bind()
-            assert isinstance(bound, Engine)
-            kept = AsyncEngine(bound)
+            taken = (await session.connection()).engine
+    assert isinstance(bound, Engine)
+    sent = watched(bound)
+    for kept in (AsyncEngine(bound), taken):
+        with world.request(who="tan", address=SINGAPORE):
+            await nothing_goes(kept)
+        with world.request(who="an"):
+            await nothing_goes(kept)
+        await nothing_goes(kept)
+    assert sent == []
+    assert world.places["sg"].query("SELECT id FROM typed") == []
+
+
+@pytest.mark.parametrize("run", ["executor", "thread", "with its context"])
+async def test_an_engine_that_was_kept_sends_nothing_in_any_thread(world: Rows, run: str) -> None:
+    kept: list[Engine | Connection] = []
+
+    def keep() -> None:
+        with sessionmaker("people").begin() as session:
+            session.add(Typed(id="tan"))
+            kept.extend((session.get_bind(), session.connection()))
+
+    with world.request(who="tan", address=SINGAPORE):
+        await asyncio.to_thread(keep)
+    engine, connection = kept
+    assert isinstance(engine, Engine)
+    assert isinstance(connection, Connection)
+    sent = watched(engine)
+    failed: list[BaseException] = []
+
+    def use() -> None:
+        for bind in (engine, connection.engine):
+            try:
+                with bind.begin() as begun:
+                    begun.execute(insert(Typed).values(id="an"))
+            except UsageError as error:
+                failed.append(error)
+
     with world.request(who="an"):
-        async with kept.connect() as connection:
+        await in_thread(run, use)
+    assert ["people-sg" in str(each) for each in failed] == [True, True]
+    assert sent == []
+    assert world.places["sg"].query("SELECT id FROM typed") == [("tan",)]
+
+
+async def test_a_connection_of_a_session_sends_nothing_in_a_thread_without_its_decision(world: Rows) -> None:
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        with sessionmaker("people").begin() as session:
+            connection = session.connection()
+            sent = watched(session.get_bind())
+
+            def use() -> None:
+                try:
+                    connection.execute(insert(Typed).values(id="an"))
+                except UsageError as error:
+                    failed.append(error)
+
+            beside = threading.Thread(target=use)
+            beside.start()
+            beside.join()
+            assert sent == []
+
+    with world.request(who="tan", address=SINGAPORE):
+        await asyncio.to_thread(work)
+    assert [type(each) for each in failed] == [NoDecision]
+
+
+async def test_a_hook_of_the_apps_own_sends_for_the_session_that_it_serves(world: Rows) -> None:
+    """Such hooks set a variable for row security; one of SQLAlchemy's `Session` is called for ours, too."""
+    told: list[object] = []
+
+    def hook(session: object, transaction: object, connection: Connection) -> None:
+        told.append(connection.execute(text("SELECT 1")).scalar_one())
+
+    event.listen(PlainSession, "after_begin", hook)
+    try:
+        with world.request(who="an"):
+            async with Session.begin() as session:
+                session.add(Typed(id="an"))
+    finally:
+        event.remove(PlainSession, "after_begin", hook)
+    assert told == [1]
+    assert world.places["vn"].query("SELECT id FROM typed") == [("an",)]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "END; SELECT 1", "/* */ commit"])
+async def test_an_engine_for_set_up_commits_nothing_by_a_statement_in_a_request(world: Rows, end: str) -> None:
+    with world.request(who="an"):
+        async with world.sg.engine.connect() as connection:
             await connection.execute(insert(Typed).values(id="an"))
             with pytest.raises(UsageError, match="takes no statement that ends a transaction"):
                 await connection.exec_driver_sql(end)
-    assert world.places["sg"].query("SELECT id FROM typed") == [("tan",)]
+    assert world.places["sg"].query("SELECT id FROM typed") == []
 
 
 @pytest.mark.parametrize("column", ["number", "colour", "amount"])
@@ -106,7 +226,7 @@ async def test_where_a_database_is_its_url_says_and_not_the_environment(
         await sink.start()
         async with sink.engine.connect() as connection:
             assert (await connection.execute(query)).one() == (here.address, '"$user", public')
-        blocking = sink.bind(read_only=True, blocking=True)
+        blocking = sink.bind(read_only=True, blocking=True).execution_options(**{WITHOUT_ACT: True})
 
         def ask() -> Any:
             with blocking.connect() as beside:

@@ -368,7 +368,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
 
 event.listen(RoutedSession, "before_flush", _before_flush)
 event.listen(RoutedSession, "after_flush", _after_flush)
-event.listen(RoutedSession, "after_begin", _after_begin)
+event.listen(RoutedSession, "after_begin", _after_begin, insert=True)  # before a hook of the app's own sends anything
 event.listen(RoutedSession, "before_commit", _before_commit)
 event.listen(RoutedSession, "after_commit", _after_commit)
 event.listen(RoutedSession, "after_soft_rollback", _after_soft_rollback)

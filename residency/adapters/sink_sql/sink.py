@@ -28,7 +28,7 @@ from residency.adapters.sink_sql.places import place_of
 from residency.enforcement.context import current
 from residency.errors import NoDecision, SinkUnavailable, UsageError
 from residency.model import Region
-from residency.storage.handle import SESSION
+from residency.storage.handle import SESSION, WITHOUT_ACT
 from residency.storage.marks import Mark
 from residency.storage.statements import goes_around
 
@@ -74,8 +74,8 @@ class SqlSink:
 
     @property
     def engine(self) -> AsyncEngine:
-        """The engine for acts that change data, and for set-up."""
-        return self._async_engine(read_only=False)
+        """The engine for set-up, our own workers, and acts by hand."""
+        return self._async_engine(read_only=False).execution_options(**{WITHOUT_ACT: True})
 
     @property
     def in_clear(self) -> bool:
@@ -90,7 +90,8 @@ class SqlSink:
     def bind(self, *, read_only: bool, blocking: bool) -> Engine:
         """The engine a session uses: kept from writing if `read_only`, with a driver that blocks if `blocking`.
 
-        Raises: SinkUnavailable where the driver is not installed.
+        A statement on it that is no session's raises UsageError before it is sent, in any thread. What has no act takes
+        it with the execution option `WITHOUT_ACT`. Raises: SinkUnavailable where the driver is not installed.
         """
         if blocking:
             return self._blocking_engine(read_only)
@@ -124,7 +125,7 @@ class SqlSink:
     async def marks(self) -> tuple[Mark, ...]:
         """Which sink the database says that it is. Raises: SinkUnavailable."""
         try:
-            return await marking.read(self._async_engine(read_only=True))
+            return await marking.read(self._async_engine(read_only=True).execution_options(**{WITHOUT_ACT: True}))
         except (SQLAlchemyError, sqlite3.Error, OSError):
             raise SinkUnavailable(f"sink {self._name!r} does not say which sink it is") from None
 
@@ -184,8 +185,17 @@ class SqlSink:
     def _no_way_around(
         self, connection: Connection, cursor: object, statement: str, parameters: Any, *more: object
     ) -> tuple[str, Any]:
-        # As the next, for a COMMIT that is spelled as a statement. A session looks at its own.
-        if SESSION in connection.info or not goes_around(statement):
+        if SESSION in connection.info:
+            return statement, parameters  # a session looks at its own
+        # An engine that was kept, or taken out of a session, would send to this database what is of another person, and
+        # a rollback takes nothing back from its log. So it is asked here, and not at COMMIT.
+        if WITHOUT_ACT not in connection.get_execution_options():
+            raise UsageError(
+                f"an engine taken out of a routed session sends nothing to sink {self._name!r}: open a session for "
+                "each subject, and make tables by `create_all`"
+            )
+        # As the next, for a COMMIT that is spelled as a statement.
+        if not goes_around(statement):
             return statement, parameters
         with suppress(NoDecision):
             current()
@@ -196,7 +206,7 @@ class SqlSink:
         return statement, parameters
 
     def _commit_by_an_act(self, connection: Connection) -> None:
-        # An engine that was kept, or taken out of a session, would write for one person what was decided for another.
+        # An engine for set-up would write for one person what was decided for another.
         if SESSION in connection.info:
             return  # the session knows its act
         try:

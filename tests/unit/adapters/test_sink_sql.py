@@ -14,11 +14,12 @@ import anyio.to_thread
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
+from residency.storage.handle import WITHOUT_ACT
+from residency.wiring.records import engine_of
 
 pytestmark = pytest.mark.anyio
 REGION = Region("vn-han", "VN")
@@ -136,7 +137,7 @@ async def test_the_file_is_made_for_this_user_alone_with_the_pragmas(sink: SqlSi
 
 
 async def test_an_engine_for_reading_cannot_write(sink: SqlSink) -> None:
-    reading = AsyncEngine(sink.bind(read_only=True, blocking=False))
+    reading = engine_of(sink, read_only=True)
     with pytest.raises(UsageError, match="only reads") as caught:
         async with reading.begin() as connection:
             await connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": "secret"})
@@ -147,7 +148,7 @@ async def test_an_engine_for_reading_cannot_write(sink: SqlSink) -> None:
 
 async def test_a_blocking_engine_cannot_write_either_where_it_reads(sink: SqlSink) -> None:
     def write() -> None:
-        with sink.bind(read_only=True, blocking=True).begin() as connection:
+        with sink.bind(read_only=True, blocking=True).execution_options(**{WITHOUT_ACT: True}).begin() as connection:
             connection.execute(text("INSERT INTO t VALUES ('x')"))
 
     with pytest.raises(UsageError, match="only reads"):

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Numeric, String, func, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 import residency
@@ -422,7 +421,7 @@ async def twice(folder: Path, places: dict[str, Place]) -> World:
     await made.stores.start()
     await made.prepare()
     for sink in (made.vn, made.sg):
-        async with AsyncEngine(sink.bind(read_only=False, blocking=False)).begin() as connection:
+        async with sink.engine.begin() as connection:
             await connection.execute(insert(Person).values(id="anh", name="Anh"))
             await connection.execute(insert(Letter).values(id="l1", author="anh", text="a"))
             await connection.execute(insert(Note).values(id="n1", owner="anh"))
