@@ -46,7 +46,7 @@ class Trail:
             stack.callback(filer.stop)
         meter_details(metrics, self.filers)
         self.sequencer.start()
-        stack.callback(self.sequencer.stop)
+        stack.callback(lambda: self.sequencer.stop((self.journal.slot, self.journal.next_seq)))
         watch_log(metrics, self.journal, self.sequencer)
 
 

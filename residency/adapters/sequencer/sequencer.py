@@ -50,6 +50,8 @@ __all__ = ["Sequencer", "Store"]
 
 _log = logging.getLogger("residency")
 _STANDBY_SECONDS: Final = 0.5
+_PARTING_SECONDS: Final = 5.0  # that `stop` waits for another sequencer
+_PARTING_LOOK: Final = 0.02
 _AGAIN_SECONDS: Final = 5.0  # looking at a broken journal again means reading all of it
 _BATCH: Final = 8192  # entries per commit: bounds memory, and the work a crash repeats
 
@@ -149,17 +151,34 @@ class Sequencer:
         self._thread = threading.Thread(target=self._run, name="residency-sequencer", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Integrate what is there, publish, and let go of the lock; idempotent. Errors stay in `problem`."""
+    def stop(self, recorded: tuple[int, int] | None = None) -> None:
+        """Integrate what is there, publish, and let go of the lock; idempotent. Errors stay in `problem`.
+
+        Where another one works, it may be at its end, too, and have looked at this process's journal already. So what
+        is `recorded`, the number of a slot and how many entries it holds, is waited for, some seconds at most: until
+        the other has published it, or has let go and it is this one's turn.
+        """
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
         self._again.clear()
-        if self.active:
+        if self.active or thread is not None:
             self._try_tick()
+            end = time.monotonic() + _PARTING_SECONDS
+            while not self.active and not self._holds(recorded) and time.monotonic() < end:
+                time.sleep(_PARTING_LOOK)
+                self._try_tick()
+        if self.active:
             self._opened.let_go()
         self._release()
+
+    def _holds(self, recorded: tuple[int, int] | None) -> bool:
+        """Whether the log of whoever works holds these entries of a slot."""
+        try:
+            return recorded is None or self.stored_cursors().get(recorded[0], 0) >= recorded[1]
+        except (ResidencyError, OSError):
+            return False
 
     def tick(self) -> int:
         """Integrate and publish all that is recorded now; how many entries that was. 0 where another one works.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,37 @@ def test_a_running_sequencer_publishes_by_itself_and_stopping_drains(place: Plac
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_who_stands_by_integrates_what_is_left_where_the_other_one_went_before_it(place: Place) -> None:
+    first, second, journal = place.sequencer(), place.sequencer(), place.journal()
+    first.tick()
+    second.start()
+    time.sleep(0.05)  # it has looked once, and does so again in half a second
+    first.stop()
+    journal.append(b"recorded as the first one ended")
+    second.stop((journal.slot, journal.next_seq))
+    assert place.entries() == [b"recorded as the first one ended"]
+
+
+@pytest.mark.parametrize("last", ["publishes", "goes"])
+def test_who_stands_by_waits_at_its_end_for_the_one_that_works(place: Place, last: str) -> None:
+    first, second, journal = place.sequencer(), place.sequencer(), place.journal()
+    first.tick()
+    second.start()
+    journal.append(b"recorded after the first one looked")
+    ending = threading.Thread(target=second.stop, args=((journal.slot, journal.next_seq),))
+    ending.start()
+    ending.join(0.2)
+    assert ending.is_alive()
+    if last == "publishes":
+        first.tick()
+    else:
+        first._release()  # without a last look
+    ending.join(10)
+    assert not ending.is_alive()
+    assert place.entries() == [b"recorded after the first one looked"]
+    assert first.active is (last == "publishes")
+
+
 def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(place: Place) -> None:
     first = place.sequencer()
     first.tick()
