@@ -137,7 +137,8 @@ async def create(request: Request) -> Response:
                 await session.flush()
                 session.expunge_all()
     await here.store("files").put(f"users/{who}/{told['name']}.txt", told["name"].encode() * 20)
-    await here.store("cache").set(f"profile-{uuid.uuid4()}", told["name"].encode())
+    # For longer than a soak may last: what lay there is to be found afterwards.
+    await here.store("cache").set(f"profile-{uuid.uuid4()}", told["name"].encode(), ttl=7200)
     return JSONResponse(
         {"sink": here.store("people").sink_name, "id": person.id},
         background=BackgroundTask(note, who, told["name"]) if told.get("note") else None,
