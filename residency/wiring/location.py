@@ -65,7 +65,7 @@ def elsewhere(place: str, network: AddressData[Any]) -> Callable[[str], bool]:
     def shown(address: str) -> bool:
         text = canonical(address)
         if text is None:
-            return False
+            return True  # nobody can say where it lies
         verdict = judge(place, [Seen(addresses=(probe.placed(text),))], attested=False)
         return verdict.standing is Standing.CONTRADICTED
 
