@@ -338,10 +338,10 @@ def test_erased_bytes_leave_the_journal_of_a_worker_that_goes_on(place: Place) -
     place.clock.advance(1)
     own.tick()
     assert not place.holds(sealed)
-    newest = place.segments()
+    in_use = place.segments()[0]  # behind it a spare one may come at any time
     entries += place.record(journal, 1)
     own.tick()
-    assert place.segments() == newest  # once, and not at every round
+    assert place.segments()[0] == in_use  # once, and not at every round
     assert place.filed == [entry for entry in entries if entry != "0.2"]
     own.release()
     journal.close()
@@ -369,9 +369,9 @@ def test_the_journal_of_a_worker_elsewhere_is_not_touched_while_it_lives(place: 
     place.record(journal, 1)
     place.filer.tick()
     erase(place, "0.1")
-    before = place.segments()
+    in_use = place.segments()[0]
     place.filer.tick()
-    assert place.segments() == before
+    assert place.segments()[0] == in_use
     assert place.store.progress().gone == {0: 0}
     journal.close()
 
