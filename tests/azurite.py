@@ -21,7 +21,8 @@ import httpx
 import pytest
 
 from tests.conftest import TOOLS
-from tests.servers import eventually, free_port
+from tests.ports import free_port
+from tests.servers import eventually
 
 __all__ = ["Azurite", "azurite"]
 

@@ -29,7 +29,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.servers import eventually, free_port
+from tests.ports import free_port
+from tests.servers import eventually
 
 __all__ = ["Translator", "gcs"]
 

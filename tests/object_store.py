@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -24,6 +23,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
+
+from tests.ports import free_port
 
 ACCESS, SECRET = "AKIATESTS", "not-a-secret-of-anybody"
 APP_ACCESS, APP_SECRET = "AKIAAPP", "not-the/secret+of-anybody="
@@ -195,7 +196,7 @@ class Seaweed:
         ]
         config.write_text(json.dumps({"identities": identities}))
         names = ("master", "volume", "filer")
-        ports = free_ports(2 * len(names) + 2)
+        ports = [free_port(address) for _ in range(2 * len(names) + 2)]
         options = [f"-{name}.port={ports[2 * i]}" for i, name in enumerate(names)]
         options += [f"-{name}.port.grpc={ports[2 * i + 1]}" for i, name in enumerate(names)]
         options += [f"-s3.port={ports[-2]}", f"-s3.port.grpc={ports[-1]}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -298,19 +299,6 @@ def seaweed(weed: Path | None, folder: Path, address: str = "127.0.0.1") -> Iter
         yield server
     finally:
         server.close()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listened on a moment ago."""
-    held = []
-    try:
-        for _ in range(count):
-            held.append(socket.socket())
-            held[-1].bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in held]
-    finally:
-        for each in held:
-            each.close()
 
 
 @contextmanager

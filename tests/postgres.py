@@ -13,7 +13,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from tests.ports import free_port
 
 __all__ = ["PASSWORD", "USER", "Pair", "Postgres", "find_postgres", "own", "postgres_pair"]
 
@@ -72,7 +73,7 @@ class Postgres:
     def __init__(self, programs: Path, folder: Path, address: str) -> None:
         self.programs, self.folder, self.address = programs, folder, address
         self.data = folder / "data"
-        self.port = _free_port(address)
+        self.port = free_port(address)
         self._process: subprocess.Popen[bytes] | None = None
         self._count = itertools.count()
         own(folder)
@@ -190,9 +191,3 @@ def postgres_pair() -> Iterator[Pair]:
     """Two running servers. Mark the test `needs("postgres")`."""
     with new_server(VN_ADDRESS) as vn, new_server(SG_ADDRESS) as sg:
         yield Pair(vn.make().start(), sg.make().start())
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])

@@ -19,7 +19,7 @@ from residency.model import Reason
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.observe.names import Kind
-from tests.servers import free_port
+from tests.ports import free_port
 
 __all__ = ["Prometheus", "count_once", "full_metrics", "prometheus"]
 

@@ -21,22 +21,11 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-__all__ = ["Proxy", "Server", "Servers", "eventually", "free_port"]
+from tests.ports import free_port
+
+__all__ = ["Proxy", "Server", "Servers", "eventually"]
 
 HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, low enough that a cluster's bus port (10,000 above) exists."""
-    while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind((HOST, 0))
-            port = int(probe.getsockname()[1])
-            if port + 10_000 > 65_535:
-                port -= 20_000
-            with suppress(OSError):
-                bus.bind((HOST, port + 10_000))
-                return port
 
 
 def eventually(holds: Callable[[], Any], *, within: float = 30.0, what: str = "it") -> None:
@@ -225,7 +214,7 @@ class Servers:
 
     def single(self, flavour: str = "redis", *options: str, wait: bool = True, address: str = HOST) -> Server:
         """One server without persistence, so that restarted it is empty unless `options` say otherwise."""
-        port, folder = free_port(), self._new_folder()
+        port, folder = free_port(address), self._new_folder()
         argv = [
             *("--port", str(port), "--bind", address, "--dir", str(folder), "--save", "", "--daemonize", "no"),
             *("--repl-diskless-sync-delay", "0"),
@@ -280,7 +269,7 @@ class Servers:
         return nodes
 
     def _new_folder(self) -> Path:
-        folder = self._folder / f"server{len(self._servers)}-{free_port()}"
+        folder = self._folder / f"server{len(self._servers)}"
         folder.mkdir()
         return folder
 

@@ -26,7 +26,7 @@ from uuid import UUID
 import anyio
 import httpx
 
-from tests.servers import free_port
+from tests.ports import free_port
 
 __all__ = ["PASSWORD", "Block", "Known", "Traffic", "Tutorial", "apply"]
 

@@ -25,7 +25,8 @@ from cryptography.x509.oid import NameOID
 from residency.adapters.pins_redis import PinsRedis
 from residency.errors import PinsUnavailable, StaleVersion
 from residency.model import Pin
-from tests.servers import Servers, eventually, free_port
+from tests.ports import free_port
+from tests.servers import Servers, eventually
 
 pytestmark = pytest.mark.needs("redis")
 PIN = Pin("5" * 64, "VN", (), "a1" * 16, "write", "0" * 64, 1_800_000_000_000_000)

@@ -15,7 +15,8 @@ from residency.model import Anchor, Pin, Trust
 from residency.storage.locator import Located
 from tests.authority import Authority
 from tests.cache_world import redis_sink_at
-from tests.servers import Server, Servers, free_port
+from tests.ports import free_port
+from tests.servers import Server, Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
 PIN = Pin("5" * 64, "VN", ((Anchor.TERRITORY, "VN", Trust.NETWORK),), "a1" * 16, "write", "0" * 64, 1)

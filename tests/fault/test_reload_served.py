@@ -27,7 +27,8 @@ from residency.errors import PolicyError
 from residency.policy.archive import parse_archive, policy_path
 from residency.policy.bundle import format_bundle
 from residency.policy.signatures import ed25519_signer, format_policy_key
-from tests.servers import eventually, free_port
+from tests.ports import free_port
+from tests.servers import eventually
 from tests.world import write_deployment
 
 ROOT = Path(__file__).resolve().parents[2]

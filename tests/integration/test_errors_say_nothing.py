@@ -6,7 +6,6 @@ A traceback prints the whole chain, so the whole chain is looked through. And ea
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +34,7 @@ from residency.storage.lasting import is_lasting
 from residency.storage.services import ServiceRequest
 from tests.cache_world import redis_sink_at
 from tests.object_store import StubS3
+from tests.ports import free_port
 from tests.postgres import PASSWORD, USER, Pair
 from tests.servers import Servers
 from tests.world import VN, write_deployment
@@ -49,9 +49,7 @@ Failing = Callable[[], Awaitable[object]]
 @pytest.fixture
 def nowhere() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 async def fails(call: Failing, name: str, *secrets: object, stays: bool) -> str:

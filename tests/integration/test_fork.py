@@ -14,6 +14,7 @@ import pytest
 from residency.audit.checkpoint import parse_verifier_key
 from residency.audit.entry import Entry, parse_entry, parse_entry_id
 from residency.audit.verify import read_checkpoint, verify_entries
+from tests.ports import free_port
 
 POLICY = """
 residency: 1
@@ -70,13 +71,6 @@ if OPEN_FIRST:
     asyncio.run(served.runtime.aclose())
 sys.exit(0 if set(codes) <= {0, signal.SIGTERM} else 1)  # uvicorn ends by the signal it was told to end with
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def post(port: int, who: str) -> str:

@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 
 from residency import ResidencyMiddleware, current
 from residency.audit.journal import RECORDS_AT, scan
+from tests.ports import free_port
 from tests.world import HANOI, SINGAPORE, write_deployment
 
 LAW = """
@@ -333,9 +334,7 @@ def test_a_request_is_handed_over_once(make: Make) -> None:
 def test_two_instances_that_send_a_person_to_each_other_end_it_where_the_client_keeps_cookies(
     make: Make, cookies: bool
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     one = make("redirect", f"127.0.0.1:{port}", "one")
     make("redirect", one.address, "other", port)  # each takes the other for the one in Vietnam
     ask = one.client.build_request("POST", "/people", content=SECRET, headers={"x-forwarded-for": HANOI})

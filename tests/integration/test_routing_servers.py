@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import routed
+from tests.ports import free_port
 
 SERVERS = {
     "httptools": ["uvicorn", "routed:app", "--http", "httptools", "--ws", "websockets-sansio", "--port", "PORT"],
@@ -46,9 +47,7 @@ class Server:
 
     def __init__(self, name: str, folder: Path, root: str) -> None:
         self.name, self.root = name, root
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         argv = [word.replace("PORT", str(self.port)) for word in SERVERS[name]]
         if root:
             argv += [ROOT[name], root]

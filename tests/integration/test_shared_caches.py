@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.world import HANOI, SINGAPORE
 
 pytestmark = pytest.mark.needs("nginx")
@@ -136,12 +137,6 @@ class Edge:
         return int(first.split(" ")[1]), found, body
 
 
-def _free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -151,7 +146,7 @@ def _listens(port: int) -> bool:
 def edge(tmp_path_factory: pytest.TempPathFactory, nginx: Path) -> Iterator[Edge]:
     """nginx before uvicorn, both running, ended afterwards."""
     folder = tmp_path_factory.mktemp("edge")
-    ports: Mapping[str, int] = {"EDGE": _free(), "APP": _free()}
+    ports: Mapping[str, int] = {"EDGE": free_port(), "APP": free_port()}
     (folder / "served.py").write_text(APP)
     (folder / "policy.yaml").write_text(POLICY)
     conf = NGINX

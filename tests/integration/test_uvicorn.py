@@ -16,6 +16,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.ports import free_port
+
 APP = '''
 """An app that answers anything, so that every refusal is the middleware's."""
 from residency import ResidencyMiddleware, current
@@ -65,9 +67,7 @@ class Server:
         folder.mkdir(exist_ok=True)
         (folder / "served.py").write_text(APP)
         (folder / "deployment.yaml").write_text(POLICY.replace("CLIENT", client))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
         environment.pop("FORWARDED_ALLOW_IPS", None)
         self.log = folder / "uvicorn.log"

@@ -21,7 +21,8 @@ from residency.audit.checkpoint import parse_verifier_key
 from residency.audit.entry import Entry, parse_entry, parse_entry_id
 from residency.audit.pairs import Pairs
 from residency.audit.verify import read_checkpoint, verify_entries
-from tests.servers import eventually, free_port
+from tests.ports import free_port
+from tests.servers import eventually
 
 POLICY = """
 residency: 1

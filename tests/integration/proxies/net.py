@@ -27,6 +27,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 __all__ = ["BALANCER", "CHAINS", "CLIENT", "ENVOY", "HANOI", "HANOI6", "SERVERS", "SINGAPORE", "Net", "running_net"]
 
 BALANCER, CLIENT, NGINX, ENVOY = "127.0.0.76", "127.0.0.77", "127.0.0.2", "127.0.0.3"
@@ -135,16 +137,6 @@ def _is_whole(answer: bytes) -> bool:
     return bool(end) and length is not None and len(body) >= int(length[1])
 
 
-def _free_ports(names: Sequence[str]) -> dict[str, int]:
-    held = [socket.socket() for _ in names]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = {name: one.getsockname()[1] for name, one in zip(names, held, strict=True)}
-    for one in held:
-        one.close()
-    return ports
-
-
 def _start(folder: Path, name: str, *command: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("FORWARDED_ALLOW_IPS", None)
@@ -168,7 +160,8 @@ def _start_server(
 @contextmanager
 def running_net(folder: Path, nginx: Path, envoy: Path) -> Iterator[Net]:
     """Both proxies and three servers in `folder`, each ready, all ended afterwards."""
-    ports = _free_ports(["NGINX_EDGE", "NGINX_INNER", "ENVOY_EDGE", "ENVOY_INNER", *(n.upper() for n in SERVERS)])
+    names = ["NGINX_EDGE", "NGINX_INNER", "ENVOY_EDGE", "ENVOY_INNER", *(n.upper() for n in SERVERS)]
+    ports = {name: free_port() for name in names}
     for template in ("nginx.conf", "envoy.yaml"):
         text = (Path(__file__).parent / template).read_text()
         values = {"BALANCER": BALANCER, "NGINX": NGINX, "ENVOY": ENVOY, **ports}

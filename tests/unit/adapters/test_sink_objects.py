@@ -25,6 +25,7 @@ from residency.adapters.sink_objects.urls import open_bucket, parse_object_url
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
 from tests.object_store import StubS3
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 REGION = Region("vn-han", "VN")
@@ -243,10 +244,8 @@ async def test_a_store_that_answers_an_error_is_told_by_its_status(stub: StubS3,
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_store_that_is_not_there_is_told_in_bounded_time(name: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert "no answer" in await refused(sink_at(f"http://127.0.0.1:{port}", timeout=0.5), name, within=20)
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    assert "no answer" in await refused(sink_at(endpoint, timeout=0.5), name, within=20)
 
 
 @pytest.mark.parametrize("name", CALLS)
