@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
 from sqlalchemy import event, func, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.util import await_only
 
 from residency.adapters.sink_sql import SqlSink
 from residency.enforcement.context import identify
@@ -273,6 +275,67 @@ async def test_a_commit_without_an_answer_leaves_an_open_intent_and_no_false_wor
             with pytest.raises(IntegrityError):
                 await session.commit()
     assert world.acts() == [("people-vn", None)]
+
+
+async def test_a_hook_of_the_apps_own_that_fails_leaves_a_rollback_and_no_open_intent(world: Rows) -> None:
+    def refuse(_: object) -> None:
+        raise KeyError("the app's own check")
+
+    with world.request():
+        async with Session() as session:
+            event.listen(session.sync_session, "before_commit", refuse)
+            session.add(Person(name="An"))
+            with pytest.raises(KeyError):
+                await session.commit()
+    assert world.names("vn") == []
+    assert world.acts() == [("people-vn", "rolled_back")]
+
+
+async def test_a_stop_order_that_comes_while_a_hook_of_the_apps_own_works_stops_the_commit(world: Rows) -> None:
+    with world.request():
+        async with Session() as session:
+            event.listen(session.sync_session, "before_commit", lambda _: world.stop("people-vn"))
+            session.add(Person(name="An"))
+            with pytest.raises(Refused):
+                await session.commit()
+            await session.rollback()
+    assert world.names("vn") == []
+    assert world.acts() == [("people-vn", "failed")]
+
+
+async def test_a_hook_of_the_apps_own_that_identifies_another_subject_commits_nothing(world: Rows) -> None:
+    with world.request("POST", "/sign-up", who=""):
+        await identify("an")
+        async with Session() as session:
+            event.listen(session.sync_session, "before_commit", lambda _: await_only(identify("tan")))
+            session.add(Person(name="An"))
+            with pytest.raises(UsageError, match="another"):
+                await session.commit()
+    assert world.names("vn") == []
+    assert world.acts() == [("people-vn", "rolled_back")]
+
+
+async def test_what_a_hook_of_the_apps_own_writes_belongs_to_the_act_also_where_nothing_else_does(world: Rows) -> None:
+    with world.request():
+        for first in ([Person(name="An")], []):
+            async with Session() as session:
+                late = Person(name=f"late {len(first)}")
+                event.listen(session.sync_session, "before_commit", lambda sync, late=late: sync.add(late), once=True)
+                session.add_all(first)
+                await session.commit()
+    assert sorted(world.names("vn")) == ["An", "late 0", "late 1"]
+    assert world.acts() == [("people-vn", "committed")] * 2
+
+
+async def test_a_hook_of_the_apps_own_that_commits_the_connection_is_no_rollback(world: Rows) -> None:
+    with world.request():
+        async with Session() as session:
+            event.listen(session.sync_session, "before_commit", lambda sync: sync.connection().commit())
+            session.add(Person(name="An"))
+            with suppress(InvalidRequestError):
+                await session.commit()
+    assert world.names("vn") == ["An"]
+    assert world.acts()[0][1] in ("committed", None)
 
 
 async def test_a_mistake_in_the_data_is_the_apps_own_error_and_a_rollback(world: Rows) -> None:

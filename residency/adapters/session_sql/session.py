@@ -5,7 +5,8 @@ One transaction of a session is one act. Its steps, and what a crash at each lea
 1. First statement: `current()` is asked, the sink routed, the intent recorded, and only then a connection taken.
    Crash: an open intent and no data.
 2. Commit: the session flushes, checks that it still serves the same subject, and the act is confirmed (facts reread,
-   home pinned, intent durable). Crash: an open intent, and no data, for the database rolls back.
+   home pinned, intent durable). Crash: an open intent, and no data, for the database rolls back. Hooks of the app's own
+   come after that, and may wait or write: where there are any, subject and act are asked once more right before 3.
 3. COMMIT. Crash, a lost answer, or an error here: an open intent. What happened is unknown, so no outcome is written.
 4. Outcome recorded, and durable before the app goes on. Crash before it: an open intent with the data there.
 
@@ -76,6 +77,10 @@ class RoutedSession(Session):
     """Whether it is noted whose each row is."""
     _dead = False
     """An act was refused at commit: nothing more until the transaction is rolled back."""
+    _ready = False
+    """The session's own commit has begun."""
+    _confirmed = False
+    """Its act was confirmed in that commit, and since then no hook of the app's own has run."""
     _sent = False
     """COMMIT may have reached the database."""
 
@@ -141,10 +146,19 @@ class RoutedSession(Session):
         self._forget()
 
     def check_commit(self) -> None:
-        """Refuse a COMMIT that is not the session's own. Raises: UsageError."""
+        """The last moment before a COMMIT: refuse one that is not the session's own, or whose act may not be any more.
+
+        Raises: UsageError, and as `Act.confirm`.
+        """
+        if self._reads:
+            return
         # `(await session.connection()).commit()` would go past the session's hooks: data there, and "rolled_back" said.
-        if not self._sent and not self._reads:
+        if not self._ready:
             raise UsageError("a routed session's connection is committed by the session, not by itself")
+        if not self._confirmed:
+            self._check()
+            self._confirm()
+        self._sent = True
 
     def check_statement(self, context: Any) -> None:
         """Look at under what decision a statement is executed, and whose rows it writes with which keys, as its
@@ -281,7 +295,7 @@ class RoutedSession(Session):
         """End the act with what is certain. A COMMIT without an answer is not: its intent stays open."""
         act, sent = self._act, self._sent
         self._act = self._engine = None
-        self._dead = self._sent = self._noting = False
+        self._dead = self._ready = self._confirmed = self._sent = self._noting = False
         if act is None:
             return
         if not act.changes:
@@ -325,13 +339,15 @@ def _before_commit(session: Session) -> None:
     session.flush()
     act = session._act
     if act is None:
+        session._ready = True  # a hook of the app's own may begin one
         return
     session._check()
     if act.changes:
         if session._noting and (at := session._located()) is not None:
             session._wait(note_new(session, *at))
         session._confirm()
-        session._sent = True
+        session._ready = True
+        session._confirmed = len(session.dispatch.before_commit) == 1  # this one
 
 
 def _after_commit(session: Session) -> None:
@@ -352,7 +368,7 @@ def _after_commit(session: Session) -> None:
 def _after_flush(session: Session, context: object) -> None:
     if isinstance(session, RoutedSession) and session._noting and (at := session._located()) is not None:
         collect(session, *at[:2])
-        if session._sent:  # a hook of the app's own added it between our last look and the COMMIT
+        if session._ready:  # a hook of the app's own added it between our last look and the COMMIT
             session._wait(note_new(session, *at))
 
 
