@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -70,7 +71,9 @@ def chromium() -> Iterator[Tab]:
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
         ]
-        browser = subprocess.Popen([program, *flags, "about:blank"], stderr=subprocess.PIPE, text=True)
+        # What it leaves in the folder for temporary files goes with its profile.
+        environment = {**os.environ, "TMPDIR": profile}
+        browser = subprocess.Popen([program, *flags, "about:blank"], stderr=subprocess.PIPE, text=True, env=environment)
         try:
             assert browser.stderr is not None
             line = next(line for line in browser.stderr if line.startswith(_STARTED))

@@ -196,7 +196,7 @@ class Seaweed:
         ]
         config.write_text(json.dumps({"identities": identities}))
         names = ("master", "volume", "filer")
-        ports = [free_port(address) for _ in range(2 * len(names) + 2)]
+        self._ports = ports = [free_port(address) for _ in range(2 * len(names) + 2)]
         options = [f"-{name}.port={ports[2 * i]}" for i, name in enumerate(names)]
         options += [f"-{name}.port.grpc={ports[2 * i + 1]}" for i, name in enumerate(names)]
         options += [f"-s3.port={ports[-2]}", f"-s3.port.grpc={ports[-1]}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -210,7 +210,7 @@ class Seaweed:
         self.endpoint = f"http://{address}:{ports[-2]}"
         self._log = (folder / "weed.log").open("wb")
         self._process = subprocess.Popen(
-            [str(weed), "server", *options],
+            [str(weed), "-logtostderr=true", "server", *options],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=folder,
@@ -286,6 +286,9 @@ class Seaweed:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
+        for port in self._ports:  # whatever folder it is given for temporary files
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - it is where they are
+                left.unlink()
 
 
 @contextmanager
