@@ -18,15 +18,12 @@ from sqlalchemy import String, Table, TableClause, event, select
 from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
-from residency.adapters.session_sql.selected import mentioned, selected, subject_of
+from residency.adapters.session_sql.selected import selected, subject_of
 from residency.adapters.session_sql.written import OWN_ROWS
 from residency.enforcement.current import Current
-from residency.enforcement.refusing import refuse
-from residency.errors import UsageError
-from residency.model import Sink
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.judged import Found, Lying
-from residency.storage.statements import words
+from residency.storage.held import mentioned, own_of
+from residency.storage.others import Others, unsaid
 
 __all__ = ["check_read", "watch"]
 
@@ -34,7 +31,6 @@ _INFO: Final = "residency.brought"
 _OBJECTS: Final = "_result_disable_adapt_to_context"
 """An execution option of SQLAlchemy's, set where a session makes objects of what it reads; without it the same SELECT
 gives columns (`session.connection()`)."""
-_WRITES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 _Wait = Callable[[Coroutine[Any, Any, object]], None]
 
 
@@ -53,15 +49,14 @@ _plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled state
 def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str, wait: _Wait) -> bool:
     """Look at whose each row is that `session` gives from `sink` under `here`, which is about somebody else than who
     asks; False = there is nothing to look at. `wait` awaits something within the session's own call."""
-    verdict = here.decision.sink(sink)
-    people = {each.subject_digest for each in (here, *getattr(here, "members", ()))} - {None}
-    if verdict is None or not people or here.decision.mode == "observe":
-        return False  # a list looks at its rows itself
+    others = Others.than(here, sink)
+    if others is None:
+        return False
     known: _Watch | None = session.info.get(_INFO)
     if known is None:
         event.listen(session, "loaded_as_persistent", _look)
     if known is None or known.here is not here:
-        session.info[_INFO] = _Watch(here, docs, verdict.sink, people, wait)
+        session.info[_INFO] = _Watch(others, docs, wait)
     return True
 
 
@@ -79,17 +74,12 @@ def check_read(session: Session, context: Any) -> None:
 class _Watch:
     """Whom a session is for, and of whom else it may load something."""
 
-    def __init__(
-        self, here: Current, docs: Sequence[RecordDoc], sink: Sink, people: set[str | None], wait: _Wait
-    ) -> None:
-        self.here = here
+    def __init__(self, others: Others, docs: Sequence[RecordDoc], wait: _Wait) -> None:
+        self.here = others.here
+        self._others = others
         self._all = docs
         self._docs = {doc.name: doc for doc in docs}
-        self._sink = sink.name
-        self._people = people
         self._wait = wait
-        self._lying = Lying(here, {sink.name: sink.place}, twice=False)
-        self._permitted: set[str | None] = set()
         self._asked: dict[tuple[str, str, Any], tuple[str | None, ...]] = {}
 
     def check(self, session: Session, instance: Any) -> None:
@@ -106,9 +96,7 @@ class _Watch:
         compiled = context.compiled
         statement = getattr(compiled, "statement", None)
         if statement is None or getattr(statement, "is_text", False):
-            said = words(context.statement)
-            if not said & _WRITES or "RETURNING" in said or "SELECT" in said:
-                self._refuse_loose(mentioned(context.statement, self._docs))
+            self._refuse_loose(mentioned(context.statement, self._docs, whole=True))
             return
         if getattr(compiled.compile_state, "current_path", None):
             return  # what a relationship loads: objects, and keys of those that it loads them for
@@ -132,27 +120,13 @@ class _Watch:
         return _Plan(self._all, objects, held, [*found.loose, *unknown])
 
     def _judge(self, whose: str | None) -> None:
-        if whose in self._permitted:
-            return
-        if whose is None or self.here.point.perception.digest(whose) not in self._people:
-            found = Found(None, (), whose)
-            self._wait(self._lying.look([(self._sink, found)]))
-            against = self._lying.against(self._sink, found)
-            if against is not None:
-                message = "what was asked for is somebody else's, too, whose law does not let it be read here"
-                raise refuse(against.here, against.reason, message, sink=self._sink)
-        self._permitted.add(whose)
+        if unknown := self._others.unknown((whose,)):
+            self._wait(self._others.check(unknown))
 
     def _refuse_loose(self, loose: Sequence[str]) -> None:
         if loose:
-            doc = self._docs[loose[0]]
-            column = doc.subject or (doc.via[0] if doc.via is not None else "")
-            raise UsageError(
-                f"a statement under about() tells of rows of {loose[0]!r}, and nothing in it says whose: add WHERE "
-                f"{column} = … (or by the table's key, or a JOIN with a table that has one), in each SELECT that tells "
-                "of them; or select the mapped class, whose objects are looked at; or say by execution_options="
-                f"{{{OWN_ROWS!r}: True}} that all rows it reads are of whom this session is for"
-            )
+            objects = "select the mapped class, whose objects are looked at"
+            raise unsaid(self._docs[loose[0]], objects, f"execution_options={{{OWN_ROWS!r}: True}}")
 
     def _whose(self, session: Session, instance: Any) -> Iterator[str | None]:
         """The ids that an object's rows tell; None = nothing tells it."""
@@ -161,8 +135,7 @@ class _Watch:
             doc = self._docs.get(str(getattr(table, "name", "")))
             if doc is None or not isinstance(table, Table) or (doc.subject is None and doc.via is None):
                 continue
-            own = doc.subject if doc.subject is not None else doc.via[0] if doc.via is not None else ""
-            for name in (own, *(each.name for each in table.primary_key)):
+            for name in (own_of(doc), *(each.name for each in table.primary_key)):
                 try:
                     value = instance.__dict__[mapper.get_property_by_column(table.c[name]).key]
                 except (KeyError, UnmappedColumnError):

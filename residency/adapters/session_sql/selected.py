@@ -12,9 +12,9 @@ is told without it: joined to others by AND, and of an outer join only for the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -36,20 +36,15 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping, SelectBase
 
-from residency.policy.parsed_storage import RecordDoc
+from residency.storage.held import UNSURE, Docs, Fact, Leaf, Place, holding, mentioned, of_somebody
 from residency.storage.statements import words
 
-__all__ = ["Held", "Selected", "hidden", "mentioned", "selected", "subject_of"]
+__all__ = ["Held", "Selected", "hidden", "selected", "subject_of"]
 
-_UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
-"""Words of SQL text among conditions behind which these hold no more."""
-_Docs = Mapping[str, RecordDoc]
 _Leaves = dict[int, Any]
 """What stands in FROM, a table, an alias of one or another statement, by its hash. To compare is no question to ask of
 what makes SQL of it, and annotated copies have the hash of what they are copies of."""
 _Own = Set[int]
-_Place = tuple[int, str]
-"""One of these, and a column of it."""
 
 
 class Held(NamedTuple):
@@ -68,14 +63,14 @@ class Selected:
     loose: list[str] = field(default_factory=list)
 
 
-def selected(statement: Any, docs: _Docs, *, loads: bool) -> Selected:
+def selected(statement: Any, docs: Docs, *, loads: bool) -> Selected:
     """What a statement tells columns of; `loads` = the ORM makes objects of its entities, which tell themselves."""
     found = Selected()
     _Reader(docs, found).read(statement, loads=loads)
     return found
 
 
-def hidden(statement: Select[Any], docs: _Docs, judged: Collection[Any]) -> list[str]:
+def hidden(statement: Select[Any], docs: Docs, judged: Collection[Any]) -> list[str]:
     """Of which tables a list's columns tell something by other statements within it, or by text, beside rows of the
     tables `judged` in its FROM and what is of the same people."""
     if all(map(_is_plain, statement._raw_columns)):
@@ -85,13 +80,7 @@ def hidden(statement: Select[Any], docs: _Docs, judged: Collection[Any]) -> list
     return [*found.loose, *(each.table.name for each in found.held)]
 
 
-def mentioned(text: str, docs: _Docs) -> list[str]:
-    """The tables with rows of somebody that SQL text names."""
-    said = words(text)
-    return [name for name, doc in docs.items() if (doc.subject or doc.via) and name.upper() in said]
-
-
-def subject_of(table: Any, here: Any, docs: _Docs, depth: int = 8) -> ColumnElement[Any] | None:
+def subject_of(table: Any, here: Any, docs: Docs, depth: int = 8) -> ColumnElement[Any] | None:
     """The subject's id of each row of `here`, which is `table` or an alias of it; None where nothing tells it."""
     doc = docs.get(table.name)
     if doc is None or depth == 0:
@@ -114,8 +103,8 @@ def subject_of(table: Any, here: Any, docs: _Docs, depth: int = 8) -> ColumnElem
 class _Reader:
     """Reads one statement, and those within it that it tells something of, each by its own conditions."""
 
-    def __init__(self, docs: _Docs, found: Selected) -> None:
-        self._docs = {name: doc for name, doc in docs.items() if doc.subject is not None or doc.via is not None}
+    def __init__(self, docs: Docs, found: Selected) -> None:
+        self._docs = of_somebody(docs)
         self._found = found
         self._seen: dict[int, Any] = {}  # held, so that their identities stay their own
 
@@ -161,7 +150,7 @@ class _Reader:
         self._told(columns, leaves, own | loaded.keys(), facts, _correlated(statement, sources, around))
 
     def _told(
-        self, columns: Iterable[Any], leaves: _Leaves, own: _Own, facts: list[_Fact], outer: _Own = frozenset()
+        self, columns: Iterable[Any], leaves: _Leaves, own: _Own, facts: list[Fact], outer: _Own = frozenset()
     ) -> None:
         """Columns tell of the tables that they name; where one names none (`count(*)`), or another, of all of them."""
         told: _Leaves = {}
@@ -174,7 +163,7 @@ class _Reader:
             table = _table(leaf)
             if table is None:
                 self._derived(leaf)
-            elif table.name in self._docs and not self._hold(key, table, facts, leaves, own | outer):
+            elif table.name in self._docs and not self._hold(key, facts, leaves, own | outer):
                 self._found.loose.append(table.name)
 
     def _named(self, column: Any, own: _Own) -> tuple[_Leaves, bool]:
@@ -210,46 +199,19 @@ class _Reader:
                 self._found.loose.append(of.name)
             self._found.loose += mentioned(_text(each), self._docs)
 
-    def _hold(
-        self, leaf: int, table: TableClause, facts: list[_Fact], leaves: _Leaves, own_: _Own, passed: _Own = frozenset()
-    ) -> bool:
+    def _hold(self, leaf: int, facts: list[Fact], leaves: _Leaves, own: _Own) -> bool:
         """Note what holds the rows of a table in FROM to people; False = nothing does."""
-        if leaf in own_:
-            return True
-        doc = self._docs[table.name]
-        keys = [each.name for each in table.primary_key]
-        own = doc.subject if doc.subject is not None else doc.via[0] if doc.via is not None else ""
-        for name in (own, *(keys if len(keys) == 1 else ())):
-            given = next((fact.given for fact in _equal((leaf, name), facts) if fact.given is not None), None)
-            if given is not None:
-                self._found.held.append(Held(table, name, given))
-                return True
-        for fact in _equal((leaf, own), facts):
-            there = None if fact.other is None else _table(leaves.get(fact.other[0]))
-            if fact.other is None or there is None or there.name not in self._docs or fact.other[0] in passed:
-                continue
-            # A row of the same person's, or the one that it leads to.
-            if doc.subject is not None:
-                same = fact.other[0] in own_ and self._docs[there.name].subject == fact.other[1]
-            else:
-                same = doc.via is not None and doc.via[1] == there.name
-                same = same and [each.name for each in there.primary_key] == [fact.other[1]]
-            if same and self._hold(fact.other[0], there, facts, leaves, own_, passed | {leaf}):
-                return True
-        return False
+        tables = {key: each for key, of in leaves.items() if (each := _table(of)) is not None}
+        keys = {key: Leaf(each.name, tuple(of.name for of in each.primary_key)) for key, each in tables.items()}
+        found = holding(leaf, keys, facts, self._docs, own)
+        if found:
+            self._found.held.append(Held(tables[found[0]], found[1], found[2]))
+        return found is not None
 
 
-class _Fact(NamedTuple):
-    """In each row that is told of it, this column equals another, or what the parameter of this key holds."""
-
-    of: _Place
-    other: _Place | None = None
-    given: str | None = None
-
-
-def _facts(criteria: Iterable[Any], only: _Leaves | None = None) -> list[_Fact]:
+def _facts(criteria: Iterable[Any], only: _Leaves | None = None) -> list[Fact]:
     """What these conditions tell, all of which hold; `only` = they hold for rows of these tables alone."""
-    found, left = list[_Fact](), list(criteria)
+    found, left = list[Fact](), list(criteria)
     if any(map(_is_unsure, left)):
         return found
     while left:
@@ -263,31 +225,20 @@ def _facts(criteria: Iterable[Any], only: _Leaves | None = None) -> list[_Fact]:
                 if place is None or (only is not None and place[0] not in only):
                     continue
                 if isinstance(other, BindParameter):
-                    found.append(_Fact(place, given=other.key))
+                    found.append(Fact(place, given=other.key))
                 elif equal and (there := _place(other)) is not None:
-                    found.append(_Fact(place, there))
+                    found.append(Fact(place, there))
     return found
-
-
-def _equal(place: _Place, facts: list[_Fact]) -> Iterator[_Fact]:
-    """What is told of a column and of those that it equals wherever it has a value."""
-    places = [place]
-    for each in places:
-        for fact in facts:
-            if fact.of == each:
-                yield fact
-                if fact.other is not None and fact.other not in places:
-                    places.append(fact.other)
 
 
 def _is_unsure(clause: Any) -> bool:
     """Whether text stands among conditions that may end what they are joined by."""
     if isinstance(clause, SelectBase):
         return False  # it stands in brackets
-    return bool(_UNSURE & words(_text(clause))) or any(map(_is_unsure, clause.get_children()))
+    return bool(UNSURE & words(_text(clause))) or any(map(_is_unsure, clause.get_children()))
 
 
-def _flatten(clause: Any, leaves: _Leaves) -> list[_Fact]:
+def _flatten(clause: Any, leaves: _Leaves) -> list[Fact]:
     """Put the tables of a FROM into `leaves`; what its joins tell."""
     if isinstance(clause, FromGrouping):
         return _flatten(clause.element, leaves)
@@ -307,7 +258,7 @@ def _table(leaf: Any) -> TableClause | None:
     return table if isinstance(table, TableClause) else None
 
 
-def _place(clause: Any) -> _Place | None:
+def _place(clause: Any) -> Place | None:
     return (hash(clause.table), clause.name) if isinstance(clause, ColumnClause) and clause.table is not None else None
 
 

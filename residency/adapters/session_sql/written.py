@@ -22,13 +22,14 @@ from sqlalchemy.sql import visitors
 from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.statements import ANY, writes, written
+from residency.storage.held import Written, gives_subject
+from residency.storage.others import people_of
+from residency.storage.statements import writes, written
 
 __all__ = ["OWN_ROWS", "check_subject"]
 
 OWN_ROWS: Final = "residency_own_rows"
 """The execution option by which an app says that all rows which a statement writes are of the session's subject."""
-Written = Mapping[str, frozenset[str] | None]
 _NUMBER: Final = re.compile(r"_m[0-9]+")
 _BOUND: Final = 4096  # texts that are known, kept at most; cleared when full
 _TEXT_LIMIT: Final = 4096  # characters of one
@@ -81,7 +82,7 @@ def _check_made(here: Current, store: str, context: Any, compiled: Any, statemen
         plan = _plans[compiled] = _plan(compiled, statement, column)
     if plan.names:
         # Of whose a row is by its key alone the id is not known, and the digest is.
-        people = {each.subject_digest for each in (here, *getattr(here, "members", ()))} - {None}
+        people = people_of(here)
         digest = here.point.perception.digest
         for parameters in context.compiled_parameters:
             for name in plan.names:
@@ -145,11 +146,9 @@ def _is(key: Any, column: Column[Any]) -> bool:
 
 
 def _check_text(targets: Written, docs: Iterable[RecordDoc]) -> None:
-    for doc in docs:
-        for name in (doc.name.upper(), ANY) if doc.subject is not None else ():
-            columns = targets.get(name, frozenset())
-            if columns is None or str(doc.subject).upper() in columns:
-                raise _unseen(doc.name, str(doc.subject))
+    doc = gives_subject(targets, docs)
+    if doc is not None:
+        raise _unseen(doc.name, str(doc.subject))
 
 
 def _unseen(table: str, column: str) -> UsageError:

@@ -1,0 +1,133 @@
+"""Tables that stand in a statement's FROM and what its conditions tell in; to whom the rows of one are held, out.
+
+A table is held to people by what the conditions give for the subject's column, for the table's key, or for the column
+that leads to another table; or by an equality with a table that is held. How conditions are read is for each library
+that makes statements; SQL text is not read further than to the tables that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
+from typing import Any, Final, NamedTuple
+
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.statements import ANY, words
+
+__all__ = [
+    "UNSURE",
+    "Docs",
+    "Fact",
+    "Leaf",
+    "Place",
+    "Written",
+    "gives_subject",
+    "holding",
+    "mentioned",
+    "of_somebody",
+    "own_of",
+]
+
+UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
+"""Words of SQL text among conditions behind which these hold no more."""
+_CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
+Docs = Mapping[str, RecordDoc]
+Place = tuple[Hashable, str]
+"""What stands in FROM, and a column of it."""
+Written = Mapping[str, frozenset[str] | None]
+"""As `statements.written` tells."""
+
+
+class Leaf(NamedTuple):
+    """A table in FROM: its name, and the columns of its key."""
+
+    name: str
+    key: tuple[str, ...]
+
+
+class Fact(NamedTuple):
+    """In each row that is told of it, this column equals another, or what is given (None = nothing is)."""
+
+    of: Place
+    other: Place | None = None
+    given: Any = None
+
+
+def own_of(doc: RecordDoc) -> str:
+    """The column of a table that says whose its rows are, or leads there; "" where they are nobody's."""
+    return doc.subject if doc.subject is not None else doc.via[0] if doc.via is not None else ""
+
+
+def of_somebody(docs: Docs) -> Docs:
+    """Those whose rows are somebody's."""
+    return {name: doc for name, doc in docs.items() if own_of(doc)}
+
+
+def holding(
+    leaf: Hashable, leaves: Mapping[Any, Leaf], facts: list[Fact], docs: Docs, own: Set[Any]
+) -> tuple[()] | tuple[Any, str, Any] | None:
+    """What holds the rows of a table in FROM, which `docs` name, to people: (table, column, what is given for it);
+    () = rows of `own`, which tell themselves; None = nothing does."""
+    return _holding(leaf, leaves, facts, docs, own, frozenset())
+
+
+def _holding(
+    leaf: Hashable,
+    leaves: Mapping[Any, Leaf],
+    facts: list[Fact],
+    docs: Docs,
+    own: Set[Any],
+    passed: frozenset[Hashable],
+) -> tuple[()] | tuple[Any, str, Any] | None:
+    if leaf in own:
+        return ()
+    name, key = leaves[leaf]
+    doc = docs[name]
+    said = own_of(doc)
+    for column in (said, *(key if len(key) == 1 else ())):
+        given = next((fact.given for fact in _equal((leaf, column), facts) if fact.given is not None), None)
+        if given is not None:
+            return leaf, column, given
+    for fact in _equal((leaf, said), facts):
+        there = None if fact.other is None else leaves.get(fact.other[0])
+        if fact.other is None or there is None or there.name not in docs or fact.other[0] in passed:
+            continue
+        # A row of the same person's, or the one that it leads to.
+        if doc.subject is not None:
+            same = fact.other[0] in own and docs[there.name].subject == fact.other[1]
+        else:
+            same = doc.via is not None and doc.via[1] == there.name and there.key == (fact.other[1],)
+        if same:
+            found = _holding(fact.other[0], leaves, facts, docs, own, passed | {leaf})
+            if found is not None:
+                return found
+    return None
+
+
+def _equal(place: Place, facts: list[Fact]) -> Iterator[Fact]:
+    """What is told of a column and of those that it equals wherever it has a value."""
+    places = [place]
+    for each in places:
+        for fact in facts:
+            if fact.of == each:
+                yield fact
+                if fact.other is not None and fact.other not in places:
+                    places.append(fact.other)
+
+
+def mentioned(text: str, docs: Docs, *, whole: bool = False) -> list[str]:
+    """The tables with rows of somebody that SQL text names. `whole` = it is a statement, and one that only changes
+    rows tells of none."""
+    said = words(text)
+    if whole and said & _CHANGES and "RETURNING" not in said and "SELECT" not in said:
+        return []
+    return [name for name in of_somebody(docs) if name.upper() in said]
+
+
+def gives_subject(targets: Written, docs: Iterable[RecordDoc]) -> RecordDoc | None:
+    """A table among those that SQL text writes to whose subject's column it gives a value, or may."""
+    for doc in docs:
+        for name in (doc.name.upper(), ANY) if doc.subject is not None else ():
+            columns = targets.get(name, frozenset())
+            if columns is None or str(doc.subject).upper() in columns:
+                return doc
+    return None
