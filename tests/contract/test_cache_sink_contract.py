@@ -21,6 +21,8 @@ from tests.servers import Server, Servers, eventually
 
 REGION = Region("vn-han", "VN")
 MINUTE = 60_000
+SHORT = (60, 600, 6_000)
+"""Milliseconds to wait for the end of. A busy machine may need longer than the first to do something before it."""
 M = b"m" * MARK
 Sink = CacheMemory | RedisSink
 
@@ -89,9 +91,13 @@ async def test_the_later_value_stands_for_its_own_time(sink: Sink) -> None:
 
 
 async def test_what_has_run_out_is_gone_and_touch_keeps_what_is_there(sink: Sink) -> None:
-    await sink.keep({b"gone": b"1", b"kept": b"2"}, 60)
-    assert await sink.touch([b"kept", b"none"], MINUTE) == 1
-    await anyio.sleep(0.1)
+    touched = short = 0
+    for short in SHORT:
+        await sink.keep({b"gone": b"1", b"kept": b"2"}, short)
+        if touched := await sink.touch([b"kept", b"none"], MINUTE):
+            break
+    assert touched == 1
+    await anyio.sleep(short / 1_000 + 0.04)
     assert await sink.fetch([b"gone", b"kept"]) == [None, b"2"]
     assert await sink.touch([b"gone"], MINUTE) == 0
 
@@ -123,9 +129,14 @@ async def test_counting_is_exact_under_many_at_once_begins_under_its_mark_and_ke
             group.start_soon(sink.count, b"n", 1, M, MINUTE)
     assert await sink.count(b"n", -45, b"x" * MARK, MINUTE) == -5
     assert await sink.fetch([b"n"]) == [M + b"-5"]
-    await sink.count(b"short", 3, M, 60)
-    await sink.count(b"short", 3, M, MINUTE)
-    await anyio.sleep(0.1)
+    counted = short = 0
+    for short in SHORT:
+        await sink.remove([b"short"])
+        await sink.count(b"short", 3, M, short)
+        if (counted := await sink.count(b"short", 3, M, MINUTE)) == 6:
+            break
+    assert counted == 6
+    await anyio.sleep(short / 1_000 + 0.04)
     assert await sink.fetch([b"short"]) == [None]
 
 
