@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, Enum, Numeric, String, Uuid, event, i
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import Session as PlainSession
+from sqlalchemy.util import greenlet_spawn
 
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import NoDecision, UsageError
@@ -109,6 +110,52 @@ async def test_an_engine_that_was_kept_sends_nothing_whoever_asks(world: Rows, m
         await nothing_goes(kept)
     assert sent == []
     assert world.places["sg"].query("SELECT id FROM typed") == []
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_driver_s_own_connection_is_handed_to_nobody(world: Rows, method: str) -> None:
+    refused = pytest.raises(UsageError, match="a driver's own connection")
+    with world.request(method, who="tan", address=SINGAPORE):
+        async with Session() as session:
+            await session.scalars(select(Typed))
+            bound, connection = session.get_bind(), await session.connection()
+            raw = await connection.get_raw_connection()
+            for name in ("dbapi_connection", "driver_connection", "cursor", "commit", "rollback", "run_async"):
+                with refused:
+                    getattr(raw, name)()
+            with refused:
+                await session.run_sync(lambda sync: sync.connection().connection.cursor())
+    assert isinstance(bound, Engine)
+    for make in (bound.raw_connection, bound.pool.connect, bound.execution_options(stream_results=True).raw_connection):
+        raw = await greenlet_spawn(make)
+        for name in ("cursor", "driver_connection", "commit"):
+            with refused:
+                getattr(raw, name)()
+        for call in (raw.cursor, lambda: raw.driver_connection):  # noqa: B023 - called here
+            with refused:
+                await greenlet_spawn(call)
+        await greenlet_spawn(raw.close)
+    assert world.places["sg"].query("SELECT id FROM typed") == []
+
+
+async def test_what_is_committed_in_two_phases_is_refused_at_the_first(world: Rows) -> None:
+    with world.request(who="an"):
+        async with Session() as session:
+            bound = session.get_bind()
+            session.sync_session.twophase = True
+            with pytest.raises(UsageError, match="'people-vn' takes no two-phase commit"):
+                await session.execute(insert(Typed).values(id="an"))
+            await session.rollback()
+        assert isinstance(bound, Engine)
+        async with AsyncEngine(bound).connect() as kept:
+            for phase in (
+                Connection.begin_twophase,
+                lambda connection: connection.commit_prepared("x", recover=True),
+                lambda connection: connection.rollback_prepared("x", recover=True),
+            ):
+                with pytest.raises(UsageError, match="takes no two-phase commit"):
+                    await kept.run_sync(phase)
+    assert world.places["vn"].query("SELECT id FROM typed") == []
 
 
 @pytest.mark.parametrize("run", ["executor", "thread", "with its context"])

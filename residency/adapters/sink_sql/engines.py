@@ -23,6 +23,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection, QueueP
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from residency.adapters.sink_sql.errors import met, translator, unreachable
+from residency.adapters.sink_sql.guarded import guarded
 from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import Place
 from residency.errors import ResidencyError, SinkUnavailable, UsageError
@@ -89,7 +90,7 @@ def _pool(sink: str, kind: type[QueuePool]) -> type[QueuePool]:
 
         def _connected(self) -> PoolProxiedConnection:
             try:
-                return super().connect()  # type: ignore[no-any-return]  # untyped there
+                return guarded(super().connect())
             except sa_exc.TimeoutError:
                 raise SinkUnavailable(f"sink {sink!r} has no connection free: its pool is exhausted") from None
             except sa_exc.DBAPIError as error:
@@ -119,6 +120,12 @@ def _attend(sink: str, engine: Engine, ways: Ways, read_only: bool) -> None:
         if str(said.get("isolation_level", "")).upper() == "AUTOCOMMIT" or "postgresql_readonly" in said:
             raise UsageError(f"an engine of sink {sink!r} takes neither autocommit nor postgresql_readonly")
 
+    def two_phases(*_: object, **__: object) -> None:
+        # The second may come in any connection, long after the act that it is of has told what became of it.
+        raise UsageError(f"sink {sink!r} takes no two-phase commit")
+
+    for phase in ("begin", "prepare", "commit", "rollback", "recover"):
+        setattr(engine.dialect, f"do_{phase}_twophase", two_phases)  # this engine's own dialect
     event.listen(engine, "set_connection_execution_options", options)
     event.listen(engine, "set_engine_execution_options", options)
     event.listen(engine, "do_connect", connect)

@@ -187,8 +187,7 @@ async def test_a_sink_whose_folder_cannot_be_made_does_not_start(tmp_path: Path)
 
 async def test_a_lock_that_does_not_come_free_names_the_sink(sink: SqlSink, tmp_path: Path) -> None:
     async with sink.engine.connect() as connection:
-        raw = await connection.get_raw_connection()
-        await raw.driver_connection.execute("PRAGMA busy_timeout = 10")  # type: ignore[union-attr]
+        await connection.exec_driver_sql("PRAGMA busy_timeout = 10")
     with closing(sqlite3.connect(tmp_path / "data" / "people.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         async with sink.engine.connect() as connection:

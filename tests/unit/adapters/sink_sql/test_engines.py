@@ -77,8 +77,8 @@ async def test_a_transaction_on_sqlite_begins_by_itself_and_one_that_changes_wit
         return False
 
     with blocking.connect() as connection:
-        connection.execute(text("SELECT 1"))
-        assert connection.connection.dbapi_connection.in_transaction  # type: ignore[union-attr]  # sqlite3's
+        cursor = connection.execute(text("SELECT 1")).cursor
+        assert cursor.connection.in_transaction
         assert is_locked() is not read_only
     async with asynchronous.connect() as opened:
         await opened.execute(text("SELECT 1"))
