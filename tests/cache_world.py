@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,7 +91,14 @@ class CacheWorld(Deployed):
         return [entry for entry in self.entries if entry.kind == "refusal"]
 
 
-def redis_sink_at(folder: Path, url: str, *, name: str = "cache-vn", scope: str = "cache") -> RedisSink:
+def redis_sink_at(
+    folder: Path,
+    url: str,
+    *,
+    name: str = "cache-vn",
+    scope: str = "cache",
+    elsewhere: Callable[[str], bool] | None = None,
+) -> RedisSink:
     """The sink that a deployment whose `url` is this one makes."""
     text = f"""
 sinks:
@@ -101,6 +108,6 @@ stores: {{cache: [{name}]}}
     place = folder / f"deployment-{len(list(folder.iterdir()))}"
     place.mkdir()
     deployment = load_policy(write_deployment(place, text)).deployment
-    made = redis_sink(deployment, deployment.sinks[name], VN)
+    made = redis_sink(deployment, deployment.sinks[name], VN, elsewhere)
     assert isinstance(made, RedisSink)
     return made

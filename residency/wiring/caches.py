@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -20,8 +20,10 @@ _ALL: Final = ((0, 16_383),)
 Node = tuple[str, int]
 
 
-def redis_sink(deployment: DeploymentDoc, sink: SinkDoc, region: Region) -> SinkPort:
-    """The sink, not started. Raises: PolicyError at the line that asks for it."""
+def redis_sink(
+    deployment: DeploymentDoc, sink: SinkDoc, region: Region, elsewhere: Callable[[str], bool] | None = None
+) -> SinkPort:
+    """The sink, not started; `elsewhere` as `RedisSink` says. Raises: PolicyError at the line that asks for it."""
     # Imported here: the commands that need the wiring for other things are not to wait for it.
     from residency.adapters.pins_redis import parse_redis_url
     from residency.adapters.pins_redis.topology import cluster_shares, sentinel_shares
@@ -54,7 +56,16 @@ def redis_sink(deployment: DeploymentDoc, sink: SinkDoc, region: Region) -> Sink
                 return {place.nodes[0] if place.nodes else None: _ALL}
 
     optional = sink.sink.scope == "cache"
-    return RedisSink(sink.sink.name, region, locate, place.options, tls=tls, optional=optional, timeout=timeout)
+    return RedisSink(
+        sink.sink.name,
+        region,
+        locate,
+        place.options,
+        tls=tls,
+        optional=optional,
+        timeout=timeout,
+        elsewhere=elsewhere,
+    )
 
 
 def _here(host: str) -> bool:

@@ -123,9 +123,23 @@ def ways_of(url: str) -> tuple[Way, ...]:
     from sqlalchemy import make_url  # a sink of rows is there, so the extra is
 
     place = make_url(url)
-    if place.host is None or place.host.startswith("/"):
-        return (_HERE,)
-    return (Way(place.host, place.port or 5432, "postgres" if scheme == "postgresql" else None),)
+    if place.drivername == scheme:
+        place = place.set(drivername=f"{scheme}+asyncpg")  # as the sink takes it
+    # As its dialect tells the driver: hosts may stand in the query, several, and `hostaddr` goes before them.
+    _, named = place.get_dialect()().create_connect_args(place)
+    hosts, ports = (_listed(named.get(each)) for each in ("host", "port"))
+    hosts = _listed(named.get("hostaddr")) or hosts
+    ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+    return tuple(
+        _HERE if host.startswith(("/", "@")) else Way(host, int(port or 5432), "postgres")
+        for host, port in zip(hosts, ports or [""] * len(hosts), strict=True)
+    ) or (_HERE,)
+
+
+def _listed(said: Any) -> list[str]:
+    """Hosts or ports, as one driver or another is told them."""
+    parts = said if isinstance(said, list | tuple) else str("" if said is None else said).split(",")
+    return [str(each or "") for each in parts] if any(parts) else []
 
 
 def _redis(url: str) -> tuple[Way, ...]:

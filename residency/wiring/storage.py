@@ -53,7 +53,7 @@ def check_pins(deployment: DeploymentDoc) -> None:
 def sinks(
     deployment: DeploymentDoc, path_of: PathOf, base: Path, network: AddressData[Any] | None = None
 ) -> dict[str, SinkPort]:
-    """Every sink by name, not started; `network` judges where services lie, None = that is not asked.
+    """Every sink by name, not started; `network` judges where each new connection leads, None = that is not asked.
 
     Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
     return {name: sink_of(deployment, sink, path_of, base, network) for name, sink in deployment.sinks.items()}
@@ -75,9 +75,9 @@ def sink_of(
     if scheme in _OBJECTS:
         return _objects(deployment, sink, path_of)
     if scheme in ("http", "https"):
-        return _service(deployment, sink, region, url, network)
+        return _service(deployment, sink, region, url, _elsewhere(deployment, region, network))
     if scheme.partition("+")[0] in REDIS:
-        return redis_sink(deployment, sink, region)
+        return redis_sink(deployment, sink, region, _elsewhere(deployment, region, network))
     try:
         from residency.adapters.sink_sql import SqlSink  # an optional extra
     except ImportError as error:
@@ -85,12 +85,30 @@ def sink_of(
         raise PolicyError((deployment.source.problem(where, what),)) from error
     try:
         members = [member.url.reveal() for member in sink.members]
-        made = SqlSink(sink.sink.name, region, url, base=base, members=members)
+        made = SqlSink(
+            sink.sink.name,
+            region,
+            url,
+            base=base,
+            members=members,
+            elsewhere=_elsewhere(deployment, region, network),
+        )
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error
     if sink.sink.in_transit and made.in_clear:
         raise PolicyError((deployment.source.problem(where, _ROWS_IN_CLEAR),))
     return made
+
+
+def _elsewhere(
+    deployment: DeploymentDoc, region: Region, network: AddressData[Any] | None
+) -> Callable[[str], bool] | None:
+    """Whether an address is none that a sink in `region` may lie at; None where that is not asked."""
+    if network is None or deployment.location.drift != "refuse":
+        return None
+    from residency.wiring.location import elsewhere
+
+    return elsewhere(region.place, network)
 
 
 def _objects(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf) -> SinkPort:
@@ -140,7 +158,7 @@ def _bucket(
 
 
 def _service(
-    deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str, network: AddressData[Any] | None
+    deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str, elsewhere: Callable[[str], bool] | None
 ) -> SinkPort:
     where = ("sinks", sink.sink.name, "url")
     try:
@@ -150,9 +168,7 @@ def _service(
         what = "a service needs the extra `http`: pip install 'residency[http]'"
         raise PolicyError((deployment.source.problem(where, what),)) from error
     from residency.adapters.resolver_system import SystemResolver
-    from residency.wiring.location import elsewhere
 
-    refuses = deployment.location.drift == "refuse"
     try:
         made = HttpSink(
             sink.sink.name,
@@ -162,7 +178,7 @@ def _service(
             client=open_client,
             members=[member.url.reveal() for member in sink.members],
             allow_private=sink.allow_private,
-            elsewhere=elsewhere(region.place, network) if network is not None and refuses else None,
+            elsewhere=elsewhere,
         )
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error

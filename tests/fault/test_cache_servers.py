@@ -298,3 +298,26 @@ def test_trio_is_told(tmp_path: Path) -> None:
         return ""
 
     assert anyio.run(start, sink, backend="trio") == "sink 'cache-vn' needs asyncio"
+
+
+async def test_a_server_is_judged_at_each_new_connection_by_where_it_leads(
+    tmp_path: Path, redis_servers: Servers
+) -> None:
+    server = redis_servers.single()
+    abroad: set[str] = set()
+    sink = redis_sink_at(tmp_path, server.url, scope="primary", elsewhere=abroad.__contains__)
+    await sink.start()
+    await sink.keep({b"k": b"v"}, MINUTE)
+    abroad.add("127.0.0.1")
+    assert await sink.fetch([b"k"]) == [b"v"], "it was at home when it was connected to"
+    server.kill()
+    server.start()
+    with suppress(SinkUnavailable):
+        await sink.fetch([b"k"])  # over the connection that was cut
+    await anyio.sleep(1.1)
+    with pytest.raises(SinkUnavailable, match=r"^sink 'cache-vn' has an address in another country than it says$"):
+        await sink.keep({b"k": b"v"}, MINUTE)
+    abroad.clear()
+    await anyio.sleep(1.1)  # it is left alone for a second
+    assert await sink.fetch([b"k"]) == [None]
+    await sink.aclose()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -13,11 +17,15 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from residency import ResidencyMiddleware, current
+from residency.adapters.sink_sql import SqlSink
 from residency.audit.entry import parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency, build
+from residency.errors import SinkUnavailable
 from residency.model import Filing, FilingResult
 from residency.wiring.location import location_watch
+from tests.postgres import Pair
+from tests.world import VN
 
 HANOI = "113.160.0.1"
 POLICY = """
@@ -92,3 +100,62 @@ def test_an_attestation_that_runs_out_stops_acts_where_drift_is_refused_and_a_ne
             "location files lost: it lies on this machine",
             "location files well: attested in the register",
         ]
+
+
+@pytest.mark.anyio
+@pytest.mark.needs("postgres")
+async def test_a_database_whose_name_leads_abroad_while_it_serves_gets_no_new_connection(
+    postgres: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, database = postgres.vn, postgres.vn.emptied()
+    assert postgres.sg.emptied() == database, "whoever came there would not notice"
+    leads_to = [home]
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *more: Any, **named: Any) -> Any:
+        if host not in ("db.example", b"db.example"):
+            return real(host, *more, **named)
+        server = leads_to[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (server.address, server.port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    url = home.url("asyncpg", database).replace(home.address, "db.example")
+    sink = SqlSink("people-vn", VN, url, elsewhere=postgres.sg.address.__eq__)
+    try:
+        await sink.start()
+        async with sink.engine.connect() as held:
+            leads_to[0] = postgres.sg
+            assert (await held.execute(text("SELECT inet_server_addr()::text"))).scalar_one().startswith(home.address)
+            with pytest.raises(SinkUnavailable) as told:
+                async with sink.engine.connect():
+                    pass
+        assert str(told.value) == "sink 'people-vn' has an address in another country than it says"
+        leads_to[0] = home
+        await sink.ping()
+    finally:
+        await sink.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.needs("postgres")
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_every_driver_of_rows_says_where_its_connection_leads(driver: str, postgres: Pair) -> None:
+    server = postgres.sg
+    asked: list[str] = []
+
+    def elsewhere(address: str) -> bool:
+        asked.append(address)
+        return True
+
+    sink = SqlSink("people-vn", VN, server.url(driver, server.emptied()), elsewhere=elsewhere)
+    with pytest.raises(SinkUnavailable, match="has an address in another country than it says"):
+        await sink.start()
+    with pytest.raises(SinkUnavailable, match="has an address in another country than it says"):
+        await anyio.to_thread.run_sync(sink.bind(read_only=True, blocking=True).connect)
+    assert asked == [server.address, server.address]
+    await sink.aclose()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

@@ -18,6 +18,7 @@ Words = tuple[str | bytes | int, ...]
 FAILURES: Final = (RedisError, OSError, ValueError, TimeoutError)
 """What redis-py raises when a server or the way to it fails; ValueError where what arrives is not its protocol."""
 AWAY: Final = "cannot be reached"
+ELSEWHERE: Final = "has an address in another country than it says"
 REFUSES: Final = "does not accept the credentials in its URL"
 _REST: Final = 1.0  # seconds
 
@@ -39,14 +40,23 @@ class Refuses(Exception):
 class Server:
     """One server's connections: those that are idle, and as many more as are needed at once."""
 
-    __slots__ = ("_away", "_closed", "_idle", "_make", "_room", "node")
+    __slots__ = ("_away", "_closed", "_elsewhere", "_idle", "_make", "_room", "_why", "node")
 
-    def __init__(self, node: Node | None, make: Callable[[Node | None], Any], most: int) -> None:
+    def __init__(
+        self,
+        node: Node | None,
+        make: Callable[[Node | None], Any],
+        most: int,
+        elsewhere: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`elsewhere` = whether an address is none that it may lie at, None = that is not asked."""
         self.node = node
+        self._elsewhere = elsewhere
         self._make = make
         self._idle: list[Any] = []
         self._room = asyncio.Semaphore(most)
         self._away = 0.0
+        self._why = AWAY
         self._closed = False
 
     async def ask(self, commands: Sequence[Words], limit: float) -> list[Any]:
@@ -56,7 +66,7 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         if loop.time() < self._away:
-            raise Gone(AWAY, resting=True)
+            raise Gone(self._why, resting=True)
         sent = used = False
         try:
             async with asyncio.timeout(limit), self._room:
@@ -77,8 +87,11 @@ class Server:
         except FAILURES as error:
             await self._drop_idle()
             if not used or isinstance(error, TimeoutError):  # one that was idle may just have been cut
-                self._away = loop.time() + _REST
+                self._rest(AWAY)
             raise Gone(AWAY, sent=sent) from None  # the library's own words name host and port
+
+    def _rest(self, why: str) -> None:
+        self._away, self._why = asyncio.get_running_loop().time() + _REST, why
 
     async def aclose(self) -> None:
         """Let the idle ones go; those in use go when they are given back."""
@@ -103,6 +116,9 @@ class Server:
         made: Any = self._make(self.node)
         try:
             await made.connect()
+            if self._elsewhere is not None and self.node is not None and self._elsewhere(_peer(made)):
+                self._rest(ELSEWHERE)
+                raise Gone(ELSEWHERE)
             await made.send_command("ROLE", check_health=False)
             role = await _answer(made)
         except BaseException:
@@ -119,6 +135,12 @@ class Server:
             connection._close()
         else:
             self._idle.append(connection)
+
+
+def _peer(connection: Any) -> str:
+    """The address that a connection leads to, "" where nobody can say."""
+    peer = connection._writer.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 async def _answer(connection: Any) -> Any:

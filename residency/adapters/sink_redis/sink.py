@@ -55,7 +55,8 @@ class RedisSink:
     """The `CacheSink` and `QueueSink` ports over the primaries of a Redis or Valkey: one, by Sentinel, or a Cluster."""
 
     __slots__ = (
-        "_locate", "_lock", "_loop", "_make", "_most", "_name", "_optional", "_out", "_region", "_shares", "_timeout",
+        "_elsewhere", "_locate", "_lock", "_loop", "_make", "_most", "_name", "_optional", "_out", "_region",
+        "_shares", "_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -69,15 +70,19 @@ class RedisSink:
         optional: bool = False,
         timeout: float = 0.5,
         most: int = 16,
+        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         """`options` are redis-py's for a connection, but for host and port. `optional` = nobody needs it: that it is
-        away keeps nobody from starting. `timeout` in seconds, for one exchange; `most` connections to each server."""
+        away keeps nobody from starting. `timeout` in seconds, for one exchange; `most` connections to each server.
+        `elsewhere` = whether a new connection may not be used for the address that it leads to, None = each may.
+        """
         self._name = name
         self._region = region
         self._locate = locate
         self._optional = optional
         self._timeout = timeout
         self._most = most
+        self._elsewhere = elsewhere
         kept: dict[str, Any] = {
             key: value for key, value in options.items() if key not in ("socket_timeout", "socket_connect_timeout")
         }
@@ -357,7 +362,7 @@ class RedisSink:
         known = {server.node: server for server, _ in self._shares}
         shares: list[tuple[Server, Sequence[tuple[int, int]]]] = []
         for node, ranges in found.items():
-            server = known.pop(node) if node in known else Server(node, self._make, self._most)
+            server = known.pop(node) if node in known else Server(node, self._make, self._most, self._elsewhere)
             shares.append((server, ranges))
         self._shares = shares
         for server in known.values():

@@ -9,12 +9,15 @@ was seen in this process, so it is passed over; so is a server of another cluste
 
 A connection is made before an act sends anything, so that to try the next member does nothing twice. What was sent over
 a connection that broke is not sent again: its outcome is unknown.
+
+Where it is asked for, each new connection is judged by the address that it leads to, whatever its name resolved to
+before: one that lies elsewhere is closed before anything of anybody's is sent.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,13 +39,17 @@ class Ways:
     """All the ways to one database, shared by the engines of its sink. Safe from any thread: an update that is lost
     costs one more try."""
 
-    __slots__ = ("_circuits", "_seen", "_sink", "places")
+    __slots__ = ("_circuits", "_elsewhere", "_seen", "_sink", "places")
 
-    def __init__(self, sink: str, places: Sequence[Place]) -> None:
-        """`places` in order. Raises: SinkUnavailable where there are several and one is no server."""
+    def __init__(self, sink: str, places: Sequence[Place], *, elsewhere: Callable[[str], bool] | None = None) -> None:
+        """`places` in order; `elsewhere` = whether an address is none that they may lie at, None = that is not asked.
+
+        Raises: SinkUnavailable where there are several and one is no server.
+        """
         if len(places) > 1 and any(place.url.get_backend_name() != "postgresql" for place in places):
             raise SinkUnavailable(f"sink {sink!r} has members, and one of its URLs is none of PostgreSQL")
         self._sink = sink
+        self._elsewhere = elsewhere
         self.places = tuple(places)
         self._circuits = [Circuit()] * len(self.places)
         self._seen: tuple[str, int] | None = None  # the cluster, and its newest timeline
@@ -50,7 +57,7 @@ class Ways:
     def connect(self, dialect: Dialect, arguments: Sequence[Any], named: dict[str, Any]) -> DBAPIConnection:
         """A connection; `arguments` and `named` lead to the first place. Raises: SinkUnavailable, a driver's error."""
         if len(self.places) == 1:
-            return dialect.connect(*arguments, **named)
+            return self._at_home(dialect.connect(*arguments, **named))
         attempt = Attempt(changes=False)
         problem: Exception = SinkUnavailable(
             f"sink {self._sink!r} cannot be reached: none of its {len(self.places)} ways answers"
@@ -67,12 +74,21 @@ class Ways:
                 return found
         raise problem
 
+    def _at_home(self, connection: DBAPIConnection) -> DBAPIConnection:
+        if self._elsewhere is None or self.places[0].sqlite:
+            return connection
+        peer = _peer(connection)
+        if peer is not None and self._elsewhere(peer):
+            connection.close()
+            raise SinkUnavailable(f"sink {self._sink!r} has an address in another country than it says")
+        return connection
+
     def _connected(self, dialect: Dialect, member: int) -> DBAPIConnection:
         place = self.places[member]
         share = max(_LEAST, place.connect_timeout // len(self.places))
         arguments, named = dialect.create_connect_args(place.url)
         waits = replace(place, connect_timeout=share).arguments(dialect.driver)
-        connection = dialect.connect(*arguments, **{**named, **waits})
+        connection = self._at_home(dialect.connect(*arguments, **{**named, **waits}))
         try:
             cursor = connection.cursor()
             cursor.execute("SHOW transaction_read_only")
@@ -95,6 +111,18 @@ class Ways:
                 )
             self._seen = told
         return connection
+
+
+def _peer(connection: Any) -> str | None:
+    """The address that a new connection leads to, "" where nobody can say, None = a file or socket of this machine."""
+    driver = getattr(connection, "driver_connection", connection)
+    try:
+        if (info := getattr(driver, "info", None)) is not None:  # psycopg
+            return None if info.host.startswith(("/", "@")) else info.hostaddr
+        peer = driver._transport.get_extra_info("peername")  # asyncpg has no word of its own for it
+    except Exception:  # noqa: BLE001 - a driver of another release may raise anything; then nobody can say
+        return ""
+    return None if isinstance(peer, str | bytes) else str(peer[0]) if peer else ""
 
 
 def _which(connection: Any) -> tuple[str, int] | None:

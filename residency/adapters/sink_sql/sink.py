@@ -11,7 +11,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,19 +41,27 @@ class SqlSink:
     __slots__ = ("_asynchronous", "_blocking", "_lock", "_name", "_pid", "_place", "_region", "_ways", "loop")
 
     def __init__(
-        self, name: str, region: Region, url: str, *, base: Path | None = None, members: Sequence[str] = ()
+        self,
+        name: str,
+        region: Region,
+        url: str,
+        *,
+        base: Path | None = None,
+        members: Sequence[str] = (),
+        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         """`url` as SQLAlchemy writes it, with an async driver; `sqlite+aiosqlite:///path` is the embedded one.
 
         Its query may hold `pool_size` (of each pool, usually 5), `max_overflow` (10), `pool_timeout` and
         `connect_timeout` (10 seconds each). A relative path of a SQLite file counts from `base` (None = the working
         folder). `members` are further URLs of the same database, standbys of it that may become the primary.
+        `elsewhere` = whether a new connection may not be used for the address that it leads to, None = each may.
 
         Raises: SinkUnavailable for a URL that cannot be used.
         """
         self._name = name
         self._region = region
-        self._ways = Ways(name, [place_of(name, each, base) for each in (url, *members)])
+        self._ways = Ways(name, [place_of(name, each, base) for each in (url, *members)], elsewhere=elsewhere)
         self._place = self._ways.places[0]
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop that this was started on, which serves."""

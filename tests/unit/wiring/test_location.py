@@ -38,6 +38,11 @@ activities:
         ("postgresql+asyncpg://app:p%40ss@db.example/people", "db.example", 5432, "postgres"),
         ("postgresql+psycopg://app:x@db.example:6000/people", "db.example", 6000, "postgres"),
         ("postgresql+psycopg:///people", None, 0, None),
+        ("postgresql://app:x@db.example/people", "db.example", 5432, "postgres"),
+        ("postgresql+psycopg:///people?host=db.example&port=6000", "db.example", 6000, "postgres"),
+        ("postgresql+asyncpg:///people?host=db.example", "db.example", 5432, "postgres"),
+        ("postgresql+psycopg://db.example/people?hostaddr=192.0.2.1", "192.0.2.1", 5432, "postgres"),
+        ("postgresql+psycopg:///people?host=/run/postgresql", None, 0, None),
         ("sqlite+aiosqlite:///people.db", None, 0, None),
         ("file://files", None, 0, None),
         ("memory:", None, 0, None),
@@ -82,6 +87,11 @@ def test_every_node_that_a_url_names_is_a_way() -> None:
     ways = ways_of("redis+cluster://a.example:7000,b.example:7001")
     assert [(way.host, way.port, way.front) for way in ways] == [("a.example", 7000, True), ("b.example", 7001, True)]
     assert ways_of("unix:///run/redis.sock")[0].host is None
+    for url in (
+        "psycopg:///people?host=a.example,b.example&port=1,2",
+        "asyncpg:///people?host=a.example:1&host=b.example:2",
+    ):
+        assert [(way.host, way.port) for way in ways_of(f"postgresql+{url}")] == [("a.example", 1), ("b.example", 2)]
 
 
 @pytest.fixture

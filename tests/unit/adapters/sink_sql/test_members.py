@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +38,7 @@ class Connection:
     def __init__(self, read_only: str, which: tuple[str, str] | None = None) -> None:
         self.read_only, self.which = read_only, which
         self.closed = self.ended = False
+        self.driver_connection: object = None
 
     def cursor(self) -> Cursor:
         return Cursor(self.read_only, self.which)
@@ -55,6 +58,7 @@ class Dialect:
     def __init__(self, **servers: str) -> None:
         self.servers = servers
         self.which: dict[str, tuple[str, str]] = {}
+        self.peers: dict[str, object] = {}
         self.asked: list[tuple[str, Any]] = []
         self.made: list[Connection] = []
 
@@ -66,14 +70,24 @@ class Dialect:
         if named["host"] not in self.servers:
             raise OSError("connection to a secret host refused")
         self.made.append(Connection(self.servers[named["host"]], self.which.get(named["host"])))
+        self.made[-1].driver_connection = self.peers.get(named["host"])
         return self.made[-1]
 
 
-def ways(*hosts: str) -> Ways:
+def ways(*hosts: str, elsewhere: Callable[[str], bool] | None = None) -> Ways:
     """The ways to one database on these hosts."""
-    return Ways(
-        "people-vn", [place_of("people-vn", f"postgresql+asyncpg://app:x@{host}/people", None) for host in hosts]
-    )
+    places = [place_of("people-vn", f"postgresql+asyncpg://app:x@{host}/people", None) for host in hosts]
+    return Ways("people-vn", places, elsewhere=elsewhere)
+
+
+def asyncpg_to(peer: object) -> SimpleNamespace:
+    """A connection of asyncpg's, as far as it tells where it leads."""
+    return SimpleNamespace(_transport=SimpleNamespace(get_extra_info={"peername": peer}.get))
+
+
+def psycopg_to(host: str, address: str) -> SimpleNamespace:
+    """The same of psycopg's."""
+    return SimpleNamespace(info=SimpleNamespace(host=host, hostaddr=address))
 
 
 def connected(way: Ways, dialect: Dialect) -> list[str]:
@@ -151,3 +165,39 @@ def test_a_server_of_another_cluster_is_none_of_the_ways() -> None:
     del dialect.servers["b"]
     with pytest.raises(OSError, match="refused"):
         way.connect(dialect, [], {})  # type: ignore[arg-type]
+
+
+def test_a_member_whose_connection_leads_abroad_is_closed_and_passed_over() -> None:
+    dialect = Dialect(a="off", b="off")
+    dialect.peers = {"a": asyncpg_to(("192.0.2.1", 5432)), "b": psycopg_to("b", "192.0.2.2")}
+    assert connected(ways("a", "b", elsewhere="192.0.2.1".__eq__), dialect) == ["a", "b"]
+    assert [each.closed for each in dialect.made] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("driver", "goes"),
+    [
+        (asyncpg_to(("192.0.2.2", 5432)), True),
+        (asyncpg_to(("192.0.2.1", 5432)), False),
+        (asyncpg_to(("2001:db8::1", 5432, 0, 0)), False),
+        (asyncpg_to("/run/postgresql/.s.PGSQL.5432"), True),
+        (asyncpg_to(None), False),
+        (psycopg_to("db.example", "192.0.2.2"), True),
+        (psycopg_to("db.example", "192.0.2.1"), False),
+        (psycopg_to("db.example", ""), False),
+        (psycopg_to("/run/postgresql", ""), True),
+        (SimpleNamespace(), False),
+    ],
+)
+def test_the_only_way_is_judged_by_where_its_connection_leads_and_none_that_nobody_knows_of_goes(
+    driver: object, goes: bool
+) -> None:
+    dialect = Dialect(a="off")
+    dialect.peers = {"a": driver}
+    way = ways("a", elsewhere={"192.0.2.1", "2001:db8::1", ""}.__contains__)
+    if goes:
+        way.connect(dialect, [], {"host": "a"})  # type: ignore[arg-type]
+    else:
+        with pytest.raises(SinkUnavailable, match=r"^sink 'people-vn' has an address in another country than it says$"):
+            way.connect(dialect, [], {"host": "a"})  # type: ignore[arg-type]
+    assert dialect.made[0].closed is not goes
