@@ -35,7 +35,7 @@ def opened() -> Iterator[Callable[..., PinsRedis]]:
 
     def make(nodes: list[Server], **more: Any) -> PinsRedis:
         url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes[:2])
-        found.append(PinsRedis(url, **{"stale_for": 4_000_000, "timeout": 0.5, "wait": 1000, **more}))
+        found.append(PinsRedis(url, **{"stale_for": 4_000_000, "wait": 1000, **more}))
         return found[-1]
 
     yield make
@@ -172,7 +172,7 @@ def test_a_primary_that_is_paused_is_waited_for_by_nobody_and_by_no_other_pin(
     redis_servers: Servers, opened: Callable[..., PinsRedis]
 ) -> None:
     nodes = redis_servers.cluster(primaries=3, replicas=0)
-    pins = opened(nodes, stale_for=1_500_000)
+    pins = opened(nodes, stale_for=1_500_000, timeout=0.5)
     at_first, elsewhere = _of_share(0), _of_share(1)
     nodes[0].pause()
     with ThreadPoolExecutor(1) as thread:

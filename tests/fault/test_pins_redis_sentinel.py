@@ -47,7 +47,7 @@ def opened() -> Iterator[Callable[..., PinsRedis]]:
     found: list[PinsRedis] = []
 
     def make(url: str, **more: Any) -> PinsRedis:
-        found.append(PinsRedis(url, **{"stale_for": 2_000_000, "timeout": 0.5, "wait": 1000, **more}))
+        found.append(PinsRedis(url, **{"stale_for": 2_000_000, "wait": 1000, **more}))
         return found[-1]
 
     yield make
