@@ -22,6 +22,7 @@ from residency.adapters.sink_http import HttpSink
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.failover import BOUNDS
 from residency.storage.services import Headers, ServiceAnswer, ServiceRequest
+from tests.open_sockets import until
 from tests.servers import eventually
 from tests.services import SG_HOST, VN_HOST, Asked, Service, raw, serving
 from tests.world import VN
@@ -108,6 +109,7 @@ async def test_starting_connects_to_nothing_and_a_ping_opens_a_connection_and_se
     await sink.start()
     assert service.opened == 0
     await sink.ping()
+    await until(lambda: service.opened, "its connection")
     await anyio.sleep(0.05)
     assert (service.opened, bytes(service.wire)) == (1, b"")
 
@@ -220,8 +222,10 @@ async def test_where_no_connection_is_free_in_time_nothing_is_sent_and_the_sink_
 async def test_a_cancelled_request_lets_its_connection_go_and_the_next_one_is_served(service: Service) -> None:
     with raw(VN_HOST, then="hang") as silent:
         asking = Asking(sink_at(silent.url))
-        with anyio.move_on_after(0.05):
-            await asking()
+        async with anyio.create_task_group() as group:
+            group.start_soon(asking)
+            await until(lambda: silent.heard, "the request")
+            group.cancel_scope.cancel()
         assert asking.left == 1
         await asking.sink.aclose()
     again = Asking(sink_at(service.url))
