@@ -31,7 +31,8 @@ _opened: list[JournalFiles] = []
 
 
 def open_journal(folder: Path, segment_bytes: int = 4 * PAGE, entry_limit: int = 1000) -> JournalFiles:
-    journal = JournalFiles(folder, segment_bytes=segment_bytes, entry_limit=entry_limit).open()
+    # Nothing becomes durable by itself while a test looks, however long it was not let run.
+    journal = JournalFiles(folder, segment_bytes=segment_bytes, entry_limit=entry_limit, max_loss=60).open()
     _opened.append(journal)
     return journal
 
