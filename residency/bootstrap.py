@@ -40,7 +40,7 @@ from residency.wiring.copies import Copying, noting
 from residency.wiring.lifetimes import watch_over
 from residency.wiring.location import location_watch, meter_location
 from residency.wiring.locators import open_locators
-from residency.wiring.marks import meter_marks, seen_marks, tell_marks
+from residency.wiring.marks import meter_marks, seen_marks, tell_marks, told_which
 from residency.wiring.records import stores_over
 from residency.wiring.requests import meter_requests, requests_of
 from residency.wiring.trail import open_trail
@@ -281,7 +281,13 @@ class Residency:
         trail.start(stack, self.metrics)
         keeper.told_by(self._facts_moved)
         self._location = watch = location_watch(
-            deployment, self.network, filings=lambda: self.facts.current().filings, now=self.clock.now, tell=self._tell
+            deployment,
+            self.network,
+            filings=lambda: self.facts.current().filings,
+            now=self.clock.now,
+            tell=self._tell,
+            which=lambda: told_which(self.stores),
+            path=self.path,
         )
         self.stores.misplaced = watch.misplaced
         refuse = deployment.location.drift == "refuse"

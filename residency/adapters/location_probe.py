@@ -11,9 +11,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final, Literal
 
 import anyio
+import anyio.to_thread
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 from cryptography import x509
@@ -37,10 +39,9 @@ _ORGANISATION: Final = 60  # characters of an issuer's name that are told
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to a sink. `host` None = a file of this machine. `tls` = how a certificate is come by, None = not at all.
-
-    `front` = the address is a cloud's front door; `bucket` asks a bucket for its region, None where it says none, and
-    raises Unavailable where it does not answer.
+    """One way to a sink. `host` None = a file of this machine, and `file` which, where that is known. `tls` = how a
+    certificate is come by, None = not at all. `front` = the address is a cloud's front door; `bucket` asks a bucket for
+    its region, None where it says none, and raises Unavailable where it does not answer.
     """
 
     host: str | None
@@ -48,6 +49,7 @@ class Way:
     tls: Literal["tls", "postgres"] | None = None
     front: bool = False
     bucket: Callable[[], Awaitable[BucketAnswer | None]] | None = None
+    file: Path | None = None
 
     def __repr__(self) -> str:
         return f"Way({self.tls})"  # a host may be as secret as the URL that it stands in
@@ -67,7 +69,7 @@ class LocationProbe:
     async def look(self, way: Way) -> Seen:
         """What can be seen of `way` now. Takes seconds at most, and raises nothing for what the network does."""
         if way.host is None:
-            return Seen(here=True)
+            return Seen(here=True, file=None if way.file is None else await _which(way.file))
         problem = None
         found: tuple[str, ...] = ()
         try:
@@ -155,6 +157,16 @@ class LocationProbe:
             return None  # ValueError: a name that no certificate can have
         finally:
             await anyio.aclose_forcefully(stream)
+
+
+async def _which(file: Path) -> str | None:
+    """The word that a file goes by, however it is called; None where there is none, or it cannot be seen."""
+    try:
+        with anyio.fail_after(_WAIT):
+            found = await anyio.to_thread.run_sync(file.stat, abandon_on_cancel=True)
+    except (OSError, TimeoutError):
+        return None
+    return f"file {found.st_dev} {found.st_ino}"
 
 
 async def _connect(address: str, port: int) -> SocketStream | None:

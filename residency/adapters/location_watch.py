@@ -17,7 +17,7 @@ import anyio
 from residency.errors import ResidencyError
 from residency.model import Filing
 from residency.storage.barred import Barred
-from residency.storage.location import EVENTS, Seen, Standing, Verdict, Watched, attested, follow, judge, near
+from residency.storage.location import EVENTS, Seen, Standing, Verdict, Watched, attested, follow, judge, near, same
 
 __all__ = ["LocationWatch"]
 
@@ -44,9 +44,11 @@ class LocationWatch:
         tell: Callable[[str], object],
         every: int,
         refuse: bool,
+        which: Callable[[], Mapping[str, frozenset[str]]] = dict,
     ) -> None:
         """`places` and `looks` by sink: where it says that it lies, and what looks at each way to it. `now` and `every`
-        in microseconds; `tell` records a note, and raises Unavailable where it cannot."""
+        in microseconds; `tell` records a note, and raises Unavailable where it cannot. `which` has, by sink, the words
+        that the servers behind it go by, as far as they told."""
         self.places = places
         self.misplaced = Barred()
         """Sinks that no act may use now. The same object for as long as this lives."""
@@ -64,6 +66,7 @@ class LocationWatch:
         self._now = now
         self._tell = tell
         self._refuse = refuse
+        self._which = which
         self._stop = threading.Event()
         self._first = threading.Event()
         self._thread = threading.Thread(target=self._run, name="residency-location", daemon=True)
@@ -139,7 +142,11 @@ class LocationWatch:
         verdicts = {
             name: judge(self.places[name], ways, attested=attested(filings, name, now)) for name, ways in seen.items()
         }
-        return near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
+        verdicts = near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
+        told = self._which()
+        return same(
+            verdicts, self.places, {name: told.get(name, frozenset()) | _files(ways) for name, ways in seen.items()}
+        )
 
     async def _see(self) -> dict[str, tuple[Seen, ...]]:
         found: dict[str, list[Seen | None]] = {name: [None] * len(looks) for name, looks in self._looks.items()}
@@ -164,6 +171,11 @@ class LocationWatch:
         _log.log(level, "location: sink %s is %s (%s): %s", name, watched.verdict.standing.value, event, what)
         if event != "unseen":
             self._tell(f"location {name} {event}: {what}"[:_NOTE])
+
+
+def _files(ways: Iterable[Seen]) -> frozenset[str]:
+    """The words that the files behind these ways go by."""
+    return frozenset(seen.file for seen in ways if seen.file is not None)
 
 
 def _fastest(ways: Iterable[Seen]) -> int | None:

@@ -22,9 +22,11 @@ from residency.cli.doctor_coverage import of_app, of_policy, of_tables, seen
 from residency.cli.doctor_findings import Finding, show
 from residency.cli.sinks_mark import marked_as
 from residency.cli.sinks_probe import ANSWERS, probe
+from residency.cli.where import looked
 from residency.enforcement.ports import SinkPort
 from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable, UsageError
 from residency.policy.terms import begun_terms, moment
+from residency.storage.location import Standing
 from residency.storage.marks_seen import LOST, SeenMarks
 from residency.wiring.marks import seen_marks
 
@@ -84,6 +86,7 @@ def _examine(policy: Path, target: str | None) -> Iterator[Finding]:
         yield Finding("warn", doubt, "see docs/how-to/object-lock.md")
     tables: dict[str, set[str]] = {}
     yield from anyio.run(_sinks, runtime, tables)
+    yield from _places(runtime)
     yield from anyio.run(_pins, runtime)
     yield from _noted(runtime)
     details = [(f"detail ({place})", kept.folder, True) for place, kept in deployment.audit.detail.items()]
@@ -198,6 +201,19 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
             finally:
                 await sink.aclose()
     return found
+
+
+def _places(runtime: Residency) -> Iterator[Finding]:
+    """Which sinks lie elsewhere than they say, backups and members too."""
+    try:
+        watch = anyio.run(looked, runtime)
+    except Unavailable as error:
+        yield Finding("warn", f"it could not be looked where sinks lie: {error}", "run `residency where`")
+        return
+    for name, watched in watch.watched.items():
+        if watched.verdict.standing is Standing.CONTRADICTED:
+            what = f"sink {name} does not lie in {watch.places[name]}: {'; '.join(watched.verdict.why)}"
+            yield Finding("bad", what, "mend its url or its region; `residency where` tells all that was seen")
 
 
 async def _mark(sink: SinkPort, seen: SeenMarks) -> list[Finding]:

@@ -11,14 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from residency.adapters.location_watch import LocationWatch
-from residency.bootstrap import build
+from residency.bootstrap import Residency, build
 from residency.cli import asked
 from residency.errors import PolicyError, ResidencyError
 from residency.storage.location import Seen, Standing
+from residency.storage.marks import Itself
+from residency.storage.queues import QueueSink
 from residency.wiring.location import location_watch
 
-__all__ = ["where"]
+__all__ = ["looked", "where"]
 
+_PATIENCE = 10.0  # seconds for one sink
 _MARKS = {Standing.CONSISTENT: "green", Standing.CONTRADICTED: "red", Standing.UNDETERMINED: "yellow"}
 
 
@@ -30,7 +33,8 @@ def where(
     """Look once whether every sink lies where the deployment file says: the addresses of its name, the region that its
     bucket answers, its certificate, the time to connect. An attestation of the register counts where nothing is seen.
 
-    Looks from this machine and connects to every sink; reads and writes nothing there. Exit 0 = each sink is shown or
+    Looks from this machine and connects to every sink; databases and caches are asked which server they are, and
+    nothing of what they hold is read or written. Exit 0 = each sink is shown or
     attested to lie in its place, 1 = one is not, 2 = wrong use, a policy that does not hold included.
 
     Example: residency where residency.yaml
@@ -38,14 +42,7 @@ def where(
     deployment = asked.deployment_asked("where", file, policy)
     try:
         runtime = build(deployment)
-        watch = location_watch(
-            runtime.deployment,
-            runtime.network,
-            filings=lambda: runtime.facts.current().filings,
-            now=runtime.clock.now,
-            tell=lambda note: None,
-        )
-        anyio.run(watch.look)
+        watch = anyio.run(looked, runtime)
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -59,6 +56,41 @@ def where(
     else:
         _show(watch, rows)
     raise typer.Exit(0 if all(row["standing"] == Standing.CONSISTENT.value for row in rows) else 1)
+
+
+async def looked(runtime: Residency) -> LocationWatch:
+    """The watch over the sinks of a runtime that is not open, after one look at all of them. Raises: Unavailable."""
+    told = await _which(runtime)
+    watch = location_watch(
+        runtime.deployment,
+        runtime.network,
+        filings=lambda: runtime.facts.current().filings,
+        now=runtime.clock.now,
+        tell=lambda note: None,
+        which=lambda: told,
+        path=runtime.path,
+    )
+    await watch.look()
+    return watch
+
+
+async def _which(runtime: Residency) -> dict[str, frozenset[str]]:
+    """What the servers behind the sinks say of which they are; those that do not answer, nothing."""
+    found = {}
+    for store in runtime.stores.names:
+        for sink in runtime.stores.sinks_of(store):
+            if sink.name in found or not isinstance(sink, Itself):
+                continue
+            try:
+                with anyio.fail_after(_PATIENCE):
+                    if isinstance(sink, QueueSink):
+                        await sink.start()  # it is connected to by nothing else
+                    found[sink.name] = await sink.which()
+            except (ResidencyError, TimeoutError):
+                found[sink.name] = frozenset()
+            finally:
+                await sink.aclose()
+    return found
 
 
 def _row(watch: LocationWatch, name: str) -> dict[str, object]:

@@ -12,6 +12,8 @@
 | know; a private one; this machine itself              |                                                          |
 | two sinks nearer to each other than their countries   | a doubt about both, or contradicts the one that nothing  |
 |                                                       | else speaks for                                          |
+| two sinks in two countries that are one file, or one    | contradicts the one that nothing else speaks for, or both|
+| database of one server, by what these say of themselves|                                                          |
 | the certificate's countries                           | are told: they say who, not where; a change is news      |
 
 A doubt is undetermined, unless an attestation stands: a filing of kind `location` that is bounded to the sink and has
@@ -32,7 +34,7 @@ from residency.storage.distances import least_km, reach_km
 
 __all__ = [
     "ATTESTATION", "EVENTS", "Address", "BucketAnswer", "Certificate", "Seen", "Standing", "Verdict", "Watched",
-    "attested", "follow", "judge", "near",
+    "attested", "follow", "judge", "near", "same",
 ]  # fmt: skip
 
 ATTESTATION: Final = "location"
@@ -83,11 +85,12 @@ class BucketAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at one way brought. `here` = it is a file of this machine; `front` = its addresses are the front
-    door of a cloud, and do not say where data rests; `round_trip` is the least of several, in microseconds; `problem` =
-    why something could not be seen."""
+    """What one look at one way brought. `here` = it is a file of this machine, and `file` which; `front` = its
+    addresses are the front door of a cloud, and do not say where data rests; `round_trip` is the least of several, in
+    microseconds; `problem` = why something could not be seen."""
 
     here: bool = False
+    file: str | None = None
     front: bool = False
     addresses: tuple[Address, ...] = ()
     certificate: Certificate | None = None
@@ -175,6 +178,25 @@ def near(
             why = f"it answers too fast to lie in {place}, if {twin} lies in {there}: {apart:.0f} km are between them"
             if found[name].standing is not Standing.CONTRADICTED:
                 found[name] = _with(found[name], standing, why)
+    return found
+
+
+def same(
+    verdicts: Mapping[str, Verdict], places: Mapping[str, str], which: Mapping[str, frozenset[str]]
+) -> dict[str, Verdict]:
+    """`verdicts` with what follows where two sinks in two countries are one: a thing lies in one place.
+
+    `which` has the words that servers and files go by, of which no two share one. No attestation outweighs it.
+    """
+    found = dict(verdicts)
+    for one, other in combinations(sorted(which), 2):
+        if which[one].isdisjoint(which[other]) or _in(places[one], places[other]):
+            continue
+        shown = [name for name in (one, other) if _shown(verdicts[name])]
+        for name, twin in ((one, other), (other, one)):
+            if shown != [name]:
+                why = f"it is the same as {twin}, which is said to lie in {places[twin]}"
+                found[name] = _with(found[name], Standing.CONTRADICTED, why)
     return found
 
 

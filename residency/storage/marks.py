@@ -26,8 +26,8 @@ from residency.errors import SinkUnavailable
 from residency.storage.lasting import lasting
 
 __all__ = [
-    "OBJECT", "REDIS_KEY", "TABLE", "Mark", "Marked", "differs", "from_text", "mark_of", "misled", "read_marks",
-    "to_text", "write_marks",
+    "OBJECT", "REDIS_KEY", "TABLE", "Itself", "Mark", "Marked", "differs", "from_text", "mark_of", "misled",
+    "read_marks", "to_text", "write_marks",
 ]  # fmt: skip
 
 TABLE: Final = "residency_sink"
@@ -59,6 +59,15 @@ class Marked(Protocol):
 
     async def put_marks(self, marks: Sequence[Mark]) -> None:
         """Have it bear these and no others, durably. Raises: SinkUnavailable."""
+
+
+@runtime_checkable
+class Itself(Protocol):
+    """A sink whose server says which one it is, marked or not."""
+
+    async def which(self) -> frozenset[str]:
+        """Words that this database of this running server goes by, and no other; more than one where several servers
+        hold its data, none where they do not tell. Raises: SinkUnavailable."""
 
 
 def mark_of(sink: SinkPort, stores: Mapping[str, Sequence[str]] | None = None) -> Mark:

@@ -39,13 +39,16 @@ def location_watch(
     now: Callable[[], int],
     tell: Callable[[str], object],
     resolver: Resolver | None = None,
+    which: Callable[[], Mapping[str, frozenset[str]]] = dict,
+    path: Callable[[str], Path] = Path,
 ) -> LocationWatch:
-    """What watches every sink of a deployment and its members; not started. `tell` records a note."""
+    """What watches every sink of a deployment and its members; not started. `tell` records a note, `which` has what
+    servers say of themselves, `path` reads a path of the file."""
     probe = LocationProbe(resolver or SystemResolver(), _row_of(network))
     looks = {}
     for name, sink in deployment.sinks.items():
         urls = (sink.url, *(member.url for member in sink.members))
-        ways = [way for url in urls for way in ways_of(url.reveal())]
+        ways = [way for url in urls for way in ways_of(url.reveal(), path)]
         looks[name] = tuple((lambda way=way: probe.look(way)) for way in ways)
     return LocationWatch(
         {name: sink.sink.place for name, sink in deployment.sinks.items()},
@@ -55,6 +58,7 @@ def location_watch(
         tell=tell,
         every=deployment.location.every,
         refuse=deployment.location.drift == "refuse",
+        which=which,
     )
 
 
@@ -104,15 +108,18 @@ def meter_location(metrics: Metrics, watch: LocationWatch, now: Callable[[], int
             metrics.gauge(names.SINK_LOCATION, read, sink, standing.value)
 
 
-def ways_of(url: str) -> tuple[Way, ...]:
-    """Where a sink's URL leads, as far as it can be looked at; a file of this machine where it names no host.
+def ways_of(url: str, path: Callable[[str], Path] = Path) -> tuple[Way, ...]:
+    """Where a sink's URL leads, as far as it can be looked at; a file of this machine where it names no host. `path`
+    reads a path that it names.
 
     What a sentinel or a cluster's node tells of other nodes is not followed: like a cloud's front door, it does not say
     where data rests.
     """
     scheme = url.partition(":")[0].partition("+")[0]
-    if scheme in ("memory", "file", "sqlite"):
+    if scheme == "memory":
         return (_HERE,)
+    if scheme == "file":
+        return (Way(None, file=path(url.removeprefix("file:").removeprefix("//"))),)
     if scheme in ("s3", "gs", "az"):
         return (_bucket(url),)
     if scheme in _PORTS:
@@ -123,6 +130,8 @@ def ways_of(url: str) -> tuple[Way, ...]:
     from sqlalchemy import make_url  # a sink of rows is there, so the extra is
 
     place = make_url(url)
+    if scheme == "sqlite":
+        return (Way(None, file=path(place.database or "")),)
     if place.drivername == scheme:
         place = place.set(drivername=f"{scheme}+asyncpg")  # as the sink takes it
     # As its dialect tells the driver: hosts may stand in the query, several, and `hostaddr` goes before them.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from operator import attrgetter
@@ -28,11 +29,11 @@ from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.barred import Barred
 from residency.storage.handle import SessionFactory
-from residency.storage.marks import differs, mark_of, misled, read_marks
+from residency.storage.marks import Itself, differs, mark_of, misled, read_marks
 from residency.storage.marks_seen import LOST, SeenMarks, State
 from residency.storage.stores import Stores
 
-__all__ = ["STANDINGS", "MarkWatch", "MarkedStores", "meter_marks", "seen_marks", "tell_marks"]
+__all__ = ["STANDINGS", "MarkWatch", "MarkedStores", "meter_marks", "seen_marks", "tell_marks", "told_which"]
 
 _log = logging.getLogger("residency")
 _EVERY: Final = 300.0  # seconds between two looks at the marks of a process that serves
@@ -63,6 +64,8 @@ class MarkWatch(Barred):
         self.tell: Callable[[str], object] = lambda note: None
         """Records a note of what changes while it serves; raises Unavailable where it cannot."""
         self.sinks = sinks
+        self.which: dict[str, frozenset[str]] = {}
+        """The words that the servers of each sink go by, as they last told."""
         self._states: dict[str, State] = {}
         self._silent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -90,6 +93,7 @@ class MarkWatch(Barred):
         """Look at each mark once; `wrong`. A sink that does not tell stays as it was. What changed is told, and at the
         first look what is wrong."""
         for name, sink in self.sinks.items():
+            await self._ask(name, sink)
             try:
                 with anyio.fail_after(_PATIENCE):
                     found = await read_marks(sink)
@@ -110,6 +114,12 @@ class MarkWatch(Barred):
                 await anyio.to_thread.run_sync(self._keep, name, now)
             self._states[name] = now
         return self.wrong
+
+    async def _ask(self, name: str, sink: SinkPort) -> None:
+        """Have a sink's servers tell which they are, where they do; that they do not is no news."""
+        if isinstance(sink, Itself):
+            with suppress(SinkUnavailable, TimeoutError), anyio.fail_after(_PATIENCE):
+                self.which[name] = await sink.which()
 
     def _found(self, name: str, wrong: str | None, *, marked: bool = True, before: State = _UNSEEN) -> State:
         """Take in what is wrong with a sink's marks, None = nothing, or it has none; how it stands from now on."""
@@ -188,6 +198,11 @@ def tell_marks(
     """
     if isinstance(stores.misplaced, MarkWatch):
         stores.misplaced.tell, stores.misplaced.seen, stores.misplaced.refuse = tell, seen, refuse
+
+
+def told_which(stores: Stores) -> Mapping[str, frozenset[str]]:
+    """The words that the servers of these stores' sinks go by, by sink, as far as they have told."""
+    return dict(stores.misplaced.which) if isinstance(stores.misplaced, MarkWatch) else {}
 
 
 def seen_marks(deployment: DeploymentDoc, path: Callable[[str], Path]) -> SeenMarks:

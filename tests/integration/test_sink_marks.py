@@ -22,14 +22,17 @@ from residency import ResidencyMiddleware, current
 from residency.audit.entry import parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency, build
+from residency.cli.doctor import doctor
 from residency.cli.sinks import sinks_app
 from residency.cli.status import status
+from residency.cli.where import where
 from residency.errors import SinkUnavailable, UsageError
 from residency.storage.lasting import is_lasting
 from residency.storage.marks import Mark, write_marks
 from residency.storage.marks_seen import LOST
-from residency.wiring.marks import MarkWatch
-from tests.servers import Servers
+from residency.wiring.marks import MarkWatch, told_which
+from tests.postgres import Pair
+from tests.servers import Servers, eventually
 
 HANOI = "113.160.0.1"
 POLICY = """
@@ -189,6 +192,95 @@ def test_a_redis_that_was_emptied_has_lost_its_mark(tmp_path: Path, redis_server
         assert isinstance(watch, MarkWatch)
         assert watch.standing == {"people-vn": "lost", "people-sg": "own"}
         assert "people-vn" not in watch, "which warns, where the deployment does not say `drift: refuse`"
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        "files",
+        pytest.param("postgres", marks=pytest.mark.needs("postgres")),
+        pytest.param("redis", marks=pytest.mark.needs("redis")),
+    ]
+)
+def two_names(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Two names of one and the same sink."""
+    match request.param:
+        case "postgres":
+            server = request.getfixturevalue("postgres").vn
+            url = server.url("asyncpg", server.emptied())
+            return url, url.replace("@127.0.0.2:", "@127.2:")
+        case "redis":
+            url = request.getfixturevalue("redis_servers").single().url
+            return url, url.replace("127.0.0.1", "localhost")
+        case "files":
+            (tmp_path / "vn").mkdir()
+            (tmp_path / "sg").symlink_to("vn")
+            return "file:vn", "file:sg"
+        case _:
+            (tmp_path / "vn.db").touch()
+            (tmp_path / "sg.db").hardlink_to(tmp_path / "vn.db")
+            return "sqlite:///vn.db", "sqlite:///sg.db"
+
+
+@pytest.mark.parametrize("drift", ["refuse", "warn"])
+def test_one_sink_under_two_names_does_not_serve_as_two_countries(
+    drift: str, two_names: tuple[str, str], tmp_path: Path
+) -> None:
+    vn, sg = two_names
+    assert vn != sg
+    file = written(tmp_path, vn, sg)
+    file.write_text(file.read_text() + f"location: {{drift: {drift}}}\n")
+    runtime = build(file, reload=False)
+    with served(runtime)():
+        watch = runtime.stores.misplaced
+        assert isinstance(watch, MarkWatch)
+        eventually(lambda: len(drifting(runtime)) == 2)
+        assert set(watch) == ({"people-vn", "people-sg"} if drift == "refuse" else set())
+    segments = sorted((tmp_path / "audit" / "journal").glob("*/*.seg"))
+    entries = [parse_entry(bytes(r.payload)) for s in segments for r in scan(s.read_bytes(), RECORDS_AT, None).records]
+    assert sorted(entry.note or "" for entry in entries if (entry.note or "").startswith("location ")) == [
+        "location people-sg contradicted: it is the same as people-vn, which is said to lie in VN",
+        "location people-vn contradicted: it is the same as people-sg, which is said to lie in SG",
+    ]
+    app = typer.Typer()
+    app.command()(where)
+    done = CliRunner().invoke(app, [str(file), "--json"])
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["standing"] for row in told] == ["contradicted", "contradicted"]
+    assert done.exit_code == 1
+    app = typer.Typer()
+    app.command()(doctor)
+    said = CliRunner().invoke(app, [str(file)]).stdout
+    assert "bad  sink people-sg does not lie in SG: it is the same as people-vn, which is said to lie in VN" in said
+    assert not any(url in said + done.stdout for url in two_names)
+
+
+@pytest.mark.needs("postgres")
+@pytest.mark.needs("redis")
+def test_two_databases_of_one_server_are_two_sinks(tmp_path: Path, postgres: Pair, redis_servers: Servers) -> None:
+    server, cache = postgres.vn, redis_servers.single().url.rstrip("/")
+    for vn, sg in (
+        (server.url("asyncpg", server.database()), server.url("asyncpg", server.database())),
+        (f"{cache}/1", f"{cache}/2"),
+    ):
+        runtime = build(written(tmp_path, vn, sg), reload=False)
+        with served(runtime)():
+            eventually(lambda runtime=runtime: looked(runtime))  # type: ignore[misc]  # bound by default
+            assert drifting(runtime) == set()
+            which = told_which(runtime.stores)
+            assert which["people-vn"].isdisjoint(which["people-sg"])
+            assert all(which.values())
+
+
+def looked(runtime: Residency) -> bool:
+    """Whether the sinks' places were looked at."""
+    return b'residency_location_events_total{event="looked"} 1' in runtime.render_metrics()[0]
+
+
+def drifting(runtime: Residency) -> set[str]:
+    """The sinks of which the metrics page says that they lie elsewhere."""
+    page = runtime.render_metrics()[0].decode()
+    return {name for name in ("people-vn", "people-sg") if f'residency_sink_drift{{sink="{name}"}} 1' in page}
 
 
 def test_a_server_whose_sinks_were_exchanged_answers_503_with_their_names_and_no_url(tmp_path: Path) -> None:

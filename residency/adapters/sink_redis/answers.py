@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from residency.adapters.sink_redis.servers import AWAY, Gone
 
-__all__ = ["evicts", "may_retry", "stays", "together", "why"]
+__all__ = ["evicts", "may_retry", "run_id", "stays", "together", "why"]
 
 # Refused before anything was done, by a server that is not (or no longer) the one to ask.
 _ELSEWHERE: Final = (MovedError, AskError, ReadOnlyError, ClusterDownError, TryAgainError, MasterDownError)
@@ -61,6 +61,15 @@ async def together(asked: Iterable[Coroutine[Any, Any, list[Any]]]) -> list[list
 
 def evicts(info: bytes) -> bool:
     """Whether a server whose INFO this is drops what it holds where it is full."""
-    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
-    said = {name: value.strip() for name, _, value in lines}
+    said = _said(info)
     return said.get("maxmemory", "0") != "0" and said.get("maxmemory_policy", "noeviction") != "noeviction"
+
+
+def run_id(info: bytes) -> str | None:
+    """The word that a running server whose INFO this is goes by."""
+    return _said(info).get("run_id") or None
+
+
+def _said(info: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    return {name: value.strip() for name, _, value in lines}

@@ -19,7 +19,7 @@ from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocket
 from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, ResponseError
 
-from residency.adapters.sink_redis.answers import evicts, may_retry, stays, together, why
+from residency.adapters.sink_redis.answers import evicts, may_retry, run_id, stays, together, why
 from residency.adapters.sink_redis.servers import AWAY, FAILURES, REFUSES, Gone, Node, Refuses, Server, Words
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
@@ -55,8 +55,8 @@ class RedisSink:
     """The `CacheSink` and `QueueSink` ports over the primaries of a Redis or Valkey: one, by Sentinel, or a Cluster."""
 
     __slots__ = (
-        "_elsewhere", "_locate", "_lock", "_loop", "_make", "_most", "_name", "_optional", "_out", "_region",
-        "_shares", "_timeout",
+        "_database", "_elsewhere", "_locate", "_lock", "_loop", "_make", "_most", "_name", "_optional", "_out",
+        "_region", "_shares", "_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class RedisSink:
         self._timeout = timeout
         self._most = most
         self._elsewhere = elsewhere
+        self._database = int(options.get("db") or 0)
         kept: dict[str, Any] = {
             key: value for key, value in options.items() if key not in ("socket_timeout", "socket_connect_timeout")
         }
@@ -147,6 +148,11 @@ class RedisSink:
         shares, self._shares, self._loop = self._shares, [], None
         for server, _ in shares:
             await server.aclose()
+
+    async def which(self) -> frozenset[str]:
+        """The words that its primaries go by, and the database in them. Raises: SinkUnavailable."""
+        infos = await self._everywhere(("INFO", "server"))
+        return frozenset(f"redis {found} {self._database}" for info in infos if (found := run_id(info)) is not None)
 
     async def marks(self) -> tuple[Mark, ...]:
         """Which sink it says that it is. Raises: SinkUnavailable."""

@@ -1,4 +1,8 @@
-"""A database's engine in; the marks that say which sink it is out, or put into it. One table, a row for each mark."""
+"""A database's engine in; the marks that say which sink it is out, or put into it. One table, a row for each mark.
+
+A server of PostgreSQL says which one it is besides, marked or not: by the microsecond that it was started in. The
+identifier of its cluster would not do: one that was once restored from another's backup has the same.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from residency.storage.marks import TABLE, Mark, from_text
 
-__all__ = ["read", "write"]
+__all__ = ["read", "which", "write"]
+
+_WHICH = sa.text(
+    "SELECT extract(epoch FROM pg_postmaster_start_time())::text || ' ' || oid "
+    "FROM pg_database WHERE datname = current_database()"
+)
 
 _table = sa.Table(
     TABLE,
@@ -30,6 +39,12 @@ async def read(engine: AsyncEngine) -> tuple[Mark, ...]:
         rows = await connection.execute(sa.select(_table).order_by(_table.c.sink))
         told = [{**row, "stores": _stores(row["stores"])} for row in rows.mappings()]
     return from_text(json.dumps(told).encode())
+
+
+async def which(engine: AsyncEngine) -> str:
+    """The word that this database of this running server goes by. Raises: SinkUnavailable, SQLAlchemyError."""
+    async with engine.connect() as connection:
+        return f"postgresql {(await connection.execute(_WHICH)).scalar_one()}"
 
 
 async def write(engine: AsyncEngine, marks: Sequence[Mark]) -> None:

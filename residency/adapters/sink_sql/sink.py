@@ -130,6 +130,16 @@ class SqlSink:
         except (SQLAlchemyError, sqlite3.Error, OSError):
             raise SinkUnavailable(f"sink {self._name!r} cannot be reached") from None
 
+    async def which(self) -> frozenset[str]:
+        """The word that this database of this server goes by; none for a file. Raises: SinkUnavailable."""
+        if self._place.sqlite:
+            return frozenset()
+        try:
+            engine = self._async_engine(read_only=True).execution_options(**{WITHOUT_ACT: True})
+            return frozenset({await marking.which(engine)})
+        except (SQLAlchemyError, OSError):
+            raise SinkUnavailable(f"sink {self._name!r} does not say which server it is") from None
+
     async def marks(self) -> tuple[Mark, ...]:
         """Which sink the database says that it is. Raises: SinkUnavailable."""
         try:

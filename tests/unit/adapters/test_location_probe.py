@@ -205,8 +205,15 @@ async def test_a_bucket_is_asked_and_one_that_does_not_answer_is_told() -> None:
         )
 
 
-async def test_a_file_is_here() -> None:
+async def test_a_file_is_here_and_the_same_under_each_of_its_names(tmp_path: Path) -> None:
     assert (await probe().look(Way(None))).here
+    (tmp_path / "one").touch()
+    (tmp_path / "twin").symlink_to("one")
+    (tmp_path / "other").touch()
+    seen = [await probe().look(Way(None, file=tmp_path / name)) for name in ("one", "twin", "other", "none")]
+    assert all(each.here for each in seen)
+    one, twin, other, none = (each.file for each in seen)
+    assert (one == twin, one == other, none) == (True, False, None)
 
 
 async def _nothing(stream: SocketStream) -> None:

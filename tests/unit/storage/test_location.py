@@ -20,6 +20,7 @@ from residency.storage.location import (
     follow,
     judge,
     near,
+    same,
 )
 
 GOOD, BAD, OPEN = Standing.CONSISTENT, Standing.CONTRADICTED, Standing.UNDETERMINED
@@ -154,6 +155,27 @@ def test_two_sinks_that_answer_faster_than_light_between_their_countries_are_not
 def test_of_a_country_that_no_table_has_nothing_is_said() -> None:
     verdicts = {"a": Verdict(GOOD), "b": Verdict(GOOD)}
     assert near(verdicts, {"a": "VN", "b": "AQ"}, {"a": 1, "b": 1}) == verdicts
+
+
+def one(first: Standing, second: Standing, *words: str, there: str = "SG", attest: bool = False) -> list[Standing]:
+    """Two sinks, in Vietnam and `there`, whose servers go by these words."""
+    verdicts = {"a": Verdict(first, attested=attest), "b": Verdict(second)}
+    found = same(verdicts, {"a": "VN", "b": there}, {"a": frozenset({"x", "y"}), "b": frozenset(words)})
+    return [found["a"].standing, found["b"].standing]
+
+
+def test_two_sinks_that_are_one_do_not_lie_in_two_countries() -> None:
+    assert one(GOOD, OPEN, "y", "z") == [GOOD, BAD]
+    assert one(OPEN, GOOD, "y") == [BAD, GOOD]
+    assert one(OPEN, OPEN, "y") == [BAD, BAD]  # one of the two is wrong, and nobody knows which
+    assert one(GOOD, GOOD, "y") == [BAD, BAD]
+    assert one(GOOD, OPEN, "y", attest=True) == [BAD, BAD]
+    assert one(OPEN, OPEN, "z") == [OPEN, OPEN]
+    assert one(OPEN, OPEN) == [OPEN, OPEN]
+    assert one(OPEN, OPEN, "y", there="VN-HN") == [OPEN, OPEN]
+    verdicts = {"a": Verdict(OPEN), "b": Verdict(OPEN)}
+    found = same(verdicts, {"a": "VN", "b": "SG"}, dict.fromkeys("ab", frozenset({"x"})))
+    assert found["a"].why == ("it is the same as b, which is said to lie in SG",)
 
 
 def looks(*verdicts: Verdict) -> list[tuple[bool, str | None]]:
