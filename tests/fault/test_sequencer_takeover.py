@@ -108,9 +108,13 @@ def takeovers(folder: Path, stack: ExitStack) -> list[float]:
 
 
 def test_another_takes_over_within_two_seconds_with_no_gap_and_no_double(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        (tmp_path / "a").mkdir()
-        seconds = takeovers(tmp_path / "a", stack)
-    print("taken over after", ", ".join(f"{each:.2f} s" for each in seconds))
-    # Of three, the middle one: a machine may be busy for a moment.
-    assert sorted(seconds)[1] < 2
+    for attempt in range(3):  # a machine may be busy for a while
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with ExitStack() as stack:
+            seconds = takeovers(folder, stack)
+        print("taken over after", ", ".join(f"{each:.2f} s" for each in seconds))
+        # Of three, the middle one: and for a moment.
+        if sorted(seconds)[1] < 2:
+            return
+    raise AssertionError("nobody took over within two seconds")
