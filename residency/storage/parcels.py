@@ -234,8 +234,13 @@ class RecordParcels:
             try:
                 gone = await self._records.delete(held)
             except SinkUnavailable:
-                # It answers, so that something refers to one of these that came after: all of them stay.
+                # It answers, so that something else refers to one of these: who has that stays.
                 await self._records.subjects(limit=1)
+                them = list(parcel.pieces)
+                half = len(them) // 2
+                for some in (them[:half], them[half:]) if half else ():
+                    await self._remove(parcel.of(some))
+                return False
         for record, mark in streamed:
             await self._streamed().remove(record, mark)
         return gone == len(held) and not streamed

@@ -65,4 +65,14 @@ async def legs_of(source: SinkPort, target: SinkPort, docs: Sequence[RecordDoc])
             ]
             if await ends[0].layout() == await ends[1].layout():
                 return ends[0], ends[1]
-    return RecordParcels(records_of(source, docs)), RecordParcels(records_of(target, docs))
+    return await _parcels_of(source, docs), await _parcels_of(target, docs)
+
+
+async def _parcels_of(sink: SinkPort, docs: Sequence[RecordDoc]) -> Parcels:
+    if not isinstance(sink, RowSink):
+        return RecordParcels(records_of(sink, docs))
+    from residency.adapters.records_sql import SqlRecords
+
+    records = SqlRecords(sink.name, engine_of(sink), docs, moving=True)
+    await records.check_nothing_follows()
+    return RecordParcels(records)

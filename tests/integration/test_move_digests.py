@@ -15,9 +15,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from residency.adapters.records_sql.copying import PostgresParcels
-from residency.errors import UsageError
+from residency.adapters.records_sql.records import SqlRecords
+from residency.errors import SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
-from tests.postgres import Pair, Postgres
+from residency.storage.lasting import is_lasting
+from residency.storage.parcels import Parcels, RecordParcels
+from tests.postgres import PASSWORD, USER, Pair, Postgres
 
 pytestmark = pytest.mark.needs("postgres")
 
@@ -163,3 +166,77 @@ def test_rows_that_nobody_tells_of_are_not_deleted_with_others(postgres: Pair) -
         assert set(await PostgresParcels("x", engine, named).layout()) == {"people", "badges"}
 
     anyio.run(look)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_what_somebody_else_wrote_does_not_go_with_a_person_who_moves(postgres: Pair, driver: str) -> None:
+    name = postgres.sg.database()
+    postgres.sg.query(
+        "CREATE TABLE people (id text PRIMARY KEY);"
+        "CREATE TABLE posts (id int PRIMARY KEY, author text REFERENCES people (id) ON DELETE CASCADE,"
+        ' answers int REFERENCES posts (id) ON DELETE CASCADE, "see" int REFERENCES posts (id) ON DELETE SET NULL);'
+        "INSERT INTO people SELECT 'p' || n FROM generate_series(1, 6) n;"
+        "INSERT INTO posts VALUES (1, 'p1', NULL, NULL), (2, 'p2', 1, NULL), (3, 'p3', NULL, NULL),"
+        " (4, 'p4', NULL, 3), (5, 'p5', NULL, 5), (6, 'p5', 5, NULL)",
+        name,
+    )
+    docs = (*DOCS, RecordDoc("posts", "author", None, frozenset({"content"})))
+
+    async def clear() -> None:
+        engine = create_async_engine(postgres.sg.url(driver, name), poolclass=NullPool)
+        parcels: Parcels = RecordParcels(SqlRecords("x", engine, docs, moving=True))
+        if driver == "asyncpg":
+            parcels = PostgresParcels("x", engine, docs)
+        wanted = dict(await parcels.tally([f"p{n}" for n in range(1, 7)]))
+        alone = {each: wanted[each] for each in ("p1", "p3", "p5", "p6")}
+        assert await parcels.clear(alone) == {"p5", "p6"}
+        assert postgres.sg.query("SELECT id, answers, see FROM posts ORDER BY 1", name) == [
+            (1, None, None), (2, 1, None), (3, None, None), (4, None, 3)
+        ]  # fmt: skip
+        del wanted["p5"], wanted["p6"]
+        assert await parcels.clear(wanted) == wanted.keys(), "with those who wrote it they go"
+
+    anyio.run(clear)
+    assert postgres.sg.query("SELECT count(*) FROM people", name) == [(0,)]
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_rows_that_are_hidden_from_this_user_are_an_error_and_not_left_behind(postgres: Pair, driver: str) -> None:
+    name = postgres.sg.database()
+    role = f"mover_{driver}"
+    postgres.sg.query("CREATE TABLE people (id text PRIMARY KEY); INSERT INTO people VALUES ('an'), ('bo')", name)
+    postgres.sg.query(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; GRANT ALL ON people TO {role}", name)
+    postgres.sg.query(f"CREATE POLICY one ON people TO {role} USING (id = 'an')", name)
+    url = postgres.sg.url(driver, name).replace(f"{USER}:", f"{role}:", 1)
+
+    async def read() -> None:
+        engine = create_async_engine(url, poolclass=NullPool)
+        before = SqlRecords("x", engine, DOCS)
+        assert await before.subjects() == ("an", "bo")
+        parcels = PostgresParcels("x", engine, DOCS)
+        if driver == "asyncpg":
+            assert len(await parcels.tally({"an", "bo"})) == 2
+        postgres.sg.query("ALTER TABLE people ENABLE ROW LEVEL SECURITY", name)
+        with pytest.raises(SinkUnavailable, match="row-level security hides rows of table 'people'"):
+            await SqlRecords("x", engine, DOCS).subjects()
+        if driver == "asyncpg":
+            with pytest.raises(SinkUnavailable):
+                await parcels.tally({"an", "bo"})
+
+    anyio.run(read)
+
+
+def test_a_day_that_a_driver_cannot_read_is_told_as_the_sinks(postgres: Pair) -> None:
+    name = postgres.sg.database()
+    postgres.sg.query(
+        "CREATE TABLE people (id text PRIMARY KEY, a date); INSERT INTO people VALUES ('an', '0044-03-15 BC')", name
+    )
+
+    async def read(driver: str) -> None:
+        engine = create_async_engine(postgres.sg.url(driver, name), poolclass=NullPool)
+        with pytest.raises(SinkUnavailable, match="'x' cannot be read or written as records") as told:
+            [each async for each in SqlRecords("x", engine, DOCS).read({"an"})]
+        assert is_lasting(told.value)
+
+    for driver in ("asyncpg", "psycopg"):
+        anyio.run(read, driver)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialects
 
 from residency.adapters.records_sql.tables import Shape
 
-__all__ = ["compiled", "deleting", "quoted", "rows_of", "telling", "telling_all", "with_owner"]
+__all__ = ["compiled", "deleting", "keys_of", "locked", "quoted", "rows_of", "telling", "telling_all", "with_owner"]
 
 _ARRAYS: Final[Mapping[type, str]] = {int: "bigint[]", str: "text[]", UUID: "uuid[]"}
 # A row's text form tells it from every other row, with quotes around what has a line break: so does a list of them.
@@ -64,6 +64,16 @@ def with_owner(shape: Shape, *columns: Any) -> sa.Select[Any]:
 def rows_of(shape: Shape) -> sa.Select[Any]:
     """The rows, all of their columns in order."""
     return sa.select(*[shape.table.c[name] for name in shape.columns]).select_from(shape.joined())
+
+
+def keys_of(shape: Shape) -> sa.Select[Any]:
+    """The keys of the rows."""
+    return sa.select(*[shape.table.c[name] for name in shape.key]).select_from(shape.joined())
+
+
+def locked(shape: Shape) -> sa.Select[Any]:
+    """The rows, locked against whatever would refer to them from now on."""
+    return sa.select(sa.literal_column("1")).select_from(shape.joined()).with_for_update(of=shape.table)
 
 
 def _row_text(shape: Shape) -> sa.ColumnElement[str]:

@@ -7,9 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
-from residency.adapters.records_sql.copy_statements import deleting, telling
+from residency.adapters.records_sql.cascades import referring
+from residency.adapters.records_sql.copy_statements import compiled, deleting, keys_of, locked, telling
 from residency.adapters.records_sql.tables import Shape
 from residency.adapters.records_sql.versions import Version, Versions, epoch
+from residency.errors import RecordConflict
 from residency.storage.parcels import NOTHING
 
 __all__ = ["DiffersError", "DoubtError", "delete", "digests_of", "told_of", "versions_of"]
@@ -69,11 +71,13 @@ async def delete(
     raw: Any, found: Sequence[Shape], wanted: Mapping[str, str], known: Collection[str], versions: Versions
 ) -> None:
     """Delete all that these subjects have, children first. Of those who are `known`, `versions` say of what rows their
-    digest is. Raises: DiffersError where that was not as in `wanted`, DoubtError."""
+    digest is. Raises: DiffersError where that was not as in `wanted`, DoubtError, RecordConflict where the database
+    itself would delete or change rows of others with these."""
     digests: list[Any] = []
     kept: dict[int, bytes | None] = {}
     rest = [each for each in wanted if each not in known] if known else wanted
     for at, shape in reversed(list(enumerate(found))):
+        await _stand_alone(raw, found, at, wanted)
         if ids := shape.ids(known):
             kept[at] = await raw.fetchval(_planned(deleting(shape, versions=True)), ids)
         if ids := shape.ids(rest):
@@ -84,3 +88,24 @@ async def delete(
     now = digests_of(digests, found)
     if other := [each for each in rest if now.get(each, NOTHING) != wanted[each]]:
         raise DiffersError(other)
+
+
+async def _stand_alone(raw: Any, found: Sequence[Shape], at: int, subjects: Collection[str]) -> None:
+    """Raises: RecordConflict where a row goes or changes with one that these subjects have in table `at`, and is not
+    among what they have. Their rows are locked before, so that nothing new refers to them."""
+    shape = found[at]
+    ids = shape.ids(subjects)
+    if not shape.cascades or not ids:
+        return
+    await raw.fetch(_planned(f"SELECT count(*) FROM ({compiled(locked(shape), shape, 1)}) q"), ids)  # noqa: S608 - compiled
+    for each in shape.cascades:
+        # Those before it in this order still have the rows of these subjects, and so has it itself.
+        theirs = next((other for other in found[: at + 1] if other.doc.name == each.named), None)
+        key = theirs.key if theirs is not None else ()
+        query = referring(shape.table, shape.joined(), each, None if theirs is None else theirs.table, key)
+        asked, values = compiled(query, shape, 1), [ids]
+        if theirs is not None and (own := theirs.ids(subjects)):
+            asked += " EXCEPT " + compiled(keys_of(theirs), theirs, 2)
+            values.append(own)
+        if await raw.fetchval(_planned(f"SELECT EXISTS ({asked})"), *values):
+            raise RecordConflict("rows of somebody else would go or change with those that are to be deleted")

@@ -32,13 +32,15 @@ from residency.storage.parcels import Cargo, Owned, Parcel, Piece
 __all__ = ["PostgresParcels"]
 
 _NAME: Final = "residency move"
-# What the text form of a value depends on; then, that a table which just grew is read by its keys, that no batch takes
-# the processors of others (several are under way), and who we are.
+# What the text form of a value depends on; then, that rows which a policy hides are an error and not left out, that a
+# table which just grew is read by its keys, that no batch takes the processors of others (several are under way), and
+# who we are.
 _SETTINGS: Final = f"""
 SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';
 SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
 SET LOCAL lc_monetary = 'C'; SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on;
-SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL row_security = off; SET LOCAL enable_seqscan = off; SET LOCAL jit = off;
+SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL application_name = '{_NAME}';
 """
 # A list of thousands of subjects is planned as it is: only then it is hashed, for a plan for any list compares each row
@@ -49,12 +51,6 @@ _LAYOUT: Final = """
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 ORDER BY attname
-"""
-_CASCADE: Final = """
-SELECT r.relname, f.relname FROM pg_constraint c
-JOIN pg_class r ON r.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
-WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd') AND f.oid = ANY($1::text[]::regclass[])
-AND r.oid <> ALL($1::text[]::regclass[]) ORDER BY 1
 """
 _OPEN: Final = f"""
 SELECT pid, xact_start, query = '<insufficient privilege>' FROM pg_stat_activity
@@ -84,7 +80,7 @@ class PostgresParcels:
         """As `SqlRecords`."""
         self._sink = sink
         self._engine = engine
-        self._records = SqlRecords(sink, engine, docs)
+        self._records = SqlRecords(sink, engine, docs, moving=True)
         self._versions = Versions()
 
     @property
@@ -95,13 +91,8 @@ class PostgresParcels:
     async def layout(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Each table's columns and their types, in order of name. Raises: SinkUnavailable, UsageError where rows that
         nobody tells of would go with those that are deleted."""
+        await self._records.check_nothing_follows()
         async with self._connected() as (raw, found, _):
-            other = await raw.fetchrow(_CASCADE, [quoted(shape.doc.name) for shape in found])
-            if other is not None:
-                raise UsageError(
-                    f"sink {self._sink!r}: rows of table {other[0]!r} change or go with rows of {other[1]!r}, and "
-                    "`records` does not name it: they would be lost"
-                )
             return {
                 shape.doc.name: tuple((row[0], row[1]) for row in await raw.fetch(_LAYOUT, quoted(shape.doc.name)))
                 for shape in found

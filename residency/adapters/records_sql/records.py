@@ -12,12 +12,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from residency.adapters.records_sql.cascades import referring
 from residency.adapters.records_sql.tables import Shape, shapes
 from residency.adapters.records_sql.values import format_row, instant, parse_row
-from residency.errors import RecordConflict, SinkUnavailable
+from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.lasting import lasting
 from residency.storage.records import Change, Record
@@ -30,13 +31,15 @@ _PAGE: Final = 500  # subjects or keys in one statement: SQLite takes 32,766 par
 class SqlRecords:
     """The `Records` port over one database's tables."""
 
-    __slots__ = ("_docs", "_engine", "_shapes", "_sink")
+    __slots__ = ("_docs", "_engine", "_moving", "_shapes", "_sink")
 
-    def __init__(self, sink: str, engine: AsyncEngine, docs: Sequence[RecordDoc]) -> None:
-        """`engine` is one that may write, outside any request; `docs` are the store's `records`."""
+    def __init__(self, sink: str, engine: AsyncEngine, docs: Sequence[RecordDoc], *, moving: bool = False) -> None:
+        """`engine` is one that may write, outside any request; `docs` are the store's `records`. `moving` = what is
+        deleted lies elsewhere, so that nothing at all may go or change with it."""
         self._sink = sink
         self._engine = engine
         self._docs = tuple(docs)
+        self._moving = moving
         self._shapes: tuple[Shape, ...] | None = None
 
     @property
@@ -79,7 +82,7 @@ class SqlRecords:
                 for at in range(0, len(wanted), _PAGE):
                     page = shape.rows(wanted[at : at + _PAGE])
                     for row in (await connection.execute(page)).all():
-                        record = _record(shape, row)
+                        record = _record(self._sink, shape, row)
                         # A column that does not tell `a` from `A` answers with rows of somebody who was not asked for.
                         if record.subject in subjects:
                             yield record
@@ -122,7 +125,7 @@ class SqlRecords:
                 for at in range(0, len(wanted), _PAGE):
                     query = shape.whole().where(_keyed(shape, wanted[at : at + _PAGE]))
                     for row in (await connection.execute(query)).all():
-                        record = _record(shape, row)
+                        record = _record(self._sink, shape, row)
                         got[record.name, record.key] = record
         return got
 
@@ -151,7 +154,8 @@ class SqlRecords:
     async def delete(self, records: Sequence[Record]) -> int:
         """Delete those of these that are still as given, children first; how many.
 
-        Raises: SinkUnavailable, also where something that stays refers to one of them; then nothing was deleted.
+        Raises: SinkUnavailable, also where something that stays refers to one of them, or would be deleted by the
+        database itself; then nothing was deleted.
         """
         try:
             return await self._delete(records)
@@ -164,11 +168,29 @@ class SqlRecords:
             for shape in reversed(found):
                 given = {record.key: record.value for record in records if record.name == shape.doc.name}
                 there = await self._there(connection, shape, list(given), lock=True)
-                same = [key for key, value in there.items() if given[key] == value]
-                for at in range(0, len(same), _PAGE):
-                    done = await connection.execute(sa.delete(shape.table).where(_keyed(shape, same[at : at + _PAGE])))
+                same = {key: None for key, value in there.items() if given[key] == value}
+                keys = list(same)
+                for at in range(0, len(keys), _PAGE):
+                    page = keys[at : at + _PAGE]
+                    await self._stands_alone(connection, shape, page, same)
+                    done = await connection.execute(sa.delete(shape.table).where(_keyed(shape, page)))
                     gone += done.rowcount
             return gone
+
+    async def _stands_alone(
+        self, connection: AsyncConnection, shape: Shape, keys: Sequence[str], going: Collection[str]
+    ) -> None:
+        """Raises: RecordConflict where a row that is not among those to be deleted, or of another table and still
+        there, would go with one of these. They are locked, so that nothing new refers to them."""
+        for each in shape.cascades:
+            if not (self._moving or (each.deletes and each.named is not None)):
+                continue  # what the app wants of its own rows where somebody is erased
+            own = shape.key if each.named == shape.doc.name else ()
+            table = shape.table if own else None
+            query = referring(shape.table, shape.table, each, table, own).where(_keyed(shape, keys))
+            for row in (await connection.execute(query)).all():
+                if not own or format_row(dict(zip(own, row, strict=True))).decode() not in going:
+                    raise RecordConflict(f"sink {self._sink!r} would delete a record with another")
 
     async def _there(
         self, connection: AsyncConnection, shape: Shape, keys: Sequence[str], *, lock: bool = False
@@ -185,12 +207,24 @@ class SqlRecords:
                 found[_key(shape, row)] = format_row({str(name): value for name, value in row.items()})
         return found
 
+    async def check_nothing_follows(self) -> None:
+        """Raises: UsageError where rows that nobody tells of go or change with others; SinkUnavailable."""
+        async with _Reading(self) as (_, found):
+            for shape in found:
+                for each in shape.cascades:
+                    if each.named is None:
+                        raise UsageError(
+                            f"sink {self._sink!r}: rows of table {each.table!r} change or go with rows of "
+                            f"{shape.doc.name!r}, and `records` does not name it: they would be lost"
+                        )
+
     async def shapes(self, connection: AsyncConnection) -> tuple[Shape, ...]:
         """The tables as they are, looked at once. Raises: SinkUnavailable."""
         if self._shapes is None:
-            self._shapes = await connection.run_sync(lambda sync: shapes(sync, self._sink, self._docs))
-            if not any(shape.direct for shape in self._shapes):
+            found = await connection.run_sync(lambda sync: shapes(sync, self._sink, self._docs))
+            if not any(shape.direct for shape in found):
                 raise lasting(SinkUnavailable(f"sink {self._sink!r}: `records` names no table with a subject"))
+            self._shapes = found
         return self._shapes
 
 
@@ -216,18 +250,23 @@ class _Reading:
             raise
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        await self._begun.__aexit__(kind, error, trace)
+        try:
+            await self._begun.__aexit__(kind, error, trace)
+        except Exception as late:  # noqa: BLE001 - told below: a constraint that is looked at where a transaction ends
+            error = late
         if isinstance(error, IntegrityError):
             # Another row has what must be unique, or refers to this one: nothing of this transaction stays.
             raise RecordConflict(f"sink {self._records.sink!r} has a record that stands against one") from None
-        if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError | TypeError):
-            # Drivers' messages quote values.
+        if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError | TypeError | ValueError | ArithmeticError):
+            # Drivers' messages quote values, and some values, such as a day that is `infinity`, they cannot read.
             told = SinkUnavailable(f"sink {self._records.sink!r} cannot be read or written as records")
             raise (lasting(told) if _of_statement(error) else told) from None
 
 
 def _of_statement(error: BaseException) -> bool:
-    """Whether a statement is what is wrong (a right, a column), which is so again the next time."""
+    """Whether a statement is what is wrong (a right, a column), or a value, which is so again the next time."""
+    if isinstance(error, DataError | TypeError | ValueError | ArithmeticError):
+        return True
     driver = getattr(error, "orig", None) or error
     code = getattr(driver, "sqlite_errorcode", None)
     return str(getattr(driver, "sqlstate", None) or "").startswith("42") or code == sqlite3.SQLITE_ERROR
@@ -241,10 +280,13 @@ class _Writing(_Reading):
         self._begun = records._engine.begin()
 
 
-def _record(shape: Shape, row: Any) -> Record:
+def _record(sink: str, shape: Shape, row: Any) -> Record:
     found = dict(row._mapping)
     told = found.pop("~subject")
     subject = None if told is None else str(told)
+    if None in [found[name] for name in shape.key]:  # as SQLite lets it be
+        what = f"table {shape.doc.name!r} has a row with NULL in its key, so it cannot be told from others"
+        raise lasting(SinkUnavailable(f"sink {sink!r}: {what}"))
     times = {event: moment for event, column in shape.doc.times.items() if (moment := instant(found[column]))}
     return Record(shape.doc.name, _key(shape, found), subject, shape.doc.data, format_row(found), times)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.types import NullType, TypeEngine
 
+from residency.adapters.records_sql.cascades import Cascade, cascades, hidden
 from residency.errors import SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.lasting import lasting
@@ -45,7 +46,8 @@ class _AsText(sa.types.UserDefinedType[str]):
 class Shape:
     """One table: what is read of it, in order, and how its rows lead to their subject.
 
-    `path` are the joins, as (column here, table there, its key); `subject` the column of the last table.
+    `path` are the joins, as (column here, table there, its key); `subject` the column of the last table. `cascades` is
+    what goes or changes with its rows.
     """
 
     doc: RecordDoc
@@ -55,6 +57,7 @@ class Shape:
     path: tuple[tuple[str, Shape, str], ...]
     subject: str
     subject_type: type
+    cascades: tuple[Cascade, ...] = ()
 
     def rows(self, subjects: Collection[str] | None = None) -> sa.Select[Any]:
         """Whose each row is (as text, in the column `~subject`) and the row; of these subjects, or of all."""
@@ -122,11 +125,16 @@ class Shape:
 def shapes(connection: sa.Connection, sink: str, docs: Sequence[RecordDoc]) -> tuple[Shape, ...]:
     """A shape for each table that `docs` name and that leads to a subject, parents before children.
 
-    Raises: SinkUnavailable where the database has no such table or column, or a table has no primary key.
+    Raises: SinkUnavailable where the database has no such table or column, a table has no primary key, or this user is
+    shown some rows only.
     """
     inspector = sa.inspect(connection)
     there = set(inspector.get_table_names())
     by_name = {doc.name: doc for doc in docs}
+    names = sorted(doc.name for doc in docs if (doc.subject or doc.via) and doc.name in there)
+    following = cascades(connection, names)
+    if (table := hidden(connection, names)) is not None:
+        raise _unfit(f"sink {sink!r}: row-level security hides rows of table {table!r} from this user")
     made: dict[str, Shape] = {}
 
     def make(name: str, depth: int = 0) -> Shape | None:
@@ -150,7 +158,8 @@ def shapes(connection: sa.Connection, sink: str, docs: Sequence[RecordDoc]) -> t
             subject = parent.subject
         described = _describe(inspector, connection.dialect.name, sink, doc)
         kind = parent.subject_type if parent is not None else described[2]
-        made[name] = Shape(doc, described[0], described[3], described[1], path, subject or "", kind)
+        more = following.get(name, ())
+        made[name] = Shape(doc, described[0], described[3], described[1], path, subject or "", kind, more)
         return made[name]
 
     for doc in docs:
