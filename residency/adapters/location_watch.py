@@ -17,7 +17,19 @@ import anyio
 from residency.errors import ResidencyError
 from residency.model import Filing
 from residency.storage.barred import Barred
-from residency.storage.location import EVENTS, Seen, Standing, Verdict, Watched, attested, follow, judge, near, same
+from residency.storage.location import (
+    EVENTS,
+    Seen,
+    Standing,
+    Verdict,
+    Watched,
+    attested,
+    follow,
+    judge,
+    lapsed,
+    near,
+    same,
+)
 
 __all__ = ["LocationWatch"]
 
@@ -140,7 +152,13 @@ class LocationWatch:
         """What the looks at all sinks say of each."""
         now, filings = self._now(), tuple(self._filings())
         verdicts = {
-            name: judge(self.places[name], ways, attested=attested(filings, name, now)) for name, ways in seen.items()
+            name: judge(
+                self.places[name],
+                ways,
+                attested=attested(filings, name, now),
+                lapsed=lapsed(filings, name, now),
+            )
+            for name, ways in seen.items()
         }
         verdicts = near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
         told = self._which()

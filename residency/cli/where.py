@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Annotated
 
 import anyio
@@ -60,6 +61,7 @@ def where(
 
 async def looked(runtime: Residency) -> LocationWatch:
     """The watch over the sinks of a runtime that is not open, after one look at all of them. Raises: Unavailable."""
+    logging.getLogger("residency").addHandler(logging.NullHandler())  # what is found is told by whoever asks
     told = await _which(runtime)
     watch = location_watch(
         runtime.deployment,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-__all__ = ["Event", "Exemption", "FactSet", "Filing", "FilingResult", "Order", "StopOrder"]
+__all__ = ["ATTESTATION", "Event", "Exemption", "FactSet", "Filing", "FilingResult", "Order", "StopOrder"]
+
+ATTESTATION: Final = "location"
+"""The kind of filing that says where a sink lies which nobody can look at: no rule asks for it, looks do."""
 
 
 class FilingResult(StrEnum):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from residency.errors import Problem
+from residency.model.filing import ATTESTATION
 from residency.policy.compiler import Policy
 from residency.policy.parsed import RegisterDoc, Source
 from residency.policy.problems import nearest
@@ -50,6 +51,7 @@ def register_reports(policy: Policy, registers: Sequence[RegisterDoc], now: int)
     asked = {token for law in policy.laws for rule in law.rules for clause in rule.duty.require for token in clause} | {
         token for law in policy.laws for rule in law.rules for token in rule.unless
     }
+    asked.add(f"filing:{ATTESTATION}")  # by who looks where sinks lie
     triggers = {rule.trigger.order for law in policy.laws for rule in law.rules if rule.trigger is not None}
     for register in registers:
         for told in _of_register(register, asked, triggers):
@@ -68,7 +70,10 @@ def _of_register(register: RegisterDoc, asked: set[str], triggers: set[str]) -> 
         at: _Path = ("filings", number)
         kind, _, rest = filing.kind.partition(".")
         tokens = {f"filing:{filing.kind}", f"{kind}:{rest}"}
-        if tokens.isdisjoint(asked):
+        if filing.kind == ATTESTATION and (filing.sinks is None or filing.expires is None):
+            what = f"{name}: it attests nothing without `sinks` and `expires`"
+            yield _always(((*at, "kind"), "warning", "filing", what))
+        elif tokens.isdisjoint(asked):
             hint = nearest(filing.kind, _kinds(asked))
             level = "warning" if hint else "note"
             yield _always(((*at, "kind"), level, "filing", f"{name}: no rule in use asks for it{hint}"))

@@ -29,16 +29,15 @@ from itertools import combinations
 from typing import Final
 
 from residency.model import Filing
+from residency.model.filing import ATTESTATION
 from residency.model.place import within
 from residency.storage.distances import least_km, reach_km
 
 __all__ = [
-    "ATTESTATION", "EVENTS", "Address", "BucketAnswer", "Certificate", "Seen", "Standing", "Verdict", "Watched",
-    "attested", "follow", "judge", "near", "same",
+    "EVENTS", "Address", "BucketAnswer", "Certificate", "Seen", "Standing", "Verdict", "Watched",
+    "attested", "follow", "judge", "lapsed", "near", "same",
 ]  # fmt: skip
 
-ATTESTATION: Final = "location"
-"""The kind of filing that says where a sink lies which nobody can look at."""
 EVENTS: Final = ("contradicted", "lost", "well", "changed", "unseen")
 """What a look may bring: a sink that lies elsewhere; one that no longer is shown to lie where it did; one that does
 again; something else about it that changed; one that could not be looked at."""
@@ -135,8 +134,16 @@ def attested(filings: Iterable[Filing], sink: str, now: int) -> bool:
     )
 
 
-def judge(place: str, ways: Sequence[Seen], *, attested: bool) -> Verdict:
-    """What the looks at all the ways to one sink say of its being in `place`."""
+def lapsed(filings: Iterable[Filing], sink: str, now: int) -> bool:
+    """Whether an attestation for `sink` has run out by `now` (microseconds)."""
+    return any(
+        f.kind == ATTESTATION and f.sinks is not None and sink in f.sinks and f.expires is not None and f.expires <= now
+        for f in filings
+    )
+
+
+def judge(place: str, ways: Sequence[Seen], *, attested: bool, lapsed: bool = False) -> Verdict:
+    """What the looks at all the ways to one sink say of its being in `place`; `lapsed` = where none stands, one did."""
     says: dict[str, list[str]] = {"for": [], "against": [], "doubt": [], "note": []}
     for seen in ways:
         for what, text in _of_way(place, seen):
@@ -151,6 +158,8 @@ def judge(place: str, ways: Sequence[Seen], *, attested: bool) -> Verdict:
     doubts = tuple(says["doubt"]) or ("nothing was seen of it",)
     if attested:
         return Verdict(Standing.CONSISTENT, ("attested in the register",), doubts + notes, marks, unseen, attested=True)
+    if lapsed:
+        doubts = ("its attestation has run out", *doubts)
     return Verdict(Standing.UNDETERMINED, doubts, notes, marks, unseen)
 
 

@@ -14,6 +14,7 @@ from residency.adapters.location_watch import LocationWatch
 from residency.adapters.resolver_system import SystemResolver
 from residency.errors import UsageError
 from residency.model import Filing
+from residency.model.place import within
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc
@@ -24,7 +25,7 @@ from residency.storage.location import BucketAnswer, Seen, Standing, judge
 from residency.storage.services import Resolver
 from residency.wiring.caches import REDIS
 
-__all__ = ["elsewhere", "location_watch", "meter_location", "ways_of"]
+__all__ = ["abroad", "elsewhere", "location_watch", "meter_location", "ways_of"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _FRONTS: Final = {"gs": "storage.googleapis.com", "az": "{}.blob.core.windows.net"}
@@ -74,6 +75,17 @@ def elsewhere(place: str, network: AddressData[Any]) -> Callable[[str], bool]:
         return verdict.standing is Standing.CONTRADICTED
 
     return shown
+
+
+def abroad(url: str, place: str) -> str | None:
+    """The country that the URL of a bucket names itself, by a region of AWS, where that is not in `place`."""
+    from residency.adapters.sink_objects.urls import parse_object_url
+
+    parsed = parse_object_url(url)
+    if parsed.scheme != "s3" or parsed.endpoint is not None:
+        return None
+    there = country_of(parsed.options["region"])
+    return None if there is None or within(there, place) or within(place, there) else there
 
 
 def _row_of(network: AddressData[Any]) -> Callable[[str], Row]:

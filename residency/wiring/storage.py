@@ -147,6 +147,7 @@ def _bucket(
     deployment: DeploymentDoc, sink: SinkDoc, region: Region, url: str, where: tuple[str | int, ...]
 ) -> ObjectSink:
     from residency.adapters.sink_objects import BucketSink
+    from residency.wiring.location import abroad
 
     try:
         made = BucketSink(sink.sink.name, region, url)
@@ -154,6 +155,9 @@ def _bucket(
         raise type(error)(str(problem_at(deployment, where, error))) from error
     if sink.sink.in_transit and made.in_clear:
         raise PolicyError((deployment.source.problem(where, _IN_CLEAR),))
+    if (there := abroad(url, region.place)) is not None:
+        what = f"its URL names a region of AWS that lies in {there}, and the sink lies in {region.place}"
+        raise PolicyError((deployment.source.problem(where, what),))
     return made
 
 

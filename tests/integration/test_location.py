@@ -17,15 +17,19 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from residency import ResidencyMiddleware, current
+from residency.adapters import location_probe
+from residency.adapters.resolver_table import TableResolver
 from residency.adapters.sink_sql import SqlSink
 from residency.audit.entry import parse_entry
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import Residency, build
 from residency.errors import SinkUnavailable
 from residency.model import Filing, FilingResult
-from residency.wiring.location import location_watch
+from residency.observe import names
+from residency.observe.cells import Metrics
+from residency.wiring.location import location_watch, meter_location
 from tests.postgres import Pair
-from tests.world import VN
+from tests.world import SINGAPORE, VN, load_policy, write_deployment
 
 HANOI = "113.160.0.1"
 POLICY = """
@@ -100,6 +104,61 @@ def test_an_attestation_that_runs_out_stops_acts_where_drift_is_refused_and_a_ne
             "location files lost: it lies on this machine",
             "location files well: attested in the register",
         ]
+
+
+LIVE = """
+location: {drift: refuse}
+sinks:
+  files: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "https://files.example/"}
+stores: {uploads: [files]}
+"""
+
+
+def test_what_runs_while_its_sink_moves_abroad_is_refused_its_next_act(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(address: str, port: int) -> None:
+        return None
+
+    monkeypatch.setattr(location_probe, "_connect", connect)
+    file = tmp_path / "placed.yaml"
+    file.write_text(POLICY.replace("DRIFT", "refuse"))
+    runtime = build(file)
+    elsewhere = load_policy(write_deployment(tmp_path / "names", LIVE)).deployment
+    table = TableResolver({"files.example": [(HANOI,), (SINGAPORE,), (HANOI,)]})
+    watch = location_watch(
+        elsewhere,
+        runtime.network,
+        filings=tuple,
+        now=runtime.clock.now,
+        tell=lambda note: runtime.point.recorder.system(note),
+        resolver=table,
+    )
+
+    async def twice(request: Request) -> PlainTextResponse:
+        await current().store("uploads").put("one", b"1")
+        held = current().store("uploads")
+        await watch.look()  # the name leads to Singapore now
+        await held.put("two", b"2")
+        return PlainTextResponse("stored")
+
+    routes = [Route("/value", twice, methods=["PUT"])]
+    app = ResidencyMiddleware(Starlette(routes=routes), policy=runtime)
+    with TestClient(app, client=(HANOI, 50_000)) as client:
+        runtime.stores.misplaced = watch.misplaced
+        anyio.run(watch.look)
+        answer = client.put("/value")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "sink_misplaced")
+        assert "files" in answer.json()["detail"]
+        assert "files.example" not in answer.text
+        metrics = Metrics()
+        meter_location(metrics, watch, runtime.clock.now)
+        shown = {family.spec.name: dict(family.series) for family in metrics.families()}
+        assert shown[names.SINK_DRIFT] == {("files",): 1}
+        assert notes(runtime, tmp_path) == ["location files contradicted: it has an address in SG"]
+    assert [each.name for each in (tmp_path / "files").rglob("*") if "one" in each.name or "two" in each.name] == [
+        "one"
+    ]
 
 
 @pytest.mark.anyio

@@ -84,7 +84,7 @@ async def test_an_attestation_that_expires_is_drift() -> None:
     assert sinks.watch.watched["b"].verdict.attested
     sinks.now = 2_000_000
     await sinks.watch.look()
-    assert sinks.told == ["location b lost: it has a private address"]
+    assert sinks.told == ["location b lost: its attestation has run out; it has a private address"]
     assert sinks.watch.misplaced == {"b"}
 
 

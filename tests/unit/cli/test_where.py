@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ def test_sinks_that_are_shown_or_attested_to_lie_in_their_place_hold(tmp_path: P
         "files": ("consistent", True),
     }
     assert found["llm"]["ways"][0]["addresses"] == [{"address": HANOI, "country": "VN", "reach": "public"}]
+
+
+def test_what_is_told_is_told_once_and_not_by_the_log_as_well(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("residency"), "propagate", False)  # as outside of pytest, which listens
+    asked(tmp_path, address=SINGAPORE)
+    assert "location: sink" not in capfd.readouterr().err
 
 
 def test_a_sink_elsewhere_does_not_hold_and_its_url_is_not_told(tmp_path: Path) -> None:

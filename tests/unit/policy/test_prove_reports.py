@@ -10,6 +10,7 @@ from tests.proof_files import NOW, law, policy, rule
 
 HEAD = 'residency: 1\nkind: register\nname: r\ntime_zone: "+00:00"\n'
 FILING = 'filings:\n  - {kind: vn.dossier, number: "7", date: 2026-01-01, result: filed%s}\n'
+PLACE = FILING.replace("vn.dossier", "location")
 WAIVER = (
     'exemptions:\n  - {number: "X", rules: [vn.a], approved_by: CISO, ground: art. 9, from: 2026-01-01, expires: %s}\n'
 )
@@ -37,6 +38,9 @@ def told(register: str) -> list[tuple[str, str]]:
             "note",
             "stop order S on sink `sg` since 2026-10-01",
         ),
+        (PLACE % ", sinks: [s], expires: 2026-12-22", "warning", "filing 7 (location) ends 2026-12-22T00:00:00Z"),
+        (PLACE % ", sinks: [s]", "warning", "filing 7 (location): it attests nothing without `sinks` and `expires`"),
+        (PLACE % ", expires: 2026-12-22", "warning", "it attests nothing without `sinks` and `expires`"),
         ((FILING % "").replace("vn.dossier", "xx.other"), "note", "filing 7 (xx.other): no rule in use asks for it"),
     ],
 )
@@ -47,6 +51,14 @@ def test_what_is_to_be_told_of_a_register_is_told_at_its_line(register: str, lev
     assert message in text
 
 
-@pytest.mark.parametrize("register", [FILING % "", FILING % ", expires: 2027-06-01", WAIVER % "2028-01-01"])
+@pytest.mark.parametrize(
+    "register",
+    [
+        FILING % "",
+        FILING % ", expires: 2027-06-01",
+        WAIVER % "2028-01-01",
+        PLACE % ", sinks: [s], expires: 2027-06-01",
+    ],
+)
 def test_what_lasts_is_not_told(register: str) -> None:
     assert told(register) == []

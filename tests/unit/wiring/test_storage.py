@@ -120,6 +120,16 @@ def test_a_buckets_url_that_cannot_be_used_is_told_with_its_line_and_not_repeate
     assert SECRET not in str(caught.value)
 
 
+def test_a_buckets_url_does_not_name_a_region_of_aws_in_another_country(tmp_path: Path) -> None:
+    with pytest.raises(
+        PolicyError, match=r"test\.yaml:\d+:\d+: its URL names a region of AWS that lies in SG"
+    ) as caught:
+        bucket(tmp_path, f"s3://KEY:{SECRET}@bucket?region=ap-southeast-1")
+    assert SECRET not in str(caught.value)
+    for number, more in enumerate(("region=xx-new-1", "region=ap-southeast-1&endpoint=https://s3.example.vn")):
+        assert bucket(tmp_path / str(number), f"s3://KEY:{SECRET}@bucket?{more}").region.place == "VN"
+
+
 def test_a_bucket_over_plain_http_is_one_of_this_machine_or_declared(tmp_path: Path) -> None:
     for number, host in enumerate(("127.0.0.1:8333", "localhost", "[::1]:1")):
         assert not bucket(tmp_path / str(number), f"s3://bucket?region=x&endpoint=http://{host}").in_clear
