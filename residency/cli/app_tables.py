@@ -74,15 +74,29 @@ def _table(table: Any, places: _Places) -> AppTable:
         file, line = places.column(table, column)
         unique = bool(column.unique) or column.name in alone
         kind = type(column.type).__name__
-        columns.append(AppColumn(column.name, file, line, kind, primary=bool(column.primary_key), unique=unique))
-    return AppTable(table.name, *places.table(table), tuple(columns), _counts(table))
+        primary = bool(column.primary_key)
+        columns.append(AppColumn(column.name, file, line, kind, primary, unique, _refers(column)))
+    return AppTable(table.name, *places.table(table), tuple(columns), _counts(table), _ranged(table))
+
+
+def _refers(column: Any) -> tuple[str, ...]:
+    """The tables that its foreign keys name, also those that are not among the models."""
+    return tuple(sorted({str(key.target_fullname).rpartition(".")[0] for key in column.foreign_keys}))
+
+
+def _ranged(table: Any) -> str:
+    """The column of the table's key that counts in a range of each database's own, empty where none does."""
+    from residency.adapters.session_sql import is_ranged
+
+    sequenced = (column for column in table.primary_key.columns if hasattr(column.default, "increment"))
+    return next((str(column.name) for column in sequenced if is_ranged(column.default)), "")
 
 
 def _counts(table: Any) -> str:
     """The column of the table's key that counts up alike in every database, empty where none does."""
-    from residency.adapters.session_sql import check_keys, is_ranged
+    from residency.adapters.session_sql import check_keys
 
-    if any(is_ranged(column.default) for column in table.primary_key.columns if hasattr(column.default, "increment")):
+    if _ranged(table):
         return ""
     try:
         check_keys([table], "", ("", ""))
@@ -113,12 +127,19 @@ def _model(model: Any, classes: _Classes) -> AppTable:
             kind=type(field).__name__.removesuffix("Field"),
             primary=bool(field.primary_key),
             unique=bool(field.unique),
+            refers=_constrained(field),
         )
         for field in model._meta.local_concrete_fields
     )
     key = model._meta.pk
     counts = key.column if any(each.__name__ == "AutoFieldMixin" for each in type(key).__mro__) else ""
     return AppTable(model._meta.db_table, *here, columns, counts)
+
+
+def _constrained(field: Any) -> tuple[str, ...]:
+    """The table that a foreign key of Django's leads to, where the database holds the row to it."""
+    remote = getattr(field, "remote_field", None)
+    return () if remote is None or not field.db_constraint else (str(remote.model._meta.db_table),)
 
 
 class _Classes:

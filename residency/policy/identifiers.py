@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from residency.errors import Problem
 from residency.model import Activity
@@ -38,6 +38,14 @@ _SHARED: Final = (
     "two people would share a key. Use a text column with default=sql.uuid7_key, or with SQLAlchemy a "
     "sql.ranged_sequence, or autoincrement=False where the app brings the key"
 )
+_OWN: Final = (
+    "who is new is in no database yet, and who they are decides in which. Let the app make it before `identify()`: "
+    "default=sql.uuid7_key in a text column, or secrets.randbits(62) in a BigInteger with autoincrement=False"
+)
+_ELSEWHERE: Final = (
+    "somebody else's rows, as far as `records` tell. Where these lie in another country the database takes no such "
+    "row, and `residency move` leaves its person behind. Drop that foreign key, unless both are one person's"
+)
 _UNNAMED: Final = (
     "whose its rows are is not known, so they are not moved, erased or judged, and no list over several countries "
     "brings them along. Add its `subject` or `via`; where it is nobody's, its `data` alone"
@@ -48,7 +56,8 @@ _SAID: Final = ("path", "header", "jwt")
 @dataclass(frozen=True, slots=True)
 class AppColumn:
     """A column of an app's table and where it stands in the source. `kind` is its type's name; `unique` = its values
-    are unique by themselves, `primary` = it is the primary key or part of it."""
+    are unique by themselves, `primary` = it is the primary key or part of it; `refers` = the tables that its foreign
+    keys lead to."""
 
     name: str
     file: str
@@ -56,18 +65,20 @@ class AppColumn:
     kind: str = ""
     primary: bool = False
     unique: bool = False
+    refers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AppTable:
     """A table of an app's, and where it stands in the source. `counts` is the column of its key that counts up alike in
-    each database; empty = none does."""
+    each database, `ranged` one that counts in a range of each database's own; empty = none does."""
 
     name: str
     file: str
     line: int
     columns: tuple[AppColumn, ...]
     counts: str = ""
+    ranged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +147,8 @@ class Identifiers:
             store = named.get(table.name, rows[0] if len(rows) == 1 else None)
             if store is None or store not in rows:
                 continue
-            if table.counts and len(self._document.stores[store]) > 1:
-                # Unless `records` name it, it may as well lie in a database of the app's own.
-                level = "error" if table.name in named else "warning"
-                message = f"table `{table.name}` counts `{table.counts}` up in each sink of store `{store}`: {_SHARED}"
-                yield Report(level, "shared_key", Problem(table.file, table.line, 1, message))
-            if table.name not in named and self._document.records.get(store) and len(self._document.stores[store]) > 1:
-                message = f"no `records` of store `{store}` name table `{table.name}`: {_UNNAMED}"
-                yield Report("warning", "unnamed_table", Problem(table.file, table.line, 1, message))
+            if len(self._document.stores[store]) > 1:
+                yield from self._apart(store, table)
             if store in self._abroad:
                 for column in table.columns:
                     yield from self._column(store, table, column)
@@ -210,6 +215,39 @@ class Identifiers:
                         message = f"{told}, so that {what} has {category} data in it; {where}: {do}"
                         yield self._warn(path, message, activity)
                         return
+
+    def _apart(self, store: str, table: AppTable) -> Iterator[Report]:
+        """What does not bear that the table lies in several databases."""
+        docs = {doc.name: doc for doc in self._document.records.get(store, ())}
+        doc, file, line = docs.get(table.name), table.file, table.line
+        if counted := table.counts or table.ranged:
+            if doc is not None and doc.subject == counted:
+                what = f"table `{table.name}`: `{counted}` tells people apart, and the database counts it"
+                yield Report("error", "shared_key", Problem(file, line, 1, f"{what}: {_OWN}"))
+            elif table.counts:
+                # Unless `records` name it, it may as well lie in a database of the app's own.
+                level: Literal["error", "warning"] = "warning" if doc is None else "error"
+                message = f"table `{table.name}` counts `{counted}` up in each sink of store `{store}`: {_SHARED}"
+                yield Report(level, "shared_key", Problem(file, line, 1, message))
+        if doc is None:
+            if docs:
+                message = f"no `records` of store `{store}` name table `{table.name}`: {_UNNAMED}"
+                yield Report("warning", "unnamed_table", Problem(file, line, 1, message))
+            return
+        for column in table.columns:
+            if column.name == doc.subject or (doc.via is None and doc.subject is None):
+                continue
+            for other in column.refers:
+                led = docs.get(other)
+                refers = f"`{table.name}.{column.name}` refers to `{other}`"
+                if led is None or (led.subject is None and led.via is None):
+                    message = (
+                        f"{refers}, whose rows are nobody's: they must be in each sink of store `{store}` before these"
+                    )
+                    yield Report("note", "foreign_key", Problem(column.file, column.line, 1, message))
+                elif doc.via != (column.name, other):
+                    message = f"{refers}: {_ELSEWHERE}"
+                    yield Report("warning", "foreign_key", Problem(column.file, column.line, 1, message))
 
     def _column(self, store: str, table: AppTable, column: AppColumn) -> Iterator[Report]:
         category = self._names.category(column.name)

@@ -81,13 +81,14 @@ async def note_new(session: Session, here: Current, store: str, place: str) -> i
     """Note what came since the last call, of a sink in `place`; how many keys. To be called before the act's confirm.
 
     Rows of a session are its subject's; a group's are told apart by their subject column. Raises: SinkUnavailable,
-    RecordConflict where a key is another's, UsageError where a row is of nobody in the group; then nothing may be
-    committed.
+    RecordConflict where a key is another's, UsageError where a row is of nobody in the group, or of somebody and the
+    session of nobody; then nothing may be committed.
     """
     locators, flushed = locators_of(here), session.info.get(_INFO)
     if locators is None or flushed is None or not flushed.came:
         return 0
-    noted = [(record, key, _whose(here, subject)) for (record, key), subject in flushed.came.items()]
+    whose = {row: _whose(here, row[0], subject) for row, subject in flushed.came.items()}
+    noted = [(record, key, digest) for (record, key), digest in whose.items() if digest is not None]
     flushed.came.clear()
     with here.trail:
         await locators.note(store, place, noted)
@@ -141,16 +142,23 @@ def _rows(objects: Iterable[Any], docs: dict[str, str | None]) -> Iterator[tuple
             yield name, key_text(now), key_text(before), None if value is None else str(value)
 
 
-def _whose(here: Current, subject: str | None) -> str:
+def _whose(here: Current, table: str, subject: str | None) -> str | None:
+    """The digest of whose a row of `table` is; None where one that observes cannot tell. Raises: UsageError."""
     digest = None if subject is None else here.point.perception.digest(subject)
     if here.subject_digest is not None:
         return digest or here.subject_digest  # another's only while the deployment observes
-    members = {member.subject_digest for member in getattr(here, "members", ())}
-    if digest is None or digest not in members:
+    if here.of_many:
+        if digest not in {member.subject_digest for member in getattr(here, "members", ())}:
+            raise UsageError(
+                "a row that is written for several people at once is of one of them, and its column says which"
+            )
+        return digest
+    if here.decision.mode != "observe":
         raise UsageError(
-            "a row that is written for several people at once is of one of them, and its column says which"
+            f"a row of {table!r} is somebody's, and this session is for nobody: say whose by identify() before its "
+            "first statement, or write it under about() of that person"
         )
-    return digest
+    return digest  # None = `residency sinks locate` finds it later
 
 
 def locators_of(here: Current) -> Locators | None:

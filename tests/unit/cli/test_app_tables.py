@@ -6,7 +6,18 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 from residency.cli.app_tables import app_tables, metadata_of
 from residency.errors import UsageError
@@ -44,6 +55,17 @@ def test_which_keys_count_up_alike() -> None:
     assert {name: table.counts for name, table in tables(last).items()} == {
         "counted": "id", "identity": "number", "brought": "", "ranged": ""
     }  # fmt: skip
+    assert [name for name, table in tables(last).items() if table.ranged == "id"] == ["ranged"]
+
+
+def test_which_tables_a_column_refers_to_also_of_another_schema_and_unknown_ones() -> None:
+    letter = Table(
+        "letter", MetaData(),
+        Column("id", String, primary_key=True), Column("a", String, ForeignKey("gone.id")),
+        Column("b", String), Column("c", String, ForeignKey("staff.person.id")),
+    )  # fmt: skip
+    found = tables(letter)["letter"]
+    assert [column.refers for column in found.columns] == [(), ("gone",), (), ("staff.person",)]
 
 
 class AutoFieldMixin:
@@ -54,7 +76,12 @@ class CountedField(AutoFieldMixin):
     """A field whose values the database counts up."""
 
 
-def field(kind: type, name: str, **of: bool) -> object:
+def refers(table: str, *, held: bool) -> dict[str, object]:
+    meta = SimpleNamespace(db_table=table)
+    return {"remote_field": SimpleNamespace(model=SimpleNamespace(_meta=meta)), "db_constraint": held}
+
+
+def field(kind: type, name: str, **of: object) -> object:
     made = kind()
     vars(made).update({"name": name, "column": name, "primary_key": False, "unique": False, **of})
     return made
@@ -66,7 +93,7 @@ class PlainField:
 
 def test_models_of_django_that_are_in_stores_are_tables_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def model(name: str, key: object) -> type:
-        fields = [key, field(PlainField, "email", unique=True)]
+        fields = [key, field(PlainField, "email", unique=True, **refers("shop_person", held=False))]
         meta = SimpleNamespace(
             label_lower=f"shop.{name}", app_label="shop", db_table=f"shop_{name}", pk=key, local_concrete_fields=fields
         )
@@ -74,7 +101,7 @@ def test_models_of_django_that_are_in_stores_are_tables_too(monkeypatch: pytest.
 
     models = [
         model("person", field(CountedField, "id", primary_key=True, unique=True)),
-        model("letter", field(PlainField, "phone", primary_key=True)),
+        model("letter", field(PlainField, "phone", primary_key=True, **refers("shop_person", held=True))),
         model("price", field(PlainField, "phone", primary_key=True)),
     ]
     conf, apps = ModuleType("django.conf"), ModuleType("django.apps")
@@ -88,6 +115,7 @@ def test_models_of_django_that_are_in_stores_are_tables_too(monkeypatch: pytest.
     assert [(column.name, column.primary, column.unique, column.kind) for column in letter.columns] == [
         ("phone", True, False, "Plain"), ("email", False, True, "Plain")
     ]  # fmt: skip
+    assert [column.refers for column in letter.columns] == [("shop_person",), ()]
 
 
 def test_what_is_no_metadata_is_wrong_use() -> None:

@@ -185,12 +185,42 @@ def test_a_primary_key_that_is_personal_is_a_warning_and_a_unique_one_a_note() -
 
 
 def test_a_key_that_counts_up_alike_is_an_error_where_records_name_its_table() -> None:
-    (named,) = of_tables(AppTable("person", "m.py", 3, (), "id"))
-    assert named.startswith("m.py:error: table `person` counts `id` up in each sink of store `people`: two people")
+    (named,) = of_tables(AppTable("person", "m.py", 3, (), "number"))
+    assert named.startswith("m.py:error: table `person` counts `number` up in each sink of store `people`: two people")
     assert (
         of_tables(AppTable("person", "m.py", 3, (), "id"), records="  home: {person: {subject: id, data: [personal]}}")
         == []
     )
+
+
+@pytest.mark.parametrize("counted", [("id", ""), ("", "id")])
+def test_who_is_new_cannot_be_numbered_by_a_database_that_is_chosen_by_who_they_are(counted: tuple[str, str]) -> None:
+    (told,) = of_tables(AppTable("person", "m.py", 3, (), *counted))
+    assert told.startswith(
+        "m.py:error: table `person`: `id` tells people apart, and the database counts it: who is new"
+    )
+    assert of_tables(AppTable("person", "m.py", 3, (), "", "number")) == []
+
+
+def test_a_foreign_key_to_what_may_lie_elsewhere_is_told_at_its_column() -> None:
+    records = """  people:
+    person: {subject: id, data: [personal]}
+    letter: {via: {sender: person}, data: [content]}
+    seen: {subject: who, data: [log]}
+    tag: {data: [content]}"""
+    tag = AppTable("tag", "m.py", 1, (column("id"), column("made_by", refers=("person",))))
+    letter = [column(name, refers=("person",)) for name in ("sender", "reader")]
+    found = of_tables(
+        tag,
+        AppTable("letter", "m.py", 2, (*letter, column("tag", refers=("tag",)), column("price", refers=("price",)))),
+        AppTable("seen", "m.py", 3, (column("who", refers=("person",)),)),
+        records=records,
+    )
+    assert [each.partition(". Where")[0].partition(": they")[0] for each in found] == [
+        "m.py:warning: `letter.reader` refers to `person`: somebody else's rows, as far as `records` tell",
+        "m.py:note: `letter.tag` refers to `tag`, whose rows are nobody's",
+        "m.py:note: `letter.price` refers to `price`, whose rows are nobody's",
+    ]
 
 
 def test_a_table_of_a_store_that_nobody_named_is_looked_at_where_there_is_one_store_of_rows() -> None:

@@ -223,6 +223,33 @@ async def test_a_deployment_that_observes_lets_the_app_write_as_before(tmp_path:
     assert await owners(world, "k") == (world.point.perception.digest("binh"),)
 
 
+async def test_who_forgot_to_identify_writes_as_before_while_a_deployment_observes(tmp_path: Path, world: Rows) -> None:
+    made = Rows(tmp_path / "observing", world.places, OWNED, mode="observe")
+    made.stores.locators = world.stores.locators
+    with made.request(who="", address=SINGAPORE):  # nobody is signed in, or nobody said who
+        async with session() as work:
+            work.add_all([Person(id="told", whose="binh"), Person(id="untold", whose=None)])
+            await work.commit()
+    made.stores.locators = None
+    await made.stores.aclose()
+    assert world.places["sg"].query("SELECT id FROM person ORDER BY id") == [("told",), ("untold",)]
+    assert await owners(world, "told") == (world.point.perception.digest("binh"),)
+    assert await owners(world, "untold") == (None,)
+
+
+async def test_an_activity_about_nobody_is_told_to_say_whose_a_row_is(tmp_path: Path, world: Rows) -> None:
+    made = Rows(tmp_path / "nobody", world.places, OWNED.replace("subject: user", "subject: none"))
+    made.stores.locators = world.stores.locators
+    with made.request(who="", address=SINGAPORE):
+        async with session() as work:
+            work.add(Person(id="k", whose=None))
+            with pytest.raises(UsageError, match=r"'person' is somebody's, .* identify\(\)"):
+                await work.commit()
+            await work.rollback()
+    made.stores.locators = None
+    await made.stores.aclose()
+
+
 async def test_of_whom_only_a_key_was_given_the_rows_are_told_by_their_digest(world: Rows) -> None:
     with world.request(who="an"):
         async with session() as work:
