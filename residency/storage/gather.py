@@ -49,6 +49,7 @@ _CURSOR_LIMIT: Final = 16_384  # characters; longer ones are nobody's of ours
 _KEY: Final = "\0residency: the key that cursors are sealed with"
 _SOURCE: Final = "sink"
 _TURNS: Final = 16  # how often a sink is asked on for one page, for twice as many rows each time
+_format: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ANCHORS: Final = (Anchor.TERRITORY, Anchor.RESIDENCE, Anchor.COLLECTION)
 
 
@@ -223,32 +224,41 @@ class Gathering:
         self, fetch: Fetch, asked: Mapping[Listing, Wanted], told: Told, failed: dict[str, ResidencyError]
     ) -> None:
         """Read what is wanted of these sinks, at once."""
+        if not asked:
+            return
         broken: list[Exception] = []
+        waiting = set(asked)
 
         async def ask(listing: Listing, wanted: Wanted) -> None:
             token = enter(listing)
             try:
-                with anyio.fail_after(self.wait):
-                    told.take(listing.sink, wanted, await fetch(listing, wanted.after, wanted.size))
-                return
+                told.take(listing.sink, wanted, await fetch(listing, wanted.after, wanted.size))
             except (Refused, SinkUnavailable, SubjectMoving) as error:
                 failed[listing.sink] = error
-            except TimeoutError:
-                failed[listing.sink] = SinkUnavailable(f"sink {listing.sink!r} did not answer in time")
+            except TimeoutError:  # of its driver's own
+                failed[listing.sink] = _silent(listing)
             except Exception as error:  # noqa: BLE001 - raised below as it is, not in a group
                 broken.append(error)
             finally:
                 leave(token)
-            told.drop(listing.sink)
+            waiting.remove(listing)
 
-        if len(asked) == 1:
-            await ask(*next(iter(asked.items())))
-        else:
-            async with anyio.create_task_group() as tasks:
-                for listing, wanted in asked.items():
-                    tasks.start_soon(ask, listing, wanted)
+        # All begin at once, so that one deadline is each one's; the last is asked by this task itself.
+        *others, last = asked.items()
+        with anyio.move_on_after(self.wait):
+            if others:
+                async with anyio.create_task_group() as tasks:
+                    for each in others:
+                        tasks.start_soon(ask, *each)
+                    await ask(*last)
+            else:
+                await ask(*last)
         if broken:
             raise broken[0]
+        for listing in waiting:
+            failed[listing.sink] = _silent(listing)
+        for sink in failed:
+            told.drop(sink)
 
     # -- cursors -----------------------------------------------------------------------------------------------
 
@@ -258,7 +268,7 @@ class Gathering:
             {name: [_plain(value) for value in key] for name, key in keys.items()}
             for keys in (place.after, place.floors)
         )
-        text = json.dumps([after, sorted(place.ended), floors], ensure_ascii=False, separators=(",", ":"))
+        text = _format([after, sorted(place.ended), floors])
         context = self._context(about)
         with _sealing:
             sealer = _sealers.get(point)
@@ -310,6 +320,10 @@ def _withheld(left_out: Iterable[Withheld]) -> dict[str, int]:
         refuse(each.here, each.reason, message, sink=each.sink, rules=own or None)
         told[each.reason.value] += each.rows
     return dict(told)
+
+
+def _silent(listing: Listing) -> SinkUnavailable:
+    return SinkUnavailable(f"sink {listing.sink!r} did not answer in time")
 
 
 def _why(error: ResidencyError) -> str:

@@ -10,11 +10,12 @@ pages: both of its places have been passed by then, or neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import total_ordering
 from heapq import merge
-from operator import itemgetter
+from itertools import chain, islice, repeat
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 from residency.enforcement.current import Current
@@ -24,6 +25,7 @@ from residency.storage.judged import Found, Lying
 __all__ = ["Found", "SortKey", "Told", "Wanted", "Withheld", "rank"]
 
 _LARGEST: Final = 10_001
+_key: Final = attrgetter("key")
 
 
 class SortKey(NamedTuple):
@@ -127,6 +129,8 @@ class Told:
         order, lying = self.order, self.lying
         if lying is not None and lying.clear:
             lying = None
+        if lying is None and not self.floors:
+            return self._all(sinks)
         streams = [[(rank(f.key, order), name, f) for f in self.rows[name]] for name in sinks if name in self.rows]
         frontier = None if lying is None else self._frontier()
         taken: list[Found] = []
@@ -173,6 +177,31 @@ class Told:
                     floors[name] = taken[-1].key
             self.floors = floors
         return taken, passed, set(), more
+
+    def _all(self, sinks: Sequence[str]) -> tuple[list[Found], dict[str, tuple[Any, ...]], set[str], bool]:
+        """As `page`, where every row counts: what stands behind the page need not be looked at."""
+        names = [name for name in sinks if name in self.rows]
+        # Keys that all have values and sort one way are compared as they are.
+        every = chain.from_iterable(map(_key, chain.from_iterable(self.rows.values())))
+        plain = len({how.descending for how in self.order}) == 1 and None not in every
+        down = plain and self.order[0].descending
+        ranked: Callable[[Found], Any] = _key if plain else lambda found: rank(found.key, self.order)
+        # Among equal keys that of the first sink comes first, either way.
+        numbers = range(0, -len(names), -1) if down else range(len(names))
+        streams = [
+            zip(map(ranked, self.rows[name]), repeat(number), self.rows[name])
+            for number, name in zip(numbers, names, strict=True)
+        ]
+        taken: list[Found] = []
+        passed: dict[str, tuple[Any, ...]] = {}
+        left = {name: len(self.rows[name]) for name in names}
+        for _, number, found in islice(merge(*streams, reverse=down), self.limit):
+            name = names[abs(number)]
+            taken.append(found)
+            passed[name] = found.key
+            left[name] -= 1
+        held = {name for name in names if left[name]}
+        return taken, passed, self.rows.keys() - held - self.open, bool(held or self.open)
 
     def _was_told(self, sink: str, at: Any) -> bool:
         """Whether the list has been told beyond this place of a sink, from wherever it lay then."""

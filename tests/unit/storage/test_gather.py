@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
-from residency.errors import CallerError, JournalFull, Refused, SinkUnavailable, SubjectMoving, UsageError
+from residency.errors import CallerError, JournalFull, NoDecision, Refused, SinkUnavailable, SubjectMoving, UsageError
 from residency.storage.gather import Fetch, Gathering, Listing, Page
 from residency.storage.listed import Found, SortKey
 from tests.listing import PLACES, a_lister
@@ -145,14 +145,31 @@ async def test_each_failure_is_told_by_its_code_and_one_of_our_own_fails_the_lis
         assert caught.value is error
 
 
-async def test_a_sink_that_never_answers_is_waited_for_only_so_long(here: Current) -> None:
+@pytest.mark.parametrize("silent", SINKS)
+async def test_a_sink_that_never_answers_is_waited_for_only_so_long(here: Current, silent: str) -> None:
     async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
-        if listing.sink == "us":
+        assert current() is listing
+        if listing.sink == silent:
             await anyio.sleep_forever()
-        return []
+        return [Found(listing.sink, (1, 1))]
 
     page = await Gathering(here, "people", wait=0.05).page(fetch, UP, "list", limit=5)
-    assert page.missing == {"us": "sink_unavailable"}
+    assert page.missing == {silent: "sink_unavailable"}
+    assert set(page) == set(SINKS) - {silent}
+    with pytest.raises(NoDecision):
+        current()  # as before
+
+
+@pytest.mark.parametrize("silent", SINKS)
+async def test_a_driver_that_gives_up_by_itself_is_a_sink_that_did_not_answer(here: Current, silent: str) -> None:
+    async def fetch(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        await anyio.lowlevel.checkpoint()
+        if listing.sink == silent:
+            raise TimeoutError
+        return []
+
+    page = await Gathering(here, "people", wait=None).page(fetch, UP, "list", limit=5)
+    assert page.missing == {silent: "sink_unavailable"}
 
 
 async def test_keys_of_each_kind_come_back_from_a_cursor_as_they_were(here: Current) -> None:

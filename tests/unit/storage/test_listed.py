@@ -16,7 +16,7 @@ from residency.enforcement.current import Current
 from residency.errors import PinsUnavailable, SinkUnavailable
 from residency.model import Pin
 from residency.storage.gather import Gathering, Listing, Page
-from residency.storage.listed import Found, SortKey, rank
+from residency.storage.listed import Found, SortKey, Told, Wanted, rank
 from residency.storage.under_way import end, is_under_way, set_out
 from tests.listing import PLACES, a_lister
 
@@ -142,6 +142,24 @@ def test_every_row_is_told_once_and_in_order_wherever_copies_of_it_lie(
     assert all(len(page) == limit for page in pages[:-1])
     assert len(pages) == 1 or len(pages[-1]) > 0
     assert not any(page.repeats for page in pages)
+
+
+@given(
+    rows=st.dictionaries(st.sampled_from(list(PLACES)), st.lists(st.tuples(values, st.integers(0, 9)), max_size=8)),
+    order=st.tuples(st.builds(SortKey, st.booleans(), st.booleans()), st.builds(SortKey, st.booleans())),
+    limit=st.integers(1, 12),
+    size=st.integers(1, 9),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_page_of_which_every_row_counts_is_as_one_of_which_each_is_looked_at(
+    rows: dict[str, list[Row]], order: tuple[SortKey, SortKey], limit: int, size: int
+) -> None:
+    # Not sorted here: what a database sorts otherwise than Python stays in its order.
+    quick, slow = Told(order, limit), Told(order, limit, floors={"elsewhere": (0, 0)})
+    for told in (quick, slow):
+        for sink, mine in rows.items():
+            told.take(sink, Wanted(None, size), [Found((sink, number), row) for number, row in enumerate(mine[:size])])
+    assert quick.page(tuple(PLACES), {}) == slow.page(tuple(PLACES), {})
 
 
 async def test_what_arrives_while_a_page_is_read_is_on_it(here: Current) -> None:
