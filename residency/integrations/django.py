@@ -14,20 +14,16 @@ model has no database, and in a process that serves no statement reaches a sink 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.signals import got_request_exception
 from django.db import Error, connections, transaction
-from django.db.backends.signals import connection_created
 from sqlalchemy import URL
 
 from residency import wiring
@@ -39,37 +35,13 @@ from residency.enforcement.admission import CHANGES
 from residency.enforcement.context import current
 from residency.enforcement.moving import WaitFirstError
 from residency.errors import NoDecision, Unavailable, UsageError
-from residency.integrations.django_errors import raise_ours, telling
+from residency.integrations.django_errors import raise_ours
+from residency.integrations.django_gate import MARK, Unit, units, wait
+from residency.integrations.django_looked import Looking, own_rows
 from residency.model import Operation
 from residency.storage.handle import StoreHandle
-from residency.storage.statements import goes_around
-from residency.wiring.lifetimes import serving
 
-__all__ = ["StoreCache", "StoreRouter", "databases", "unit"]
-
-_MARK: Final = "RESIDENCY_STORES"
-"""Under this key a database's settings hold the stores that it is a sink of."""
-
-
-@dataclass(slots=True)
-class _Unit:
-    """One open unit of work; statements pass once `open`, and until it is `over`, when its COMMIT was sent."""
-
-    alias: str
-    act: Act
-    open: bool = False
-    over: bool = False
-    done: bool = False
-    error: BaseException | None = None
-    """What the app's own code raised inside."""
-
-    def committed(self) -> None:
-        """The transaction is committed."""
-        self.done = True
-        self.act.outcome("committed")
-
-
-_units: ContextVar[Mapping[str, _Unit]] = ContextVar("residency_django_units", default={})  # noqa: B039 - never changed
+__all__ = ["StoreCache", "StoreRouter", "databases", "own_rows", "unit"]
 
 
 def databases(policy: str | Path, *, env: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
@@ -93,7 +65,7 @@ def databases(policy: str | Path, *, env: Mapping[str, str] | None = None) -> di
                 "PORT": str(url.port or ""),
                 # What the environment says of libpq's does not go before the URL.
                 "OPTIONS": {} if backend == "sqlite3" else {"hostaddr": "", "options": "", **_tls(url)},
-                _MARK: tuple(store for store, names in deployment.stores.items() if name in names),
+                MARK: tuple(store for store, names in deployment.stores.items() if name in names),
             }
     return found
 
@@ -116,18 +88,18 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     intent stays open. Errors of statements stay Django's own, and quote no value.
     """
     here = current()
-    if (before := _units.get().get(store)) is not None and not before.over:
+    if (before := units.get().get(store)) is not None and not before.over:
         raise UsageError(f"a unit of work on store {store!r} is open already")
     act = _begun(here.store(store), sink=sink)
     subject = here.subject_digest
-    made = _Unit(act.sink, act)
+    made = Unit(act.sink, act, Looking.of(here, store, act.sink, wait))
     changes, sent = act.operation in CHANGES, False
-    token = _units.set({**_units.get(), store: made})
+    token = units.set({**units.get(), store: made})
     try:
         if act.sink not in connections:
             raise UsageError(f"DATABASES has no {act.sink!r}: add what databases() gives")
         if not changes:
-            _wait(act.confirm)
+            wait(act.confirm)
         with _told(made), _reading(act.sink, changes), transaction.atomic(using=act.sink, durable=True):
             if not changes and connections[act.sink].vendor == "postgresql":
                 _execute(act.sink, "SET TRANSACTION READ ONLY")
@@ -143,7 +115,7 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
                 if current() is not here or here.subject_digest != subject:
                     raise UsageError(f"a unit of work on store {store!r} ends under the decision it began under")
                 if changes and not transaction.get_rollback(using=act.sink):
-                    _wait(act.confirm)
+                    wait(act.confirm)
                     sent = made.over = True
             finally:
                 made.open = False
@@ -151,16 +123,16 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
                     # A statement could have taken back what keeps this connection from writing; this it cannot.
                     transaction.set_rollback(True, using=act.sink)
     finally:
-        _units.reset(token)
+        units.reset(token)
         if not changes or not sent:
             act.outcome("rolled_back" if changes else "committed")
     if sent:
         act.outcome("committed")
-        _wait(act.settled)
+        wait(act.settled)
 
 
 @contextmanager
-def _told(made: _Unit) -> Iterator[None]:
+def _told(made: Unit) -> Iterator[None]:
     """Tell what the unit's own connecting, beginning and committing meets by the sink's name."""
     try:
         yield
@@ -196,7 +168,7 @@ class StoreRouter:
         store = _store_of(model._meta.app_label, model._meta.model_name)
         if store is None:
             return None
-        made = _units.get().get(store)
+        made = units.get().get(store)
         if made is None or made.over:
             current()
             raise UsageError(f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`")
@@ -206,7 +178,7 @@ class StoreRouter:
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool | None:
         """Tables of a store's models are made in its sinks only, and in a sink no others."""
-        stores = connections[db].settings_dict.get(_MARK)
+        stores = connections[db].settings_dict.get(MARK)
         store = _store_of(app_label, model_name)
         if stores is None:
             return None if store is None else False
@@ -261,7 +233,7 @@ class StoreCache(BaseCache):  # type: ignore[misc]  # Django has no types
         try:
             if act.sink not in caches:
                 raise UsageError(f"CACHES has no {act.sink!r}, which is a sink of store {self._store!r}")
-            _wait(act.confirm)
+            wait(act.confirm)
         except BaseException:
             act.outcome("failed")
             raise
@@ -271,7 +243,7 @@ class StoreCache(BaseCache):  # type: ignore[misc]  # Django has no types
             act.outcome("unknown" if changes else "failed")
             raise
         act.outcome("committed")
-        _wait(act.settled)
+        wait(act.settled)
         return answer
 
 
@@ -298,70 +270,8 @@ def _begun(handle: StoreHandle, *, sink: str | None = None, operation: Operation
         return handle.begin(operation=operation, sink=sink, patient=True)
     except WaitFirstError as first:
         with suppress(UsageError), current().trail:
-            _wait(first.wait)
+            wait(first.wait)
     return handle.begin(operation=operation, sink=sink)
-
-
-def _wait(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    try:
-        async_to_sync(work)()
-    except RuntimeError as error:
-        raise UsageError("a unit of work belongs in a sync view, or under sync_to_async: not on the loop") from error
-
-
-def _guard(sender: object, connection: Any, **named: Any) -> None:
-    if connection.settings_dict.get(_MARK) is None or _gate in connection.execute_wrappers:
-        return
-    connection.execute_wrappers.append(_gate)
-    # What a cursor hands through to its driver (`copy`, `callproc`) meets no wrapper, so there is no cursor either.
-    make = connection._cursor
-
-    def cursor(name: str | None = None) -> Any:
-        _unit_of(connection.alias)
-        return make(name)
-
-    connection._cursor = cursor
-    for maker in ("make_cursor", "make_debug_cursor"):
-        setattr(connection, maker, telling(getattr(connection, maker), _changes))
-    _unit_of(connection.alias)  # the cursor that this connection was opened for was asked for before
-
-
-def _unit_of(alias: str) -> _Unit | None:
-    """The unit that may use the sink `alias` now; None in a process that serves nothing: one that migrates, say.
-
-    Raises: UsageError where a request has none, NoDecision where this process serves and there is no request: a thread
-    that was started without its context, for one.
-    """
-    here = next((each for each in _units.get().values() if each.alias == alias and not each.over), None)
-    if here is None:
-        try:
-            current()
-        except NoDecision:
-            if serving():
-                raise
-            return None
-        raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
-    return here
-
-
-def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Let through what a unit of this sink sends, and what a process sends that serves nothing: migrations, for one."""
-    alias = context["connection"].alias
-    here = _unit_of(alias)
-    if here is None:
-        return execute(statement, parameters, many, context)
-    if here.open and goes_around(statement):
-        raise UsageError("a unit of work takes no statement that ends its transaction or reaches another database")
-    try:
-        return execute(statement, parameters, many, context)
-    except Error as error:
-        raise_ours(alias, error, changes=here.act.changes)
-        raise
-
-
-def _changes(alias: str) -> bool | None:
-    """Whether the unit that is open on the sink `alias` changes data, also while it ends; None where there is none."""
-    return next((each.act.changes for each in _units.get().values() if each.alias == alias), None)
 
 
 def _remember(sender: object, **named: Any) -> None:
@@ -374,5 +284,4 @@ def _remember(sender: object, **named: Any) -> None:
             return
 
 
-connection_created.connect(_guard)
 got_request_exception.connect(_remember)

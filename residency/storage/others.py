@@ -16,7 +16,7 @@ from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import own_of
 from residency.storage.judged import Found, Lying
 
-__all__ = ["Others", "people_of", "unsaid"]
+__all__ = ["Others", "people_of", "somebody_elses", "unsaid", "unseen"]
 
 
 def people_of(here: Current) -> set[str | None]:
@@ -69,11 +69,27 @@ class Others:
             self._permitted.add(found.whose)
 
 
+def somebody_elses(doc: RecordDoc, act: str) -> UsageError:
+    """The error for a row that says that it is of another person than whom a session, or a unit (`act`), is for."""
+    return UsageError(
+        f"a row of {doc.name!r} says by its column {doc.subject!r} that it is somebody else's than whom this {act} is "
+        f"for: write it in a {act} under about() of that person"
+    )
+
+
+def unseen(doc: RecordDoc, values: str, vouch: str) -> UsageError:
+    """The error for a statement that may write rows of anybody; `values` = how a value can be looked at before."""
+    return UsageError(
+        f"a statement gives rows of {doc.name!r} a {doc.subject!r} that cannot be looked at before: bring the value "
+        f"{values}, or say by {vouch} that all rows it writes are of whom this act is for"
+    )
+
+
 def unsaid(doc: RecordDoc, objects: str, vouch: str) -> UsageError:
     """The error for a statement that tells of rows of a table, and not whose; `objects` = what is looked at instead,
     `vouch` = how an app says that all of it is of whom its act is for."""
     return UsageError(
         f"a statement under about() tells of rows of {doc.name!r}, and nothing in it says whose: add WHERE "
         f"{own_of(doc)} = … (or by the table's key, or a JOIN with a table that has one), in each SELECT that tells "
-        f"of them; or {objects}; or say by {vouch} that all rows it reads are of whom this session is for"
+        f"of them; or {objects}; or say by {vouch} that all rows it reads are of whom this act is for"
     )

@@ -23,7 +23,7 @@ from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import Written, gives_subject
-from residency.storage.others import people_of
+from residency.storage.others import people_of, somebody_elses, unseen
 from residency.storage.statements import writes, written
 
 __all__ = ["OWN_ROWS", "check_subject"]
@@ -76,11 +76,12 @@ def check_subject(here: Current, store: str, context: Any) -> None:
 def _check_made(here: Current, store: str, context: Any, compiled: Any, statement: Any) -> None:
     docs = here.point.policy.deployment.records.get(store, ())
     table = getattr(statement.table, "name", None)
-    column = next((doc.subject for doc in docs if doc.name == table), None)
+    doc = next((doc for doc in docs if doc.name == table), None)
+    column = None if doc is None else doc.subject
     plan = _plans.get(compiled)
     if plan is None or plan.column != column:
         plan = _plans[compiled] = _plan(compiled, statement, column)
-    if plan.names:
+    if plan.names and doc is not None:
         # Of whose a row is by its key alone the id is not known, and the digest is.
         people = people_of(here)
         digest = here.point.perception.digest
@@ -88,13 +89,10 @@ def _check_made(here: Current, store: str, context: Any, compiled: Any, statemen
             for name in plan.names:
                 value = parameters.get(name)
                 if value is not None and digest(str(value)) not in people:
-                    raise UsageError(
-                        f"a row of {table!r} says by its column {column!r} that it is somebody else's than whom this "
-                        "session is for: write it in a session under about() of that person"
-                    )
+                    raise somebody_elses(doc, "session")
     if (plan.computed or plan.others) and not context.execution_options.get(OWN_ROWS):
-        if plan.computed:
-            raise _unseen(str(table), str(column))
+        if plan.computed and doc is not None:
+            raise _unseen(doc)
         _check_text(plan.others, [doc for doc in docs if doc.name != table])
 
 
@@ -148,12 +146,8 @@ def _is(key: Any, column: Column[Any]) -> bool:
 def _check_text(targets: Written, docs: Iterable[RecordDoc]) -> None:
     doc = gives_subject(targets, docs)
     if doc is not None:
-        raise _unseen(doc.name, str(doc.subject))
+        raise _unseen(doc)
 
 
-def _unseen(table: str, column: str) -> UsageError:
-    return UsageError(
-        f"a statement gives rows of {table!r} a {column!r} that cannot be looked at before: bring the value as a "
-        f"parameter of insert() or update(), or say by execution_options={{{OWN_ROWS!r}: True}} that all rows it "
-        "writes are of whom this session is for"
-    )
+def _unseen(doc: RecordDoc) -> UsageError:
+    return unseen(doc, "as a parameter of insert() or update()", f"execution_options={{{OWN_ROWS!r}: True}}")

@@ -1,0 +1,128 @@
+"""A statement, and the database that it is for, in; whether the unit of work that is open there lets it through, out.
+
+Where a process serves, nothing reaches a sink but in a unit of work. A process that serves nothing (`manage.py`) is not
+held up. What a unit sends is looked at by whose rows it tells of and writes (`django_looked`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from asgiref.sync import async_to_sync
+from django.db import Error
+from django.db.backends.signals import connection_created
+
+from residency.enforcement.acts import Act
+from residency.enforcement.context import current
+from residency.errors import NoDecision, UsageError
+from residency.integrations.django_compiled import judging
+from residency.integrations.django_errors import raise_ours, telling
+from residency.integrations.django_looked import Looking
+from residency.storage.statements import goes_around
+from residency.wiring.lifetimes import serving
+
+__all__ = ["MARK", "Unit", "units", "wait"]
+
+MARK: Final = "RESIDENCY_STORES"
+"""Under this key a database's settings hold the stores that it is a sink of."""
+
+
+@dataclass(slots=True)
+class Unit:
+    """One open unit of work; statements pass once `open`, and until it is `over`, when its COMMIT was sent."""
+
+    alias: str
+    act: Act
+    looking: Looking | None = None
+    """Who looks at whose rows it tells of and writes."""
+    open: bool = False
+    over: bool = False
+    done: bool = False
+    error: BaseException | None = None
+    """What the app's own code raised inside."""
+
+    def committed(self) -> None:
+        """The transaction is committed."""
+        self.done = True
+        self.act.outcome("committed")
+
+
+units: ContextVar[Mapping[str, Unit]] = ContextVar("residency_django_units", default={})  # noqa: B039 - never changed
+
+
+def wait(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await something within a sync view. Raises: UsageError on the event loop."""
+    try:
+        async_to_sync(work)()
+    except RuntimeError as error:
+        raise UsageError("a unit of work belongs in a sync view, or under sync_to_async: not on the loop") from error
+
+
+def _guard(sender: object, connection: Any, **named: Any) -> None:
+    if connection.settings_dict.get(MARK) is None or _gate in connection.execute_wrappers:
+        return
+    connection.execute_wrappers.append(_gate)
+    # What a cursor hands through to its driver (`copy`, `callproc`) meets no wrapper, so there is no cursor either.
+    make = connection._cursor
+
+    def cursor(name: str | None = None) -> Any:
+        _unit_of(connection.alias)
+        return make(name)
+
+    connection._cursor = cursor
+    for maker in ("make_cursor", "make_debug_cursor"):
+        setattr(connection, maker, telling(getattr(connection, maker), _changes))
+    compiler = connection.ops.compiler
+    connection.ops.compiler = lambda name: judging(compiler(name), _looking)
+    _unit_of(connection.alias)  # the cursor that this connection was opened for was asked for before
+
+
+def _unit_of(alias: str) -> Unit | None:
+    """The unit that may use the sink `alias` now; None in a process that serves nothing: one that migrates, say.
+
+    Raises: UsageError where a request has none, NoDecision where this process serves and there is no request: a thread
+    that was started without its context, for one.
+    """
+    here = next((each for each in units.get().values() if each.alias == alias and not each.over), None)
+    if here is None:
+        try:
+            current()
+        except NoDecision:
+            if serving():
+                raise
+            return None
+        raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
+    return here
+
+
+def _looking(alias: str) -> Looking | None:
+    here = _unit_of(alias)
+    return None if here is None else here.looking
+
+
+def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Let through what a unit of this sink sends, and what a process sends that serves nothing: migrations, for one."""
+    alias = context["connection"].alias
+    here = _unit_of(alias)
+    if here is None:
+        return execute(statement, parameters, many, context)
+    if here.open and goes_around(statement):
+        raise UsageError("a unit of work takes no statement that ends its transaction or reaches another database")
+    if here.looking is not None:
+        here.looking.check_text(statement, parameters)
+    try:
+        return execute(statement, parameters, many, context)
+    except Error as error:
+        raise_ours(alias, error, changes=here.act.changes)
+        raise
+
+
+def _changes(alias: str) -> bool | None:
+    """Whether the unit that is open on the sink `alias` changes data, also while it ends; None where there is none."""
+    return next((each.act.changes for each in units.get().values() if each.alias == alias), None)
+
+
+connection_created.connect(_guard)

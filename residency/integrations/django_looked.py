@@ -1,0 +1,339 @@
+"""What a unit of work sends through Django's compilers, or as text, in; a refusal, where it is of somebody else, out.
+
+A unit under `about()`, or of a request that names somebody else than who asks, gives of others what their own law lets
+be read there, as a routed session of SQLAlchemy's does. Whole rows, of which Django makes objects, tell whose they are:
+they are looked at between the database and the object, each chunk at once, so that no way to make one goes past it.
+Columns, counts and changes tell it by the query's own conditions (`django_held`). Text that names a table with rows of
+somebody is refused, unless the app says that all it reads and writes is of the unit's subject. What any unit writes has
+its own subject in the subject's column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import F, OuterRef, QuerySet, Subquery, Value
+from django.db.models.constants import OnConflict
+from django.db.models.sql import DeleteQuery, Query, UpdateQuery
+
+from residency.enforcement.current import Current
+from residency.integrations.django_held import Held, Told, models_by_table, told
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.held import gives_subject, mentioned, of_somebody, own_of
+from residency.storage.others import Others, people_of, somebody_elses, unsaid, unseen
+from residency.storage.statements import writes, written
+
+__all__ = ["Looking", "own_rows"]
+
+_VOUCH: Final = "`with own_rows():`"
+_AT_ONCE: Final = 500  # keys in one question
+_BOUND: Final = 10_000  # keys that are remembered, at most; cleared when full
+_KINDS: Final = {
+    "CharField": str, "TextField": str, "SlugField": str, "UUIDField": UUID,
+    **dict.fromkeys(("AutoField", "BigAutoField", "IntegerField", "BigIntegerField", "PositiveIntegerField"), int),
+}  # fmt: skip
+"""Fields by whose value a database finds what says the same, letter by letter."""
+_vouched: ContextVar[bool] = ContextVar("residency_django_vouched", default=False)
+
+
+@contextmanager
+def own_rows() -> Iterator[None]:
+    """Within it, all rows that statements tell columns of or write are of whom the unit is for: the app vouches for
+    it. Objects are looked at all the same."""
+    token = _vouched.set(True)
+    try:
+        yield
+    finally:
+        _vouched.reset(token)
+
+
+class Looking:
+    """Whom a unit of work is for, and of whom else it may tell; `others` None = it may tell of anybody."""
+
+    def __init__(
+        self,
+        here: Current,
+        docs: Sequence[RecordDoc],
+        sink: str,
+        wait: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
+    ) -> None:
+        """`wait` awaits something within Django's own call."""
+        self._docs = {doc.name: doc for doc in docs}
+        self._others = Others.than(here, sink) if here.of_another else None
+        self._people = people_of(here)
+        self._digest = here.point.perception.digest
+        self._sink = sink
+        self._wait = wait
+        self._sent: list[tuple[str, Any]] = []
+        self._passed: set[tuple[str, str, Any]] = set()
+
+    @staticmethod
+    def of(here: Current, store: str, sink: str, wait: Any) -> Looking | None:
+        """None = there is nothing to look at."""
+        docs = here.point.policy.deployment.records.get(store)
+        return Looking(here, docs, sink, wait) if docs and here.decision.mode != "observe" else None
+
+    # -- what is sent ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """What a compiler has looked at in here may be sent until it ends."""
+        at = len(self._sent)
+        try:
+            yield
+        finally:
+            del self._sent[at:]
+
+    def sends(self, statements: Iterable[tuple[str, Any]]) -> None:
+        """These were looked at."""
+        self._sent += statements
+
+    def check_text(self, text: str, parameters: Any) -> None:
+        """Look at what is about to be sent. Raises: UsageError where no compiler made it, and it tells or writes what
+        nobody can say whose it is."""
+        if _vouched.get() or any(text is sent and parameters is given for sent, given in self._sent):
+            return
+        doc = gives_subject(written(text), self._docs.values()) if writes(text) else None
+        if doc is not None:
+            raise unseen(doc, "by the model's own save() or create()", _VOUCH)
+        if self._others is not None:
+            self._refuse_loose(mentioned(text, self._docs, whole=True))
+
+    def check(self, query: Any, own: Iterable[str] = ()) -> None:
+        """Look at whose rows a query tells columns of, or changes. Raises: UsageError, Refused, PinsUnavailable."""
+        if isinstance(query, UpdateQuery):
+            values = [value for _, _, value in query.values]
+            for field, _, value in query.values:
+                self.check_value(query.get_meta().db_table, field, value)
+            if self._others is not None and not _vouched.get():
+                made = [_resolved(query, value) for value in values if hasattr(value, "resolve_expression")]
+                self._check_told(told(query, self._docs, changes=True, values=made))
+        elif self._others is not None and not _vouched.get():
+            self._check_told(told(query, self._docs, own=own, changes=isinstance(query, DeleteQuery)))
+
+    def check_value(self, table: str, field: Any, value: Any) -> None:
+        """Look at what a row is given. Raises: UsageError where it says that it is somebody else's, or may."""
+        doc = self._docs.get(table)
+        if doc is None or doc.subject is None or field.column != doc.subject or _vouched.get():
+            return
+        if isinstance(value, Value):
+            value = value.value
+        elif hasattr(value, "prepare_database_save") and field.remote_field:
+            value = value.prepare_database_save(field)
+        if hasattr(value, "resolve_expression"):
+            raise unseen(doc, "as it is, and no expression", _VOUCH)
+        if value is not None and self._digest(str(value)) not in self._people:
+            raise somebody_elses(doc, "unit of work")
+
+    def check_inserted(self, value: Any) -> None:
+        """Look at what an expression tells that a row is given. Raises: UsageError."""
+        if self._others is not None and not _vouched.get():
+            query = Query(None)
+            query.annotations["value"] = value
+            self._check_told(told(query, self._docs))
+
+    def check_upsert(self, query: Any) -> None:
+        """Look at whose rows an insert changes where they are there. Raises: UsageError, Refused, PinsUnavailable."""
+        table = query.get_meta().db_table
+        doc = of_somebody(self._docs).get(table)
+        if doc is None or self._others is None or query.on_conflict is not OnConflict.UPDATE or _vouched.get():
+            return
+        unique = {field.column: field for field in query.unique_fields}
+        said = next((each for each in (own_of(doc), query.get_meta().pk.column) if each in unique), None)
+        if said is None:
+            self._refuse_loose([table])
+        else:
+            values = tuple(getattr(each, unique[said].attname) for each in query.objs)
+            self._check_told(Told([Held(table, said, values)]))
+
+    # -- what is given --------------------------------------------------------------------------------------------
+
+    def looks_at_rows(self) -> bool:
+        """Whether rows are looked at."""
+        return self._others is not None
+
+    def rows(
+        self, compiler: Any, made: Iterable[Sequence[int]], results: Iterable[Sequence[Any]]
+    ) -> Iterator[Sequence[Any]]:
+        """Chunks of rows as they came, none before it was looked at whose each is; `made` = the positions of columns of
+        each object that is made of one. Raises: Refused, PinsUnavailable."""
+        kinds = [kind for fields in made for kind in self._kinds(compiler, fields)]
+        at = list(dict.fromkeys(each for kind in kinds for each in kind.at))
+        converters = compiler.get_converters([compiler.select[each][0] for each in at])
+        try:
+            for chunk in results:
+                picked = ([row[each] for each in at] for row in chunk)
+                converted = compiler.apply_converters(picked, converters) if converters else picked
+                values = [dict(zip(at, row, strict=True)) for row in converted]
+                self._check_rows(kinds, chunk, values)
+                yield chunk
+        finally:
+            if isinstance(results, Generator):
+                results.close()  # now, and not in another transaction, once nobody holds it any more
+
+    def _kinds(self, compiler: Any, fields: Sequence[int]) -> Iterator[_Kind]:
+        """The tables that the columns of an object are of, and which column of each tells whose it is."""
+        columns: dict[Any, dict[str, int]] = {}
+        for at in fields:
+            target = compiler.select[at][0].target
+            columns.setdefault(target.model._meta, {})[target.column] = at
+        docs = of_somebody(self._docs)
+        for meta, its in columns.items():
+            if (doc := docs.get(meta.db_table)) is not None:
+                keys = [each.column for each in meta.pk_fields]
+                yield _Kind(doc, tuple(fields), its, own_of(doc), keys[0] if len(keys) == 1 else None)
+
+    def _check_rows(self, kinds: Sequence[_Kind], chunk: Sequence[Any], values: Sequence[Mapping[int, Any]]) -> None:
+        people: dict[str | None, None] = {}
+        asked: dict[tuple[str, str], dict[Any, None]] = {}
+        keys: list[tuple[str, str, Any]] = []
+        for kind in kinds:
+            own, key = kind.columns.get(kind.own), kind.columns.get(kind.key or "")
+            for row, told_ in zip(chunk, values, strict=True):
+                if all(row[each] is None for each in kind.fields):
+                    continue  # an outer join found nothing
+                if own is not None:
+                    if kind.doc.subject is not None or told_[own] is None:
+                        people[None if told_[own] is None else str(told_[own])] = None
+                    else:
+                        self._ask_or_say(kind.doc.name, kind.own, told_[own], people, asked)
+                    if key is not None:
+                        keys.append((kind.doc.name, str(kind.key), told_[key]))
+                elif key is not None:
+                    self._ask_or_say(kind.doc.name, str(kind.key), told_[key], people, asked)
+                else:
+                    people[None] = None
+        self._judge(people, asked)
+        self._remember(keys)
+
+    # -- whose it is ----------------------------------------------------------------------------------------------
+
+    def _check_told(self, found: Told) -> None:
+        self._refuse_loose(found.loose)
+        people: dict[str | None, None] = {}
+        asked: dict[tuple[str, str], dict[Any, None]] = {}
+        for table, column, values in found.held:
+            for value in values:
+                if value is not None:  # else no row is found by it
+                    self._ask_or_say(table, column, value, people, asked)
+        self._judge(people, asked)
+
+    def _ask_or_say(
+        self,
+        table: str,
+        column: str,
+        value: Any,
+        people: dict[str | None, None],
+        asked: dict[tuple[str, str], dict[Any, None]],
+    ) -> None:
+        """Note whose the rows are that have this value in a column, or that it is to be asked."""
+        doc = self._docs[table]
+        if (column == doc.subject or self._is_id(doc, column)) and _is_exact(table, column, value):
+            people[str(value)] = None
+        elif (table, column, value) not in self._passed:
+            asked.setdefault((table, column), {})[value] = None
+
+    def _is_id(self, doc: RecordDoc, column: str) -> bool:
+        """Whether a column holds another table's key that is the subject's id."""
+        if doc.via is None or column != doc.via[0]:
+            return False
+        there, its = models_by_table().get(doc.via[1]), self._docs.get(doc.via[1])
+        return (
+            there is not None and its is not None and [each.column for each in there._meta.pk_fields] == [its.subject]
+        )
+
+    def _judge(self, people: dict[str | None, None], asked: Mapping[tuple[str, str], Mapping[Any, None]]) -> None:
+        others = self._others
+        if others is None:
+            return
+        keys: list[tuple[str, str, Any]] = []
+        for (table, column), values in asked.items():
+            for value, whose in self._ask(table, column, list(values)):
+                people[whose] = None
+                keys.append((table, column, value))
+        if unknown := others.unknown(people):
+
+            async def check() -> None:
+                await others.check(unknown)
+
+            self._wait(check)
+        self._remember(keys)
+
+    def _remember(self, keys: Iterable[tuple[str, str, Any]]) -> None:
+        if len(self._passed) > _BOUND:
+            self._passed.clear()
+        self._passed.update(keys)
+
+    def _ask(self, table: str, column: str, values: Sequence[Any]) -> Iterator[tuple[Any, str | None]]:
+        """The values that were found, each with whose its rows are, by a question of its own in the same act."""
+        model = models_by_table().get(table)
+        name = None if model is None else _name(model, column)
+        whose = None if name is None else self._subject(model)
+        if whose is None:
+            yield None, None
+            return
+        for start in range(0, len(values), _AT_ONCE):
+            some = {f"{name}__in": values[start : start + _AT_ONCE]}
+            with own_rows():
+                found = list(QuerySet(model, using=self._sink).filter(**some).values_list(name, whose).distinct())
+            for value, told_ in found:
+                yield value, None if told_ is None else str(told_)
+
+    def _subject(self, model: Any, depth: int = 8) -> Any:
+        """The subject's id of each row of a model's table; None where nothing tells it."""
+        doc = self._docs.get(model._meta.db_table)
+        name = None if doc is None or depth == 0 else _name(model, own_of(doc))
+        if doc is None or name is None:
+            return None
+        if doc.via is None:
+            return F(name)
+        there = models_by_table().get(doc.via[1])
+        found = None if there is None or len(there._meta.pk_fields) != 1 else self._subject(there, depth - 1)
+        if there is None or found is None:
+            return None
+        return Subquery(QuerySet(there, using=self._sink).filter(pk=OuterRef(name)).values_list(found)[:1])
+
+    def _refuse_loose(self, loose: Sequence[str]) -> None:
+        if loose:
+            raise unsaid(self._docs[loose[0]], "take the model's objects, which are looked at", _VOUCH)
+
+
+class _Kind:
+    """Columns of a row that are of one table: the positions of the object's, and theirs by name; the one that tells
+    whose it is, and the key's."""
+
+    __slots__ = ("columns", "doc", "fields", "key", "own")
+
+    def __init__(
+        self, doc: RecordDoc, fields: Sequence[int], columns: Mapping[str, int], own: str, key: str | None
+    ) -> None:
+        self.doc, self.fields, self.columns, self.own, self.key = doc, fields, columns, own, key
+
+    @property
+    def at(self) -> list[int]:
+        """Where what tells whose it is stands in a row."""
+        return [self.columns[each] for each in (self.own, self.key) if each is not None and each in self.columns]
+
+
+def _name(model: Any, column: str) -> str | None:
+    return next((field.attname for field in model._meta.local_concrete_fields if field.column == column), None)
+
+
+def _resolved(query: Any, value: Any) -> Any:
+    return value.resolve_expression(query.clone(), allow_joins=False, for_save=True)
+
+
+def _is_exact(table: str, column: str, value: Any) -> bool:
+    """Whether a database finds by a value of a column what says the same, letter by letter."""
+    model = models_by_table().get(table)
+    fields = () if model is None else model._meta.local_concrete_fields
+    field = next((each for each in fields if each.column == column), None)
+    while field is not None and field.is_relation:
+        field = field.target_field
+    if field is None or not type(field).__module__.startswith("django.") or getattr(field, "db_collation", None):
+        return False
+    return type(value) is _KINDS.get(field.get_internal_type())

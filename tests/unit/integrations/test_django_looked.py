@@ -1,0 +1,94 @@
+"""A unit of work under about() gives nothing of others whose law does not let it, over SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_about.py"
+UNSAID = "UsageError: a statement under about() tells of rows of "
+ELSES = "UsageError: a row of "
+UNSEEN = "UsageError: a statement gives rows of "
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the project told of each question."""
+    command = [sys.executable, str(PROJECT), str(tmp_path_factory.mktemp("django"))]
+    if request.param == "postgres":
+        pair = request.getfixturevalue("postgres")
+        command += [server.url("psycopg", server.database()) for server in (pair.sg, pair.vn)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = {}
+    for line in done.stdout.splitlines():
+        told |= json.loads(line)
+    return told
+
+
+def beginning(told: dict[str, Any], *words: str) -> dict[str, Any]:
+    """Those that begin with none of these words."""
+    return {name: each for name, each in told.items() if not str(each).startswith(words)}
+
+
+def test_what_is_hers_or_may_be_read_is_given(project: dict[str, Any]) -> None:
+    expected = project["expected"]["given"]
+    assert project["given"] == expected
+
+
+def test_objects_and_columns_of_whose_law_forbids_it_are_refused_by_it(project: dict[str, Any]) -> None:
+    assert len(project["forbidden"]) > 20
+    assert beginning(project["forbidden"], "Refused: only_in_country") == {}
+    assert project["refused"] == [["only_in_country", "people-sg"]]
+
+
+def test_what_does_not_say_whose_rows_it_tells_of_is_refused_with_what_to_write(project: dict[str, Any]) -> None:
+    assert len(project["loose"]) > 40
+    assert beginning(project["loose"], UNSAID) == {}
+    assert "add WHERE author = … (or by the table's key" in project["loose"]["values"]
+    assert "`with own_rows():`" in project["loose"]["values"]
+
+
+def test_a_group_is_of_all_its_members_and_nobody_else(project: dict[str, Any]) -> None:
+    assert project["group"] == {"both": ["p-beng", "p-chua"], "all": "Refused: only_in_country"}
+
+
+def test_a_request_that_names_somebody_else_is_looked_at_and_one_of_ones_own_is_not(project: dict[str, Any]) -> None:
+    assert project["named"]["her"] == "Refused: only_in_country"
+    assert beginning(project["named"], "Refused", UNSAID) == {}
+    refused = project["own"].keys() - beginning(project["own"], "UsageError", "Refused").keys()
+    assert refused == {"deleted by text"}  # by an activity that reads
+
+
+def test_whose_many_rows_are_is_asked_for_each_chunk_at_once(project: dict[str, Any]) -> None:
+    assert project["statements"] <= 6  # for more than 250 rows, by 100
+
+
+def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> None:
+    assert project["written"] == project["expected"]["written"]
+    assert beginning(project["not written"], UNSAID, ELSES, UNSEEN, "Refused: only_in_country") == {}
+    assert project["own writes"]["for another"].startswith(ELSES)
+    assert project["own writes"]["text"].startswith(UNSEEN)
+
+
+def test_nothing_that_was_refused_was_done(project: dict[str, Any]) -> None:
+    assert project["left"] == {
+        "Member": [[who, f"of {who}"] for who in ("anh", "beng", "chua")],
+        "Post": [[f"p-{who}", f"of {who}"] for who in ("anh", "beng", "chua")],
+        "Reply": [
+            ["r-anh-beng", "of anh"],
+            ["r-beng-beng", "of beng"],
+            ["r-beng-chua", "of beng"],
+            ["r-chua-beng", "of chua"],
+        ],
+    }
+
+
+def test_whatever_is_asked_nothing_of_hers_is_told(project: dict[str, Any]) -> None:
+    if "seen" in project:  # drawn at random, over SQLite
+        assert min(project["seen"].values()) > 50
