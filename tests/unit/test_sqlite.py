@@ -85,7 +85,7 @@ def test_a_process_forks_when_no_thread_is_inside_sqlite_and_its_child_uses_it(t
 
     def work() -> None:
         while not over.is_set():
-            with opened(path, 5_000, writes=True) as db, begun(db):
+            with opened(path, 60_000, writes=True) as db, begun(db):
                 db.execute("INSERT INTO t VALUES (zeroblob(5000))")
 
     threads = [threading.Thread(target=work) for _ in range(3)]
