@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -44,11 +46,14 @@ from residency.errors import ResidencyError, SubjectMoving, UsageError, Verifica
 from residency.model import OPEN, Pin, SubjectId
 from residency.storage.erasure import Erasure, Part
 from residency.storage.erasure import erase as erase_all
+from residency.storage.mover_lease import MoverLease
 from residency.storage.receipts import ERASURE, format_receipt, instant, parse_receipt
 from residency.storage.retention import Person
 from residency.wiring.copies_still import no_copying
 
 __all__ = ["erase"]
+
+_PATIENCE: Final = 20.0  # seconds for other erasures, which take moments; a move is not waited for to its end
 
 
 @dataclass(slots=True)
@@ -122,7 +127,7 @@ async def _plan(runtime: Residency, who: SubjectId) -> tuple[Erasure, Copies]:
 
 
 async def _go(runtime: Residency, who: SubjectId) -> tuple[Erasure, Copies, _Beside, str]:
-    async with doing(runtime) as people:
+    async with doing(runtime) as people, _lease(runtime).held(lambda text: typer.echo(text, err=True)):
         copies = copies_of(runtime)
         terms = await terms_of(runtime)
         known, pin = await people.one(who.value)
@@ -138,6 +143,14 @@ async def _go(runtime: Residency, who: SubjectId) -> tuple[Erasure, Copies, _Bes
         signer, _ = await anyio.to_thread.run_sync(signer_of, runtime)
         document = _document(runtime, person, done, copies, beside, terms.now)
         return done, copies, beside, format_receipt(ERASURE, document, signer).decode()
+
+
+def _lease(runtime: Residency) -> MoverLease:
+    """While it is held nobody moves: what a mover had read would come to lie where it brings it after it was erased."""
+    homes, place = runtime.point.homes, next(iter(runtime.deployment.sinks.values())).sink.place
+    name = f"{socket.gethostname()}, process {os.getpid()}"
+    digest, holder = runtime.point.perception.digest, homes.new_alias()
+    return MoverLease(homes.pins, digest, holder, name, place, what="erasure", patience=_PATIENCE)
 
 
 def _asked_now(person: Person, now: int) -> Person:

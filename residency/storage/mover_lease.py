@@ -4,6 +4,8 @@ Two movers with a journal each would copy what the other has deleted, and delete
 names who moves, and its version rises every few seconds while they live. Whoever finds it watches: a version that
 rises is somebody's who lives, and the second is refused; one that does not for `_DEAD` seconds, by the watcher's own
 clock, is taken over. A mover that could not renew it begins nothing more well before that.
+
+Who erases takes it too: what a mover holds in its hands it would put down again after it was erased.
 """
 
 from __future__ import annotations
@@ -25,19 +27,31 @@ _BEAT: Final = 5.0
 _STALE: Final = 15.0
 _DEAD: Final = 30.0
 _LOOK: Final = 1.0
-_BY: Final = "move on "
+_ON: Final = " on "
 
 
 class MoverLease:
     """The mark, as one mover takes and holds it. `holder` (32 hex digits) is this machine's journal's, so that a run
     which was killed is taken over by the next one with that journal at once; `name` is what others are told."""
 
-    def __init__(self, pins: Pins, digest: Callable[[str], str], holder: str, name: str, place: str) -> None:
-        """`digest` is that which `pins` know subjects by, `place` any of a sink."""
+    def __init__(
+        self,
+        pins: Pins,
+        digest: Callable[[str], str],
+        holder: str,
+        name: str,
+        place: str,
+        *,
+        what: str = "move",
+        patience: float = 0.0,
+    ) -> None:
+        """`digest` is that which `pins` know subjects by, `place` any of a sink, `what` is done; somebody else who
+        lives is waited for `patience` seconds."""
         self._pins = pins
         self._mark = digest(_MARK)
         self._holder = holder
-        self._by = _BY + name
+        self._by = f"{what}{_ON}{name}"
+        self._patience = patience
         self._place = place
         self._held: Pin | None = None
         self._renewed = 0.0
@@ -67,16 +81,22 @@ class MoverLease:
             await self._renew()
 
     async def _take(self, told: Callable[[str], object]) -> None:
-        found = await self._pins.get(self._mark)
+        seen = found = await self._pins.get(self._mark)
+        begun = since = anyio.current_time()
         if found is not None and found.alias != self._holder:
-            told(f"another move was begun: {found.set_by.removeprefix(_BY)}; looking whether it is on")
-            until = anyio.current_time() + _DEAD
-            while anyio.current_time() < until:
-                await anyio.sleep(_LOOK)
-                now = await self._pins.get(self._mark)
-                if now is None or now.version != found.version:
-                    raise _refusal(now or found)
-            told("it has ended without a word; how far it came its own journal knows")
+            what, _, name = found.set_by.partition(_ON)
+            told(f"another {what} was begun: {name}; looking whether it is on")
+        while found is not None and seen is not None and found.alias != self._holder:
+            now = anyio.current_time()
+            if (found.alias, found.version) != (seen.alias, seen.version):
+                if now - begun >= self._patience:
+                    raise _refusal(found)
+                seen, since = found, now
+            elif now - since >= _DEAD:
+                told("it has ended without a word; how far it came its own journal knows")
+                break
+            await anyio.sleep(_LOOK)
+            found = await self._pins.get(self._mark)
         await self._put(found)
 
     async def _beat(self) -> None:
@@ -108,5 +128,5 @@ class MoverLease:
 
 
 def _refusal(by: Pin | None) -> UsageError:
-    name = "somebody else" if by is None else by.set_by.removeprefix(_BY)
-    return UsageError(f"another move is on: {name}; one at a time. Wait until it has ended, or end it there")
+    what, _, name = ("move" + _ON + "somebody else" if by is None else by.set_by).partition(_ON)
+    return UsageError(f"another {what} is on: {name}; one at a time. Wait until it has ended, or end it there")

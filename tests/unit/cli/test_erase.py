@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 import typer
 from starlette.responses import PlainTextResponse
@@ -20,6 +23,7 @@ from residency.cli.audit.detail_place import caught_up
 from residency.cli.erase import erase
 from residency.errors import VerificationError
 from residency.model import SubjectId
+from residency.storage import mover_lease
 from residency.storage.receipts import ERASURE, parse_receipt
 from tests.record_world import LIMITED
 from tests.upkeep_world import ALIAS, TEXT, acts, change, days_ago, entries, rows, run, world
@@ -60,6 +64,37 @@ def test_without_go_it_is_told_and_nothing_changes(free: Path, tmp_path: Path) -
     assert not told["done"]
     assert rows(tmp_path, "vn", "person") == ["an", "binh"]
     assert len(entries(tmp_path)) == before
+
+
+def test_nobody_is_erased_while_somebody_moves_people_for_what_is_in_hand_would_be_put_down_again(
+    free: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[erase.__module__], "_PATIENCE", 0.0)
+    monkeypatch.setattr(mover_lease, "_LOOK", 0.01)
+    monkeypatch.setattr(mover_lease, "_BEAT", 0.02)
+    begun, ended = threading.Event(), threading.Event()
+
+    async def move() -> None:
+        runtime = build(free)
+        await runtime.start()
+        digest = runtime.point.perception.digest
+        async with mover_lease.MoverLease(runtime.point.homes.pins, digest, "1" * 32, "hanoi", "VN").held():
+            begun.set()
+            await anyio.to_thread.run_sync(ended.wait)
+        await runtime.aclose()
+
+    mover = threading.Thread(target=anyio.run, args=(move,))
+    mover.start()
+    assert begun.wait(30)
+    try:
+        code, output = erased(free, "--go")
+    finally:
+        ended.set()
+        mover.join()
+    assert code == 2
+    assert "another move is on: hanoi" in output
+    assert rows(tmp_path, "vn", "person") == ["an", "binh"]
+    assert erased(free, "--go", "--receipt", str(tmp_path / "receipt"))[0] == 0
 
 
 def test_every_copy_loses_the_person_and_nobody_else_loses_anything(free: Path, tmp_path: Path) -> None:

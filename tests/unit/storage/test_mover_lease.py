@@ -81,6 +81,35 @@ async def test_who_is_taken_over_is_ended() -> None:
     assert left.alias == TWO, "what is theirs stays"
 
 
+async def test_erasures_wait_for_each_other_and_for_a_move_so_long_and_no_longer() -> None:
+    pins = PinsMemory()
+    order: list[str] = []
+
+    def erasure(holder: str, patience: float = 5.0) -> MoverLease:
+        return MoverLease(pins, lambda text: "f" * 64, holder, "here", "VN", what="erasure", patience=patience)
+
+    async def erase(holder: str) -> None:
+        async with erasure(holder).held():
+            order.append(f"begun {holder[0]}")
+            await anyio.sleep(0.05)
+            order.append(f"ended {holder[0]}")
+
+    async with anyio.create_task_group() as group:
+        for holder in "3456":
+            group.start_soon(erase, holder * 32)
+    assert len(order) == 8
+    assert all(a.removeprefix("begun") == b.removeprefix("ended") for a, b in zip(order[::2], order[1::2], strict=True))
+
+    async with lease(pins, ONE).held():
+        with pytest.raises(UsageError, match="another move is on: here"):
+            async with erasure(TWO, 0.05).held():
+                raise AssertionError("two at once")
+    async with erasure(TWO).held():
+        with pytest.raises(UsageError, match="another erasure is on: here"):
+            async with lease(pins, ONE).held():
+                raise AssertionError("two at once")
+
+
 class Away(PinsMemory):
     """Pins that take nothing once they are away."""
 
