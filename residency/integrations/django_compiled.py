@@ -13,6 +13,7 @@ from typing import Any
 from django.db.models.sql import AggregateQuery, DeleteQuery, InsertQuery, UpdateQuery
 from django.db.models.sql.constants import MULTI
 
+from residency.integrations.django_held import FROM
 from residency.integrations.django_looked import Looking
 
 __all__ = ["judging"]
@@ -63,6 +64,11 @@ def judging(kind: Any, looking: Callable[[str], Looking | None]) -> Any:
                 infos = _infos(self.klass_info) if self._whole else ()
                 here.check(self.query, {self.select[each][0].alias for fields in infos for each in fields})
             here.sends(made if insert else [made])
+            return made
+
+        def get_from_clause(self) -> Any:
+            made = super().get_from_clause()
+            setattr(self.query, FROM, frozenset(key for key, count in self.query.alias_refcount.items() if count))
             return made
 
         def prepare_value(self, field: Any, value: Any) -> Any:

@@ -1,8 +1,8 @@
-"""A query of Django's in; by which of its own conditions it says whose the rows are that it tells columns of, out.
+"""A query of Django's in; by which of its own conditions it says whose the rows are that it reads or changes, out.
 
-What `session_sql.selected` is for SQLAlchemy, read off Django's tree of a query: its WHERE, its joins, its columns. A
-condition counts where no row is told without it: joined to others by AND, and of an outer join only for the side that
-may be missing. What a query changes or deletes it has to say of, too.
+What `session_sql.selected` is for SQLAlchemy, read off Django's tree of a query: its WHERE, its joins, what stands
+within. Each table that it reads, be it only to filter by it, is held to people. A condition counts where no row is told
+without it: joined to others by AND, and of an outer join only for the side that may be missing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.db.models import Value
-from django.db.models.expressions import Col, ColPairs, RawSQL
+from django.db.models.expressions import Col, RawSQL
 from django.db.models.fields.related_lookups import RelatedExact, RelatedIn
-from django.db.models.lookups import Exact, In, IntegerFieldExact
+from django.db.models.lookups import Exact, In, IntegerFieldExact, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.constants import INNER
 from django.db.models.sql.where import AND, ExtraWhere, WhereNode
@@ -24,13 +24,13 @@ from django.db.models.sql.where import AND, ExtraWhere, WhereNode
 from residency.storage.held import UNSURE, Docs, Fact, Leaf, holding, mentioned, of_somebody
 from residency.storage.statements import words
 
-__all__ = ["Held", "Told", "models_by_table", "told"]
+__all__ = ["FROM", "Held", "Told", "models_by_table", "told"]
 
 _EQUAL: Final = (Exact, IntegerFieldExact, RelatedExact)
 _AMONG: Final = (In, RelatedIn)
 """Lookups that say what a column is; of others, an app's own among them, nothing is known."""
-_Leaves = dict[str, Leaf]
-"""Tables in FROM by their alias."""
+FROM: Final = "_residency_from"
+"""Under this name a query keeps the aliases of what stood in its FROM as it was compiled."""
 _NONE: Final[Mapping[str, Leaf]] = {}
 
 
@@ -44,10 +44,12 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Told:
-    """`held` = whose rows a query tells something of; `loose` = tables of which it does not say whose rows."""
+    """`held` = whose rows a query reads, `loose` = tables of which it does not say whose rows; `changed` = whose rows
+    it changes."""
 
     held: list[Held] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
+    changed: list[Held] = field(default_factory=list)
 
 
 def models_by_table() -> Mapping[str, Any]:
@@ -61,104 +63,77 @@ def _by_table(models: tuple[Any, ...]) -> Mapping[str, Any]:
 
 
 def told(query: Any, docs: Docs, *, own: Iterable[str] = (), changes: bool = False, values: Iterable[Any] = ()) -> Told:
-    """What a query tells columns of. `own` = aliases of tables whose rows it tells whole, so that these tell whose they
-    are; `changes` = it changes or deletes rows, and `values` are what it gives them."""
+    """What a query reads. `own` = aliases of tables whose rows it tells whole, so that these tell whose they are;
+    `changes` = it changes or deletes rows, and `values` are what it gives them."""
     found = Told()
-    reader = _Reader(of_somebody(docs), found)
-    if changes:
-        reader.read_change(query, values)
-    else:
-        reader.read(query, own=frozenset(own))
+    _Reader(of_somebody(docs), found).read(query, own=frozenset(own), changes=changes, values=values)
     return found
 
 
 class _Reader:
-    """Reads one query, and those within it that it tells something of, each by its own conditions."""
+    """Reads one query and those within it, each by its own conditions."""
 
     def __init__(self, docs: Docs, found: Told) -> None:
         self._docs = docs
         self._found = found
 
-    def read(self, query: Any, *, own: Set[str] = frozenset(), around: Mapping[str, Leaf] = _NONE) -> set[str]:
-        """Take in what `query` tells; the aliases of the query around it that it tells of besides. Rows of `own` and of
-        `around` tell themselves whose they are."""
-        if query.combinator:
-            return {each for part in query.combined_queries for each in self.read(part, around=around)}
+    def read(
+        self,
+        query: Any,
+        *,
+        own: Set[str] = frozenset(),
+        around: Mapping[str, Leaf] = _NONE,
+        changes: bool = False,
+        values: Iterable[Any] = (),
+    ) -> None:
+        """Take in what `query` reads. Rows of `own` tell themselves whose they are; so do those of `around`, tables of
+        the query around it, to which it may refer."""
         inner = getattr(query, "inner_query", None)
-        if inner is not None:  # what stands around it is made of its columns
-            self.read(inner)
-            for column in query.annotation_select.values():
-                self._named(column, {}, frozenset())
-            return set()
-        leaves = _leaves(query)
-        every, strict, outer = set[str](), set[str](), set[str]()
-        if query.default_cols and not own:
-            every |= self._rows(query, leaves)
-        for column in _columns(query):
-            named, within = self._named(column, leaves, own)
-            outer |= named - leaves.keys()
-            sure = named <= leaves.keys() and (named or within)
-            # What a window tells is of all rows that there are, also of those that are not given.
-            (strict if getattr(column, "contains_over_clause", False) else every).update(named if sure else leaves)
-        facts = _facts(query, leaves)
-        for alias in sorted(every - own):
-            self._hold(alias, {**around, **leaves}, facts, own | around.keys())
-        for alias in sorted(strict & own):
-            self._hold(alias, leaves, facts, frozenset())
-        for alias in sorted(strict - own - every):
-            self._hold(alias, {**around, **leaves}, facts, own | around.keys())
-        return outer - around.keys()
+        parts = query.combined_queries if query.combinator else () if inner is None else (inner,)
+        for part in parts:
+            self.read(part, around=around)
+        leaves = {} if parts else _leaves(query)
+        every, facts = {**around, **leaves}, _facts(query, leaves)
+        clauses = [*_clauses(query), *values]
+        for alias in leaves:
+            changed = changes and alias == _base(query)
+            if alias not in own:
+                self._hold(alias, every, facts, frozenset() if changed else own | around.keys(), changed)
+            elif any(getattr(each, "contains_over_clause", False) for each in clauses):
+                # What a window tells is of all rows that there are, also of those that are not given.
+                self._hold(alias, leaves, facts, frozenset())
+        self._read_within(clauses, every)
 
-    def read_change(self, query: Any, values: Iterable[Any]) -> None:
-        """Take in which rows `query` changes, and what the values tell that it gives them."""
-        leaves = _leaves(query)
-        base = _base(query)
-        for value in values:
-            self._named(value, leaves, {base})
-        self._hold(base, leaves, _facts(query, leaves), frozenset())
-
-    def _rows(self, query: Any, leaves: _Leaves) -> set[str]:
-        """The tables that a model's rows are of."""
-        meta = query.get_meta()
-        if meta is None:  # it is of no model
-            return set()
-        tables = {meta.db_table, *(each._meta.db_table for each in meta.all_parents)}
-        known = {leaf.name for leaf in leaves.values()}
-        self._found.loose += sorted(name for name in tables - known if name in self._docs)
-        return {alias for alias, leaf in leaves.items() if leaf.name in tables}
-
-    def _named(self, column: Any, leaves: _Leaves, own: Set[str]) -> tuple[set[str], bool]:
-        """The tables that an expression names, and whether there is a query in it, which is taken in."""
-        around = {key: leaf for key, leaf in leaves.items() if key in own}
-        named, left, within = set[str](), [column], False
+    def _read_within(self, clauses: Iterable[Any], leaves: Mapping[str, Leaf]) -> None:
+        """Take in the queries and texts within expressions."""
+        left = list(clauses)
         while left:
             each = left.pop()
             if isinstance(each, Query):
-                named |= self.read(each, around=around)
-                within = True
-            elif isinstance(each, Col | ColPairs):
-                named.add(each.alias)
+                self.read(each, around=leaves)
             elif each is not None:
                 for text in _texts(each):
-                    named |= self._read_text(text, leaves)
-                left += getattr(each, "get_source_expressions", list)()
-        return named, within
+                    self._read_text(text, leaves)
+                left += each.children if isinstance(each, WhereNode) else _parts(each)
 
-    def _read_text(self, text: str, leaves: _Leaves) -> set[str]:
-        """The tables in FROM that text among columns names; others it tells of in a way that is not understood."""
-        tables, inner = set(mentioned(text, self._docs)), "SELECT" in words(text)
-        there = {alias for alias, leaf in leaves.items() if leaf.name in tables and not inner}
-        self._found.loose += sorted(tables - {leaves[alias].name for alias in there})
-        return there
+    def _read_text(self, text: str, leaves: Mapping[str, Leaf]) -> None:
+        """Text may name tables in FROM, which are held; what else it tells is not understood."""
+        names = set(mentioned(text, self._docs))
+        if "SELECT" not in words(text):
+            names -= {leaf.name for leaf in leaves.values()}
+        self._found.loose += sorted(names)
 
-    def _hold(self, alias: str, leaves: Mapping[str, Leaf], facts: list[Fact], own: Set[str]) -> None:
+    def _hold(
+        self, alias: str, leaves: Mapping[str, Leaf], facts: list[Fact], own: Set[str], changed: bool = False
+    ) -> None:
         if leaves[alias].name not in self._docs:
             return
         found = holding(alias, leaves, facts, self._docs, own)
         if found is None:
             self._found.loose.append(leaves[alias].name)
         elif found:
-            self._found.held.append(Held(leaves[found[0]].name, found[1], found[2]))
+            held = self._found.changed if changed else self._found.held
+            held.append(Held(leaves[found[0]].name, found[1], found[2]))
 
 
 def _leaf(table: str) -> Leaf:
@@ -166,22 +141,38 @@ def _leaf(table: str) -> Leaf:
     return Leaf(table, () if model is None else tuple(each.column for each in model._meta.pk_fields))
 
 
-def _leaves(query: Any) -> _Leaves:
-    joined = {key: _leaf(join.table_name) for key, join in query.alias_map.items() if query.alias_refcount[key]}
-    if not joined and query.get_meta() is not None:
-        joined[_base(query)] = _leaf(query.get_meta().db_table)
-    return {**{name: _leaf(name) for name in query.extra_tables}, **joined}
+def _leaves(query: Any) -> dict[str, Leaf]:
+    """The tables in FROM, by their alias; `FROM` holds those that were joined as it was compiled, to order by them."""
+    made = getattr(query, FROM, ())
+    found = {name: _leaf(name) for name in query.extra_tables}
+    for alias, join in query.alias_map.items():
+        if query.alias_refcount[alias] or alias in made:
+            found[alias] = _leaf(join.table_name)
+    if found.keys() <= set(query.extra_tables) and query.get_meta() is not None:
+        found[_base(query)] = _leaf(query.get_meta().db_table)
+    return found
 
 
 def _base(query: Any) -> str:
-    return str(query.base_table or query.get_meta().db_table)
+    return "" if query.get_meta() is None else str(query.base_table or query.get_meta().db_table)
 
 
-def _columns(query: Any) -> Iterator[Any]:
-    for text, _ in query.extra_select.values():
-        yield text
+def _clauses(query: Any) -> Iterator[Any]:
+    """All expressions of a query."""
+    yield from (text for text, _ in query.extra_select.values())
     yield from query.select
     yield from query.annotation_select.values()
+    yield query.where
+    yield from query.order_by
+    yield from query.extra_order_by
+    yield from query.group_by if isinstance(query.group_by, tuple) else ()
+
+
+def _parts(clause: Any) -> Iterable[Any]:
+    found: Iterable[Any] = getattr(clause, "get_source_expressions", list)()
+    if isinstance(clause, Lookup) and isinstance(clause.rhs, list | tuple | set):
+        return [*found, *(each for each in clause.rhs if hasattr(each, "as_sql"))]
+    return found
 
 
 def _facts(query: Any, leaves: Mapping[str, Leaf]) -> list[Fact]:

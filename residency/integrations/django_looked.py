@@ -24,7 +24,7 @@ from residency.enforcement.current import Current
 from residency.integrations.django_held import Held, Told, models_by_table, told
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import gives_subject, mentioned, of_somebody, own_of
-from residency.storage.others import Others, people_of, somebody_elses, unsaid, unseen
+from residency.storage.others import Others, changes_elses, people_of, somebody_elses, unsaid, unseen
 from residency.storage.statements import writes, written
 
 __all__ = ["Looking", "own_rows"]
@@ -37,6 +37,13 @@ _KINDS: Final = {
     **dict.fromkeys(("AutoField", "BigAutoField", "IntegerField", "BigIntegerField", "PositiveIntegerField"), int),
 }  # fmt: skip
 """Fields by whose value a database finds what says the same, letter by letter."""
+_UNKNOWN: Final = object()
+_Key = tuple[str, str, Any]
+"""(table, column, value) of rows."""
+_People = dict[str | None, None]
+"""Ids, each once; None = nothing tells whose it is."""
+_Asked = dict[tuple[str, str], dict[Any, None]]
+"""Values of columns, of which is asked whose the rows are."""
 _vouched: ContextVar[bool] = ContextVar("residency_django_vouched", default=False)
 
 
@@ -63,13 +70,13 @@ class Looking:
     ) -> None:
         """`wait` awaits something within Django's own call."""
         self._docs = {doc.name: doc for doc in docs}
-        self._others = Others.than(here, sink) if here.of_another else None
+        self._others = Others.than(here, sink) or _of_nobody(here, sink) if here.of_another else None
         self._people = people_of(here)
         self._digest = here.point.perception.digest
         self._sink = sink
         self._wait = wait
         self._sent: list[tuple[str, Any]] = []
-        self._passed: set[tuple[str, str, Any]] = set()
+        self._known: dict[_Key, tuple[str | None, ...]] = {}
 
     @staticmethod
     def of(here: Current, store: str, sink: str, wait: Any) -> Looking | None:
@@ -101,7 +108,7 @@ class Looking:
         if doc is not None:
             raise unseen(doc, "by the model's own save() or create()", _VOUCH)
         if self._others is not None:
-            self._refuse_loose(mentioned(text, self._docs, whole=True))
+            self._refuse_loose(mentioned(text, self._docs, whole=not self._people))
 
     def check(self, query: Any, own: Iterable[str] = ()) -> None:
         """Look at whose rows a query tells columns of, or changes. Raises: UsageError, Refused, PinsUnavailable."""
@@ -148,7 +155,7 @@ class Looking:
             self._refuse_loose([table])
         else:
             values = tuple(getattr(each, unique[said].attname) for each in query.objs)
-            self._check_told(Told([Held(table, said, values)]))
+            self._check_told(Told(changed=[Held(table, said, values)]))
 
     # -- what is given --------------------------------------------------------------------------------------------
 
@@ -188,53 +195,52 @@ class Looking:
                 yield _Kind(doc, tuple(fields), its, own_of(doc), keys[0] if len(keys) == 1 else None)
 
     def _check_rows(self, kinds: Sequence[_Kind], chunk: Sequence[Any], values: Sequence[Mapping[int, Any]]) -> None:
-        people: dict[str | None, None] = {}
-        asked: dict[tuple[str, str], dict[Any, None]] = {}
-        keys: list[tuple[str, str, Any]] = []
+        people, asked = _People(), _Asked()
         for kind in kinds:
-            own, key = kind.columns.get(kind.own), kind.columns.get(kind.key or "")
-            for row, told_ in zip(chunk, values, strict=True):
+            own, key, name = kind.columns.get(kind.own), kind.columns.get(kind.key or ""), kind.doc.name
+            for row, its in zip(chunk, values, strict=True):
                 if all(row[each] is None for each in kind.fields):
                     continue  # an outer join found nothing
-                if own is not None:
-                    if kind.doc.subject is not None or told_[own] is None:
-                        people[None if told_[own] is None else str(told_[own])] = None
-                    else:
-                        self._ask_or_say(kind.doc.name, kind.own, told_[own], people, asked)
+                if own is not None and its[own] is not None:
+                    if kind.doc.subject is None:
+                        self._ask_or_say(name, kind.own, its[own], people, asked)
+                        continue
+                    people[str(its[own])] = None
                     if key is not None:
-                        keys.append((kind.doc.name, str(kind.key), told_[key]))
-                elif key is not None:
-                    self._ask_or_say(kind.doc.name, str(kind.key), told_[key], people, asked)
+                        self._known[name, str(kind.key), its[key]] = (str(its[own]),)
+                elif own is None and key is not None:
+                    self._ask_or_say(name, str(kind.key), its[key], people, asked)
                 else:
                     people[None] = None
-        self._judge(people, asked)
-        self._remember(keys)
+        self._judge(people | self._answers(asked))
 
     # -- whose it is ----------------------------------------------------------------------------------------------
 
     def _check_told(self, found: Told) -> None:
         self._refuse_loose(found.loose)
-        people: dict[str | None, None] = {}
-        asked: dict[tuple[str, str], dict[Any, None]] = {}
-        for table, column, values in found.held:
+        if self._people:
+            for held in found.changed:
+                if any(whose is None or self._digest(whose) not in self._people for whose in self._whose([held])):
+                    raise changes_elses(held.table, "unit of work")
+        self._judge(self._whose(found.held))
+
+    def _whose(self, held: Iterable[Held]) -> _People:
+        """The ids of whom a query names as those whose rows it is about, each once."""
+        people, asked = _People(), _Asked()
+        for table, column, values in held:
             for value in values:
                 if value is not None:  # else no row is found by it
                     self._ask_or_say(table, column, value, people, asked)
-        self._judge(people, asked)
+        return people | self._answers(asked)
 
-    def _ask_or_say(
-        self,
-        table: str,
-        column: str,
-        value: Any,
-        people: dict[str | None, None],
-        asked: dict[tuple[str, str], dict[Any, None]],
-    ) -> None:
+    def _ask_or_say(self, table: str, column: str, value: Any, people: _People, asked: _Asked) -> None:
         """Note whose the rows are that have this value in a column, or that it is to be asked."""
         doc = self._docs[table]
         if (column == doc.subject or self._is_id(doc, column)) and _is_exact(table, column, value):
             people[str(value)] = None
-        elif (table, column, value) not in self._passed:
+        elif (known := self._known.get((table, column, value))) is not None:
+            people.update(dict.fromkeys(known))
+        else:
             asked.setdefault((table, column), {})[value] = None
 
     def _is_id(self, doc: RecordDoc, column: str) -> bool:
@@ -246,42 +252,42 @@ class Looking:
             there is not None and its is not None and [each.column for each in there._meta.pk_fields] == [its.subject]
         )
 
-    def _judge(self, people: dict[str | None, None], asked: Mapping[tuple[str, str], Mapping[Any, None]]) -> None:
+    def _judge(self, people: Iterable[str | None]) -> None:
         others = self._others
-        if others is None:
-            return
-        keys: list[tuple[str, str, Any]] = []
-        for (table, column), values in asked.items():
-            for value, whose in self._ask(table, column, list(values)):
-                people[whose] = None
-                keys.append((table, column, value))
-        if unknown := others.unknown(people):
+        if others is not None and (unknown := others.unknown(people)):
 
             async def check() -> None:
                 await others.check(unknown)
 
             self._wait(check)
-        self._remember(keys)
 
-    def _remember(self, keys: Iterable[tuple[str, str, Any]]) -> None:
-        if len(self._passed) > _BOUND:
-            self._passed.clear()
-        self._passed.update(keys)
+    def _answers(self, asked: _Asked) -> _People:
+        """Whose the rows are that have these values."""
+        people = _People()
+        if len(self._known) > _BOUND:
+            self._known.clear()
+        for (table, column), values in asked.items():
+            found: dict[_Key, tuple[str | None, ...]] = {}
+            for value, whose in self._ask(table, column, list(values)):
+                people[whose] = None
+                found[table, column, value] = (*found.get((table, column, value), ()), whose)
+            self._known |= found
+        return people
 
     def _ask(self, table: str, column: str, values: Sequence[Any]) -> Iterator[tuple[Any, str | None]]:
         """The values that were found, each with whose its rows are, by a question of its own in the same act."""
         model = models_by_table().get(table)
         name = None if model is None else _name(model, column)
-        whose = None if name is None else self._subject(model)
-        if whose is None:
-            yield None, None
+        subject = None if name is None else self._subject(model)
+        if subject is None:
+            yield _UNKNOWN, None
             return
         for start in range(0, len(values), _AT_ONCE):
             some = {f"{name}__in": values[start : start + _AT_ONCE]}
             with own_rows():
-                found = list(QuerySet(model, using=self._sink).filter(**some).values_list(name, whose).distinct())
-            for value, told_ in found:
-                yield value, None if told_ is None else str(told_)
+                found = list(QuerySet(model, using=self._sink).filter(**some).values_list(name, subject).distinct())
+            for value, whose in found:
+                yield value, None if whose is None else str(whose)
 
     def _subject(self, model: Any, depth: int = 8) -> Any:
         """The subject's id of each row of a model's table; None where nothing tells it."""
@@ -300,6 +306,13 @@ class Looking:
     def _refuse_loose(self, loose: Sequence[str]) -> None:
         if loose:
             raise unsaid(self._docs[loose[0]], "take the model's objects, which are looked at", _VOUCH)
+
+
+def _of_nobody(here: Current, sink: str) -> Others | None:
+    """For an activity that is about nobody, and no list: whatever it reads is of others."""
+    verdict = here.decision.sink(sink)
+    alone = here.activity.subject.kind == "none" and here.client is not None and here.decision.mode != "observe"
+    return Others(here, verdict.sink) if alone and verdict is not None else None
 
 
 class _Kind:

@@ -16,7 +16,7 @@ from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import own_of
 from residency.storage.judged import Found, Lying
 
-__all__ = ["Others", "people_of", "somebody_elses", "unsaid", "unseen"]
+__all__ = ["Others", "changes_elses", "people_of", "somebody_elses", "unsaid", "unseen"]
 
 
 def people_of(here: Current) -> set[str | None]:
@@ -74,6 +74,15 @@ def somebody_elses(doc: RecordDoc, act: str) -> UsageError:
     return UsageError(
         f"a row of {doc.name!r} says by its column {doc.subject!r} that it is somebody else's than whom this {act} is "
         f"for: write it in a {act} under about() of that person"
+    )
+
+
+def changes_elses(table: str, act: str) -> UsageError:
+    """The error for a statement that changes or deletes rows of another person than whom a session, or a unit (`act`),
+    is for."""
+    return UsageError(
+        f"a statement changes rows of {table!r} that are somebody else's than whom this {act} is for: do it in a {act} "
+        "under about() of that person"
     )
 
 

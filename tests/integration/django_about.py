@@ -55,7 +55,22 @@ django.setup()
 
 from asgiref.sync import sync_to_async  # noqa: E402
 from django.db import Error, connections, models  # noqa: E402
-from django.db.models import Case, Count, Exists, F, Max, OuterRef, Prefetch, Q, Subquery, Sum, Value, When, Window  # noqa: E402
+from django.db.models import (  # noqa: E402
+    Case,
+    Count,
+    Exists,
+    F,
+    FilteredRelation,
+    Max,
+    OuterRef,
+    Prefetch,
+    Q,
+    Subquery,
+    Sum,
+    Value,
+    When,
+    Window,
+)
 from django.db.models.expressions import RawSQL  # noqa: E402
 from django.db.models.functions import Concat, Lower, Upper  # noqa: E402
 from hypothesis import given as generated  # noqa: E402
@@ -211,8 +226,14 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "values over a join": (lambda: ids(Photo.objects.filter(post__author="beng").values_list("id", flat=True)),
                            ["f-beng"]),
     "values of a join": (lambda: list(bengs().values_list("author__body", flat=True)), ["of beng"]),
-    "a join that only filters": (lambda: ids(Reply.objects.filter(author="beng", post__topic="u")
-                                             .values_list("id", flat=True)), ["r-beng-chua"]),
+    "filtered over a join": (lambda: ids(Reply.objects.filter(author="beng", post__author="chua")
+                                         .values_list("id", flat=True)), ["r-beng-chua"]),
+    "nobody's over a join": (lambda: ids(Topic.objects.filter(posts__author="beng")), ["t"]),
+    "nobody's where there is hers": (lambda: ids(Topic.objects.filter(
+        Exists(Post.objects.filter(topic=OuterRef("pk"), author="beng")))), ["t"]),
+    "nobody's with hers": (lambda: [ids(each.posts.all()) for each in Topic.objects.filter(id="t")
+                                    .prefetch_related(Prefetch("posts", bengs()))], [["p-beng"]]),
+    "in hers": (lambda: ids(Photo.objects.filter(post__in=bengs())), ["f-beng"]),
     "nested": (lambda: ids(bengs().filter(Q(topic="t") | Q(id="x")).values_list("id", flat=True)), ["p-beng"]),
     "instance": (lambda: Reply.objects.filter(author=Member(id="beng")).count(), 2),
     "count": (lambda: bengs().count(), 1),
@@ -239,6 +260,23 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
 }  # fmt: skip
 # They tell of rows, and not whose.
 LOOSE: dict[str, Callable[[], Any]] = {
+    # What only filters tells, too.
+    "a join that filters": lambda: list(Reply.objects.filter(author="beng", post__topic="u").values("id")),
+    "objects that others filter": lambda: list(bengs().filter(replies__id__gte="r-anh")),
+    "objects where there is another's": lambda: list(bengs().filter(Exists(Reply.objects.filter(post=OuterRef("pk"))))),
+    "objects where others are not": lambda: list(bengs().exclude(replies__body="x")),
+    "nobody's that others filter": lambda: list(Topic.objects.filter(id__in=Post.objects.values("topic"))),
+    "in a list": lambda: list(Topic.objects.filter(id__in=[Subquery(Post.objects.values("topic")[:1])])),
+    "filtered by an alias": lambda: list(Topic.objects.alias(
+        n=Subquery(Post.objects.order_by("-id").values("topic")[:1])).filter(n="u")),
+    "filtered by a count": lambda: list(Topic.objects.annotate(n=Count("posts")).filter(n__gt=1).values("id")),
+    "filtered join": lambda: list(Topic.objects.annotate(
+        p=FilteredRelation("posts", condition=Q(posts__author="beng"))).values("p__id")),
+    "ordered over a join": lambda: list(Topic.objects.order_by("posts__body")),
+    "ordered by others": lambda: list(Topic.objects.order_by(Subquery(Post.objects.values("body")[:1]))),
+    "ordered by text": lambda: list(Topic.objects.order_by(RawSQL("(SELECT max(body) FROM post)", ()))),
+    "text that changes": sql("DELETE FROM post WHERE author = 'beng'"),
+    "objects beside a window": lambda: list(Post.objects.order_by(Window(Count("id")).desc())[:1]),
     "values": lambda: list(Post.objects.values("id")),
     "values_list": lambda: list(Post.objects.values_list("id", "author")),
     "by another column": lambda: list(Post.objects.filter(topic="t").values("id")),
@@ -307,6 +345,7 @@ FORBIDDEN: dict[str, Callable[[], Any]] = {
     "iterator": lambda: list(Reply.objects.order_by("-id").iterator(1)),
     "first": lambda: Member.objects.order_by("id").first(),
     "latest": lambda: Member.objects.earliest("id"),
+    "others are not": lambda: list(bengs().exclude(replies__author="anh")),
     "refreshed": lambda: Member(id="anh").refresh_from_db(),
     "loaded later": lambda: Post(id="p-anh", author_id="anh").author,
     "values": lambda: list(Post.objects.filter(author="anh").values("id")),
@@ -338,6 +377,16 @@ WRITTEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "text": (sql("UPDATE topic SET body = 'topic'"), "sent"),
 }  # fmt: skip
 NOT_WRITTEN: dict[str, Callable[[], Any]] = {
+    # Theirs may be read, and are changed under about() of them.
+    "Chua's by name": lambda: Post.objects.filter(author="chua").update(body="x"),
+    "Chua's by key": lambda: Post.objects.filter(pk="p-chua").update(body="x"),
+    "Chua's object": lambda: Post.objects.get(pk="p-chua").save(),
+    "Chua's object deleted": lambda: Post.objects.get(pk="p-chua").delete(),
+    "Chua's in bulk": lambda: Post.objects.bulk_update([Post(pk="p-chua", body="x")], ["body"]),
+    "Chua's upserted": lambda: Post.objects.bulk_create([Post(id="p-chua", author_id="beng")], update_conflicts=True,
+                                                        unique_fields=["id"], update_fields=["author"]),
+    "Chua's or made": lambda: Post.objects.update_or_create(pk="p-chua", defaults={"body": "x"}),
+    "hers by text": sql("UPDATE reply SET body = 'x' WHERE author = 'beng'"),
     "created for another": lambda: Reply.objects.create(id="n", author_id="chua", post_id="p-beng"),
     "somebody else": lambda: Member.objects.create(id="dung"),
     "in bulk": lambda: Reply.objects.bulk_create([Reply(id="n", author_id="beng", post_id="p-beng"),
@@ -572,6 +621,9 @@ async def main() -> None:
             told["group"] = await sync_to_async(each)(both)
     with request(runtime, "GET", "/somebody/beng", "sue"):
         told["named"] = await sync_to_async(each)({"her": FORBIDDEN["all"], "loose": LOOSE["count"]})
+    with request(runtime, "GET", "/people", "sue"):  # of an activity that is about nobody all is of others
+        nobody = {"hers": FORBIDDEN["all"], "allowed": lambda: ids(bengs()), "count": LOOSE["count"]}
+        told["nobody"] = await sync_to_async(each)(nobody)
     with request(runtime, "GET", "/somebody", "beng"):  # who asks for themselves
         told["own"] = await sync_to_async(each)(LOOSE)
     with request(runtime, "POST", "/somebody", "beng"):

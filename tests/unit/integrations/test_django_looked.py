@@ -13,6 +13,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_about.py"
 UNSAID = "UsageError: a statement under about() tells of rows of "
 ELSES = "UsageError: a row of "
+CHANGES = "UsageError: a statement changes rows of "
 UNSEEN = "UsageError: a statement gives rows of "
 
 
@@ -62,7 +63,13 @@ def test_a_request_that_names_somebody_else_is_looked_at_and_one_of_ones_own_is_
     assert project["named"]["her"] == "Refused: only_in_country"
     assert beginning(project["named"], "Refused", UNSAID) == {}
     refused = project["own"].keys() - beginning(project["own"], "UsageError", "Refused").keys()
-    assert refused == {"deleted by text"}  # by an activity that reads
+    assert refused == {"deleted by text", "text that changes"}  # by an activity that reads
+
+
+def test_of_an_activity_about_nobody_all_is_of_others(project: dict[str, Any]) -> None:
+    assert project["nobody"]["hers"] == "Refused: only_in_country"
+    assert project["nobody"]["allowed"] == ["p-beng"]
+    assert project["nobody"]["count"].startswith(UNSAID)
 
 
 def test_whose_many_rows_are_is_asked_for_each_chunk_at_once(project: dict[str, Any]) -> None:
@@ -71,7 +78,9 @@ def test_whose_many_rows_are_is_asked_for_each_chunk_at_once(project: dict[str, 
 
 def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> None:
     assert project["written"] == project["expected"]["written"]
-    assert beginning(project["not written"], UNSAID, ELSES, UNSEEN, "Refused: only_in_country") == {}
+    assert beginning(project["not written"], UNSAID, ELSES, UNSEEN, CHANGES, "Refused: only_in_country") == {}
+    chuas = {name: each for name, each in project["not written"].items() if name.startswith("Chua's")}
+    assert beginning(chuas, CHANGES) == {}
     assert project["own writes"]["for another"].startswith(ELSES)
     assert project["own writes"]["text"].startswith(UNSEEN)
 
