@@ -44,12 +44,13 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Told:
-    """`held` = whose rows a query reads, `loose` = tables of which it does not say whose rows; `changed` = whose rows
-    it changes."""
+    """`held` = whose rows a query reads, `loose` = tables of which it does not say whose rows; `changed` and `unheld`
+    the same of the rows that it changes."""
 
     held: list[Held] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
     changed: list[Held] = field(default_factory=list)
+    unheld: list[str] = field(default_factory=list)
 
 
 def models_by_table() -> Mapping[str, Any]:
@@ -130,7 +131,7 @@ class _Reader:
             return
         found = holding(alias, leaves, facts, self._docs, own)
         if found is None:
-            self._found.loose.append(leaves[alias].name)
+            (self._found.unheld if changed else self._found.loose).append(leaves[alias].name)
         elif found:
             held = self._found.changed if changed else self._found.held
             held.append(Held(leaves[found[0]].name, found[1], found[2]))

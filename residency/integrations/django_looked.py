@@ -152,7 +152,7 @@ class Looking:
         unique = {field.column: field for field in query.unique_fields}
         said = next((each for each in (own_of(doc), query.get_meta().pk.column) if each in unique), None)
         if said is None:
-            self._refuse_loose([table])
+            self._check_told(Told(unheld=[table]))
         else:
             values = tuple(getattr(each, unique[said].attname) for each in query.objs)
             self._check_told(Told(changed=[Held(table, said, values)]))
@@ -219,6 +219,7 @@ class Looking:
     def _check_told(self, found: Told) -> None:
         self._refuse_loose(found.loose)
         if self._people:
+            self._refuse_loose(found.unheld)
             for held in found.changed:
                 if any(whose is None or self._digest(whose) not in self._people for whose in self._whose([held])):
                     raise changes_elses(held.table, "unit of work")
