@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from residency.adapters.policy_files import load
+from residency.cli import asked
 from residency.cli.detect_samples import Source, records
 from residency.cli.locate_progress import Telling
 from residency.errors import PathError, PolicyError, UsageError
@@ -35,10 +36,11 @@ _OTHERS: Final = "(others)"
 
 
 def detect(
+    file: asked.Argument = None,
     sample: Annotated[
         Path | None, typer.Argument(help="JSON, a list of records, or JSON lines; - is stdin.", metavar="SAMPLE")
     ] = None,
-    policy: Annotated[Path | None, typer.Option("--policy", help="The deployment file.", metavar="FILE")] = None,
+    policy: asked.Option = None,
     route: Annotated[
         str | None, typer.Option("--route", help='Compare with its activity: "POST /v1/people".', metavar="ROUTE")
     ] = None,
@@ -52,12 +54,15 @@ def detect(
     Exit 0 = told, 1 = the activity does not declare what was found, 2 = wrong use,
     a policy that does not hold or a sample that is not JSON included.
 
-    Example: residency detect --policy residency.yaml --route "POST /v1/people" sample.json
+    Example: residency detect residency.yaml sample.json --route "POST /v1/people"
     """
-    if policy is None or sample is None:
-        _wrong("--policy and a sample are needed, as in --policy residency.yaml sample.json")
+    if policy is not None and sample is None:
+        file, sample = None, file
+    if (file is None) == (policy is None) or sample is None:
+        _wrong("a deployment file and a sample are needed, as in: residency detect residency.yaml sample.json")
+    deployment = asked.deployment_asked("detect", file, policy)
     try:
-        loaded = load(policy)
+        loaded = load(deployment)
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -15,6 +15,7 @@ import typer
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency, build
+from residency.cli import asked
 from residency.cli.move_places import journal_of
 from residency.cli.move_run import Movement
 from residency.cli.patience import patient
@@ -27,28 +28,27 @@ __all__ = ["pin_app"]
 pin_app = typer.Typer(
     no_args_is_help=True,
     help="A subject's remembered home: show it, or move it by an operator's act.\n\n"
-    "Example: echo user-42 | residency pin show --policy policies/deployments/social-api.yaml",
+    "Example: echo user-42 | residency pin show residency.yaml",
     rich_markup_mode=None,
 )
 
 _REASON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:#/-]{2,79}")
 
-Policy = Annotated[Path, typer.Option("--policy", help="The deployment file.", metavar="FILE")]
 T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
 @pin_app.command()
-def show(policy: Policy, as_json: Json = False) -> None:
+def show(file: asked.Argument = None, policy: asked.Option = None, as_json: Json = False) -> None:
     """Show the home of the subject whose id is read from stdin, so that no id stands in a shell's history.
 
     Exit 0 = there is a pin, 1 = there is none, 2 = wrong use.
 
-    Example: echo user-42 | residency pin show --policy policies/deployments/social-api.yaml
+    Example: echo user-42 | residency pin show residency.yaml
     """
+    deployment = asked.deployment_asked("pin show", file, policy)
     subject = _subject()
-
-    pin = _with(policy, lambda runtime: _read(runtime, subject))
+    pin = _with(deployment, lambda runtime: _read(runtime, subject))
     if pin is None:
         typer.echo("null" if as_json else "no pin: this subject has no remembered home")
         raise typer.Exit(1)
@@ -57,7 +57,9 @@ def show(policy: Policy, as_json: Json = False) -> None:
 
 @pin_app.command()
 def move(
-    policy: Policy,
+    *,
+    file: asked.Argument = None,
+    policy: asked.Option = None,
     to: Annotated[str, typer.Option("--to", help="The new home: the place of a region.", metavar="CODE")],
     reason: Annotated[
         str, typer.Option("--reason", help="A ticket or a short reason; no names: it is kept for ever.", metavar="TEXT")
@@ -77,8 +79,9 @@ def move(
     the same keys, or a move before this one left some where they lay, 2 = wrong use, or something cannot be reached
     (a sink that is away is tried again first).
 
-    Example: echo user-42 | residency pin move --policy FILE --to VN --reason "ticket 1234"
+    Example: echo user-42 | residency pin move residency.yaml --to VN --reason "ticket 1234"
     """
+    deployment = asked.deployment_asked("pin move", file, policy)
     if not _REASON.fullmatch(reason):
         _wrong('--reason is 3 to 80 letters, digits, spaces and . _ : # / -, such as "ticket 1234"')
     subject = _subject()
@@ -101,7 +104,7 @@ def move(
         return await runtime.point.homes.move(runtime.point.digest(subject), to, reason), True
 
     try:
-        pin, moved = _with(policy, work)
+        pin, moved = _with(deployment, work)
     except StaleVersion as error:
         typer.echo(f"residency pin: {error}", err=True)
         raise typer.Exit(1) from None

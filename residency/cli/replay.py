@@ -39,6 +39,9 @@ _NEVER: Final = 1 << 62  # of times, what is odd is not asked here
 
 
 def replay(
+    file: Annotated[
+        Path | None, typer.Argument(help="The candidate: a deployment file, as --policy.", metavar="FILE")
+    ] = None,
     audit: Annotated[
         Path | None, typer.Option("--audit", help="The audit folder: log/, policies/, facts/.", metavar="DIR")
     ] = None,
@@ -72,17 +75,20 @@ def replay(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Decide every recorded decision again: verify the log by its own policies, with --policy try a candidate on it.
+    """Decide every recorded decision again: verify the log by its own policies, with FILE try a candidate on it.
 
     Tells coverage first, then who would change and why. Needs the audit folder and nothing else. Exit 0 = holds, 1 =
     the log does not hold, a record is wrong, or a limit is passed, 2 = wrong use, a bad candidate included.
 
-    Example: residency replay --audit ./residency-data/audit --policy new/social-api.yaml --max-changed 0.1%
+    Example: residency replay new/residency.yaml --audit ./residency-data/audit --max-changed 0.1%
     """
+    if file is not None and policy is not None:
+        _wrong("name one candidate")
+    policy = policy if file is None else file
     if audit is None:
         _wrong("--audit is needed: the folder that the deployment file names under `audit:`")
     if policy is None and (at is not None or max_changed is not None):
-        _wrong("--at and --max-changed go with --policy, the candidate")
+        _wrong("--at and --max-changed go with FILE, the candidate")
     if min_coverage is not None and max_changed is None:
         _wrong("--min-coverage goes with --max-changed")
     if (detail is None) != (keys is None):

@@ -27,6 +27,7 @@ from residency.cli.sinks_probe import probe
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable, UnknownStore, UsageError
 from residency.policy.compiler import Policy
+from residency.policy.problems import nearest
 from residency.storage import Stores
 from residency.wiring.marks import seen_marks
 
@@ -110,7 +111,7 @@ def create_all(
     """
     from residency.integrations import sqlalchemy as sql  # an optional extra
 
-    stores = _stores(deployment)
+    stores = _stores(deployment, store)
     try:
         tables = metadata_of(imported(metadata), metadata)
         sinks = sql.row_sinks(tables, stores, store)
@@ -145,7 +146,7 @@ def migrate(
     program = context.args
     if not program:
         _wrong("say what to run behind `--`, as in: -- alembic upgrade head")
-    stores = _stores(deployment)
+    stores = _stores(deployment, store)
     try:
         sinks = stores.sinks_of(store)
     except UnknownStore as error:
@@ -229,9 +230,13 @@ def _load(deployment: Path) -> tuple[Policy, dict[str, SinkPort]]:
         _wrong(str(error))
 
 
-def _stores(deployment: Path) -> Stores:
+def _stores(deployment: Path, wanted: str) -> Stores:
     policy, sinks = _load(deployment)
-    return Stores(sinks, policy.deployment.stores)
+    stores = policy.deployment.stores
+    if wanted not in stores:
+        known = nearest(wanted, stores) or f"; it names {', '.join(stores) or 'none'}"
+        _wrong(f"the deployment names no store {wanted!r}{known}")
+    return Stores(sinks, stores)
 
 
 def _row(policy: Policy, sink: SinkPort) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,6 +80,7 @@ def sink_of(
     if scheme.partition("+")[0] in REDIS:
         return redis_sink(deployment, sink, region, _elsewhere(deployment, region, network))
     try:
+        import_module("greenlet")  # SQLAlchemy comes without it, too, and then fails at its first connection
         from residency.adapters.sink_sql import SqlSink  # an optional extra
     except ImportError as error:
         what = "a database needs the extra `sql`: pip install 'residency[sql]'"

@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from residency.errors import SinkUnavailable
+from residency.policy.problems import nearest
 
 __all__ = ["BLOCKING", "Place", "place_of"]
 
@@ -21,6 +22,7 @@ BLOCKING: Final = {
     "postgresql+asyncpg": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+_OTHERS: Final = ("sqlite", "postgresql", "file", "s3", "gs", "az", "http", "https", "redis", "rediss", "valkey")
 _EXPECTED: Final = ", ".join(f"{driver}://…" for driver in BLOCKING) + ", file://… or memory:"
 # What a request waits for a connection, or for the database to take one, before it is refused.
 _WAITS: Final = {"pool_timeout": 10, "connect_timeout": 10}
@@ -93,7 +95,8 @@ def place_of(sink: str, text: str, base: Path | None) -> Place:
     if url.drivername in ("sqlite", "postgresql"):
         url = url.set(drivername="sqlite+aiosqlite" if url.drivername == "sqlite" else "postgresql+asyncpg")
     if url.drivername not in BLOCKING:
-        raise SinkUnavailable(f"sink {sink!r} has a URL whose driver is not known here: expected {_EXPECTED}")
+        near = nearest(url.drivername, (*BLOCKING, *_OTHERS)) or f": expected {_EXPECTED}"
+        raise SinkUnavailable(f"sink {sink!r} has a URL whose driver is not known here{near}")
     numbers = {name: _number(sink, url, name, usual) for name, usual in (*_WAITS.items(), *_SIZES.items())}
     url = url.difference_update_query(numbers)
     if url.get_backend_name() == "sqlite":

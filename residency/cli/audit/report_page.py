@@ -258,7 +258,7 @@ class _Page:
         say = self._words
         heads = (say["entry"], say["begun"], say["age"], say["route"], say["sink"])
         rows = [
-            (each["index"], (each["at"] or "")[:19].replace("T", " "), _age(each["age_seconds"], say["days"]),
+            (each["index"], (each["at"] or "")[:19].replace("T", " "), _age(each["age_seconds"], say),
              each["activity"] or "-", each["sink"] or "-")
             for each in self._all["open_intents"][:_SHOWN]
         ]  # fmt: skip
@@ -343,5 +343,9 @@ def _day(at: str | None) -> str:
     return "-" if at is None else at[:10]
 
 
-def _age(seconds: float, days_word: str) -> str:
-    return f"{seconds / 86_400:,.1f} {days_word}"
+def _age(seconds: float, say: Mapping[str, str]) -> str:
+    number, word = next(
+        ((seconds / unit, word) for unit, word in ((86_400, "days"), (3_600, "hours")) if seconds >= unit),
+        (seconds / 60, "minutes"),
+    )
+    return f"{number:,.1f} {say[word]}"

@@ -111,6 +111,8 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("begun", "begun (UTC)", "bắt đầu (UTC)"),
     ("age", "age", "tuổi"),
     ("days", "days", "ngày"),
+    ("hours", "hours", "giờ"),
+    ("minutes", "minutes", "phút"),
     ("day", "day", "ngày"),
     ("months", "months", "tháng"),
     ("lifetime", "lifetime of the system", "suốt thời gian hệ thống hoạt động"),

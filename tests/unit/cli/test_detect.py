@@ -151,9 +151,16 @@ def test_fields_without_end_are_told_together(policy: str, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "stdin", "says"),
     [
-        (["-"], "{}", "--policy and a sample are needed, as in --policy residency.yaml sample.json"),
-        (["--policy", "POLICY"], "", "--policy and a sample are needed, as in --policy residency.yaml sample.json"),
+        (["-"], "{}", "a deployment file and a sample are needed, as in: residency detect residency.yaml sample.json"),
+        (
+            ["--policy", "POLICY"],
+            "",
+            "a deployment file and a sample are needed, as in: residency detect residency.yaml sample.json",
+        ),
+        (["POLICY"], "", "a deployment file and a sample are needed"),
+        (["--policy", "POLICY", "POLICY", "-"], "", "a deployment file and a sample are needed"),
         (["--policy", "POLICY", "-"], "", "the sample is empty"),
+        (["POLICY", "-"], "", "the sample is empty"),
         (["--policy", "POLICY", "/nowhere.json"], "", "the sample cannot be read: No such file or directory"),
         (["--policy", "POLICY", "/"], "", "the sample cannot be read: Is a directory"),
         (["--policy", "POLICY", "--route", "people", "-"], "{}", "--route is a method and a path without a query"),

@@ -119,7 +119,8 @@ def test_a_sink_that_fails_is_named_and_the_others_are_made(deployment: Path) ->
         ("people", "sinks_test_models:String", "is no MetaData"),
         ("people", "sinks_test_models:nothing", "has no 'nothing'"),
         ("people", "no_such_models:Base", "no module 'no_such_models'"),
-        ("nothing", "sinks_test_models:Base", "no store 'nothing'"),
+        ("nothing", "sinks_test_models:Base", "no store 'nothing'; it names "),
+        ("peopel", "sinks_test_models:Base", "no store 'peopel'; did you mean `people`?"),
         ("uploads", "sinks_test_models:Base", "holds no rows"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def problems(folder: Path, a: str, b: str = "file:///nowhere/at/all") -> list[st
     "url",
     [
         "postgresql+asyncpg://me:secret@db/app?ssl=require", "postgresql://localhost/app",
-        "s3://bucket/prefix?region=ap-southeast-1", "rediss://cache/0",
+        "s3://bucket/prefix?region=han-1", "rediss://cache/0",
         "https://llm.example/v1/", "memory:", "memory:cache",
     ],
 )  # fmt: skip
@@ -46,9 +47,19 @@ def test_every_url_that_nothing_takes_is_told_and_none_repeated(tmp_path: Path) 
     said = problems(tmp_path, "mysql://me:secret@db/app", "redis://me:secret@cache/no-number")
     assert len(said) == 2
     assert "driver is not known here" in said[0]
+    assert "expected sqlite+aiosqlite" in said[0]
     assert "number of a database" in said[1]
     assert "test.yaml" not in "".join(said), "the line is told once"
     assert "secret" not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [("fiel:///srv/up", "file"), ("postgres+asyncpg://db/a", "postgresql+asyncpg"), ("redi://cache/0", "redis")],
+)
+def test_a_scheme_that_is_misspelled_is_told_with_the_nearest(tmp_path: Path, url: str, meant: str) -> None:
+    (said,) = problems(tmp_path, url)
+    assert said.endswith(f"; did you mean `{meant}`?")
 
 
 def test_a_driver_that_is_not_installed_here_is_no_mistake_of_the_policy(
@@ -63,6 +74,16 @@ def test_a_driver_that_is_not_installed_here_is_no_mistake_of_the_policy(
     policy = load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=[("A_URL", "memory:"), ("B_URL", "memory:")]))
     monkeypatch.setattr("residency.wiring.sink_urls.sink_of", absent)
     check_sinks(policy.deployment)
+
+
+def test_a_database_without_what_its_driver_needs_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [("A_URL", "sqlite:///a.db"), ("B_URL", "memory:")]
+    policy = load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=urls))
+    monkeypatch.setitem(sys.modules, "greenlet", None)
+    with pytest.raises(PolicyError, match="the extra `sql`"):
+        storage.sinks(policy.deployment, Path, tmp_path)
 
 
 def test_all_sinks_are_made_by_the_same_function(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from residency.audit.entry import Entry, format_entry, parse_entry
 from residency.cli.audit import audit_app
-from residency.cli.audit.report_page import report_page
+from residency.cli.audit.report_page import _age, report_page
 from tests.audit_log import write_log
 from tests.recorded_log import DAY, SOME_DEPLOYMENT, SOME_RULES, START, RecordedLog, some_weeks
 from tests.world import load_policy, write_deployment
@@ -336,3 +336,10 @@ def test_wrong_use_exits_2(served: Served, arguments: list[str]) -> None:
 
 def test_help_has_an_example() -> None:
     assert "Example: residency audit report" in runner.invoke(audit_app, ["report", "--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(90, "1.5 minutes"), (5_400, "1.5 hours"), (86_400, "1.0 days"), (8_640_000, "100.0 days")]
+)
+def test_an_age_has_a_unit_in_which_it_is_not_nothing(seconds: float, told: str) -> None:
+    assert _age(seconds, {word: word for word in ("minutes", "hours", "days")}) == told
