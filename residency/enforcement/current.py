@@ -118,12 +118,12 @@ class Current:
 
     @property
     def of_another(self) -> bool:
-        """Whether it is about somebody else than who makes the request, as far as that is known."""
-        if self.client is None:
+        """Whether it is about somebody else than who makes the request, or may be: it is about nobody, so that all data
+        is of others, or it names somebody, and nobody knows who makes it."""
+        kind = self.activity.subject.kind
+        if self.client is None or kind == "none":
             return True
-        caller = self._caller
-        named = self.activity.subject.kind in ("path", "header")
-        return named and caller is not None and caller.subject not in (None, self.subject)
+        return kind in ("path", "header") and (self._caller is None or self._caller.subject != self.subject)
 
     @property
     def who(self) -> str | None:

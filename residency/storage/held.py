@@ -93,7 +93,9 @@ def _holding(
             continue
         # A row of the same person's, or the one that it leads to.
         if doc.subject is not None:
-            same = fact.other[0] in own and docs[there.name].subject == fact.other[1]
+            its = docs[there.name]
+            leads = its.via == (fact.other[1], name) and key == (doc.subject,)
+            same = fact.other[0] in own and (leads or its.subject == fact.other[1])
         else:
             same = doc.via is not None and doc.via[1] == there.name and there.key == (fact.other[1],)
         if same:

@@ -10,6 +10,7 @@ text that names a table with rows of somebody, unless the app says that all it r
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -18,12 +19,13 @@ from sqlalchemy import String, Table, TableClause, event, select
 from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
-from residency.adapters.session_sql.selected import selected, subject_of
+from residency.adapters.session_sql.selected import Held, selected, subject_of
 from residency.adapters.session_sql.written import OWN_ROWS
 from residency.enforcement.current import Current
+from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import mentioned, own_of
-from residency.storage.others import Others, unsaid
+from residency.storage.others import Others, people_of, unsaid
 
 __all__ = ["check_read", "watch"]
 
@@ -35,12 +37,15 @@ _Wait = Callable[[Coroutine[Any, Any, object]], None]
 
 
 class _Plan(NamedTuple):
-    """What a statement tells by its own conditions, for these `records:`: (table, column, name of a parameter)."""
+    """What a statement reads and changes by its own conditions, for these `records:`: (table, column, name of a
+    parameter); of which tables it does not say it."""
 
     docs: Sequence[RecordDoc]
     objects: bool
     held: Sequence[tuple[TableClause, str, str]]
     loose: Sequence[str]
+    changed: Sequence[tuple[TableClause, str, str]]
+    unheld: Sequence[str]
 
 
 _plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled statement, which SQLAlchemy keeps
@@ -50,6 +55,8 @@ def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str,
     """Look at whose each row is that `session` gives from `sink` under `here`, which is about somebody else than who
     asks; False = there is nothing to look at. `wait` awaits something within the session's own call."""
     others = Others.than(here, sink)
+    if others is None and here.activity.subject.kind == "none" and here.client is not None:
+        others = _of_nobody(here, sink)
     if others is None:
         return False
     known: _Watch | None = session.info.get(_INFO)
@@ -60,13 +67,20 @@ def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str,
     return True
 
 
-def check_read(session: Session, context: Any) -> None:
-    """Look at whose rows a statement of a watched session tells columns of, as its `ExecutionContext` tells it.
+def _of_nobody(here: Current, sink: str) -> Others | None:
+    """For an activity that is about nobody, and no list: whatever it reads is of others."""
+    verdict = here.decision.sink(sink)
+    return None if verdict is None or here.decision.mode == "observe" else Others(here, verdict.sink)
 
-    Raises: UsageError where it does not say whose, Refused where the law of one of them does not let it,
-    PinsUnavailable.
+
+def check_read(session: Session, context: Any) -> None:
+    """Look at whose rows a statement of a watched session tells columns of, goes by and changes, as its
+    `ExecutionContext` tells it.
+
+    Raises: UsageError where it does not say whose, or changes rows of another than whom the session is for, Refused
+    where the law of one of them does not let it, PinsUnavailable.
     """
-    if not context.execution_options.get(OWN_ROWS) and not session._flushing:
+    if not context.execution_options.get(OWN_ROWS):
         watched: _Watch = session.info[_INFO]
         watched.check_statement(session, context)
 
@@ -79,6 +93,7 @@ class _Watch:
         self._others = others
         self._all = docs
         self._docs = {doc.name: doc for doc in docs}
+        self._people = people_of(others.here)
         self._wait = wait
         self._asked: dict[tuple[str, str, Any], tuple[str | None, ...]] = {}
 
@@ -96,28 +111,53 @@ class _Watch:
         compiled = context.compiled
         statement = getattr(compiled, "statement", None)
         if statement is None or getattr(statement, "is_text", False):
-            self._refuse_loose(mentioned(context.statement, self._docs, whole=True))
+            self._refuse_loose(mentioned(context.statement, self._docs, whole=not self._people))
             return
-        if getattr(compiled.compile_state, "current_path", None):
-            return  # what a relationship loads: objects, and keys of those that it loads them for
         objects = _OBJECTS in context.execution_options
         plan = _plans.get(compiled)
         if plan is None or plan.docs is not self._all or plan.objects is not objects:
             plan = _plans[compiled] = self._plan(compiled, statement, objects)
         self._refuse_loose(plan.loose)
-        for table, column, name in plan.held:
+        if self._people:
+            if not session._flushing:  # of what the ORM flushes by a key of several columns it knows the objects
+                self._refuse_loose(plan.unheld)
+            for table, _, whose in self._told(session, context, plan.changed):
+                if whose is None or self._others.here.point.perception.digest(whose) not in self._people:
+                    raise UsageError(
+                        f"a statement changes rows of {table.name!r} that are somebody else's than whom this session "
+                        "is for: do it in a session under about() of that person"
+                    )
+        for _, _, whose in self._told(session, context, plan.held):
+            self._judge(whose)
+
+    def _told(
+        self, session: Session, context: Any, held: Sequence[tuple[TableClause, str, str]]
+    ) -> Iterator[tuple[TableClause, str, str | None]]:
+        """(table, column, id) of whom a statement names as those whose rows it is about."""
+        for table, column, name in held:
             for parameters in context.compiled_parameters:
                 for each in (context._expanded_parameters or {}).get(name, (name,)):
                     if (value := parameters[each]) is not None:  # else no row is found by it
                         for whose in self._who(session, table, column, value):
-                            self._judge(whose)
+                            yield table, column, whose
 
     def _plan(self, compiled: Any, statement: Any, objects: bool) -> _Plan:
-        found = selected(statement, self._docs, loads=objects)
+        state = compiled.compile_state
+        # What a relationship loads is objects, and keys of those that it loads them for.
+        along = bool(getattr(state, "current_path", None))
+        found = selected(
+            None if along else statement,
+            self._docs,
+            loads=objects or along,
+            made=getattr(state, "statement", None),
+        )
         names = {bind.key: name for bind, name in compiled.bind_names.items()}
-        held = [(table, column, names[key]) for table, column, key in found.held if key in names]
-        unknown = [table.name for table, _, key in found.held if key not in names]
-        return _Plan(self._all, objects, held, [*found.loose, *unknown])
+
+        def known(held: Sequence[Held]) -> list[tuple[TableClause, str, str]]:
+            return [(table, column, names[key]) for table, column, key in held if key in names]
+
+        loose = [*found.loose, *(table.name for table, _, key in found.held if key not in names)]
+        return _Plan(self._all, objects, known(found.held), loose, known(found.changed), found.unheld)
 
     def _judge(self, whose: str | None) -> None:
         if unknown := self._others.unknown((whose,)):
@@ -141,14 +181,22 @@ class _Watch:
                 except (KeyError, UnmappedColumnError):
                     continue  # it was not loaded
                 if value is None:
-                    yield None
-                elif name == doc.subject:
-                    yield str(value)
+                    told: tuple[str | None, ...] = (None,)
                 else:
-                    yield from self._who(session, table, name, value)
+                    told = (str(value),) if name == doc.subject else self._who(session, table, name, value)
+                self._remember(mapper, table, instance, told)
+                yield from told
                 break
             else:
                 yield None
+
+    def _remember(self, mapper: Any, table: Table, instance: Any, told: tuple[str | None, ...]) -> None:
+        """Whose an object is need not be asked when it is changed or deleted by its key."""
+        if len(table.primary_key) == 1 and None not in told:
+            (key,) = table.primary_key
+            with suppress(UnmappedColumnError):
+                value = instance.__dict__.get(mapper.get_property_by_column(key).key)
+                self._asked.setdefault((table.name, key.name, value), told)
 
     def _who(self, session: Session, table: TableClause, column: str, value: Any) -> tuple[str | None, ...]:
         """Whose the rows are that have this value in a column; it is asked, unless the value says it."""

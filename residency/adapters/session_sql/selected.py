@@ -1,9 +1,10 @@
-"""A statement that reads in; by which of its own conditions it says whose the rows are that it tells columns of, out.
+"""A statement that reads in; by which of its own conditions it says whose the rows are that it reads, out.
 
 Columns come without objects, so nothing that is loaded tells whose they are; the statement has to. Each table that it
-tells something of is held to people by what its WHERE or JOIN gives for the subject's column, for the table's key, or
-for the column that leads to another table; or by an equality with a table that is held. A condition counts where no row
-is told without it: joined to others by AND, and of an outer join only for the side that may be missing.
+reads, be it only to filter by it, is held to people by what its WHERE or JOIN gives for the subject's column, for the
+table's key, or for the column that leads to another table; or by an equality with a table that is held. A condition
+counts where no row is told without it: joined to others by AND, and of an outer join only for the side that may be
+missing.
 
     select(Order.total).where(Order.account == "7")                               whose: 7
     select(Line.price).where(Line.order_id == 12)                                 whose: that of order 12
@@ -12,7 +13,7 @@ is told without it: joined to others by AND, and of an outer join only for the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import FromStatement
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
-from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping, SelectBase
+from sqlalchemy.sql.selectable import AliasedReturnsRows, FromClause, FromGrouping, SelectBase
 
 from residency.storage.held import UNSURE, Docs, Fact, Leaf, Place, holding, mentioned, of_somebody
 from residency.storage.statements import words
@@ -57,26 +58,35 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Selected:
-    """`held` = whose rows a statement tells something of; `loose` = tables of which it does not say whose rows."""
+    """`held` = whose rows a statement reads, `loose` = tables of which it does not say whose rows; `changed` and
+    `unheld` the same of the rows that it changes."""
 
     held: list[Held] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
+    changed: list[Held] = field(default_factory=list)
+    unheld: list[str] = field(default_factory=list)
 
 
-def selected(statement: Any, docs: Docs, *, loads: bool) -> Selected:
-    """What a statement tells columns of; `loads` = the ORM makes objects of its entities, which tell themselves."""
+def selected(statement: Any, docs: Docs, *, loads: bool, made: Any = None) -> Selected:
+    """What a statement reads; `loads` = the ORM makes objects of its entities, which tell themselves, by the SELECT
+    `made`. No `statement` = objects are all that is told."""
     found = Selected()
-    _Reader(docs, found).read(statement, loads=loads)
+    reader = _Reader(docs, found, made)
+    if statement is not None:
+        reader.read(statement, loads=loads)
+    if loads:
+        reader.computed(made)
     return found
 
 
 def hidden(statement: Select[Any], docs: Docs, judged: Collection[Any]) -> list[str]:
-    """Of which tables a list's columns tell something by other statements within it, or by text, beside rows of the
-    tables `judged` in its FROM and what is of the same people."""
-    if all(map(_is_plain, statement._raw_columns)):
-        return []
+    """Of which tables a list tells something, by what it filters by, by other statements within it or by text, beside
+    rows of the tables `judged` in its FROM and what is of the same people."""
     found = Selected()
-    _Reader(docs, found).read(statement, own=frozenset(map(hash, judged)))
+    made = getattr(statement.compile().compile_state, "statement", None)
+    reader = _Reader(docs, found, made)
+    reader.read(statement, loads=True, own=frozenset(map(hash, judged)))
+    reader.computed(made)
     return [*found.loose, *(each.table.name for each in found.held)]
 
 
@@ -101,15 +111,16 @@ def subject_of(table: Any, here: Any, docs: Docs, depth: int = 8) -> ColumnEleme
 
 
 class _Reader:
-    """Reads one statement, and those within it that it tells something of, each by its own conditions."""
+    """Reads one statement and those within it, each by its own conditions."""
 
-    def __init__(self, docs: Docs, found: Selected) -> None:
+    def __init__(self, docs: Docs, found: Selected, made: Any = None) -> None:
         self._docs = of_somebody(docs)
         self._found = found
+        self._made = made
         self._seen: dict[int, Any] = {}  # held, so that their identities stay their own
 
     def read(self, statement: Any, *, loads: bool = False, own: _Own = frozenset(), around: _Own = frozenset()) -> None:
-        """Take in what `statement` tells. Rows of `own`, tables in its FROM, tell themselves whose they are; so do
+        """Take in what `statement` reads. Rows of `own`, tables in its FROM, tell themselves whose they are; so do
         those of `around`, tables of the statement around it, to which it may refer."""
         if id(statement) in self._seen:
             return  # a recursive CTE tells of itself
@@ -120,69 +131,103 @@ class _Reader:
             case CompoundSelect():
                 for each in statement.selects:
                     self.read(each)
+                self._named(statement.get_children(), frozenset())
             case FromStatement():
-                if not (loads and all(map(_is_entity, statement.column_descriptions))):
+                objects = _entities(statement) if loads else ()
+                if objects and all(map(_is_entity, statement.column_descriptions)):
+                    self._unread(statement.element, {table.name for each in objects for table in each.mapper.tables})
+                else:
                     self.read(statement.element)
             case Update() | Delete():
-                leaves = {hash(statement.table): statement.table}
-                self._told(statement._returning, leaves, own, _facts(statement._where_criteria))
+                self._change(statement)
             case Insert():  # it tells what it was given
-                if statement._returning and statement.select is not None:
+                self._named(statement.get_children(), frozenset())
+                if statement.select is not None:
                     self.read(statement.select)
             case _ if getattr(statement, "element", None) is not None:  # brackets of all kinds
                 self.read(statement.element, around=around)
             case _:
                 self._unread(statement)
 
+    def computed(self, statement: Any) -> None:
+        """Take in what models compute of others' rows (`column_property`, `with_expression`), in a SELECT as the ORM
+        makes it: each is of the person whose row it stands in."""
+        if not isinstance(statement, Select) or id(statement) in self._seen:
+            return
+        self._seen[id(statement)] = statement
+        leaves: _Leaves = {}
+        for source in statement.get_final_froms():
+            _flatten(source, leaves)
+        self._named([each for each in statement.selected_columns if not _is_plain(each)], leaves.keys())
+        for leaf in leaves.values():
+            self.computed(getattr(leaf, "element", None))
+
     def _select(self, statement: Select[Any], loads: bool, own: _Own, around: _Own) -> None:
         leaves: _Leaves = {}
-        facts = _facts(statement._where_criteria)
-        sources = statement.get_final_froms()
+        facts = _facts(statement.whereclause)
+        sources = _bare(statement).get_final_froms()
         for source in sources:
             facts += _flatten(source, leaves)
-        columns, loaded = list[Any](), _Leaves()
-        for each in statement._raw_columns:
-            # Of a mapped class, and not of a table: its objects are looked at as they are loaded.
-            if loads and _is_from(each) and "parententity" in each._annotations:
-                _flatten(each, loaded)
-            else:
-                columns.append(each)
-        self._told(columns, leaves, own | loaded.keys(), facts, _correlated(statement, sources, around))
+        outer = _correlated(statement, sources, around)
+        loaded = self._loaded(statement) if loads else frozenset()
+        self._all_held(leaves, facts, leaves, own | outer | loaded)
+        clauses = [each for each in statement.get_children() if not isinstance(each, FromClause)]
+        self._named([*clauses, *_onclauses(sources)], (own | leaves.keys()) - outer)
 
-    def _told(
-        self, columns: Iterable[Any], leaves: _Leaves, own: _Own, facts: list[Fact], outer: _Own = frozenset()
-    ) -> None:
-        """Columns tell of the tables that they name; where one names none (`count(*)`), or another, of all of them."""
-        told: _Leaves = {}
-        unloaded = {key: leaf for key, leaf in leaves.items() if key not in own | outer}
-        for column in columns:
-            named, within = self._named(column, own - outer)
-            sure = named.keys() <= leaves.keys() and (named or within)
-            told |= {key: leaf for key, leaf in unloaded.items() if key in named} if sure else unloaded
-        for key, leaf in told.items():
+    def _loaded(self, statement: Select[Any]) -> _Own:
+        """What in its FROM the ORM makes objects of, which are looked at as they are loaded: mapped classes, and what
+        comes along by joins (`contains_eager`)."""
+        loaded: _Leaves = {}
+        for each in _entities(statement):
+            _flatten(each.selectable, loaded)
+            if not isinstance(each.selectable, TableClause | Join):
+                self._unread(each.selectable, {table.name for table in each.mapper.tables})
+        if not isinstance(self._made, Select):
+            return loaded.keys()
+        columns = (_clause(each["expr"]) for each in statement.column_descriptions if not _is_entity(each))
+        named = {hash(of.table) for each in columns for of in visitors.iterate(each) if isinstance(of, ColumnClause)}
+        made = {hash(each.table) for each in self._made.selected_columns if isinstance(each, ColumnClause)}
+        return (made - named) | loaded.keys()
+
+    def _change(self, statement: Update | Delete) -> None:
+        table: Any = statement.table
+        facts = _facts(statement.whereclause)
+        leaves = {hash(table): table, **self._named(statement.get_children(), frozenset((hash(table),)))}
+        others = {key: leaf for key, leaf in leaves.items() if key != hash(table)}
+        self._all_held(others, facts, leaves, frozenset())
+        if table.name in self._docs:
+            before = len(self._found.held)
+            if self._hold(hash(table), facts, leaves, frozenset()):
+                self._found.changed += self._found.held[before:]
+            else:
+                self._found.unheld.append(table.name)
+
+    def _all_held(self, of: _Leaves, facts: list[Fact], leaves: _Leaves, sure: _Own) -> None:
+        """What is only joined filters, which tells of it, too: each table says whose its rows are."""
+        for key, leaf in of.items():
             table = _table(leaf)
+            if key in sure:
+                continue
             if table is None:
                 self._derived(leaf)
-            elif table.name in self._docs and not self._hold(key, facts, leaves, own | outer):
+            elif table.name in self._docs and not self._hold(key, facts, leaves, sure):
                 self._found.loose.append(table.name)
 
-    def _named(self, column: Any, own: _Own) -> tuple[_Leaves, bool]:
-        """The tables that an expression names, and whether there is a statement in it, which is taken in."""
-        named, left, within = _Leaves(), [column], False
+    def _named(self, clauses: Iterable[Any], around: _Own) -> _Leaves:
+        """The tables whose columns these name; statements and texts within them are taken in."""
+        named, left = _Leaves(), list(clauses)
         while left:
             each = left.pop()
             if isinstance(each, SelectBase) or isinstance(getattr(each, "element", None), SelectBase):
-                self.read(each, around=frozenset() if _is_from(each) else own)
-                within = True
+                self.read(each, around=frozenset() if isinstance(each, FromClause) else around)
             elif isinstance(each, TextClause) or (isinstance(each, ColumnClause) and each.is_literal):
                 self._unread(each)
-            elif isinstance(each, ColumnClause) and each.table is not None:
-                named[hash(each.table)] = each.table
-            elif _is_from(each):
-                _flatten(each, named)
-            else:
+            elif isinstance(each, ColumnClause):
+                if each.table is not None:
+                    named[hash(each.table)] = each.table
+            elif not isinstance(each, FromClause):
                 left.extend(each.get_children())
-        return named, within
+        return named
 
     def _derived(self, leaf: Any) -> None:
         element = getattr(leaf, "element", None)
@@ -191,13 +236,13 @@ class _Reader:
         else:
             self._unread(leaf)
 
-    def _unread(self, clause: Any) -> None:
-        """What is of no kind that is known here tells of every table that it names."""
+    def _unread(self, clause: Any, but: Collection[str] = ()) -> None:
+        """What is of no kind that is known here tells of every table that it names, `but` for these."""
         for each in visitors.iterate(clause):
             of = each.table if isinstance(each, ColumnClause) else each
-            if isinstance(of, TableClause) and of.name in self._docs:
-                self._found.loose.append(of.name)
-            self._found.loose += mentioned(_text(each), self._docs)
+            names = [of.name] if isinstance(of, TableClause) and of.name in self._docs else []
+            names += mentioned(_text(each), self._docs)
+            self._found.loose += [name for name in names if name not in but]
 
     def _hold(self, leaf: int, facts: list[Fact], leaves: _Leaves, own: _Own) -> bool:
         """Note what holds the rows of a table in FROM to people; False = nothing does."""
@@ -209,10 +254,10 @@ class _Reader:
         return found is not None
 
 
-def _facts(criteria: Iterable[Any], only: _Leaves | None = None) -> list[Fact]:
-    """What these conditions tell, all of which hold; `only` = they hold for rows of these tables alone."""
-    found, left = list[Fact](), list(criteria)
-    if any(map(_is_unsure, left)):
+def _facts(criterion: Any, only: _Leaves | None = None) -> list[Fact]:
+    """What a condition tells that holds; `only` = it holds for rows of these tables alone."""
+    found, left = list[Fact](), [criterion]
+    if criterion is None or _is_unsure(criterion):
         return found
     while left:
         each = left.pop()
@@ -250,7 +295,7 @@ def _flatten(clause: Any, leaves: _Leaves) -> list[Fact]:
     leaves |= right
     if clause.full or clause.onclause is None:
         return facts
-    return facts + _facts([clause.onclause], right if clause.isouter else None)
+    return facts + _facts(clause.onclause, right if clause.isouter else None)
 
 
 def _table(leaf: Any) -> TableClause | None:
@@ -277,13 +322,38 @@ def _correlated(statement: Select[Any], sources: Sequence[Any], around: _Own) ->
 
 
 def _is_plain(column: Any) -> bool:
-    """Whether it is a column of a table, or all of them."""
-    table = column if _is_from(column) else column.table if isinstance(column, ColumnClause) else None
+    """Whether it is a column of a table."""
+    table = column.table if isinstance(column, ColumnClause) else None
     return table is not None and (_table(table) is not None or isinstance(table, Join))
 
 
-def _is_from(clause: Any) -> bool:
-    return bool(getattr(clause, "_is_from_clause", False))
+def _bare(statement: Select[Any]) -> Select[Any]:
+    """A SELECT without loader options, whose joins (`joinedload`) bring along objects and filter nothing."""
+    bare = statement.execution_options()  # a copy
+    bare._with_options = ()
+    return bare
+
+
+def _onclauses(sources: Iterable[Any]) -> Iterator[Any]:
+    """The conditions of the joins of a FROM."""
+    left = list(sources)
+    while left:
+        each = left.pop()
+        if isinstance(each, Join):
+            left += [each.left, each.right]
+            yield from () if each.onclause is None else (each.onclause,)
+        elif isinstance(each, FromGrouping):
+            left.append(each.element)
+
+
+def _entities(statement: Any) -> list[Any]:
+    """The mapped classes that a statement selects whole, as SQLAlchemy's inspection tells them."""
+    return [inspect(each["expr"]) for each in statement.column_descriptions if _is_entity(each)]
+
+
+def _clause(column: Any) -> Any:
+    """The SQL of a column that an app selects: an attribute of a mapped class, a bundle of them, or SQL as it is."""
+    return column.__clause_element__() if hasattr(column, "__clause_element__") else column
 
 
 def _is_entity(described: Any) -> bool:

@@ -8,14 +8,29 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
-from sqlalchemy import func, or_, select, text, union_all, update
+from sqlalchemy import delete, event, exists, func, insert, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Bundle, aliased, defer, joinedload, load_only, selectinload, subqueryload
+from sqlalchemy.orm import (
+    Bundle,
+    aliased,
+    column_property,
+    defer,
+    joinedload,
+    load_only,
+    make_transient_to_detached,
+    query_expression,
+    registry,
+    selectinload,
+    subqueryload,
+    undefer,
+    with_expression,
+)  # fmt: skip
+from sqlalchemy.orm import Session as Session_
 
 from residency import about, about_many
 from residency.errors import Refused, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, sessionmaker
-from tests.related_world import DEPLOYMENT, Member, Photo, Post, Reply, Topic, World
+from tests.related_world import DEPLOYMENT, Badge, Member, Photo, Post, Reply, Topic, World
 from tests.rows import BACKENDS, places_of
 from tests.world import SINGAPORE
 
@@ -122,7 +137,9 @@ GIVEN: list[tuple[Any, list[Any]]] = [
     (select(Photo.id).join(Post).join(Member).where(Member.id == "beng"), ["f-beng"]),
     (select(Photo.id).where(Photo.post_id == "p-beng"), ["f-beng"]),
     (select(Photo.id).where(Photo.id == "f-beng"), ["f-beng"]),
-    (select(Reply.id).join(Post).where(Reply.author == "beng", Post.topic_id == "u"), ["r3"]),
+    (select(Reply.id).join(Post).where(Reply.author == "beng", Post.id == "p-chua"), ["r3"]),
+    (select(Post.id).where(Post.author == "beng", Post.writer.has(Member.id == "beng")), ["p-beng"]),
+    (select(Topic.id).where(exists().where(Post.topic_id == Topic.id, Post.author == "beng")), ["t"]),
     (select(Post.id, Post).where(Post.author == "beng").with_only_columns(Post.id), ["p-beng"]),
     (select(Member.id).outerjoin(Post, Post.author == Member.id).where(Member.id == "beng"), ["beng"]),
     (
@@ -140,6 +157,14 @@ GIVEN: list[tuple[Any, list[Any]]] = [
 ]
 # They tell of rows, and not whose.
 LOOSE: list[Any] = [
+    # What only filters tells, too.
+    select(Reply.id).join(Post).where(Reply.author == "beng", Post.topic_id == "u"),
+    select(Topic.id).join(Post),
+    select(Topic.id).where(Topic.posts.any(Post.author != "beng")),
+    select(Post).where(Post.author == "beng", Post.replies.any(Reply.id == "r1")),
+    select(Post).join(Post.replies).where(Post.author == "beng", Reply.id != "r1"),
+    select(Post).from_statement(text("SELECT post.* FROM post JOIN reply ON reply.post_id = post.id")),
+    select(Topic).order_by(select(func.max(Post.id)).scalar_subquery()),
     select(Post.id),
     select(posts),
     select(func.count()).select_from(Post),
@@ -252,10 +277,129 @@ async def test_a_change_tells_of_no_rows_but_those_it_says(world: World) -> None
                 await session.execute(change.returning(Post.id))
             with pytest.raises(UsageError):
                 await session.execute(text("DELETE FROM post RETURNING id"))
-            await session.execute(change.where(Post.topic_id == "none"))
+            for loose in (
+                change.where(Post.topic_id == "none"),
+                delete(Reply),
+                change.where(Post.author == "beng", Post.id == Reply.post_id),
+                text("UPDATE post SET topic_id = NULL"),
+                insert(Badge).from_select(["id", "member"], select(Post.id, Post.author)),
+            ):
+                with pytest.raises(UsageError, match="nothing in it says whose"):
+                    await session.execute(loose)
+            # Theirs may be read, and are changed under about() of them.
+            for theirs in (
+                change.where(Post.author == "chua"),
+                change.where(Post.id == "p-chua"),
+                delete(Reply).where(Reply.id == "r2"),
+            ):
+                with pytest.raises(UsageError, match=r"changes rows of '\w+' that are somebody else's"):
+                    await session.execute(theirs)
+            with pytest.raises(UsageError, match="somebody else's"):
+                await session.execute(update(Post), [{"id": "p-chua", "topic_id": None}])
+            for bulk in (
+                lambda sync: sync.bulk_update_mappings(Post, [{"id": "p-chua", "topic_id": None}]),
+                lambda sync: sync.bulk_save_objects([stored(Post(id="p-chua", topic_id=None))]),
+            ):
+                await session.rollback()
+                with pytest.raises(UsageError, match="somebody else's"):
+                    await session.run_sync(bulk)
+            await session.rollback()
+            theirs_too = await session.get_one(Post, "p-chua")
+            theirs_too.topic_id = None
+            with pytest.raises(UsageError, match="somebody else's"):
+                await session.flush()
+            await session.rollback()
             (post,) = await session.scalars(select(Post).where(Post.author == "beng"))
             post.topic_id = "t"
             await session.commit()
+
+
+def stored(post: Post) -> Post:
+    """As if it had been read before."""
+    make_transient_to_detached(post)
+    post.topic_id = "u"
+    return post
+
+
+async def test_what_is_read_within_a_flush_is_looked_at(world: World) -> None:
+    """A hook of the app's own asks what it likes."""
+    told: list[Any] = []
+
+    def hook(session: Session_, *_: Any) -> None:
+        told.append(session.scalars(select(Post.id)).all())
+
+    with world.request("POST", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"), Session() as session:
+            event.listen(session.sync_session, "before_flush", hook)
+            session.add(Badge(id="new", member="beng"))
+            with pytest.raises(UsageError, match="nothing in it says whose"):
+                await session.flush()
+    assert told == []
+
+
+class Counted:
+    """A post with what its model computes."""
+
+    of_writer: Any
+    of_all: Any
+    more: Any
+
+
+orm = registry()
+orm.map_imperatively(
+    Counted,
+    posts,
+    properties={
+        "of_writer": column_property(
+            select(func.count(Member.id)).where(Member.id == posts.c.author).correlate(posts).scalar_subquery()
+        ),
+        "of_all": column_property(select(func.count(Member.id)).scalar_subquery(), deferred=True),
+        "more": query_expression(),
+    },
+)
+
+
+async def test_what_a_model_computes_is_of_whom_its_row_is(world: World) -> None:
+    own = select(Counted).where(posts.c.author == "beng")
+    of_all = select(func.max(Reply.id)).scalar_subquery()
+    with world.request("GET", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"), Session() as session:
+            (counted,) = await session.scalars(own)
+            assert counted.of_writer == 1
+            for loose in (own.options(undefer(Counted.of_all)), own.options(with_expression(Counted.more, of_all))):
+                with pytest.raises(UsageError, match="nothing in it says whose"):
+                    await session.scalars(loose)
+            with pytest.raises(UsageError, match="nothing in it says whose"):
+                await session.refresh(counted, ["of_all"])
+
+
+async def test_who_is_not_known_is_not_taken_for_whom_they_name(world: World) -> None:
+    with world.request("GET", "/somebody/beng", SINGAPORE, ""):
+        async with Session() as session:
+            assert list(await session.scalars(select(Post.id).where(Post.author == "beng"))) == ["p-beng"]
+            with pytest.raises(UsageError, match="nothing in it says whose"):
+                await session.scalars(select(Post.id))
+            with pytest.raises(Refused):
+                await session.scalars(POSTS)
+
+
+async def test_in_an_activity_about_nobody_each_row_is_judged_by_its_own_law(world: World) -> None:
+    with world.request("GET", "/people", SINGAPORE, "sue"):
+        async with Session() as session:
+            assert [each.id for each in await session.scalars(POSTS.where(Post.author != "anh"))] == [
+                "p-beng",
+                "p-chua",
+            ]
+            assert list(await session.scalars(select(Post.id).where(Post.author.in_(["beng", "chua"])))) != []
+            assert list(await session.scalars(select(Topic.id))) == ["t", "u"]
+            for statement in (select(func.count()).select_from(Post), text("SELECT id FROM post")):
+                with pytest.raises(UsageError, match="nothing in it says whose"):
+                    await session.execute(statement)
+                await session.execute(statement, execution_options=OWN)
+            for forbidden in (POSTS, select(Post.id).where(Post.author == "anh")):
+                with pytest.raises(Refused) as error:
+                    await session.scalars(forbidden)
+                assert error.value.reason == "only_in_country"
 
 
 async def test_a_request_that_names_somebody_else_than_who_asks_is_looked_at(world: World) -> None:

@@ -259,7 +259,7 @@ async def test_of_whom_only_a_key_was_given_the_rows_are_told_by_their_digest(wo
         async with about(row=("person", "k"), store="people") as other:
             assert other.subject is None
             async with session() as work:
-                await work.execute(update(Person).values(whose="an"))
+                await work.execute(update(Person).where(Person.id == "k").values(whose="an"))
                 await work.commit()
             async with session() as work:
                 work.add(Person(id="l", whose="binh"))
