@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -19,12 +20,15 @@ from residency.model import Filing
 from residency.storage.barred import Barred
 from residency.storage.location import (
     EVENTS,
+    Address,
     Seen,
     Standing,
     Verdict,
     Watched,
+    Which,
     attested,
     follow,
+    followed,
     judge,
     lapsed,
     near,
@@ -39,6 +43,7 @@ _PATIENCE: Final = 20.0  # seconds that a start waits for the first look, and an
 _NOTICE: Final = 0.1  # seconds until a look notices that it is to end
 _SOON: Final = 10.0  # seconds until a sink is looked at again that could not be looked at yet
 _NOTE: Final = 200  # characters of an entry's note
+_NOBODY: Final = Which()
 
 Looks = Mapping[str, tuple[Callable[[], Awaitable[Seen]], ...]]
 
@@ -56,11 +61,12 @@ class LocationWatch:
         tell: Callable[[str], object],
         every: int,
         refuse: bool,
-        which: Callable[[], Mapping[str, frozenset[str]]] = dict,
+        which: Callable[[], Mapping[str, Which]] = dict,
+        placed: Callable[[str], Address] = lambda text: Address(text, "private"),
     ) -> None:
         """`places` and `looks` by sink: where it says that it lies, and what looks at each way to it. `now` and `every`
-        in microseconds; `tell` records a note, and raises Unavailable where it cannot. `which` has, by sink, the words
-        that the servers behind it go by, as far as they told."""
+        in microseconds; `tell` records a note, and raises Unavailable where it cannot. `which` has, by sink, what the
+        servers behind it told of themselves; `placed` says of an address where it lies."""
         self.places = places
         self.misplaced = Barred()
         """Sinks that no act may use now. The same object for as long as this lives."""
@@ -79,6 +85,8 @@ class LocationWatch:
         self._tell = tell
         self._refuse = refuse
         self._which = which
+        self._placed = placed
+        self._followed: dict[str, tuple[str, ...]] = {}
         self._stop = threading.Event()
         self._first = threading.Event()
         self._thread = threading.Thread(target=self._run, name="residency-location", daemon=True)
@@ -143,6 +151,11 @@ class LocationWatch:
                 self._say(name, event, watched)
             # Last, so that what could not be recorded is news again at the next look.
             self.watched[name] = watched
+            if verdict.followed != self._followed.get(name, ()):
+                what = "; ".join(verdict.followed) or "no server elsewhere follows it any more"
+                _log.warning("location: sink %s: %s", name, what)
+                self._tell(f"location {name} followed: {what}"[:_NOTE])
+                self._followed[name] = verdict.followed
         self.seen = seen
         self.looked_at = self._now()
         self.events["looked"] += 1
@@ -161,10 +174,12 @@ class LocationWatch:
             for name, ways in seen.items()
         }
         verdicts = near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
-        told = self._which()
-        return same(
-            verdicts, self.places, {name: told.get(name, frozenset()) | _files(ways) for name, ways in seen.items()}
-        )
+        told = {name: self._which().get(name, _NOBODY) for name in seen}
+        verdicts = same(verdicts, self.places, {name: told[name].words | _files(ways) for name, ways in seen.items()})
+        for name, which in told.items():
+            abroad = followed(self.places[name], map(self._placed, which.followers))
+            verdicts[name] = replace(verdicts[name], followed=abroad)
+        return verdicts
 
     async def _see(self) -> dict[str, tuple[Seen, ...]]:
         found: dict[str, list[Seen | None]] = {name: [None] * len(looks) for name, looks in self._looks.items()}

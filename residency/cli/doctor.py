@@ -214,6 +214,9 @@ def _places(runtime: Residency) -> Iterator[Finding]:
         if watched.verdict.standing is Standing.CONTRADICTED:
             what = f"sink {name} does not lie in {watch.places[name]}: {'; '.join(watched.verdict.why)}"
             yield Finding("bad", what, "mend its url or its region; `residency where` tells all that was seen")
+        for each in watched.verdict.followed:
+            mend = "see that the law lets its data lie there too, and name it as a sink of `scope: replica` or `backup`"
+            yield Finding("warn", f"sink {name}: {each}", mend)
 
 
 async def _mark(sink: SinkPort, seen: SeenMarks) -> list[Finding]:

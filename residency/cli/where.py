@@ -15,7 +15,7 @@ from residency.adapters.location_watch import LocationWatch
 from residency.bootstrap import Residency, build
 from residency.cli import asked
 from residency.errors import PolicyError, ResidencyError
-from residency.storage.location import Seen, Standing
+from residency.storage.location import Seen, Standing, Which
 from residency.storage.marks import Itself
 from residency.storage.queues import QueueSink
 from residency.wiring.location import location_watch
@@ -76,8 +76,8 @@ async def looked(runtime: Residency) -> LocationWatch:
     return watch
 
 
-async def _which(runtime: Residency) -> dict[str, frozenset[str]]:
-    """What the servers behind the sinks say of which they are; those that do not answer, nothing."""
+async def _which(runtime: Residency) -> dict[str, Which]:
+    """What the servers behind the sinks say of themselves; those that do not answer, nothing."""
     found = {}
     for store in runtime.stores.names:
         for sink in runtime.stores.sinks_of(store):
@@ -89,7 +89,7 @@ async def _which(runtime: Residency) -> dict[str, frozenset[str]]:
                         await sink.start()  # it is connected to by nothing else
                     found[sink.name] = await sink.which()
             except (ResidencyError, TimeoutError):
-                found[sink.name] = frozenset()
+                found[sink.name] = Which()
             finally:
                 await sink.aclose()
     return found
@@ -103,7 +103,7 @@ def _row(watch: LocationWatch, name: str) -> dict[str, object]:
         "standing": verdict.standing.value,
         "attested": verdict.attested,
         "why": list(verdict.why),
-        "notes": list(verdict.notes),
+        "notes": [*verdict.notes, *verdict.followed],
         "ways": [_way(each) for each in seen],
     }
 
@@ -124,7 +124,7 @@ def _show(watch: LocationWatch, rows: list[dict[str, object]]) -> None:
     for row in rows:
         verdict = watch.watched[str(row["sink"])].verdict
         mark = _MARKS[verdict.standing]
-        why = "; ".join((*verdict.why, *verdict.notes))
+        why = "; ".join((*verdict.why, *verdict.notes, *verdict.followed))
         table.add_row(str(row["sink"]), str(row["place"]), f"[{mark}]{verdict.standing.value}[/]", _plain(why))
     Console().print(table)
     if any(row["standing"] == Standing.UNDETERMINED.value for row in rows):

@@ -34,8 +34,8 @@ from residency.model.place import within
 from residency.storage.distances import least_km, reach_km
 
 __all__ = [
-    "EVENTS", "Address", "BucketAnswer", "Certificate", "Seen", "Standing", "Verdict", "Watched",
-    "attested", "follow", "judge", "lapsed", "near", "same",
+    "EVENTS", "Address", "BucketAnswer", "Certificate", "Seen", "Standing", "Verdict", "Watched", "Which",
+    "attested", "follow", "followed", "judge", "lapsed", "near", "same",
 ]  # fmt: skip
 
 EVENTS: Final = ("contradicted", "lost", "well", "changed", "unseen")
@@ -103,7 +103,7 @@ class Verdict:
     """Whether a sink lies in its place, why, what else is to be told, and the marks by which a change is seen.
 
     `unseen` = a way could not be looked at, so that this says less than it might. `attested` = an attestation is all
-    that stands for it.
+    that stands for it. `followed` = what is to be told of servers elsewhere that get all that is written to it.
     """
 
     standing: Standing
@@ -112,6 +112,7 @@ class Verdict:
     marks: frozenset[str] = frozenset()
     unseen: bool = False
     attested: bool = False
+    followed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,15 @@ class Watched:
     base: Standing | None = None
     marks: frozenset[str] = frozenset()
     told_unseen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """What the servers behind a sink say of themselves: `words` that they go by and no other, and the addresses of
+    those that follow them, standbys and other readers of their changes."""
+
+    words: frozenset[str] = frozenset()
+    followers: tuple[str, ...] = ()
 
 
 def attested(filings: Iterable[Filing], sink: str, now: int) -> bool:
@@ -207,6 +217,12 @@ def same(
                 why = f"it is the same as {twin}, which is said to lie in {places[twin]}"
                 found[name] = _with(found[name], Standing.CONTRADICTED, why)
     return found
+
+
+def followed(place: str, followers: Iterable[Address]) -> tuple[str, ...]:
+    """What is to be told of servers that get all that is written to a sink in `place`: those that are elsewhere."""
+    told = (_of_address(place, address) for address in followers)
+    return tuple(sorted({f"a server that follows {text}" for what, text in told if what == "against"}))
 
 
 def follow(before: Watched | None, seen: Verdict) -> tuple[Watched, str | None]:

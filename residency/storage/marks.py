@@ -24,6 +24,7 @@ from typing import Final, Protocol, runtime_checkable
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import SinkUnavailable
 from residency.storage.lasting import lasting
+from residency.storage.location import Which
 
 __all__ = [
     "OBJECT", "REDIS_KEY", "TABLE", "Itself", "Mark", "Marked", "differs", "from_text", "mark_of", "misled",
@@ -63,11 +64,10 @@ class Marked(Protocol):
 
 @runtime_checkable
 class Itself(Protocol):
-    """A sink whose server says which one it is, marked or not."""
+    """A sink whose servers say which they are, marked or not."""
 
-    async def which(self) -> frozenset[str]:
-        """Words that this database of this running server goes by, and no other; more than one where several servers
-        hold its data, none where they do not tell. Raises: SinkUnavailable."""
+    async def which(self) -> Which:
+        """What they say; more than one word where several hold its data. Raises: SinkUnavailable."""
 
 
 def mark_of(sink: SinkPort, stores: Mapping[str, Sequence[str]] | None = None) -> Mark:

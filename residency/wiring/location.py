@@ -21,7 +21,7 @@ from residency.policy.parsed import DeploymentDoc
 from residency.signals.inet import canonical
 from residency.signals.table import Row
 from residency.storage.cloud_regions import country_of
-from residency.storage.location import BucketAnswer, Seen, Standing, judge
+from residency.storage.location import BucketAnswer, Seen, Standing, Which, judge
 from residency.storage.services import Resolver
 from residency.wiring.caches import REDIS
 
@@ -40,7 +40,7 @@ def location_watch(
     now: Callable[[], int],
     tell: Callable[[str], object],
     resolver: Resolver | None = None,
-    which: Callable[[], Mapping[str, frozenset[str]]] = dict,
+    which: Callable[[], Mapping[str, Which]] = dict,
     path: Callable[[str], Path] = Path,
 ) -> LocationWatch:
     """What watches every sink of a deployment and its members; not started. `tell` records a note, `which` has what
@@ -60,6 +60,7 @@ def location_watch(
         every=deployment.location.every,
         refuse=deployment.location.drift == "refuse",
         which=which,
+        placed=lambda text: probe.placed(canonical(text) or "0.0.0.0"),  # noqa: S104 - a name, which says no place
     )
 
 

@@ -29,6 +29,7 @@ from residency.observe.cells import Metrics
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.barred import Barred
 from residency.storage.handle import SessionFactory
+from residency.storage.location import Which
 from residency.storage.marks import Itself, differs, mark_of, misled, read_marks
 from residency.storage.marks_seen import LOST, SeenMarks, State
 from residency.storage.stores import Stores
@@ -64,8 +65,8 @@ class MarkWatch(Barred):
         self.tell: Callable[[str], object] = lambda note: None
         """Records a note of what changes while it serves; raises Unavailable where it cannot."""
         self.sinks = sinks
-        self.which: dict[str, frozenset[str]] = {}
-        """The words that the servers of each sink go by, as they last told."""
+        self.which: dict[str, Which] = {}
+        """What the servers of each sink last said of themselves."""
         self._states: dict[str, State] = {}
         self._silent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -200,8 +201,8 @@ def tell_marks(
         stores.misplaced.tell, stores.misplaced.seen, stores.misplaced.refuse = tell, seen, refuse
 
 
-def told_which(stores: Stores) -> Mapping[str, frozenset[str]]:
-    """The words that the servers of these stores' sinks go by, by sink, as far as they have told."""
+def told_which(stores: Stores) -> Mapping[str, Which]:
+    """What the servers of these stores' sinks say of themselves, by sink, as far as they have told."""
     return dict(stores.misplaced.which) if isinstance(stores.misplaced, MarkWatch) else {}
 
 

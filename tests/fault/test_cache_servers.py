@@ -321,3 +321,25 @@ async def test_a_server_is_judged_at_each_new_connection_by_where_it_leads(
     await anyio.sleep(1.1)  # it is left alone for a second
     assert await sink.fetch([b"k"]) == [None]
     await sink.aclose()
+
+
+async def test_a_server_says_which_it_is_and_who_follows_it(tmp_path: Path, redis_servers: Servers) -> None:
+    server, other = redis_servers.single(), redis_servers.single()
+    sink, twin, second = (
+        redis_sink_at(tmp_path, url) for url in (server.url, server.url.replace("127.0.0.1", "localhost"), other.url)
+    )
+    for each in (sink, twin, second):
+        await each.start()
+    told = await sink.which()
+    assert told == await twin.which()
+    assert told.words.isdisjoint((await second.which()).words)
+    assert told.followers == ()
+    redis_servers.single("redis", "--replicaof", "127.0.0.1", str(server.port), wait=False)
+    with lasts_at_most(30):
+        while (await sink.which()).followers != ("127.0.0.1",):  # noqa: ASYNC110 - a server tells nobody
+            await anyio.sleep(0.05)
+    server.kill()
+    with pytest.raises(SinkUnavailable):
+        await sink.which()
+    for each in (sink, twin, second):
+        await each.aclose()

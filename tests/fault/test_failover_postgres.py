@@ -129,6 +129,14 @@ async def test_when_the_primary_goes_acts_wait_for_the_standby_at_home_and_none_
     await world.stores.aclose()
 
 
+async def test_a_primary_says_who_follows_it_to_a_user_that_may_see_it(home: Home, driver: str) -> None:
+    sink = SqlSink("people-vn", VN, home.primary.url(driver, "vn"))
+    told = await sink.which()
+    assert len(told.words) == 1
+    assert told.followers == ("127.0.0.1",)  # from where the standby connects
+    await sink.aclose()
+
+
 def caught_up(home: Home) -> None:
     """Wait until the standby has all that the primary has."""
     from tests.servers import eventually

@@ -268,8 +268,8 @@ def test_two_databases_of_one_server_are_two_sinks(tmp_path: Path, postgres: Pai
             eventually(lambda runtime=runtime: looked(runtime))  # type: ignore[misc]  # bound by default
             assert drifting(runtime) == set()
             which = told_which(runtime.stores)
-            assert which["people-vn"].isdisjoint(which["people-sg"])
-            assert all(which.values())
+            assert which["people-vn"].words.isdisjoint(which["people-sg"].words)
+            assert all(each.words and not each.followers for each in which.values())
 
 
 def looked(runtime: Residency) -> bool:

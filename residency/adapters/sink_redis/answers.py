@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from redis.exceptions import (
 
 from residency.adapters.sink_redis.servers import AWAY, Gone
 
-__all__ = ["evicts", "may_retry", "run_id", "stays", "together", "why"]
+__all__ = ["evicts", "followers", "may_retry", "run_id", "stays", "together", "why"]
 
 # Refused before anything was done, by a server that is not (or no longer) the one to ask.
 _ELSEWHERE: Final = (MovedError, AskError, ReadOnlyError, ClusterDownError, TryAgainError, MasterDownError)
@@ -68,6 +69,13 @@ def evicts(info: bytes) -> bool:
 def run_id(info: bytes) -> str | None:
     """The word that a running server whose INFO this is goes by."""
     return _said(info).get("run_id") or None
+
+
+def followers(info: bytes) -> tuple[str, ...]:
+    """The addresses of the replicas that a server whose INFO this is has, as they or it names them."""
+    told = (value for name, value in _said(info).items() if re.fullmatch(r"slave[0-9]+", name))
+    fields = (dict(part.partition("=")[::2] for part in value.split(",")) for value in told)
+    return tuple(field["ip"] for field in fields if "ip" in field)
 
 
 def _said(info: bytes) -> dict[str, str]:

@@ -19,11 +19,12 @@ from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocket
 from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, ResponseError
 
-from residency.adapters.sink_redis.answers import evicts, may_retry, run_id, stays, together, why
+from residency.adapters.sink_redis.answers import evicts, followers, may_retry, run_id, stays, together, why
 from residency.adapters.sink_redis.servers import AWAY, FAILURES, REFUSES, Gone, Node, Refuses, Server, Words
 from residency.errors import SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.lasting import is_lasting, lasting
+from residency.storage.location import Which
 from residency.storage.marks import REDIS_KEY, Mark, from_text, to_text
 from residency.storage.queues import Delivery
 
@@ -149,10 +150,12 @@ class RedisSink:
         for server, _ in shares:
             await server.aclose()
 
-    async def which(self) -> frozenset[str]:
-        """The words that its primaries go by, and the database in them. Raises: SinkUnavailable."""
-        infos = await self._everywhere(("INFO", "server"))
-        return frozenset(f"redis {found} {self._database}" for info in infos if (found := run_id(info)) is not None)
+    async def which(self) -> Which:
+        """Its primaries and the database in them, and who follows these. Raises: SinkUnavailable."""
+        found = [run_id(info) for info in await self._everywhere(("INFO", "server"))]
+        told = [followers(info) for info in await self._everywhere(("INFO", "replication"))]
+        words = frozenset(f"redis {word} {self._database}" for word in found if word is not None)
+        return Which(words, tuple(each for some in told for each in some))
 
     async def marks(self) -> tuple[Mark, ...]:
         """Which sink it says that it is. Raises: SinkUnavailable."""

@@ -2,6 +2,7 @@
 
 A server of PostgreSQL says which one it is besides, marked or not: by the microsecond that it was started in. The
 identifier of its cluster would not do: one that was once restored from another's backup has the same.
+And it says who follows it, to a user that may read `pg_stat_replication`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from residency.storage.location import Which
 from residency.storage.marks import TABLE, Mark, from_text
 
 __all__ = ["read", "which", "write"]
@@ -20,6 +22,7 @@ _WHICH = sa.text(
     "SELECT extract(epoch FROM pg_postmaster_start_time())::text || ' ' || oid "
     "FROM pg_database WHERE datname = current_database()"
 )
+_FOLLOWERS = sa.text("SELECT DISTINCT host(client_addr) FROM pg_stat_replication WHERE client_addr IS NOT NULL")
 
 _table = sa.Table(
     TABLE,
@@ -41,10 +44,15 @@ async def read(engine: AsyncEngine) -> tuple[Mark, ...]:
     return from_text(json.dumps(told).encode())
 
 
-async def which(engine: AsyncEngine) -> str:
-    """The word that this database of this running server goes by. Raises: SinkUnavailable, SQLAlchemyError."""
+async def which(engine: AsyncEngine) -> Which:
+    """Which database of which running server it is, and who follows that, as far as our user may see it.
+
+    Raises: SinkUnavailable, SQLAlchemyError.
+    """
     async with engine.connect() as connection:
-        return f"postgresql {(await connection.execute(_WHICH)).scalar_one()}"
+        word = (await connection.execute(_WHICH)).scalar_one()
+        followers = (await connection.execute(_FOLLOWERS)).scalars()
+        return Which(frozenset({f"postgresql {word}"}), tuple(map(str, followers)))
 
 
 async def write(engine: AsyncEngine, marks: Sequence[Mark]) -> None:

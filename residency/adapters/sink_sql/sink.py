@@ -29,6 +29,7 @@ from residency.enforcement.context import current
 from residency.errors import NoDecision, SinkUnavailable, UsageError
 from residency.model import Region
 from residency.storage.handle import SESSION, WITHOUT_ACT
+from residency.storage.location import Which
 from residency.storage.marks import Mark
 from residency.storage.statements import goes_around
 
@@ -130,13 +131,13 @@ class SqlSink:
         except (SQLAlchemyError, sqlite3.Error, OSError):
             raise SinkUnavailable(f"sink {self._name!r} cannot be reached") from None
 
-    async def which(self) -> frozenset[str]:
-        """The word that this database of this server goes by; none for a file. Raises: SinkUnavailable."""
+    async def which(self) -> Which:
+        """What the database says of its server; nothing for a file. Raises: SinkUnavailable."""
         if self._place.sqlite:
-            return frozenset()
+            return Which()
         try:
             engine = self._async_engine(read_only=True).execution_options(**{WITHOUT_ACT: True})
-            return frozenset({await marking.which(engine)})
+            return await marking.which(engine)
         except (SQLAlchemyError, OSError):
             raise SinkUnavailable(f"sink {self._name!r} does not say which server it is") from None
 

@@ -11,13 +11,14 @@ from residency.adapters import location_watch
 from residency.adapters.location_watch import LocationWatch
 from residency.errors import JournalFull
 from residency.model import Filing, FilingResult
-from residency.storage.location import Address, Seen
+from residency.storage.location import Address, Seen, Which
 from tests.servers import eventually
 
 pytestmark = pytest.mark.anyio
 HOME = Seen(addresses=(Address("203.0.113.1", "public", "VN"),))
 AWAY = Seen(addresses=(Address("198.51.100.1", "public", "SG"),))
 PRIVATE = Seen(addresses=(Address("10.0.0.1", "private"),))
+PLACED = {text: Address(text, "public", country) for text, country in (("203.0.113.9", "VN"), ("198.51.100.9", "SG"))}
 BLIND = Seen(problem="its name cannot be resolved now")
 
 
@@ -29,6 +30,7 @@ class Sinks:
         self.told: list[str] = []
         self.full = False
         self.filings: list[Filing] = []
+        self.which: dict[str, Which] = {}
         self.now = 1_000_000
         looks = {name: ((lambda name=name: self._look(name)),) for name in self.lies}
         self.watch = LocationWatch(
@@ -39,6 +41,8 @@ class Sinks:
             tell=self._tell,
             every=every,
             refuse=refuse,
+            which=lambda: self.which,
+            placed=lambda text: PLACED.get(text, Address(text, "private")),
         )
 
     async def _look(self, name: str) -> Seen:
@@ -86,6 +90,24 @@ async def test_an_attestation_that_expires_is_drift() -> None:
     await sinks.watch.look()
     assert sinks.told == ["location b lost: its attestation has run out; it has a private address"]
     assert sinks.watch.misplaced == {"b"}
+
+
+async def test_a_server_elsewhere_that_follows_a_sink_is_told_when_it_comes_and_when_it_goes_and_is_no_drift() -> None:
+    sinks = Sinks()
+    sinks.which = {"a": Which(followers=("203.0.113.9", "198.51.100.9", "10.0.0.9"))}
+    await sinks.watch.look()
+    await sinks.watch.look()
+    what = "a server that follows it has an address in SG"
+    assert sinks.told == [f"location a followed: {what}"]
+    assert sinks.watch.watched["a"].verdict.followed == (what,)
+    sinks.which = {}
+    sinks.full = True
+    with pytest.raises(JournalFull):
+        await sinks.watch.look()
+    sinks.full = False
+    await sinks.watch.look()
+    assert sinks.told[1:] == ["location a followed: no server elsewhere follows it any more"]
+    assert (sinks.watch.misplaced, sinks.watch.watched["a"].drift) == (set(), False)
 
 
 async def test_what_could_not_be_recorded_is_refused_at_once_and_news_again_at_the_next_look() -> None:
