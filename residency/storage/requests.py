@@ -109,10 +109,9 @@ def steps_for(policy: Policy, facts: FactSet, kind: str, place: str, received: i
     Raises: UsageError where that law sets no term for it.
     """
     asked = _registered(_deadlines(policy, facts, place, received))
-    calendars = {law.jurisdiction: law.calendar for law in policy.laws}
     wanted = (kind, *_ALONGSIDE.get(kind.partition(".")[0], ()))
     steps = {
-        task: Step(task, deadline(received, due.term, calendars[place]), rules)
+        task: Step(task, _end(policy, received, due, rules), rules)
         for task, (due, rules) in asked.items()
         if task in wanted
     }
@@ -150,11 +149,16 @@ def extended(policy: Policy, facts: FactSet, request: Request, task: str, at: in
     found = asked.get((f"{base}_extension", "extension"))
     if found is None:
         raise UsageError(f"the laws of {request.place} in use here know no extension of {task}")
-    calendars = {law.jurisdiction: law.calendar for law in policy.laws}
-    later = replace(
-        step, due=max(step.due, deadline(at, found[0].term, calendars[request.place])), rules=found[1], extended=True
-    )
+    later = replace(step, due=max(step.due, _end(policy, at, *found)), rules=found[1], extended=True)
     return replace(request, steps=tuple(later if each is step else each for each in request.steps))
+
+
+def _end(policy: Policy, at: int, due: Deadline, rules: Iterable[str]) -> int:
+    """When a term from `at` has run out, on the working days and clocks of the laws whose rules set it: where these
+    count differently the first end counts."""
+    setting = set(rules)
+    calendars = {law.calendar for law in policy.laws if any(rule.id in setting for rule in law.rules)}
+    return min(deadline(at, due.term, calendar) for calendar in calendars)
 
 
 def _check_step(request: Request, task: str | None) -> None:

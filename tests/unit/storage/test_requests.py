@@ -59,6 +59,15 @@ def test_persons_get_a_reply_in_two_working_days_and_the_rest_in_days_of_vietnam
     assert erase["subject.erase"] == at("2026-12-13T17:00:00")
 
 
+def test_working_days_are_those_of_the_law_that_sets_the_term(tmp_path: Path) -> None:
+    laws = "laws: [vn/decree-356-2025, vn/decree-165-2025, vn/health-cv-365]"  # the first alone names days off
+    text = re.sub(r"^laws: .*$", laws, SOCIAL.read_text(), flags=re.MULTILINE)
+    file = tmp_path / "deployment.yaml"
+    file.write_text(re.sub(r"^registers: .*$", "", text, flags=re.MULTILINE))
+    (step,) = asked(load(file, {}), "subject.reply").steps
+    assert step.due == at("2026-11-26T17:00:00"), "the 24th is a day off"
+
+
 def test_a_weekend_is_no_working_day(policy: Policy) -> None:
     friday = at("2026-11-27T03:00:00")
     assert asked(policy, "subject.reply", friday).steps[0].due == at("2026-12-01T17:00:00")
