@@ -22,13 +22,17 @@ from residency.model import Operation, Reason, SinkVerdict
 from residency.storage.homes_known import are_known, learned
 from residency.storage.routing import choose
 
-__all__ = ["SESSION", "WITHOUT_ACT", "SessionFactory", "StoreHandle", "backend_of"]
+__all__ = ["GATED", "SESSION", "WITHOUT_ACT", "SessionFactory", "StoreHandle", "backend_of"]
 
 SESSION: Final = "residency.session"
 """Under this key a connection's info holds the routed session it works for; without it no request may commit."""
 
 WITHOUT_ACT: Final = "residency_without_act"
 """An execution option of engines for what has no act: set-up, and our own workers. Others' serve sessions alone."""
+
+GATED: Final = "residency_gated"
+"""An attribute of engines whose connections ask the session under `SESSION` before each statement and each COMMIT, and
+forget it when they go back to their pool. No session works on another engine."""
 
 SessionFactory = Callable[[str], AbstractAsyncContextManager[Any]]
 
@@ -61,7 +65,7 @@ class StoreHandle:
     def route(self, *, operation: Operation | None = None, sink: str | None = None) -> SinkVerdict:
         """The verdict on the sink that an act would use now. Raises: Refused (NO_SINK), UnknownStore."""
         here = self._current
-        wanted = operation or here.operation
+        wanted = operation or here.activity.operation
         known = here.decision.mode == "observe" and bool(self._all_known())
         return choose(here.decision, here.pin, sink, order=self.order, operation=wanted, known=known)
 

@@ -28,7 +28,8 @@ class RowSink(SinkPort, Protocol):
     def bind(self, *, read_only: bool, blocking: bool) -> Any:
         """The engine for an act: one whose connections cannot write, and one that blocks its thread, if so asked.
 
-        It serves routed sessions alone; what has no act takes it with the execution option `WITHOUT_ACT`.
+        It serves routed sessions alone, which it asks (`storage.handle.GATED`); what has no act takes it with the
+        execution option `WITHOUT_ACT`.
         """
 
 

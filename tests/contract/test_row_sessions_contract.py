@@ -27,6 +27,7 @@ from residency.errors import (
     UsageError,
 )
 from residency.integrations.sqlalchemy import async_sessionmaker, sessionmaker
+from residency.storage.handle import GATED
 from tests.rows import BACKENDS, Note, Person, Rows, Session, opened, places_of
 from tests.world import SINGAPORE
 
@@ -453,6 +454,15 @@ async def test_a_stop_order_that_comes_while_a_connection_is_taken_stops_the_rea
     with world.request("GET"):
         async with Session() as session:
             with pytest.raises(Refused):
+                await session.execute(select(Person))
+    assert world.acts() == [("people-vn", "failed")]
+
+
+async def test_a_session_works_on_no_engine_that_does_not_ask_it(world: Rows) -> None:
+    delattr(world.vn.bind(read_only=True, blocking=False), GATED)
+    with world.request("GET"):
+        async with Session() as session:
+            with pytest.raises(UsageError, match="asks its sessions"):
                 await session.execute(select(Person))
     assert world.acts() == [("people-vn", "failed")]
 

@@ -30,7 +30,6 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
 from residency.adapters.session_sql.brought import check_read, watch
-from residency.adapters.session_sql.gates import gate
 from residency.adapters.session_sql.keys import check_keys
 from residency.adapters.session_sql.located import (
     begin_savepoint,
@@ -46,7 +45,7 @@ from residency.enforcement.context import current
 from residency.enforcement.current import Current
 from residency.enforcement.moving import WaitFirstError
 from residency.errors import Unavailable, UsageError
-from residency.storage.handle import SESSION, StoreHandle, backend_of
+from residency.storage.handle import GATED, SESSION, StoreHandle, backend_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm.session import _EntityBindKey, _SessionBind
@@ -214,13 +213,12 @@ class RoutedSession(Session):
             bind = getattr(sink, "bind", None)
             if bind is None:
                 raise UsageError(f"sink {act.sink!r} holds no rows: use current().store({self._store!r})")
-            engine = bind(read_only=not act.changes, blocking=self._blocking)
-            if not isinstance(engine, Engine):
-                raise UsageError(f"sink {act.sink!r} has no SQLAlchemy engine")
+            engine: Engine = bind(read_only=not act.changes, blocking=self._blocking)
+            if not getattr(engine, GATED, False):
+                raise UsageError(f"sink {act.sink!r} has no SQLAlchemy engine that asks its sessions")
         except BaseException:
             act.outcome("failed")
             raise
-        gate(engine)
         self._frozen = (here, here.subject_digest, act.sink)
         self._order = handle.order
         docs = here.point.policy.deployment.records.get(self._store)

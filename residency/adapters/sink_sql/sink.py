@@ -12,26 +12,23 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
-from sqlalchemy import URL, Connection, Engine, event, text
+from sqlalchemy import URL, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from residency.adapters.sink_sql import marks as marking
 from residency.adapters.sink_sql.engines import async_engine, blocking_engine
+from residency.adapters.sink_sql.gates import gate
 from residency.adapters.sink_sql.members import Ways
 from residency.adapters.sink_sql.places import place_of
-from residency.enforcement.context import current
-from residency.errors import NoDecision, SinkUnavailable, UsageError
+from residency.errors import SinkUnavailable
 from residency.model import Region
-from residency.storage.handle import SESSION, WITHOUT_ACT
+from residency.storage.handle import WITHOUT_ACT
 from residency.storage.location import Which
 from residency.storage.marks import Mark
-from residency.storage.statements import goes_around
 
 __all__ = ["SqlSink"]
 
@@ -182,7 +179,7 @@ class SqlSink:
             engine = self._asynchronous.get(read_only)
             if engine is None:
                 engine = async_engine(self._name, self._ways, read_only=read_only)
-                self._attend(engine.sync_engine, read_only)
+                gate(engine.sync_engine, self._name, read_only=read_only)
                 self._asynchronous[read_only] = engine
             return engine
 
@@ -192,48 +189,9 @@ class SqlSink:
             engine = self._blocking.get(read_only)
             if engine is None:
                 engine = blocking_engine(self._name, self._ways, read_only=read_only)
-                self._attend(engine, read_only)
+                gate(engine, self._name, read_only=read_only)
                 self._blocking[read_only] = engine
             return engine
-
-    def _attend(self, engine: Engine, read_only: bool) -> None:
-        event.listen(engine, "before_cursor_execute", self._no_way_around, retval=True)  # else by one more call
-        if not read_only:
-            event.listen(engine, "commit", self._commit_by_an_act)
-
-    def _no_way_around(
-        self, connection: Connection, cursor: object, statement: str, parameters: Any, *more: object
-    ) -> tuple[str, Any]:
-        if SESSION in connection.info:
-            return statement, parameters  # a session looks at its own
-        # An engine that was kept, or taken out of a session, would send to this database what is of another person, and
-        # a rollback takes nothing back from its log. So it is asked here, and not at COMMIT.
-        if WITHOUT_ACT not in connection.get_execution_options():
-            raise UsageError(
-                f"an engine taken out of a routed session sends nothing to sink {self._name!r}: open a session for "
-                "each subject, and make tables by `create_all`"
-            )
-        # As the next, for a COMMIT that is spelled as a statement.
-        if not goes_around(statement):
-            return statement, parameters
-        with suppress(NoDecision):
-            current()
-            raise UsageError(
-                f"inside a request sink {self._name!r} takes no statement that ends a transaction or reaches another "
-                "database"
-            )
-        return statement, parameters
-
-    def _commit_by_an_act(self, connection: Connection) -> None:
-        # An engine for set-up would write for one person what was decided for another.
-        if SESSION in connection.info:
-            return  # the session knows its act
-        try:
-            acting = current().changes(self._name)
-        except NoDecision:
-            return  # set-up, outside any request
-        if not acting:
-            raise UsageError(f"inside a request only a routed session or a confirmed act writes to sink {self._name!r}")
 
 
 def _make_file(file: Path) -> None:
