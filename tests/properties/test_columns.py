@@ -170,12 +170,12 @@ def lists(draw: Any) -> Any:
 
 def people_of(statement: Any) -> set[str] | None:
     """To whom a statement is held; None = it does not say."""
-    plan = selected(statement, DOCS, loads=False)
-    if plan.loose:
-        return None
     try:
         given = {bind.key: bind.value for bind in statement.compile().binds.values()}
     except InvalidRequestError:  # all of its tables stand around it
+        return None
+    plan = selected(statement, DOCS, loads=False)
+    if plan.loose:
         return None
     people: set[str] = set()
     for at, column, key in plan.held:
