@@ -92,11 +92,12 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
         raise UsageError(f"a unit of work on store {store!r} is open already")
     act = _begun(here.store(store), sink=sink)
     subject = here.subject_digest
-    made = Unit(act.sink, act, Looking.of(here, store, act.sink, wait))
+    connection = connections[act.sink] if act.sink in connections else None  # noqa: SIM401 - it has no get()
+    made = Unit(act.sink, act, connection, Looking.of(here, store, act.sink, wait))
     changes, sent = act.operation in CHANGES, False
     token = units.set({**units.get(), store: made})
     try:
-        if act.sink not in connections:
+        if connection is None:
             raise UsageError(f"DATABASES has no {act.sink!r}: add what databases() gives")
         if not changes:
             wait(act.confirm)

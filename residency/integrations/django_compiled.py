@@ -13,14 +13,14 @@ from typing import Any
 from django.db.models.sql import AggregateQuery, DeleteQuery, InsertQuery, UpdateQuery
 from django.db.models.sql.constants import MULTI
 
-from residency.integrations.django_held import FROM
+from residency.integrations.django_held import FROM, table_of
 from residency.integrations.django_looked import Looking
 
 __all__ = ["judging"]
 
 
 @cache
-def judging(kind: Any, looking: Callable[[str], Looking | None]) -> Any:
+def judging(kind: Any, looking: Callable[[Any], Looking | None]) -> Any:
     """A compiler of Django's that has what it sends and gives looked at by the unit that is open on its database."""
 
     class Judging(kind):  # type: ignore[misc]  # known only when called
@@ -31,7 +31,7 @@ def judging(kind: Any, looking: Callable[[str], Looking | None]) -> Any:
         """Whether it gives whole rows."""
 
         def execute_sql(self, *args: Any, **kwargs: Any) -> Any:
-            here = looking(self.connection.alias)
+            here = looking(self.connection)
             if here is None:
                 return super().execute_sql(*args, **kwargs)
             query = self.query
@@ -74,7 +74,7 @@ def judging(kind: Any, looking: Callable[[str], Looking | None]) -> Any:
         def prepare_value(self, field: Any, value: Any) -> Any:
             here = self._inserting
             if here is not None:
-                here.check_value(self.query.get_meta().db_table, field, value)
+                here.check_value(table_of(self.query.get_meta()), field, value)
             made = super().prepare_value(field, value)
             if here is not None and hasattr(made, "resolve_expression"):
                 here.check_inserted(made)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from django.db import Error
 
@@ -17,6 +17,10 @@ __all__ = ["raise_ours", "telling"]
 
 Changes = Callable[[str], bool | None]
 """Whether the unit of work that is open on a sink changes data; None where none is open."""
+Past = Callable[[Any, str], None]
+"""Raises where a unit takes no call of this name of the driver's cursor on a connection."""
+_PAST: Final = frozenset({"copy", "executescript", "stream"})
+"""By these a driver's cursor sends what no wrapper of statements sees."""
 
 
 def raise_ours(alias: str, error: BaseException, *, changes: bool) -> None:
@@ -36,22 +40,25 @@ def raise_ours(alias: str, error: BaseException, *, changes: bool) -> None:
         error.args = cause.args
 
 
-def telling(make: Callable[[Any], Any], changes: Changes) -> Callable[[Any], Any]:
+def telling(make: Callable[[Any], Any], changes: Changes, past: Past) -> Callable[[Any], Any]:
     """A connection's maker of cursors, whose fetches raise as `raise_ours` where a unit is open: no wrapper of
-    statements sees them, and a cursor of the server or of SQLite meets errors only then."""
+    statements sees them, and a cursor of the server or of SQLite meets errors only then. `past` is asked of what else
+    no wrapper sees."""
 
     def made(cursor: Any) -> Any:
         wrapped = make(cursor)
         kind: Any = type(wrapped)
-        return _cursors(kind, changes)(cursor, wrapped.db)
+        return _cursors(kind, changes, past)(cursor, wrapped.db)
 
     return made
 
 
 @cache
-def _cursors(kind: Any, changes: Changes) -> Any:
+def _cursors(kind: Any, changes: Changes, past: Past) -> Any:
     class Telling(kind):  # type: ignore[misc]  # known only when called
         def __getattr__(self, name: str) -> Any:
+            if name in _PAST:
+                past(self.db, name)
             found = super().__getattr__(name)
             return _fetching(self.db.alias, changes)(found) if name in kind.WRAP_ERROR_ATTRS else found
 

@@ -36,6 +36,8 @@ class Unit:
 
     alias: str
     act: Act
+    connection: Any
+    """Its thread's own: another thread's is in no transaction of this unit."""
     looking: Looking | None = None
     """Who looks at whose rows it tells of and writes."""
     open: bool = False
@@ -69,23 +71,25 @@ def _guard(sender: object, connection: Any, **named: Any) -> None:
     make = connection._cursor
 
     def cursor(name: str | None = None) -> Any:
-        _unit_of(connection.alias)
+        _unit_of(connection)
         return make(name)
 
     connection._cursor = cursor
     for maker in ("make_cursor", "make_debug_cursor"):
-        setattr(connection, maker, telling(getattr(connection, maker), _changes))
+        setattr(connection, maker, telling(getattr(connection, maker), _changes, _check_past))
     compiler = connection.ops.compiler
     connection.ops.compiler = lambda name: judging(compiler(name), _looking)
-    _unit_of(connection.alias)  # the cursor that this connection was opened for was asked for before
+    _unit_of(connection)  # the cursor that this connection was opened for was asked for before
 
 
-def _unit_of(alias: str) -> Unit | None:
-    """The unit that may use the sink `alias` now; None in a process that serves nothing: one that migrates, say.
+def _unit_of(connection: Any) -> Unit | None:
+    """The unit that may use a sink by its `connection` now; None in a process that serves nothing: one that migrates,
+    say.
 
-    Raises: UsageError where a request has none, NoDecision where this process serves and there is no request: a thread
-    that was started without its context, for one.
+    Raises: UsageError where a request has none, or has it in another thread, NoDecision where this process serves and
+    there is no request: a thread that was started without its context, for one.
     """
+    alias = connection.alias
     here = next((each for each in units.get().values() if each.alias == alias and not each.over), None)
     if here is None:
         try:
@@ -95,18 +99,28 @@ def _unit_of(alias: str) -> Unit | None:
                 raise
             return None
         raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
+    if here.connection is not connection:
+        raise UsageError(f"a unit of work on sink {alias!r} is of the thread that opened it: open one in each")
     return here
 
 
-def _looking(alias: str) -> Looking | None:
-    here = _unit_of(alias)
+def _looking(connection: Any) -> Looking | None:
+    """Who looks at what goes over a connection. Raises: as `_unit_of`."""
+    here = _unit_of(connection)
     return None if here is None else here.looking
+
+
+def _check_past(connection: Any, name: str) -> None:
+    """Refuse what a driver's cursor can send past all wrappers. Raises: UsageError."""
+    here = _unit_of(connection)
+    if here is not None and (name == "executescript" or (here.looking is not None and not here.looking.is_vouched())):
+        raise UsageError(f"a unit of work takes no {name}(), which nobody can look at: use execute()")
 
 
 def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
     """Let through what a unit of this sink sends, and what a process sends that serves nothing: migrations, for one."""
     alias = context["connection"].alias
-    here = _unit_of(alias)
+    here = _unit_of(context["connection"])
     if here is None:
         return execute(statement, parameters, many, context)
     if here.open and goes_around(statement):

@@ -7,13 +7,14 @@ without it: joined to others by AND, and of an outer join only for the side that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
-from django.db.models import Value
+from django.db.models import Func, Value
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.fields.related_lookups import RelatedExact, RelatedIn
 from django.db.models.lookups import Exact, In, IntegerFieldExact, Lookup
@@ -24,13 +25,15 @@ from django.db.models.sql.where import AND, ExtraWhere, WhereNode
 from residency.storage.held import UNSURE, Docs, Fact, Leaf, holding, mentioned, of_somebody
 from residency.storage.statements import words
 
-__all__ = ["FROM", "Held", "Told", "models_by_table", "told"]
+__all__ = ["FROM", "Held", "Told", "models_by_table", "table_of", "told"]
 
 _EQUAL: Final = (Exact, IntegerFieldExact, RelatedExact)
 _AMONG: Final = (In, RelatedIn)
 """Lookups that say what a column is; of others, an app's own among them, nothing is known."""
 FROM: Final = "_residency_from"
 """Under this name a query keeps the aliases of what stood in its FROM as it was compiled."""
+_PLAIN: Final = re.compile(r"""["\w]+(?:\."?\w+"?)?""")
+"""Text that is a column, as Django's own of relations to many is."""
 _NONE: Final[Mapping[str, Leaf]] = {}
 
 
@@ -60,7 +63,16 @@ def models_by_table() -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1)
 def _by_table(models: tuple[Any, ...]) -> Mapping[str, Any]:
-    return {each._meta.db_table: each for each in reversed(models) if not each._meta.proxy}
+    return {table_of(each._meta): each for each in reversed(models) if not each._meta.proxy}
+
+
+def table_of(meta: Any) -> str:
+    """A model's table as `records:` name it, without a schema."""
+    return _bare(meta.db_table)
+
+
+def _bare(name: str) -> str:
+    return name.replace('"', "").rpartition(".")[2]
 
 
 def told(query: Any, docs: Docs, *, own: Iterable[str] = (), changes: bool = False, values: Iterable[Any] = ()) -> Told:
@@ -100,8 +112,7 @@ class _Reader:
             changed = changes and alias == _base(query)
             if alias not in own:
                 self._hold(alias, every, facts, frozenset() if changed else own | around.keys(), changed)
-            elif any(getattr(each, "contains_over_clause", False) for each in clauses):
-                # What a window tells is of all rows that there are, also of those that are not given.
+            elif any(map(_sums, clauses)):
                 self._hold(alias, leaves, facts, frozenset())
         self._read_within(clauses, every)
 
@@ -137,7 +148,8 @@ class _Reader:
             held.append(Held(leaves[found[0]].name, found[1], found[2]))
 
 
-def _leaf(table: str) -> Leaf:
+def _leaf(name: str) -> Leaf:
+    table = _bare(name)
     model = models_by_table().get(table)
     return Leaf(table, () if model is None else tuple(each.column for each in model._meta.pk_fields))
 
@@ -161,12 +173,20 @@ def _base(query: Any) -> str:
 def _clauses(query: Any) -> Iterator[Any]:
     """All expressions of a query."""
     yield from (text for text, _ in query.extra_select.values())
+    yield from (f'"{name}"' for name in query.extra_tables)
     yield from query.select
     yield from query.annotation_select.values()
     yield query.where
-    yield from query.order_by
-    yield from query.extra_order_by
+    yield from (each for each in query.order_by if not isinstance(each, str))
+    yield from (each.removeprefix("-") for each in query.extra_order_by)
     yield from query.group_by if isinstance(query.group_by, tuple) else ()
+
+
+def _sums(clause: Any) -> bool:
+    """Whether it may tell of rows that are not given: a window does, and so may text (`group_concat(body)`)."""
+    if getattr(clause, "contains_over_clause", False):
+        return True
+    return any(isinstance(clause, Func) or _PLAIN.fullmatch(text) is None for text in _all_texts(clause))
 
 
 def _parts(clause: Any) -> Iterable[Any]:
@@ -239,7 +259,7 @@ def _all_texts(clause: Any) -> Iterator[str]:
             left += each.children
         elif each is not None and not isinstance(each, Query):  # it stands in brackets
             yield from _texts(each)
-            left += getattr(each, "get_source_expressions", list)()
+            left += _parts(each)
 
 
 def _texts(clause: Any) -> Iterator[str]:

@@ -21,7 +21,7 @@ from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 
 from residency.enforcement.current import Current
-from residency.integrations.django_held import Held, Told, models_by_table, told
+from residency.integrations.django_held import Held, Told, models_by_table, table_of, told
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import gives_subject, mentioned, of_somebody, own_of
 from residency.storage.others import Others, changes_elses, people_of, somebody_elses, unsaid, unseen
@@ -81,7 +81,10 @@ class Looking:
     @staticmethod
     def of(here: Current, store: str, sink: str, wait: Any) -> Looking | None:
         """None = there is nothing to look at."""
-        docs = here.point.policy.deployment.records.get(store)
+        deployment = here.point.policy.deployment
+        # Another store's tables may lie there, too, and `using()` leads to them.
+        stores = [name for name, sinks in deployment.stores.items() if sink in sinks and name != store]
+        docs = [doc for name in (*stores, store) for doc in deployment.records.get(name, ())]
         return Looking(here, docs, sink, wait) if docs and here.decision.mode != "observe" else None
 
     # -- what is sent ---------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ class Looking:
         if isinstance(query, UpdateQuery):
             values = [value for _, _, value in query.values]
             for field, _, value in query.values:
-                self.check_value(query.get_meta().db_table, field, value)
+                self.check_value(table_of(query.get_meta()), field, value)
             if self._others is not None and not _vouched.get():
                 made = [_resolved(query, value) for value in values if hasattr(value, "resolve_expression")]
                 self._check_told(told(query, self._docs, changes=True, values=made))
@@ -145,7 +148,7 @@ class Looking:
 
     def check_upsert(self, query: Any) -> None:
         """Look at whose rows an insert changes where they are there. Raises: UsageError, Refused, PinsUnavailable."""
-        table = query.get_meta().db_table
+        table = table_of(query.get_meta())
         doc = of_somebody(self._docs).get(table)
         if doc is None or self._others is None or query.on_conflict is not OnConflict.UPDATE or _vouched.get():
             return
@@ -158,6 +161,10 @@ class Looking:
             self._check_told(Told(changed=[Held(table, said, values)]))
 
     # -- what is given --------------------------------------------------------------------------------------------
+
+    def is_vouched(self) -> bool:
+        """Whether the app vouches for what is sent now."""
+        return _vouched.get()
 
     def looks_at_rows(self) -> bool:
         """Whether rows are looked at."""
@@ -190,7 +197,7 @@ class Looking:
             columns.setdefault(target.model._meta, {})[target.column] = at
         docs = of_somebody(self._docs)
         for meta, its in columns.items():
-            if (doc := docs.get(meta.db_table)) is not None:
+            if (doc := docs.get(table_of(meta))) is not None:
                 keys = [each.column for each in meta.pk_fields]
                 yield _Kind(doc, tuple(fields), its, own_of(doc), keys[0] if len(keys) == 1 else None)
 
@@ -292,7 +299,7 @@ class Looking:
 
     def _subject(self, model: Any, depth: int = 8) -> Any:
         """The subject's id of each row of a model's table; None where nothing tells it."""
-        doc = self._docs.get(model._meta.db_table)
+        doc = self._docs.get(table_of(model._meta))
         name = None if doc is None or depth == 0 else _name(model, own_of(doc))
         if doc is None or name is None:
             return None

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -30,8 +32,11 @@ audit: {folder: ./audit}
 keys: {folder: ./keys}
 pins: {url: "memory:"}
 """
+BOTH = """
+  - {route: "GET /both/{id}", subject: path.id, data: [personal], operation: read, store: [people, one]}
+"""
 POLICY = write_deployment(
-    FOLDER, HEAD + DEPLOYMENT, replace=list(zip(("sqlite:///sg.db", "sqlite:///vn.db"), URLS, strict=True))
+    FOLDER, HEAD + DEPLOYMENT + BOTH, replace=list(zip(("sqlite:///sg.db", "sqlite:///vn.db"), URLS, strict=True))
 )
 
 from django.apps import AppConfig  # noqa: E402
@@ -260,6 +265,13 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
 }  # fmt: skip
 # They tell of rows, and not whose.
 LOOSE: dict[str, Callable[[], Any]] = {
+    # What text sums up is of rows that are not given, too.
+    "objects beside a sum in text": lambda: list(
+        Post.objects.filter(topic="t").extra(select={"x": "group_concat(body)"})),
+    "objects beside a sum": lambda: list(Post.objects.filter(topic="t").annotate(
+        x=models.Func(F("body"), function="group_concat", output_field=models.TextField()))),
+    "objects beside a raw window": lambda: list(Post.objects.annotate(x=RawSQL("max(body) OVER ()", ()))),
+    "a table that is spelled otherwise": lambda: list(Topic.objects.extra(tables=['post" "p'], select={"x": "p.body"})),
     # What only filters tells, too.
     "a join that filters": lambda: list(Reply.objects.filter(author="beng", post__topic="u").values("id")),
     "objects that others filter": lambda: list(bengs().filter(replies__id__gte="r-anh")),
@@ -558,6 +570,42 @@ def statements() -> int:
     return count
 
 
+def by_an_older_compiler() -> Any:
+    """One that Django made before, or by itself."""
+    from django.db.models.sql.compiler import SQLCompiler
+
+    return list(SQLCompiler(Post.objects.all().query, connections["people-sg"], "people-sg").results_iter())
+
+
+def of_another_store() -> Any:
+    """The same database under a store that has no `records:`."""
+    with unit("one") as alias:
+        return ids(Post.objects.using(alias).all())
+
+
+def in_a_thread() -> Any:
+    """With the unit's context, and a connection of its own."""
+    found: list[Any] = []
+    thread = threading.Thread(target=copy_context().run, args=(lambda: found.append(outcome(change)),))
+
+    def change() -> Any:
+        return Topic.objects.filter(pk="t").update(body="by a thread")
+
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def past() -> Any:
+    """By what the driver's cursor has beside."""
+    with connections["people-sg"].cursor() as cursor:
+        if URLS[0].startswith("postgresql"):
+            with cursor.copy("COPY post TO STDOUT") as copied:
+                return [bytes(each).decode() for each in copied]
+        cursor.executescript("UPDATE post SET body = 'x'")
+        return "sent"
+
+
 def work(run: Callable[[], Any]) -> Any:
     """Something done in a unit of its own, whose connection then is given back."""
     with unit("people", sink="people-sg"):
@@ -621,6 +669,8 @@ async def main() -> None:
             told["group"] = await sync_to_async(each)(both)
     with request(runtime, "GET", "/somebody/beng", "sue"):
         told["named"] = await sync_to_async(each)({"her": FORBIDDEN["all"], "loose": LOOSE["count"]})
+    with request(runtime, "GET", "/both/beng", "sue"):
+        told["store"] = await sync_to_async(outcome)(of_another_store)
     with request(runtime, "GET", "/people", "sue"):  # of an activity that is about nobody all is of others
         nobody = {"hers": FORBIDDEN["all"], "allowed": lambda: ids(bengs()), "count": LOOSE["count"]}
         told["nobody"] = await sync_to_async(each)(nobody)
@@ -634,6 +684,9 @@ async def main() -> None:
         async with about("beng"):
             told["written"] = await sync_to_async(in_one)(answers(WRITTEN))
             told["not written"] = await sync_to_async(each)(NOT_WRITTEN)
+            told["around"] = {
+                **await sync_to_async(each)({"older": by_an_older_compiler, "thread": in_a_thread, "past": past}),
+            }
     await runtime.aclose()
     entries = []
     for segment in sorted((FOLDER / "audit" / "journal").glob("*/*.seg")):

@@ -85,6 +85,18 @@ def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> No
     assert project["own writes"]["text"].startswith(UNSEEN)
 
 
+def test_no_way_around_a_units_compilers_and_its_connection_is_taken(project: dict[str, Any]) -> None:
+    around = project["around"]
+    assert around["older"].startswith(UNSAID)
+    assert around["past"].startswith("UsageError: a unit of work takes no ")
+    # There it would be in no transaction of the unit's, and stay when that is rolled back.
+    assert around["thread"].startswith("UsageError: a unit of work on sink 'people-sg' is of the thread that opened it")
+
+
+def test_a_store_that_names_no_tables_is_no_way_to_those_of_another_in_the_same_sink(project: dict[str, Any]) -> None:
+    assert project["store"] == "Refused: only_in_country"
+
+
 def test_nothing_that_was_refused_was_done(project: dict[str, Any]) -> None:
     assert project["left"] == {
         "Member": [[who, f"of {who}"] for who in ("anh", "beng", "chua")],
