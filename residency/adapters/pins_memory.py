@@ -23,7 +23,8 @@ class PinsMemory:
 
     def peek(self, subject: str) -> tuple[Pin | None, bool]:
         """(pin, True): all there is, is here. Raises: PinsUnavailable once closed."""
-        self._open()
+        if self._closed:
+            self._open()
         return self._pins.get(subject), True
 
     def is_stale(self) -> bool:

@@ -80,7 +80,8 @@ class Act:
         changes = self.changes
         remembers = changes and here.subject_digest is not None and self.operation is not Operation.ERASE
         try:
-            self._check_subject()
+            if here.subject_digest != self._subject:
+                self._check_subject()
             if changes and not here.point.recorder.is_durable(self._seq):
                 return False
             if remembers and here.pin is None:
@@ -259,5 +260,8 @@ class Act:
     async def settled(self) -> None:
         """Wait until the outcome survives a power cut, where the operation changes data. Raises: JournalFailed."""
         if self._outcome_seq is not None and self.changes:
-            with self._current.trail:
+            try:  # not `with`, which is three calls for nothing to note
                 await self._current.point.recorder.durable(self._outcome_seq)
+            except BaseException as error:
+                self._current.trail.met(error)
+                raise

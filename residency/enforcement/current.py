@@ -44,6 +44,8 @@ READ_FROM: Final = "read_from:"
 read: this instance's, and that of a caller who is somebody else. `ZZ` = nobody knows."""
 
 
+_tuple: Final = tuple.__new__
+
 MOVING: Final = "moving"
 """The note of an act that reads where a subject's data still lies while it is moved."""
 
@@ -136,7 +138,8 @@ class Current:
     def basis(self) -> Basis:
         """What the decision in force was made on."""
         if self.collected is None and not self.readers:  # of most requests, without a further call
-            return Basis(self.decided_at, self.signals, self.evidence, self.requested)
+            # A named tuple's own constructor is a call of Python's.
+            return _tuple(Basis, (self.decided_at, self.signals, self.evidence, self.requested, None, None))
         since = self.point.policy.collected_since(self.collected)
         return Basis(self.decided_at, self.signals, self.shown, self.requested, self.collected, since)
 
@@ -166,7 +169,8 @@ class Current:
         decision = self.decision
         if decision.effect is not Effect.PERMIT and not decision.permitted:
             return decision.reason or Reason.INTERNAL
-        return self.point.recorder.barred(decision)
+        # Where no law says in which countries alone, a detail may lie in any: not asked.
+        return None if decision.duty.only is None else self.point.recorder.barred(decision)
 
     def store(self, name: str) -> Any:
         """The app's logical store `name`, bound to this subject and decision.
@@ -291,11 +295,12 @@ class Current:
             reason = Reason.SUBJECT_UNKNOWN
         elif verdict.effect is not Effect.PERMIT:
             reason, note = observed(self, verdict, named)
-        if self.pin is not None and self.pin.moving is not None and follows(self, verdict, wanted):
+        pin = self.pin
+        if pin is not None and pin.moving is not None and follows(self, verdict, wanted):
             reason, note = None, MOVING  # so it would if the deployment enforced
         seq = recorder.intent(
-            self.decision, sink, wanted._value_, self.alias, self.detail, self.basis, reason,
-            self.noted(note, wanted) if self.readers else note or self.note,
+            self.decision, sink, wanted._value_, self.alias if pin is None else pin.alias, self.detail, self.basis,
+            reason, self.noted(note, wanted) if self.readers else note or self.note,
         )  # fmt: skip
         self.trail.records += 1
         if verdict.duty.label:

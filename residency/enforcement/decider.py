@@ -58,8 +58,8 @@ class Decider:
         if here.subject_digest is not None:
             pin, known = self.homes.peek(here.subject_digest)
             if known:
-                if pin is None:
-                    here.pin = here.note = None
+                if pin is None or not self.homes.is_stale():  # as `remember`, without a further call
+                    here.pin, here.note = pin, None
                 else:
                     self.remember(here, pin)
         self.decide(here)

@@ -168,7 +168,8 @@ class Recorder:
         `reason` and `note` tell what would have become of it if the deployment enforced.
         """
         plan = self._plans.known(id(decision)) or self._plans.of(decision)
-        opening = self._plans.intent(plan, sink, operation, note, reason)
+        opening = None if reason is not None else plan.intents.get((sink, operation, note, None))
+        opening = opening or self._plans.intent(plan, sink, operation, note, reason)
         decided, _, _, requested, _, collected = basis
         if self._details is not None or collected is not None:
             return self._record(plan, opening.template, subject, detail, basis, sink, opens=True)
@@ -193,7 +194,7 @@ class Recorder:
         """Record how the act of intent number `of` ended; its sequence number. `pin` = the first pin, set by the
         act."""
         plan = self._plans.known(id(decision)) or self._plans.of(decision)
-        ending = self._plans.ending(plan, sink, operation, act)
+        ending = plan.endings.get((sink, operation, act)) or self._plans.ending(plan, sink, operation, act)
         if pin is not None:
             return self._outcome(ending.template, self.id_of(of), pin, decision.jurisdictions, decision.duty.only)
         # Most acts, without a further call.

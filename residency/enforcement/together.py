@@ -83,7 +83,7 @@ class Together:
         except RuntimeError:  # trio
             await self._until_led(served)
             return
-        while not served():
+        while True:
             future: asyncio.Future[None] = loop.create_future()
             known = self._known
             if known is None or known.loop is not loop:
@@ -92,14 +92,21 @@ class Together:
                 loop.call_soon(self._hand_over, known)
             known.waiting.append((served, future, loop))
             await future
+            if served():
+                return
 
     def _hand_over(self, known: _Gathered) -> None:
         waiting, known.waiting = known.waiting, []
-        late = [each for each in waiting if not each[0]()]
+        late: list[_Waiter] = []
+        done: list[asyncio.Future[None]] = []
+        for each in waiting:
+            if each[0]():  # by a run that was under way when it began to wait
+                done.append(each[1])
+            else:
+                late.append(each)
         if late:
             self._ask(late)
-        if len(late) < len(waiting):  # by a run that was under way when they began to wait
-            _tell([future for served, future, _ in waiting if served()], None)
+        _tell(done, None)
 
     def _ask(self, waiting: list[_Waiter] | tuple[()], *, soon: bool = False) -> None:
         with self._lock:

@@ -54,8 +54,9 @@ def choose(
         return _named(decision, _first(decision, pin, order, known) if requested is None else requested)
     if requested is not None:
         return _named(decision, requested)
-    if pin is None:
-        return sinks[0]
+    first = sinks[0]
+    if pin is None or (first.effect is Effect.PERMIT and first.sink.place == pin.home):
+        return first  # of most acts, without a look at the others
     home = [verdict for verdict in sinks if verdict.sink.place == pin.home]
     if not home:
         # One sink leaves nothing to guess: all of the store's data lies there. With several, the subject's data lay

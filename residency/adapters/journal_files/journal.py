@@ -229,7 +229,8 @@ class JournalFiles:
 
         Raises: JournalFailed.
         """
-        self._must_work()
+        if self._failed is not None or self._flushing_since is not None:
+            self._must_work()
         if not 0 <= seq < self.next_seq:
             raise JournalFailed("an entry that was never recorded cannot be made durable")
         if self._durable > seq:
