@@ -122,7 +122,9 @@ class Residency:
         with self._at("signals", "identity", "jwt", "jwks"):
             self.identity_keys = None if jwt is None else wiring.identity_keys(jwt, self.path, self.clock.monotonic)
         self._who = wiring.who(self.deployment)
-        sinks = wiring.sinks(self.deployment, self.path, self._base, self.network)
+        sinks = wiring.sinks(
+            self.deployment, self.path, self._base, self.network, lambda: self.deployment.mode != "observe"
+        )
         self._sinks = noting(self.deployment, sinks, self.clock, self.entropy)
         self.copies = Copying(self)
         self.stores = stores_over(self._sinks, self.deployment.stores)

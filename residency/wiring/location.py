@@ -64,11 +64,14 @@ def location_watch(
     )
 
 
-def elsewhere(place: str, network: AddressData[Any]) -> Callable[[str], bool]:
-    """Whether an address shows that a sink does not lie in `place`, as a look at it would say."""
+def elsewhere(place: str, network: AddressData[Any], binds: Callable[[], bool] = lambda: True) -> Callable[[str], bool]:
+    """Whether an address shows that a sink does not lie in `place`, as a look at it would say; never where `binds` says
+    that nothing is refused now."""
     probe = LocationProbe(SystemResolver(), _row_of(network))
 
     def shown(address: str) -> bool:
+        if not binds():
+            return False
         text = canonical(address)
         if text is None:
             return True  # nobody can say where it lies

@@ -52,20 +52,31 @@ def check_pins(deployment: DeploymentDoc) -> None:
 
 
 def sinks(
-    deployment: DeploymentDoc, path_of: PathOf, base: Path, network: AddressData[Any] | None = None
+    deployment: DeploymentDoc,
+    path_of: PathOf,
+    base: Path,
+    network: AddressData[Any] | None = None,
+    binds: Callable[[], bool] = lambda: True,
 ) -> dict[str, SinkPort]:
     """Every sink by name, not started; `network` judges where each new connection leads, None = that is not asked.
+    `binds` = whether anything is refused now.
 
     Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
-    return {name: sink_of(deployment, sink, path_of, base, network) for name, sink in deployment.sinks.items()}
+    return {name: sink_of(deployment, sink, path_of, base, network, binds) for name, sink in deployment.sinks.items()}
 
 
 def sink_of(
-    deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf, base: Path, network: AddressData[Any] | None = None
+    deployment: DeploymentDoc,
+    sink: SinkDoc,
+    path_of: PathOf,
+    base: Path,
+    network: AddressData[Any] | None = None,
+    binds: Callable[[], bool] = lambda: True,
 ) -> SinkPort:
     """One sink, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
     url = sink.url.reveal()
     region = deployment.regions[sink.sink.region]
+    elsewhere = _elsewhere(deployment, region, network, binds)
     where = ("sinks", sink.sink.name, "url")
     scheme = url.partition(":")[0]
     # Imported here: the commands that need this module for other things are not to wait for it.
@@ -76,9 +87,9 @@ def sink_of(
     if scheme in _OBJECTS:
         return _objects(deployment, sink, path_of)
     if scheme in ("http", "https"):
-        return _service(deployment, sink, region, url, _elsewhere(deployment, region, network))
+        return _service(deployment, sink, region, url, elsewhere)
     if scheme.partition("+")[0] in REDIS:
-        return redis_sink(deployment, sink, region, _elsewhere(deployment, region, network))
+        return redis_sink(deployment, sink, region, elsewhere)
     try:
         import_module("greenlet")  # SQLAlchemy comes without it, too, and then fails at its first connection
         from residency.adapters.sink_sql import SqlSink  # an optional extra
@@ -93,7 +104,7 @@ def sink_of(
             url,
             base=base,
             members=members,
-            elsewhere=_elsewhere(deployment, region, network),
+            elsewhere=elsewhere,
         )
     except Unavailable as error:
         raise type(error)(str(problem_at(deployment, where, error))) from error
@@ -103,14 +114,14 @@ def sink_of(
 
 
 def _elsewhere(
-    deployment: DeploymentDoc, region: Region, network: AddressData[Any] | None
+    deployment: DeploymentDoc, region: Region, network: AddressData[Any] | None, binds: Callable[[], bool]
 ) -> Callable[[str], bool] | None:
     """Whether an address is none that a sink in `region` may lie at; None where that is not asked."""
     if network is None or deployment.location.drift != "refuse":
         return None
     from residency.wiring.location import elsewhere
 
-    return elsewhere(region.place, network)
+    return elsewhere(region.place, network, binds)
 
 
 def _objects(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf) -> SinkPort:

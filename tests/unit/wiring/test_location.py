@@ -12,7 +12,7 @@ from residency.adapters.location_watch import LocationWatch
 from residency.adapters.resolver_table import TableResolver
 from residency.observe import names
 from residency.observe.cells import Metrics
-from residency.wiring.location import location_watch, meter_location, ways_of
+from residency.wiring.location import elsewhere, location_watch, meter_location, ways_of
 from tests.world import HANOI, NETWORK, SINGAPORE, load_policy, write_deployment
 
 DEPLOYMENT = """
@@ -92,6 +92,14 @@ def test_every_node_that_a_url_names_is_a_way() -> None:
         "asyncpg:///people?host=a.example:1&host=b.example:2",
     ):
         assert [(way.host, way.port) for way in ways_of(f"postgresql+{url}")] == [("a.example", 1), ("b.example", 2)]
+
+
+def test_an_address_elsewhere_is_none_while_nothing_is_refused() -> None:
+    binding = [True]
+    judged = elsewhere("VN", NETWORK, lambda: binding[0])
+    assert [judged(each) for each in (HANOI, SINGAPORE, "10.0.0.1", "nonsense")] == [False, True, False, True]
+    binding[0] = False
+    assert [judged(each) for each in (HANOI, SINGAPORE, "10.0.0.1", "nonsense")] == [False] * 4
 
 
 @pytest.fixture

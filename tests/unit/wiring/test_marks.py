@@ -17,9 +17,11 @@ from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.storage.barred import Barred
 from residency.storage.lasting import is_lasting
+from residency.storage.location import Which
 from residency.storage.marks import OBJECT, Mark, mark_of, write_marks
 from residency.storage.marks_seen import LOST, SeenMarks, State
-from residency.wiring.marks import MarkedStores, MarkWatch, meter_marks, tell_marks
+from residency.storage.stores import Stores
+from residency.wiring.marks import MarkedStores, MarkWatch, meter_marks, tell_marks, told_which
 
 VN, SG = Region("vn-han", "VN"), Region("sg", "SG")
 
@@ -63,6 +65,38 @@ async def test_sinks_without_marks_and_with_their_own_start(sinks: dict[str, Mem
     await stores.start()
     assert "vn" not in stores.misplaced
     await stores.aclose()
+
+
+class Telling(Kept):
+    """One whose server says which it is, where it is there."""
+
+    word: str | None = "x"
+
+    async def which(self) -> Which:
+        if self.word is None:
+            raise SinkUnavailable("it is away")
+        return Which(frozenset({self.word}))
+
+
+@pytest.mark.anyio
+async def test_what_servers_say_of_themselves_is_known_from_the_start_on_and_stays_while_they_are_away(
+    sinks: dict[str, MemorySink],
+) -> None:
+    telling = Telling("told", VN)
+    stores = MarkedStores({**sinks, "told": telling}, {"files": ("vn", "sg", "told")})
+    assert told_which(stores) == {}
+    await stores.start()
+    assert told_which(stores) == {"told": Which(frozenset({"x"}))}
+    watch = stores.misplaced
+    assert isinstance(watch, MarkWatch)
+    telling.word = None
+    await watch.look()
+    assert told_which(stores) == {"told": Which(frozenset({"x"}))}
+    telling.word = "y"
+    await watch.look()
+    assert told_which(stores) == {"told": Which(frozenset({"y"}))}
+    await stores.aclose()
+    assert told_which(Stores({}, {})) == {}
 
 
 @pytest.mark.anyio
