@@ -72,7 +72,7 @@ class Others:
 def somebody_elses(doc: RecordDoc, act: str) -> UsageError:
     """The error for a row that says that it is of another person than whom a session, or a unit (`act`), is for."""
     return UsageError(
-        f"a row of {doc.name!r} says by its column {doc.subject!r} that it is somebody else's than whom this {act} is "
+        f"a row of {doc.name!r} says by its column {own_of(doc)!r} that it is somebody else's than whom this {act} is "
         f"for: write it in a {act} under about() of that person"
     )
 
@@ -89,7 +89,7 @@ def changes_elses(table: str, act: str) -> UsageError:
 def unseen(doc: RecordDoc, values: str, vouch: str) -> UsageError:
     """The error for a statement that may write rows of anybody; `values` = how a value can be looked at before."""
     return UsageError(
-        f"a statement gives rows of {doc.name!r} a {doc.subject!r} that cannot be looked at before: bring the value "
+        f"a statement gives rows of {doc.name!r} a {own_of(doc)!r} that cannot be looked at before: bring the value "
         f"{values}, or say by {vouch} that all rows it writes are of whom this act is for"
     )
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
 from residency.adapters.session_sql.selected import Held, selected, subject_of
-from residency.adapters.session_sql.written import OWN_ROWS
+from residency.adapters.session_sql.written import OWN_ROWS, id_column
 from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
@@ -200,9 +200,8 @@ class _Watch:
 
     def _who(self, session: Session, table: TableClause, column: str, value: Any) -> tuple[str | None, ...]:
         """Whose the rows are that have this value in a column; it is asked, unless the value says it."""
-        doc = self._docs[table.name]
         at = table.c.get(column)
-        if at is not None and _is_exact(at.type, value) and (column == doc.subject or self._is_id(table, doc, column)):
+        if at is not None and _is_exact(at.type, value) and column == id_column(table, self._docs):
             return (str(value),)
         known = self._asked.get((table.name, column, value))
         if known is None:
@@ -213,13 +212,6 @@ class _Watch:
             told = session.connection().execute(asked).scalars()
             known = self._asked[table.name, column, value] = tuple(None if each is None else str(each) for each in told)
         return known
-
-    def _is_id(self, table: TableClause, doc: RecordDoc, column: str) -> bool:
-        """Whether a column holds another table's key that is the subject's id."""
-        if doc.via is None or column != doc.via[0] or not isinstance(table, Table):
-            return False
-        there, its = table.metadata.tables.get(doc.via[1]), self._docs.get(doc.via[1])
-        return there is not None and its is not None and [each.name for each in there.primary_key] == [its.subject]
 
 
 def _look(session: Any, instance: Any) -> None:

@@ -11,22 +11,22 @@ unless it leaves that column alone, or the app says that all rows it writes are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import BindParameter, ClauseElement, Column, ColumnElement, Insert, Null, Update
+from sqlalchemy import BindParameter, ClauseElement, Column, ColumnElement, Insert, Null, Table, Update
 from sqlalchemy.sql import visitors
 
 from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import Written, gives_subject
+from residency.storage.held import Docs, Written, gives_subject
 from residency.storage.others import people_of, somebody_elses, unseen
 from residency.storage.statements import writes, written
 
-__all__ = ["OWN_ROWS", "check_subject"]
+__all__ = ["OWN_ROWS", "check_subject", "id_column"]
 
 OWN_ROWS: Final = "residency_own_rows"
 """The execution option by which an app says that all rows which a statement writes are of the session's subject."""
@@ -37,10 +37,11 @@ _TEXT_LIMIT: Final = 4096  # characters of one
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a statement gives the subject's column of its table (None = there is none): the names of parameters, and
-    whether there is more; and what further statements in it write."""
+    """What a statement gives the subject's column of its table (`doc`; None = there is none), for these `records:`: the
+    names of parameters, and whether there is more; and what further statements in it write."""
 
-    column: str | None
+    docs: Sequence[RecordDoc]
+    doc: RecordDoc | None
     names: tuple[str, ...]
     computed: bool
     others: Written
@@ -73,14 +74,23 @@ def check_subject(here: Current, store: str, context: Any) -> None:
         _check_text(targets, here.point.policy.deployment.records.get(store, ()))
 
 
+def id_column(table: Any, docs: Docs) -> str | None:
+    """The column of a table that holds its subject's id, its own or that of the one row that it leads to; None where
+    only a further table tells it."""
+    doc = docs.get(table.name)
+    if doc is None or doc.subject is not None or doc.via is None:
+        return None if doc is None else doc.subject
+    there, its = table.metadata.tables.get(doc.via[1]) if isinstance(table, Table) else None, docs.get(doc.via[1])
+    known = there is not None and its is not None and [each.name for each in there.primary_key] == [its.subject]
+    return doc.via[0] if known else None
+
+
 def _check_made(here: Current, store: str, context: Any, compiled: Any, statement: Any) -> None:
     docs = here.point.policy.deployment.records.get(store, ())
-    table = getattr(statement.table, "name", None)
-    doc = next((doc for doc in docs if doc.name == table), None)
-    column = None if doc is None else doc.subject
     plan = _plans.get(compiled)
-    if plan is None or plan.column != column:
-        plan = _plans[compiled] = _plan(compiled, statement, column)
+    if plan is None or plan.docs is not docs:
+        plan = _plans[compiled] = _plan(compiled, statement, docs)
+    doc = plan.doc
     if plan.names and doc is not None:
         # Of whose a row is by its key alone the id is not known, and the digest is.
         people = people_of(here)
@@ -93,15 +103,17 @@ def _check_made(here: Current, store: str, context: Any, compiled: Any, statemen
     if (plan.computed or plan.others) and not context.execution_options.get(OWN_ROWS):
         if plan.computed and doc is not None:
             raise _unseen(doc)
-        _check_text(plan.others, [doc for doc in docs if doc.name != table])
+        _check_text(plan.others, [each for each in docs if each is not doc])
 
 
-def _plan(compiled: Any, statement: Any, subject: str | None) -> _Plan:
+def _plan(compiled: Any, statement: Any, docs: Sequence[RecordDoc]) -> _Plan:
     text = str(compiled.string)
     others = written(text) if writes(text) > 1 else {}
+    doc = next((doc for doc in docs if doc.name == getattr(statement.table, "name", None)), None)
+    subject = None if doc is None else id_column(statement.table, {each.name: each for each in docs})
     column = None if subject is None else statement.table.c.get(subject)
     if column is None:
-        return _Plan(subject, (), False, others)
+        return _Plan(docs, doc, (), False, others)
     by_key = {bind.key: name for bind, name in compiled.bind_names.items()}
     # `INSERT … VALUES (…), (…)` numbers what stands in its further rows.
     names = {
@@ -118,7 +130,7 @@ def _plan(compiled: Any, statement: Any, subject: str | None) -> _Plan:
             computed |= not (table == "excluded" and _is(value, column))  # that is looked at as it is inserted
         elif isinstance(value, ClauseElement) and not isinstance(value, Null):
             computed = True
-    return _Plan(subject, tuple(sorted(names)), computed, others)
+    return _Plan(docs, doc, tuple(sorted(names)), computed, others)
 
 
 def _selects(statement: Any) -> bool:

@@ -412,3 +412,23 @@ async def test_a_request_that_names_somebody_else_than_who_asks_is_looked_at(wor
     with world.request("GET", "/somebody/beng", SINGAPORE, "beng"):
         async with Session() as session:
             assert len((await session.scalars(POSTS)).all()) == 3
+
+
+async def test_a_row_that_leads_to_somebody_else_is_not_written(world: World) -> None:
+    """By the one table that is between, whether it is about another than who asks or not."""
+    with world.request("POST", "/somebody", SINGAPORE, "beng"):
+        async with Session() as session:
+            for theirs in (
+                insert(Post).values(id="new", author="chua"),
+                update(Post).where(Post.id == "p-beng").values(author="chua"),
+            ):
+                with pytest.raises(UsageError, match="its column 'author' that it is somebody else's"):
+                    await session.execute(theirs)
+            session.add(Post(id="new", author="chua"))
+            with pytest.raises(UsageError, match="somebody else's"):
+                await session.flush()
+            await session.rollback()
+            with pytest.raises(UsageError, match="cannot be looked at"):
+                await session.execute(update(Post).values(author=func.lower("BENG")))
+            session.add(Post(id="new", author="beng"))
+            await session.commit()
