@@ -20,7 +20,7 @@ sinks:
   vn: {region: han, provider: VN, keys: VN, encrypted: true, url: "sqlite:///./vn.db"}
   sg: {region: sin, provider: SG, keys: SG, encrypted: true, url: "sqlite:///./sg.db"}
   de: {region: fra, provider: US, keys: DE, encrypted: false, url: "sqlite:///./de.db"}
-stores: {all: [vn, sg, de], abroad: [sg]}
+stores: {all: [vn, sg, de], abroad: [sg], home: [vn], plain: [de]}
 """
 _ACTIVITIES = """\
 activities:

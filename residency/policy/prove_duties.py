@@ -122,8 +122,11 @@ def _alone(place: str, decision: Decision) -> Iterator[_Finding]:
         text = f"{law} lets it go to {sinks} only with fields treated{_out(decision)}, and what an app writes or sends"
         yield _Finding(place, "untreated", f"{text} is not: {_AT_HOME}", rules)
     elif reason in _OF_SINKS:
-        sinks = ", ".join(f"{v.sink.name} in {v.sink.place}" for v in decision.sinks)
-        want = _wanted(decision.duty)
+        served = {v.store for v in decision.sinks if v.effect is Effect.PERMIT}
+        lacking = [v for v in decision.sinks if v.store not in served] or decision.sinks
+        sinks = ", ".join(f"{v.sink.name} in {v.sink.place}" for v in lacking)
+        unmet = {" or ".join(sorted(clause)) for v in lacking for clause in v.unmet}
+        want = f": {'; '.join(sorted(unmet))}" if unmet else _wanted(decision.duty)
         yield _Finding(place, "no_sink", f"no sink of its store ({sinks}) can meet {law}{want}", rules)
     elif reason is Reason.HOLD:
         yield _Finding(place, "held", f"{law} holds it for everybody it covers", rules)

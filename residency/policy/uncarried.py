@@ -51,6 +51,10 @@ _WHY: Final[dict[str, tuple[str, str]]] = {
         "`records:` does not name what {where} holds, so nothing there is kept or deleted by it",
         "`records:` không khai báo dữ liệu trong {where} nên không có gì ở đó được giữ hoặc xóa theo quy định này",
     ),
+    "service": (
+        "what the service {where} keeps is neither kept nor deleted from here: its contract is to say",
+        "hệ thống này không giữ cũng không xóa dữ liệu mà dịch vụ {where} lưu: hợp đồng với dịch vụ phải quy định",
+    ),
     "scope": (
         "no sink of the scope {where} is named: such copies elsewhere are neither kept nor deleted",
         "không khai báo nơi lưu trữ nào loại {where}: các bản sao như vậy ở nơi khác không được giữ hay xóa",
@@ -178,9 +182,14 @@ def _retain(
         yield Gap("retain", _words(floors), "detail", where)
     rest = sorted(asked - logs)
     stores = _stores(deployment, activities, rest)
+    services = set(deployment.http.values())
     unnamed = [name for name in stores if not deployment.records.get(name)]
-    if rest and unnamed:
-        yield Gap("retain", _words(rest), "records", ", ".join(f"`{name}`" for name in unnamed))
+    for why, names in (
+        ("records", [name for name in unnamed if name not in services]),
+        ("service", [name for name in unnamed if name in services]),
+    ):
+        if rest and names:
+            yield Gap("retain", _words(rest), why, ", ".join(f"`{name}`" for name in names))
     scopes = {deployment.sinks[name].sink.scope for store in stores for name in deployment.stores.get(store, ())}
     scoped = [each for each in rest if each.scope and each.scope not in scopes]
     if scoped and stores:

@@ -32,6 +32,16 @@ def test_only_where_no_sink_lies_is_told() -> None:
     assert "only JP or KR" in found.problem.message
 
 
+def test_of_several_stores_the_one_that_lacks_something_is_named_and_what_it_lacks() -> None:
+    activities = """\
+activities:
+  - {route: "POST /a", subject: app, data: [health], operation: write, store: [home, plain]}
+"""
+    sealed = rule("vn.sealed", f"{{{ALL}, sink: {{encrypted: false}}}}", "{copies: [VN], require: [sink:encrypted]}")
+    (found,) = told(policy(law("VN", sealed), activities=activities))
+    assert "no sink of its store (de in DE) can meet the law of VN: sink:encrypted" in found.problem.message
+
+
 def test_what_begins_later_is_told_with_its_day() -> None:
     later = law("VN", rule("vn.copy", f"{{{ALL}}}", "{copies: [VN]}"), since="2027-05-01")
     (found,) = told(policy(later, activities=ABROAD))
