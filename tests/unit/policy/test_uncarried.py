@@ -71,7 +71,8 @@ def test_what_is_to_be_kept_or_deleted_in_a_store_that_records_do_not_name_is_to
 
 
 def test_what_a_service_keeps_is_a_matter_of_its_contract() -> None:
-    call = 'activities:\n  - {route: "POST /a", subject: app, data: [health], operation: write, store: home, http: plain}\n'
+    route = 'route: "POST /a", subject: app, data: [health], operation: write, store: home, http: plain'
+    call = f"activities:\n  - {{{route}}}\n"
     home, service = ordered("{retain: [{at_most: 20 days, from: erasure_request}]}", activities=call)
     assert "`records:` does not name what `home` holds" in home.problem.message
     assert "what the service `plain` keeps" in service.problem.message
