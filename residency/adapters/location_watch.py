@@ -212,10 +212,14 @@ def _files(ways: Iterable[Seen]) -> frozenset[str]:
 
 
 def _fastest(ways: Iterable[Seen]) -> int | None:
-    """The least round trip of ways that lead to public addresses alone (microseconds)."""
+    """The least round trip of ways that lead to public addresses alone (microseconds). A front door of a cloud may be
+    near, whatever lies behind it."""
     times = [
         seen.round_trip
         for seen in ways
-        if seen.round_trip is not None and seen.addresses and all(each.reach == "public" for each in seen.addresses)
+        if seen.round_trip is not None
+        and not seen.front
+        and seen.addresses
+        and all(each.reach == "public" for each in seen.addresses)
     ]
     return min(times, default=None)

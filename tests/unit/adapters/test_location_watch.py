@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -11,7 +12,7 @@ from residency.adapters import location_watch
 from residency.adapters.location_watch import LocationWatch
 from residency.errors import JournalFull
 from residency.model import Filing, FilingResult
-from residency.storage.location import Address, Seen, Which
+from residency.storage.location import Address, BucketAnswer, Seen, Standing, Which
 from tests.servers import eventually
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +71,20 @@ async def test_a_sink_that_moves_abroad_is_told_recorded_and_refused_until_it_is
     assert (misplaced, watch.misplaced is misplaced) == (set(), True)
     assert (watch.events["looked"], watch.events["contradicted"], watch.events["well"]) == (4, 1, 1)
     assert watch.looked_at == sinks.now
+
+
+async def test_a_door_of_a_cloud_that_is_near_says_nothing_of_what_lies_behind_it() -> None:
+    sinks = Sinks()
+    sinks.watch.places = {"a": "VN", "b": "SG"}
+    sinks.lies = {"a": replace(HOME, round_trip=500), "b": replace(AWAY, round_trip=500)}
+    await sinks.watch.look()
+    assert {each.verdict.standing for each in sinks.watch.watched.values()} == {Standing.UNDETERMINED}
+    sinks = Sinks()
+    sinks.watch.places = {"a": "VN", "b": "SG"}
+    behind = replace(AWAY, round_trip=500, front=True, bucket=BucketAnswer("x", None, "SG"))
+    sinks.lies = {"a": replace(HOME, round_trip=500), "b": behind}
+    await sinks.watch.look()
+    assert {each.verdict.standing for each in sinks.watch.watched.values()} == {Standing.CONSISTENT}
 
 
 async def test_drift_that_is_only_warned_of_refuses_nothing(caplog: pytest.LogCaptureFixture) -> None:
