@@ -70,7 +70,7 @@ class Looking:
     ) -> None:
         """`wait` awaits something within Django's own call."""
         self._docs = {doc.name: doc for doc in docs}
-        self._others = Others.than(here, sink) or _of_nobody(here, sink) if here.of_another else None
+        self._others = Others.than(here, sink) if here.of_another else None
         self._people = people_of(here)
         self._digest = here.point.perception.digest
         self._sink = sink
@@ -314,13 +314,6 @@ class Looking:
     def _refuse_loose(self, loose: Sequence[str]) -> None:
         if loose:
             raise unsaid(self._docs[loose[0]], "take the model's objects, which are looked at", _VOUCH)
-
-
-def _of_nobody(here: Current, sink: str) -> Others | None:
-    """For an activity that is about nobody, and no list: whatever it reads is of others."""
-    verdict = here.decision.sink(sink)
-    alone = here.activity.subject.kind == "none" and here.client is not None and here.decision.mode != "observe"
-    return Others(here, verdict.sink) if alone and verdict is not None else None
 
 
 class _Kind:

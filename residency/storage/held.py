@@ -7,6 +7,7 @@ that makes statements; SQL text is not read further than to the tables that it n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,9 @@ __all__ = [
 UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
 """Words of SQL text among conditions behind which these hold no more."""
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
+_ESCAPED: Final = re.compile(r"\bu&\"", re.IGNORECASE)
+"""A name that is spelled in escapes may be any."""
+_LITERALS: Final = re.compile(r"'(\w+)'")
 Docs = Mapping[str, RecordDoc]
 Place = tuple[Hashable, str]
 """What stands in FROM, and a column of it."""
@@ -119,10 +123,14 @@ def _equal(place: Place, facts: list[Fact]) -> Iterator[Fact]:
 def mentioned(text: str, docs: Docs, *, whole: bool = False) -> list[str]:
     """The tables with rows of somebody that SQL text names. `whole` = it is a statement, and one that only changes
     rows tells of none."""
+    somebodys = of_somebody(docs)
+    if _ESCAPED.search(text) is not None:
+        return list(somebodys)
     said = words(text)
     if whole and said & _CHANGES and "RETURNING" not in said and "SELECT" not in said:
         return []
-    return [name for name in of_somebody(docs) if name.upper() in said]
+    said |= {literal.upper() for literal in _LITERALS.findall(text)}  # SQLite takes one for a name
+    return [name for name in somebodys if name.upper() in said]
 
 
 def gives_subject(targets: Written, docs: Iterable[RecordDoc]) -> RecordDoc | None:

@@ -36,9 +36,11 @@ class Others:
 
     @staticmethod
     def than(here: Current, sink: str) -> Others | None:
-        """None = nothing is looked at: in a list, which looks at its rows itself, and where nothing binds."""
+        """None = nothing is looked at: in a list, which looks at its rows itself, and where nothing binds. What an
+        activity reads that is about nobody is of others."""
         verdict = here.decision.sink(sink)
-        if verdict is None or not people_of(here) or here.decision.mode == "observe":
+        somebody = bool(people_of(here)) or (here.activity.subject.kind == "none" and here.client is not None)
+        if verdict is None or not somebody or here.decision.mode == "observe":
             return None
         return Others(here, verdict.sink)
 

@@ -320,6 +320,8 @@ LOOSE: dict[str, Callable[[], Any]] = {
     "dates": lambda: list(Post.objects.order_by().values_list("id").distinct()),
     "explained": lambda: Post.objects.explain(),
     "text": sql("SELECT id FROM post"),
+    "text by a literal": sql("SELECT id FROM 'post'"),
+    "text in escapes": sql('SELECT id FROM U&"p\\006fst"'),
     "quoted text": sql('select id from "post" /* of beng */'),
     "copied text": sql(str(Post.objects.using("default").query)),
     "deleted by text": sql("DELETE FROM post RETURNING id"),

@@ -22,10 +22,9 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 from residency.adapters.session_sql.selected import Held, selected, subject_of
 from residency.adapters.session_sql.written import OWN_ROWS, id_column
 from residency.enforcement.current import Current
-from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import mentioned, own_of
-from residency.storage.others import Others, people_of, unsaid
+from residency.storage.others import Others, changes_elses, people_of, unsaid
 
 __all__ = ["check_read", "watch"]
 
@@ -55,8 +54,6 @@ def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str,
     """Look at whose each row is that `session` gives from `sink` under `here`, which is about somebody else than who
     asks; False = there is nothing to look at. `wait` awaits something within the session's own call."""
     others = Others.than(here, sink)
-    if others is None and here.activity.subject.kind == "none" and here.client is not None:
-        others = _of_nobody(here, sink)
     if others is None:
         return False
     known: _Watch | None = session.info.get(_INFO)
@@ -65,12 +62,6 @@ def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str,
     if known is None or known.here is not here:
         session.info[_INFO] = _Watch(others, docs, wait)
     return True
-
-
-def _of_nobody(here: Current, sink: str) -> Others | None:
-    """For an activity that is about nobody, and no list: whatever it reads is of others."""
-    verdict = here.decision.sink(sink)
-    return None if verdict is None or here.decision.mode == "observe" else Others(here, verdict.sink)
 
 
 def check_read(session: Session, context: Any) -> None:
@@ -123,10 +114,7 @@ class _Watch:
                 self._refuse_loose(plan.unheld)
             for table, _, whose in self._told(session, context, plan.changed):
                 if whose is None or self._others.here.point.perception.digest(whose) not in self._people:
-                    raise UsageError(
-                        f"a statement changes rows of {table.name!r} that are somebody else's than whom this session "
-                        "is for: do it in a session under about() of that person"
-                    )
+                    raise changes_elses(table.name, "session")
         for _, _, whose in self._told(session, context, plan.held):
             self._judge(whose)
 

@@ -1,0 +1,70 @@
+"""What holds the rows of a table in FROM to people, and which tables SQL text names."""
+
+from __future__ import annotations
+
+import pytest
+
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.held import Fact, Leaf, gives_subject, holding, mentioned, of_somebody
+from residency.storage.statements import written
+
+NONE: frozenset[str] = frozenset()
+DOCS = {
+    "member": RecordDoc("member", "id", None, NONE),
+    "post": RecordDoc("post", None, ("author", "member"), NONE),
+    "reply": RecordDoc("reply", "author", None, NONE),
+    "topic": RecordDoc("topic", None, None, NONE),
+}
+LEAVES = {"m": Leaf("member", ("id",)), "p": Leaf("post", ("id",)), "r": Leaf("reply", ("id",))}
+
+
+def test_rows_are_held_by_the_subject_by_the_key_or_by_what_they_lead_to() -> None:
+    for place in (("p", "author"), ("p", "id")):
+        assert holding("p", LEAVES, [Fact(place, given="x")], DOCS, set()) == (*place, "x")
+    through = [Fact(("p", "author"), ("m", "id")), Fact(("m", "id"), given="x")]
+    assert holding("p", LEAVES, through, DOCS, set()) == ("p", "author", "x")
+    assert holding("p", LEAVES, [Fact(("p", "topic"), given="x")], DOCS, set()) is None
+    assert holding("p", LEAVES, through, DOCS, {"p"}) == ()  # it tells itself
+
+
+def test_rows_are_held_by_an_equality_with_the_same_persons_and_not_with_anothers() -> None:
+    same = [Fact(("r", "author"), ("m", "id"))]
+    assert holding("r", LEAVES, same, DOCS, {"m"}) == ()
+    assert holding("r", LEAVES, same, DOCS, set()) is None
+    assert holding("r", LEAVES, [Fact(("r", "post"), ("p", "id"))], DOCS, {"p"}) is None
+    circle = [Fact(("p", "author"), ("m", "id")), Fact(("m", "id"), ("p", "author"))]
+    assert holding("p", LEAVES, circle, DOCS, set()) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT id FROM post",
+        'select id from "Post"',
+        "SELECT id FROM [post]",
+        "SELECT id FROM public.post -- of hers",
+        "SELECT id FROM 'post'",
+        'SELECT id FROM U&"p\\006fst"',
+        "DELETE FROM post RETURNING id",
+    ],
+)
+def test_text_names_a_table_however_it_is_spelled(text: str) -> None:
+    assert "post" in mentioned(text, DOCS, whole=True)
+
+
+@pytest.mark.parametrize("text", ["SELECT id FROM topic", "SELECT 'post it', id FROM topic /* post */", "SELECT posts"])
+def test_what_is_nobodys_and_what_is_no_name_are_not_told(text: str) -> None:
+    assert mentioned(text, DOCS) == []
+
+
+def test_a_change_alone_tells_of_no_rows() -> None:
+    assert mentioned("UPDATE post SET title = %s", DOCS, whole=True) == []
+    assert mentioned("UPDATE post SET title = %s", DOCS) == ["post"]
+    assert list(of_somebody(DOCS)) == ["member", "post", "reply"]
+
+
+def test_text_that_gives_a_subject_is_told() -> None:
+    given = gives_subject(written("UPDATE reply SET author = %s"), DOCS.values())
+    assert given is not None
+    assert given.name == "reply"
+    assert gives_subject(written("UPDATE reply SET body = %s"), DOCS.values()) is None
