@@ -166,7 +166,7 @@ def copies_of(runtime: Residency, only: Collection[str] = ()) -> Copies:
             if isinstance(sink, Wiped):
                 continue  # a cache: all of a subject's keys go by what they begin with
             via = {doc.name: doc.via[1] for doc in docs if doc.via is not None}
-            copy = Copy(store, deployment.sinks[sink.name].sink, records_of(sink, docs), via)
+            copy = Copy(store, deployment.sinks[sink.name].sink, records_of(sink, docs, ending=True), via)
             found.append(located(copy, runtime.stores.locators))
             if isinstance(sink, ObjectSink):
                 objects.add(store)

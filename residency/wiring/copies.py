@@ -20,7 +20,7 @@ from residency.policy.parsed_storage import RecordDoc
 from residency.storage.copied import Copied
 from residency.storage.copies import Copier
 from residency.storage.outbox import Target
-from residency.storage.records import KeyedRecords
+from residency.storage.records import KeyedRecords, Records
 from residency.storage.sent import Elsewhere, Sent
 from residency.storage.stores import RowSink, Stores
 from residency.wiring.deciding import CopyDeciding
@@ -128,14 +128,19 @@ async def doubt(deployment: DeploymentDoc, stores: Stores, store: str, home: str
         await sent_of(store, here, deployment.records[store]).doubt(target)
 
 
-def copied_in(deployment: DeploymentDoc, stores: Stores, store: str, sink: str) -> Copied | None:
-    """The copies of `store` in `sink`; None where it gets none. Raises: UsageError."""
+def copied_in(
+    deployment: DeploymentDoc, stores: Stores, store: str, sink: str, records: Records | None = None
+) -> Copied | None:
+    """The copies of `store` in `sink`, among those `records` (None = as copies are taken); None where it gets none.
+
+    Raises: UsageError.
+    """
     wanted = deployment.copies.get(store)
     if wanted is None or sink not in wanted.to or deployment.mode == "observe":
         return None
     docs = deployment.records[store]
     there = next(each for each in stores.sinks_of(store) if each.name == sink)
-    return Copied(store, _keyed(there, docs), ledger_of(store, there, docs))
+    return Copied(store, _keyed(there, docs, records), ledger_of(store, there, docs))
 
 
 def stores_of(runtime: Running, *, everywhere: bool = False) -> list[StoreCopies]:
@@ -186,8 +191,8 @@ def _here(deployment: DeploymentDoc, sink: str) -> bool:
     return region is None or within(region.place, deployment.sinks[sink].sink.place)
 
 
-def _keyed(sink: SinkPort, docs: tuple[RecordDoc, ...]) -> KeyedRecords:
-    records = records_of(sink, docs)
+def _keyed(sink: SinkPort, docs: tuple[RecordDoc, ...], records: Records | None = None) -> KeyedRecords:
+    records = records_of(sink, docs) if records is None else records
     if not isinstance(records, KeyedRecords):
         raise UsageError(f"sink {sink.name!r} has no records that are found by their keys")
     return records

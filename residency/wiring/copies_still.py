@@ -22,7 +22,7 @@ from residency.storage.copies import Copier
 from residency.storage.misplaced import Place
 from residency.storage.parcels import Parcels, RecordParcels
 from residency.wiring.copies import Running, copied_in, stores_of
-from residency.wiring.records import legs_of, records_of
+from residency.wiring.records import legs_of, moving_records, records_of
 
 __all__ = ["CopiesTrace", "legs_between", "no_copying", "place_of"]
 
@@ -109,11 +109,11 @@ async def legs_between(runtime: Running, store: str, source: SinkPort, target: S
     """As `legs_of`; where one of the two gets copies, they are no part of what is moved from there, and what is moved
     there takes their place. Raises: UsageError, SinkUnavailable."""
     docs = runtime.deployment.records[store]
-    ends = [copied_in(runtime.deployment, runtime.stores, store, each.name) for each in (source, target)]
-    if ends == [None, None]:
+    if not any(copied_in(runtime.deployment, runtime.stores, store, each.name) for each in (source, target)):
         return await legs_of(source, target, docs)
-    made = [
-        RecordParcels(records_of(sink, docs) if copied is None else originals(copied))
-        for sink, copied in zip((source, target), ends, strict=True)
-    ]
+    made = []
+    for sink in (source, target):
+        records = await moving_records(sink, docs)
+        copied = copied_in(runtime.deployment, runtime.stores, store, sink.name, records)
+        made.append(RecordParcels(records if copied is None else originals(copied)))
     return made[0], made[1]

@@ -17,7 +17,7 @@ from residency.wiring.marks import MarkedStores
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["engine_of", "legs_of", "records_of", "stores_over"]
+__all__ = ["engine_of", "legs_of", "moving_records", "records_of", "stores_over"]
 
 
 def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, ...]]) -> Stores:
@@ -36,18 +36,35 @@ def engine_of(sink: RowSink, *, read_only: bool = False) -> AsyncEngine:
     return AsyncEngine(sink.bind(read_only=read_only, blocking=False).execution_options(**{WITHOUT_ACT: True}))
 
 
-def records_of(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:
-    """The records of a sink of rows or of objects. Raises: UsageError for another kind, or a pattern that is none."""
+def records_of(sink: SinkPort, docs: Sequence[RecordDoc], *, ending: bool = False, moving: bool = False) -> Records:
+    """The records of a sink of rows or of objects; `ending` and `moving` = they are deleted because their terms end, or
+    because they lie elsewhere: what a database then deletes or changes by itself is spared.
+
+    Raises: UsageError for another kind, or a pattern that is none.
+    """
     # Imported here: drivers are optional, and most commands need neither.
     if isinstance(sink, RowSink):
-        from residency.adapters.records_sql import SqlRecords
+        from residency.adapters.records_sql import Spared, SqlRecords
 
-        return SqlRecords(sink.name, engine_of(sink), docs)
+        spared = Spared.ALL if moving else Spared.NAMED if ending else Spared.NOTHING
+        return SqlRecords(sink.name, engine_of(sink), docs, spared)
     if isinstance(sink, ObjectSink):
         from residency.adapters.records_objects import ObjectRecords
 
         return ObjectRecords(sink, docs)
     raise UsageError(f"sink {sink.name!r} holds neither rows nor objects, so that it has no records")
+
+
+async def moving_records(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:
+    """The records of a sink as a move takes them. Raises: UsageError, also where rows that nobody tells of would go or
+    change with them; SinkUnavailable."""
+    records = records_of(sink, docs, moving=True)
+    if isinstance(sink, RowSink):
+        from residency.adapters.records_sql import SqlRecords
+
+        if isinstance(records, SqlRecords):
+            await records.check_nothing_follows()
+    return records
 
 
 async def legs_of(source: SinkPort, target: SinkPort, docs: Sequence[RecordDoc]) -> tuple[Parcels, Parcels]:
@@ -65,14 +82,4 @@ async def legs_of(source: SinkPort, target: SinkPort, docs: Sequence[RecordDoc])
             ]
             if await ends[0].layout() == await ends[1].layout():
                 return ends[0], ends[1]
-    return await _parcels_of(source, docs), await _parcels_of(target, docs)
-
-
-async def _parcels_of(sink: SinkPort, docs: Sequence[RecordDoc]) -> Parcels:
-    if not isinstance(sink, RowSink):
-        return RecordParcels(records_of(sink, docs))
-    from residency.adapters.records_sql import SqlRecords
-
-    records = SqlRecords(sink.name, engine_of(sink), docs, moving=True)
-    await records.check_nothing_follows()
-    return RecordParcels(records)
+    return RecordParcels(await moving_records(source, docs)), RecordParcels(await moving_records(target, docs))

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from residency.adapters.records_sql.copying import PostgresParcels
-from residency.adapters.records_sql.records import SqlRecords
+from residency.adapters.records_sql.records import Spared, SqlRecords
 from residency.errors import SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.lasting import is_lasting
@@ -184,7 +184,7 @@ def test_what_somebody_else_wrote_does_not_go_with_a_person_who_moves(postgres: 
 
     async def clear() -> None:
         engine = create_async_engine(postgres.sg.url(driver, name), poolclass=NullPool)
-        parcels: Parcels = RecordParcels(SqlRecords("x", engine, docs, moving=True))
+        parcels: Parcels = RecordParcels(SqlRecords("x", engine, docs, Spared.ALL))
         if driver == "asyncpg":
             parcels = PostgresParcels("x", engine, docs)
         wanted = dict(await parcels.tally([f"p{n}" for n in range(1, 7)]))

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from residency.adapters.records_sql.copy_statements import compiled, quoted, rows_of, with_owner
 from residency.adapters.records_sql.copy_text import Tables, owned, plain
 from residency.adapters.records_sql.copy_told import DiffersError, DoubtError, delete, digests_of, told_of, versions_of
-from residency.adapters.records_sql.records import SqlRecords
+from residency.adapters.records_sql.records import Spared, SqlRecords
 from residency.adapters.records_sql.tables import Shape
 from residency.adapters.records_sql.values import format_row
 from residency.adapters.records_sql.versions import Versions, epoch, whole
@@ -80,7 +80,7 @@ class PostgresParcels:
         """As `SqlRecords`."""
         self._sink = sink
         self._engine = engine
-        self._records = SqlRecords(sink, engine, docs, moving=True)
+        self._records = SqlRecords(sink, engine, docs, Spared.ALL)
         self._versions = Versions()
 
     @property

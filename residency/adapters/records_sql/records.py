@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import Enum
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -23,23 +24,34 @@ from residency.policy.parsed_storage import RecordDoc
 from residency.storage.lasting import lasting
 from residency.storage.records import Change, Record
 
-__all__ = ["SqlRecords"]
+__all__ = ["Spared", "SqlRecords"]
 
 _PAGE: Final = 500  # subjects or keys in one statement: SQLite takes 32,766 parameters, older ones 999
+
+
+class Spared(Enum):
+    """What neither goes nor changes because a row is deleted that it refers to, whatever the database would do by
+    itself: nothing is spared (copies: what is withdrawn has to go), nor deleted of tables that `records` names (where
+    terms end), nor touched at all (what moves is no deletion to the app)."""
+
+    NOTHING = 0
+    NAMED = 1
+    ALL = 2
 
 
 class SqlRecords:
     """The `Records` port over one database's tables."""
 
-    __slots__ = ("_docs", "_engine", "_moving", "_shapes", "_sink")
+    __slots__ = ("_docs", "_engine", "_shapes", "_sink", "_spared")
 
-    def __init__(self, sink: str, engine: AsyncEngine, docs: Sequence[RecordDoc], *, moving: bool = False) -> None:
-        """`engine` is one that may write, outside any request; `docs` are the store's `records`. `moving` = what is
-        deleted lies elsewhere, so that nothing at all may go or change with it."""
+    def __init__(
+        self, sink: str, engine: AsyncEngine, docs: Sequence[RecordDoc], spared: Spared = Spared.NOTHING
+    ) -> None:
+        """`engine` is one that may write, outside any request; `docs` are the store's `records`."""
         self._sink = sink
         self._engine = engine
         self._docs = tuple(docs)
-        self._moving = moving
+        self._spared = spared
         self._shapes: tuple[Shape, ...] | None = None
 
     @property
@@ -172,7 +184,8 @@ class SqlRecords:
                 keys = list(same)
                 for at in range(0, len(keys), _PAGE):
                     page = keys[at : at + _PAGE]
-                    await self._stands_alone(connection, shape, page, same)
+                    if self._spared is not Spared.NOTHING:
+                        await self._stands_alone(connection, shape, page, same)
                     done = await connection.execute(sa.delete(shape.table).where(_keyed(shape, page)))
                     gone += done.rowcount
             return gone
@@ -183,8 +196,8 @@ class SqlRecords:
         """Raises: RecordConflict where a row that is not among those to be deleted, or of another table and still
         there, would go with one of these. They are locked, so that nothing new refers to them."""
         for each in shape.cascades:
-            if not (self._moving or (each.deletes and each.named is not None)):
-                continue  # what the app wants of its own rows where somebody is erased
+            if self._spared is Spared.NAMED and (each.named is None or not each.deletes):
+                continue
             own = shape.key if each.named == shape.doc.name else ()
             table = shape.table if own else None
             query = referring(shape.table, shape.table, each, table, own).where(_keyed(shape, keys))

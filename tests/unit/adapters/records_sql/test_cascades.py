@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from residency.adapters.records_sql import SqlRecords
+from residency.adapters.records_sql import Spared, SqlRecords
 from residency.adapters.records_sql.cascades import Cascade, cascades
 from residency.adapters.sink_sql import SqlSink
 from residency.errors import RecordConflict, SinkUnavailable, UsageError
@@ -52,8 +52,8 @@ async def sink(tmp_path: Path) -> AsyncIterator[SqlSink]:
     await made_one.aclose()
 
 
-def records(sink: SqlSink, *docs: RecordDoc, moving: bool = False) -> SqlRecords:
-    return SqlRecords(sink.name, sink.engine, docs or (PEOPLE, LETTERS), moving=moving)
+def records(sink: SqlSink, *docs: RecordDoc, spared: Spared = Spared.NAMED) -> SqlRecords:
+    return SqlRecords(sink.name, sink.engine, docs or (PEOPLE, LETTERS), spared)
 
 
 async def left(sink: SqlSink, table: str = "letters") -> Sequence[object]:
@@ -80,9 +80,11 @@ async def test_foreign_keys_that_delete_or_change_are_told_of_each_table(tmp_pat
     await sink.aclose()
 
 
-@pytest.mark.parametrize("moving", [True, False])
-async def test_a_record_with_which_the_database_would_delete_somebody_elses_stays(sink: SqlSink, moving: bool) -> None:
-    there = records(sink, moving=moving)
+@pytest.mark.parametrize("spared", [Spared.NAMED, Spared.ALL])
+async def test_a_record_with_which_the_database_would_delete_somebody_elses_stays(
+    sink: SqlSink, spared: Spared
+) -> None:
+    there = records(sink, spared=spared)
     one = [record async for record in there.read({"an"})]
     with pytest.raises(SinkUnavailable, match="refers to a record"):
         await there.delete(one)
@@ -92,8 +94,14 @@ async def test_a_record_with_which_the_database_would_delete_somebody_elses_stay
     assert (await left(sink), await left(sink, "people")) == ([], []), "together they go"
 
 
+async def test_a_copy_that_is_withdrawn_goes_whatever_goes_with_it(sink: SqlSink) -> None:
+    there = records(sink, spared=Spared.NOTHING)
+    assert await there.delete([record async for record in there.read({"an"})]) == 2
+    assert await left(sink) == []
+
+
 async def test_of_a_batch_those_go_with_whom_nobody_elses_records_go(sink: SqlSink) -> None:
-    parcels = RecordParcels(records(sink, moving=True))
+    parcels = RecordParcels(records(sink, spared=Spared.ALL))
     async with sink.engine.begin() as connection:
         await connection.execute(sa.text("INSERT INTO people VALUES ('cy', 'Cy'), ('di', 'Di')"))
     wanted = dict(await parcels.tally({"an", "cy", "di"}))
@@ -106,7 +114,7 @@ async def test_what_no_records_name_is_lost_by_no_move_and_goes_with_who_is_eras
     sink = made(tmp_path, TABLES, ROWS, badges, "INSERT INTO badges VALUES (7, 'bo');")
     with pytest.raises(UsageError, match="rows of table 'badges' change or go with rows of 'people'"):
         await legs_of(sink, sink, (PEOPLE, LETTERS))
-    moving, erasing = records(sink, moving=True), records(sink)
+    moving, erasing = records(sink, spared=Spared.ALL), records(sink)
     his = [record async for record in moving.read({"bo"})]
     with pytest.raises(SinkUnavailable, match="refers to a record"):
         await moving.delete(his)
