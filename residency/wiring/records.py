@@ -63,7 +63,7 @@ async def moving_records(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:
         from residency.adapters.records_sql import SqlRecords
 
         if isinstance(records, SqlRecords):
-            await records.check_nothing_follows()
+            await records.check_movable()
     return records
 
 

@@ -240,3 +240,18 @@ def test_a_day_that_a_driver_cannot_read_is_told_as_the_sinks(postgres: Pair) ->
 
     for driver in ("asyncpg", "psycopg"):
         anyio.run(read, driver)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_what_a_row_only_names_the_number_of_is_not_left_behind_in_silence(postgres: Pair, driver: str) -> None:
+    name = postgres.sg.database()
+    postgres.sg.query("CREATE DOMAIN lo AS oid; CREATE TABLE people (id text PRIMARY KEY, face lo)", name)
+
+    async def look() -> None:
+        engine = create_async_engine(postgres.sg.url(driver, name), poolclass=NullPool)
+        await SqlRecords("x", engine, DOCS).check_movable()
+        postgres.sg.query("SELECT lo_from_bytea(0, 'a face')", name)
+        with pytest.raises(UsageError, match="'face' of table 'people' may name large objects"):
+            await SqlRecords("x", engine, DOCS).check_movable()
+
+    anyio.run(look)

@@ -1,6 +1,7 @@
-"""A database's foreign keys in; those by which rows go or change with others that are deleted, and these rows, out.
+"""A database's catalog in; what follows rows that are deleted by itself, and what does not follow rows that move, out.
 
-What a database deletes by itself nobody has copied, and nobody has asked whose it is.
+What a database deletes by itself nobody has copied, and nobody has asked whose it is. What a row only names the number
+of (a large object of PostgreSQL) stays where it is when the row goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-__all__ = ["Cascade", "cascades", "hidden", "referring"]
+__all__ = ["Cascade", "cascades", "hidden", "large_objects", "referring"]
 
 _POSTGRES: Final = """
 SELECT f.name AS parent, n.name AS named, s.nspname AS schema, r.relname AS table, c.confdeltype = 'c' AS deletes,
@@ -32,6 +33,12 @@ FROM sqlite_master m, pragma_foreign_key_list(m.name) f
 WHERE m.type = 'table' AND f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY m.name, f.id, f.seq
 """
 _HIDDEN: Final = "SELECT n.name FROM ({names}) n WHERE row_security_active(CAST(n.at AS oid)) ORDER BY 1"
+_LARGE: Final = """
+SELECT n.name, a.attname AS "column" FROM ({names}) n JOIN pg_attribute a ON a.attrelid = n.at
+JOIN pg_type t ON t.oid = a.atttypid
+WHERE a.attnum > 0 AND NOT a.attisdropped AND 'oid' IN (format_type(t.oid, NULL), format_type(t.typbasetype, NULL))
+AND EXISTS (SELECT FROM pg_largeobject_metadata) ORDER BY 1, 2
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,13 @@ def hidden(connection: sa.Connection, names: Sequence[str]) -> str | None:
     if connection.dialect.name != "postgresql" or not names:
         return None
     return next((str(row.name) for row in _asked(connection, _HIDDEN, names)), None)
+
+
+def large_objects(connection: sa.Connection, names: Sequence[str]) -> tuple[str, str] | None:
+    """(table, column) of the first of these tables' columns that may name large objects, None where there are none."""
+    if connection.dialect.name != "postgresql" or not names:
+        return None
+    return next(((str(row.name), str(row.column)) for row in _asked(connection, _LARGE, names)), None)
 
 
 def referring(

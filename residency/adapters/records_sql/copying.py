@@ -91,7 +91,7 @@ class PostgresParcels:
     async def layout(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Each table's columns and their types, in order of name. Raises: SinkUnavailable, UsageError where rows that
         nobody tells of would go with those that are deleted."""
-        await self._records.check_nothing_follows()
+        await self._records.check_movable()
         async with self._connected() as (raw, found, _):
             return {
                 shape.doc.name: tuple((row[0], row[1]) for row in await raw.fetch(_LAYOUT, quoted(shape.doc.name)))
