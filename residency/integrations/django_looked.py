@@ -128,7 +128,7 @@ class Looking:
     def check_value(self, table: str, field: Any, value: Any) -> None:
         """Look at what a row is given. Raises: UsageError where it says that it is somebody else's, or may."""
         doc = self._docs.get(table)
-        if doc is None or doc.subject is None or field.column != doc.subject or _vouched.get():
+        if doc is None or not self._is_id(doc, field.column) or _vouched.get():
             return
         if isinstance(value, Value):
             value = value.value
@@ -244,7 +244,7 @@ class Looking:
     def _ask_or_say(self, table: str, column: str, value: Any, people: _People, asked: _Asked) -> None:
         """Note whose the rows are that have this value in a column, or that it is to be asked."""
         doc = self._docs[table]
-        if (column == doc.subject or self._is_id(doc, column)) and _is_exact(table, column, value):
+        if self._is_id(doc, column) and _is_exact(table, column, value):
             people[str(value)] = None
         elif (known := self._known.get((table, column, value))) is not None:
             people.update(dict.fromkeys(known))
@@ -252,9 +252,9 @@ class Looking:
             asked.setdefault((table, column), {})[value] = None
 
     def _is_id(self, doc: RecordDoc, column: str) -> bool:
-        """Whether a column holds another table's key that is the subject's id."""
-        if doc.via is None or column != doc.via[0]:
-            return False
+        """Whether a column holds the subject's id, be it as another table's key."""
+        if doc.subject is not None or doc.via is None or column != doc.via[0]:
+            return doc.subject == column
         there, its = models_by_table().get(doc.via[1]), self._docs.get(doc.via[1])
         return (
             there is not None and its is not None and [each.column for each in there._meta.pk_fields] == [its.subject]

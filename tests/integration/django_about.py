@@ -35,8 +35,12 @@ pins: {url: "memory:"}
 BOTH = """
   - {route: "GET /both/{id}", subject: path.id, data: [personal], operation: read, store: [people, one]}
 """
+TOPIC = "    topic: {data: [content]}\n"
+AGENT = "    agent: {via: {member_ptr_id: member}, data: [personal]}\n"
 POLICY = write_deployment(
-    FOLDER, HEAD + DEPLOYMENT + BOTH, replace=list(zip(("sqlite:///sg.db", "sqlite:///vn.db"), URLS, strict=True))
+    FOLDER,
+    HEAD + DEPLOYMENT + BOTH,
+    replace=[*zip(("sqlite:///sg.db", "sqlite:///vn.db"), URLS, strict=True), (TOPIC, TOPIC + AGENT)],
 )
 
 from django.apps import AppConfig  # noqa: E402
@@ -121,6 +125,13 @@ class Member(Row):
     Meta = meta(db_table="member")
 
 
+class Agent(Member):
+    """Has a table more."""
+
+    car = models.TextField(default="")
+    Meta = meta(db_table="agent")
+
+
 class Post(Row):
     """Leads to its author by a key."""
 
@@ -157,7 +168,7 @@ def rows() -> Iterator[models.Model]:
     people = ("anh", "beng", "chua")
     yield from (Topic(id="t", body="topic"), Topic(id="u", body="topic"))
     for who in people:
-        yield Member(id=who, body=f"of {who}")
+        yield Agent(id=who, body=f"of {who}", car=f"of {who}")
         yield Post(id=f"p-{who}", author_id=who, topic_id="u" if who == "chua" else "t", body=f"of {who}")
         yield Photo(id=f"f-{who}", post_id=f"p-{who}", body=f"of {who}")
         yield Badge(id=f"b-{who}", member_id=who)
@@ -252,6 +263,10 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "annotated of the same person": (lambda: Member.objects.exclude(id="anh").annotate(r=OWN).get(id="beng").r, "beng"),
     "annotated of them by name": (lambda: bengs().annotate(r=OWN_BY_KEY)[0].r is not None, True),
     "window of its own": (lambda: [each.n for each in bengs().annotate(n=Window(Count("id")))], [1]),
+    "of two tables": (lambda: [each.car for each in Agent.objects.filter(id="beng").defer("body")], ["of beng"]),
+    "values of two tables": (lambda: list(Agent.objects.filter(id="beng").values_list("car", "body")),
+                             [("of beng", "of beng")]),
+    "over the other table": (lambda: Member.objects.select_related("agent").get(id="beng").agent.car, "of beng"),
     "distinct": (lambda: ids(bengs().distinct().values_list("id", flat=True)), ["p-beng"]),
     "union": (lambda: ids(bengs().values_list("id").union(not_anhs().values_list("id")).values_list("id", flat=True)),
               ["p-beng", "r-beng-beng", "r-beng-chua", "r-chua-beng"]),
@@ -265,6 +280,8 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
 }  # fmt: skip
 # They tell of rows, and not whose.
 LOOSE: dict[str, Callable[[], Any]] = {
+    "of two tables": lambda: list(Agent.objects.values("car")),
+    "of the other table": lambda: list(Member.objects.filter(body="x").values("agent__car")),
     # What text sums up is of rows that are not given, too.
     "objects beside a sum in text": lambda: list(
         Post.objects.filter(topic="t").extra(select={"x": "group_concat(body)"})),
@@ -341,6 +358,10 @@ FORBIDDEN: dict[str, Callable[[], Any]] = {
     "by key": lambda: Post.objects.get(pk="p-anh"),
     "of a relationship": lambda: list(Post.objects.get(pk="p-beng").replies.all()),
     "select_related": lambda: [each.author for each in Reply.objects.filter(id="r-anh-beng").select_related("author")],
+    "of two tables": lambda: list(Agent.objects.only("car")),
+    "over the other table": lambda: list(
+        Member.objects.filter(agent__pk="anh").select_related("agent").only("agent__car")
+    ),
     "of nobody's": lambda: list(Topic.objects.prefetch_related("posts")),
     "of what is not named": lambda: list(Badge.objects.select_related("member")),
     "prefetched": lambda: list(bengs().prefetch_related("replies")),
@@ -386,6 +407,8 @@ WRITTEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "over a join": (lambda: Photo.objects.filter(post__author="beng").update(body="of beng"), 1),
     "deleted": (lambda: Reply.objects.get(id="x").delete()[0], 1),
     "deleted by key": (lambda: Reply.objects.filter(id__in=["w", "y"]).delete()[0], 2),
+    "of two tables": (lambda: Agent.objects.filter(pk="beng").update(car="of beng", body="of beng"), 1),
+    "saved to two tables": (lambda: Agent.objects.get(pk="beng").save(), None),
     "vouched for": (vouched(lambda: Reply.objects.filter(author=Lower(Value("BENG"))).update(author=Lower("author"))),
                     2),
     "text": (sql("UPDATE topic SET body = 'topic'"), "sent"),
@@ -402,6 +425,11 @@ NOT_WRITTEN: dict[str, Callable[[], Any]] = {
     "Chua's or made": lambda: Post.objects.update_or_create(pk="p-chua", defaults={"body": "x"}),
     "hers by text": sql("UPDATE reply SET body = 'x' WHERE author = 'beng'"),
     "created for another": lambda: Reply.objects.create(id="n", author_id="chua", post_id="p-beng"),
+    "a post for another": lambda: Post.objects.create(id="n", author_id="chua"),
+    "a post given away": lambda: bengs().update(author="chua"),
+    "a post computed": lambda: bengs().update(author=Lower(Value("CHUA"))),
+    "two tables of somebody else": lambda: Agent.objects.create(id="dung"),
+    "another's of two tables": lambda: Agent.objects.filter(pk="chua").update(car="x", body="x"),
     "somebody else": lambda: Member.objects.create(id="dung"),
     "in bulk": lambda: Reply.objects.bulk_create([Reply(id="n", author_id="beng", post_id="p-beng"),
                                                   Reply(id="o", author_id="chua", post_id="p-beng")]),
@@ -699,7 +727,7 @@ async def main() -> None:
 
 for sink in ("people-vn", "people-sg"):
     with connections[sink].schema_editor() as editor:
-        for model in (Topic, Member, Post, Reply, Photo, Badge):
+        for model in (Topic, Member, Agent, Post, Reply, Photo, Badge):
             editor.create_model(model)
 for row in rows():
     row.save(using="people-sg", force_insert=True)

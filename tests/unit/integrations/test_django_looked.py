@@ -80,7 +80,7 @@ def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> No
     assert project["written"] == project["expected"]["written"]
     assert beginning(project["not written"], UNSAID, ELSES, UNSEEN, CHANGES, "Refused: only_in_country") == {}
     chuas = {name: each for name, each in project["not written"].items() if name.startswith("Chua's")}
-    assert beginning(chuas, CHANGES) == {}
+    assert beginning(chuas, CHANGES, ELSES) == {}
     assert project["own writes"]["for another"].startswith(ELSES)
     assert project["own writes"]["text"].startswith(UNSEEN)
 
