@@ -27,6 +27,7 @@ from residency.storage.location import (
     Watched,
     Which,
     attested,
+    behind,
     follow,
     followed,
     judge,
@@ -173,8 +174,10 @@ class LocationWatch:
             )
             for name, ways in seen.items()
         }
-        verdicts = near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
         told = {name: self._which().get(name, _NOBODY) for name in seen}
+        for name, which in told.items():
+            verdicts[name] = behind(self.places[name], verdicts[name], map(self._placed, which.reached))
+        verdicts = near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
         verdicts = same(verdicts, self.places, {name: told[name].words | _files(ways) for name, ways in seen.items()})
         for name, which in told.items():
             abroad = followed(self.places[name], map(self._placed, which.followers))

@@ -35,7 +35,7 @@ from residency.storage.distances import least_km, reach_km
 
 __all__ = [
     "EVENTS", "Address", "BucketAnswer", "Certificate", "Seen", "Standing", "Verdict", "Watched", "Which",
-    "attested", "follow", "followed", "judge", "lapsed", "near", "same",
+    "attested", "behind", "follow", "followed", "judge", "lapsed", "near", "same",
 ]  # fmt: skip
 
 EVENTS: Final = ("contradicted", "lost", "well", "changed", "unseen")
@@ -129,11 +129,13 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """What the servers behind a sink say of themselves: `words` that they go by and no other, and the addresses of
-    those that follow them, standbys and other readers of their changes."""
+    """What the servers behind a sink say of themselves: `words` that they go by and no other, the addresses of those
+    that follow them, standbys and other readers of their changes, and those that they are `reached` at, whatever stands
+    in between."""
 
     words: frozenset[str] = frozenset()
     followers: tuple[str, ...] = ()
+    reached: tuple[str, ...] = ()
 
 
 def attested(filings: Iterable[Filing], sink: str, now: int) -> bool:
@@ -221,8 +223,15 @@ def same(
 
 def followed(place: str, followers: Iterable[Address]) -> tuple[str, ...]:
     """What is to be told of servers that get all that is written to a sink in `place`: those that are elsewhere."""
-    told = (_of_address(place, address) for address in followers)
-    return tuple(sorted({f"a server that follows {text}" for what, text in told if what == "against"}))
+    return tuple(f"a server that follows {text}" for text in _against(place, followers))
+
+
+def behind(place: str, verdict: Verdict, reached: Iterable[Address]) -> Verdict:
+    """`verdict` with what a server says of the addresses that it is reached at: one elsewhere contradicts, also behind
+    a relay at home. One at home shows nothing, for whoever lies would say so."""
+    for text in _against(place, reached):
+        verdict = _with(verdict, Standing.CONTRADICTED, f"its server says that {text}")
+    return verdict
 
 
 def follow(before: Watched | None, seen: Verdict) -> tuple[Watched, str | None]:
@@ -265,6 +274,11 @@ def _of_way(place: str, seen: Seen) -> Iterable[tuple[str, str]]:
         yield "note" if seen.front else what, text
     if seen.certificate is not None:
         yield "note", _told(seen.certificate)
+
+
+def _against(place: str, addresses: Iterable[Address]) -> list[str]:
+    told = (_of_address(place, address) for address in addresses)
+    return sorted({text for what, text in told if what == "against"})
 
 
 def _of_address(place: str, address: Address) -> tuple[str, str]:

@@ -134,6 +134,7 @@ async def test_a_primary_says_who_follows_it_to_a_user_that_may_see_it(home: Hom
     told = await sink.which()
     assert len(told.words) == 1
     assert told.followers == ("127.0.0.1",)  # from where the standby connects
+    assert told.reached == (home.primary.address,)
     await sink.aclose()
 
 

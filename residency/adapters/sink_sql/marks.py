@@ -23,6 +23,7 @@ _WHICH = sa.text(
     "FROM pg_database WHERE datname = current_database()"
 )
 _FOLLOWERS = sa.text("SELECT DISTINCT host(client_addr) FROM pg_stat_replication WHERE client_addr IS NOT NULL")
+_REACHED = sa.text("SELECT host(inet_server_addr()) WHERE inet_server_addr() IS NOT NULL")  # None of a unix socket
 
 _table = sa.Table(
     TABLE,
@@ -52,7 +53,8 @@ async def which(engine: AsyncEngine) -> Which:
     async with engine.connect() as connection:
         word = (await connection.execute(_WHICH)).scalar_one()
         followers = (await connection.execute(_FOLLOWERS)).scalars()
-        return Which(frozenset({f"postgresql {word}"}), tuple(map(str, followers)))
+        reached = (await connection.execute(_REACHED)).scalars()
+        return Which(frozenset({f"postgresql {word}"}), tuple(map(str, followers)), tuple(map(str, reached)))
 
 
 async def write(engine: AsyncEngine, marks: Sequence[Mark]) -> None:

@@ -107,6 +107,18 @@ async def test_an_attestation_that_expires_is_drift() -> None:
     assert sinks.watch.misplaced == {"b"}
 
 
+async def test_a_server_that_says_that_it_is_reached_elsewhere_is_there_behind_whatever_relay() -> None:
+    sinks = Sinks()
+    sinks.which = {"a": Which(reached=("198.51.100.9",)), "b": Which(reached=("203.0.113.9",))}
+    await sinks.watch.look()
+    assert sinks.told == ["location a contradicted: its server says that it has an address in SG"]
+    assert sinks.watch.watched["b"].verdict.standing is Standing.UNDETERMINED, "which it may say who lies"
+    assert sinks.watch.misplaced == {"a"}
+    sinks.which = {"a": Which(reached=("10.0.0.9",))}
+    await sinks.watch.look()
+    assert sinks.watch.misplaced == set()
+
+
 async def test_a_server_elsewhere_that_follows_a_sink_is_told_when_it_comes_and_when_it_goes_and_is_no_drift() -> None:
     sinks = Sinks()
     sinks.which = {"a": Which(followers=("203.0.113.9", "198.51.100.9", "10.0.0.9"))}
