@@ -21,6 +21,7 @@ from residency.policy.documents import DOCUMENTS, DeploymentFile, LawFile, Regis
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, Source
 from residency.policy.problems import MOST, nearest, shown, translate
 from residency.policy.references import deployment_references, register_references
+from residency.policy.references_audit import audit_problems
 from residency.policy.references_law import law_references
 from residency.policy.references_places import place_problems
 from residency.policy.yamldoc import MISSING, Path, Value, YamlDoc, parse_yaml
@@ -116,7 +117,8 @@ def _parse(
         if doc.value.get("kind") == kind and doc.value.get("residency") == 1:
             problems += _references(doc, kind)
             if kind == "deployment":
-                problems += place_problems(replace(doc, value=value))  # what a URL names, and not its variable
+                expanded = replace(doc, value=value)  # what a URL or an instance names, and not its variable
+                problems += (*audit_problems(expanded, written), *place_problems(expanded))
             try:
                 model = DOCUMENTS[kind].model_validate(value)
             except ValidationError as error:

@@ -13,7 +13,6 @@ from residency.policy.activities import parse_template, shape
 from residency.policy.docwalk import items, listed, mapping, on_calendar, ordered, unknown, walk
 from residency.policy.must import must_problems
 from residency.policy.problems import at, nearest
-from residency.policy.references_audit import audit_problems
 from residency.policy.references_law import detector_problems
 from residency.policy.references_storage import storage_problems
 from residency.policy.words import ROUTE
@@ -36,7 +35,6 @@ def deployment_references(doc: YamlDoc) -> list[Problem]:
         *_addresses(doc),
         *_routes(doc),
         *_declared(doc),
-        *audit_problems(doc),
         *detector_problems(doc),
         *must_problems(doc),
     ]

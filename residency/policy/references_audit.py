@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from residency.errors import Problem
 from residency.model.place import within
 from residency.policy.docwalk import mapping, unknown
 from residency.policy.problems import at
-from residency.policy.yamldoc import YamlDoc
+from residency.policy.yamldoc import Path, YamlDoc
 
 __all__ = ["audit_problems"]
 
 _KEY_BYTES = 32
 
 
-def audit_problems(doc: YamlDoc) -> Iterator[Problem]:
-    """Problems of where the trail, its detail and its mirror are to lie."""
+def audit_problems(doc: YamlDoc, written: Mapping[Path, str]) -> Iterator[Problem]:
+    """Problems of where the trail, its detail and its mirror are to lie, variables expanded: what each instance says of
+    itself stands in them. `written` has the text of what was expanded."""
     regions = mapping(doc, "regions")
     region = at(doc.value, ("audit", "region"))
-    if isinstance(region, str) and region not in regions:
-        yield doc.problem(("audit", "region"), unknown("region", region, regions))
+    if isinstance(region, str) and "${" not in region and region not in regions:  # one that is not set is told of
+        name = written.get(("audit", "region"), region)  # what a variable holds may be a secret by mistake
+        yield doc.problem(("audit", "region"), unknown("region", name, regions))
     country = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
     detail = at(doc.value, ("audit", "detail"))
     for place in detail if isinstance(detail, dict) else {}:
