@@ -6,6 +6,7 @@
    purpose no longer needs stays for another.
 2. Terms end on the clocks of the law that sets them, and count from the record's own `times`, from the events of the
    operator under that law (`order` …), and from what else is known of the subject (`erasure_request`).
+   Of an event that came to pass more than once the last one holds a floor, and the first one begins a ceiling.
 3. A floor wins. A ceiling of a rule that evidence could lift (`unless`) is left to a request, for nobody asks here.
 """
 
@@ -76,7 +77,8 @@ class _Asked:
     """What one jurisdiction asks of records of some categories in one sink."""
 
     calendar: Calendar
-    events: Mapping[str, int]
+    first: Mapping[str, int]
+    last: Mapping[str, int]
     floors: tuple[Retention, ...]
     ceilings: tuple[Retention, ...]
     rules: Mapping[Retention, tuple[str, ...]]
@@ -85,7 +87,7 @@ class _Asked:
 class Terms:
     """The terms of records under one policy and its facts, as at one instant (microseconds)."""
 
-    __slots__ = ("_activities", "_asked", "_calendars", "_events", "_owners", "_table", "now")
+    __slots__ = ("_activities", "_asked", "_calendars", "_first", "_last", "_owners", "_table", "now")
 
     def __init__(self, policy: Policy, facts: FactSet, now: int) -> None:
         self.now = now
@@ -93,10 +95,12 @@ class Terms:
         self._activities = policy.deployment.activities
         self._asked: dict[tuple[str, str, frozenset[str], Finding], tuple[_Asked, ...]] = {}
         self._calendars = {law.jurisdiction: law.calendar for law in policy.laws}
-        self._events: dict[str, dict[str, int]] = {}
-        for event in facts.events:
+        self._first: dict[str, dict[str, int]] = {}
+        self._last: dict[str, dict[str, int]] = {}
+        for event in sorted(facts.events, key=lambda event: event.at):
             if event.at <= now:  # one that a register expects has not happened
-                self._events.setdefault(event.place, {})[event.kind] = event.at
+                self._first.setdefault(event.place, {}).setdefault(event.kind, event.at)
+                self._last.setdefault(event.place, {})[event.kind] = event.at
         self._owners: dict[Retention, list[tuple[str, str]]] = {}
         for law in policy.laws:
             for rule in law.rules:
@@ -113,15 +117,16 @@ class Terms:
         floors: list[Retention] = []
         ceilings: list[Retention] = []
         for asked in self._of(store, sink, record.data, person.finding):
-            events = {**asked.events, **person.events, **record.times}
-            kept = retained_until(asked.floors, record.data, events, scope=sink.scope, calendar=asked.calendar)
+            own = {**person.events, **record.times}
+            last, first = {**asked.last, **own}, {**asked.first, **own}
+            kept = retained_until(asked.floors, record.data, last, scope=sink.scope, calendar=asked.calendar)
             if kept.until is not None and (until is None or kept.until >= until):
                 if kept.until != until:
                     held, floors = set(), []
                 until = kept.until
                 floors += kept.floors
                 held.update(rule for r in kept.floors for rule in asked.rules[r])
-            limit = retained_until(asked.ceilings, record.data, events, scope=sink.scope, calendar=asked.calendar)
+            limit = retained_until(asked.ceilings, record.data, first, scope=sink.scope, calendar=asked.calendar)
             if limit.erase_by is not None and (by is None or limit.erase_by <= by):
                 if limit.erase_by != by:
                     ends, ceilings = set(), []
@@ -174,7 +179,8 @@ class Terms:
         for place, rules in sorted(by_place.items()):
             yield _Asked(
                 self._calendars.get(place, PLAIN),
-                self._events.get(place, {}),
+                self._first.get(place, {}),
+                self._last.get(place, {}),
                 tuple(r for r in rules if r.bound is Bound.AT_LEAST),
                 tuple(r for r in rules if r.bound is Bound.AT_MOST),
                 rules,

@@ -86,6 +86,19 @@ def test_an_event_of_the_operator_ends_a_floor_under_its_own_law_once_it_has_hap
     assert until(Event("order", "VN", NOW + DAY)) == OPEN
 
 
+@pytest.mark.parametrize("turned", [1, -1])
+def test_of_several_events_of_a_kind_the_last_holds_and_the_first_limits(tmp_path: Path, turned: int) -> None:
+    limited = LIMITED.replace("erasure_request", "order")
+    policy = policy_in(tmp_path, (KEPT.replace("account_end", "order"), limited))
+    record, sink = row("1", "an", "account"), sink_of(policy, "vn")
+    events = (Event("order", "VN", LONG_AGO), Event("order", "VN", LATELY), Event("order", "VN", NOW + DAY))[::turned]
+    judged = terms_of(policy, facts=replace(policy.facts, events=events)).judge(record, "people", sink, covered())
+    assert judged.retained.until == LATELY + 11 * DAY
+    assert judged.limit is not None
+    assert LONG_AGO < judged.limit < LATELY
+    assert not judged.retained.may_erase(NOW)
+
+
 ADS = """
   - id: test.ads
     article: art. 15
