@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import String, Table, TableClause, event, select
+from sqlalchemy import String, Table, TableClause, TypeDecorator, event, select
 from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
@@ -139,13 +139,16 @@ class _Watch:
             loads=objects or along,
             made=getattr(state, "statement", None),
         )
-        names = {bind.key: name for bind, name in compiled.bind_names.items()}
+        # What is written into the text is no parameter any more.
+        written = compiled.literal_execute_params
+        names = {bind.key: name for bind, name in compiled.bind_names.items() if bind not in written}
 
         def known(held: Sequence[Held]) -> list[tuple[TableClause, str, str]]:
             return [(table, column, names[key]) for table, column, key in held if key in names]
 
         loose = [*found.loose, *(table.name for table, _, key in found.held if key not in names)]
-        return _Plan(self._all, objects, known(found.held), loose, known(found.changed), found.unheld)
+        unheld = [*found.unheld, *(table.name for table, _, key in found.changed if key not in names)]
+        return _Plan(self._all, objects, known(found.held), loose, known(found.changed), unheld)
 
     def _judge(self, whose: str | None) -> None:
         if unknown := self._others.unknown((whose,)):
@@ -215,4 +218,6 @@ def _is_exact(kind: Any, value: Any) -> bool:
         python = kind.python_type
     except NotImplementedError:
         return False
+    if isinstance(kind, TypeDecorator) or kind.__visit_name__ == "CITEXT":
+        return False  # an app's own type may send anything; that one knows no capitals
     return python in (str, int, UUID) and type(value) is python and not (isinstance(kind, String) and kind.collation)

@@ -13,7 +13,7 @@ missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,13 +31,25 @@ from sqlalchemy import (
     Update,
     select,
 )
-from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import FromStatement
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
-from sqlalchemy.sql.selectable import AliasedReturnsRows, FromClause, FromGrouping, SelectBase
+from sqlalchemy.sql.selectable import FromClause, FromGrouping, SelectBase
 
-from residency.storage.held import UNSURE, Docs, Fact, Leaf, Place, holding, mentioned, of_somebody
+from residency.adapters.session_sql.clauses import (
+    asides,
+    bare,
+    clause_of,
+    entities,
+    inner_of,
+    is_entity,
+    is_plain,
+    onclauses,
+    table_of,
+    text_of,
+)
+from residency.policy.parsed_storage import RecordDoc
+from residency.storage.held import UNSURE, Docs, Fact, Leaf, Place, holding, mentioned, of_somebody, own_of
 from residency.storage.statements import words
 
 __all__ = ["Held", "Selected", "hidden", "selected", "subject_of"]
@@ -46,6 +58,7 @@ _Leaves = dict[int, Any]
 """What stands in FROM, a table, an alias of one or another statement, by its hash. To compare is no question to ask of
 what makes SQL of it, and annotated copies have the hash of what they are copies of."""
 _Own = Set[int]
+_Statement = SelectBase | Update | Delete | Insert
 
 
 class Held(NamedTuple):
@@ -115,6 +128,7 @@ class _Reader:
 
     def __init__(self, docs: Docs, found: Selected, made: Any = None) -> None:
         self._docs = of_somebody(docs)
+        self._names = {name.lower(): name for name in self._docs}  # SQLite finds them however they are spelled
         self._found = found
         self._made = made
         self._seen: dict[int, Any] = {}  # held, so that their identities stay their own
@@ -131,19 +145,17 @@ class _Reader:
             case CompoundSelect():
                 for each in statement.selects:
                     self.read(each)
-                self._named(statement.get_children(), frozenset())
+                self._named([*statement.get_children(), *asides(statement)], frozenset())
             case FromStatement():
-                objects = _entities(statement) if loads else ()
-                if objects and all(map(_is_entity, statement.column_descriptions)):
+                objects = entities(statement) if loads else ()
+                if objects and all(map(is_entity, statement.column_descriptions)):
                     self._unread(statement.element, {table.name for each in objects for table in each.mapper.tables})
                 else:
                     self.read(statement.element)
             case Update() | Delete():
                 self._change(statement)
             case Insert():  # it tells what it was given
-                self._named(statement.get_children(), frozenset())
-                if statement.select is not None:
-                    self.read(statement.select)
+                self._insert(statement)
             case _ if getattr(statement, "element", None) is not None:  # brackets of all kinds
                 self.read(statement.element, around=around)
             case _:
@@ -158,67 +170,94 @@ class _Reader:
         leaves: _Leaves = {}
         for source in statement.get_final_froms():
             _flatten(source, leaves)
-        self._named([each for each in statement.selected_columns if not _is_plain(each)], leaves.keys())
+        self._named([each for each in statement.selected_columns if not is_plain(each)], leaves.keys())
         for leaf in leaves.values():
-            self.computed(getattr(leaf, "element", None))
+            self.computed(inner_of(leaf))
 
     def _select(self, statement: Select[Any], loads: bool, own: _Own, around: _Own) -> None:
         leaves: _Leaves = {}
+        beside = list(asides(statement))
         facts = _facts(statement.whereclause)
-        sources = _bare(statement).get_final_froms()
+        sources = bare(statement).get_final_froms()
         for source in sources:
             facts += _flatten(source, leaves)
+        if any(map(_is_unsure, beside)):
+            facts = []
         outer = _correlated(statement, sources, around)
         loaded = self._loaded(statement) if loads else frozenset()
         self._all_held(leaves, facts, leaves, own | outer | loaded)
         clauses = [each for each in statement.get_children() if not isinstance(each, FromClause)]
-        self._named([*clauses, *_onclauses(sources)], (own | leaves.keys()) - outer)
+        self._named([*clauses, *beside, *onclauses(sources)], (own | leaves.keys()) - outer)
 
     def _loaded(self, statement: Select[Any]) -> _Own:
         """What in its FROM the ORM makes objects of, which are looked at as they are loaded: mapped classes, and what
         comes along by joins (`contains_eager`)."""
         loaded: _Leaves = {}
-        for each in _entities(statement):
+        for each in entities(statement):
             _flatten(each.selectable, loaded)
             if not isinstance(each.selectable, TableClause | Join):
                 self._unread(each.selectable, {table.name for table in each.mapper.tables})
         if not isinstance(self._made, Select):
             return loaded.keys()
-        columns = (_clause(each["expr"]) for each in statement.column_descriptions if not _is_entity(each))
+        columns = (clause_of(each["expr"]) for each in statement.column_descriptions if not is_entity(each))
         named = {hash(of.table) for each in columns for of in visitors.iterate(each) if isinstance(of, ColumnClause)}
         made = {hash(each.table) for each in self._made.selected_columns if isinstance(each, ColumnClause)}
         return (made - named) | loaded.keys()
 
     def _change(self, statement: Update | Delete) -> None:
         table: Any = statement.table
-        facts = _facts(statement.whereclause)
-        leaves = {hash(table): table, **self._named(statement.get_children(), frozenset((hash(table),)))}
-        others = {key: leaf for key, leaf in leaves.items() if key != hash(table)}
+        beside = list(asides(statement))
+        facts = [] if any(map(_is_unsure, beside)) else _facts(statement.whereclause)
+        own = frozenset((hash(table),))
+        leaves = {hash(table): table, **self._named([*statement.get_children(), *beside], own)}
+        others = {key: leaf for key, leaf in leaves.items() if key not in own}
         self._all_held(others, facts, leaves, frozenset())
-        if table.name in self._docs:
+        self._changed(table, facts, leaves)
+
+    def _insert(self, statement: Insert) -> None:
+        beside = list(asides(statement))
+        children: list[Any] = list(statement.get_children())
+        self._named([*children, *beside], frozenset((hash(statement.table),)))
+        if statement.select is not None:
+            self.read(statement.select)
+        table: Any = statement.table
+        doc = self._doc(table)
+        if any("REPLACE" in words(text_of(each)) for each in beside):
+            self._changed(table, [], {hash(table): table})
+        for each in children:  # what stands there under the same key may be another's
+            if doc is not None and hasattr(each, "update_values_to_set"):
+                target = [getattr(of, "name", of) for of in each.inferred_target_elements or ()]
+                if target != [own_of(doc)]:
+                    self._changed(table, _facts(each.update_whereclause), {hash(table): table})
+
+    def _changed(self, table: Any, facts: list[Fact], leaves: _Leaves) -> None:
+        if (doc := self._doc(table)) is not None:
             before = len(self._found.held)
             if self._hold(hash(table), facts, leaves, frozenset()):
                 self._found.changed += self._found.held[before:]
             else:
-                self._found.unheld.append(table.name)
+                self._found.unheld.append(doc.name)
+
+    def _doc(self, table: Any) -> RecordDoc | None:
+        return self._docs.get(self._names.get(table.name.lower(), ""))
 
     def _all_held(self, of: _Leaves, facts: list[Fact], leaves: _Leaves, sure: _Own) -> None:
         """What is only joined filters, which tells of it, too: each table says whose its rows are."""
         for key, leaf in of.items():
-            table = _table(leaf)
+            table = table_of(leaf)
             if key in sure:
                 continue
             if table is None:
                 self._derived(leaf)
-            elif table.name in self._docs and not self._hold(key, facts, leaves, sure):
-                self._found.loose.append(table.name)
+            elif (doc := self._doc(table)) is not None and not self._hold(key, facts, leaves, sure):
+                self._found.loose.append(doc.name)
 
     def _named(self, clauses: Iterable[Any], around: _Own) -> _Leaves:
         """The tables whose columns these name; statements and texts within them are taken in."""
         named, left = _Leaves(), list(clauses)
         while left:
             each = left.pop()
-            if isinstance(each, SelectBase) or isinstance(getattr(each, "element", None), SelectBase):
+            if isinstance(inner_of(each), _Statement):
                 self.read(each, around=frozenset() if isinstance(each, FromClause) else around)
             elif isinstance(each, TextClause) or (isinstance(each, ColumnClause) and each.is_literal):
                 self._unread(each)
@@ -230,8 +269,8 @@ class _Reader:
         return named
 
     def _derived(self, leaf: Any) -> None:
-        element = getattr(leaf, "element", None)
-        if isinstance(element, SelectBase | Update | Delete | Insert):
+        element = inner_of(leaf)
+        if isinstance(element, _Statement):
             self.read(element)
         else:
             self._unread(leaf)
@@ -240,14 +279,18 @@ class _Reader:
         """What is of no kind that is known here tells of every table that it names, `but` for these."""
         for each in visitors.iterate(clause):
             of = each.table if isinstance(each, ColumnClause) else each
-            names = [of.name] if isinstance(of, TableClause) and of.name in self._docs else []
-            names += mentioned(_text(each), self._docs)
+            doc = self._doc(of) if isinstance(of, TableClause) else None
+            names = [] if doc is None else [doc.name]
+            names += mentioned(text_of(each), self._docs)
             self._found.loose += [name for name in names if name not in but]
 
     def _hold(self, leaf: int, facts: list[Fact], leaves: _Leaves, own: _Own) -> bool:
         """Note what holds the rows of a table in FROM to people; False = nothing does."""
-        tables = {key: each for key, of in leaves.items() if (each := _table(of)) is not None}
-        keys = {key: Leaf(each.name, tuple(of.name for of in each.primary_key)) for key, each in tables.items()}
+        tables = {key: each for key, of in leaves.items() if (each := table_of(of)) is not None}
+        keys = {
+            key: Leaf(self._names.get(each.name.lower(), each.name), tuple(of.name for of in each.primary_key))
+            for key, each in tables.items()
+        }
         found = holding(leaf, keys, facts, self._docs, own)
         if found:
             self._found.held.append(Held(tables[found[0]], found[1], found[2]))
@@ -280,7 +323,7 @@ def _is_unsure(clause: Any) -> bool:
     """Whether text stands among conditions that may end what they are joined by."""
     if isinstance(clause, SelectBase):
         return False  # it stands in brackets
-    return bool(UNSURE & words(_text(clause))) or any(map(_is_unsure, clause.get_children()))
+    return bool(UNSURE & words(text_of(clause))) or any(map(_is_unsure, clause.get_children()))
 
 
 def _flatten(clause: Any, leaves: _Leaves) -> list[Fact]:
@@ -298,20 +341,8 @@ def _flatten(clause: Any, leaves: _Leaves) -> list[Fact]:
     return facts + _facts(clause.onclause, right if clause.isouter else None)
 
 
-def _table(leaf: Any) -> TableClause | None:
-    table = leaf.element if isinstance(leaf, AliasedReturnsRows) else leaf
-    return table if isinstance(table, TableClause) else None
-
-
 def _place(clause: Any) -> Place | None:
     return (hash(clause.table), clause.name) if isinstance(clause, ColumnClause) and clause.table is not None else None
-
-
-def _text(clause: Any) -> str:
-    """The SQL text that a clause is."""
-    if isinstance(clause, TextClause):
-        return clause.text
-    return clause.name if isinstance(clause, ColumnClause) and clause.is_literal else ""
 
 
 def _correlated(statement: Select[Any], sources: Sequence[Any], around: _Own) -> _Own:
@@ -319,43 +350,3 @@ def _correlated(statement: Select[Any], sources: Sequence[Any], around: _Own) ->
     if not statement._auto_correlate:
         return {hash(each) for each in statement._correlate or ()} & {hash(each) for each in sources} & around
     return {hash(each) for each in sources} & around if len(sources) > 1 else frozenset()
-
-
-def _is_plain(column: Any) -> bool:
-    """Whether it is a column of a table."""
-    table = column.table if isinstance(column, ColumnClause) else None
-    return table is not None and (_table(table) is not None or isinstance(table, Join))
-
-
-def _bare(statement: Select[Any]) -> Select[Any]:
-    """A SELECT without loader options, whose joins (`joinedload`) bring along objects and filter nothing."""
-    bare = statement.execution_options()  # a copy
-    bare._with_options = ()
-    return bare
-
-
-def _onclauses(sources: Iterable[Any]) -> Iterator[Any]:
-    """The conditions of the joins of a FROM."""
-    left = list(sources)
-    while left:
-        each = left.pop()
-        if isinstance(each, Join):
-            left += [each.left, each.right]
-            yield from () if each.onclause is None else (each.onclause,)
-        elif isinstance(each, FromGrouping):
-            left.append(each.element)
-
-
-def _entities(statement: Any) -> list[Any]:
-    """The mapped classes that a statement selects whole, as SQLAlchemy's inspection tells them."""
-    return [inspect(each["expr"]) for each in statement.column_descriptions if _is_entity(each)]
-
-
-def _clause(column: Any) -> Any:
-    """The SQL of a column that an app selects: an attribute of a mapped class, a bundle of them, or SQL as it is."""
-    return column.__clause_element__() if hasattr(column, "__clause_element__") else column
-
-
-def _is_entity(described: Any) -> bool:
-    state = inspect(described["expr"], raiseerr=False)
-    return bool(getattr(state, "is_mapper", False) or getattr(state, "is_aliased_class", False))

@@ -8,7 +8,8 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
-from sqlalchemy import delete, event, exists, func, insert, or_, select, text, union_all, update
+from sqlalchemy import bindparam, delete, event, exists, func, insert, or_, select, text, union_all, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import (
     Bundle,
@@ -192,6 +193,10 @@ LOOSE: list[Any] = [
     select(text("id")).select_from(Post),
     select(text("(SELECT max(id) FROM post)")),
     text("SELECT id FROM post"),
+    select(Post.id).where(Post.author == bindparam("who", "beng", literal_execute=True)),
+    select(Topic.id).suffix_with("UNION SELECT id FROM post"),
+    select(Topic.id).with_statement_hint("UNION SELECT id FROM post"),
+    select(Post.id).where(Post.author == "beng").suffix_with("OR 1 = 1"),
     text('select id from "post" -- of beng'),
     text("SELECT id FROM topic UNION SELECT id FROM reply"),
     text("SELECT id FROM post").columns(Post.id),
@@ -287,6 +292,13 @@ async def test_a_change_tells_of_no_rows_but_those_it_says(world: World) -> None
                 with pytest.raises(UsageError, match="nothing in it says whose"):
                     await session.execute(loose)
             # Theirs may be read, and are changed under about() of them.
+            taken = (await session.run_sync(dialect_of)).insert(Post).values(id="p-chua", author="beng")
+            with pytest.raises(UsageError, match="nothing in it says whose"):
+                await session.execute(taken.on_conflict_do_update(index_elements=["id"], set_={"topic_id": None}))
+            own = taken.on_conflict_do_update(
+                index_elements=["id"], set_={"topic_id": None}, where=Post.author == "beng"
+            )
+            assert (await session.execute(own.returning(Post.id))).all() == []  # nothing of Chua's
             for theirs in (
                 change.where(Post.author == "chua"),
                 change.where(Post.id == "p-chua"),
@@ -312,6 +324,11 @@ async def test_a_change_tells_of_no_rows_but_those_it_says(world: World) -> None
             (post,) = await session.scalars(select(Post).where(Post.author == "beng"))
             post.topic_id = "t"
             await session.commit()
+
+
+def dialect_of(session: Session_) -> Any:
+    """The upserts of the database that a session is on."""
+    return postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
 
 
 def stored(post: Post) -> Post:

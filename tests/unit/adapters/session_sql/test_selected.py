@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
     values,
 )  # fmt: skip
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -120,6 +121,21 @@ HELD: dict[str, tuple[Any, set[tuple[str, str]]]] = {
     "locked": (select(Order.total).where(OWN).with_for_update(), {("orders", "account")}),
     "text": (select(literal_column("total")).select_from(Order).where(OWN), {("orders", "account")}),
     "deleted": (delete(Order).where(OWN).returning(Order.id), {("orders", "account")}),
+    "lateral": (beside(OWN), {("person", "id"), ("orders", "account")}),
+    "counted from a subquery": (
+        select(func.count()).select_from(select(Order).where(OWN).subquery().alias()),
+        {("orders", "account")},
+    ),
+    "upsert": (
+        sqlite.insert(Order).values(id=1, account=1).on_conflict_do_update(["id"], set_={"total": 2}, where=OWN),
+        {("orders", "account")},
+    ),
+    "upsert by the subject": (
+        postgresql.insert(Order)
+        .values(id=1, account=1)
+        .on_conflict_do_update(index_elements=["account"], set_={"total": 2}),
+        set(),
+    ),
     "nobody's": (select(Tag.id).join(Order.tags).where(OWN), {("orders", "account")}),
     "what filters": (select(Tag.id).where(exists().where(OWN)), {("orders", "account")}),
     "a filter of the same people": (
@@ -163,7 +179,19 @@ LOOSE: dict[str, Any] = {
     "a relationship's filter": select(Order.total).where(Order.person.has(Person.id == 1)),
     "bare table": select(column("total")).select_from(BARE),
     "recursive": select(chain()),
-    "lateral": beside(OWN),  # the person it refers to stands in no FROM of its own
+    "lateral": beside(),  # the person it refers to stands in no FROM of its own
+    "behind it": select(Tag.id).suffix_with("UNION SELECT id FROM orders"),
+    "behind its conditions": select(Order.total).where(OWN).suffix_with("OR 1 = 1"),
+    "before it": select(Tag.id).prefix_with("(SELECT max(id) FROM orders),"),
+    "a hint": select(Tag.id).with_statement_hint("UNION SELECT id FROM orders"),
+    "a table's hint": select(Tag.id).with_hint(Tag, "NATURAL JOIN orders"),
+    "a CTE of no use": select(Tag.id).add_cte(update(Order).values(total=1).cte()),
+    "spelled otherwise": select(column("total")).select_from(table("ORDERS")),
+    "in place of another": insert(Order).prefix_with("OR REPLACE").values(id=1, account=1),
+    "upsert": sqlite.insert(Order).values(id=1, account=1).on_conflict_do_update(["id"], set_={"total": 2}),
+    "upsert by a filter": sqlite.insert(Tag)
+    .values(id=1)
+    .on_conflict_do_update(["id"], set_={"id": 2}, where=exists().where(Person.name == "x")),
     "alias of a subquery": select(aliased(Order, select(Order).subquery()).total).where(OWN),
     "sample": select(Order.__table__.tablesample(5)),
     "whole rows": select(func.row_to_json(Order.__table__.table_valued())),  # type: ignore[attr-defined]
