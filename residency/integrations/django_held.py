@@ -111,7 +111,7 @@ class _Reader:
         for alias in leaves:
             changed = changes and alias == _base(query)
             if alias not in own:
-                self._hold(alias, every, facts, frozenset() if changed else own | around.keys(), changed)
+                self._hold(alias, every, facts, own | around.keys(), changed)
             elif any(map(_sums, clauses)):
                 self._hold(alias, leaves, facts, frozenset())
         self._read_within(clauses, every)

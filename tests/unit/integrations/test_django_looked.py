@@ -103,6 +103,7 @@ def test_nothing_that_was_refused_was_done(project: dict[str, Any]) -> None:
         "Post": [[f"p-{who}", f"of {who}"] for who in ("anh", "beng", "chua")],
         "Reply": [
             ["r-anh-beng", "of anh"],
+            ["r-beng-anh", "of beng"],
             ["r-beng-beng", "of beng"],
             ["r-beng-chua", "of beng"],
             ["r-chua-beng", "of chua"],
