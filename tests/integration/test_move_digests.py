@@ -255,3 +255,20 @@ def test_what_a_row_only_names_the_number_of_is_not_left_behind_in_silence(postg
             await SqlRecords("x", engine, DOCS).check_movable()
 
     anyio.run(look)
+
+
+def test_what_a_table_that_inherits_has_more_is_lost_by_no_move_and_partitions_have_no_more(postgres: Pair) -> None:
+    name = postgres.sg.database()
+    postgres.sg.query("CREATE TABLE people (id text PRIMARY KEY) PARTITION BY LIST (id)", name)
+    postgres.sg.query("CREATE TABLE an PARTITION OF people FOR VALUES IN ('an')", name)
+
+    async def look() -> None:
+        engine = create_async_engine(postgres.sg.url("asyncpg", name), poolclass=NullPool)
+        await SqlRecords("x", engine, DOCS).check_movable()
+        postgres.sg.query("DROP TABLE people; CREATE TABLE people (id text PRIMARY KEY)", name)
+        await SqlRecords("x", engine, DOCS).check_movable()
+        postgres.sg.query("CREATE TABLE staff (badge text) INHERITS (people)", name)
+        with pytest.raises(UsageError, match="rows of table 'staff', which inherits from 'people'"):
+            await SqlRecords("x", engine, DOCS).check_movable()
+
+    anyio.run(look)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-__all__ = ["Cascade", "cascades", "hidden", "large_objects", "referring"]
+__all__ = ["Cascade", "cascades", "hidden", "outside", "referring"]
 
 _POSTGRES: Final = """
 SELECT f.name AS parent, n.name AS named, s.nspname AS schema, r.relname AS table, c.confdeltype = 'c' AS deletes,
@@ -38,6 +38,10 @@ SELECT n.name, a.attname AS "column" FROM ({names}) n JOIN pg_attribute a ON a.a
 JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attnum > 0 AND NOT a.attisdropped AND 'oid' IN (format_type(t.oid, NULL), format_type(t.typbasetype, NULL))
 AND EXISTS (SELECT FROM pg_largeobject_metadata) ORDER BY 1, 2
+"""
+_HEIRS: Final = """
+SELECT n.name, c.relname AS heir FROM ({names}) n JOIN pg_class p ON p.oid = n.at AND p.relkind = 'r'
+JOIN pg_inherits i ON i.inhparent = n.at JOIN pg_class c ON c.oid = i.inhrelid ORDER BY 1, 2
 """
 
 
@@ -93,11 +97,21 @@ def hidden(connection: sa.Connection, names: Sequence[str]) -> str | None:
     return next((str(row.name) for row in _asked(connection, _HIDDEN, names)), None)
 
 
-def large_objects(connection: sa.Connection, names: Sequence[str]) -> tuple[str, str] | None:
-    """(table, column) of the first of these tables' columns that may name large objects, None where there are none."""
+def outside(connection: sa.Connection, names: Sequence[str]) -> str | None:
+    """What of these tables' rows lies outside of them, and would be left or lost where they move; None = nothing."""
     if connection.dialect.name != "postgresql" or not names:
         return None
-    return next(((str(row.name), str(row.column)) for row in _asked(connection, _LARGE, names)), None)
+    for row in _asked(connection, _LARGE, names):
+        return (
+            f"column {row.column!r} of table {row.name!r} may name large objects, which would stay where they are: "
+            "keep their bytes in a column or in a store of objects"
+        )
+    for row in _asked(connection, _HEIRS, names):
+        return (
+            f"rows of table {row.heir!r}, which inherits from {row.name!r}, would lose what {row.name!r} has no "
+            "columns for: name each table by itself, without INHERITS"
+        )
+    return None
 
 
 def referring(

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from residency.adapters.records_sql.cascades import large_objects, referring
+from residency.adapters.records_sql.cascades import outside, referring
 from residency.adapters.records_sql.tables import Shape, shapes
 from residency.adapters.records_sql.values import format_row, instant, parse_row
 from residency.errors import RecordConflict, SinkUnavailable, UsageError
@@ -224,12 +224,9 @@ class SqlRecords:
         """Raises: UsageError where rows that nobody tells of go or change with others, or a part of rows lies outside
         of them; SinkUnavailable."""
         async with _Reading(self) as (connection, found):
-            outside = await connection.run_sync(large_objects, [shape.doc.name for shape in found])
-            if outside is not None:
-                raise UsageError(
-                    f"sink {self._sink!r}: column {outside[1]!r} of table {outside[0]!r} may name large objects, which "
-                    "would stay where they are: keep their bytes in a column or in a store of objects"
-                )
+            problem = await connection.run_sync(outside, [shape.doc.name for shape in found])
+            if problem is not None:
+                raise UsageError(f"sink {self._sink!r}: {problem}")
             for shape in found:
                 for each in shape.cascades:
                     if each.named is None:
