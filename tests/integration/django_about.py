@@ -62,7 +62,7 @@ import django  # noqa: E402
 
 django.setup()
 
-from asgiref.sync import sync_to_async  # noqa: E402
+from asgiref.sync import async_to_sync, sync_to_async  # noqa: E402
 from django.db import Error, connections, models  # noqa: E402
 from django.db.models import (  # noqa: E402
     Case,
@@ -192,6 +192,11 @@ def ids(found: Any) -> list[Any]:
     return sorted(each if isinstance(each, str) else each.pk for each in found)
 
 
+async def collected(found: Any) -> list[Any]:
+    """What each is called, of what is iterated on the loop."""
+    return sorted([row.pk async for row in found])
+
+
 def sql(text: str) -> Callable[[], Any]:
     """Text, on the unit's own connection."""
 
@@ -243,6 +248,8 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "get": (lambda: Post.objects.get(pk="p-beng").body, "of beng"),
     "nobody's": (lambda: ids(Topic.objects.values_list("id", flat=True)), ["t", "u"]),
     "not named": (lambda: Badge.objects.count(), 3),
+    "awaited": (lambda: async_to_sync(bengs().aget)().pk, "p-beng"),
+    "iterated on the loop": (lambda: async_to_sync(collected)(bengs()), ["p-beng"]),
     "values": (lambda: list(bengs().values_list("body", flat=True)), ["of beng"]),
     "values by key": (lambda: list(Post.objects.filter(id="p-beng").values_list("body", flat=True)), ["of beng"]),
     "values by what it leads to": (lambda: list(Photo.objects.filter(post="p-beng").values_list("id", flat=True)),
@@ -317,6 +324,7 @@ LOOSE: dict[str, Callable[[], Any]] = {
     "text that changes": sql("DELETE FROM post WHERE author = 'beng'"),
     "objects beside a window": lambda: list(Post.objects.order_by(Window(Count("id")).desc())[:1]),
     "values": lambda: list(Post.objects.values("id")),
+    "awaited": lambda: async_to_sync(Post.objects.acount)(),
     "values_list": lambda: list(Post.objects.values_list("id", "author")),
     "by another column": lambda: list(Post.objects.filter(topic="t").values("id")),
     "either": lambda: list(Post.objects.filter(Q(author="beng") | Q(topic="t")).values("id")),
@@ -366,6 +374,8 @@ LOOSE: dict[str, Callable[[], Any]] = {
 # They say that it is Anh's too, whose law does not let it be read here.
 FORBIDDEN: dict[str, Callable[[], Any]] = {
     "all": lambda: list(Post.objects.all()),
+    "awaited": lambda: async_to_sync(Post.objects.aget)(pk="p-anh"),
+    "iterated on the loop": lambda: async_to_sync(collected)(Post.objects.all()),
     "by key": lambda: Post.objects.get(pk="p-anh"),
     "of a relationship": lambda: list(Post.objects.get(pk="p-beng").replies.all()),
     "select_related": lambda: [each.author for each in Reply.objects.filter(id="r-anh-beng").select_related("author")],
