@@ -15,15 +15,16 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import String, Table, TableClause, TypeDecorator, event, select
+from sqlalchemy import Insert, String, Table, TableClause, TypeDecorator, Update, event, select
 from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 
 from residency.adapters.session_sql.selected import Held, selected, subject_of
-from residency.adapters.session_sql.written import OWN_ROWS, id_column
+from residency.adapters.session_sql.written import OWN_ROWS, given, id_column
 from residency.enforcement.current import Current
+from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import mentioned, own_of
+from residency.storage.held import Docs, mentioned, own_of
 from residency.storage.others import Others, changes_elses, people_of, unsaid
 
 __all__ = ["check_read", "watch"]
@@ -45,6 +46,9 @@ class _Plan(NamedTuple):
     loose: Sequence[str]
     changed: Sequence[tuple[TableClause, str, str]]
     unheld: Sequence[str]
+    leading: tuple[Table, str, Sequence[str]] | None
+    """The table that rows it writes lead to, its key, and the parameters that hold that, where a further one tells
+    whose they are."""
 
 
 _plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled statement, which SQLAlchemy keeps
@@ -113,10 +117,24 @@ class _Watch:
             if not session._flushing:  # of what the ORM flushes by a key of several columns it knows the objects
                 self._refuse_loose(plan.unheld)
             for table, _, whose in self._told(session, context, plan.changed):
-                if whose is None or self._others.here.point.perception.digest(whose) not in self._people:
+                if not self._is_own(whose):
                     raise changes_elses(table.name, "session")
+            if plan.leading is not None:
+                self._check_leading(session, context, *plan.leading)
         for _, _, whose in self._told(session, context, plan.held):
             self._judge(whose)
+
+    def _is_own(self, whose: str | None) -> bool:
+        return whose is not None and self._others.here.point.perception.digest(whose) in self._people
+
+    def _check_leading(self, session: Session, context: Any, there: Table, key: str, names: Sequence[str]) -> None:
+        for parameters in context.compiled_parameters:
+            for value in (parameters.get(name) for name in names):
+                if value is not None and not all(map(self._is_own, self._who(session, there, key, value) or (None,))):
+                    raise UsageError(
+                        f"a row that leads to one of {there.name!r} is of whom that is, and this session is for "
+                        "somebody else: write it in a session under about() of that person"
+                    )
 
     def _told(
         self, session: Session, context: Any, held: Sequence[tuple[TableClause, str, str]]
@@ -147,8 +165,9 @@ class _Watch:
             return [(table, column, names[key]) for table, column, key in held if key in names]
 
         loose = [*found.loose, *(table.name for table, _, key in found.held if key not in names)]
+        leading = _leading(compiled, statement, self._docs)
         unheld = [*found.unheld, *(table.name for table, _, key in found.changed if key not in names)]
-        return _Plan(self._all, objects, known(found.held), loose, known(found.changed), unheld)
+        return _Plan(self._all, objects, known(found.held), loose, known(found.changed), unheld, leading)
 
     def _judge(self, whose: str | None) -> None:
         if unknown := self._others.unknown((whose,)):
@@ -203,6 +222,20 @@ class _Watch:
             told = session.connection().execute(asked).scalars()
             known = self._asked[table.name, column, value] = tuple(None if each is None else str(each) for each in told)
         return known
+
+
+def _leading(compiled: Any, statement: Any, docs: Docs) -> tuple[Table, str, Sequence[str]] | None:
+    """As `_Plan.leading`, of an INSERT or UPDATE that gives the column which leads there."""
+    table = statement.table if isinstance(statement, Insert | Update) else None
+    doc = docs.get(table.name) if isinstance(table, Table) else None
+    if doc is None or doc.via is None or not isinstance(table, Table) or id_column(table, docs) is not None:
+        return None
+    there, column = table.metadata.tables.get(doc.via[1]), table.c.get(doc.via[0])
+    if there is None or column is None or len(there.primary_key) != 1:
+        return None
+    names, _ = given(compiled, statement, column)
+    (key,) = there.primary_key
+    return there, key.name, names
 
 
 def _look(session: Any, instance: Any) -> None:

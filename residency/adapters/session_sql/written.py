@@ -26,7 +26,7 @@ from residency.storage.held import Docs, Written, gives_subject
 from residency.storage.others import people_of, somebody_elses, unseen
 from residency.storage.statements import writes, written
 
-__all__ = ["OWN_ROWS", "check_subject", "id_column"]
+__all__ = ["OWN_ROWS", "check_subject", "given", "id_column"]
 
 OWN_ROWS: Final = "residency_own_rows"
 """The execution option by which an app says that all rows which a statement writes are of the session's subject."""
@@ -114,6 +114,12 @@ def _plan(compiled: Any, statement: Any, docs: Sequence[RecordDoc]) -> _Plan:
     column = None if subject is None else statement.table.c.get(subject)
     if column is None:
         return _Plan(docs, doc, (), False, others)
+    names, computed = given(compiled, statement, column)
+    return _Plan(docs, doc, names, computed, others)
+
+
+def given(compiled: Any, statement: Any, column: Column[Any]) -> tuple[tuple[str, ...], bool]:
+    """What an INSERT or UPDATE gives a column: names of parameters, and whether there is more that cannot be seen."""
     by_key = {bind.key: name for bind, name in compiled.bind_names.items()}
     # `INSERT … VALUES (…), (…)` numbers what stands in its further rows.
     names = {
@@ -130,7 +136,7 @@ def _plan(compiled: Any, statement: Any, docs: Sequence[RecordDoc]) -> _Plan:
             computed |= not (table == "excluded" and _is(value, column))  # that is looked at as it is inserted
         elif isinstance(value, ClauseElement) and not isinstance(value, Null):
             computed = True
-    return _Plan(docs, doc, tuple(sorted(names)), computed, others)
+    return tuple(sorted(names)), computed
 
 
 def _selects(statement: Any) -> bool:

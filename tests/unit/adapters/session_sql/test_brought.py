@@ -449,3 +449,24 @@ async def test_a_row_that_leads_to_somebody_else_is_not_written(world: World) ->
                 await session.execute(update(Post).values(author=func.lower("BENG")))
             session.add(Post(id="new", author="beng"))
             await session.commit()
+
+
+async def test_a_row_that_leads_to_somebody_else_over_two_tables_is_not_written_under_about(world: World) -> None:
+    with world.request("POST", "/somebody", SINGAPORE, "sue"):
+        async with about("chua"), Session() as session:
+            session.add(Photo(id="f-chua", post_id="p-chua"))
+            await session.flush()
+            await session.rollback()
+        async with about("beng"), Session() as session:
+            for theirs in (
+                insert(Photo).values(id="new", post_id="p-chua"),
+                update(Photo).where(Photo.id == "f-beng").values(post_id="p-chua"),
+            ):
+                with pytest.raises(UsageError, match="a row that leads to one of 'post' is of whom that is"):
+                    await session.execute(theirs)
+            await session.merge(Photo(id="f-chua", post_id="p-chua"))
+            with pytest.raises(UsageError, match="a row that leads to one of 'post'"):
+                await session.flush()
+            await session.rollback()
+            session.add(Photo(id="new", post_id="p-beng"))
+            await session.commit()
