@@ -88,7 +88,8 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     intent stays open. Errors of statements stay Django's own, and quote no value.
     """
     here = current()
-    if (before := units.get().get(store)) is not None and not before.over:
+    before = units.get().get(store)
+    if before is not None and not before.over and before.connection is connections[before.alias]:
         raise UsageError(f"a unit of work on store {store!r} is open already")
     act = _begun(here.store(store), sink=sink)
     subject = here.subject_digest

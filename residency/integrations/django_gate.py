@@ -90,7 +90,10 @@ def _unit_of(connection: Any) -> Unit | None:
     there is no request: a thread that was started without its context, for one.
     """
     alias = connection.alias
-    here = next((each for each in units.get().values() if each.alias == alias and not each.over), None)
+    found = [each for each in units.get().values() if each.alias == alias and not each.over]
+    here = next((each for each in found if each.connection is connection), None)
+    if here is None and found:
+        raise UsageError(f"a unit of work on sink {alias!r} is of the thread that opened it: open one in each")
     if here is None:
         try:
             current()
@@ -99,8 +102,6 @@ def _unit_of(connection: Any) -> Unit | None:
                 raise
             return None
         raise UsageError(f"inside a request a statement reaches sink {alias!r} in a unit of work only")
-    if here.connection is not connection:
-        raise UsageError(f"a unit of work on sink {alias!r} is of the thread that opened it: open one in each")
     return here
 
 

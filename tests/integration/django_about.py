@@ -638,14 +638,18 @@ def of_another_store() -> Any:
 def in_a_thread() -> Any:
     """With the unit's context, and a connection of its own."""
     found: list[Any] = []
-    thread = threading.Thread(target=copy_context().run, args=(lambda: found.append(outcome(change)),))
 
     def change() -> Any:
-        return Topic.objects.filter(pk="t").update(body="by a thread")
+        return Topic.objects.filter(pk="t").update(body="topic")
 
+    def run() -> None:
+        found.extend([outcome(change), outcome(partial(work, change))])
+        connections.close_all()
+
+    thread = threading.Thread(target=copy_context().run, args=(run,))
     thread.start()
     thread.join()
-    return found[0]
+    return found
 
 
 def past() -> Any:

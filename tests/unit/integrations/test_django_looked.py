@@ -90,7 +90,9 @@ def test_no_way_around_a_units_compilers_and_its_connection_is_taken(project: di
     assert around["older"].startswith(UNSAID)
     assert around["past"].startswith("UsageError: a unit of work takes no ")
     # There it would be in no transaction of the unit's, and stay when that is rolled back.
-    assert around["thread"].startswith("UsageError: a unit of work on sink 'people-sg' is of the thread that opened it")
+    without, own = around["thread"]
+    assert without.startswith("UsageError: a unit of work on sink 'people-sg' is of the thread that opened it")
+    assert own == 1
 
 
 def test_a_store_that_names_no_tables_is_no_way_to_those_of_another_in_the_same_sink(project: dict[str, Any]) -> None:
