@@ -76,7 +76,7 @@ class MemoryRecords:
         self.held = {(record.name, record.key): record for record in records}
         self.before_delete: list[object] = []
         self.fails: Exception | None = None  # what every call raises
-        self.refused: set[str] = set()  # names that others refer to, so that nothing of them can be deleted
+        self.refused: set[str] = set()  # names, or keys, that others refer to, so that none with them can be deleted
         self.deletes = 0
 
     async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class MemoryRecords:
             self.before_delete.pop(0)(self)  # type: ignore[operator]  # a callable of this
         if self.fails is not None:
             raise self.fails
-        if self.refused & {record.name for record in records}:
+        if self.refused & {word for record in records for word in (record.name, record.key)}:
             raise SinkUnavailable(f"sink {self.sink!r} cannot be written")
         self.deletes += 1
         gone = 0

@@ -146,8 +146,11 @@ async def _delete(copy: Copy, past: Sequence[tuple[Record, Judged]], begin: Begi
 
 
 async def remove(records: Records, meant: Sequence[Record]) -> tuple[int, int]:
-    """Delete these, and where a sink refuses some (others that stay refer to them) the rest, name by name: how many are
-    gone, how many were refused. Raises: SinkUnavailable where the sink cannot be reached at all."""
+    """Delete these, and where a sink refuses some (others that stay refer to them) the rest, name by name and ever
+    fewer at a time: how many are gone, how many were refused.
+
+    Raises: SinkUnavailable where the sink cannot be reached at all.
+    """
     gone = refused = 0
     if isinstance(records, StreamedRecords):
         for record in meant:
@@ -160,10 +163,14 @@ async def remove(records: Records, meant: Sequence[Record]) -> tuple[int, int]:
     except SinkUnavailable:
         await records.subjects(limit=1)  # it answers, so that it refuses something
     for name in reversed(dict.fromkeys(record.name for record in meant)):  # what refers to others was read after them
-        part = [record for record in meant if record.name == name]
-        try:
-            gone += await records.delete(part)
-        except SinkUnavailable:
-            await records.subjects(limit=1)
-            refused += len(part)
+        parts = [[record for record in meant if record.name == name]]
+        while parts:
+            part = parts.pop()
+            try:
+                gone += await records.delete(part)
+            except SinkUnavailable:
+                await records.subjects(limit=1)
+                half = len(part) // 2
+                parts += [part[:half], part[half:]] if half else []
+                refused += not half
     return gone, refused

@@ -89,6 +89,16 @@ async def test_what_the_sink_refuses_does_not_keep_the_rest(policy: Policy) -> N
     assert list(held.held) == [("person", "1")]
 
 
+@pytest.mark.parametrize("refused", [set(), {"4"}, {"1", "7"}, {"1", "2", "3", "4", "5", "6", "7"}])
+async def test_of_many_the_sink_keeps_those_alone_that_others_refer_to(policy: Policy, refused: set[str]) -> None:
+    records = [row(str(number), f"p{number}", times={"creation": LONG_AGO}) for number in range(1, 8)]
+    copy, held = copy_of(policy, "old", records)
+    held.refused = refused
+    found = await swept(copy, terms_of(policy), None, Acts())
+    assert {key for _, key in held.held} == refused
+    assert found.deleted == 7 - len(refused)
+
+
 async def test_a_run_that_was_broken_off_goes_on_with_who_is_left(policy: Policy) -> None:
     class Done:
         def __init__(self) -> None:
