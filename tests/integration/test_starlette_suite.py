@@ -38,7 +38,13 @@ def run(sdist: Path, log: Path, *extra: str, **environment: str) -> str:
         subprocess.run(
             [sys.executable, "-m", "pytest", "-q", *off, *extra],
             cwd=sdist,
-            env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(map(str, SOURCES))},
+            # What its tests leave in the folder for temporary files goes with ours.
+            env={
+                **os.environ,
+                **environment,
+                "PYTHONPATH": os.pathsep.join(map(str, SOURCES)),
+                "TMPDIR": str(log.parent),
+            },
             stdout=out,
             stderr=subprocess.STDOUT,
             check=False,
