@@ -110,7 +110,7 @@ async def export(
     whole.
     """
     files, done = _Files(out), Exported()
-    seen: set[tuple[str, str, str, bytes]] = set()
+    seen: dict[tuple[str, str, str], set[bytes]] = {}  # digests by store, name and key
     number = 0
     for copy in copies:
         act = await begin(copy, "export", ())
@@ -120,15 +120,15 @@ async def export(
             async for record in reading:
                 count += 1
                 told(1)
-                if record.value is not None:
-                    known = (copy.store, record.name, record.key, record.digest)
-                    if known in seen:
-                        continue
-                    seen.add(known)
+                known = seen.setdefault((copy.store, record.name, record.key), set())
+                # What is streamed is read for its digest alone only where another copy has one of that key.
+                if known and await _digest(copy, record) in known:
+                    continue
                 if copy.store in objects:
                     number += 1
-                    await _object(copy, record, f"objects/{_word(copy.store)}/{number:06}", files)
+                    known.add(await _object(copy, record, f"objects/{_word(copy.store)}/{number:06}", files))
                 else:
+                    known.add(record.digest)
                     line = {**_head(copy, record), "value": _value(record.value or b"")}
                     files.append(f"records/{_word(copy.store)}/{_word(record.name)}.jsonl", _line(line), 1)
         except BaseException as error:
@@ -142,10 +142,13 @@ async def export(
     return done
 
 
-async def _object(copy: Copy, record: Record, path: str, files: _Files) -> None:
+async def _object(copy: Copy, record: Record, path: str, files: _Files) -> bytes:
+    """Write one; its digest as `_digest` makes it."""
     kind = b""
     first = True
+    made = hashlib.sha256()
     async for chunk in _chunks(copy, record):
+        made.update(chunk)
         data = chunk
         if first:
             kind, _, data = chunk.partition(b"\0")
@@ -160,6 +163,13 @@ async def _object(copy: Copy, record: Record, path: str, files: _Files) -> None:
         "bytes": written.size,
     }
     files.append(f"objects/{_word(copy.store)}.jsonl", _line(line), 1)
+    return made.digest()
+
+
+async def _digest(copy: Copy, record: Record) -> bytes:
+    if record.value is None and isinstance(copy.records, StreamedRecords):
+        return await copy.records.fingerprint(record)
+    return record.digest
 
 
 async def _chunks(copy: Copy, record: Record) -> AsyncIterator[bytes]:

@@ -38,11 +38,13 @@ class Held:
 class StreamedMemory(MemoryRecords):
     """Objects, some too large to hold."""
 
+    large: tuple[bytes, ...] = (b"video/mp4\0", b"large ", b"object")
+
     async def fingerprint(self, record: Record) -> bytes:
-        return b"x"
+        return hashlib.sha256(b"".join(self.large)).digest()
 
     async def chunks(self, record: Record) -> AsyncIterator[bytes]:
-        for chunk in (b"video/mp4\0", b"large ", b"object"):
+        for chunk in self.large:
             yield chunk
 
     async def receive(self, record: Record, chunks: AsyncIterator[bytes]) -> None:
@@ -90,6 +92,17 @@ async def test_objects_are_files_small_ones_and_those_that_are_streamed(policy: 
     ]
     assert [held.files[str(line["file"])] for line in found] == [b"small", b"large object"]
     assert [line["sha256"] for line in found] == [hashlib.sha256(b).hexdigest() for b in (b"small", b"large object")]
+    assert done.records == 2
+
+
+async def test_a_large_object_that_copies_hold_alike_is_there_once_and_one_that_differs_twice(policy: Policy) -> None:
+    kept = [StreamedMemory(name, [Record("users/{subject}/", "users/an/b", "an", frozenset(), None)]) for name in "abc"]
+    kept[2].large = (b"video/mp4\0", b"of before")
+    uploads = [Copy("uploads", sink_of(policy, "vn"), each) for each in kept]
+    held = Held()
+    done = await export(uploads, frozenset({"uploads"}), "an", held, begin=Acts().begin)
+    found = lines(held, "objects/uploads.jsonl")
+    assert [held.files[str(line["file"])] for line in found] == [b"large object", b"of before"]
     assert done.records == 2
 
 
