@@ -8,7 +8,7 @@ not tell whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ from residency.enforcement.about import whereabouts
 from residency.enforcement.current import Current
 from residency.enforcement.moving import FOLLOWED
 from residency.errors import Unavailable
-from residency.model import Effect, Finding, Pin, Reason
+from residency.model import Decision, Effect, Finding, Pin, Reason
 from residency.policy.terms import unbegun
 
 __all__ = ["NOBODY", "Found", "Lying"]
@@ -50,17 +50,26 @@ class _Class:
     """People of one finding: the decision on their data, what stands against telling it at all, whether it leans on a
     term."""
 
-    __slots__ = ("_against", "finding", "forbidden", "here", "leans", "pin")
+    __slots__ = ("_against", "_decided", "finding", "forbidden", "here", "leans", "pin")
 
     def __init__(self, finding: Finding, here: Current, pin: Pin | None) -> None:
         self.finding = finding  # held, so that its identity stays its own
         self.here = here
         self.pin = pin
         self._against: dict[str, Against | None] = {}
+        self._decided: Decision | None = None
+        self.decide()
+
+    def decide(self) -> None:
+        """Decide on what holds now."""
+        here = self.here
         with self.of_one():
             here.point.decide(here)
-        self.forbidden = here.forbidden
-        self.leans = bool(here.decision.clocks) or any(each.clocks for each in here.decision.sinks)
+        decision = here.decision
+        if decision is not self._decided or here.forbidden is not self.forbidden:
+            self._decided = decision
+            self.told_anew()
+            self.leans = bool(decision.clocks) or any(each.clocks for each in decision.sinks)
 
     def against(self, sink: str) -> Against | None:
         """What stands against telling their rows from `sink`, unless they are moved just now."""
@@ -124,29 +133,39 @@ class Lying:
 
         Raises: PinsUnavailable, FactsUnavailable, JournalFull, JournalFailed.
         """
-        told = {(sink, whose) for sink, found in rows for whose in (found.whose, *found.also)}
-        seen = {each for each in told if each[1] != NOBODY}
-        people = {whose for _, whose in seen}
-        await self._fetch(each for each in people if each is not None)
-        self.clear = not self._twice
-        if not self._binds:
-            return
-        self._classes.clear()  # the facts may have moved since the last look
-        self._of = {each: self._class(each) for each in people}
-        if any(of.leans for of in self._classes.values()):
+        seen, people = _people(rows)
+        if away := self._peek(people):
+            await self._fetch(away)
+        if self._decide(people):
             for of, sink in {(id(self._of[whose]), sink): (self._of[whose], sink) for sink, whose in seen}.values():
                 await self._begin(of, sink)
-        self.clear = self.clear and all(self._answer(*each) is None for each in seen)
+        self._is_clear(seen)
 
-    async def _fetch(self, people: Iterable[str]) -> None:
+    def look_now(self, rows: Iterable[tuple[str, Found]]) -> bool:
+        """As `look`, where nothing is to be waited for; False = nothing is told yet, and `look` does it. Raises: as
+        `look`."""
+        seen, people = _people(rows)
+        if self._peek(people) or self._decide(people):
+            return False
+        self._is_clear(seen)
+        return True
+
+    def _peek(self, people: Iterable[str | None]) -> list[str]:
+        """Take in the pins that are held here; whose are not."""
         homes, digest = self._here.point.homes, self._here.point.perception.digest
         away = []
         for each in people:
-            if each not in self._pins:
+            if each is not None and each not in self._pins:
                 pin, known = homes.peek(digest(each))
                 self._pins[each] = pin
                 if not known:
                     away.append(each)
+        for each in away:
+            del self._pins[each]  # until it is asked for
+        return away
+
+    async def _fetch(self, away: Sequence[str]) -> None:
+        homes, digest = self._here.point.homes, self._here.point.perception.digest
         left = iter(away)
         failed: list[Unavailable] = []
 
@@ -159,12 +178,22 @@ class Lying:
                 except Unavailable as error:
                     failed.append(error)
 
-        if away:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(min(_AT_ONCE, len(away))):
-                    tasks.start_soon(fetch)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(_AT_ONCE, len(away))):
+                tasks.start_soon(fetch)
         if failed:
             raise failed[0]
+
+    def _decide(self, people: Iterable[str | None]) -> bool:
+        """Decide on these anew, for the facts may have moved since the last look; whether one leans on a term."""
+        if not self._binds:
+            return False
+        fresh: set[int] = set()
+        self._of = {each: self._class(each, fresh) for each in people}
+        return any(self._classes[each].leans for each in fresh)
+
+    def _is_clear(self, seen: Iterable[tuple[str, str | None]]) -> None:
+        self.clear = not self._twice and (not self._binds or all(self._answer(*each) is None for each in seen))
 
     async def _begin(self, of: _Class, sink: str) -> None:
         """Note the events that reading their data there is the first of, where it may be read."""
@@ -208,7 +237,8 @@ class Lying:
             return ()
         return tuple(name for name, place in self._places.items() if place == pin.home)
 
-    def _class(self, whose: str | None) -> _Class:
+    def _class(self, whose: str | None, fresh: set[int]) -> _Class:
+        """The class of one of them; `fresh` are those that were decided on by now."""
         here = self._here
         point = here.point
         pin = None if whose is None else self._pins.get(whose)
@@ -220,4 +250,13 @@ class Lying:
             )  # fmt: skip
             other.readers = self._readers
             known = self._classes[id(finding)] = _Class(finding, other, pin)
+        elif id(finding) not in fresh:
+            known.decide()
+        fresh.add(id(finding))
         return known
+
+
+def _people(rows: Iterable[tuple[str, Found]]) -> tuple[set[tuple[str, str | None]], set[str | None]]:
+    """(sink, whose) of all that these rows tell of, and whose alone."""
+    seen = {(sink, whose) for sink, found in rows for whose in (found.whose, *found.also) if whose != NOBODY}
+    return seen, {whose for _, whose in seen}

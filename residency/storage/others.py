@@ -63,6 +63,18 @@ class Others:
         """
         rows = [Found(None, (), whose) for whose in people]
         await self._lying.look((self._sink, found) for found in rows)
+        self._refuse(rows)
+
+    def check_now(self, people: Iterable[str | None]) -> bool:
+        """As `check`, where nothing is to be waited for; False = nothing is decided, and `check` does it. Raises: as
+        `check`."""
+        rows = [Found(None, (), whose) for whose in people]
+        if not self._lying.look_now((self._sink, found) for found in rows):
+            return False
+        self._refuse(rows)
+        return True
+
+    def _refuse(self, rows: Iterable[Found]) -> None:
         for found in rows:
             against = self._lying.against(self._sink, found)
             if against is not None:

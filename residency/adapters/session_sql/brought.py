@@ -9,7 +9,7 @@ text that names a table with rows of somebody, unless the app says that all it r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -49,6 +49,16 @@ class _Plan(NamedTuple):
     leading: tuple[Table, str, Sequence[str]] | None
     """The table that rows it writes lead to, its key, and the parameters that hold that, where a further one tells
     whose they are."""
+
+
+class _ToldBy(NamedTuple):
+    """By which (column, attribute) an object tells whose its row of a table is, the first that was loaded; `subject` is
+    the column with the id itself, `key` the table's key where it is of one column."""
+
+    table: Table
+    subject: str | None
+    columns: Sequence[tuple[str, str]]
+    key: tuple[str, str] | None
 
 
 _plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled statement, which SQLAlchemy keeps
@@ -91,6 +101,7 @@ class _Watch:
         self._people = people_of(others.here)
         self._wait = wait
         self._asked: dict[tuple[str, str, Any], tuple[str | None, ...]] = {}
+        self._told_by: dict[type, Sequence[_ToldBy]] = {}
 
     def check(self, session: Session, instance: Any) -> None:
         """Raises: Refused where an object's row is of somebody whose law does not let it be read, PinsUnavailable."""
@@ -170,7 +181,9 @@ class _Watch:
         return _Plan(self._all, objects, known(found.held), loose, known(found.changed), unheld, leading)
 
     def _judge(self, whose: str | None) -> None:
-        if unknown := self._others.unknown((whose,)):
+        unknown = self._others.unknown((whose,))
+        # Another greenlet to await what is at hand costs as much as all of it.
+        if unknown and not self._others.check_now(unknown):
             self._wait(self._others.check(unknown))
 
     def _refuse_loose(self, loose: Sequence[str]) -> None:
@@ -180,33 +193,42 @@ class _Watch:
 
     def _whose(self, session: Session, instance: Any) -> Iterator[str | None]:
         """The ids that an object's rows tell; None = nothing tells it."""
-        mapper = object_mapper(instance)
-        for table in mapper.tables:
-            doc = self._docs.get(str(getattr(table, "name", "")))
-            if doc is None or not isinstance(table, Table) or (doc.subject is None and doc.via is None):
-                continue
-            for name in (own_of(doc), *(each.name for each in table.primary_key)):
-                try:
-                    value = instance.__dict__[mapper.get_property_by_column(table.c[name]).key]
-                except (KeyError, UnmappedColumnError):
-                    continue  # it was not loaded
+        kind, loaded = type(instance), instance.__dict__
+        told_by = self._told_by.get(kind)
+        if told_by is None:
+            told_by = self._told_by[kind] = tuple(self._columns(object_mapper(instance)))
+        for table, subject, columns, key in told_by:
+            for name, attribute in columns:
+                if attribute not in loaded:
+                    continue
+                value = loaded[attribute]
                 if value is None:
                     told: tuple[str | None, ...] = (None,)
                 else:
-                    told = (str(value),) if name == doc.subject else self._who(session, table, name, value)
-                self._remember(mapper, table, instance, told)
+                    told = (str(value),) if name == subject else self._who(session, table, name, value)
+                if key is not None and None not in told:
+                    # Whose an object is need not be asked when it is changed or deleted by its key.
+                    self._asked.setdefault((table.name, key[0], loaded.get(key[1])), told)
                 yield from told
                 break
             else:
                 yield None
 
-    def _remember(self, mapper: Any, table: Table, instance: Any, told: tuple[str | None, ...]) -> None:
-        """Whose an object is need not be asked when it is changed or deleted by its key."""
-        if len(table.primary_key) == 1 and None not in told:
-            (key,) = table.primary_key
-            with suppress(UnmappedColumnError):
-                value = instance.__dict__.get(mapper.get_property_by_column(key).key)
-                self._asked.setdefault((table.name, key.name, value), told)
+    def _columns(self, mapper: Any) -> Iterator[_ToldBy]:
+        """What of a class's objects tells whose its rows are."""
+
+        def attributes(table: Table, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+            for name in names:
+                with suppress(KeyError, UnmappedColumnError):  # not a column, or of no attribute
+                    yield name, mapper.get_property_by_column(table.c[name]).key
+
+        for table in mapper.tables:
+            doc = self._docs.get(str(getattr(table, "name", "")))
+            if doc is None or not isinstance(table, Table) or (doc.subject is None and doc.via is None):
+                continue
+            keys = [each.name for each in table.primary_key]
+            key = next(attributes(table, keys), None) if len(keys) == 1 else None
+            yield _ToldBy(table, doc.subject, tuple(attributes(table, (own_of(doc), *keys))), key)
 
     def _who(self, session: Session, table: TableClause, column: str, value: Any) -> tuple[str | None, ...]:
         """Whose the rows are that have this value in a column; it is asked, unless the value says it."""

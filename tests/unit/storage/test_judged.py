@@ -22,7 +22,7 @@ from residency.model import Anchor, Effect, Pin, SubjectId, Trust
 from residency.policy.archive import facts_digest
 from residency.policy.replay import Replayer
 from residency.storage.gather import Gathering, Listing, Page
-from residency.storage.judged import Found
+from residency.storage.judged import Found, Lying
 from residency.storage.listed import SortKey
 from residency.storage.under_way import end, set_out
 from tests.listing import DEPLOYMENT, PLACES, THREE, list_request, three_sinks
@@ -54,14 +54,20 @@ Rows = Mapping[str, Sequence[tuple[str, str | None]]]
 class World(Deployed):
     """Three sinks, and where their people lie."""
 
-    def __init__(self, folder: Path, replace: Sequence[tuple[str, str]] = (), rules: Sequence[str] = (HOME,)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        replace: Sequence[tuple[str, str]] = (),
+        rules: Sequence[str] = (HOME,),
+        pins: PinsMemory | None = None,
+    ) -> None:
         file = write_deployment(folder, DEPLOYMENT, rules, [THREE, *replace])
         law = (folder / "laws" / "vn" / "test.yaml").read_text()
         (folder / "laws" / "sg").mkdir()
         (folder / "laws" / "sg" / "test.yaml").write_text(
             law[: law.index("rules:")].replace("jurisdiction: VN", "jurisdiction: SG") + "rules:" + ABROAD
         )
-        super().__init__(load_policy(file), three_sinks())
+        super().__init__(load_policy(file), three_sinks(), pins=pins or PinsMemory())
         self.caller = HANOI if self.point.readers == () else AMERICA
 
     @contextmanager
@@ -236,6 +242,44 @@ async def test_an_order_that_comes_while_a_page_is_read_holds_for_all_of_it(tmp_
     with world.lister() as here:
         page = await Gathering(here, "people").page(fetch, ORDER, "x", limit=4, judged=True, whose=True)
     assert (list(page), page.withheld) == ([], {"stop_order": 9})
+
+
+async def test_each_look_goes_by_what_holds_then_also_of_people_of_whom_the_same_is_known(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for who in ("an", "binh", "chi"):
+        world.pin(who, "SG", (Anchor.TERRITORY, "SG"))
+    told: list[str | None] = []
+    with world.lister() as here:
+        lying = Lying(here, PLACES, twice=False)
+        for who, stopped in (("an", ()), ("binh", ("sg",)), ("chi", ())):
+            world.stop(*stopped)
+            found = Found("row", ("1",), who)
+            assert lying.look_now([("sg", found)])
+            against = lying.against("sg", found)
+            told.append(None if against is None else against.reason.value)
+            assert lying.clear is (against is None)
+    assert told == [None, "stop_order", None]
+
+
+async def test_what_is_to_be_waited_for_is_not_told_at_once(tmp_path: Path) -> None:
+    class Far(PinsMemory):
+        def peek(self, subject: str) -> tuple[Pin | None, bool]:
+            return None, False
+
+    leaning = World(tmp_path, rules=(DOSSIER,))
+    leaning.pin("an", "SG", COVERS)  # reading it is the first event of a term
+    (tmp_path / "far").mkdir()
+    away = World(tmp_path / "far", pins=Far())
+    away.pin("an", "VN", COVERS)
+    found = Found("row", ("1",), "an")
+    for world, against in ((leaning, None), (away, "only_in_country")):
+        with world.lister() as here:
+            lying = Lying(here, PLACES, twice=False)
+            assert not lying.look_now([("sg", found)])
+            await lying.look([("sg", found)])
+            answer = lying.against("sg", found)
+            assert (None if answer is None else answer.reason.value) == against
+    assert [event.kind for event in leaning.noted.events()] == ["first_transfer"]
 
 
 async def test_where_no_pins_can_be_had_nothing_is_told(tmp_path: Path) -> None:
