@@ -253,12 +253,13 @@ class _Plan:
     def check(self, docs: Sequence[RecordDoc], store: str) -> None:
         """Raises: UsageError where its columns tell of rows that it does not bring, so that nobody can say whose."""
         if self._checked is not docs:
-            names = hidden(self._statement, {doc.name: doc for doc in docs}, [here for _, here in self._tables])
+            ordered = self._statement.order_by(*(each.column for each in self.order))
+            names = hidden(ordered, {doc.name: doc for doc in docs}, [here for _, here in self._tables])
             if names:
                 raise UsageError(
-                    f"a list tells of rows of {names[0]!r} of store {store!r} by a subquery or by text, and not whose "
-                    "they are: select columns of the table itself, or hold a subquery among the columns to the row's "
-                    "own person: WHERE its subject's column = that of the list's table"
+                    f"a list tells of rows of {names[0]!r} of store {store!r} by a subquery, a filter or text, "
+                    "and not whose they are: select columns of the table itself, or hold what stands beside it to the "
+                    "row's own person: WHERE its subject's column = that of the list's table"
                 )
             self._checked = docs
 

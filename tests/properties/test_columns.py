@@ -163,8 +163,11 @@ def lists(draw: Any) -> Any:
     """A list of members other than Anh, with a column from another statement that may refer to them."""
     draws = Draws(draw)
     inner = first_of(draws.select(draws.one([0, 0, 1]), [MEMBER, MEMBER])).limit(1)
-    how = draws.one(["by itself", "by itself", "to them", "to nothing"])
-    inner = inner if how == "by itself" else inner.correlate(MEMBER if how == "to them" else None)
+    how = draws.one(["by itself", "by itself", "to them", "to nothing", "to all but"])
+    if how == "to all but":
+        inner = inner.correlate_except(*TABLES[1:])
+    elif how != "by itself":
+        inner = inner.correlate(MEMBER if how == "to them" else None)
     return select(MEMBER.c.body, inner.scalar_subquery()).where(MEMBER.c.id != "anh")
 
 

@@ -347,6 +347,10 @@ def _place(clause: Any) -> Place | None:
 
 def _correlated(statement: Select[Any], sources: Sequence[Any], around: _Own) -> _Own:
     """What in its FROM is no table of its own but a row of the statement around it."""
-    if not statement._auto_correlate:
-        return {hash(each) for each in statement._correlate or ()} & {hash(each) for each in sources} & around
-    return {hash(each) for each in sources} & around if len(sources) > 1 else frozenset()
+    there = {hash(each) for each in sources}
+    if statement._auto_correlate:
+        return there & around if len(sources) > 1 else frozenset()
+    outer = {hash(each) for each in statement._correlate or ()}
+    if statement._correlate_except is not None:  # as `any()` and `has()` of relationships say it
+        outer |= there - {hash(each) for each in statement._correlate_except}
+    return outer & there & around

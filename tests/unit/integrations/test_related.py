@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import defer, joinedload, selectinload
 from sqlalchemy.orm.exc import DetachedInstanceError
 
@@ -71,6 +71,12 @@ async def test_a_subquery_of_the_rows_own_person_is_told_with_them(world: World)
     assert (list(page), page.withheld) == ([("beng", 1), ("chua", 1)], {"only_in_country": 1})
 
 
+async def test_a_filter_of_the_rows_own_person_is_one(world: World) -> None:
+    for own in (exists().where(Reply.author == Member.id, Reply.id != "r1"), Member.replies.any(Reply.id != "r1")):
+        page = await world.page(MEMBERS.where(own))
+        assert ([each.id for each in page], page.withheld) == (["beng", "chua"], {})
+
+
 async def test_what_was_not_loaded_cannot_be_reached(world: World) -> None:
     (post, *_) = await world.page(POSTS)
     with pytest.raises(DetachedInstanceError):
@@ -87,6 +93,11 @@ REFUSED: list[tuple[Any, str]] = [
         select(Member.id, GROUPED.c.posts).join(GROUPED, GROUPED.c.author == Member.id).order_by(Member.id),
         "tells of rows of 'post' of store 'people' by a subquery",
     ),
+    # What only filters or sorts tells by what it leaves out, and by where it stands.
+    (TOPICS.where(Topic.posts.any(Post.author == "anh")), "tells of rows of 'post' of store 'people' by .* a filter"),
+    (TOPICS.join(Post), "tells of rows of 'post'"),
+    (POSTS.where(Post.replies.any(Reply.id == "r1")), "tells of rows of 'reply'"),
+    (select(Member).order_by(OF_ALL), "tells of rows of 'post'"),
     (MEMBERS.options(selectinload(Member.badges)), "rows of table 'badge' come along .* add `badge: {subject: "),
     (select(Member, Badge).join(Badge).order_by(Member.id), "rows of table 'badge' come along"),
     (select(Member, Badge.id).join(Badge).order_by(Member.id), "rows of table 'badge' come along"),

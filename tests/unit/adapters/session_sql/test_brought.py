@@ -162,7 +162,7 @@ LOOSE: list[Any] = [
     select(Reply.id).join(Post).where(Reply.author == "beng", Post.topic_id == "u"),
     select(Topic.id).join(Post),
     select(Topic.id).where(Topic.posts.any(Post.author != "beng")),
-    select(Post).where(Post.author == "beng", Post.replies.any(Reply.id == "r1")),
+    select(Post).where(Post.author == "beng", Post.replies.any(Reply.id != "r1")),
     select(Post).join(Post.replies).where(Post.author == "beng", Reply.id != "r1"),
     select(Post).from_statement(text("SELECT post.* FROM post JOIN reply ON reply.post_id = post.id")),
     select(Topic).order_by(select(func.max(Post.id)).scalar_subquery()),

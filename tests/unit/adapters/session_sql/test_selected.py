@@ -83,6 +83,7 @@ class Tag(Base):
 
     __tablename__ = "tag"
     id: Mapped[int] = mapped_column(primary_key=True)
+    orders: Mapped[list[Order]] = relationship(secondary="tagged", viewonly=True)
 
 
 Table("tagged", Base.metadata, Column("order_id", ForeignKey("orders.id")), Column("tag_id", ForeignKey("tag.id")))
@@ -164,7 +165,7 @@ LOOSE: dict[str, Any] = {
     .union(select(Order.id).where(OWN))
     .order_by(select(func.max(Person.name)).scalar_subquery()),
     "a filter of objects": select(Order).where(exists().where(Person.name == "x")),
-    "a filter of objects by their relationship": select(Order).where(Order.person.has(Person.name == "x")),
+    "a filter of objects by a relationship": select(Tag).where(Tag.orders.any(Order.total == 5)),
     "a filter of objects by text": select(Order).from_statement(text("SELECT o.* FROM orders o, person p")),
     "a filter of an alias": select(
         aliased(Order, select(Order).join(Person, Person.id == Order.id).where(Person.name == "x").subquery())
@@ -211,6 +212,7 @@ LOADED: list[Any] = [
     select(aliased(Order, select(Order).subquery())),
     select(Order).join(Order.person).options(contains_eager(Order.person)),
     select(Order, func.now()),
+    select(Order).where(Order.person.has(Person.name == "x")),
 ]
 
 
