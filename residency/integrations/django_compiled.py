@@ -58,7 +58,7 @@ def judging(kind: Any, looking: Callable[[Any], Looking | None]) -> Any:
                 here.check(self.query)  # before its conditions become those of keys
             if insert:
                 self._inserting = here
-                here.check_upsert(self.query)
+                here.check_insert(self.query)
             made = super().as_sql(*args, **kwargs)
             if not insert and not change:
                 infos = _infos(self.klass_info) if self._whole else ()

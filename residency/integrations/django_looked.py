@@ -21,6 +21,7 @@ from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 
 from residency.enforcement.current import Current
+from residency.errors import UsageError
 from residency.integrations.django_held import Held, Told, models_by_table, table_of, told
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import gives_subject, mentioned, of_somebody, own_of
@@ -128,7 +129,8 @@ class Looking:
     def check_value(self, table: str, field: Any, value: Any) -> None:
         """Look at what a row is given. Raises: UsageError where it says that it is somebody else's, or may."""
         doc = self._docs.get(table)
-        if doc is None or not self._is_id(doc, field.column) or _vouched.get():
+        own = doc is not None and self._is_id(doc, field.column)
+        if doc is None or not (own or self._leads(doc, field.column)) or _vouched.get():
             return
         if isinstance(value, Value):
             value = value.value
@@ -136,8 +138,27 @@ class Looking:
             value = value.prepare_database_save(field)
         if hasattr(value, "resolve_expression"):
             raise unseen(doc, "as it is, and no expression", _VOUCH)
-        if value is not None and self._digest(str(value)) not in self._people:
+        if value is not None and own and not self._is_own(str(value)):
             raise somebody_elses(doc, "unit of work")
+        if value is not None and not own and not all(map(self._is_own, self._led([(doc, value)]) or (None,))):
+            there = doc.via[1] if doc.via is not None else ""
+            raise UsageError(
+                f"a row that leads to one of {there!r} is of whom that is, and this unit of work is for somebody else: "
+                "write it in one under about() of that person"
+            )
+
+    def _leads(self, doc: RecordDoc, column: str) -> bool:
+        """Whether a further table tells whose a row is that has a value in this column, and it is looked at."""
+        return self._others is not None and bool(self._people) and doc.via is not None and doc.via[0] == column
+
+    def _led(self, given: Iterable[tuple[RecordDoc, Any]]) -> _People:
+        """Whose the rows are that rows lead to."""
+        held: list[Held] = []
+        for doc, value in given:
+            there = None if doc.via is None else models_by_table().get(doc.via[1])
+            if there is not None and len(there._meta.pk_fields) == 1:
+                held.append(Held(table_of(there._meta), there._meta.pk.column, (value,)))
+        return self._whose(held)
 
     def check_inserted(self, value: Any) -> None:
         """Look at what an expression tells that a row is given. Raises: UsageError."""
@@ -146,11 +167,17 @@ class Looking:
             query.annotations["value"] = value
             self._check_told(told(query, self._docs))
 
-    def check_upsert(self, query: Any) -> None:
+    def check_insert(self, query: Any) -> None:
         """Look at whose rows an insert changes where they are there. Raises: UsageError, Refused, PinsUnavailable."""
         table = table_of(query.get_meta())
         doc = of_somebody(self._docs).get(table)
-        if doc is None or self._others is None or query.on_conflict is not OnConflict.UPDATE or _vouched.get():
+        if doc is None or self._others is None or _vouched.get():
+            return
+        for field in query.fields:
+            if self._leads(doc, field.column) and not self._is_id(doc, field.column):
+                keys = dict.fromkeys(getattr(each, field.attname) for each in query.objs)
+                self._led((doc, each) for each in keys if not hasattr(each, "resolve_expression"))  # all at once
+        if query.on_conflict is not OnConflict.UPDATE:
             return
         unique = {field.column: field for field in query.unique_fields}
         said = next((each for each in (own_of(doc), query.get_meta().pk.column) if each in unique), None)
@@ -228,9 +255,12 @@ class Looking:
         if self._people:
             self._refuse_loose(found.unheld)
             for held in found.changed:
-                if any(whose is None or self._digest(whose) not in self._people for whose in self._whose([held])):
+                if not all(map(self._is_own, self._whose([held]))):
                     raise changes_elses(held.table, "unit of work")
         self._judge(self._whose(found.held))
+
+    def _is_own(self, whose: str | None) -> bool:
+        return whose is not None and self._digest(whose) in self._people
 
     def _whose(self, held: Iterable[Held]) -> _People:
         """The ids of whom a query names as those whose rows it is about, each once."""

@@ -414,6 +414,8 @@ FORBIDDEN: dict[str, Callable[[], Any]] = {
 }
 WRITTEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "created": (lambda: Reply.objects.create(id="w", author_id="beng", post_id="p-beng").pk, "w"),
+    "a photo": (lambda: Photo.objects.create(id="w", post_id="p-beng").pk, "w"),
+    "photos": (lambda: len(Photo.objects.bulk_create([Photo(id=f"w{n}", post_id="p-beng") for n in range(9)])), 9),
     "saved": (lambda: Reply.objects.filter(id="w").update(body="x"), 1),
     "loaded and saved": (lambda: Reply.objects.get(id="w").save(), None),
     "in bulk": (lambda: ids(Reply.objects.bulk_create(
@@ -426,7 +428,7 @@ WRITTEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "update of the subject": (lambda: Reply.objects.filter(id="x").update(author="beng"), 1),
     "get_or_create": (lambda: Reply.objects.get_or_create(id="x", defaults={"author_id": "beng"})[1], False),
     "update_or_create": (lambda: Reply.objects.update_or_create(id="x", defaults={"body": "of beng"})[1], False),
-    "over a join": (lambda: Photo.objects.filter(post__author="beng").update(body="of beng"), 1),
+    "over a join": (lambda: Photo.objects.filter(post__author="beng").update(body="of beng"), 11),
     "deleted": (lambda: Reply.objects.get(id="x").delete()[0], 1),
     "deleted by key": (lambda: Reply.objects.filter(id__in=["w", "y"]).delete()[0], 2),
     "of two tables": (lambda: Agent.objects.filter(pk="beng").update(car="of beng", body="of beng"), 1),
@@ -448,6 +450,12 @@ NOT_WRITTEN: dict[str, Callable[[], Any]] = {
     "hers by text": sql("UPDATE reply SET body = 'x' WHERE author = 'beng'"),
     "created for another": lambda: Reply.objects.create(id="n", author_id="chua", post_id="p-beng"),
     "a post for another": lambda: Post.objects.create(id="n", author_id="chua"),
+    "a photo of another's post": lambda: Photo.objects.create(id="n", post_id="p-chua"),
+    "photos of another's post": lambda: Photo.objects.bulk_create(
+        [Photo(id=f"n-{to}", post_id=f"p-{to}") for to in ("beng", "chua")]),
+    "a photo of no post": lambda: Photo.objects.create(id="n", post_id="none"),
+    "a photo that is computed": lambda: Photo.objects.create(id="n", post_id=Lower(Value("P-CHUA"))),
+    "a photo given away": lambda: Photo.objects.filter(post="p-beng").update(post="p-chua"),
     "a post given away": lambda: bengs().update(author="chua"),
     "a post computed": lambda: bengs().update(author=Lower(Value("CHUA"))),
     "two tables of somebody else": lambda: Agent.objects.create(id="dung"),

@@ -13,6 +13,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_about.py"
 UNSAID = "UsageError: a statement under about() tells of rows of "
 ELSES = "UsageError: a row of "
+LEADS = "UsageError: a row that leads to one of "
 CHANGES = "UsageError: a statement changes rows of "
 UNSEEN = "UsageError: a statement gives rows of "
 
@@ -78,7 +79,7 @@ def test_whose_many_rows_are_is_asked_for_each_chunk_at_once(project: dict[str, 
 
 def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> None:
     assert project["written"] == project["expected"]["written"]
-    assert beginning(project["not written"], UNSAID, ELSES, UNSEEN, CHANGES, "Refused: only_in_country") == {}
+    assert beginning(project["not written"], UNSAID, ELSES, UNSEEN, CHANGES, LEADS, "Refused: only_in_country") == {}
     chuas = {name: each for name, each in project["not written"].items() if name.startswith("Chua's")}
     assert beginning(chuas, CHANGES, ELSES) == {}
     assert project["own writes"]["for another"].startswith(ELSES)
