@@ -26,7 +26,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubS3]:
 @pytest.fixture
 def place(stub: StubS3) -> Iterator[LogObjects]:
     """A place below a prefix of the stub."""
-    objects = LogObjects("s3://bucket/chat-api/log", timeout=2, retries=0)
+    objects = LogObjects("s3://bucket/chat-api/log", timeout=20, retries=0)
     yield objects
     objects.close()
 
@@ -120,7 +120,7 @@ def test_an_answer_that_is_no_answer_is_told_by_path_and_status_alone(
 
 def test_an_object_larger_than_any_of_a_log_is_not_read(place: LogObjects, stub: StubS3) -> None:
     place.write("checkpoint", b"x" * 1001)
-    small = LogObjects("s3://bucket/chat-api/log", timeout=2, retries=0, limit=1000)
+    small = LogObjects("s3://bucket/chat-api/log", timeout=20, retries=0, limit=1000)
     with pytest.raises(Unavailable, match=r"^checkpoint cannot be read \(more than 1000 bytes\)$"):
         small.read("checkpoint")
     small.close()
