@@ -100,13 +100,14 @@ sinks:
   away: {region: sg, provider: SG, keys: SG, encrypted: true, url: "s3://${AWAY}?region=x"}
 stores: {people: [vn]}
 pins: {url: "${PINS}"}
-audit: {region: sg}
+audit: {region: "${REGION}", mirror: {url: "${MIRROR}"}}
 hand_over: {VN: "${OVER}"}
 activities:
   - {route: "POST /people", subject: app, data: [personal], store: people}
 """
     env = {"URL": "file:///secret", "PINS": "sqlite:///pins.db", "PROVIDER": "VN"}
     env |= {"HOME": "home", "AWAY": "away", "OVER": "https://vn.example"}
+    env |= {"REGION": "sg", "MIRROR": "s3://logs/one"}
     policy = load(write_deployment(tmp_path, text), env)
     data = format_archive(policy.sources)
     assert b"secret" not in data
