@@ -292,7 +292,7 @@ class Looking:
 
     def _judge(self, people: Iterable[str | None]) -> None:
         others = self._others
-        if others is not None and (unknown := others.unknown(people)):
+        if others is not None and (unknown := others.unknown(people)) and not others.check_now(unknown):
 
             async def check() -> None:
                 await others.check(unknown)
