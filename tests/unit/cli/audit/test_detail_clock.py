@@ -66,10 +66,11 @@ def test_another_day_than_the_clock_says_changes_nothing(detailed: Path) -> None
 
 def test_who_says_the_day_sets_the_count_and_the_log_tells_of_it(detailed: Path) -> None:
     lost(detailed, 400)
-    code, told = run(detailed, "--today", today())
+    day = today()
+    code, told = run(detailed, "--today", day)
     assert (code, told["said"], told["counted"]) == (0, "confirmed", told["clock"])
     (note,) = [e.note for e in logged(detailed) if e.note is not None and "clock confirmed" in e.note]
-    assert note.startswith(f"details clock confirmed: VN on {today()}, 34")
+    assert note.startswith(f"details clock confirmed: VN on {day}, 34")
     assert run(detailed)[0] == 0
 
 
