@@ -315,7 +315,7 @@ def _before_flush(session: Session, context: object, instances: object) -> None:
         if act is not None and not act.changes:
             raise UsageError(
                 f"activity {act.current.activity.name!r} is declared {act.operation} in the deployment file, "
-                f"and its session on store {session._store!r} holds changes"
+                f"and its session on store {session._store!r} holds changes: say `operation: write` there"
             )
 
 
