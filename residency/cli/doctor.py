@@ -224,14 +224,14 @@ async def _mark(sink: SinkPort, seen: SeenMarks) -> list[Finding]:
     try:
         marked = await marked_as(sink, seen)
     except Unavailable as error:
-        return [Finding("bad", str(error), "see that its url is right, then run `residency sinks mark`")]
+        return [Finding("bad", str(error), "see that its url is right, then run `residency sinks mark FILE`")]
     if marked == "lost":
-        mend = "see that its url is right and what became of its data, then run `residency sinks mark`"
+        mend = "see that its url is right and what became of its data, then run `residency sinks mark FILE`"
         return [Finding("bad", f"sink {sink.name} {LOST}", mend)]
     if marked != "no":
         return []
     what = f"sink {sink.name} bears no mark, so nobody notices where its url and another's are mixed up"
-    return [Finding("warn", what, "run `residency sinks mark` once, when you know that every url is right")]
+    return [Finding("warn", what, "run `residency sinks mark FILE` once, when you know that every url is right")]
 
 
 async def _tables(sink: Any) -> set[str]:

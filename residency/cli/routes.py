@@ -92,9 +92,11 @@ def _compare(policy: Policy, target: str, *, both: bool, as_json: bool) -> None:
     nobodys = [
         each for each, route in known.items() if each[1] != metrics and not policy.activities.names(route, routing)
     ]
+    stores = list(policy.deployment.stores)
+    used = f", store: {stores[0]}" if len(stores) == 1 else ""
     for method, path in nobodys:
         row = {"method": method, "path": path, "named": False}
-        line = f'  - {{route: "{method} {path}", subject: app, data: [personal]}}'
+        line = f'  - {{route: "{method} {path}", subject: app, data: [personal]{used}}}'
         typer.echo(json.dumps(row, ensure_ascii=False) if as_json else line)
     unserved = _unserved(policy, routing) if both else []
     for method, path in unserved:

@@ -78,7 +78,7 @@ def test_routes_of_an_app_that_nobody_named_are_lines_for_the_policy(
     monkeypatch.chdir(tmp_path)
     code, output = run("--policy", POLICY, "--app", "api_of_a_test:app")
     assert code == 1
-    assert output.splitlines()[0] == '  - {route: "PUT /secrets/{id}", subject: app, data: [personal]}'
+    assert output.splitlines()[0] == '  - {route: "PUT /secrets/{id}", subject: app, data: [personal], store: people}'
     assert "1 of 4 routes" in output
     assert run("--policy", POLICY, "--app", "api_of_a_test:good")[0] == 0
     code, output = run("--policy", POLICY, "--app", "api_of_a_test:good", "--compare")
