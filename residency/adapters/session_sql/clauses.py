@@ -35,6 +35,7 @@ def asides(statement: Any) -> Iterator[Any]:
 
 
 def table_of(leaf: Any) -> TableClause | None:
+    """The table that stands in a FROM by itself or as an alias; None = it is something else."""
     """The table that a leaf of a FROM is, or is another name of; None = it is none."""
     table = leaf.element if isinstance(leaf, AliasedReturnsRows) else leaf
     return table if isinstance(table, TableClause) else None
@@ -83,6 +84,7 @@ def clause_of(column: Any) -> Any:
 
 
 def is_entity(described: Any) -> bool:
+    """Whether one of a statement's `column_descriptions` is a mapped class, or an alias of one."""
     """Whether what a statement selects, as its description tells it, is a mapped class or another name of one."""
     state = inspect(described["expr"], raiseerr=False)
     return bool(getattr(state, "is_mapper", False) or getattr(state, "is_aliased_class", False))
