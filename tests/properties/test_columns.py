@@ -53,7 +53,7 @@ PHOTO = table("photo", Column("post_id", ForeignKey("post.id")))
 TOPIC = table("topic")
 TABLES: Final = (MEMBER, POST, REPLY, PHOTO, TOPIC)
 VALUES: Final = (*PEOPLE, "beng", "chua", "p-anh", "p-beng", "p-chua", "f-beng", "r-beng-anh", "t")
-AMONG: Final = {size: st.integers(0, size - 1) for size in range(2, 40)}
+AMONG: Final = {size: st.integers(0, size - 1) for size in range(2, 200)}
 NONE: frozenset[str] = frozenset()
 DOCS: Final = {
     "member": RecordDoc("member", "id", None, NONE),
