@@ -86,13 +86,13 @@ class Server:
         answer = b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as client:
             client.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
-            if _UPGRADE[0] in headers:
-                client.settimeout(0.3)  # a refusal of a WebSocket may leave the connection open
             try:
                 while piece := client.recv(65_536):
                     answer += piece
                     if b"|" in answer and _SAID.search(answer):
                         break
+                    if _UPGRADE[0] in headers and not answer.startswith(b"HTTP/1.1 101"):
+                        client.settimeout(0.3)  # a refusal of a WebSocket may leave the connection open
             except (ConnectionResetError, TimeoutError):
                 pass
         said = _SAID.search(answer)
