@@ -7,6 +7,7 @@ from residency.wiring.details import keeping
 from residency.wiring.facts import archive, beating, meter_facts, open_noted
 from residency.wiring.gauges import meter_runtime
 from residency.wiring.kinds import kind_of
+from residency.wiring.locators import locator_doubts
 from residency.wiring.mirror import check_mirror, mirror_doubts
 from residency.wiring.policies import ALLOW_OLDER, Versions, newer_in_force, told
 from residency.wiring.signals import (
@@ -38,6 +39,7 @@ __all__ = [
     "identity_keys",
     "keeping",
     "kind_of",
+    "locator_doubts",
     "meter_facts",
     "meter_runtime",
     "mirror_doubts",

@@ -7,15 +7,16 @@ where it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from residency.errors import PolicyError, SinkUnavailable, UsageError
+from residency.errors import PolicyError, Problem, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.locator import Locator, LocatorMemory, Locators
+from residency.wiring.kinds import kind_of
 
-__all__ = ["located_places", "open_locator", "open_locators"]
+__all__ = ["located_places", "locator_doubts", "open_locator", "open_locators"]
 
 _KEY_MARK: Final = "\0residency: which key the locators' subjects are digested with"
 PathOf = Callable[[str], Path]
@@ -39,13 +40,12 @@ def open_locators(
     places = located_places(deployment)
     if not places:
         return None
-    region = deployment.regions.get(deployment.audit.region or "")
     opened: dict[str, Locator] = {}
     for place in places:
+        if _is_elsewhere(deployment, place):
+            continue  # who needs it is told so
         said = deployment.locators.get(place)
         url = None if said is None else said.reveal()
-        if url is None and region is not None and region.place != place:
-            continue  # nobody said where, and here it may not lie: who needs it is told so
         if url is None:
             beside = deployment.pins.url.reveal()
             url = "memory:" if beside == "memory:" else f"sqlite:///{_folder(beside)}located/{place}.db"
@@ -54,6 +54,30 @@ def open_locators(
         except UsageError as error:
             raise PolicyError((deployment.source.problem(("locators", place), str(error)),)) from error
     return Locators(opened, digest)
+
+
+def locator_doubts(deployment: DeploymentDoc) -> Iterator[Problem]:
+    """Places of sinks of rows of which this instance has no locator, at their lines; for `check` and `doctor`."""
+    stores: dict[str, list[str]] = {}
+    for store in deployment.records:
+        for sink in (deployment.sinks[name] for name in deployment.stores.get(store, ())):
+            if kind_of(sink) == "rows" and _is_elsewhere(deployment, place := sink.sink.place):
+                stores.setdefault(place, []).append(store)
+    for place, of in stores.items():
+        # Where there are some already the line is missing there.
+        path = ("locators",) if deployment.locators else ("records", of[0])
+        yield deployment.source.problem(
+            path,
+            f"`locators` names none for {place}, where sinks of store `{of[0]}` lie: an instance in "
+            f"`{deployment.audit.region}` refuses (503) to add rows there, and to say whose a row there is: write "
+            f'`locators: {{{place}: "rediss://…"}}`, the same for all instances',
+        )
+
+
+def _is_elsewhere(deployment: DeploymentDoc, place: str) -> bool:
+    """Whether nobody said where the locator of a place lies, and here it may not."""
+    region = deployment.regions.get(deployment.audit.region or "")
+    return place not in deployment.locators and region is not None and region.place != place
 
 
 def open_locator(url: str, place: str, path_of: PathOf, deployment: str, key_mark: str | None = None) -> Locator:

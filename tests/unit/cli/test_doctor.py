@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from residency.adapters.clock_system import SystemClock
 from residency.adapters.facts_sqlite import NotedSqlite
+from residency.cli.check import check
 from residency.cli.doctor import doctor
 from residency.model import Event
 
@@ -116,6 +117,23 @@ def test_a_folder_that_cannot_be_written_is_bad(policy: Path, name: str) -> None
     code, found = run(policy)
     assert code == 1
     assert levels(found, f"the {name}") == {"bad"}
+
+
+def test_a_country_of_rows_without_a_locator_is_a_warning_as_check_has_it(policy: Path) -> None:
+    abroad = 'rows: {region: sg, provider: SG, keys: SG, encrypted: true, url: "sqlite:///rows.db"}'
+    text = POLICY.replace("regions: {", "regions: {sg: {country: SG}, ").replace("sinks:\n", f"sinks:\n  {abroad}\n")
+    text = text.replace("stores: {", "stores: {people: [rows], ").replace("audit: {", "audit: {region: vn-han, ")
+    policy.write_text(text + "records: {people: {person: {subject: id, data: [personal]}}}\n")
+    code, found = run(policy)
+    assert code == 0
+    assert levels(found, "`locators` names none for SG") == {"warn"}
+    checked = typer.Typer()
+    checked.command()(check)
+    result = CliRunner().invoke(checked, [str(policy)])
+    assert result.exit_code == 0
+    line = len(policy.read_text().splitlines())
+    assert f"{policy}:{line}:" in result.output
+    assert "warning: `locators` names none for SG" in result.output
 
 
 def test_a_sink_that_is_away_is_bad_by_its_name(policy: Path) -> None:

@@ -13,7 +13,7 @@ from residency.adapters.policy_files import load
 from residency.errors import PolicyError, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.locator import Located, LocatorMemory
-from residency.wiring.locators import located_places, open_locator, open_locators
+from residency.wiring.locators import located_places, locator_doubts, open_locator, open_locators
 from tests.world import load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +64,27 @@ async def test_an_instance_abroad_opens_no_file_for_home_and_says_so_when_asked(
     with pytest.raises(SinkUnavailable, match="VN"):
         await locators.owners("people", [("person", '["k"]')], ("VN", "SG"))
     await locators.aclose()
+
+
+def test_a_place_of_rows_without_one_is_told_at_its_line_with_what_to_write(tmp_path: Path) -> None:
+    def told(url: str, audit: str) -> list[tuple[str, str]]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        there = (DEPLOYMENT.splitlines()[2], DEPLOYMENT.splitlines()[2].replace("memory:", url))
+        doc = deployment(folder, (PINS[0], PINS[1] + audit), there)
+        lines = Path(doc.source.file).read_text().splitlines()
+        return [(lines[each.line - 1].partition(":")[0], each.message) for each in locator_doubts(doc)]
+
+    rows = "sqlite:///rows.db"
+    ((where, message),) = told(rows, "audit: {region: sg}\n")
+    assert where == "records"
+    assert "an instance in `sg` refuses (503) to add rows there" in message
+    assert '`locators: {VN: "rediss://…"}`' in message
+    ((where, _),) = told(rows, 'audit: {region: sg}\nlocators: {SG: "redis://sg.example"}\n')
+    assert where == "locators"
+    assert not told(rows, 'audit: {region: sg}\nlocators: {VN: "redis://vn.example"}\n')
+    assert not told(rows, "")  # it does not say where it is, and may be there
+    assert not told("memory:", "audit: {region: sg}\n")  # no rows
 
 
 async def test_one_lies_where_the_deployment_says(tmp_path: Path) -> None:
