@@ -15,7 +15,7 @@ from residency.storage.gather import Page
 from tests.rows import Rows
 from tests.world import SINGAPORE
 
-__all__ = ["DEPLOYMENT", "Badge", "Member", "Photo", "Post", "Reply", "Topic", "World"]
+__all__ = ["DEPLOYMENT", "ONE", "Badge", "Member", "Photo", "Post", "Reply", "Topic", "World"]
 
 DEPLOYMENT = """
 readers: record
@@ -36,6 +36,13 @@ activities:
   - {route: "GET /somebody", subject: user, data: [personal], operation: read, store: people}
   - {route: "GET /somebody/{id}", subject: path.id, data: [personal], operation: read, store: people}
   - {route: "POST /somebody", subject: user, data: [personal], operation: write, store: people}
+"""
+
+# Of another store of the same databases, which no `records:` are of.
+ONE = """
+  - {route: "GET /one", subject: user, data: [personal], operation: read, store: one}
+  - {route: "GET /all", subject: none, data: [personal], operation: read, store: one}
+  - {route: "POST /one", subject: user, data: [personal], operation: write, store: one}
 """
 
 
@@ -133,8 +140,8 @@ class World(Rows):
         assert isinstance(self.pins, PinsMemory)
         self.pins._pins[digest("anh")] = Pin(digest("anh"), "VN", covered, "a" * 32, "first_write", "p", 0)
 
-    async def page(self, statement: Any) -> Page[Any]:
+    async def page(self, statement: Any, path: str = "/people", store: str = "people") -> Page[Any]:
         """A page of a list."""
-        with self.request("GET", "/people", SINGAPORE, "sue"):
-            async with residency.gather("people") as people:
+        with self.request("GET", path, SINGAPORE, "sue"):
+            async with residency.gather(store) as people:
                 return await people.scalars(statement, limit=50)

@@ -82,10 +82,7 @@ class Looking:
     @staticmethod
     def of(here: Current, store: str, sink: str, wait: Any) -> Looking | None:
         """None = there is nothing to look at."""
-        deployment = here.point.policy.deployment
-        # Another store's tables may lie there, too, and `using()` leads to them.
-        stores = [name for name, sinks in deployment.stores.items() if sink in sinks and name != store]
-        docs = [doc for name in (*stores, store) for doc in deployment.records.get(name, ())]
+        docs = here.point.policy.deployment.records_at(store, (sink,))
         return Looking(here, docs, sink, wait) if docs and here.decision.mode != "observe" else None
 
     # -- what is sent ---------------------------------------------------------------------------------------------

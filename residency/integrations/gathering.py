@@ -125,7 +125,7 @@ class RowGathering:
         plan = _plan_of(statement)
         gathering = self._gathering
         store = gathering.store
-        docs = gathering.here.point.policy.deployment.records.get(store, ())
+        docs = gathering.here.point.policy.deployment.records_at(store, gathering.sinks)
         # What `records:` does not tell of is nobody's, and neither moved nor copied.
         told = plan.is_told(docs)
         binds = gathering.here.decision.mode != "observe"
@@ -252,7 +252,7 @@ class _Plan:
 
     def check(self, docs: Sequence[RecordDoc], store: str) -> None:
         """Raises: UsageError where its columns tell of rows that it does not bring, so that nobody can say whose."""
-        if self._checked is not docs:
+        if self._checked != docs:
             ordered = self._statement.order_by(*(each.column for each in self.order))
             names = hidden(ordered, {doc.name: doc for doc in docs}, [here for _, here in self._tables])
             if names:
@@ -270,7 +270,7 @@ class _Plan:
     def whose(self, docs: Sequence[RecordDoc]) -> _Whose:
         """The id of the subject of each row, and of each row of other tables that is selected with it; None where it
         leads over a table that the app's models do not have."""
-        if self._whose is None or self._whose[0] is not docs:
+        if self._whose is None or self._whose[0] != docs:
             self._firsts.clear()
             told, by_name = _told(docs), {doc.name: doc for doc in docs}
             of = [subject_of(table, here, by_name) for table, here in self._tables if table.name in told]

@@ -5,7 +5,7 @@ Instants are microseconds since the epoch, UTC. A span holds from `start` on and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from residency.errors import Problem
@@ -327,6 +327,20 @@ class DeploymentDoc:
             for name in self.stores.get(store, ()):
                 found.setdefault(name, store)
         return found
+
+    def records_at(self, store: str, sinks: Collection[str]) -> tuple[RecordDoc, ...]:
+        """What `records:` tell of a store's sinks: its own, and of other stores that have one of these, whose tables
+        lie there, too. Each table once: as who says whose its rows are has it, and of these the store itself."""
+        own = self.records.get(store, ())
+        others = [
+            docs
+            for name, docs in self.records.items()
+            if name != store and any(sink in sinks for sink in self.stores.get(name, ()))
+        ]
+        if not others:
+            return own
+        every = [doc for docs in (*others, own) for doc in docs]
+        return tuple({doc.name: doc for doc in sorted(every, key=lambda doc: bool(doc.subject or doc.via))}.values())
 
     def needs(self, activity: Activity) -> tuple[frozenset[str], ...]:
         """The sinks of each store that an activity cannot do without: it may go on only where each of these has one

@@ -121,7 +121,7 @@ class _Watch:
             return
         objects = _OBJECTS in context.execution_options
         plan = _plans.get(compiled)
-        if plan is None or plan.docs is not self._all or plan.objects is not objects:
+        if plan is None or plan.docs != self._all or plan.objects is not objects:
             plan = _plans[compiled] = self._plan(compiled, statement, objects)
         self._refuse_loose(plan.loose)
         if self._people:

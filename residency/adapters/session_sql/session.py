@@ -45,6 +45,7 @@ from residency.enforcement.context import current
 from residency.enforcement.current import Current
 from residency.enforcement.moving import WaitFirstError
 from residency.errors import Unavailable, UsageError
+from residency.policy.parsed_storage import RecordDoc
 from residency.storage.handle import GATED, SESSION, StoreHandle, backend_of
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class RoutedSession(Session):
     """The store's sinks, once one of them is frozen."""
     _loop: asyncio.AbstractEventLoop | None = None
     """Who confirms, where no thread of anyio's asks."""
-    _whose = False
-    """Whether rows of this store say whose they are."""
+    _docs: tuple[RecordDoc, ...] = ()
+    """Tables of its sink whose rows say whose they are."""
     _watched = False
     """Whether it is looked at whose rows it reads."""
     _noting = False
@@ -165,8 +166,8 @@ class RoutedSession(Session):
         here = self._check()  # `session.connection()` asks only when it is taken, and may be kept
         if context.isinsert and context.compiled is not None:
             self._check_key(here, context.compiled.statement.table)
-        if self._whose:
-            check_subject(here, self._store, context)
+        if self._docs:
+            check_subject(here, self._docs, context)
             if self._watched:
                 check_read(self, context)
 
@@ -221,10 +222,10 @@ class RoutedSession(Session):
             raise
         self._frozen = (here, here.subject_digest, act.sink)
         self._order = handle.order
-        docs = here.point.policy.deployment.records.get(self._store)
-        if docs is not None or self._whose:
-            self._whose = bool(docs)
-            self._watched = docs is not None and here.of_another and watch(self, here, docs, act.sink, self._wait)
+        docs = here.point.policy.deployment.records_at(self._store, (act.sink,))
+        if docs or self._docs:
+            self._docs = docs
+            self._watched = bool(docs) and here.of_another and watch(self, here, docs, act.sink, self._wait)
         if (noting := act.changes and locators_of(here) is not None) or self._noting:
             self._noting = noting
         if self._blocking:

@@ -51,8 +51,8 @@ _plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled state
 _texts: dict[str, Written] = {}
 
 
-def check_subject(here: Current, store: str, context: Any) -> None:
-    """Look at a statement as its `ExecutionContext` tells it, before it is executed.
+def check_subject(here: Current, docs: Sequence[RecordDoc], context: Any) -> None:
+    """Look at a statement as its `ExecutionContext` tells it, before it is executed; `docs` are of its sink's tables.
 
     Raises: UsageError where it writes a row of somebody else, or may, unless the deployment only observes.
     """
@@ -60,7 +60,7 @@ def check_subject(here: Current, store: str, context: Any) -> None:
     statement = getattr(compiled, "statement", None)
     if isinstance(statement, Insert | Update):
         if here.decision.mode != "observe":
-            _check_made(here, store, context, compiled, statement)
+            _check_made(here, docs, context, compiled, statement)
         return
     text = context.statement
     targets = _texts.get(text)
@@ -71,7 +71,7 @@ def check_subject(here: Current, store: str, context: Any) -> None:
                 _texts.clear()
             _texts[text] = targets
     if targets and here.decision.mode != "observe" and not context.execution_options.get(OWN_ROWS):
-        _check_text(targets, here.point.policy.deployment.records.get(store, ()))
+        _check_text(targets, docs)
 
 
 def id_column(table: Any, docs: Docs) -> str | None:
@@ -85,10 +85,9 @@ def id_column(table: Any, docs: Docs) -> str | None:
     return doc.via[0] if known else None
 
 
-def _check_made(here: Current, store: str, context: Any, compiled: Any, statement: Any) -> None:
-    docs = here.point.policy.deployment.records.get(store, ())
+def _check_made(here: Current, docs: Sequence[RecordDoc], context: Any, compiled: Any, statement: Any) -> None:
     plan = _plans.get(compiled)
-    if plan is None or plan.docs is not docs:
+    if plan is None or plan.docs != docs:
         plan = _plans[compiled] = _plan(compiled, statement, docs)
     doc = plan.doc
     if plan.names and doc is not None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm.exc import DetachedInstanceError
 
 import residency
 from residency.errors import UsageError
-from tests.related_world import DEPLOYMENT, Badge, Member, Post, Reply, Topic, World
+from tests.related_world import DEPLOYMENT, ONE, Badge, Member, Post, Reply, Topic, World
 from tests.rows import BACKENDS, Place, places_of
 from tests.world import SINGAPORE
 
@@ -62,6 +62,21 @@ async def test_a_row_is_told_only_where_the_law_of_all_that_comes_along_lets_it(
         page = await world.page(statement)
         assert ([each.id for each in page], page.withheld) == (told, {"only_in_country": left_out}), statement
         assert page.partial
+
+
+async def test_a_list_of_a_store_without_records_is_judged_by_those_of_another_in_the_same_sink(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    world = World(tmp_path, places_of("sqlite", tmp_path, request), DEPLOYMENT + ONE)
+    await world.prepare()
+    for statement, told, left_out in TOLD:
+        page = await world.page(statement, "/all", "one")
+        assert ([each.id for each in page], page.withheld) == (told, {"only_in_country": left_out}), statement
+    with pytest.raises(UsageError, match="tells of rows of 'post' of store 'one'"):
+        await world.page(select(Topic).where(Topic.posts.any()).order_by(Topic.id), "/all", "one")
+    page = await world.page(TOPICS, "/all", "one")
+    assert (len(page), page.partial) == (2, False)  # nobody's
+    await world.stores.aclose()
 
 
 async def test_a_subquery_of_the_rows_own_person_is_told_with_them(world: World) -> None:

@@ -108,3 +108,20 @@ def test_an_activity_goes_on_only_where_each_of_its_stores_has_a_sink_that_may_t
     assert decide("/two") == (Effect.DENY, Reason.ONLY_IN_COUNTRY, ["vn", "sg", "files-sg"])
     assert decide("/cached") == (Effect.PERMIT, None, ["vn", "sg", "cache-sg"]), "it can do without a cache"
     assert decide("/ask") == (Effect.DENY, Reason.ONLY_IN_COUNTRY, ["vn", "sg", "model-sg"])
+
+
+def test_a_sink_has_the_tables_of_all_its_stores_and_what_one_says_is_somebodys_is() -> None:
+    both = TEXT.replace("stores: {people: [vn, sg],", "stores: {people: [vn, sg], posts: sg, home: vn,")
+    both = both.replace(
+        "\nlocators:", "\n  posts: {letter: {data: [content]}, post: {subject: author, data: [content]}}\nlocators:"
+    )
+    doc = parse_deployment(both.encode(), "d.yaml", {})
+
+    def told(store: str, *sinks: str) -> dict[str, bool]:
+        return {each.name: (each.subject or each.via) is not None for each in doc.records_at(store, sinks)}
+
+    assert told("people", "vn") == {"person": True, "letter": True}
+    assert told("people", "vn", "sg") == {"person": True, "letter": True, "post": True}
+    assert told("posts", "sg") == {"person": True, "letter": True, "post": True}
+    assert told("home", "vn") == {"person": True, "letter": True}
+    assert told("uploads", "files-sg") == {}

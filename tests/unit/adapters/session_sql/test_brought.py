@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session as Session_
 from residency import about, about_many
 from residency.errors import Refused, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, sessionmaker
-from tests.related_world import DEPLOYMENT, Badge, Member, Photo, Post, Reply, Topic, World
+from tests.related_world import DEPLOYMENT, ONE, Badge, Member, Photo, Post, Reply, Topic, World
 from tests.rows import BACKENDS, places_of
 from tests.world import SINGAPORE
 
@@ -48,7 +48,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(params=BACKENDS[:2])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path, places_of(request.param, tmp_path, request), DEPLOYMENT)
+    made = World(tmp_path, places_of(request.param, tmp_path, request), DEPLOYMENT + ONE)
     await made.prepare()
     yield made
     await made.stores.aclose()
@@ -429,6 +429,43 @@ async def test_a_request_that_names_somebody_else_than_who_asks_is_looked_at(wor
     with world.request("GET", "/somebody/beng", SINGAPORE, "beng"):
         async with Session() as session:
             assert len((await session.scalars(POSTS)).all()) == 3
+
+
+async def test_a_store_without_records_is_no_way_to_rows_of_another_in_the_same_sink(world: World) -> None:
+    opened, blocking = async_sessionmaker("one"), sessionmaker("one")
+
+    def read() -> None:
+        with blocking() as session, pytest.raises(Refused):
+            session.get(Post, "p-anh")
+
+    with world.request("GET", "/one", SINGAPORE, "sue"):
+        async with about("beng"):
+            await anyio.to_thread.run_sync(read)
+            for statement, given in GIVEN:
+                async with opened() as session:
+                    assert list(await session.scalars(statement)) == given, statement
+            async with opened() as session:
+                for statement in LOOSE:
+                    with pytest.raises(UsageError):
+                        await session.execute(statement)
+            for statement in FORBIDDEN:
+                async with opened() as session:
+                    with pytest.raises(Refused):
+                        await session.scalars(statement)
+    with world.request("GET", "/all", SINGAPORE, "sue"):
+        async with opened() as session:
+            assert [each.id for each in await session.scalars(POSTS.where(Post.author == "beng"))] == ["p-beng"]
+            with pytest.raises(Refused):
+                await session.scalars(POSTS)
+    with world.request("POST", "/one", SINGAPORE, "sue"):
+        async with about("beng"):
+            for change in (
+                insert(Reply).values(id="r9", author="chua", post_id="p-chua"),
+                update(Post).where(Post.id == "p-chua").values(topic_id=None),
+            ):
+                async with opened() as session:
+                    with pytest.raises(UsageError, match="somebody else"):
+                        await session.execute(change)
 
 
 async def test_a_row_that_leads_to_somebody_else_is_not_written(world: World) -> None:
