@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -89,14 +89,19 @@ class Serving:
         with self._lock:
             self.sent += 1
             who = self.sent % 7
-        answer = b""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
-            connection.sendall(f"POST /put/person-{who} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-            while chunk := connection.recv(65536):
-                answer += chunk
-        if not answer.startswith(b"HTTP/1.1 200"):
-            return None
-        number = int(answer.rpartition(b"\r\n")[2])
+        # One that breaks off in the middle is none: its worker was killed.
+        with (
+            suppress(OSError, HTTPException),
+            closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection,
+        ):
+            connection.request("POST", f"/put/person-{who}", headers={"Connection": "close"})
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status == 200:
+                return self._acknowledge(int(body))
+        return None
+
+    def _acknowledge(self, number: int) -> int:
         with self._lock:
             self.acknowledged[number] += 1
         return number
