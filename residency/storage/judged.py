@@ -8,8 +8,7 @@ not tell whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -18,7 +17,7 @@ from residency.enforcement.about import whereabouts
 from residency.enforcement.current import Current
 from residency.enforcement.moving import FOLLOWED
 from residency.errors import Unavailable
-from residency.model import Decision, Effect, Finding, Pin, Reason
+from residency.model import Decision, Effect, Finding, Pin, Reason, SinkVerdict
 from residency.policy.terms import unbegun
 
 __all__ = ["NOBODY", "Found", "Lying"]
@@ -63,8 +62,11 @@ class _Class:
     def decide(self) -> None:
         """Decide on what holds now."""
         here = self.here
-        with self.of_one():
+        here.pin = self.pin
+        try:
             here.point.decide(here)
+        finally:
+            here.pin = None  # an entry about all of them is not to bear the alias of one
         decision = here.decision
         if decision is not self._decided or here.forbidden is not self.forbidden:
             self._decided = decision
@@ -94,14 +96,14 @@ class _Class:
         self.forbidden = self.here.forbidden
         self._against.clear()
 
-    @contextmanager
-    def of_one(self) -> Iterator[None]:
-        """Decide as of one of them, whose alias no entry about all of them is to bear."""
+    async def begin(self, verdict: SinkVerdict | None) -> None:
+        """Note the events that reading their data there, as it is permitted, is the first of."""
         self.here.pin = self.pin
         try:
-            yield
+            await self.here.point.begin_terms(self.here, verdict)
         finally:
             self.here.pin = None
+        self.told_anew()
 
 
 class Lying:
@@ -201,9 +203,7 @@ class Lying:
         verdict = decision.sink(sink)
         permitted = of.forbidden is None and verdict is not None and verdict.effect is Effect.PERMIT
         if permitted and unbegun(decision, verdict):
-            with of.of_one():
-                await of.here.point.begin_terms(of.here, verdict)
-            of.told_anew()
+            await of.begin(verdict)
 
     def counts(self, sink: str, found: Found) -> bool:
         """Whether a row that lies in `sink` is told from there, as far as its place goes."""
