@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from residency.cli.move_places import (
     journal_of,
     looking,
     not_covered,
+    obstacles,
     places_of,
     waiting,
 )
@@ -118,6 +120,7 @@ async def _find(deployment: Path, stores: list[str], known: Known) -> dict[str, 
         for place in places_of(runtime, stores):
             pages = [exposure async for exposure, _ in survey(place, homing, pin_of, digest, known)]
             found.append(pages[-1])
+        keys = await obstacles(runtime, found)
         jobs = await waiting(runtime, homing, pin_of, digest, known)
     return {
         "deployment": runtime.deployment.name,
@@ -126,6 +129,7 @@ async def _find(deployment: Path, stores: list[str], known: Known) -> dict[str, 
         "sinks": [exposed(each) for each in found],
         "not_covered": not_covered(runtime),
         "jobs": [asdict(each) for each in jobs],
+        "foreign_keys": keys,
         "seconds": round(time.monotonic() - begun, 3),
     }
 
@@ -168,6 +172,7 @@ async def _go(
         "pinned": outcome.pinned,
         "conflicts": len(outcome.conflict),
         "on_their_way": outcome.again,
+        "waiting": Counter(key or "rows of others refer to what they left" for key in outcome.waits.values()),
         "journal": totals,
         "move_seconds": round(time.monotonic() - begun, 3),
     }
@@ -231,6 +236,8 @@ def _print(told: dict[str, Any], *, go: bool, wanted: bool) -> None:
             )
         if told["on_their_way"]:
             typer.echo(f"{told['on_their_way']:,} are on their way: run it again")
+            for why, count in sorted(told["waiting"].items()):
+                typer.echo(f"  {count:,} stay until others have moved, or for good: {why}")
     for each in told["sinks"]:
         typer.echo(
             f"{each['store']} in {each['sink']}: {each['subjects']:,} subjects, {each['wrong']:,} in the wrong place"
@@ -250,6 +257,8 @@ def _print(told: dict[str, Any], *, go: bool, wanted: bool) -> None:
             f"{each['store']} in {each['sink']}: {each['jobs']:,} jobs wait in {each['place']} of {each['subjects']:,} "
             "subjects whose home is elsewhere; they stay, and a worker of that place does them"
         )
+    for line in told["foreign_keys"]:
+        typer.echo(line)
     for store in told["not_covered"]:
         typer.echo(f"not covered: store {store!r}, of whose records the deployment tells nothing")
     wrong = sum(each["wrong"] for each in told["sinks"])

@@ -19,6 +19,7 @@ from residency.storage.misplaced_jobs import JobsLeft, jobs_left
 from residency.storage.queues import QueueSink
 from residency.storage.stores import RowSink
 from residency.wiring.copies_still import place_of
+from residency.wiring.records import obstacles_of
 
 __all__ = [
     "Known",
@@ -27,6 +28,7 @@ __all__ = [
     "journal_of",
     "looking",
     "not_covered",
+    "obstacles",
     "places_of",
     "primary_sinks",
     "waiting",
@@ -61,6 +63,18 @@ def not_covered(runtime: Residency) -> list[str]:
         if store not in runtime.deployment.records
         and len({sink.region.place for sink in primary_sinks(runtime, store)}) > 1
     ]
+
+
+async def obstacles(runtime: Residency, found: Collection[Exposure]) -> list[str]:
+    """What stands against bringing home who lies wrong, by foreign keys of tables. Raises: SinkUnavailable."""
+    told: list[str] = []
+    for each in found:
+        sinks = {sink.name: sink for sink in primary_sinks(runtime, each.store)}
+        for sink in sinks.values():
+            if sink.region.place in each.to and sink.name != each.sink:
+                docs = runtime.deployment.records[each.store]
+                told += [line for line in await obstacles_of(sinks[each.sink], sink, docs) if line not in told]
+    return told
 
 
 def primary_sinks(runtime: Residency, store: str) -> list[SinkPort]:

@@ -29,6 +29,7 @@ from residency.storage.mover_lease import MoverLease
 from residency.storage.parcels_located import located_ends
 from residency.storage.traces import Wiped, forget_moved
 from residency.wiring.copies_still import legs_between
+from residency.wiring.records import obstacles_of
 
 __all__ = ["Movement", "Outcome"]
 
@@ -43,7 +44,8 @@ _TRIES: Final = 4
 @dataclass(slots=True)
 class Outcome:
     """What a run did. `conflict` are subjects whose records stand against what their home has, `again` those who are
-    still on their way, `pinned` those who lay where they should and whose home was remembered."""
+    still on their way, `pinned` those who lay where they should and whose home was remembered. `waits` = of `again`,
+    those for whom records of others have to come or to go first, and the foreign key where that is known."""
 
     subjects: int = 0
     records: int = 0
@@ -51,6 +53,7 @@ class Outcome:
     nowhere: int = 0
     conflict: set[str] = field(default_factory=set)
     again: int = 0
+    waits: dict[str, str | None] = field(default_factory=dict)
 
 
 class Movement:
@@ -126,6 +129,7 @@ class Movement:
     async def _pass(self, places: Sequence[Place], known: Known, outcome: Outcome) -> None:
         for _ in range(_PASSES):
             outcome.again = outcome.nowhere = 0
+            outcome.waits.clear()
             before = outcome.subjects
             for place in places:
                 told = outcome.again, outcome.nowhere
@@ -214,16 +218,18 @@ class Movement:
                 started = anyio.current_time()
                 moved = await self._moved(legs, source, target, part)
                 self._count(outcome, moved, source, target)
-                records = moved.records
+                records, waiting = moved.records, frozenset[str]()
                 for _ in range(_TRIES):
-                    if not moved.again:
+                    now = moved.again - moved.waits.keys()  # the others wait for what another batch brings or takes
+                    if not now:
                         break
-                    left = [each for each in part if each.digest in moved.again]
+                    waiting |= moved.again - now
+                    left = [each for each in part if each.digest in now]
                     left = [await self._again(each) for each in left]
                     moved = await self._moved(legs, source, target, left)
                     self._count(outcome, moved, source, target)
                     records += moved.records
-                outcome.again += len(moved.again)
+                outcome.again += len(waiting | moved.again)
                 self._told(outcome)
                 if self._rate > 0:
                     spent = anyio.current_time() - started
@@ -272,6 +278,7 @@ class Movement:
         outcome.subjects += len(moved.home)
         outcome.records += moved.records
         outcome.conflict |= moved.conflict
+        outcome.waits.update(moved.waits)
         self._home.setdefault(target, set()).update(moved.home)
         self._left.setdefault(source, set()).update(moved.home)
 
@@ -305,6 +312,8 @@ class Movement:
                     ends = await legs_between(self._runtime, store, sink, there[0])
                     ends = located_ends(store, ends, (source, target), self._runtime.stores.locators)
                     known.append(Leg(f"{store}/{sink.name}", *ends))
+                    for line in await obstacles_of(sink, there[0], self._runtime.deployment.records[store]):
+                        _tell(line)
             self._legs[source, target] = known  # whole, or not at all
         return known
 

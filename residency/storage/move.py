@@ -24,7 +24,8 @@ from typing import Final
 from residency.errors import RecordConflict
 from residency.model import Pin
 from residency.storage.moves import Going, Leg, Moved, MoveHomes, MoveJournal, State, Step
-from residency.storage.parcels import NOTHING, Parcel
+from residency.storage.moves_compared import equal, judge
+from residency.storage.parcels import NOTHING, LackingError
 
 __all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "Mover", "State", "Step"]
 
@@ -109,7 +110,15 @@ class Mover:
         for each in rest:
             steps.setdefault(each.digest, Step(each.digest, source, target, State.NOTED))
         ahead = {each.digest: each.id for each in rest if each.pin is None or each.pin.home == source}
-        sure = await self._ahead(legs, ahead, steps)
+        sure, waits = await self._ahead(legs, ahead, steps)
+        if waits:  # they are served where they lie, and their pins never turned; who has none is not taken for new
+            await self._stay(legs, {each: ahead[each] for each in waits}, {}, (), steps)
+            unpinned = [
+                each.first for each in rest if each.digest in waits and each.pin is None and each.first is not None
+            ]
+            await self._hold()
+            await self._homes.arrive([replace(each, home=source) for each in unpinned], self._why)
+            rest = [each for each in rest if each.digest not in waits]
         pins = {each.digest: each.pin for each in batch if each.pin is not None}
         at = 0
         while at < len(rest):
@@ -118,7 +127,8 @@ class Mover:
             at += len(part)
             turned, against, arrived = await self._turn(legs, source, target, part, steps, sure)
             home |= turned
-            conflict |= against
+            conflict |= {each for each, key in against.items() if key is None}
+            waits |= {each: key for each, key in against.items() if key is not None}
             pins |= arrived
         if home:
             await self._wait(self._linger)
@@ -133,7 +143,8 @@ class Mover:
         )
         stuck = frozenset(conflict | late)
         records = sum(steps[digest].records for digest in gone)
-        return Moved(frozenset(gone), stuck, frozenset(ids) - gone - stuck, records)
+        waits |= dict.fromkeys(home - gone - redo - late)  # others refer to what they left
+        return Moved(frozenset(gone), stuck, frozenset(ids) - gone - stuck, records, waits)
 
     async def _sweep(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> set[str]:
         """Remove what earlier moves left at `target` of those who live at `source`: who comes back finds nothing old
@@ -147,16 +158,20 @@ class Mover:
         await self._journal.put([_at(left[each], State.DONE) for each in sorted(gone)])
         return redo | late
 
-    async def _ahead(self, legs: Sequence[Leg], ids: Mapping[str, str], steps: dict[str, Step]) -> set[str]:
-        """Copy these while they are served where they lie; those of whom all is at the target. Who writes there before
-        their pin moves, because they have none, changes what was copied: from then on that is the newer."""
-        await self._ship(legs, ids, steps)
-        sure = set(ids)
+    async def _ahead(
+        self, legs: Sequence[Leg], ids: Mapping[str, str], steps: dict[str, Step]
+    ) -> tuple[set[str], dict[str, str | None]]:
+        """Copy these while they are served where they lie; those of whom all is at the target, and those whose records
+        refer to what is not there, with the foreign key. Who writes there before their pin moves, because they have
+        none, changes what was copied: from then on that is the newer."""
+        against = await self._ship(legs, ids, steps)
+        lacking: dict[str, str | None] = {each: key for each, key in against.items() if key is not None}
+        sure = ids.keys() - lacking.keys()
         for leg in legs:
             there = await leg.target.tally([ids[each] for each in sure])
             sure = {each for each in sure if there.get(ids[each], NOTHING) == steps[each].copies.get(leg.store)}
         await self._verified(sure, steps)
-        return sure
+        return sure, lacking
 
     async def _verified(self, subjects: Collection[str], steps: dict[str, Step]) -> None:
         new = [each for each in sorted(subjects) if steps[each].state is not State.VERIFIED]
@@ -172,9 +187,9 @@ class Mover:
         part: Sequence[Going],
         steps: dict[str, Step],
         sure: Collection[str],
-    ) -> tuple[set[str], set[str], Mapping[str, Pin]]:
-        """(those who are home now, those against whom something stands there, the pins that turned): the one time in
-        which they cannot write."""
+    ) -> tuple[set[str], Mapping[str, str | None], Mapping[str, Pin]]:
+        """(those who are home now, those against whom something stands there as `_ship` tells, the pins that turned):
+        the one time in which they cannot write."""
         ids = {each.digest: each.id for each in part}
         pins = await self._leave(part, steps, source, target)
         resting = {digest for digest, pin in pins.items() if pin.moving is None}
@@ -228,16 +243,20 @@ class Mover:
         steps: dict[str, Step],
         resting: Collection[str],
         sure: Collection[str],
-    ) -> tuple[set[str], set[str]]:
-        """(those that are copied and verified, those that cannot be); `steps` are kept up to date. Of those who are
-        `sure` the target has what was copied."""
+    ) -> tuple[set[str], dict[str, str | None]]:
+        """(those that are copied and verified, those that cannot be, as `_ship` tells); `steps` are kept up to date. Of
+        those who are `sure` the target has what was copied."""
         done: set[str] = set()
-        conflict: set[str] = set()
+        conflict: dict[str, str | None] = {}
         for left in range(_ROUNDS, 0, -1):
-            begun = {each: ids[each] for each in ids if each not in (done | conflict) and steps[each].state in _BEGUN}
-            equal = await self._equal(legs, begun, steps, sure)
-            await self._verified(equal, steps)
-            done |= equal
+            begun = {
+                each: ids[each]
+                for each in ids
+                if each not in done and each not in conflict and steps[each].state in _BEGUN
+            }
+            same = await equal(legs, begun, steps, sure)
+            await self._verified(same, steps)
+            done |= same
             again = {each: ids[each] for each in ids if each not in done and each not in conflict}
             if not again or left == 1:
                 break
@@ -245,38 +264,17 @@ class Mover:
             sure = ()
         return done, conflict
 
-    async def _equal(
-        self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step], sure: Collection[str]
-    ) -> set[str]:
-        """Those who still have at the source what was copied, and have all of it at the target."""
-        same = set(ids)
-        for leg in legs:
-            copies = {each: steps[each].copies.get(leg.store) for each in same}
-            now = await leg.source.tally([ids[each] for each in same])
-            same = {each for each in same if now.get(ids[each], NOTHING) == copies[each]}
-            unsure = [each for each in same if each not in sure]
-            there = await leg.target.tally([ids[each] for each in unsure])
-            odd = [each for each in unsure if there.get(ids[each], NOTHING) != copies[each]]
-            if odd:  # somebody who lives there has more than what was copied
-                subjects = [ids[each] for each in odd]
-                theirs, ours = await leg.target.take(subjects), await leg.source.take(subjects)
-                same -= {
-                    each for each in odd
-                    if ours.digest(ids[each]) != copies[each] or not theirs.holds(ours, ids[each])
-                }  # fmt: skip
-        return same
-
     async def _ship(
         self,
         legs: Sequence[Leg],
         ids: Mapping[str, str],
         steps: dict[str, Step],
         resting: Collection[str] = frozenset(),
-    ) -> set[str]:
-        """Copy all that these have now; those against whom something stands at the target. `steps` are kept up to
-        date."""
+    ) -> dict[str, str | None]:
+        """Copy all that these have now; those against whom something stands at the target, with the foreign key by
+        which their records refer to what is not there, None = something else. `steps` are kept up to date."""
         if not ids:
-            return set()
+            return {}
         cargos = [(leg, await leg.source.load(list(ids.values()))) for leg in legs]
         self._ids += len(ids)
         self._carried += sum(cargo.size for _, cargo in cargos)
@@ -302,13 +300,18 @@ class Mover:
                 if cargo.digests:
                     await self._hold()
                     await leg.target.put(cargo)
-            return set()
+            return {}
+        except LackingError as lack:
+            conflict: dict[str, str | None] = {
+                each: lack.subjects[ids[each]] for each in ids if ids[each] in lack.subjects
+            }
+            parts = [[each for each in ids if each not in conflict]]
         except RecordConflict:
             if len(ids) == 1:
-                return set(ids)
-        them, half = list(ids), len(ids) // 2
-        conflict = set()
-        for part in (them[:half], them[half:]):
+                return dict.fromkeys(ids)
+            conflict, them, half = {}, list(ids), len(ids) // 2
+            parts = [them[:half], them[half:]]
+        for part in parts:
             conflict |= await self._ship(legs, {digest: ids[digest] for digest in part}, steps, resting)
         return conflict
 
@@ -320,8 +323,10 @@ class Mover:
         resting: Collection[str],
         steps: Mapping[str, Step],
     ) -> None:
-        """Those that cannot be moved lie where they lay, and their pins say so again; no copy of ours is left."""
+        """Those that cannot be moved lie where they lay, and their pins, where there are some, say so again; no copy of
+        ours is left."""
         back = [each for each in sorted(ids) if each not in resting]
+        turned = [pins[each] for each in back if each in pins]
         for leg in legs:
             copies = {ids[each]: copy for each in back if (copy := steps[each].copies.get(leg.store)) is not None}
             await self._hold()
@@ -329,9 +334,9 @@ class Mover:
         # Without digests: nothing of these may ever pass for a copy that was verified.
         stuck = [replace(steps[each], state=State.CONFLICT, copies={}, records=0) for each in sorted(ids)]
         await self._journal.put(stuck)
-        if back:
+        if turned:
             await self._hold()
-            await self._homes.stay([pins[each] for each in back], self._why)
+            await self._homes.stay(turned, self._why)
 
     async def _clear(
         self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step]
@@ -351,34 +356,13 @@ class Mover:
         left = {each: ids[each] for each in ids if each not in gone}
         if not left:
             return gone, set(), set()
-        found, clean, redo, late = await self._judge(legs, left, steps)
+        found, clean, redo, late = await judge(legs, left, steps)
         for leg in legs:
             wanted = {ids[each]: found[leg.store].digest(ids[each]) for each in sorted(clean)}
             await self._hold()
             cleared = await leg.source.clear(wanted) if wanted else frozenset()
             clean = {each for each in clean if ids[each] in cleared}
         return gone | clean, redo, late
-
-    async def _judge(
-        self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step]
-    ) -> tuple[dict[str, Parcel], set[str], set[str], set[str]]:
-        """(by store what is at the source, those of whom all of that is at the target, and the last two of `_clear`)"""
-        found: dict[str, Parcel] = {}
-        clean, redo = set(ids), set(ids)
-        for leg in legs:
-            found[leg.store] = now = await leg.source.take(list(ids.values()))
-            there = await leg.target.take(list(ids.values()))
-            # A deletion that a crash cut short left some of what was copied, and the target has them all.
-            copies = {each: steps[each].copies.get(leg.store) for each in ids}
-            clean -= {each for each in ids if now.digest(ids[each]) != copies[each] and not there.holds(now, ids[each])}
-            # Back to the source go the reads of those only who have nothing new at the target, and all of it here.
-            redo -= {
-                each
-                for each in ids
-                if there.digest(ids[each]) != copies[each] or not there.keys(ids[each]) <= now.keys(ids[each])
-            }
-        redo -= clean
-        return found, clean, redo, set(ids) - clean - redo
 
 
 def _has_turned(going: Going, step: Step | None, target: str) -> bool:

@@ -65,12 +65,14 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of a batch: subjects (digests) that are home, in conflict, or to be tried again."""
+    """What became of a batch: subjects (digests) that are home, in conflict, or to be tried again. `waits` = of the
+    last, those for whom records of others have to come or to go first, and the foreign key where that is known."""
 
     home: frozenset[str]
     conflict: frozenset[str]
     again: frozenset[str]
     records: int
+    waits: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class MoveJournal(Protocol):

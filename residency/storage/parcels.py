@@ -14,11 +14,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
-from residency.errors import SinkUnavailable, UsageError
+from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.storage.locator import record_key
 from residency.storage.records import Record, Records
 
-__all__ = ["NOTHING", "Cargo", "Owned", "Parcel", "Parcels", "Piece", "RecordParcels", "StreamedRecords"]
+__all__ = [
+    "NOTHING",
+    "BoundRecords",
+    "Cargo",
+    "LackingError",
+    "Owned",
+    "Parcel",
+    "Parcels",
+    "Piece",
+    "RecordParcels",
+    "StreamedRecords",
+]
 
 Piece = tuple[str, str, bytes]
 """One record: its name, its key, its canonical bytes. Of one that is streamed, the mark below and a digest of them."""
@@ -30,6 +41,23 @@ NOTHING: Final = hashlib.sha256(b"[]").hexdigest()
 """The digest of a subject who has nothing in a sink."""
 
 _STREAMED: Final = b"\0streamed "
+
+
+class LackingError(RecordConflict):
+    """Records refer to what the sink has not; nothing was written. `subjects` = by their ids, what says so (a foreign
+    key, by its name)."""
+
+    def __init__(self, message: str, subjects: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.subjects = subjects
+
+
+@runtime_checkable
+class BoundRecords(Records, Protocol):
+    """Records to which others refer, so that they cannot go without them."""
+
+    async def bound(self, subjects: Collection[str]) -> frozenset[str]:
+        """Those of these subjects to whose records others refer that do not go with them. Raises: SinkUnavailable."""
 
 
 @runtime_checkable
@@ -118,7 +146,8 @@ class Parcels(Protocol):
         """All that these subjects have here, of one moment."""
 
     async def put(self, cargo: Cargo) -> None:
-        """Put what is not here yet, all or none. Raises: RecordConflict where something is here with other bytes."""
+        """Put what is not here yet, all or none. Raises: RecordConflict where something is here with other bytes,
+        LackingError where something is not here that it refers to, and somebody else's may be put."""
 
     async def take(self, subjects: Collection[str]) -> Parcel:
         """All that these subjects have here, piece by piece."""
@@ -205,7 +234,10 @@ class RecordParcels:
         return told
 
     async def put(self, cargo: Cargo) -> None:
-        """As the port says; what is streamed one by one. Raises: RecordConflict, SinkUnavailable, UsageError."""
+        """As the port says; what is streamed one by one.
+
+        Raises: RecordConflict, LackingError, SinkUnavailable, UsageError.
+        """
         parcel = cargo.content
         if not isinstance(parcel, Parcel):
             raise UsageError(f"what is to be put into sink {self.sink!r} comes from no sink of its kind")
@@ -237,6 +269,9 @@ class RecordParcels:
                 # It answers, so that something else refers to one of these: who has that stays.
                 await self._records.subjects(limit=1)
                 them = list(parcel.pieces)
+                if isinstance(self._records, BoundRecords) and (bound := await self._records.bound(them)):
+                    await self._remove(parcel.of([each for each in them if each not in bound]))
+                    return False
                 half = len(them) // 2
                 for some in (them[:half], them[half:]) if half else ():
                     await self._remove(parcel.of(some))

@@ -17,7 +17,7 @@ from residency.wiring.marks import MarkedStores
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["engine_of", "legs_of", "moving_records", "records_of", "stores_over"]
+__all__ = ["engine_of", "legs_of", "moving_records", "obstacles_of", "records_of", "stores_over"]
 
 
 def stores_over(sinks: Mapping[str, SinkPort], stores: Mapping[str, tuple[str, ...]]) -> Stores:
@@ -65,6 +65,16 @@ async def moving_records(sink: SinkPort, docs: Sequence[RecordDoc]) -> Records:
         if isinstance(records, SqlRecords):
             await records.check_movable()
     return records
+
+
+async def obstacles_of(source: SinkPort, target: SinkPort, docs: Sequence[RecordDoc]) -> list[str]:
+    """What stands against a move from one sink to the other by foreign keys of tables. Raises: SinkUnavailable."""
+    if not (isinstance(source, RowSink) and isinstance(target, RowSink)):
+        return []
+    from residency.adapters.records_sql import SqlRecords
+
+    here, there = (SqlRecords(sink.name, engine_of(sink), docs) for sink in (source, target))
+    return await here.obstacles(there)
 
 
 async def legs_of(source: SinkPort, target: SinkPort, docs: Sequence[RecordDoc]) -> tuple[Parcels, Parcels]:

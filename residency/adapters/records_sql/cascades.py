@@ -22,7 +22,8 @@ SELECT f.name AS parent, n.name AS named, s.nspname AS schema, r.relname AS tabl
  JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num) AS keys
 FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid JOIN pg_namespace s ON s.oid = r.relnamespace
 JOIN ({names}) f ON f.at = c.confrelid LEFT JOIN ({names}) n ON n.at = c.conrelid
-WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd') AND c.conparentid = 0 ORDER BY r.relname, c.conname
+WHERE c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR NOT :acting) AND c.conparentid = 0
+ORDER BY r.relname, c.conname
 """
 # A key that names no column is of the other table's primary key.
 _SQLITE: Final = """
@@ -30,7 +31,8 @@ SELECT f."table" AS parent, m.name AS "table", f.on_delete = 'CASCADE' AS delete
 f."from" AS "column",
 coalesce(f."to", (SELECT i.name FROM pragma_table_info(f."table") i WHERE i.pk = f.seq + 1)) AS key
 FROM sqlite_master m, pragma_foreign_key_list(m.name) f
-WHERE m.type = 'table' AND f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY m.name, f.id, f.seq
+WHERE m.type = 'table' AND (f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') OR NOT :acting)
+ORDER BY m.name, f.id, f.seq
 """
 _HIDDEN: Final = "SELECT n.name FROM ({names}) n WHERE row_security_active(CAST(n.at AS oid)) ORDER BY 1"
 _LARGE: Final = """
@@ -58,20 +60,23 @@ class Cascade:
     deletes: bool
 
 
-def cascades(connection: sa.Connection, names: Sequence[str]) -> Mapping[str, tuple[Cascade, ...]]:
-    """Of each of these tables that has some."""
+def cascades(
+    connection: sa.Connection, names: Sequence[str], *, acting: bool = True
+) -> Mapping[str, tuple[Cascade, ...]]:
+    """Of each of these tables that has some; not `acting` = all foreign keys that refer to them, also those which only
+    refuse that a row is deleted."""
     found: dict[str, tuple[Cascade, ...]] = {}
     if not names:
         return found
     match connection.dialect.name:
         case "postgresql":
-            for row in _asked(connection, _POSTGRES, names):
+            for row in _asked(connection, _POSTGRES, names, acting=acting):
                 each = Cascade(row.table, row.schema, row.named, tuple(row.columns), tuple(row.keys), row.deletes)
                 found[row.parent] = (*found.get(row.parent, ()), each)
         case "sqlite":
             folded = {name.lower(): name for name in names}
             keys: dict[tuple[str, int], list[Any]] = {}
-            for row in connection.execute(sa.text(_SQLITE)):
+            for row in connection.execute(sa.text(_SQLITE), {"acting": acting}):
                 keys.setdefault((row.table, row.id), []).append(row)
             for rows in keys.values():
                 parent = folded.get(rows[0].parent.lower())
@@ -127,11 +132,11 @@ def referring(
     return sa.select(*told).select_from(source.join(table, on))
 
 
-def _asked(connection: sa.Connection, query: str, names: Sequence[str]) -> list[Any]:
+def _asked(connection: sa.Connection, query: str, names: Sequence[str], **more: object) -> list[Any]:
     """What a query of the catalog answers of these tables."""
     quote = connection.dialect.identifier_preparer.quote_identifier
     given = {f"n{at}": name for at, name in enumerate(names)} | {f"q{at}": quote(each) for at, each in enumerate(names)}
     listed = " UNION ALL ".join(
         f"SELECT CAST(:n{at} AS text) AS name, CAST(CAST(:q{at} AS text) AS regclass) AS at" for at in range(len(names))
     )
-    return list(connection.execute(sa.text(query.replace("{names}", listed)), given))
+    return list(connection.execute(sa.text(query.replace("{names}", listed)), given | more))

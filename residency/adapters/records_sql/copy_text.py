@@ -15,7 +15,7 @@ from residency.adapters.records_sql.tables import Shape
 from residency.enforcement.about import key_text
 from residency.storage.parcels import Owned
 
-__all__ = ["Tables", "owned", "plain"]
+__all__ = ["Tables", "owned", "plain", "texts_of"]
 
 Tables = Mapping[str, tuple[tuple[str, ...], bytes]]
 """By table, its columns in order and its rows, a line each."""
@@ -61,6 +61,28 @@ def owned(found: Sequence[Shape], tables: Tables) -> list[Owned] | None:
                 told.append((whose, name, f'["{fields[key].decode()}"]'))
             elif taken:
                 told.append((whose, name, _key([plain(fields[n]) for n in keys], texts)))
+    return told
+
+
+def texts_of(found: Sequence[Shape], tables: Tables) -> dict[str, list[tuple[str, dict[str, str | None]]]] | None:
+    """By table, whose each row is, and the row with its values as texts; None where the lines alone do not tell."""
+    told: dict[str, list[tuple[str, dict[str, str | None]]]] = {}
+    subjects: dict[str, dict[str | None, str]] = {}
+    for shape in found:
+        columns, lines = tables[shape.doc.name]
+        told_by = shape.path[0][0] if shape.path else shape.subject
+        parents = subjects.get(shape.path[0][1].doc.name) if shape.path else None
+        if not _is_plain(shape.table.c[told_by].type) or (shape.path and parents is None):
+            return None
+        held, rows = subjects.setdefault(shape.doc.name, {}), told.setdefault(shape.doc.name, [])
+        for line in lines.split(b"\n")[:-1]:
+            fields = [None if field == b"\\N" else plain(field) for field in line.split(b"\t")]
+            row = dict(zip(columns, fields, strict=True))
+            whose = row[told_by] if parents is None else parents.get(row[told_by])
+            if whose is None:
+                return None
+            held[row[shape.key[0]]] = whose
+            rows.append((whose, row))
     return told
 
 

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from residency.adapters.records_sql.copy_statements import compiled, quoted, rows_of, with_owner
-from residency.adapters.records_sql.copy_text import Tables, owned, plain
+from residency.adapters.records_sql.copy_text import Tables, owned, plain, texts_of
 from residency.adapters.records_sql.copy_told import DiffersError, DoubtError, delete, digests_of, told_of, versions_of
-from residency.adapters.records_sql.records import Spared, SqlRecords
+from residency.adapters.records_sql.records import FOREIGN_KEY, RefersError, Spared, SqlRecords
 from residency.adapters.records_sql.tables import Shape
 from residency.adapters.records_sql.values import format_row
 from residency.adapters.records_sql.versions import Versions, epoch, whole
@@ -192,7 +192,7 @@ class PostgresParcels:
         return owned(rows.found, rows.tables) if isinstance(rows, _Rows) else None
 
     async def put(self, cargo: Cargo) -> None:
-        """As the port says. Raises: RecordConflict, SinkUnavailable, UsageError."""
+        """As the port says. Raises: RecordConflict, LackingError, SinkUnavailable, UsageError."""
         rows = cargo.content
         if not isinstance(rows, _Rows):
             raise UsageError(f"what is to be put into sink {self._sink!r} comes from no sink of its kind")
@@ -200,11 +200,24 @@ class PostgresParcels:
             async with self._connected(writes=True) as (raw, found, _):
                 for shape in found:
                     await _copy_in(raw, quoted(shape.doc.name), *rows.tables[shape.doc.name])
+            return
+        except RefersError:
+            await self._refuse(rows)
         except RecordConflict:
-            # Some of it is there: as it should be, after a crash, or as it should not.
+            pass
+        # Some of it is there: as it should be, after a crash, or as it should not.
+        try:
             async with self._connected(writes=True) as (raw, found, _):
                 for shape in found:
                     await self._add(raw, shape, *rows.tables[shape.doc.name])
+        except RefersError:
+            await self._refuse(rows)
+            raise
+
+    async def _refuse(self, rows: _Rows) -> None:
+        """Raises: LackingError where it can be told whose rows refer to what is not here."""
+        if (texts := texts_of(rows.found, rows.tables)) is not None:
+            await self._records.refuse(texts, texts=True)
 
     async def clear(self, wanted: Mapping[str, str]) -> frozenset[str]:
         """As the port says: all of a subject or nothing, and of others where something refers to one's rows.
@@ -229,6 +242,10 @@ class PostgresParcels:
                 self._versions.forget(part)
                 parts.append(part)
             except RecordConflict:
+                if bound := await self._records.bound(part):
+                    free = {each: part[each] for each in part if each not in bound}
+                    parts += [free] if free else []
+                    continue
                 if self._versions.forget(part):  # rows that refer to each other go by one statement, or not at all
                     parts.append(part)
                     continue
@@ -282,8 +299,10 @@ class PostgresParcels:
         except (ResidencyError, DiffersError, DoubtError):
             raise
         except Exception as error:  # noqa: BLE001 - drivers raise what they like, with values in it
-            if str(getattr(error, "sqlstate", "")).startswith(_INTEGRITY):
-                raise RecordConflict(f"sink {self._sink!r} has a record that stands against one") from None
+            state = str(getattr(error, "sqlstate", ""))
+            if state.startswith(_INTEGRITY):
+                told = RefersError if state == FOREIGN_KEY else RecordConflict
+                raise told(f"sink {self._sink!r} has a record that stands against one") from None
             raise SinkUnavailable(f"sink {self._sink!r} cannot be read or written as records") from None
 
 

@@ -17,16 +17,23 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from residency.adapters.records_sql.cascades import outside, referring
+from residency.adapters.records_sql.references import OwnedRows, bound, lacking, obstacles
 from residency.adapters.records_sql.tables import Shape, shapes
 from residency.adapters.records_sql.values import format_row, instant, parse_row
 from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.lasting import lasting
+from residency.storage.lasting import is_lasting, lasting
+from residency.storage.parcels import LackingError
 from residency.storage.records import Change, Record
 
-__all__ = ["Spared", "SqlRecords"]
+__all__ = ["FOREIGN_KEY", "RefersError", "Spared", "SqlRecords"]
 
+FOREIGN_KEY: Final = "23503"  # PostgreSQL's SQLSTATE
 _PAGE: Final = 500  # subjects or keys in one statement: SQLite takes 32,766 parameters, older ones 999
+
+
+class RefersError(RecordConflict):
+    """A foreign key stands against what was to be written or deleted."""
 
 
 class Spared(Enum):
@@ -113,7 +120,46 @@ class SqlRecords:
         return owned
 
     async def write(self, records: Sequence[Record]) -> int:
-        """Insert these, all or none; how many were not there. Raises: RecordConflict, SinkUnavailable."""
+        """Insert these, all or none; how many were not there. Raises: RecordConflict, LackingError, SinkUnavailable."""
+        try:
+            return await self._write(records)
+        except RefersError:
+            rows: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+            for each in records:
+                if each.subject is not None:
+                    rows.setdefault(each.name, []).append((each.subject, parse_row(each.value or b"")))
+            await self.refuse(rows)
+            raise
+
+    async def refuse(self, rows: OwnedRows, *, texts: bool = False) -> None:
+        """Raises: LackingError where somebody's of these rows refer to what is not here, SinkUnavailable. `texts` =
+        values are the server's own texts."""
+        try:
+            async with _Reading(self) as (connection, found):
+                subjects = await lacking(connection, found, rows, texts=texts)
+        except SinkUnavailable as error:
+            if not is_lasting(error):
+                raise
+            return  # a table that this user may not read, a type that nobody here knows: they are tried by halves
+        if subjects:
+            raise LackingError(f"sink {self._sink!r} has not what records refer to", subjects)
+
+    async def bound(self, subjects: Collection[str]) -> frozenset[str]:
+        """Those of these subjects to whose rows others refer that do not go with them. Raises: SinkUnavailable."""
+        async with _Reading(self) as (connection, found):
+            return await bound(connection, found, subjects)
+
+    async def obstacles(self, target: SqlRecords) -> list[str]:
+        """What stands against a move of people from here to `target` by foreign keys. Raises: SinkUnavailable."""
+        try:
+            async with _Reading(self) as (here, ours), _Reading(target) as (there, theirs):
+                return await obstacles((self._sink, here, ours), (target._sink, there, theirs))
+        except SinkUnavailable as error:
+            if not is_lasting(error):
+                raise
+            return [f"sink {target._sink!r}: what its foreign keys refer to cannot be looked at by its user"]
+
+    async def _write(self, records: Sequence[Record]) -> int:
         async with _Writing(self) as (connection, found):
             new = 0
             for shape in found:
@@ -273,11 +319,12 @@ class _Reading:
             error = late
         if isinstance(error, IntegrityError):
             # Another row has what must be unique, or refers to this one: nothing of this transaction stays.
-            raise RecordConflict(f"sink {self._records.sink!r} has a record that stands against one") from None
+            told = RefersError if _of_reference(error) else RecordConflict
+            raise told(f"sink {self._records.sink!r} has a record that stands against one") from None
         if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError | TypeError | ValueError | ArithmeticError):
             # Drivers' messages quote values, and some values, such as a day that is `infinity`, they cannot read.
-            told = SinkUnavailable(f"sink {self._records.sink!r} cannot be read or written as records")
-            raise (lasting(told) if _of_statement(error) else told) from None
+            away = SinkUnavailable(f"sink {self._records.sink!r} cannot be read or written as records")
+            raise (lasting(away) if _of_statement(error) else away) from None
 
 
 def _of_statement(error: BaseException) -> bool:
@@ -287,6 +334,12 @@ def _of_statement(error: BaseException) -> bool:
     driver = getattr(error, "orig", None) or error
     code = getattr(driver, "sqlite_errorcode", None)
     return str(getattr(driver, "sqlstate", None) or "").startswith("42") or code == sqlite3.SQLITE_ERROR
+
+
+def _of_reference(error: IntegrityError) -> bool:
+    """Whether it is a foreign key that is not held."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return getattr(error.orig, "sqlstate", None) == FOREIGN_KEY or code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
 
 class _Writing(_Reading):

@@ -17,7 +17,7 @@ from residency.errors import SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.lasting import lasting
 
-__all__ = ["Shape", "shapes"]
+__all__ = ["Reference", "Shape", "cased", "shapes", "text_of"]
 
 _DEPTH: Final = 8  # tables that lead to a subject one by one
 _EXACT: Final = (
@@ -43,11 +43,33 @@ class _AsText(sa.types.UserDefinedType[str]):
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key: values of `columns` are the `keys` of a row of `table`. `named` = as `records` calls that table,
+    where it tells whose its rows are. `name` is the constraint's; None where the database gave it none."""
+
+    name: str | None
+    columns: tuple[str, ...]
+    table: str
+    schema: str | None
+    keys: tuple[str, ...]
+    named: str | None
+
+
+def text_of(kind: TypeEngine[Any], value: object, *, texts: bool) -> sa.ColumnElement[Any]:
+    """A value of a column of this type as a statement has it; `texts` = it is the server's own text."""
+    if texts or isinstance(kind, _AsText):
+        of = kind.of if isinstance(kind, _AsText) else kind
+        return sa.cast(sa.bindparam(None, value, sa.Text()), of)
+    told = sa.bindparam(None, value, kind)
+    return told if isinstance(kind, NullType) else sa.cast(told, kind)
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """One table: what is read of it, in order, and how its rows lead to their subject.
 
     `path` are the joins, as (column here, table there, its key); `subject` the column of the last table. `cascades` is
-    what goes or changes with its rows.
+    what goes or changes with its rows, `references` what they refer to.
     """
 
     doc: RecordDoc
@@ -58,6 +80,7 @@ class Shape:
     subject: str
     subject_type: type
     cascades: tuple[Cascade, ...] = ()
+    references: tuple[Reference, ...] = ()
 
     def rows(self, subjects: Collection[str] | None = None) -> sa.Select[Any]:
         """Whose each row is (as text, in the column `~subject`) and the row; of these subjects, or of all."""
@@ -116,6 +139,14 @@ class Shape:
             here = there.table
         return source
 
+    def leading(self, here: Any, source: sa.FromClause) -> tuple[sa.FromClause, sa.ColumnElement[Any]]:
+        """`source` with what leads from `here`, an alias of the table in it, to its subject; that one's column."""
+        for at, (column, there, key) in enumerate(self.path):
+            further = there.table.alias(f"s{at}")
+            source = source.join(further, here.c[column] == further.c[key], isouter=True)
+            here = further
+        return source, here.c[self.subject]
+
     def subject_column(self) -> sa.ColumnElement[Any]:
         """The column that holds the subject's id."""
         last = self.path[-1][1].table if self.path else self.table
@@ -136,6 +167,8 @@ def shapes(connection: sa.Connection, sink: str, docs: Sequence[RecordDoc]) -> t
     if (table := hidden(connection, names)) is not None:
         raise _unfit(f"sink {sink!r}: row-level security hides rows of table {table!r} from this user")
     made: dict[str, Shape] = {}
+    fold = str.lower if connection.dialect.name == "sqlite" else str
+    whose = {fold(name): name for name in names}
 
     def make(name: str, depth: int = 0) -> Shape | None:
         if name in made:
@@ -159,12 +192,23 @@ def shapes(connection: sa.Connection, sink: str, docs: Sequence[RecordDoc]) -> t
         described = _describe(inspector, connection.dialect.name, sink, doc)
         kind = parent.subject_type if parent is not None else described[2]
         more = following.get(name, ())
-        made[name] = Shape(doc, described[0], described[3], described[1], path, subject or "", kind, more)
+        refers = tuple(
+            Reference(
+                each["name"],
+                cased(each["constrained_columns"], described[3]),
+                str(each["referred_table"]),
+                each["referred_schema"],
+                tuple(each["referred_columns"]),
+                whose.get(fold(str(each["referred_table"]))) if each["referred_schema"] is None else None,
+            )
+            for each in inspector.get_foreign_keys(name)
+        )
+        made[name] = Shape(doc, described[0], described[3], described[1], path, subject or "", kind, more, refers)
         return made[name]
 
     for doc in docs:
         make(doc.name)
-    return _ordered(inspector, made)
+    return _ordered(made)
 
 
 def _unfit(what: str) -> SinkUnavailable:
@@ -205,11 +249,16 @@ def _python_type(column: TypeEngine[Any]) -> type:
     return kind if kind in (int, UUID) else str
 
 
-def _ordered(inspector: sa.Inspector, made: Mapping[str, Shape]) -> tuple[Shape, ...]:
+def cased(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Columns as the table itself writes them: SQLite tells of a foreign key as it was written there."""
+    known = {each.lower(): each for each in columns}
+    return tuple(each if each in columns else known.get(each.lower(), each) for each in names)
+
+
+def _ordered(made: Mapping[str, Shape]) -> tuple[Shape, ...]:
     """What others refer to comes first: by foreign keys, and by `via`. A circle is taken as it comes."""
     needs = {
-        name: {str(key["referred_table"]) for key in inspector.get_foreign_keys(name)}
-        | {step[1].doc.name for step in shape.path}
+        name: {each.named or each.table for each in shape.references} | {step[1].doc.name for step in shape.path}
         for name, shape in made.items()
     }
     ordered: list[Shape] = []

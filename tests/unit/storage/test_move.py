@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from residency.errors import UsageError
-from residency.storage.move import Going, Leg, Mover
+from residency.storage.move import Going, Leg, Mover, State
+from residency.storage.parcels import LackingError
 from residency.storage.parcels_located import located_ends
-from tests.move_world import MoveWorld, digest, run
+from residency.storage.records import Record
+from tests.move_world import MoveWorld, PluggedRecords, digest, run
 
 
 async def _wait(_: float) -> None:
@@ -41,3 +45,38 @@ def test_who_may_not_move_any_more_changes_nothing() -> None:
         run(mover.move(legs, "SG", "VN", [Going("an", digest("an"), None)]))
     assert (len(world.lies("SG", "an")), len(world.lies("VN", "an"))) == (1, 0)
     assert run(world.pin("an")) is None
+
+
+class Referring(PluggedRecords):
+    """Records each of which refers to what is not here, where it says so itself."""
+
+    async def write(self, records: Sequence[Record]) -> int:
+        """As the port says."""
+        lacking = {str(each.subject): "a foreign key" for each in records if each.value == b"refers"}
+        if lacking:
+            raise LackingError("sink has not what records refer to", lacking)
+        return await super().write(records)
+
+
+def test_who_refers_to_what_is_not_there_stays_unmoved_in_all_stores_and_the_others_go_in_one_batch() -> None:
+    world = MoveWorld()
+    world.at["VN"]["uploads"] = Referring("uploads-VN", world.plug)
+    them = [f"p{number}" for number in range(6)]
+    for number, each in enumerate(them):
+        world.put("SG", "people", each, f"k{number}", b"x")
+        world.put("SG", "uploads", each, f"k{number}", b"refers" if number < 2 else b"y")
+    moved = run(world.run(them))
+    assert moved.home == {digest(each) for each in them[2:]}
+    assert not moved.conflict
+    assert moved.again == {digest("p0"), digest("p1")}
+    assert moved.waits == dict.fromkeys(moved.again, "a foreign key")
+    for each in them[:2]:
+        assert (len(world.lies("SG", each)), world.lies("VN", each)) == (2, {})
+        pin = run(world.pin(each))
+        assert pin is not None, "who stays is not taken for new"
+        assert (pin.home, pin.moving) == ("SG", None)
+        assert world.journal.held["SG", "VN", digest(each)].state is State.CONFLICT
+    world.put("SG", "uploads", "p0", "k0", b"y")
+    moved = run(world.run(them[:2]))
+    assert moved.home == {digest("p0")}
+    assert set(moved.waits) == {digest("p1")}
