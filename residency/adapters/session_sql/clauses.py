@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnClause, Join, Select, TableClause, TextClause, text
+from sqlalchemy import ClauseElement, ColumnClause, Join, Select, TableClause, TextClause, text
 from sqlalchemy.inspection import inspect
 from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping
 
 __all__ = [
-    "asides", "bare", "clause_of", "entities", "inner_of", "is_entity", "is_plain", "onclauses", "table_of", "text_of",
+    "asides", "bare", "clause_of", "entities", "inner_of", "is_entity", "is_plain", "onclauses", "parts_of", "table_of",
+    "text_of",
 ]  # fmt: skip
 
 
@@ -34,8 +35,17 @@ def asides(statement: Any) -> Iterator[Any]:
     yield from (text(hint) for hint in getattr(statement, "_hints", {}).values())
 
 
+def parts_of(clause: Any) -> list[Any]:
+    """What a clause is made of; of an upsert's, too, of which SQLAlchemy 2.0 tells nothing."""
+    found = list(clause.get_children())
+    if not found and hasattr(clause, "inferred_target_whereclause"):
+        values = (clause_of(value) for _, value in getattr(clause, "update_values_to_set", ()))
+        parts = (clause.inferred_target_whereclause, getattr(clause, "update_whereclause", None), *values)
+        found = [each for each in parts if isinstance(each, ClauseElement)]
+    return found
+
+
 def table_of(leaf: Any) -> TableClause | None:
-    """The table that stands in a FROM by itself or as an alias; None = it is something else."""
     """The table that a leaf of a FROM is, or is another name of; None = it is none."""
     table = leaf.element if isinstance(leaf, AliasedReturnsRows) else leaf
     return table if isinstance(table, TableClause) else None
@@ -84,7 +94,6 @@ def clause_of(column: Any) -> Any:
 
 
 def is_entity(described: Any) -> bool:
-    """Whether one of a statement's `column_descriptions` is a mapped class, or an alias of one."""
     """Whether what a statement selects, as its description tells it, is a mapped class or another name of one."""
     state = inspect(described["expr"], raiseerr=False)
     return bool(getattr(state, "is_mapper", False) or getattr(state, "is_aliased_class", False))

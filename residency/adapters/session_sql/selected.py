@@ -45,6 +45,7 @@ from residency.adapters.session_sql.clauses import (
     is_entity,
     is_plain,
     onclauses,
+    parts_of,
     table_of,
     text_of,
 )
@@ -265,7 +266,7 @@ class _Reader:
                 if each.table is not None:
                     named[hash(each.table)] = each.table
             elif not isinstance(each, FromClause):
-                left.extend(each.get_children())
+                left.extend(parts_of(each))
         return named
 
     def _derived(self, leaf: Any) -> None:

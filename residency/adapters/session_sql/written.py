@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import BindParameter, ClauseElement, Column, ColumnElement, Insert, Null, Table, Update
 from sqlalchemy.sql import visitors
 
+from residency.adapters.session_sql.clauses import clause_of
 from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
@@ -127,14 +128,23 @@ def given(compiled: Any, statement: Any, column: Column[Any]) -> tuple[tuple[str
         if name == column.key or (name.startswith(column.key) and _NUMBER.fullmatch(name, len(column.key)) is not None)
     }
     computed = any(_is(each, column) for each in statement._select_names or ()) if _selects(statement) else False
-    for value in _given(statement, column):
+    upserted = list(_upserted(statement, column))
+    for value in (*_given(statement, column), *upserted):
         if isinstance(value, BindParameter):
             names.add(by_key.get(value.key, column.key))
         elif isinstance(value, ColumnElement) and not isinstance(value, Null):
             table = getattr(getattr(value, "table", None), "name", None)
             computed |= not (table == "excluded" and _is(value, column))  # that is looked at as it is inserted
-        elif isinstance(value, ClauseElement) and not isinstance(value, Null):
-            computed = True
+        elif isinstance(value, ClauseElement):
+            computed |= not isinstance(value, Null)
+    for value in upserted:
+        if value is not None and not isinstance(value, ClauseElement):
+            # SQLAlchemy 2.0 makes parameters of these as it compiles, and keeps no such statement for other values.
+            made = {
+                name for bind, name in compiled.bind_names.items() if bind.key.startswith("%(") and bind.value is value
+            }
+            names |= made
+            computed |= not made
     return tuple(sorted(names)), computed
 
 
@@ -148,12 +158,17 @@ def _given(statement: Any, column: Column[Any]) -> Iterator[Any]:
     rows.append(getattr(statement, "_ordered_values", None) or ())
     for many in getattr(statement, "_multi_values", ()):
         rows += [row.items() if isinstance(row, Mapping) else zip(statement.table.c, row, strict=False) for row in many]
-    clause = getattr(statement, "_post_values_clause", None)
-    if clause is not None:
-        for part in visitors.iterate(clause):
-            rows.append(dict(getattr(part, "update_values_to_set", ())).items())
     for row in rows:
         yield from (value for key, value in row if _is(key, column))
+
+
+def _upserted(statement: Any, column: Column[Any]) -> Iterator[Any]:
+    """What an upsert gives the column where there is such a row."""
+    clause = getattr(statement, "_post_values_clause", None)
+    for part in () if clause is None else visitors.iterate(clause):
+        # Of SQLAlchemy 2.0 values as they were given, of 2.1 a clause for each.
+        values = dict(getattr(part, "update_values_to_set", ())).items()
+        yield from (clause_of(value) for key, value in values if _is(key, column))
 
 
 def _is(key: Any, column: Column[Any]) -> bool:
