@@ -33,6 +33,7 @@ INSERT INTO letters SELECT gen_random_uuid(), 'person-' || n, 'x'
 FROM generate_series(1, {people}) n, generate_series(1, 4) k;
 """
 BATCHES = 2
+ONCE = 4  # a run, before the first batch: what foreign keys refer to
 STATEMENTS = 45  # a batch: settings and transactions, what is copied, compared three times, deleted
 ROWS = 5  # a person: a digest when copied, at home, before the pin turned, and one a table when deleted
 TRANSACTIONS = 12  # a batch: journal, pins and locators
@@ -95,7 +96,7 @@ def test_a_batch_costs_as_many_questions_and_transactions_however_many_are_in_it
         asked.counts.clear()
         assert anyio.run(moved, folder, people, asked) == people * 5
         assert asked.counts["rows"] <= people * ROWS + 200, "the rest is what tables are looked up by"
-        assert asked.counts["statements"] <= BATCHES * STATEMENTS
+        assert asked.counts["statements"] <= ONCE + BATCHES * STATEMENTS
         assert asked.counts["transactions"] <= BATCHES * TRANSACTIONS
         found.append((asked.counts["transactions"], asked.counts["statements"]))
     assert found[0] == found[1]
