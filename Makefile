@@ -39,9 +39,10 @@ bench: $(BENCH_STAMP)  ## what each part costs beside its peers (some minutes); 
 	@scripts/test-tiers $(BIN)/python
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-deep: $(DEV_STAMP)  ## long property and fault runs; CASES=1000000: how often decide is held against the oracle
+deep: $(DEV_STAMP)  ## long property and fault runs, and the oldest libraries allowed; CASES=1000000: how often decide is held against the oracle
 	@scripts/test-tiers $(BIN)/python
 	@HYPOTHESIS_PROFILE=deep RESIDENCY_CASES=$(or $(CASES),1000000) scripts/test $(BIN)/python -m "slow or not slow" --timeout 1800 $(PYTEST_ARGS)
+	@scripts/test-oldest .tools/oldest
 
 clean:  ## remove what the targets above made; sources stay
 	@rm -rf $(VENV) .tools demo-data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
