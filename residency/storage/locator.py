@@ -104,11 +104,13 @@ class Locators:
     What the app's own code sees are stores, records and keys; what lies in a locator are digests.
     """
 
-    __slots__ = ("_digest", "by_place")
+    __slots__ = ("_digest", "behind", "by_place")
 
     def __init__(self, by_place: Mapping[str, Locator], digest: Callable[[str], str]) -> None:
         """`digest` answers the keyed digest (64 hex digits) of a text, as pins know subjects by."""
         self.by_place = dict(by_place)
+        self.behind: set[tuple[str, str]] = set()
+        """(store, place) of rows that were written and not noted, by one that only observes."""
         self._digest = digest
 
     def key(self, store: str, record: str, key: str) -> str:

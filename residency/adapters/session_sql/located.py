@@ -9,6 +9,7 @@ for `residency sinks locate`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session, SessionTransaction, object_mapper
 
 from residency.enforcement.about import key_text
 from residency.enforcement.current import Current
-from residency.errors import UsageError
+from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.storage.locator import Locators
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "undo_savepoint",
 ]
 
+_log = logging.getLogger("residency")
 _INFO: Final = "residency.located"
 Row = tuple[str, str]
 
@@ -90,8 +92,14 @@ async def note_new(session: Session, here: Current, store: str, place: str) -> i
     whose = {row: _whose(here, row[0], subject) for row, subject in flushed.came.items()}
     noted = [(record, key, digest) for (record, key), digest in whose.items() if digest is not None]
     flushed.came.clear()
-    with here.trail:
-        await locators.note(store, place, noted)
+    try:
+        with here.trail:
+            await locators.note(store, place, noted)
+    except (SinkUnavailable, RecordConflict) as error:
+        if here.decision.mode != "observe":
+            raise
+        _tell_unnoted(locators, store, place, error)
+        return 0
     return len(noted)
 
 
@@ -100,7 +108,24 @@ async def forget_gone(session: Session, here: Current, store: str, place: str) -
     locators, flushed = locators_of(here), session.info.pop(_INFO, None)
     if locators is None or flushed is None or not flushed.went:
         return 0
-    return await locators.forget(store, place, flushed.went)
+    try:
+        return await locators.forget(store, place, flushed.went)
+    except SinkUnavailable as error:
+        if here.decision.mode != "observe":
+            raise
+        _tell_unnoted(locators, store, place, error)
+        return 0
+
+
+def _tell_unnoted(locators: Locators, store: str, place: str, error: Exception) -> None:
+    """Say once for each place that rows are not noted there: a deployment that only observes holds nobody up for it."""
+    if (store, place) not in locators.behind:
+        locators.behind.add((store, place))
+        _log.warning(
+            "rows of store %r in %s are written and not noted with its locator (%s): run `residency sinks locate` "
+            "before you enforce",
+            store, place, error,
+        )  # fmt: skip
 
 
 def begin_savepoint(session: Session, transaction: SessionTransaction) -> None:

@@ -223,6 +223,28 @@ async def test_a_deployment_that_observes_lets_the_app_write_as_before(tmp_path:
     assert await owners(world, "k") == (world.point.perception.digest("binh"),)
 
 
+async def test_one_that_observes_is_not_held_up_by_a_locator_that_is_away_and_says_so_once(
+    tmp_path: Path, world: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Rows(tmp_path / "observing", world.places, OWNED, mode="observe")
+    made.stores.locators = Locators({}, world.point.perception.digest)  # none is known here for any country
+    for key in ("a", "b"):
+        with made.request(who="tan", address=SINGAPORE):
+            async with session() as work:
+                work.add(Person(id=key, whose="tan"))
+                await work.commit()
+    with made.request(who="tan", address=SINGAPORE):
+        async with session() as work:
+            await work.delete(await work.get_one(Person, "a"))
+            await work.commit()
+    made.stores.locators = None
+    await made.stores.aclose()
+    assert world.places["sg"].query("SELECT id FROM person") == [("b",)]
+    told = [each.getMessage() for each in caplog.records if "sinks locate" in each.getMessage()]
+    assert len(told) == 1
+    assert "tan" not in told[0]
+
+
 async def test_who_forgot_to_identify_writes_as_before_while_a_deployment_observes(tmp_path: Path, world: Rows) -> None:
     made = Rows(tmp_path / "observing", world.places, OWNED, mode="observe")
     made.stores.locators = world.stores.locators
