@@ -23,30 +23,24 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import anyio.from_thread
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Engine, Table
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
 from residency.adapters.session_sql.brought import check_read, watch
+from residency.adapters.session_sql.hooks import attend
 from residency.adapters.session_sql.keys import check_keys
-from residency.adapters.session_sql.located import (
-    begin_savepoint,
-    collect,
-    forget_gone,
-    locators_of,
-    note_new,
-    undo_savepoint,
-)
+from residency.adapters.session_sql.located import begin_savepoint, locators_of
 from residency.adapters.session_sql.written import check_subject
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.enforcement.current import Current
 from residency.enforcement.moving import WaitFirstError
-from residency.errors import Unavailable, UsageError
+from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.handle import GATED, SESSION, StoreHandle, backend_of
+from residency.storage.handle import GATED, StoreHandle, backend_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm.session import _EntityBindKey, _SessionBind
@@ -308,91 +302,7 @@ class RoutedSession(Session):
             act.outcome("rolled_back")
 
 
-def _before_flush(session: Session, context: object, instances: object) -> None:
-    # The connection would refuse the statement anyway; this says so before, and names the way out.
-    if isinstance(session, RoutedSession):
-        session.get_bind()
-        act = session._act
-        if act is not None and not act.changes:
-            raise UsageError(
-                f"activity {act.current.activity.name!r} is declared {act.operation} in the deployment file, "
-                f"and its session on store {session._store!r} holds changes: say `operation: write` there"
-            )
-
-
-def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-    if isinstance(session, RoutedSession):
-        # `Session.connection(bind_arguments=…)` never asks `get_bind` where it is given a bind.
-        if connection.engine is not session._engine:
-            session._dead = True
-            raise UsageError("a routed session takes no bind: its store decides")
-        connection.info[SESSION] = session
-        act = session._act
-        if act is None:
-            return
-        if act.changes:
-            act.opened = act.current.point.clock.now()  # if its subject is moved from now on, the mover waits for it
-        else:
-            session._confirm()
-
-
-def _before_commit(session: Session) -> None:
-    if not isinstance(session, RoutedSession) or session.in_nested_transaction():
-        return  # a savepoint has no effect of its own
-    # What is still pending would be flushed after this hook; the act must know all of it before it is confirmed.
-    session.flush()
-    act = session._act
-    if act is None:
-        session._ready = True  # a hook of the app's own may begin one
-        return
-    session._check()
-    if act.changes:
-        if session._noting and (at := session._located()) is not None:
-            session._wait(note_new(session, *at))
-        session._confirm()
-        session._ready = True
-        session._confirmed = len(session.dispatch.before_commit) == 1  # this one
-
-
-def _after_commit(session: Session) -> None:
-    if not isinstance(session, RoutedSession) or session.in_nested_transaction():
-        return
-    act = session._act
-    if act is None:
-        return
-    act.outcome("committed")
-    if not act.is_settled():
-        session._wait(act.settled())
-    if session._noting and (at := session._located()) is not None:
-        # A key that stays noted leads to no row; an error here would say of what is committed that it is not.
-        with suppress(Unavailable):
-            session._wait(forget_gone(session, *at))
-
-
-def _after_flush(session: Session, context: object) -> None:
-    if isinstance(session, RoutedSession) and session._noting and (at := session._located()) is not None:
-        collect(session, *at[:2])
-        if session._ready:  # a hook of the app's own added it between our last look and the COMMIT
-            session._wait(note_new(session, *at))
-
-
-def _after_soft_rollback(session: Session, previous: SessionTransaction) -> None:
-    if isinstance(session, RoutedSession) and previous.nested:
-        undo_savepoint(session, previous)
-
-
-def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    if isinstance(session, RoutedSession) and transaction.parent is None:
-        session._settle()
-
-
-event.listen(RoutedSession, "before_flush", _before_flush)
-event.listen(RoutedSession, "after_flush", _after_flush)
-event.listen(RoutedSession, "after_begin", _after_begin, insert=True)  # before a hook of the app's own sends anything
-event.listen(RoutedSession, "before_commit", _before_commit)
-event.listen(RoutedSession, "after_commit", _after_commit)
-event.listen(RoutedSession, "after_soft_rollback", _after_soft_rollback)
-event.listen(RoutedSession, "after_transaction_end", _after_transaction_end)
+attend(RoutedSession)
 
 
 def open_session(store: str) -> AbstractAsyncContextManager[AsyncSession]:
