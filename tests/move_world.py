@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from residency.adapters.pins_memory import PinsMemory
 from residency.adapters.records_memory import RecordsMemory
-from residency.errors import StaleVersion
+from residency.errors import RecordConflict, StaleVersion
 from residency.jurisdiction.pins import arrived, leaving
 from residency.model import Pin
 from residency.storage.locator import Located, LocatorMemory, Locators, record_key
@@ -55,21 +55,41 @@ class Plug:
 
 
 class PluggedRecords(RecordsMemory):
-    """Records each of whose changes may be the last: `delete` of many stops between two, as a store of objects."""
+    """Records each of whose changes may be the last: `write` and `delete` of many stop between two, as a store of
+    objects; `whole` = as a database: all or none."""
 
-    def __init__(self, sink: str, plug: Plug) -> None:
+    def __init__(self, sink: str, plug: Plug, *, whole: bool = True) -> None:
         super().__init__(sink)
         self._plug = plug
+        self._whole = whole
 
     async def write(self, records: Sequence[Record]) -> int:
-        """As the port says; the plug may go before it or after."""
+        """As the port says, or one by one once nothing stands against them; the plug may go before it or after."""
         self._plug()
-        done = await super().write(records)
-        self._plug()
+        if self._whole:
+            done = await super().write(records)
+            self._plug()
+            return done
+        self.refuse(records)
+        done = 0
+        for record in records:
+            done += await super().write([record])
+            self._plug()
         return done
 
+    def refuse(self, records: Sequence[Record]) -> None:
+        """Raises: RecordConflict where something else is here."""
+        for record in records:
+            if (there := self.held.get((record.name, record.key))) is not None and there.value != record.value:
+                raise RecordConflict("something else is here")
+
     async def delete(self, records: Sequence[Record]) -> int:
-        """One by one."""
+        """One by one, or all or none."""
+        if self._whole:
+            self._plug()
+            done = await super().delete(records)
+            self._plug()
+            return done
         gone = 0
         for record in records:
             self._plug()
@@ -176,7 +196,8 @@ class MoveWorld:
         self.homes = Homes(self.pins, self.plug)
         self.journal = Journal(self.plug)
         self.at = {
-            place: {store: PluggedRecords(f"{store}-{place}", self.plug) for store in stores} for place in ("SG", "VN")
+            place: {store: PluggedRecords(f"{store}-{place}", self.plug, whole=store == "people") for store in stores}
+            for place in ("SG", "VN")
         }
         self.locators = Locators({place: PluggedLocator(place, self.plug) for place in self.at}, digest)
         self.stores = tuple(stores)

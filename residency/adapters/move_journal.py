@@ -192,7 +192,7 @@ def _text(steps: Iterable[Step], held: Mapping[tuple[str, str, str], Step]) -> s
         before = held.get((each.subject, each.source, each.target))
         row: list[object] = [each.subject, each.source, each.target, each.state.value]
         if before is None or before.copies != each.copies or before.records != each.records:
-            row += [dict(each.copies), each.records]
+            row += [dict(each.copies), each.records, {store: sorted(marks) for store, marks in each.marks.items()}]
         rows.append(row)
     return json.dumps(rows, separators=(",", ":"))
 
@@ -203,12 +203,12 @@ def _read(text: str, held: _Held) -> int:
     for subject, source, target, state, *more in rows:
         before = held.get((subject, source, target))
         if more:
-            copies, records = more
+            copies, records, marks = [*more, {}][:3]  # a journal of an earlier version has no marks
         elif before is not None:
-            copies, records = before.copies, before.records
+            copies, records, marks = before.copies, before.records, before.marks
         else:
             raise ValueError("a step that says nothing new of nothing")
-        _apply([Step(subject, source, target, State(state), copies, records)], held)
+        _apply([Step(subject, source, target, State(state), copies, records, marks)], held)
     return len(rows)
 
 

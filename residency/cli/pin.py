@@ -22,6 +22,7 @@ from residency.cli.patience import patient
 from residency.enforcement.request import subject_id
 from residency.errors import ResidencyError, StaleVersion
 from residency.model import Pin, SubjectId
+from residency.storage.moves import Step
 
 __all__ = ["pin_app"]
 
@@ -76,8 +77,8 @@ def move(
     home that is there already is left as it is.
 
     Exit 0 = it is the home now, 1 = there is no pin, it was changed meanwhile, the new home has other records of
-    the same keys, or a move before this one left some where they lay, 2 = wrong use, or something cannot be reached
-    (a sink that is away is tried again first).
+    the same keys, or a move before this one has not ended or left some where they lay, 2 = wrong use, or something
+    cannot be reached (a sink that is away is tried again first).
 
     Example: echo user-42 | residency pin move residency.yaml --to VN --reason "ticket 1234"
     """
@@ -100,6 +101,10 @@ def move(
             return before, False
         if not data_is_there:
             return await _move_records(runtime, subject, to, reason), True
+        if step := await _under_way(runtime, before, to):
+            why = f"a move of theirs from {step.source} to {step.target} has not ended"
+            mend = "each place may hold what the other lacks: run `residency move DEPLOYMENT --go` first"
+            raise StaleVersion(f"{why}, and {mend}")
         await anyio.to_thread.run_sync(runtime.open)
         return await runtime.point.homes.move(runtime.point.digest(subject), to, reason), True
 
@@ -145,6 +150,22 @@ async def _left_behind(runtime: Residency, subject: SubjectId, to: str) -> list[
     finally:
         journal.close()
     return sorted({step.source for step in steps if (step.subject, step.target) == (whose, to)})
+
+
+async def _under_way(runtime: Residency, pin: Pin, to: str) -> Step | None:
+    """A move of this subject that left something, or may have, where they live or are to live.
+
+    Raises: PinsUnavailable.
+    """
+    path = journal_of(runtime)
+    if not path.exists():
+        return None
+    journal = MoveJournalSqlite(path)
+    try:
+        found = [await journal.left(place, [pin.subject]) for place in (pin.home, to)]
+    finally:
+        journal.close()
+    return next((step for left in found for step in left.values()), None)
 
 
 def _with(policy: Path, work: Callable[[Residency], Awaitable[T]]) -> T:

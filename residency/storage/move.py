@@ -138,8 +138,8 @@ class Mover:
             await self._hold()
             await self._homes.leave([pins[each] for each in sorted(redo) if each in pins], target, source, self._why)
         await self._journal.put(
-            [_at(steps[digest], State.DONE) for digest in sorted(gone)]
-            + [_at(steps[digest], State.LATE) for digest in sorted(late)]
+            [replace(steps[digest], state=State.DONE) for digest in sorted(gone)]
+            + [replace(steps[digest], state=State.LATE) for digest in sorted(late)]
         )
         stuck = frozenset(conflict | late)
         records = sum(steps[digest].records for digest in gone)
@@ -153,9 +153,14 @@ class Mover:
         left = dict(await self._journal.left(target, living))
         if not left:
             return set()
+        # Of who was home there and is not any more, a part of what was copied may be all that there is.
+        left = {
+            each: replace(step, marks={}) if step.state is State.LATE and step.target == target else step
+            for each, step in left.items()
+        }
         back = [Leg(leg.store, leg.target, leg.source) for leg in legs]
         gone, redo, late = await self._clear(back, {each: living[each] for each in sorted(left)}, left)
-        await self._journal.put([_at(left[each], State.DONE) for each in sorted(gone)])
+        await self._journal.put([replace(left[each], state=State.DONE) for each in sorted(gone)])
         return redo | late
 
     async def _ahead(
@@ -176,7 +181,7 @@ class Mover:
     async def _verified(self, subjects: Collection[str], steps: dict[str, Step]) -> None:
         new = [each for each in sorted(subjects) if steps[each].state is not State.VERIFIED]
         for each in new:
-            steps[each] = _at(steps[each], State.VERIFIED)
+            steps[each] = replace(steps[each], state=State.VERIFIED)
         await self._journal.put([steps[each] for each in new])
 
     async def _turn(
@@ -281,18 +286,17 @@ class Mover:
         for leg, cargo in cargos:
             # What we copied before, and what is no longer so at the source.
             old = {
-                ids[each]: copy
+                each: copy
                 for each in ids
                 if each not in resting and (copy := steps[each].copies.get(leg.store)) is not None
                 and copy not in (cargo.digest(ids[each]), NOTHING)
             }  # fmt: skip
-            if old:
-                await self._hold()
-                await leg.target.clear(old)
+            await self._withdraw(leg, ids, old, steps)
         for each, subject in ids.items():
             copies = {leg.store: cargo.digest(subject) for leg, cargo in cargos}
             records = sum(cargo.counts.get(subject, 0) for _, cargo in cargos)
-            steps[each] = Step(each, steps[each].source, steps[each].target, State.COPIED, copies, records)
+            marks = {leg.store: cargo.marks[subject] for leg, cargo in cargos if subject in cargo.marks}
+            steps[each] = replace(steps[each], state=State.COPIED, copies=copies, records=records, marks=marks)
         # Before the copy: a run after a crash is to know it for ours.
         await self._journal.put([steps[digest] for digest in ids])
         try:
@@ -315,6 +319,21 @@ class Mover:
             conflict |= await self._ship(legs, {digest: ids[digest] for digest in part}, steps, resting)
         return conflict
 
+    async def _withdraw(
+        self, leg: Leg, ids: Mapping[str, str], copies: Mapping[str, str], steps: Mapping[str, Step]
+    ) -> None:
+        """Remove from the target what was copied there before, all or the part that a crash left, and nothing else."""
+        if not copies:
+            return
+        await self._hold()
+        gone = await leg.target.clear({ids[each]: copy for each, copy in copies.items()})
+        left = [each for each in copies if ids[each] not in gone and leg.store in steps[each].marks]
+        left = [each for each in left if steps[each].state in _BEGUN]
+        if left:
+            found = await leg.target.take([ids[each] for each in left])
+            parts = [ids[each] for each in left if steps[each].marked(leg.store, found, ids[each])]
+            await leg.target.clear({each: found.digest(each) for each in parts if found.digest(each) != NOTHING})
+
     async def _stay(
         self,
         legs: Sequence[Leg],
@@ -328,11 +347,10 @@ class Mover:
         back = [each for each in sorted(ids) if each not in resting]
         turned = [pins[each] for each in back if each in pins]
         for leg in legs:
-            copies = {ids[each]: copy for each in back if (copy := steps[each].copies.get(leg.store)) is not None}
-            await self._hold()
-            await leg.target.clear({each: copy for each, copy in copies.items() if copy != NOTHING})
+            copies = {each: copy for each in back if (copy := steps[each].copies.get(leg.store)) is not None}
+            await self._withdraw(leg, ids, {each: copy for each, copy in copies.items() if copy != NOTHING}, steps)
         # Without digests: nothing of these may ever pass for a copy that was verified.
-        stuck = [replace(steps[each], state=State.CONFLICT, copies={}, records=0) for each in sorted(ids)]
+        stuck = [replace(steps[each], state=State.CONFLICT, copies={}, records=0, marks={}) for each in sorted(ids)]
         await self._journal.put(stuck)
         if turned:
             await self._hold()
@@ -375,7 +393,3 @@ def _has_turned(going: Going, step: Step | None, target: str) -> bool:
 
 def _rests(going: Going, place: str) -> bool:
     return going.pin is not None and going.pin.moving is None and going.pin.home == place
-
-
-def _at(step: Step, state: State) -> Step:
-    return Step(step.subject, step.source, step.target, state, step.copies, step.records)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from residency.model import Pin
-from residency.storage.parcels import Parcels
+from residency.storage.parcels import Parcel, Parcels
 
 __all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "State", "Step"]
 
@@ -34,7 +34,7 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Step:
     """One line of the journal: a subject (keyed digest, never the id), from where to where (places), how far, and by
-    store the digest of what was last copied; `records` = how many those were."""
+    store the digest of what was last copied; `records` = how many those were, `marks` = by store `Cargo.marks`."""
 
     subject: str
     source: str
@@ -42,6 +42,11 @@ class Step:
     state: State
     copies: Mapping[str, str] = field(default_factory=dict)
     records: int = 0
+    marks: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def marked(self, store: str, found: Parcel, subject: str) -> bool:
+        """Whether all that `found` has of `subject` (id) was copied: of a copy or a deletion that a crash cut short."""
+        return found.marks(subject) <= frozenset(self.marks.get(store, ()))
 
 
 @dataclass(frozen=True, slots=True)

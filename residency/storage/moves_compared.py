@@ -44,9 +44,15 @@ async def judge(
     for leg in legs:
         found[leg.store] = now = await leg.source.take(list(ids.values()))
         there = await leg.target.take(list(ids.values()))
-        # A deletion that a crash cut short left some of what was copied, and the target has them all.
+        # A deletion that a crash cut short left some of what was copied, and the target has them all, or is newer.
         copies = {each: steps[each].copies.get(leg.store) for each in ids}
-        clean -= {each for each in ids if now.digest(ids[each]) != copies[each] and not there.holds(now, ids[each])}
+        clean -= {
+            each
+            for each in ids
+            if now.digest(ids[each]) != copies[each]
+            and not there.holds(now, ids[each])
+            and not steps[each].marked(leg.store, now, ids[each])
+        }
         # Back to the source go the reads of those only who have nothing new at the target, and all of it here.
         redo -= {
             each

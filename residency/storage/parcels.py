@@ -93,6 +93,11 @@ class Parcel:
         # Of the pieces as Python writes them in ASCII: no two sets of pieces are written alike, in any release.
         return hashlib.sha256(ascii(sorted(self.pieces.get(subject, ()))).encode()).hexdigest()
 
+    def marks(self, subject: str) -> frozenset[str]:
+        """By a digest each (hex, 128 bits of SHA-256) the records of `subject`, by which one of them is known again."""
+        pieces = self.pieces.get(subject, ())
+        return frozenset([hashlib.sha256(ascii(piece).encode()).hexdigest()[:32] for piece in pieces])
+
     def of(self, subjects: Collection[str]) -> Parcel:
         """What these subjects have of it."""
         return Parcel({each: self.pieces[each] for each in subjects if each in self.pieces}, self.origin, self.told)
@@ -114,12 +119,15 @@ class Parcel:
 @dataclass(frozen=True, slots=True)
 class Cargo:
     """All that some subjects have in one sink at one moment, to be put into another of its kind: by subject a digest
-    and how many records; one who has nothing is not in it. `content` is for sinks of that kind alone."""
+    and how many records; one who has nothing is not in it. `content` is for sinks of that kind alone. `marks` = by
+    subject those of each record (`Parcel.marks`), where a crash may leave some of them; none where all come and go in
+    one transaction."""
 
     digests: Mapping[str, str]
     counts: Mapping[str, int]
     content: object = field(compare=False, repr=False)
     size: int = field(default=0, compare=False)  # bytes that are held in memory
+    marks: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False)
 
     def digest(self, subject: str) -> str:
         """The digest of what `subject` has."""
@@ -199,7 +207,8 @@ class RecordParcels:
         found = await self.take(subjects)
         counts = {each: len(pieces) for each, pieces in found.pieces.items()}
         size = sum(len(value) for pieces in found.pieces.values() for _, _, value in pieces)
-        return Cargo({each: found.digest(each) for each in found.pieces}, counts, found, size)
+        marks = {each: found.marks(each) for each in found.pieces}
+        return Cargo({each: found.digest(each) for each in found.pieces}, counts, found, size, marks)
 
     async def take(self, subjects: Collection[str]) -> Parcel:
         """As the port says. Raises: SinkUnavailable, UsageError for what is too large to be taken."""

@@ -15,7 +15,7 @@ from residency.errors import PinsUnavailable
 from residency.storage.move import State, Step
 
 pytestmark = pytest.mark.anyio
-STEP = Step("a" * 64, "SG", "VN", State.COPIED, {"people/sg": "d1"}, 3)
+STEP = Step("a" * 64, "SG", "VN", State.COPIED, {"people/sg": "d1"}, 3, {"people/sg": ["m1", "m2"]})
 
 
 async def test_steps_outlive_the_run_and_the_last_one_stands(tmp_path: Path) -> None:
@@ -97,3 +97,13 @@ async def test_who_holds_the_lease_by_a_journal_is_the_same_in_every_run(tmp_pat
     second.close()
     with pytest.raises(PinsUnavailable, match="closed"):
         second.holder("b" * 32)
+
+
+async def test_a_journal_of_an_earlier_version_is_read_and_its_copies_are_known_as_a_whole(tmp_path: Path) -> None:
+    MoveJournalSqlite(tmp_path / "move.db").close()
+    with closing(sqlite3.connect(tmp_path / "move.db")) as database, database:
+        steps = f'[["{"a" * 64}","SG","VN","copied",{{"people/sg":"d1"}},3]]'
+        database.execute("INSERT INTO noted (steps) VALUES (?)", (steps,))
+    journal = MoveJournalSqlite(tmp_path / "move.db")
+    assert await journal.unfinished() == (replace(STEP, marks={}),)
+    journal.close()

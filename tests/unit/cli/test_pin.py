@@ -195,6 +195,28 @@ def test_a_move_that_ended_before_it_had_deleted_is_not_said_to_be_done(policy: 
     assert run(policy, "move", *MOVE[:-1])[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [(State.COPIED, 1), (State.VERIFIED, 1), (State.LATE, 1), (State.CONFLICT, 0), (State.DONE, 0)],
+)
+def test_a_home_moves_alone_only_where_no_move_of_theirs_has_a_copy_or_a_rest_somewhere(
+    policy: Path, state: State, code: int
+) -> None:
+    runtime = build(policy)
+
+    async def begun() -> None:
+        runtime.open()
+        journal = MoveJournalSqlite(journal_of(runtime))
+        await journal.put([Step(runtime.point.digest(SubjectId("an")), "SG", "VN", state)])
+        journal.close()
+        await runtime.aclose()
+
+    anyio.run(begun)
+    found, output = run(policy, "move", *MOVE)
+    assert (found, "a move of theirs from SG to VN has not ended" in output) == (code, bool(code)), output
+    assert json.loads(run(policy, "show", "--json")[1])["version"] == (1 if code else 2)
+
+
 def test_a_store_that_is_away_twice_keeps_nobody_from_moving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_PAUSES", (0.0, 0.0))
     told = DEPLOYMENT.replace('url: "memory:"', 'url: "file://SINK"').replace(
