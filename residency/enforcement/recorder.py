@@ -1,4 +1,4 @@
-"""Decisions and acts in, journal entries out: the one place where an entry's fields are filled in.
+"""Decisions and acts in, journal entries out: the one place where such an entry's fields are filled in.
 
 A plain request leaves one `decision` entry, a refusal one `refusal` entry, an act an `intent` before and an `outcome`
 after. Personal and statutory detail goes to the subject's country first, and the entry commits to it; a crash between
@@ -8,28 +8,24 @@ for all that waits for `durable`: details are made durable before the entries th
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
 
 from residency.audit.detail_terms import Keeping
-from residency.audit.entry import Entry, EntryTemplate, entry_id, format_entry
-from residency.audit.fleet import FIRST_ENTRY, format_begins
+from residency.audit.entry import EntryTemplate, entry_id
 from residency.audit.recall import Basis
+from residency.enforcement.bare import BareRecorder
 from residency.enforcement.details import Details
-from residency.enforcement.plans import PLACEHOLDER_ID, Plan, Plans
+from residency.enforcement.plans import Plan, Plans
 from residency.enforcement.ports import Clock, Entropy, Journal
 from residency.enforcement.slot import DetailStore, Slot
 from residency.errors import JournalLate
-from residency.model import Decision, FactSet, Pin, Reason, RuleRef
-from residency.policy.archive import facts_digest
+from residency.model import Decision, Pin, Reason, RuleRef
 
 __all__ = ["DetailStore", "Recorder"]
 
-_BOUND: Final = 4096  # templates of entries that no decision is behind, kept at most; cleared when full
 
-
-class Recorder:
-    """Writes entries into one worker slot's journal. Safe to call from several threads of one process."""
+class Recorder(BareRecorder):
+    """Writes what is decided, and all else that is recorded. Safe to call from several threads of one process."""
 
     def __init__(
         self,
@@ -49,21 +45,13 @@ class Recorder:
         `keeping` says where details lie and for how long, None = in each of `detail_countries` itself, as nobody asks;
         `origin` is the log's name.
         """
-        self._journal = journal
-        self._number = journal.slot
-        self._clock = clock
-        self._now = clock.now
+        super().__init__(Slot(journal, details), clock, policy, version)
         self._entropy = entropy
-        self._policy = policy
-        self._version = version
-        self._slot = Slot(journal, details)
-        self._lock = self._slot.lock
         self._details: Details | None = None
         if details is not None:
             keeping = keeping or Keeping({country: country for country in detail_countries})
             self._details = Details(details, keeping, origin, entropy, self._slot)
         self._plans = Plans()
-        self._plain_templates: dict[tuple[object, ...], EntryTemplate] = {}
 
     def under(self, policy: str, version: int = 0, keeping: Keeping | None = None) -> Recorder:
         """A recorder into the same slot for decisions by the policy of that digest (hex); both may go on at once.
@@ -76,16 +64,6 @@ class Recorder:
         other._details = None if self._details is None else self._details.under(keeping)
         return other
 
-    @property
-    def open_intents(self) -> int:
-        """Acts of this process whose outcome is not recorded yet, under whichever policy."""
-        return len(self._slot.opened)
-
-    @property
-    def oldest_intent(self) -> int | None:
-        """When the oldest of these was recorded (microseconds, UTC); None where there is none."""
-        return next(iter(tuple(self._slot.opened.values())), None)
-
     def ready(self) -> None:
         """Raise JournalFull or JournalFailed now if an act's entries might not find room, JournalLate where all that is
         recorded is to be waited for first (`caught_up`)."""
@@ -97,10 +75,6 @@ class Recorder:
             raise
         if self._details is not None:
             self._details.ready()
-
-    async def caught_up(self) -> None:
-        """Wait until all that is recorded by now survives a power cut. Raises: JournalFailed."""
-        await self._slot.durable(self._journal.next_seq - 1)
 
     def barred(self, decision: Decision) -> Reason | None:
         """Why nothing may be done under `decision` though it permits: what is to be recorded of the person may not lie
@@ -186,10 +160,6 @@ class Recorder:
         finally:
             self._lock.release()
 
-    def id_of(self, seq: int) -> str:
-        """The id of the slot's entry number `seq`."""
-        return entry_id(self._number, seq)
-
     def outcome(self, decision: Decision, sink: str, operation: str, of: int, act: str, pin: Pin | None = None) -> int:
         """Record how the act of intent number `of` ended; its sequence number. `pin` = the first pin, set by the
         act."""
@@ -228,26 +198,9 @@ class Recorder:
     def _changed(self, kind: str, home: str | None, note: str | None, act: str | None) -> EntryTemplate:
         """The constant part of an entry about a pin that changes, which no request's decision is behind."""
         key = ("pin", kind, home, note, act)
-        template = self._plain_templates.get(key)
-        if template is None:
-            if len(self._plain_templates) >= _BOUND:
-                self._plain_templates.clear()
-            template = self._plain_templates[key] = EntryTemplate(
-                Entry(
-                    id=PLACEHOLDER_ID,
-                    kind=kind,
-                    at=0,
-                    effect="permit",
-                    policy=self._policy,
-                    policy_version=self._version,
-                    act=act,
-                    of=None if act is None else PLACEHOLDER_ID,
-                    operation="pin",
-                    region=home,
-                    note=note,
-                )
-            )
-        return template
+        return self._templates.get(key) or self._kept(
+            key, self.entry(kind, effect="permit", act=act, operation="pin", region=home, note=note)
+        )
 
     def _outcome(
         self,
@@ -264,62 +217,8 @@ class Recorder:
             if pin is not None and self._details is not None:
                 commitment = self._details.keep_pin(pin, entry, now, covering, only)
             seq = journal.append(template.fill(id=entry, at=now, of=of, detail=commitment))
-            self._slot.opened.pop(int(of.rpartition(".")[2]), None)
+            self._slot.closed(of)
             return seq
-
-    def refused_request(self, activity: str | None, mode: str, reason: Reason) -> int:
-        """Record a request refused before it could be decided (an ambiguous path, a rewritten peer)."""
-        return self._plain("refusal", "deny", activity, mode, reason.value, None)
-
-    def unread_request(self, mode: str, reason: Reason) -> int:
-        """Record a request that an observing deployment lets pass undecided, though enforcing would refuse it."""
-        return self._plain("decision", "deny", None, mode, reason.value, None)
-
-    def exempt(self, activity: str, mode: str) -> int:
-        """Record a request to an exempt route, named `activity` as the deployment writes it."""
-        return self._plain("decision", "permit", activity, mode, None, "exempt")
-
-    def begins(self, predecessor: str | None) -> None:
-        """Record, where this is the instance's first entry, the log it goes on from (`none` = none, None = not said).
-
-        A power cut that takes it leaves an instance that has not begun: the next start records it anew.
-        """
-        if entry_id(self._number, self._journal.next_seq) == FIRST_ENTRY:
-            self.system(format_begins(predecessor))
-
-    def system(self, note: str) -> int:
-        """Record something about the instance itself."""
-        return self._plain("system", None, None, "enforce", None, note)
-
-    def facts(self, facts: FactSet, note: str = "facts") -> int:
-        """Record what `facts.epoch` stands for from here on; before the first decision on them. Its sequence number.
-
-        A decision whose epoch no entry of its slot named before cannot be recomputed from the log.
-        """
-        with self._lock:
-            entry = Entry(
-                id=entry_id(self._number, self._journal.next_seq),
-                kind="system",
-                at=self._now(),
-                policy=self._policy,
-                policy_version=self._version,
-                epoch=facts.epoch,
-                facts=facts_digest(facts),
-                note=note,
-            )
-            return self._journal.append(format_entry(entry))
-
-    def is_durable(self, seq: int) -> bool:
-        """Whether entry `seq` is known to survive a power cut, told without waiting. Raises JournalFailed."""
-        return self._slot.is_durable(seq)
-
-    def soon(self) -> None:
-        """Begin to make all that is recorded by now durable: whoever waits for it later waits less."""
-        self._slot.soon()
-
-    def durable(self, seq: int) -> Coroutine[Any, Any, None]:
-        """To be awaited: done once entry `seq` survives a power cut. Raises JournalFailed."""
-        return self._slot.durable(seq)  # no coroutine of its own: hundreds may wait at once
 
     def _record(
         self,
@@ -364,30 +263,3 @@ class Recorder:
             return seq
         finally:
             self._lock.release()
-
-    def _plain(
-        self, kind: str, effect: str | None, activity: str | None, mode: str, reason: str | None, note: str | None
-    ) -> int:
-        key = (kind, activity, mode, reason, note)
-        template = self._plain_templates.get(key)
-        if template is None:
-            if len(self._plain_templates) >= _BOUND:
-                self._plain_templates.clear()
-            template = self._plain_templates[key] = EntryTemplate(
-                Entry(
-                    id=PLACEHOLDER_ID,
-                    kind=kind,
-                    at=0,
-                    mode=mode,
-                    effect=effect,
-                    policy=self._policy,
-                    policy_version=self._version,
-                    activity=activity,
-                    reason=reason,
-                    note=note,
-                )
-            )
-        with self._lock:
-            journal = self._journal
-            entry = entry_id(self._number, journal.next_seq)
-            return journal.append(template.fill(id=entry, at=self._now()))

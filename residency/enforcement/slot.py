@@ -49,6 +49,10 @@ class Slot:
         """Note that detail number `seq` of `country` was recorded. The lock is held."""
         self._unsynced[country] = seq
 
+    def closed(self, intent: str) -> None:
+        """Note that the outcome of an intent (its id) was recorded. The lock is held."""
+        self.opened.pop(int(intent.rpartition(".")[2]), None)
+
     def is_durable(self, seq: int) -> bool:
         """Whether entry `seq` is known to survive a power cut, told without waiting. Raises JournalFailed, also where
         it does and the journal has failed since: what comes after it could not be recorded."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from residency.audit.entry import Entry, EntryTemplate, entry_id
+from residency.audit.entry import Entry
 from residency.audit.recall import OPERATOR
 from residency.enforcement.plans import PLACEHOLDER_ID
 from residency.errors import ResidencyError, StaleVersion, Unavailable
@@ -67,24 +67,11 @@ class Upkeep:
         asked: the entry says whose law covers the person, so that it counts as the transfer that it may be."""
         recorder = self._point.recorder
         recorder.ready()
-        entry = Entry(
-            id=PLACEHOLDER_ID,
-            kind="intent",
-            at=0,
-            effect="permit",
-            policy=recorder._policy,
-            policy_version=recorder._version,
-            operation=operation.value,
-            store=store,
-            sink=sink.name,
-            region=sink.region,
-            note=OPERATOR + why,
-            rules=rules,
-        )
+        entry = recorder.entry("intent", effect="permit", operation=operation.value, store=store, sink=sink.name,
+                               region=sink.region, note=OPERATOR + why, rules=rules)  # fmt: skip
         if decision is not None:
             entry = _permitted(entry, decision)
-        seq, name = self._append(entry, alias, None)
-        recorder._slot.opened[seq] = recorder._now()
+        _, name = recorder.act(entry, alias, None)
         return UpkeepAct(self, entry, alias, name)
 
     async def durable(self) -> None:
@@ -107,19 +94,7 @@ class Upkeep:
             return await point.homes.pins.get(subject) is None
         return True
 
-    def _append(self, entry: Entry, alias: str | None, of: str | None) -> tuple[int, str]:
-        recorder = self._point.recorder
-        template = EntryTemplate(entry)
-        with recorder._lock:
-            journal = recorder._journal
-            name, now = entry_id(recorder._number, journal.next_seq), recorder._now()
-            filled = template.fill(id=name, at=now, subject=alias) if of is None else template.fill(
-                id=name, at=now, subject=alias, of=of
-            )  # fmt: skip
-            return journal.append(filled), name
-
     def _ended(self, intent: Entry, alias: str | None, of: str, act: str, note: str) -> tuple[int, str]:
-        recorder = self._point.recorder
         entry = Entry(
             id=PLACEHOLDER_ID,
             kind="outcome",
@@ -135,9 +110,7 @@ class Upkeep:
             region=intent.region,
             note=OPERATOR + note,
         )
-        seq, name = self._append(entry, alias, of)
-        recorder._slot.opened.pop(int(of.rpartition(".")[2]), None)
-        return seq, name
+        return self._point.recorder.act(entry, alias, of)
 
 
 def _permitted(entry: Entry, decision: Decision) -> Entry:
