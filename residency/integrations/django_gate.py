@@ -57,8 +57,12 @@ units: ContextVar[Mapping[str, Unit]] = ContextVar("residency_django_units", def
 
 def wait(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Await something within a sync view. Raises: UsageError on the event loop."""
+
+    async def awaited() -> None:  # asgiref warns of what it does not know for a coroutine's function
+        await work()
+
     try:
-        async_to_sync(work)()
+        async_to_sync(awaited)()
     except RuntimeError as error:
         raise UsageError("a unit of work belongs in a sync view, or under sync_to_async: not on the loop") from error
 

@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
-from django.db.models import Func, Value
+from django.db.models import Func, Value, lookups
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.fields.related_lookups import RelatedExact, RelatedIn
-from django.db.models.lookups import Exact, In, IntegerFieldExact, Lookup
+from django.db.models.lookups import Exact, In, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.constants import INNER
 from django.db.models.sql.where import AND, ExtraWhere, WhereNode
@@ -25,9 +25,9 @@ from django.db.models.sql.where import AND, ExtraWhere, WhereNode
 from residency.storage.held import UNSURE, Docs, Fact, Leaf, holding, mentioned, of_somebody
 from residency.storage.statements import words
 
-__all__ = ["FROM", "Held", "Told", "models_by_table", "table_of", "told"]
+__all__ = ["FROM", "Held", "Told", "keys_of", "models_by_table", "table_of", "told"]
 
-_EQUAL: Final = (Exact, IntegerFieldExact, RelatedExact)
+_EQUAL: Final = (Exact, getattr(lookups, "IntegerFieldExact", Exact), RelatedExact)  # Django 4.2 has no such
 _AMONG: Final = (In, RelatedIn)
 """Lookups that say what a column is; of others, an app's own among them, nothing is known."""
 FROM: Final = "_residency_from"
@@ -69,6 +69,11 @@ def _by_table(models: tuple[Any, ...]) -> Mapping[str, Any]:
 def table_of(meta: Any) -> str:
     """A model's table as `records:` name it, without a schema."""
     return _bare(meta.db_table)
+
+
+def keys_of(meta: Any) -> tuple[str, ...]:
+    """The columns of a model's key."""
+    return tuple(each.column for each in getattr(meta, "pk_fields", (meta.pk,)))  # several from Django 5.2 on
 
 
 def _bare(name: str) -> str:
@@ -151,7 +156,7 @@ class _Reader:
 def _leaf(name: str) -> Leaf:
     table = _bare(name)
     model = models_by_table().get(table)
-    return Leaf(table, () if model is None else tuple(each.column for each in model._meta.pk_fields))
+    return Leaf(table, () if model is None else keys_of(model._meta))
 
 
 def _leaves(query: Any) -> dict[str, Leaf]:

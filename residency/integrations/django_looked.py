@@ -22,7 +22,7 @@ from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 
 from residency.enforcement.current import Current
 from residency.errors import UsageError
-from residency.integrations.django_held import Held, Told, models_by_table, table_of, told
+from residency.integrations.django_held import Held, Told, keys_of, models_by_table, table_of, told
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import gives_subject, mentioned, of_somebody, own_of
 from residency.storage.others import Others, changes_elses, people_of, somebody_elses, unsaid, unseen
@@ -153,7 +153,7 @@ class Looking:
         held: list[Held] = []
         for doc, value in given:
             there = None if doc.via is None else models_by_table().get(doc.via[1])
-            if there is not None and len(there._meta.pk_fields) == 1:
+            if there is not None and len(keys_of(there._meta)) == 1:
                 held.append(Held(table_of(there._meta), there._meta.pk.column, (value,)))
         return self._whose(held)
 
@@ -222,7 +222,7 @@ class Looking:
         docs = of_somebody(self._docs)
         for meta, its in columns.items():
             if (doc := docs.get(table_of(meta))) is not None:
-                keys = [each.column for each in meta.pk_fields]
+                keys = keys_of(meta)
                 yield _Kind(doc, tuple(fields), its, own_of(doc), keys[0] if len(keys) == 1 else None)
 
     def _check_rows(self, kinds: Sequence[_Kind], chunk: Sequence[Any], values: Sequence[Mapping[int, Any]]) -> None:
@@ -283,9 +283,7 @@ class Looking:
         if doc.subject is not None or doc.via is None or column != doc.via[0]:
             return doc.subject == column
         there, its = models_by_table().get(doc.via[1]), self._docs.get(doc.via[1])
-        return (
-            there is not None and its is not None and [each.column for each in there._meta.pk_fields] == [its.subject]
-        )
+        return there is not None and its is not None and keys_of(there._meta) == (its.subject,)
 
     def _judge(self, people: Iterable[str | None]) -> None:
         others = self._others
@@ -333,7 +331,7 @@ class Looking:
         if doc.via is None:
             return F(name)
         there = models_by_table().get(doc.via[1])
-        found = None if there is None or len(there._meta.pk_fields) != 1 else self._subject(there, depth - 1)
+        found = None if there is None or len(keys_of(there._meta)) != 1 else self._subject(there, depth - 1)
         if there is None or found is None:
             return None
         return Subquery(QuerySet(there, using=self._sink).filter(pk=OuterRef(name)).values_list(found)[:1])
