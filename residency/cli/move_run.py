@@ -102,6 +102,7 @@ class Movement:
         self._home: dict[str, set[str]] = {}
         self._left: dict[str, set[str]] = {}
         self._known: dict[str, Remembered] = {}
+        self._waiting: frozenset[str] = frozenset()
 
     def homing(self) -> Homing:
         """Where people's data should lie by what holds now."""
@@ -129,6 +130,7 @@ class Movement:
     async def _pass(self, places: Sequence[Place], known: Known, outcome: Outcome) -> None:
         for _ in range(_PASSES):
             outcome.again = outcome.nowhere = 0
+            self._waiting = frozenset(outcome.waits)
             outcome.waits.clear()
             before = outcome.subjects
             for place in places:
@@ -141,7 +143,7 @@ class Movement:
                         await self._page(place, lying, outcome)
 
                 await patient(look)
-            if outcome.again == 0 or outcome.subjects == before:
+            if outcome.again == 0 or (outcome.subjects == before and outcome.waits.keys() <= self._waiting):
                 break
 
     async def one(self, subject: str, target: str) -> Moved:
@@ -204,12 +206,31 @@ class Movement:
         legs = await self._legs_of(source, target)
         if going:
             await under_way.set_out(self._point.homes, self._digest, source, target)
+        # Who waited for others of other batches comes with them this time, after all those who may be waited for: a
+        # circle of foreign keys goes as one, or not at all.
+        apart = [each for each in going if each.digest not in self._waiting]
+        at_once = [each for each in going if each.digest in self._waiting]
+        await self._batches(legs, (source, target), outcome, apart, (_BYTES, self._batch), _TOGETHER)
+        await self._batches(legs, (source, target), outcome, at_once, (_BYTES * _TOGETHER, len(at_once)), 1)
+        await patient(self._forget)
+
+    async def _batches(
+        self,
+        legs: Sequence[Leg],
+        way: tuple[str, str],
+        outcome: Outcome,
+        going: Sequence[Going],
+        most: tuple[int, int],
+        workers: int,
+    ) -> None:
+        """Move these in batches of `most` bytes, and as many subjects, `workers` of them under way at a time."""
+        source, target = way
         begun = 0
 
         def parts() -> Iterator[Sequence[Going]]:
             nonlocal begun
             while begun < len(going):
-                size = self._mover.fitting(_BYTES, self._batch)
+                size = self._mover.fitting(*most)
                 begun += size
                 yield going[begun - size : begun]
 
@@ -233,16 +254,15 @@ class Movement:
                 self._told(outcome)
                 if self._rate > 0:
                     spent = anyio.current_time() - started
-                    await anyio.sleep(max(0.0, records * _TOGETHER / self._rate - spent))
+                    await anyio.sleep(max(0.0, records * workers / self._rate - spent))
 
         # A batch waits most of its time: for writers and readers, for databases, for the disk.
         try:
             async with anyio.create_task_group() as group:
-                for _ in range(_TOGETHER):
+                for _ in range(workers):
                     group.start_soon(work)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # what the others came to is as after a crash
-        await patient(self._forget)
 
     async def _moved(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
         """As the mover does it; where a sink was away, with the pins that it had turned by then."""

@@ -96,6 +96,24 @@ def test_who_can_come_is_home_and_the_others_stay_with_the_reason(postgres: Pair
     assert postgres.vn.query("SELECT count(*) FROM people", names[1]) == [(120,)]
 
 
+def test_people_who_write_to_each_other_in_a_circle_over_many_batches_go_together(
+    postgres: Pair, tmp_path: Path
+) -> None:
+    ring = """
+INSERT INTO tags VALUES (1), (2);
+INSERT INTO people SELECT n FROM generate_series(1, 240) n;
+INSERT INTO letters SELECT n, n, CASE WHEN n % 2 = 1 THEN (n + 1) % 240 + 1 END, 1 FROM generate_series(1, 240) n;
+"""
+    names = between_postgres(postgres, tmp_path, TABLES, ring)
+    postgres.vn.query("INSERT INTO tags VALUES (1), (2)", names[1])
+    go = ("--go", "--drain", "0", "--linger", "0", "--batch", "20", "--known", str(known(tmp_path)))
+    code, told, _ = move(tmp_path, *go)
+    assert (code, told["moved"], told["records"], told["on_their_way"]) == (0, 120, 240, 0)
+    assert told["waiting"] == {}
+    for server, name, odd in zip((postgres.sg, postgres.vn), names, (0, 1), strict=True):
+        assert server.query("SELECT count(*), min(id % 2), max(id % 2) FROM letters", name) == [(120, odd, odd)]
+
+
 def written_to(person: int) -> int | None:
     """As `FILL` has it."""
     if person % 2 == 0:
