@@ -25,7 +25,7 @@ from residency.storage.copies import Copier
 from residency.storage.outbox import Note, Target, Wanted
 from residency.storage.records import Change, Record
 from residency.storage.sent import Elsewhere, Sent
-from residency.storage.withdrawal import withdraw
+from residency.storage.withdrawal import Home, Homes, withdraw
 from residency.wiring.deciding import CopyDeciding
 from tests.move_world import Plug, run
 from tests.world import Deployed, load_policy, write_deployment
@@ -278,6 +278,7 @@ class CopiesWorld:
                 outbox.plug = self.plug
             self.at[name] = _Records(name, self.plug, outbox, self.watch)
         self.watch.abroad = self.at["sg"].held
+        self.watch.lives = self._lives
         self.ledger = _Ledger()
         self.ledger.plug, self.ledger.watch = self.plug, self.watch
         deciding = _Deciding("people", lambda: self.deployed.point, b"k" * 32)
@@ -302,7 +303,7 @@ class CopiesWorld:
             )
             for name in self.outboxes
         }  # fmt: skip
-        self.homes = {PLACES[name]: (told[name].sink, self.outboxes[name]) for name in self.outboxes}
+        self.homes: Homes = {PLACES[name]: [Home(told[name].sink, each)] for name, each in kept.items()}
 
     async def settle(self, who: str, home: str | None, *, moving: str | None = None, covered: bool = True) -> None:
         """Pin somebody; None = forget the pin."""
@@ -322,6 +323,15 @@ class CopiesWorld:
         """Where somebody's pin says that they live, and from where they are being moved."""
         pin = run(self.deployed.pins.get(self.deployed.point.digest(SubjectId(who))))
         return (None, None) if pin is None else (pin.home, pin.moving)
+
+    def _lives(self, key: Key) -> str | None:
+        """Where the subject of what lies in SG under this key lives."""
+        found = self.at["sg"].held.get(key)
+        return None if found is None or found.subject is None else self.pinned(found.subject)[0]
+
+    def lose(self, sink: str, key: str) -> None:
+        """A home loses a record and nobody notes it: its partition was dropped."""
+        self.at[sink].held.pop(("people", key), None)
 
     def write(self, sink: str, who: str, key: str, value: bytes | None) -> None:
         """What the app has committed; None = deleted."""

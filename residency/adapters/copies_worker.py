@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -18,10 +18,10 @@ from typing import Final
 import anyio
 
 from residency.errors import ResidencyError
-from residency.model import Sink
 from residency.storage.copies import Copier
-from residency.storage.outbox import Deciding, Outbox, Round, Standing, Target
-from residency.storage.withdrawal import withdraw
+from residency.storage.outbox import Deciding, Round, Standing, Target
+from residency.storage.sent import Elsewhere
+from residency.storage.withdrawal import Home, Homes, walk
 
 __all__ = ["CopiesWorker", "StoreCopies", "work_off"]
 
@@ -31,6 +31,7 @@ _POLL: Final = 0.5
 _TURN: Final = 2.0  # seconds after which an outbox that is never empty lets the next one come
 _LOOK: Final = 10.0  # seconds between two looks at how outboxes stand
 _WALK: Final = 3600.0  # seconds after which copies are looked through again: a permission may end by itself
+_AGAIN: Final = 10.0  # seconds until it is asked again whether another worker still looks through them
 _PATIENCE: Final = 10.0  # seconds that an end waits for what is under way
 
 
@@ -43,11 +44,32 @@ class StoreCopies:
     targets: tuple[Target, ...]
     deciding: Deciding
     standing: dict[str, Standing] = field(default_factory=dict)
+    lost: Callable[[str, int], object] = lambda sink, count: None
+    """Is told of a home and of how many copies their records were lost there without a note."""
 
     @property
-    def homes(self) -> Mapping[str, tuple[Sink, Outbox]]:
-        """By place, the sink that is a home there, and its outbox."""
-        return {copier.home.place: (copier.home, copier.outbox) for copier in reversed(self.copiers)}
+    def homes(self) -> Homes:
+        """By place, the sinks that are homes there."""
+        found: dict[str | None, list[Home]] = {}
+        for copier in self.copiers:
+            home = Home(copier.home, Elsewhere(copier.records, copier.outbox, copier.sent))
+            found.setdefault(copier.home.place, []).append(home)
+            if len(self.copiers) == 1 and not copier.others:
+                found[None] = [home]
+        return found
+
+
+@dataclass(slots=True)
+class _Walk:
+    """How far the copies at one target are looked through: `after` whom it goes on, None = we do not; by what was
+    decided when it was last begun; when it is `due` next, and before when it is not asked for; what came of it."""
+
+    after: str | None = None
+    version: object = None
+    due: float = -inf
+    asks: float = -inf
+    deleted: int = 0
+    gone: int = 0
 
 
 async def work_off(
@@ -83,7 +105,7 @@ class CopiesWorker:
         self._holder = holder
         self._task: asyncio.Task[None] | None = None
         self._stop: asyncio.Event | None = None
-        self._walked: dict[str, tuple[object, float]] = {}
+        self._walks: dict[tuple[str, str], _Walk] = {}
         self._versions: dict[str, object] = {}
         self._looked: dict[str, float] = {}
         self._failing: set[str] = set()
@@ -124,7 +146,10 @@ class CopiesWorker:
                 await self._guarded(f"{store.store}/{copier.home.name}", self._work(store, copier))
                 if stop.is_set():
                     return
-            await self._guarded(store.store, self._walk(store))
+            for target in store.targets:
+                await self._guarded(f"{store.store} in {target.sink.name}", self._walk(store, target))
+                if stop.is_set():
+                    return
             if anyio.current_time() - looked >= _LOOK:
                 looked = anyio.current_time()
                 await self._guarded(store.store + "/", self.look(store))
@@ -148,19 +173,47 @@ class CopiesWorker:
             self._looked[key] = now
             await work_off(copier, self._holder, turn=_TURN)
 
-    async def _walk(self, store: StoreCopies) -> None:
-        """Withdraw what may no more be there, whenever policy or facts have changed, and every so often."""
-        wanted = [target for target in store.targets if target.withdraw]
-        before, at = self._walked.get(store.store, (None, 0.0))
-        version, now = store.deciding.version(), anyio.current_time()
-        if not wanted or (before == version and now - at < _WALK):
+    async def _walk(self, store: StoreCopies, target: Target) -> None:
+        """Look on through the copies at one target for a while: one worker of all at a time, whenever policy or facts
+        have changed, and every so often. What home has no more goes, and what may no more be there."""
+        if not store.copiers:
             return
-        for target in wanted:
-            done = await withdraw(target, store.homes, store.deciding)
-            if done.deleted:
-                _log.warning("copies: %d records of store %s withdrawn from %s", done.deleted, store.store,
-                             target.sink.name)  # fmt: skip
-        self._walked[store.store] = (version, now)
+        where = (store.store, target.sink.name)
+        outbox, ended = store.copiers[0].outbox, target.withdraw
+        looks, looked = f"walk-{target.sink.name}", f"walked-{target.sink.name}"
+        on, now = self._walks.setdefault(where, _Walk()), anyio.current_time()
+        if on.after is None:
+            version = store.deciding.version()
+            changed = ended and on.version != version
+            if now < on.asks or not (changed or now >= on.due):
+                return
+            on.asks = now + _AGAIN
+            if not changed and not await outbox.lease(self._holder, _AGAIN, looked):
+                return  # another worker has looked through them since
+            if not await outbox.lease(self._holder, _LEASE, looks):
+                return
+            on.after, on.version, on.deleted, on.gone = "", version, 0, 0
+        end = now + _TURN
+        while on.after is not None:
+            if not await outbox.lease(self._holder, _LEASE, looks):
+                del self._walks[where]  # it is begun anew
+                return
+            done = Round()
+            on.after = await walk(target, store.homes, store.deciding, done, on.after, ended=ended)
+            for sink, count in done.gone.items():
+                store.lost(sink, count)
+                on.gone += count
+            on.deleted += done.deleted
+            if on.after is not None and anyio.current_time() >= end:
+                return
+        on.due = anyio.current_time() + _WALK
+        await outbox.lease(self._holder, _WALK, looked)
+        await outbox.leave(self._holder, looks)
+        if on.deleted:
+            _log.warning("copies: %d records of store %s withdrawn from %s", on.deleted, *where)
+        if on.gone:
+            _log.warning("copies: home lost %d records of store %s without a note; their copies in %s go", on.gone,
+                         *where)  # fmt: skip
 
     async def _guarded(self, what: str, work: Awaitable[None]) -> None:
         """Whatever goes wrong, the next look comes; it is told once."""

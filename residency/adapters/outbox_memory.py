@@ -31,7 +31,7 @@ class OutboxMemory:
     away: bool = False
     rows: dict[int, _Row] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
-    _lease: tuple[str, int] = ("", 0)
+    _leases: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     async def take(self, limit: int) -> Sequence[Note]:
         """Those whose time has come. Raises: SinkUnavailable."""
@@ -87,19 +87,20 @@ class OutboxMemory:
         oldest = [row.note.noted for row in self.rows.values() if row.reason is None or row.reason in WAITING]
         return Standing(len(self.rows) - held.total(), held, min(oldest, default=None))
 
-    async def lease(self, holder: str, seconds: float) -> bool:
+    async def lease(self, holder: str, seconds: float, what: str = "lease") -> bool:
         """Take it, or keep it. Raises: SinkUnavailable."""
         self._check()
-        if self._lease[0] not in ("", holder) and self._lease[1] >= self.now():
+        whose, until = self._leases.get(what, (holder, 0))
+        if whose != holder and until >= self.now():
             return False
-        self._lease = (holder, self.now() + int(seconds * 1_000_000))
+        self._leases[what] = (holder, self.now() + int(seconds * 1_000_000))
         return True
 
-    async def leave(self, holder: str) -> None:
+    async def leave(self, holder: str, what: str = "lease") -> None:
         """Give it back. Raises: SinkUnavailable."""
         self._check()
-        if self._lease[0] == holder:
-            self._lease = ("", 0)
+        if self._leases.get(what, ("", 0))[0] == holder:
+            del self._leases[what]
 
     def noted(self, key: Key) -> None:
         """What a trigger does, in the app's own transaction."""

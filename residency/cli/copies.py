@@ -121,8 +121,9 @@ def withdraw(
 ) -> None:
     """Tell which copies may no more be where they are, and why; with --go delete them, whatever the policy says.
 
-    Only what is noted as a copy is deleted. It stays noted at home, so that it is copied again once it may be. Killed,
-    it is simply run again.
+    Only what is noted as a copy is deleted. It stays noted at home, so that it is copied again once it may be. Copies
+    of what home lost past its triggers (a dropped partition) are noted, for who makes copies to delete. Killed, it is
+    simply run again.
 
     Exit 0 = no copy is where it may not be, 1 = some are, or it cannot be done, 2 = wrong use.
 
@@ -131,16 +132,20 @@ def withdraw(
     runtime = _runtime(deployment)
     found = _run(lambda: _withdraw(runtime, store or (), go), as_json)
     where = "{store} in {sink}: {copies:,} copies, {may_not_be_there:,} may not be there{why}, {deleted:,} deleted"
+    noted = ": noted, and deleted by who makes copies (`residency copies run`, or any instance)"
     left = sum(each["may_not_be_there"] for each in found) - sum(each["deleted"] for each in found)
+    lost = sum(each["lost_at_home"] for each in found)
     if as_json:
         print(json.dumps({"done": go, "sinks": found}))
     else:
         for each in found:
             why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(each["reasons"].items()))
             typer.echo(where.format(**each, why=f" ({why})" if why else ""))
-        if not go and left:
+            if each["lost_at_home"]:
+                typer.echo(f"{each['lost_at_home']:,} more are of what home has no more" + (noted if go else ""))
+        if not go and (left or lost):
             typer.echo("nothing was changed: add --go to do it")
-    if left:
+    if left or lost:
         raise typer.Exit(1)
 
 
@@ -218,13 +223,12 @@ async def _copy(runtime: Residency, only: Any, once: bool) -> tuple[Round, list[
         if not once:
             await CopiesWorker(stores, holder).run()
         for each in stores:
+            for target in each.targets:
+                add(await withdraw_all(target, each.homes, each.deciding, ended=target.withdraw))
             for copier in each.copiers:
                 await copier.outbox.release()
                 while not await work_off(copier, holder, add):  # noqa: ASYNC110 - another process has it
                     await anyio.sleep(0.5)
-            for target in each.targets:
-                if target.withdraw:
-                    total.deleted += (await withdraw_all(target, each.homes, each.deciding)).deleted
         return total, [
             _told(each.store, copier.home.name, await copier.outbox.standing())
             for each in stores
@@ -244,6 +248,7 @@ async def _withdraw(runtime: Residency, only: Any, go: bool) -> list[dict[str, A
                     {
                         "store": each.store, "sink": target.sink.name, "copies": done.notes,
                         "may_not_be_there": sum(done.held.values()), "reasons": done.held, "deleted": done.deleted,
+                        "lost_at_home": sum(done.gone.values()),
                     }
                 )  # fmt: skip
     return found

@@ -17,6 +17,7 @@ __all__ = [
     "ADDRESS_DATA_VN",
     "BY_NAME",
     "COPY_HALTED",
+    "COPY_LOST",
     "COPY_LAG",
     "COPY_PENDING",
     "COPY_REASONS",
@@ -140,6 +141,7 @@ LOCATION_EVERY: Final = "residency_location_every_seconds"
 COPY_LAG: Final = "residency_copy_lag_seconds"
 COPY_PENDING: Final = "residency_copy_pending"
 COPY_HALTED: Final = "residency_copy_halted"
+COPY_LOST: Final = "residency_copy_lost_at_home_total"
 SCRAPE_ERRORS: Final = "residency_scrape_errors_total"
 
 COPY_REASONS: Final = (
@@ -366,6 +368,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Kind.GAUGE,
         "Notes of changes whose copies are not made now, by store, the sink of the change, and why.",
         ("store", "sink", "reason"),
+    ),
+    MetricSpec(
+        COPY_LOST,
+        Kind.COUNTER,
+        "Copies that were found to be of what their home lost without a note, by store and that home's sink.",
+        ("store", "sink"),
     ),
     MetricSpec(
         SCRAPE_ERRORS,

@@ -107,6 +107,9 @@ class Copied:
     async def drop(self, held: Sequence[Held]) -> int:
         """Delete copies of ours that are still as they were held; how many are gone. Raises: SinkUnavailable."""
         ours = [each for each in held if each.ours]
+        # Noted still: a mover may have put originals there since, with the bytes that the copies had.
+        noted = await self._ledger.read([self._id((each.record.name, each.record.key)) for each in ours])
+        ours = [each for each in ours if each.digest in noted.get(self._id((each.record.name, each.record.key)), ())]
         if not ours:
             return 0
         await remove(self.records, [each.record for each in ours])

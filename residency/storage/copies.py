@@ -53,7 +53,7 @@ class Copier:
     """Works off the outbox of one store in one sink, its home. `sent` tells what ever went abroad from here; `others`
     are the store's other homes, by place; `keep` answers whether the outbox is still ours."""
 
-    __slots__ = ("_carrier", "_deciding", "_own", "_sent", "home", "others", "outbox", "records", "targets")
+    __slots__ = ("_carrier", "_deciding", "_own", "home", "others", "outbox", "records", "sent", "targets")
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Copier:
         self.home = home
         self.records = records
         self.outbox = outbox
-        self._sent = sent
+        self.sent = sent
         self._own = next((target.copied for target in targets if target.sink.name == home.name), None)
         self.targets = tuple(target for target in targets if target.sink.name != home.name)
         self.others = dict(others or {})
@@ -99,15 +99,18 @@ class Copier:
                 await self._sync(target, keys, here, held, done)
             except SinkUnavailable:
                 held |= dict.fromkeys(keys, "unreachable")
-        await self.outbox.done([note for note in notes if (note.name, note.key) not in held])
+        # Of what is held one note is enough: what is written often while it may not go would else heap up.
+        first = {(note.name, note.key): note.id for note in reversed(notes)}
+        kept = [note for note in notes if (key := (note.name, note.key)) in held and first[key] == note.id]
+        keeping = {note.id for note in kept}
         by: dict[tuple[str, float], list[Note]] = {}
-        for note in notes:
-            reason = held.get((note.name, note.key))
-            if reason is not None:
-                by.setdefault((reason, _patience(reason, note.tries)), []).append(note)
+        for note in kept:
+            reason = held[note.name, note.key]
+            by.setdefault((reason, _patience(reason, note.tries)), []).append(note)
         for (reason, seconds), some in by.items():
             await self.outbox.hold(some, reason, seconds)
             done.held[reason] = done.held.get(reason, 0) + len(some)
+        await self.outbox.done([note for note in notes if note.id not in keeping])
         return done
 
     async def settle(self, keys: Collection[Key]) -> int:
@@ -139,12 +142,12 @@ class Copier:
         """Make the copies of these as they should be; `forget` = what else is noted there of those of which nothing of
         ours is there goes too."""
         name, version = target.sink.name, self._deciding.version()
-        sent = await self._sent.among(name, keys)
+        sent = await self.sent.among(name, keys)
         if sent is None:
-            if not await learn(self._sent, target, self.home, self._deciding, self.keep):
+            if not await learn(self.sent, target, self.home, self._deciding, self.keep):
                 held |= dict.fromkeys(keys, "changed")
                 return
-            sent = await self._sent.among(name, keys) or frozenset()
+            sent = await self.sent.among(name, keys) or frozenset()
         people = {each.subject for each in here.values() if each.subject is not None}
         owners = dict(await self._deciding.owners(people))
         meant = await self._judged(target, keys, here, owners, held)
@@ -172,7 +175,7 @@ class Copier:
         if forget:
             await target.copied.forget([key for key in over if key in sent])
         if self.keep is None or not over or await self.keep():
-            await self._sent.unmark(name, over)
+            await self.sent.unmark(name, over)
 
     async def _judged(
         self,
@@ -237,7 +240,7 @@ class Copier:
         if found:
             await home.sent.mark(target.sink.name, found)
             await home.outbox.note(found)
-            await self._sent.unmark(target.sink.name, found)
+            await self.sent.unmark(target.sink.name, found)
         return found
 
     async def _copies_here(self, here: Mapping[Key, Record], owners: Mapping[str, Owner]) -> set[Key]:

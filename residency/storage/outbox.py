@@ -76,10 +76,10 @@ class Outbox(Protocol):
     async def standing(self) -> Standing:
         """How it stands."""
 
-    async def lease(self, holder: str, seconds: float) -> bool:
-        """Take the outbox for so long, or keep it; whether it is this holder's now."""
+    async def lease(self, holder: str, seconds: float, what: str = "lease") -> bool:
+        """Take the outbox for so long, or keep it, or whatever else `what` (a word) is; whether it is this holder's."""
 
-    async def leave(self, holder: str) -> None:
+    async def leave(self, holder: str, what: str = "lease") -> None:
         """Give it back, if it is this holder's."""
 
 
@@ -153,9 +153,11 @@ class Target:
 
 @dataclass(slots=True)
 class Round:
-    """What one look at an outbox came to, in numbers of records; `held` of notes, by reason."""
+    """What one look at an outbox, or at copies, came to, in numbers of records; `held` of notes, by reason; `gone` of
+    copies whose records a home lost without a note, by that sink's name."""
 
     notes: int = 0
     copied: int = 0
     deleted: int = 0
     held: dict[str, int] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)

@@ -1,81 +1,140 @@
-"""A sink with copies in; those that may no more be there deleted, and told, out."""
+"""A sink with copies in; those that may no more be there deleted, those that home has no more noted, out.
+
+What home loses past its triggers leaves no note: a partition that is dropped, a backup that is put back, an object that
+a bucket's own rule expires. So whoever walks over copies asks home for their keys, and notes what it has no more. The
+copier works that off like any note: it reads home anew, so that what is being written just now is not mistaken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from residency.errors import Unavailable
 from residency.model import Operation, Sink
-from residency.storage.copied import Held
-from residency.storage.outbox import WAITING, Deciding, Outbox, Owner, Permit, Round, Target, Wanted
+from residency.storage.copied import Held, Key
+from residency.storage.outbox import WAITING, Deciding, Owner, Permit, Round, Target, Wanted
+from residency.storage.sent import Elsewhere
 
-__all__ = ["withdraw"]
+__all__ = ["Home", "Homes", "walk", "withdraw"]
+
+
+class Home(NamedTuple):
+    """A sink that is a home, and what lies there: records, notes, and marks of what was sent."""
+
+    sink: Sink
+    kept: Elsewhere
+
+
+Homes = Mapping[str | None, Sequence[Home]]
+"""The homes by place; under None the one of whom no pin tells where they live, where a store has one home only."""
 
 
 async def withdraw(
-    target: Target,
-    homes: Mapping[str, tuple[Sink, Outbox]],
-    deciding: Deciding,
-    *,
-    go: bool = True,
-    page: int = 200,
+    target: Target, homes: Homes, deciding: Deciding, *, ended: bool = True, go: bool = True, page: int = 200
 ) -> Round:
-    """Go through all copies in `target`, and delete those that may no more be there (`go` False = only count them).
-
-    `homes` by place: the sink and the outbox of those whose home it is, where a note stays so that a copy is made anew
-    once it may be. Killed, it is simply begun again. Raises: SinkUnavailable, and as `Deciding`.
-    """
-    done = Round()
-    after = ""
-    while subjects := await target.copied.records.subjects(after=after, limit=page):
-        after = subjects[-1]
-        owners = await deciding.owners(subjects)
-        there = await target.copied.of([each async for each in target.copied.records.read(subjects)])
-        done.notes += sum(each.ours for each in there.values())
-        ended: dict[str, list[tuple[Held, Permit]]] = {}
-        for each in there.values():
-            subject = each.record.subject
-            pin = None if subject is None else owners[subject].pin
-            if subject is None or not each.ours or pin is None or pin.moving is not None:
-                continue
-            if pin.home not in homes or pin.home == target.sink.place:
-                continue
-            permit = deciding.judge(each.record, owners[subject], target.sink, homes[pin.home][0])
-            if permit.reason is not None and permit.reason not in WAITING:
-                done.held[permit.reason] = done.held.get(permit.reason, 0) + 1
-                ended.setdefault(subject, []).append((each, permit))
-        if go and ended:
-            done.deleted += await _withdraw(target, ended, owners, homes, deciding)
+    """Go through all copies in `target` as `walk` does. Killed, it is simply begun again. Raises: as `walk`."""
+    done, after = Round(), ""
+    while (last := await walk(target, homes, deciding, done, after, ended=ended, go=go, page=page)) is not None:
+        after = last
     return done
 
 
-async def _withdraw(
+async def walk(
     target: Target,
-    ended: Mapping[str, list[tuple[Held, Permit]]],
-    owners: Mapping[str, Owner],
-    homes: Mapping[str, tuple[Sink, Outbox]],
+    homes: Homes,
     deciding: Deciding,
-) -> int:
+    done: Round,
+    after: str,
+    *,
+    ended: bool,
+    go: bool = True,
+    page: int = 200,
+) -> str | None:
+    """Look at the copies of the next `page` subjects after `after`, and add to `done` what was found; the last of these
+    subjects, None = there are no more.
+
+    What a home has no more is noted there. Where `ended`, copies whose permission has ended are deleted, and noted, so
+    that they are made anew once they may be. `go` False = all of it is only counted. Raises: SinkUnavailable, and as
+    `Deciding`.
+    """
+    subjects = await target.copied.records.subjects(after=after, limit=page)
+    if not subjects:
+        return None
+    owners = await deciding.owners(subjects)
+    there = await target.copied.of([each async for each in target.copied.records.read(subjects)])
+    lying: dict[str | None, list[Held]] = {}
+    for each in there.values():
+        done.notes += each.ours
+        if each.ours and each.record.subject is not None:
+            pin = owners[each.record.subject].pin
+            place = None if pin is None else pin.home
+            if place in homes and place != target.sink.place and (pin is None or pin.moving is None):
+                lying.setdefault(place, []).append(each)
+    for place, some in lying.items():
+        gone = await _gone(homes[place], some)
+        home = homes[place][0]
+        if gone:
+            done.gone[home.sink.name] = done.gone.get(home.sink.name, 0) + len(gone)
+        if gone and go:
+            await home.kept.sent.mark(target.sink.name, gone)  # that list tells of it, so that it may be asked for
+            await home.kept.outbox.note(gone)
+        if ended:
+            await _end(target, home, [each for each in some if _key(each) not in gone], owners, deciding, done, go)
+    return subjects[-1]
+
+
+async def _gone(homes: Sequence[Home], copies: Sequence[Held]) -> set[Key]:
+    """The keys of those copies whose records none of these homes has any more, or has as nobody's."""
+    gone = {_key(each) for each in copies}
+    for home in homes:
+        here = await home.kept.records.get(sorted(gone))
+        gone -= {key for key, record in here.items() if record.subject is not None}
+    return gone
+
+
+async def _end(
+    target: Target,
+    home: Home,
+    copies: Sequence[Held],
+    owners: Mapping[str, Owner],
+    deciding: Deciding,
+    done: Round,
+    go: bool,
+) -> None:
+    """Delete those whose permission has ended."""
+    ended: dict[str, list[tuple[Held, Permit]]] = {}
+    for each in copies:
+        subject = each.record.subject or ""
+        permit = deciding.judge(each.record, owners[subject], target.sink, home.sink)
+        if permit.reason is not None and permit.reason not in WAITING:
+            done.held[permit.reason] = done.held.get(permit.reason, 0) + 1
+            ended.setdefault(subject, []).append((each, permit))
+    if not go or not ended:
+        return
+    keys = [_key(each) for some in ended.values() for each, _ in some]
+    await home.kept.outbox.note(keys)
     wanted = []
     for subject, some in ended.items():
-        pin = owners[subject].pin
-        if pin is not None:
-            await homes[pin.home][1].note([(each.record.name, each.record.key) for each, _ in some])
         reason, rules = some[0][1].reason, some[0][1].rules
         why = f"copy withdrawn, {len(some)} records, {reason}"
         wanted.append(Wanted(target.sink, Operation.ERASE, owners[subject], Permit(reason, rules=rules), why))
     acts = await deciding.begin(wanted)
-    gone = 0
     for act, some in zip(acts, ended.values(), strict=True):
         try:
             count = await target.copied.drop([each for each, _ in some])
         except BaseException:
             with suppress(Unavailable):  # an intent that stays open says as much
-                for each in acts:
-                    each.told("unknown", "copy, nobody knows what came of it")
+                for open_one in acts:
+                    open_one.told("unknown", "copy, nobody knows what came of it")
             raise
-        gone += count
+        done.deleted += count
         act.told("committed" if count else "failed", f"copy, {count} records deleted")
+    # Who knows already that they may be there again may have worked off the first notes before the copies went.
+    await home.kept.outbox.note(keys)
     await deciding.settled()
-    return gone
+
+
+def _key(held: Held) -> Key:
+    return held.record.name, held.record.key

@@ -274,8 +274,14 @@ async def check(deployment: DeploymentDoc, stores: Stores, clock: Clock) -> None
 def meter_copies(metrics: Metrics, worker: CopiesWorker, clock: Clock) -> None:
     """Show how outboxes stand, as last looked at."""
     for store in worker.stores:
+        store.lost = _counting(metrics, store.store)
         for copier in store.copiers:
+            store.lost(copier.home.name, 0)
             _meter(metrics, store, copier.home.name, clock)
+
+
+def _counting(metrics: Metrics, store: str) -> Callable[[str, int], None]:
+    return lambda sink, count: metrics.add(names.COPY_LOST, store, sink, by=count)
 
 
 def _meter(metrics: Metrics, store: StoreCopies, sink: str, clock: Clock) -> None:

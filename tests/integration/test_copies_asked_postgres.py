@@ -138,3 +138,28 @@ async def test_what_was_copied_before_there_were_marks_is_learned_from_the_list_
     await world.copy()
     assert world.ask("sg", "SELECT id FROM people") == []
     assert not [form for form in forms("binh-7153") if form in world.told()]
+
+
+async def test_what_home_loses_past_its_triggers_goes_abroad_and_what_it_has_stays(world: World) -> None:
+    world.ask(
+        "vn",
+        "DROP TABLE letters",
+        "CREATE TABLE letters (id integer PRIMARY KEY, person text REFERENCES people (id), text text) PARTITION BY "
+        "RANGE (id)",
+        *(f"CREATE TABLE letters_{n} PARTITION OF letters FOR VALUES FROM ({n}0) TO ({n + 1}0)" for n in range(1, 5)),
+    )
+    await anyio.to_thread.run_sync(command, "prepare", world.file)
+    world.ask("vn", "INSERT INTO people VALUES ('an-7152', 'name', NULL)")
+    world.ask("vn", "INSERT INTO letters SELECT n, 'an-7152', 'text' FROM generate_series(10, 49) n")
+    await world.copy()
+    assert world.ask("sg", "SELECT count(*) FROM letters") == [(40,)]
+    world.ask("vn", "DROP TABLE letters_1", "ALTER TABLE letters DETACH PARTITION letters_2", "TRUNCATE letters_3")
+    world.ask("vn", "ALTER TABLE letters_4 DISABLE TRIGGER ALL", "DELETE FROM letters WHERE id = 40")
+    world.ask("vn", "INSERT INTO people VALUES ('binh-7153', 'name', NULL)")
+    await world.copy()  # the walk notes what is lost
+    assert world.ask("sg", "SELECT count(*) FROM letters") == [(40,)]
+    await world.copy()
+    assert world.ask("sg", "SELECT min(id), count(*) FROM letters") == [(41, 9)]
+    assert world.ask("sg", "SELECT id FROM people ORDER BY id") == [("an-7152",), ("binh-7153",)]
+    assert world.ask("vn", "SELECT count(*) FROM residency_outbox") == [(0,)]
+    assert world.ask("vn", "SELECT count(*) FROM residency_sent") == [(12,)]  # what lies there, and that all is known

@@ -63,6 +63,11 @@ class Copying(RuleBasedStateMachine):
         if self.model[who].pop(who + key, None) is not None:
             self.world.write(self.homes[who], who, who + key, None)
 
+    @rule(who=people, key=keys)
+    def loses_without_a_note(self, who: str, key: str) -> None:
+        if self.model[who].pop(who + key, None) is not None:
+            self.world.lose(self.homes[who], who + key)
+
     @rule(at=st.one_of(st.none(), st.integers(1, 40)))
     def copies(self, at: int | None) -> None:
         self.killed(self.world.copy, at)

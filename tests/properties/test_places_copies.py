@@ -27,7 +27,7 @@ from residency.storage.copies import Copier
 from residency.storage.outbox import Target
 from residency.storage.records import Records
 from residency.storage.sent import Elsewhere, Sent
-from residency.storage.withdrawal import withdraw
+from residency.storage.withdrawal import Home, Homes, withdraw
 from residency.wiring.deciding import CopyDeciding
 from tests.move_world import Plug, PulledError
 from tests.properties.test_places import AN, BINH, DEPLOYMENT, LAW, PEOPLE, Places, PluggedObjects, SlowSink
@@ -166,7 +166,10 @@ class Copying(Places):
 
     async def walk(self) -> None:
         """What may no more be abroad is deleted there."""
-        homes = {place: (copier.home, copier.outbox) for place, copier in self.copiers.items()}
+        homes: Homes = {
+            place: [Home(copier.home, Elsewhere(copier.records, copier.outbox, copier.sent))]
+            for place, copier in self.copiers.items()
+        }
         await withdraw(self.target, homes, self.deciding, page=2)
 
     @rule(at=st.none() | st.integers(1, 30))

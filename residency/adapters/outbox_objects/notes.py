@@ -188,7 +188,7 @@ class ObjectOutbox:
         """`name_of` answers the name of the record that a key is. `now` in microseconds."""
         self._plain: ObjectSink = getattr(sink, "plain", sink)
         self._folder = _folder(store)
-        self._lease = f"{RESERVED}lease/{store}"
+        self._store = store
         self._prepared = f"{RESERVED}prepared/{store}"
         self._name_of = name_of
         self._now = now
@@ -280,20 +280,22 @@ class ObjectOutbox:
         waiting = [marker.noted for marker in markers if marker.halted is None or marker.halted in WAITING]
         return Standing(len(markers) - held.total(), held, min(waiting, default=None))
 
-    async def lease(self, holder: str, seconds: float) -> bool:
+    async def lease(self, holder: str, seconds: float, what: str = "lease") -> bool:
         """Take it, or keep it. Raises: SinkUnavailable."""
-        there = _lease(await self._plain.get(self._lease))
+        where = f"{RESERVED}{what}/{self._store}"
+        there = _lease(await self._plain.get(where))
         if there[0] not in ("", holder) and there[1] >= self._now():
             return False
         if there[0] == holder and there[1] - self._now() > seconds * _SECOND / 2:
             return True
-        await self._plain.put(self._lease, json.dumps([holder, self._now() + int(seconds * _SECOND)]).encode(), JSON)
-        return _lease(await self._plain.get(self._lease))[0] == holder
+        await self._plain.put(where, json.dumps([holder, self._now() + int(seconds * _SECOND)]).encode(), JSON)
+        return _lease(await self._plain.get(where))[0] == holder
 
-    async def leave(self, holder: str) -> None:
+    async def leave(self, holder: str, what: str = "lease") -> None:
         """Give it back. Raises: SinkUnavailable."""
-        if _lease(await self._plain.get(self._lease))[0] == holder:
-            await self._plain.delete(self._lease)
+        where = f"{RESERVED}{what}/{self._store}"
+        if _lease(await self._plain.get(where))[0] == holder:
+            await self._plain.delete(where)
 
     async def _markers(self) -> dict[str, _Marker]:
         """Every note; what has not changed since it was last read is not read again."""

@@ -182,22 +182,26 @@ class SqlOutbox(_Beside):
         waiting = [row[2] for row in rows if row[0] is None or row[0] in WAITING]
         return Standing(sum(row[1] for row in rows) - sum(held.values()), held, min(waiting, default=None))
 
-    async def lease(self, holder: str, seconds: float) -> bool:
+    async def lease(self, holder: str, seconds: float, what: str = "lease") -> bool:
         """Take it, or keep it, by the database's clock. Raises: SinkUnavailable."""
         take = sa.text(
             f"INSERT INTO residency_outbox_lease (store, holder, until) VALUES (:store, :holder, {self._now} + :wait) "  # noqa: S608 - ours
             "ON CONFLICT (store) DO UPDATE SET holder = excluded.holder, until = excluded.until "
             f"WHERE residency_outbox_lease.until < {self._now} OR residency_outbox_lease.holder = excluded.holder"
         )
-        values = {"store": self._store, "holder": holder, "wait": int(seconds * 1_000_000)}
+        values = {"store": self._leased(what), "holder": holder, "wait": int(seconds * 1_000_000)}
         async with self._writing() as connection:
             return (await connection.execute(take, values)).rowcount == 1
 
-    async def leave(self, holder: str) -> None:
+    async def leave(self, holder: str, what: str = "lease") -> None:
         """Give it back. Raises: SinkUnavailable."""
         gone = sa.text("DELETE FROM residency_outbox_lease WHERE store = :store AND holder = :holder")
         async with self._writing() as connection:
-            await connection.execute(gone, {"store": self._store, "holder": holder})
+            await connection.execute(gone, {"store": self._leased(what), "holder": holder})
+
+    def _leased(self, what: str) -> str:
+        """What a lease is known by: the outbox's by the store alone. No store's name has a space."""
+        return self._store if what == "lease" else f"{self._store} {what}"
 
     async def _fill(self, connection: AsyncConnection, shape: Shape) -> int:
         name = shape.doc.name

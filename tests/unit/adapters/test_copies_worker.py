@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,3 +77,43 @@ async def test_a_store_that_stands_still_does_not_keep_another_waiting() -> None
     running.cancel()
     await asyncio.wait((running,))
     assert running.cancelled()
+
+
+async def test_copies_are_looked_through_in_turns_and_by_one_worker_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies_worker, "_TURN", 0.0)
+    world = CopiesWorld()
+    seen: list[str] = []
+    subjects = world.at["sg"].subjects
+
+    async def looked(*, after: str = "", limit: int = 1000) -> tuple[str, ...]:
+        seen.append(after)
+        return await subjects(after=after, limit=1)
+
+    world.at["sg"].subjects = looked  # type: ignore[method-assign]
+    for who in ("an", "binh"):
+        await world.settle(who, "VN")
+        world.write("vn", who, f"{who}1", b"row")
+    await world.copy()
+    seen.clear()
+    store = store_of(world)
+    us, they = CopiesWorker([store], "us"), CopiesWorker([store_of(world)], "they")
+    await us._walk(store, world.target)
+    assert seen == [""], "the rest is left for the next turn"
+    await they._walk(store, world.target)
+    assert seen == [""], "who looks through them already is left to it"
+    world.lose("vn", "binh1")
+    lost: list[tuple[str, int]] = []
+    store.lost = lambda sink, count: lost.append((sink, count))
+    await us._walk(store, world.target)
+    await us._walk(store, world.target)
+    assert (seen, lost) == (["", "an", "binh"], [("vn", 1)])
+    await world.copy()
+    assert world.lies("sg") == {"an1": b"row"}
+    await us._walk(store, world.target)
+    assert len(seen) == 3, "nothing has changed, and no hour is over"
+    plain = dataclasses.replace(world.target, withdraw=False)
+    await CopiesWorker([store], "new")._walk(store, plain)
+    assert len(seen) == 3, "somebody has looked within the hour"
+    world.deployed.clock.advance(3_700_000_000)
+    await CopiesWorker([store], "new")._walk(store, plain)
+    assert len(seen) == 4

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
-from residency.storage.withdrawal import withdraw
+from residency.storage.outbox import Round, Wanted
+from residency.storage.withdrawal import walk, withdraw
 from tests.copies_memory import CopiesWorld, run
 from tests.move_world import PulledError
 
@@ -72,4 +75,91 @@ def test_who_is_being_moved_or_lives_there_keeps_what_lies_there() -> None:
     run(made.walk())
     run(made.settle("an", "SG"))
     run(made.walk())
+    assert len(made.lies("sg")) == 6
+
+
+def test_what_home_lost_without_a_note_goes_and_nothing_else_though_nothing_is_withdrawn() -> None:
+    made = copied()
+    made.lose("vn", "1")
+    done = run(withdraw(made.target, made.homes, made.deciding, ended=False, go=False))
+    assert (done.gone, done.deleted, made.outboxes["vn"].rows) == ({"vn": 1}, 0, {})
+    done = run(withdraw(made.target, made.homes, made.deciding, ended=False))
+    assert (done.gone, done.deleted, len(made.lies("sg"))) == ({"vn": 1}, 0, 6), "it is noted, and the copier looks"
+    run(made.copy())
+    assert sorted(made.lies("sg")) == ["2", "3", "4", "5", "own"]
+    assert "has no more" in (made.deployed.intents[-1][0].note or "")
+    assert (
+        not made.marks["vn"].of(made.marks["vn"].held) or len(made.marks["vn"].held) == 5
+    )  # four, and that all are known
+    assert run(withdraw(made.target, made.homes, made.deciding)).gone == {}
+
+
+def test_what_is_written_again_meanwhile_is_not_mistaken_for_lost() -> None:
+    made = copied()
+    made.lose("vn", "1")
+    run(made.walk())
+    made.write("vn", "an", "1", b"again")
+    run(made.copy())
+    assert made.lies("sg")["1"] == b"again"
+
+
+def test_it_goes_on_from_page_to_page_and_tells_the_end() -> None:
+    made = copied()
+    run(made.settle("binh", "VN"))
+    made.write("vn", "binh", "6", b"6")
+    run(made.copy())
+    done = Round()
+    assert run(walk(made.target, made.homes, made.deciding, done, "", ended=True, page=1)) == "an"
+    assert (done.notes, run(walk(made.target, made.homes, made.deciding, done, "an", ended=True, page=1))) == (
+        5,
+        "binh",
+    )
+    assert (run(walk(made.target, made.homes, made.deciding, done, "binh", ended=True, page=1)), done.notes) == (
+        None,
+        6,
+    )
+
+
+def test_of_whom_no_pin_tells_only_a_home_that_is_the_only_one_is_asked() -> None:
+    made = copied()
+    run(made.settle("an", None))
+    made.lose("vn", "1")
+    assert run(withdraw(made.target, made.homes, made.deciding)).gone == {}
+    assert run(withdraw(made.target, {None: made.homes["VN"]}, made.deciding)).gone == {"vn": 1}
+
+
+def test_what_a_mover_put_there_meanwhile_stays_though_its_bytes_are_the_copies_own() -> None:
+    made = copied()
+    made.deployed.stop("sg")
+    begin = made.deciding.begin
+
+    async def moved(acts: Sequence[Wanted]) -> Any:
+        begun = await begin(acts)
+        with made.heard("vn"):
+            made.watch.working = None
+            await made.move("an", "vn", "sg", covered=False, between=made.deciding.settled)
+        return begun
+
+    made.deciding.begin = moved  # type: ignore[method-assign]  # the mover comes in between
+    assert run(withdraw(made.target, made.homes, made.deciding)).deleted == 0
+    assert sorted(made.lies("sg")) == ["1", "2", "3", "4", "5", "own"]
+    assert made.lies("vn") == {}
+
+
+def test_a_permission_that_comes_back_while_copies_go_brings_them_back() -> None:
+    made = copied()
+    made.deployed.stop("sg")
+    begin = made.deciding.begin
+
+    async def lifted(acts: Sequence[Wanted]) -> Any:
+        begun = await begin(acts)
+        made.deciding.begin = begin  # type: ignore[method-assign]
+        made.deployed.stop()
+        while (await made.copiers["vn"].once()).notes:  # another instance, which knows already
+            pass
+        return begun
+
+    made.deciding.begin = lifted  # type: ignore[method-assign]
+    assert run(withdraw(made.target, made.homes, made.deciding)).deleted == 5
+    run(made.copy())
     assert len(made.lies("sg")) == 6
