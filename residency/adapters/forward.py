@@ -6,6 +6,7 @@ answers are not decoded, the environment's proxies are not used. Where no answer
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
@@ -25,6 +26,9 @@ __all__ = ["Forward", "end_to_end"]
 _TIMEOUT: Final = httpx.Timeout(connect=5.0, read=120.0, write=30.0, pool=5.0)
 _NO_ANSWER: Final = "the instance that serves this person gave no answer"
 _MESSAGE_LIMIT: Final = 16 * 1024 * 1024  # bytes of one WebSocket message, as uvicorn's own limit is
+_ABNORMAL: Final = 1006  # what is said of a connection that broke off (RFC 6455 section 7.1.5); it is never sent
+_GOING_AWAY: Final = 1001
+_FAILED: Final = 1011
 _HOP_BY_HOP: Final = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
@@ -36,6 +40,8 @@ _BROKEN: Final = (
     h11.ProtocolError, ssl.SSLError, anyio.BrokenResourceError, anyio.ClosedResourceError,
 )  # fmt: skip
 Headers = list[tuple[bytes, bytes]]
+_SILENT: Final = logging.Logger("residency.forward", logging.CRITICAL + 1)
+"""For a library that would write each message, and the path, to a log of level DEBUG; it has no parent."""
 
 
 class _Left(Exception):
@@ -55,13 +61,16 @@ class Forward:
         Raises: SinkUnavailable where none came (nothing was sent); RuntimeError where the answer broke off, which is
         too late for another one: the server ends it short, and the client sees that.
         """
-        # RFC 9112 section 6.3: a request with neither header has no body.
-        has_body = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
         asked = anyio.Event()  # nothing more of the request is to come
         failed: Exception | None = None
         begun = False
+        # Whether there is a body is told by its first piece: over HTTP/2 and 3 no header need say so.
+        first = await receive()
+        if first["type"] == "http.disconnect":
+            return
+        has_body = bool(first.get("body") or first.get("more_body", False))
         try:
-            request = _request(scope["method"], url, headers, _body(receive, asked) if has_body else None)
+            request = _request(scope["method"], url, headers, _body(first, receive, asked) if has_body else None)
         except httpx.InvalidURL:
             raise SinkUnavailable(_NO_ANSWER) from None
         if not has_body:
@@ -83,7 +92,7 @@ class Forward:
                     {
                         "type": "http.response.start",
                         "status": response.status,
-                        "headers": end_to_end(response.headers),
+                        "headers": _answered(response),
                     }
                 )
                 async for piece in response.aiter_stream():
@@ -105,7 +114,7 @@ class Forward:
         """Send a WebSocket on, messages both ways. Raises: SinkUnavailable where it is not accepted there."""
         # Imported here: only who serves WebSockets has it.
         from websockets.asyncio.client import connect
-        from websockets.exceptions import ConnectionClosed, WebSocketException
+        from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
         from websockets.typing import Subprotocol
 
         class Direct(connect):
@@ -125,10 +134,16 @@ class Forward:
                 proxy=None,
                 open_timeout=5,
                 max_size=_MESSAGE_LIMIT,
+                logger=_SILENT,
             )
+        except InvalidStatus as error:
+            if 300 <= (denial := error.response).status_code < 400:
+                raise SinkUnavailable(_NO_ANSWER) from None
+            await _denied(scope, send, denial)
+            return
         except (OSError, WebSocketException, TimeoutError):
             raise SinkUnavailable(_NO_ANSWER) from None
-        code, reason = 1011, ""
+        code, reason = _FAILED, ""
         try:
             await send({"type": "websocket.accept", "subprotocol": connection.subprotocol})
 
@@ -136,7 +151,7 @@ class Forward:
                 while True:
                     message = await receive()
                     if message["type"] == "websocket.disconnect":
-                        await connection.close(_code(message.get("code")), message.get("reason") or "")
+                        await connection.close(_code(message.get("code"), _GOING_AWAY), message.get("reason") or "")
                         return
                     text = message.get("text")
                     await connection.send(text if text is not None else message["bytes"])
@@ -147,7 +162,7 @@ class Forward:
                     async for message in connection:
                         kind = "text" if isinstance(message, str) else "bytes"
                         await send({"type": "websocket.send", kind: message})
-                code, reason = _code(connection.close_code), connection.close_reason or ""
+                code, reason = _code(connection.close_code, _FAILED), connection.close_reason or ""
                 tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
@@ -159,25 +174,30 @@ class Forward:
 def _request(method: str, url: str, headers: Headers, body: AsyncIterator[bytes] | None) -> httpcore.Request:
     """The request as it is sent on. Raises: httpx.InvalidURL."""
     made = httpx.Request(method, url, headers=end_to_end(headers), content=body)
-    target = httpcore.URL(
-        scheme=made.url.raw_scheme, host=made.url.raw_host, port=made.url.port, target=made.url.raw_path
-    )
+    path = url[url.index("/", url.index("://") + 3) :].encode("ascii")  # as the client wrote it: it may be signed
+    target = httpcore.URL(scheme=made.url.raw_scheme, host=made.url.raw_host, port=made.url.port, target=path)
     return httpcore.Request(
         method, target, headers=made.headers.raw, content=made.stream, extensions={"timeout": _TIMEOUT.as_dict()}
     )
 
 
-async def _body(receive: Any, asked: anyio.Event) -> AsyncIterator[bytes]:
-    """The body as it comes; sets `asked` at its end."""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Left
+async def _body(message: Any, receive: Any, asked: anyio.Event) -> AsyncIterator[bytes]:
+    """The body as it comes, from its first message on; sets `asked` at its end."""
+    while message["type"] != "http.disconnect":
         if message.get("body"):
             yield message["body"]
         if not message.get("more_body", False):
             asked.set()
             return
+        message = await receive()
+    raise _Left
+
+
+def _answered(response: httpcore.Response) -> Headers:
+    """The headers of an answer as they are handed on. A 304 may tell the length of the answer that it spares; servers
+    take that for the length of its own body, which it has none of."""
+    headers = end_to_end(response.headers)
+    return [pair for pair in headers if pair[0] != b"content-length"] if response.status == 304 else headers
 
 
 class _Line(httpcore.AnyIOBackend):
@@ -204,6 +224,19 @@ class _Line(httpcore.AnyIOBackend):
                         await each.aclose()
 
 
+async def _denied(scope: Any, send: Any, denial: Any) -> None:
+    """Deny the WebSocket as home did, where the server can say how."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in denial.headers.raw_items()]
+    # Its body has been read whole, and is as long as it is.
+    headers = [pair for pair in end_to_end(told) if pair[0] != b"content-length"]
+    headers.append((b"content-length", str(len(denial.body or b"")).encode()))
+    await send({"type": "websocket.http.response.start", "status": denial.status_code, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": bytes(denial.body or b"")})
+
+
 async def _quietly(work: Any) -> None:
     from websockets.exceptions import ConnectionClosed
 
@@ -212,12 +245,18 @@ async def _quietly(work: Any) -> None:
 
 
 def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The headers that are not of one connection alone (RFC 9110 section 7.6.1); names in lower case."""
+    """The headers that are not of one connection alone (RFC 9110 section 7.6.1); names in lower case. A length beside a
+    `Transfer-Encoding` is none of the body's (RFC 9112 section 6.3)."""
     given = [(name.lower(), value) for name, value in headers]
     named = {token.strip().lower() for name, value in given if name == b"connection" for token in value.split(b",")}
+    if any(name == b"transfer-encoding" for name, _ in given):
+        named.add(b"content-length")
     return [(name, value) for name, value in given if name not in _HOP_BY_HOP and name not in named]
 
 
-def _code(code: int | None) -> int:
-    """A close code that may be sent (RFC 6455 section 7.4)."""
+def _code(code: int | None, lost: int) -> int:
+    """A close code that may be sent (RFC 6455 section 7.4); `lost` where the connection broke off, which is no end that
+    anybody wished for."""
+    if code == _ABNORMAL:
+        return lost
     return code if code is not None and (code in (1000, 1001, 1002, 1003, *range(1007, 1015)) or code >= 3000) else 1000

@@ -111,6 +111,10 @@ def forwarded(scope: Scope, via: str) -> Headers:
     given: Headers = [(name.lower(), value) for name, value in scope["headers"]]
     named = {word.strip().lower() for name, value in given if name == b"connection" for word in value.split(b",")}
     headers = [pair for pair in given if pair[0] not in _OURS and pair[0] not in named]
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) > 1:  # HTTP/2 splits them, and before it there is one line (RFC 9113 section 8.2.3)
+        headers = [pair for pair in headers if pair[0] != b"cookie"]
+        headers.append((b"cookie", b"; ".join(cookies)))
     before = [value for name, value in given if name == b"x-forwarded-for"]
     told = [value for name, value in given if name == b"forwarded"]
     if scope.get("client") is not None:
