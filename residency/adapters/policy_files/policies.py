@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from residency.adapters.policy_files.disk import available_laws, law_folder, names_in, read_file, read_keys, stamp_of
 from residency.errors import PolicyError, Problem, VerificationError
 from residency.policy.archive import digest_of
 from residency.policy.bundle import MAX_BUNDLE, Bundle, is_bundle, parse_bundle
@@ -21,30 +22,13 @@ from residency.policy.compiler import Policy, compile_policy
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc
 from residency.policy.parser import parse_deployment, parse_law, parse_register
 from residency.policy.signatures import PolicyKey, verify_signatures
-from residency.policy.trust import MAX_KEYS, MAX_NOTE, SIGNATURE, TrustedKeys, parse_keys, verify_register
+from residency.policy.trust import MAX_NOTE, SIGNATURE, verify_register
 from residency.policy.validator import choose_laws
-from residency.policy.yamldoc import MAX_BYTES
 
-__all__ = [
-    "KEYS_VARIABLE",
-    "NOT_ENFORCEABLE",
-    "TESTS",
-    "Loaded",
-    "PolicyFiles",
-    "available_laws",
-    "law_folder",
-    "load",
-    "read_bundle",
-    "read_file",
-    "read_keys",
-]
+__all__ = ["KEYS_VARIABLE", "Loaded", "PolicyFiles", "load"]
 
 KEYS_VARIABLE: Final = "RESIDENCY_POLICY_KEYS"
 """The environment variable that names the file of keys whose policies this process takes."""
-NOT_ENFORCEABLE: Final = "not_enforceable.yaml"
-"""The file beside the shipped laws that says what no rule of theirs can do."""
-TESTS: Final = "_test.yaml"
-"""How the name of a file of policy tests ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +118,15 @@ class PolicyFiles:
 
     def stamp(self) -> Hashable:
         """What the file system says now of all that the last `read` looked at. Never raises."""
-        files = {path: _stamp(path) for path in self._files}
-        return tuple(files.items()), tuple((folder, _names(folder)) for folder in self._folders)
+        files = {path: stamp_of(path) for path in self._files}
+        return tuple(files.items()), tuple((folder, names_in(folder)) for folder in self._folders)
 
     def stamp_read(self) -> Hashable:
         """What `stamp` would have said just before each part was read: equal to it if nothing was touched since."""
         return tuple(self._files.items()), tuple(self._folders.items())
 
     def _seen(self, path: Path) -> Path:
-        self._files[path] = _stamp(path)
+        self._files[path] = stamp_of(path)
         return path
 
     # -- a deployment and what it names --------------------------------------------------------------------------
@@ -162,10 +146,10 @@ class PolicyFiles:
         self, deployment: DeploymentDoc, base: Path, problems: list[Problem], sources: list[tuple[str, bytes]]
     ) -> list[LawDoc]:
         folders = []
-        self._folders[law_folder()] = _names(law_folder())
+        self._folders[law_folder()] = names_in(law_folder())
         for index, text in enumerate(deployment.laws_from):
             folder = base / text
-            self._folders[folder] = _names(folder)
+            self._folders[folder] = names_in(folder)
             if folder.is_dir():
                 folders.append(folder)
             else:
@@ -302,77 +286,3 @@ def _check_whole(bundle: Bundle, deployment: DeploymentDoc, registers: list[Regi
     if (packed and packed != named) or len(named) != len(deployment.registers):
         # A register that got lost takes its stop orders along.
         raise VerificationError("the bundle does not hold the registers that its deployment lists")
-
-
-def law_folder() -> Path:
-    """Where the shipped laws lie: inside the installed package, or in the repository beside it."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "_laws"
-    return installed if installed.is_dir() else package.parent / "policies" / "laws"
-
-
-def available_laws(folders: tuple[Path, ...]) -> dict[str, Path]:
-    """Law names to files, of the shipped folder and `folders`; a later folder's law of the same name wins."""
-    found: dict[str, Path] = {}
-    for folder in (law_folder(), *folders):
-        for file in sorted(folder.rglob("*.yaml")):
-            # What no rule can do, and tests, are told beside the laws: neither is a law.
-            if file.name != NOT_ENFORCEABLE and not file.name.endswith(TESTS):
-                found[file.relative_to(folder).with_suffix("").as_posix()] = file
-    return found
-
-
-def read_file(path: Path, limit: int = MAX_BYTES, absent: str = "") -> bytes:
-    """A policy file's bytes, at most one past the limit. `absent` = what to say besides where it is not there.
-
-    Raises:
-        PolicyError: where the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        reason = (error.strerror or "it cannot be read") + (absent if isinstance(error, FileNotFoundError) else "")
-        raise PolicyError((Problem(str(path), 1, 1, f"the policy file cannot be read: {reason}"),)) from None
-
-
-def read_bundle(path: Path) -> Bundle:
-    """The bundle in a file; nothing is said yet of who signed it. Raises: PolicyError."""
-    data = read_file(path, limit=MAX_BUNDLE)
-    try:
-        return parse_bundle(data)
-    except VerificationError as error:
-        raise PolicyError((Problem(str(path), 1, 1, str(error)),)) from error
-
-
-def read_keys(path: Path) -> TrustedKeys:
-    """The public keys in a file, one a line with what it may sign; `#` begins a comment.
-
-    Raises:
-        PolicyError: where the file cannot be read, holds what is no key, or no key at all.
-    """
-    return parse_keys(read_file(path, limit=MAX_KEYS), str(path))
-
-
-def _names(folder: str | Path) -> tuple[str, ...]:
-    """The policy files below a folder; by `scandir`, for this is asked every second and `rglob` takes much longer."""
-    found: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    found += _names(entry.path)
-                elif entry.name.endswith(".yaml") and not entry.name.endswith(TESTS):
-                    found.append(entry.path)
-    except OSError:
-        return ()
-    return tuple(sorted(found))
-
-
-def _stamp(path: Path) -> Hashable:
-    try:
-        found = path.stat()
-    except OSError as error:
-        return error.errno
-    # A file that is renamed over another has its own inode; one that is rewritten within a tick of the clock its size.
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
