@@ -33,7 +33,7 @@ from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
 from residency.policy.changes import carried_over, needs_restart, register_changes
 from residency.policy.compiler import Policy
-from residency.policy.parsed import DeploymentDoc
+from residency.policy.parsed import DeploymentDoc, locator_name
 from residency.storage.stores import Stores
 from residency.vault.subjects import subject_digest
 from residency.wiring.copies import Copying, noting
@@ -122,9 +122,9 @@ class Residency:
         with self._at("signals", "identity", "jwt", "jwks"):
             self.identity_keys = None if jwt is None else wiring.identity_keys(jwt, self.path, self.clock.monotonic)
         self._who = wiring.who(self.deployment)
-        sinks = wiring.sinks(
-            self.deployment, self.path, self._base, self.network, lambda: self.deployment.mode != "observe"
-        )
+        self._judging = wiring.judging(self.deployment, self.network, self._binds)
+        self._pins_elsewhere = wiring.pins_elsewhere(self.deployment, self._judging)
+        sinks = wiring.sinks(self.deployment, self.path, self._base, self._judging)
         self._sinks = noting(self.deployment, sinks, self.clock, self.entropy)
         self.copies = Copying(self)
         self.stores = stores_over(self._sinks, self.deployment.stores)
@@ -233,7 +233,7 @@ class Residency:
         trail = open_trail(stack, deployment, self.policy, self.path, keys, self.clock, self.entropy)
         recorder = trail.recorder
         subject_key = keys.secret("subjects")
-        noted = wiring.open_noted(deployment, self.path)
+        noted = wiring.open_noted(deployment, self.path, elsewhere=self._pins_elsewhere)
         stack.callback(noted.close)
         keeper = FactKeeper(self.facts, noted, self.clock, self.policy, stale_for=deployment.pins.stale_for)
         with self._at("pins", "url"):
@@ -298,7 +298,13 @@ class Residency:
         stack.callback(watch.stop)
         meter_location(self.metrics, watch, self.clock.now)
         meter_requests(self.metrics, requests_of(deployment, self.path), self.clock.now)
-        self.stores.locators = open_locators(deployment, self.path, lambda who: subject_digest(subject_key, who))
+        self.stores.locators = open_locators(
+            deployment,
+            self.path,
+            lambda who: subject_digest(subject_key, who),
+            self._judging,
+            barred=lambda place: self._binds() and locator_name(place) in watch.misplaced,
+        )
         stack.enter_context(wiring.beating(keeper, deployment))
         wiring.meter_facts(self.metrics, keeper, self.facts, self.clock.now)
         wiring.meter_runtime(
@@ -370,6 +376,10 @@ class Residency:
         self.deployment = new.deployment
         return "taken", str(loaded)
 
+    def _binds(self) -> bool:
+        """Whether anything is refused now."""
+        return self.deployment.mode != "observe"
+
     @contextmanager
     def _at(self, *where: str) -> Iterator[None]:
         """What cannot be had inside is told with the line of the deployment file that asks for it."""
@@ -381,4 +391,4 @@ class Residency:
 
     def _open_pins(self, keys: KeysFiles, subject_key: bytes) -> Pins:
         mark = subject_digest(subject_key, _KEY_MARK)
-        return wiring.open_pins(self.deployment, self.path, keys, mark, self.clock, self.metrics)
+        return wiring.open_pins(self.deployment, self.path, keys, mark, self.clock, self.metrics, self._pins_elsewhere)

@@ -28,6 +28,7 @@ from residency.storage.location import (
     Which,
     attested,
     behind,
+    called,
     follow,
     followed,
     judge,
@@ -154,7 +155,7 @@ class LocationWatch:
             self.watched[name] = watched
             if verdict.followed != self._followed.get(name, ()):
                 what = "; ".join(verdict.followed) or "no server elsewhere follows it any more"
-                _log.warning("location: sink %s: %s", name, what)
+                _log.warning("location: %s: %s", called(name), what)
                 self._tell(f"location {name} followed: {what}"[:_NOTE])
                 self._followed[name] = verdict.followed
         self.seen = seen
@@ -204,7 +205,7 @@ class LocationWatch:
     def _say(self, name: str, event: str, watched: Watched) -> None:
         what = "; ".join(watched.verdict.why if event != "changed" else sorted(watched.marks))
         level = logging.WARNING if event != "changed" else logging.INFO
-        _log.log(level, "location: sink %s is %s (%s): %s", name, watched.verdict.standing.value, event, what)
+        _log.log(level, "location: %s is %s (%s): %s", called(name), watched.verdict.standing.value, event, what)
         if event != "unseen":
             self._tell(f"location {name} {event}: {what}"[:_NOTE])
 

@@ -10,12 +10,13 @@ server in tests are two. All keys of one carry one hash tag, so that a change of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from residency.errors import SinkUnavailable
 from residency.storage.locator import Located, conflict
@@ -64,9 +65,19 @@ class LocatorRedis:
     at_once = 1000  # scripts take a few thousand
     __slots__ = ("_client", "_place", "_prefix", "_wait")
 
-    def __init__(self, url: str, *, deployment: str, place: str, timeout: float = 2.0, wait: int = 0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        deployment: str,
+        place: str,
+        timeout: float = 2.0,
+        wait: int = 0,
+        elsewhere: Callable[[str], bool] | None = None,
+    ) -> None:
         """Nothing is connected yet. `url` is as redis-py reads it, `redis+cluster://` for a Cluster; `timeout` in
-        seconds. `wait` = milliseconds for a replica to confirm a change (0 = there is none).
+        seconds. `wait` = milliseconds for a replica to confirm a change (0 = there is none). `elsewhere` = whether an
+        address is none that it may lie at, None = that is not asked.
 
         Raises: SinkUnavailable for a URL that cannot be used.
         """
@@ -74,6 +85,8 @@ class LocatorRedis:
         self._prefix = f"residency:{{{deployment}:{place}}}:at:".encode()
         self._wait = wait
         options: Any = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        if elsewhere is not None:
+            options["redis_connect_func"] = _judge(elsewhere, single="+cluster://" not in url)
         try:
             if url.startswith(("redis+cluster://", "rediss+cluster://")):
                 url = url.replace("+cluster", "", 1)
@@ -120,7 +133,8 @@ class LocatorRedis:
 
     async def aclose(self) -> None:
         """Disconnect; idempotent."""
-        await self._run(lambda: self._client().close())
+        with suppress(SinkUnavailable):  # of a Cluster that was never reached
+            await self._run(lambda: self._client().close())
 
     async def _change(self, script: str, digests: list[bytes]) -> int:
         if not digests:
@@ -144,10 +158,31 @@ class LocatorRedis:
                 if _CONFLICT in str(error):
                     raise conflict(self._place) from None
                 raise SinkUnavailable(f"{self._name} cannot be used") from None
-            except (RedisError, OSError):  # their words name host and port
-                raise SinkUnavailable(f"{self._name} cannot be reached") from None
+            except (RedisError, RedisClusterException, OSError) as error:  # their words name host and port
+                # A Cluster's client says it in words of its own where no node that it tried is at home.
+                abroad = isinstance(error, _Elsewhere) or isinstance(error.__cause__, _Elsewhere)
+                what = "has an address in another country than it says" if abroad else "cannot be reached"
+                raise SinkUnavailable(f"{self._name} {what}") from None
 
         return await anyio.to_thread.run_sync(guarded)
+
+
+class _Elsewhere(RedisError):
+    """A new connection leads to an address that it may not lead to. It is not tried again, as one that broke is."""
+
+
+def _judge(elsewhere: Callable[[str], bool], *, single: bool) -> Callable[[Any], None]:
+    """What redis-py calls with each new connection; of a `single` server before anything is sent, else after it has
+    greeted the node itself."""
+
+    def connected(connection: Any) -> None:
+        peer = connection._sock.getpeername()
+        if isinstance(peer, tuple) and elsewhere(str(peer[0])):
+            raise _Elsewhere
+        if single:
+            connection.on_connect()
+
+    return connected
 
 
 def _once(make: Callable[[], _T]) -> Callable[[], _T]:

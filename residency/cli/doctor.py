@@ -26,7 +26,7 @@ from residency.cli.where import looked
 from residency.enforcement.ports import SinkPort
 from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable, UsageError
 from residency.policy.terms import begun_terms, moment
-from residency.storage.location import Standing
+from residency.storage.location import Standing, called
 from residency.storage.marks_seen import LOST, SeenMarks
 from residency.wiring.marks import seen_marks
 
@@ -214,7 +214,7 @@ def _places(runtime: Residency) -> Iterator[Finding]:
         return
     for name, watched in watch.watched.items():
         if watched.verdict.standing is Standing.CONTRADICTED:
-            what = f"sink {name} does not lie in {watch.places[name]}: {'; '.join(watched.verdict.why)}"
+            what = f"{called(name)} does not lie in {watch.places[name]}: {'; '.join(watched.verdict.why)}"
             yield Finding("bad", what, "mend its url or its region; `residency where` tells all that was seen")
         for each in watched.verdict.followed:
             mend = "see that the law lets its data lie there too, and name it as a sink of `scope: replica` or `backup`"
@@ -287,6 +287,9 @@ async def _pins(runtime: Residency) -> list[Finding]:
     if forgetful:
         what = "the pins' server keeps no append-only file: a restart loses the homes that it was told last"
         found.append(Finding("warn", what, "set `appendonly yes` there, as docs/how-to/pins-on-redis.md says"))
+    if runtime.deployment.pins.region is None:
+        what = "nobody looks where the pins lie, which hold digests of people: the file does not say where they should"
+        found.append(Finding("warn", what, "write `pins.region`, as docs/how-to/location.md says"))
     if not runtime.deployment.audit.detail:
         mend = "name a folder in audit.detail: pins that the store loses are put back from there"
         found.append(Finding("warn", "pins that the store loses in a failover are lost", mend))

@@ -31,8 +31,9 @@ def where(
     policy: asked.Option = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a sink.")] = False,
 ) -> None:
-    """Look once whether every sink lies where the deployment file says: the addresses of its name, the region that its
-    bucket answers, its certificate, the time to connect. An attestation of the register counts where nothing is seen.
+    """Look once whether every sink, and what keeps digests of people beside them (locators, pins with a region), lies
+    where the deployment file says: the addresses of its name, the region that its bucket answers, its certificate, the
+    time to connect. An attestation of the register counts where nothing is seen.
 
     Looks from this machine and connects to every sink; databases and caches are asked which server they are, and
     nothing of what they hold is read or written. Exit 0 = each sink is shown or
@@ -50,7 +51,7 @@ def where(
     except ResidencyError as error:
         typer.echo(f"residency where: {error}", err=True)
         raise typer.Exit(1) from None
-    rows = [_row(watch, name) for name in runtime.deployment.sinks]
+    rows = [_row(watch, name) for name in watch.places]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))

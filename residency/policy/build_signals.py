@@ -35,7 +35,7 @@ def pins(file: files.Pins | None) -> PinsDoc:
     """Where remembered homes lie."""
     if file is None:
         return PinsDoc(Secret("sqlite:///./residency-data/pins.db"))
-    return PinsDoc(Secret(file.url), microseconds(file.stale_for), file.local)
+    return PinsDoc(Secret(file.url), microseconds(file.stale_for), file.local, file.region)
 
 
 def signals(file: files.Signals) -> SignalsDoc:

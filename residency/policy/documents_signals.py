@@ -126,5 +126,6 @@ class Pins(Strict):
     """Where remembered homes lie."""
 
     url: Plain
+    region: Plain | None = None
     stale_for: Wait = "10 s"
     local: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000

@@ -50,6 +50,7 @@ __all__ = [
     "Span",
     "Transition",
     "Trigger",
+    "locator_name",
 ]
 
 
@@ -273,6 +274,11 @@ class LawDoc:
     sha256: str = ""
 
 
+def locator_name(place: str) -> str:
+    """What the locator of a place is told by. No sink's name has a slash."""
+    return f"locators/{place}"
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentDoc:
     """One deployment. `laws` are names or globs, empty only where the file says `laws: none`; paths are as written."""
@@ -319,6 +325,14 @@ class DeploymentDoc:
     metrics: str | None = None
     assume: str | None = None  # dev: {assume: VN}
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))
+
+    def keepers(self) -> dict[str, tuple[str, Secret]]:
+        """What holds digests of people beside the sinks, and where the file says that it lies: by the name that it is
+        told by, which no sink can have, its place and its URL. A locator lies where its sinks do."""
+        found = {locator_name(place): (place, url) for place, url in self.locators.items()}
+        if self.pins.region is not None:
+            found["pins/url"] = self.regions[self.pins.region].place, self.pins.url
+        return found
 
     def sinks_of(self, activity: Activity) -> dict[str, str]:
         """The sinks of all stores that an activity uses, in the order of the file; each with the first that has it."""

@@ -131,8 +131,9 @@ class SignalsDoc:
 @dataclass(frozen=True, slots=True)
 class PinsDoc:
     """Where remembered homes lie; for how long after the store was last heard of a local copy serves; how many pins
-    that copy holds at most."""
+    that copy holds at most. `region` is the one that they are to lie in, None = not said."""
 
     url: Secret
     stale_for: int = 10_000_000
     local: int = 100_000
+    region: str | None = None

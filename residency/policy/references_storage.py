@@ -18,7 +18,7 @@ _LOCATOR: Final = re.compile(r"sqlite:///.|(?:redis|valkey)s?(?:\+cluster)?://."
 
 
 def storage_problems(doc: YamlDoc) -> Iterator[Problem]:
-    """Problems of sinks, stores, records, locators and copies."""
+    """Problems of sinks, stores, records, locators, pins and copies."""
     yield from _sinks(doc)
     yield from _stores(doc)
     yield from _copies(doc)
@@ -119,8 +119,8 @@ def _astray(table: str, tables: Mapping[str, Value]) -> str | None:
 def _locators(doc: YamlDoc) -> Iterator[Problem]:
     told, stores = mapping(doc, "records"), mapping(doc, "stores")
     names = [name for store in told for name in _each(stores.get(store))]
-    regions = [at(doc.value, ("sinks", name, "region")) for name in names]
-    lying = {at(doc.value, ("regions", each, "country")) for each in regions if isinstance(each, str)}
+    own = [at(doc.value, ("sinks", name, "region")) for name in names]
+    lying = {at(doc.value, ("regions", each, "country")) for each in own if isinstance(each, str)}
     for place, url in mapping(doc, "locators").items():
         where: Path = ("locators", place)
         if place not in lying:
@@ -129,6 +129,10 @@ def _locators(doc: YamlDoc) -> Iterator[Problem]:
         if isinstance(url, str) and "${" not in url and url != "memory:" and _LOCATOR.match(url) is None:
             what = "expected sqlite:///PATH, redis://HOST and its kind (rediss, valkey, +cluster), or memory: for tests"
             yield doc.problem(where, what)
+    regions = mapping(doc, "regions")
+    region = at(doc.value, ("pins", "region"))
+    if isinstance(region, str) and region not in regions:
+        yield doc.problem(("pins", "region"), unknown("region", region, regions))
 
 
 def _offices(doc: YamlDoc) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from residency.errors import PolicyError, Problem
+from residency.model.filing import ATTESTATION
 from residency.model.place import is_place
 from residency.policy.parsed import DeploymentDoc, LawDoc, RegisterDoc, RuleDoc
 from residency.policy.parsed_reading import READER
@@ -120,8 +121,10 @@ def _register(register: RegisterDoc, deployment: DeploymentDoc, rules: Collectio
             message = _unknown("sink", order.sink, deployment.sinks)
             yield register.source.problem(("stop_orders", index, "sink"), message)
     for index, filing in enumerate(register.filings):
-        for name in sorted(name for name in filing.sinks or () if name not in sinks):
-            yield register.source.problem(("filings", index, "sinks"), _unknown("sink", name, deployment.sinks))
+        # Where locators and pins lie may be attested, too; nothing else is filed of them.
+        filed = _Sinks({**deployment.sinks, **deployment.keepers()}) if filing.kind == ATTESTATION else sinks
+        for name in sorted(name for name in filing.sinks or () if name not in filed):
+            yield register.source.problem(("filings", index, "sinks"), _unknown("sink", name, filed))
     for index, exemption in enumerate(register.exemptions):
         for key, what, names, known in (
             ("rules", "rule", exemption.rules, rules),

@@ -35,7 +35,7 @@ from residency.storage.distances import least_km, reach_km
 
 __all__ = [
     "EVENTS", "Address", "BucketAnswer", "Certificate", "Seen", "Standing", "Verdict", "Watched", "Which",
-    "attested", "behind", "follow", "followed", "judge", "lapsed", "near", "same",
+    "attested", "behind", "called", "follow", "followed", "judge", "lapsed", "near", "same",
 ]  # fmt: skip
 
 EVENTS: Final = ("contradicted", "lost", "well", "changed", "unseen")
@@ -136,6 +136,11 @@ class Which:
     words: frozenset[str] = frozenset()
     followers: tuple[str, ...] = ()
     reached: tuple[str, ...] = ()
+
+
+def called(name: str) -> str:
+    """What is told by `name`: a sink; or by its key in the file, which has a slash, what keeps digests beside them."""
+    return name if "/" in name else f"sink {name}"
 
 
 def attested(filings: Iterable[Filing], sink: str, now: int) -> bool:

@@ -104,14 +104,22 @@ class Locators:
     What the app's own code sees are stores, records and keys; what lies in a locator are digests.
     """
 
-    __slots__ = ("_digest", "behind", "by_place")
+    __slots__ = ("_barred", "_digest", "behind", "by_place")
 
-    def __init__(self, by_place: Mapping[str, Locator], digest: Callable[[str], str]) -> None:
-        """`digest` answers the keyed digest (64 hex digits) of a text, as pins know subjects by."""
+    def __init__(
+        self,
+        by_place: Mapping[str, Locator],
+        digest: Callable[[str], str],
+        *,
+        barred: Callable[[str], bool] = lambda place: False,
+    ) -> None:
+        """`digest` answers the keyed digest (64 hex digits) of a text, as pins know subjects by; `barred` whether the
+        locator of a place may not be used now, as it is not shown to lie there."""
         self.by_place = dict(by_place)
         self.behind: set[tuple[str, str]] = set()
         """(store, place) of rows that were written and not noted, by one that only observes."""
         self._digest = digest
+        self._barred = barred
 
     def key(self, store: str, record: str, key: str) -> str:
         """The digest that a record is noted under; `key` as `record_key` or `key_text` answers it."""
@@ -208,7 +216,7 @@ class Locators:
 
     async def forget_subject(self, subject: str) -> int:
         """Take out all that is noted anywhere of a subject (digest); how many keys. Raises: SinkUnavailable."""
-        return sum([await locator.forget_subject(subject) for locator in self.by_place.values()])
+        return sum([await self._at(place).forget_subject(subject) for place in self.by_place])
 
     async def rebuild(
         self, store: str, place: str, records: AsyncIterator[Record], told: Callable[[int, int], object] | None = None
@@ -242,6 +250,8 @@ class Locators:
             await locator.aclose()
 
     def _at(self, place: str) -> Locator:
+        if self._barred(place):
+            raise SinkUnavailable(f"the locator of {place} is not used now: it is not shown to lie there")
         try:
             return self.by_place[place]
         except KeyError:

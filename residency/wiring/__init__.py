@@ -22,7 +22,7 @@ from residency.wiring.signals import (
     who,
 )
 from residency.wiring.sink_urls import check_sinks
-from residency.wiring.storage import check_pins, open_pins, sinks
+from residency.wiring.storage import check_pins, judging, open_pins, pins_elsewhere, sinks
 
 __all__ = [
     "ALLOW_OLDER",
@@ -37,6 +37,7 @@ __all__ = [
     "claim_map",
     "identifying",
     "identity_keys",
+    "judging",
     "keeping",
     "kind_of",
     "locator_doubts",
@@ -46,6 +47,7 @@ __all__ = [
     "newer_in_force",
     "open_noted",
     "open_pins",
+    "pins_elsewhere",
     "place_of",
     "sinks",
     "strategy_of",

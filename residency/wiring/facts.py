@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -47,10 +48,16 @@ def archive(files: LogFiles, policy: Policy, facts: FactSet) -> None:
         raise JournalFailed(f"the policy cannot be archived beside the audit log (errno {error.errno})") from error
 
 
-def open_noted(deployment: DeploymentDoc, path_of: PathOf, *, timeout: float = 2.0) -> Noted:
+def open_noted(
+    deployment: DeploymentDoc,
+    path_of: PathOf,
+    *,
+    timeout: float = 2.0,
+    elsewhere: Callable[[str], bool] | None = None,
+) -> Noted:
     """Where all processes note first events and counts together: beside the pins. Nothing is opened or made yet.
 
-    `timeout` is in seconds, for connecting and for each answer.
+    `timeout` is in seconds, for connecting and for each answer; `elsewhere` as for pins.
     """
     url = deployment.pins.url.reveal()
     if url == "memory:":
@@ -68,7 +75,7 @@ def open_noted(deployment: DeploymentDoc, path_of: PathOf, *, timeout: float = 2
     from residency.adapters.pins_redis import parse_redis_url
     from residency.adapters.pins_redis.topology import cluster_shares, sentinel_shares
 
-    place = parse_redis_url(url)
+    place = replace(parse_redis_url(url), elsewhere=elsewhere)
 
     def connect(key: bytes) -> Server:
         node = place.nodes[0] if place.nodes else None

@@ -43,16 +43,19 @@ def location_watch(
     which: Callable[[], Mapping[str, Which]] = dict,
     path: Callable[[str], Path] = Path,
 ) -> LocationWatch:
-    """What watches every sink of a deployment and its members; not started. `tell` records a note, `which` has what
-    servers say of themselves, `path` reads a path of the file."""
+    """What watches every sink of a deployment and its members, and what keeps digests of people beside them; not
+    started. `tell` records a note, `which` has what servers say of themselves, `path` reads a path of the file."""
     probe = LocationProbe(resolver or SystemResolver(), _row_of(network))
+    places = {name: sink.sink.place for name, sink in deployment.sinks.items()}
+    urls = {name: [sink.url, *(member.url for member in sink.members)] for name, sink in deployment.sinks.items()}
+    for name, (place, url) in deployment.keepers().items():
+        places[name], urls[name] = place, [url]
     looks = {}
-    for name, sink in deployment.sinks.items():
-        urls = (sink.url, *(member.url for member in sink.members))
-        ways = [way for url in urls for way in ways_of(url.reveal(), path)]
+    for name, each in urls.items():
+        ways = [way for url in each for way in ways_of(url.reveal(), path)]
         looks[name] = tuple((lambda way=way: probe.look(way)) for way in ways)
     return LocationWatch(
-        {name: sink.sink.place for name, sink in deployment.sinks.items()},
+        places,
         looks,
         filings=filings,
         now=now,

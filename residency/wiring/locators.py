@@ -15,6 +15,7 @@ from residency.errors import PolicyError, Problem, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.locator import Locator, LocatorMemory, Locators
 from residency.wiring.kinds import kind_of
+from residency.wiring.storage import Judging
 
 __all__ = ["located_places", "locator_doubts", "open_locator", "open_locators"]
 
@@ -32,10 +33,13 @@ def open_locators(
     deployment: DeploymentDoc,
     path_of: PathOf,
     digest: Callable[[str], str],
+    judging: Judging | None = None,
+    barred: Callable[[str], bool] = lambda place: False,
 ) -> Locators | None:
     """Every locator that the deployment needs, None where no `records:` are told. Blocks on the disk.
 
-    `digest` is the pins'. Raises: SinkUnavailable, PolicyError for a URL of another kind, at the line that has it.
+    `digest` is the pins'; `judging` judges where each new connection leads, None = that is not asked; `barred` is as
+    `Locators` says. Raises: SinkUnavailable, PolicyError for a URL of another kind, at the line that has it.
     """
     places = located_places(deployment)
     if not places:
@@ -50,10 +54,11 @@ def open_locators(
             beside = deployment.pins.url.reveal()
             url = "memory:" if beside == "memory:" else f"sqlite:///{_folder(beside)}located/{place}.db"
         try:
-            opened[place] = open_locator(url, place, path_of, deployment.name, digest(_KEY_MARK))
+            elsewhere = None if judging is None else judging(place)
+            opened[place] = open_locator(url, place, path_of, deployment.name, digest(_KEY_MARK), elsewhere)
         except UsageError as error:
             raise PolicyError((deployment.source.problem(("locators", place), str(error)),)) from error
-    return Locators(opened, digest)
+    return Locators(opened, digest, barred=barred)
 
 
 def locator_doubts(deployment: DeploymentDoc) -> Iterator[Problem]:
@@ -80,7 +85,14 @@ def _is_elsewhere(deployment: DeploymentDoc, place: str) -> bool:
     return place not in deployment.locators and region is not None and region.place != place
 
 
-def open_locator(url: str, place: str, path_of: PathOf, deployment: str, key_mark: str | None = None) -> Locator:
+def open_locator(
+    url: str,
+    place: str,
+    path_of: PathOf,
+    deployment: str,
+    key_mark: str | None = None,
+    elsewhere: Callable[[str], bool] | None = None,
+) -> Locator:
     """The locator at `url`: `sqlite:///PATH`, `redis://HOST` and its kind, or `memory:`. Raises: SinkUnavailable,
     UsageError for a URL of another kind, which the message does not repeat."""
     # Imported here: the commands that need this module for other things are not to wait for it.
@@ -96,7 +108,7 @@ def open_locator(url: str, place: str, path_of: PathOf, deployment: str, key_mar
             from residency.adapters.locator_redis import LocatorRedis
         except ImportError as error:
             raise SinkUnavailable(f"the locator of {place} needs the extra `redis`") from error
-        return LocatorRedis(url.replace("valkey", "redis", 1), deployment=deployment, place=place)
+        return LocatorRedis(url.replace("valkey", "redis", 1), deployment=deployment, place=place, elsewhere=elsewhere)
     raise UsageError(
         f"the locator of {place}: expected sqlite:///PATH, redis://HOST and its kind, or memory: for tests"
     )

@@ -21,7 +21,7 @@ from residency.wiring.caches import REDIS, redis_sink
 from residency.wiring.details import detail_key, detail_rows
 from residency.wiring.problems import problem_at
 
-__all__ = ["check_pins", "open_pins", "sink_of", "sinks"]
+__all__ = ["Judging", "check_pins", "judging", "open_pins", "pins_elsewhere", "sink_of", "sinks"]
 
 _REPLAY: Final = 3_600_000_000  # microseconds for which a pin counts as recent, and is put back where it was lost
 _PIN_GAUGES: Final = {names.PINS_PRIMARIES: "connected", names.PINS_LOCAL: "local", names.PINS_HEARD: "heard"}
@@ -32,6 +32,8 @@ _ROWS_IN_CLEAR: Final = (
 )
 _OBJECTS: Final = ("memory", "file", "s3", "gs", "az")
 PathOf = Callable[[str], Path]
+Judging = Callable[[str], Callable[[str], bool]]
+"""From a place to whether an address is none that may lie there."""
 
 
 def check_pins(deployment: DeploymentDoc) -> None:
@@ -55,14 +57,12 @@ def sinks(
     deployment: DeploymentDoc,
     path_of: PathOf,
     base: Path,
-    network: AddressData[Any] | None = None,
-    binds: Callable[[], bool] = lambda: True,
+    judging: Judging | None = None,
 ) -> dict[str, SinkPort]:
-    """Every sink by name, not started; `network` judges where each new connection leads, None = that is not asked.
-    `binds` = whether anything is refused now.
+    """Every sink by name, not started; `judging` judges where each new connection leads, None = that is not asked.
 
     Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
-    return {name: sink_of(deployment, sink, path_of, base, network, binds) for name, sink in deployment.sinks.items()}
+    return {name: sink_of(deployment, sink, path_of, base, judging) for name, sink in deployment.sinks.items()}
 
 
 def sink_of(
@@ -70,13 +70,12 @@ def sink_of(
     sink: SinkDoc,
     path_of: PathOf,
     base: Path,
-    network: AddressData[Any] | None = None,
-    binds: Callable[[], bool] = lambda: True,
+    judging: Judging | None = None,
 ) -> SinkPort:
     """One sink, not started. Raises: PolicyError, SinkUnavailable, at the line that asks for it."""
     url = sink.url.reveal()
     region = deployment.regions[sink.sink.region]
-    elsewhere = _elsewhere(deployment, region, network, binds)
+    elsewhere = None if judging is None else judging(region.place)
     where = ("sinks", sink.sink.name, "url")
     scheme = url.partition(":")[0]
     # Imported here: the commands that need this module for other things are not to wait for it.
@@ -113,15 +112,14 @@ def sink_of(
     return made
 
 
-def _elsewhere(
-    deployment: DeploymentDoc, region: Region, network: AddressData[Any] | None, binds: Callable[[], bool]
-) -> Callable[[str], bool] | None:
-    """Whether an address is none that a sink in `region` may lie at; None where that is not asked."""
-    if network is None or deployment.location.drift != "refuse":
+def judging(deployment: DeploymentDoc, network: AddressData[Any], binds: Callable[[], bool]) -> Judging | None:
+    """What judges where each new connection leads; None where the deployment does not ask for it. `binds` = whether
+    anything is refused now."""
+    if deployment.location.drift != "refuse":
         return None
     from residency.wiring.location import elsewhere
 
-    return elsewhere(region.place, network, binds)
+    return lambda place: elsewhere(place, network, binds)
 
 
 def _objects(deployment: DeploymentDoc, sink: SinkDoc, path_of: PathOf) -> SinkPort:
@@ -204,10 +202,23 @@ def _service(
     return made
 
 
+def pins_elsewhere(deployment: DeploymentDoc, judging: Judging | None) -> Callable[[str], bool] | None:
+    """Whether an address is none that pins, and what lies beside them, may lie at; None where that is not asked."""
+    region = deployment.pins.region
+    return None if judging is None or region is None else judging(deployment.regions[region].place)
+
+
 def open_pins(
-    deployment: DeploymentDoc, path_of: PathOf, keys: KeysPort, key_mark: str, clock: Clock, metrics: Metrics
+    deployment: DeploymentDoc,
+    path_of: PathOf,
+    keys: KeysPort,
+    key_mark: str,
+    clock: Clock,
+    metrics: Metrics,
+    elsewhere: Callable[[str], bool] | None = None,
 ) -> Pins:
-    """Where the deployment says that pins lie, opened. `key_mark` tells pins of another `subjects` key apart.
+    """Where the deployment says that pins lie, opened. `key_mark` tells pins of another `subjects` key apart;
+    `elsewhere` is as `PinsRedis` says.
 
     Raises: PinsUnavailable.
     """
@@ -242,6 +253,7 @@ def open_pins(
         key_mark=key_mark,
         recent=recent,
         replay=_REPLAY,
+        elsewhere=elsewhere,
     )
     events = [name for name in Counters.__slots__ if not name.startswith("_")]
     metrics.counts(names.PIN_EVENTS, lambda: {name: getattr(pins.counters, name) for name in events})

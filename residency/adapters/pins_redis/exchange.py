@@ -19,12 +19,29 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from residency.adapters.pins_redis.scripts import Script
 
-__all__ = ["FAILURES", "Pool", "ServerGone", "Wire", "Words", "fields"]
+__all__ = ["FAILURES", "Elsewhere", "Pool", "ServerGone", "Wire", "Words", "at_home", "fields"]
 
 FAILURES: Final = (RedisError, OSError, ValueError)
 """What redis-py raises when a server or the way to it fails; ValueError where what arrives is not its protocol."""
 Words = tuple[str | bytes | int, ...]
 """One command."""
+
+
+class Elsewhere(ServerGone):
+    """A connection leads to an address that it may not lead to."""
+
+
+def at_home(elsewhere: Callable[[str], bool]) -> Callable[[Any], None]:
+    """What redis-py is to do with each new connection: nothing is sent, no password either, to an address that
+    `elsewhere` says no to. A socket of this machine has none."""
+
+    def connected(connection: Any) -> None:
+        peer = connection._sock.getpeername()
+        if isinstance(peer, tuple) and elsewhere(str(peer[0])):
+            raise Elsewhere
+        connection.on_connect()
+
+    return connected
 
 
 class Wire:

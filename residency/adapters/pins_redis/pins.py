@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import anyio.to_thread
@@ -59,6 +60,7 @@ class PinsRedis:
         replay: int = 3_600_000_000,
         timeout: float = 2.0,
         wait: int = 500,
+        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         """Connect, and have all changes under `prefix` told from now on.
 
@@ -66,11 +68,12 @@ class PinsRedis:
         the answers it holds at most; `key_mark` tells the key under which subjects are digested from any other;
         `recent` answers pins that the audit log tells of, to be put back where a new primary lacks them, and `replay`
         (microseconds) for how long a change counts as recent; `timeout` (seconds) for connecting and for each answer;
-        `wait` (milliseconds) for a replica to confirm a write.
+        `wait` (milliseconds) for a replica to confirm a write; `elsewhere` = whether an address is none that the
+        server may lie at, None = that is not asked.
 
         Raises: ValueError where the URL cannot be read, PinsUnavailable where the server cannot be reached or trusted.
         """
-        place = parse_redis_url(url)
+        place = replace(parse_redis_url(url), elsewhere=elsewhere)
         self.counters = Counters()
         self._prefix = prefix.encode()
         self._mirror = Mirror(local, self.counters)

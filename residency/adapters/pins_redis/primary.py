@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-from residency.adapters.pins_redis.exchange import FAILURES, Pool, ServerGone, Wire, Words, fields
+from residency.adapters.pins_redis.exchange import FAILURES, Elsewhere, Pool, ServerGone, Wire, Words, fields
 from residency.adapters.pins_redis.marks import Marks
 from residency.adapters.pins_redis.mirror import Counters, Lease, Mirror
 from residency.adapters.pins_redis.urls import Node, Place
@@ -36,6 +36,7 @@ _SLOWEST: Final = 1.0
 """Seconds between two attempts to connect, at most."""
 _REPLICA: Final = "the pins' server is a replica"
 _AWAY: Final = "the pins' server cannot be reached"
+_ELSEWHERE: Final = "the pins' server has an address in another country than `pins.region` says"
 _DENIED: Final = "the pins' server refuses our user, our password or a command that pins need"
 Identity = tuple[str, str]
 """A server process's id and the id of the history it serves; the latter changes whenever a replica is promoted."""
@@ -279,4 +280,6 @@ def _why(error: Exception) -> str:
     """What may be told of a failure: never what the library says, for that names hosts."""
     if isinstance(error, AuthenticationError | NoPermissionError):
         return _DENIED
+    if isinstance(error, Elsewhere):
+        return _ELSEWHERE
     return _REPLICA if str(error) == _REPLICA else _AWAY

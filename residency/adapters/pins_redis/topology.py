@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from residency.adapters.pins_redis.exchange import FAILURES, ServerGone
@@ -51,6 +52,7 @@ def sentinel_shares(place: Place, timeout: float, silent: set[Node]) -> Shares:
 
 def cluster_shares(place: Place, known: Iterable[Node], timeout: float) -> Shares:
     """What the first node that answers says, those `known` first. Raises: ConnectionError where none does."""
+    place = replace(place, elsewhere=None)  # asked for the map alone: who holds data is judged as data is asked for
     for node in dict.fromkeys([*known, *place.nodes]):
         wire = place.wire(node, timeout)
         try:

@@ -19,7 +19,7 @@ from redis._parsers import _RESP3Parser
 from redis.connection import AbstractConnection, Connection
 from redis.exceptions import RedisError
 
-from residency.adapters.pins_redis.exchange import Wire
+from residency.adapters.pins_redis.exchange import Wire, at_home
 
 __all__ = ["Node", "Place", "parse_redis_url"]
 
@@ -34,7 +34,8 @@ _OURS: Final = ("sentinel_username", "sentinel_password")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the servers are. `nodes`: the server, the sentinels, or some of the cluster; () for a unix socket."""
+    """Where the servers are. `nodes`: the server, the sentinels, or some of the cluster; () for a unix socket.
+    `elsewhere` = whether an address is none that a server may lie at, None = that is not asked."""
 
     kind: Kind
     nodes: tuple[Node, ...]
@@ -42,10 +43,12 @@ class Place:
     connection: type[AbstractConnection] = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
     sentinel_options: Mapping[str, Any] = field(repr=False)
+    elsewhere: Callable[[str], bool] | None = field(default=None, repr=False)
 
     def wire(self, node: Node | None, timeout: float) -> Wire:
         """A connection to a server, not open yet. `timeout` in seconds, for connecting and for each answer."""
-        return self._make(node, self.options, timeout)
+        judged = {} if self.elsewhere is None else {"redis_connect_func": at_home(self.elsewhere)}
+        return self._make(node, {**self.options, **judged}, timeout)
 
     def sentinel(self, node: Node, timeout: float) -> Wire:
         """A connection to a sentinel, not open yet. `timeout` in seconds."""

@@ -250,11 +250,14 @@ def test_a_shared_store_of_pins_is_asked(policy: Path, redis_servers: Any) -> No
     server = redis_servers.single()
     policy.write_text(POLICY + f'pins: {{url: "{server.url}"}}\n')
     assert levels(run(policy)[1], "pins' store answers") == {"ok"}
+    assert levels(run(policy)[1], "nobody looks where the pins lie") == {"warn"}
     policy.write_text(policy.read_text().replace(", detail: {VN: ./detail}", ""))
     assert levels(run(policy)[1], "lost") == {"warn"}
     assert levels(run(policy)[1], "append-only file: a restart loses") == {"warn"}
     server.client.config_set("appendonly", "yes")
+    policy.write_text(policy.read_text().replace(f'{server.url}"', f'{server.url}", region: vn-han'))
     assert not levels(run(policy)[1], "append-only")
+    assert not levels(run(policy)[1], "where the pins lie")
     server.kill()
     code, found = run(policy)
     assert code == 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from residency.errors import PolicyError
 from residency.model import Activity, AnchorFinding, Effect, Finding, Reason
 from residency.policy.compiler import Policy, compile_policy
 from residency.policy.parsed import DeploymentDoc
@@ -125,3 +128,12 @@ def test_a_sink_has_the_tables_of_all_its_stores_and_what_one_says_is_somebodys_
     assert told("posts", "sg") == {"person": True, "letter": True, "post": True}
     assert told("home", "vn") == {"person": True, "letter": True}
     assert told("uploads", "files-sg") == {}
+
+
+def test_what_keeps_digests_beside_the_sinks_has_a_place_where_the_file_says_one() -> None:
+    doc = parse_deployment((TEXT + 'pins: {url: "redis://p", region: sin}\n').encode(), "d.yaml", {})
+    told = {name: (place, url.reveal()) for name, (place, url) in doc.keepers().items()}
+    assert told == {"locators/VN": ("VN", "redis://:secret@located.vn"), "pins/url": ("SG", "redis://p")}
+    assert list(document().keepers()) == ["locators/VN"]
+    with pytest.raises(PolicyError, match="region `sgp`"):
+        parse_deployment((TEXT + 'pins: {url: "redis://p", region: sgp}\n').encode(), "d.yaml", {})

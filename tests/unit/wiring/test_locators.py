@@ -126,8 +126,9 @@ def test_a_url_says_what_kind_it_is(tmp_path: Path) -> None:
         assert "secret" not in str(caught.value)
 
 
-async def test_one_that_is_away_is_named_by_its_place_and_by_nothing_else(tmp_path: Path) -> None:
-    locator = open_locator("redis://:secret@127.0.0.1:1", "VN", tmp_path.joinpath, "test")
+@pytest.mark.parametrize("kind", ["redis", "redis+cluster"])
+async def test_one_that_is_away_is_named_by_its_place_and_by_nothing_else(kind: str, tmp_path: Path) -> None:
+    locator = open_locator(f"{kind}://:secret@127.0.0.1:1", "VN", tmp_path.joinpath, "test")
     for call in (locator.owners(["0" * 64]), locator.note([Located("0" * 64, "1" * 64)]), locator.forget(["0" * 64])):
         with pytest.raises(SinkUnavailable, match="the locator of VN cannot be reached") as caught:
             await call

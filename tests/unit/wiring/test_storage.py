@@ -186,7 +186,8 @@ def test_where_drift_is_refused_a_service_is_connected_to_in_its_country_alone(t
                 tmp_path / drift, DEPLOYMENT, replace=[("URL", "https://llm.example/"), ("activities:", said)]
             )
         )
-        sink = storage.sinks(policy.deployment, Path, tmp_path, NETWORK)["llm"]
+        judging = storage.judging(policy.deployment, NETWORK, lambda: True)
+        sink = storage.sinks(policy.deployment, Path, tmp_path, judging)["llm"]
         assert isinstance(sink, HttpSink)
         (judge,) = [member.backend._elsewhere for member in sink._members]
         assert [name for name, each in address.items() if judge is not None and judge(each)] == barred
