@@ -13,12 +13,9 @@ A place that holds more than the local log, or something else, is left as it is,
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import threading
 import time
-import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +28,7 @@ from residency.audit.cosignature import SECOND_VKEY_PATH
 from residency.audit.mirror import Place, Required, check_continues, replaced, shipment
 from residency.audit.sequencer import CHECKPOINT_PATH, VKEY_PATH
 from residency.errors import ResidencyError, Unavailable, VerificationError
+from residency.flock import Lock
 
 __all__ = ["Mirror", "Shipped"]
 
@@ -80,13 +78,12 @@ class Mirror:
         self._local = local
         self._place = place
         self._key = key
-        self._lock = lock
+        self._lock = Lock(lock)
         self._required = required
         self._archive = archive
         self._archived: set[str] = set()
         self._looked_at_lock = required is None
         self._shipped = 0
-        self._lock_fd: int | None = None
         self._stop = threading.Event()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -95,7 +92,7 @@ class Mirror:
     @property
     def is_ours(self) -> bool:
         """Whether it is this process that ships."""
-        return self._lock_fd is not None
+        return self._lock.held
 
     def lag(self) -> float | None:
         """Seconds since the place was last known to hold all that is published; None where another process ships."""
@@ -156,10 +153,7 @@ class Mirror:
 
     def release(self) -> None:
         """Let another process ship."""
-        _shipping.discard(self)
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        self._lock.release()
 
     # --- one round -----------------------------------------------------------------------------------------------
 
@@ -286,25 +280,13 @@ class Mirror:
         return problem is None
 
     def _claim(self, wait: float) -> bool:
-        if self._lock_fd is not None:
+        if self.is_ours:
             return True
-        self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         end = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end or self._over.wait(0.1):
-                    os.close(fd)
-                    return False
-            except BaseException:
-                os.close(fd)
-                raise
-        self._lock_fd = fd
+        while not self._lock.take():
+            if time.monotonic() >= end or self._over.wait(0.1):
+                return False
         self._whole_at = time.monotonic()
-        _shipping.add(self)
         return True
 
 
@@ -315,15 +297,3 @@ def _results(created: list[Future[bool]]) -> list[bool]:
         if error is not None:
             raise error
     return [future.result() for _, future in done]
-
-
-_shipping: weakref.WeakSet[Mirror] = weakref.WeakSet()
-
-
-def _release_in_child() -> None:
-    # A child shares the lock's open file: it would keep the lock alive after its parent's death, and ship nothing.
-    for mirror in list(_shipping):
-        mirror.release()
-
-
-os.register_at_fork(after_in_child=_release_in_child)

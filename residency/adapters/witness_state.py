@@ -9,7 +9,6 @@ One process at a time works on one log: between what is read and what is kept no
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from residency.errors import Unavailable
+from residency.flock import Lock
 
 __all__ = ["Files", "WitnessState"]
 
@@ -52,15 +52,13 @@ class WitnessState:
         # A power cut that took the folder would leave a witness that believes the next checkpoint unseen.
         for above in (folder.absolute().parent, folder):
             _sync(above)
-        fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = Lock(home / "lock")
+        if not lock.take():
+            raise Unavailable("another process is witnessing this log now")
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Unavailable("another process is witnessing this log now") from None
             yield cls(home, files(home))
         finally:
-            os.close(fd)
+            lock.release()
 
     def recall(self) -> bytes | None:
         """The note that was cosigned last, None where none was. Raises: OSError."""

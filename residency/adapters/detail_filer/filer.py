@@ -22,12 +22,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from residency.adapters.detail_filer.slot import Slot, lock
+from residency.adapters.detail_filer.slot import Slot
 from residency.audit.detail_head import Head, parse_record
 from residency.audit.detail_time import APART, Moment
 from residency.audit.follow import follow, must_lead_to
 from residency.audit.sequencer import Cursor
 from residency.errors import IntegrityError, JournalCorrupt, ResidencyError
+from residency.flock import Lock
 
 __all__ = ["DetailFiler"]
 
@@ -85,7 +86,7 @@ class DetailFiler:
         self._own = slot
         self._turn_over = turn_over
         self._interval = interval
-        self._lock_fd: int | None = None
+        self._lock = Lock(folder / "filer.lock")
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ticking = threading.Lock()
@@ -101,7 +102,7 @@ class DetailFiler:
     @property
     def active(self) -> bool:
         """Whether this filer is the one that works (another may)."""
-        return self._lock_fd is not None
+        return self._lock.held
 
     def start(self) -> None:
         """Run in a thread until `stop`. A thread does not survive a fork: start it in the worker."""
@@ -125,9 +126,7 @@ class DetailFiler:
         self._checked.clear()
         self._expired_at = None
         self.apart = 0
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        self._lock.release()
 
     def tick(self) -> int | None:
         """One round: how many details were new in the store; None where another one files.
@@ -137,8 +136,9 @@ class DetailFiler:
         with self._ticking:
             before = self._store.progress()
             self._turn_own(before.gone)
-            if not self._claim():
+            if not self._lock.take():
                 return None
+            _active.add(self)
             # All that was recorded before the count was last written, a round before this filed, or stands in its way.
             filed = self._file(before.cursors, before.time)
             now = self._now()
@@ -251,18 +251,6 @@ class DetailFiler:
         journals = self._folder / "journal"
         return sorted(int(p.name) for p in journals.iterdir() if p.name.isdigit()) if journals.is_dir() else []
 
-    # --- the lock ----------------------------------------------------------------------------------------------------
-
-    def _claim(self) -> bool:
-        if self._lock_fd is not None:
-            return True
-        fd = lock(self._folder / "filer.lock")
-        if fd is None:
-            return False
-        self._lock_fd = fd
-        _active.add(self)
-        return True
-
 
 def _row(payload: bytes, slot: Slot, cursor: Cursor, place: int) -> tuple[Head, bytes] | None:
     try:
@@ -276,11 +264,7 @@ _active: Final[weakref.WeakSet[DetailFiler]] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
-    # The lock belongs to the open file, which a child shares: were it kept, nobody could take over from its parent.
     for filer in list(_active):
-        if filer._lock_fd is not None:
-            os.close(filer._lock_fd)
-            filer._lock_fd = None
         filer._thread = None
         filer._ticking = threading.Lock()
     _active.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 from pathlib import Path
@@ -11,8 +10,9 @@ from residency.audit.detail_head import FILLER
 from residency.audit.journal import RECORDS_AT, Segment, format_record, format_segment, parse_segment
 from residency.audit.sequencer import Cursor
 from residency.errors import JournalCorrupt
+from residency.flock import Lock
 
-__all__ = ["Slot", "lock"]
+__all__ = ["Slot"]
 
 
 class Slot:
@@ -75,8 +75,8 @@ class Slot:
 
         A worker that takes the slot later goes on there. Raises: OSError.
         """
-        fd = lock(self._home / "lock")
-        if fd is None:
+        lock = Lock(self._home / "lock")
+        if not lock.take():
             return False
         try:
             data = self.open(cursor.segment)
@@ -100,7 +100,7 @@ class Slot:
             return True
         finally:
             self.close()
-            os.close(fd)
+            lock.release()
 
     def close(self) -> None:
         """Let go of the segment that is mapped; idempotent."""
@@ -110,18 +110,3 @@ class Slot:
 
     def _path(self, number: int) -> Path:
         return self._home / f"{number:08d}.seg"
-
-
-def lock(path: Path) -> int | None:
-    """The open file of a lock that nobody else holds; None where somebody does."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd

@@ -13,7 +13,6 @@ the latter two are missing (macOS) zeros are written and fsync is called, which 
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import threading
@@ -29,6 +28,7 @@ from residency.audit.faults import fault, naming
 from residency.audit.journal import RECORD_HEADER, RECORDS_AT, record_size, store_record
 from residency.audit.recovery import recover
 from residency.errors import JournalFailed, JournalFull, JournalLate
+from residency.flock import Lock
 
 __all__ = ["JournalFiles"]
 
@@ -86,12 +86,12 @@ class JournalFiles:
         Raises: JournalCorrupt, JournalFull, JournalFailed.
         """
         try:
-            self._slot, self._lock_fd, self._home = self._claim()
+            self._slot, self._held, self._home = self._claim()
             try:
                 with naming(self._home):
                     self._recover()
             except BaseException:
-                os.close(self._lock_fd)
+                self._held.release()
                 raise
         except OSError as error:
             raise _unavailable(error, "the journal cannot be opened") from error
@@ -107,22 +107,13 @@ class JournalFiles:
         self._helper = helper
         return self
 
-    def _claim(self) -> tuple[int, int, Path]:
+    def _claim(self) -> tuple[int, Lock, Path]:
         for slot in range(_MAX_SLOTS):
             home = self._folder / str(slot)
             make_home(home)
-            # A crash from here on leaves an empty file; its lock ends with the process.
-            fd = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                with naming(home / "lock"):
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-                continue
-            except BaseException:
-                os.close(fd)
-                raise
-            return slot, fd, home
+            held = Lock(home / "lock")
+            if held.take():
+                return slot, held, home
         raise JournalFailed(f"all {_MAX_SLOTS} journal slots are taken")
 
     def _recover(self) -> None:
@@ -353,12 +344,10 @@ class JournalFiles:
             for segment in (*self._full, self._current, self._spare):
                 if segment is not None:
                     segment.close()
-        os.close(self._lock_fd)
+        self._held.release()
 
     def _after_fork(self) -> None:
-        # The lock belongs to the open file, which a child shares: were it kept, the slot would outlive its worker.
         self._forked, self._failed = True, "the journal belongs to the process before the fork; open one in the child"
-        os.close(self._lock_fd)
 
 
 _open_journals: Final[weakref.WeakSet[JournalFiles]] = weakref.WeakSet()

@@ -8,45 +8,28 @@ makes what it read durable, and carries the steps out.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
+from residency.adapters.sequencer.on_disk import OnDisk, Store
 from residency.adapters.sequencer.opened import Opened
 from residency.adapters.sequencer.slots import SlotReader, slot_numbers, yield_turn
-from residency.audit.checkpoint import VerifierKey, format_verifier_key, note_signer, verify_checkpoint
-from residency.audit.cosignature import SECOND_VKEY_PATH, find_cosignature, log_signer
-from residency.audit.faults import fault, naming
-from residency.audit.merkle import EMPTY_ROOT
-from residency.audit.note import together
+from residency.audit.faults import fault
 from residency.audit.open_intents import OpenIntents
-from residency.audit.sequencer import (
-    CHECKPOINT_PATH,
-    STATE_PATH,
-    VKEY_PATH,
-    Cursor,
-    State,
-    Step,
-    StepKind,
-    Tree,
-    load_tree,
-    parse_state,
-    plan_commit,
-    plan_publication,
-)
-from residency.errors import JournalCorrupt, ResidencyError, VerificationError
+from residency.audit.sequencer import Cursor, Tree, plan_commit
+from residency.errors import JournalCorrupt, ResidencyError
+from residency.flock import Lock
 
-__all__ = ["Sequencer", "Store"]
+__all__ = ["Sequencer"]
 
 _log = logging.getLogger("residency")
 _STANDBY_SECONDS: Final = 0.5
@@ -54,22 +37,6 @@ _PARTING_SECONDS: Final = 5.0  # that `stop` waits for another sequencer
 _PARTING_LOOK: Final = 0.02
 _AGAIN_SECONDS: Final = 5.0  # looking at a broken journal again means reading all of it
 _BATCH: Final = 8192  # entries per commit: bounds memory, and the work a crash repeats
-
-
-class Store(Protocol):
-    """Durable, atomic files by path; `residency.adapters.log_files.LogFiles` has the contract."""
-
-    def read(self, path: str) -> bytes | None:
-        """The bytes at `path`, or None."""
-
-    def write_all(self, files: Iterable[tuple[str, bytes]]) -> None:
-        """Replace each (path, data) whole and durably."""
-
-    def swap(self, path: str, data: bytes) -> None:
-        """Replace `path` whole; a power cut may bring the old one back."""
-
-    def prune(self, path: str) -> None:
-        """Remove the folder `path`."""
 
 
 class Sequencer:
@@ -92,17 +59,11 @@ class Sequencer:
         keep_segments: int = 1,
     ) -> None:
         self._journals = journals
-        self._log = log
-        self._state_store = state
+        self._disk = OnDisk(log, state, origin, key, second_key)
         self._origin = origin
-        self._signer, self._verifier = note_signer(origin, key)
-        self._second: VerifierKey | None = None
-        if second_key is not None:
-            second, self._second = log_signer(origin, second_key)
-            self._signer = together((self._signer, second))
         self._interval = interval
         self._keep_segments = keep_segments
-        self._lock_fd: int | None = None
+        self._lock = Lock(journals / "sequencer.lock")
         self._tree: Tree | None = None  # None: to be loaded from disk
         self._cursors: dict[int, Cursor] = {}
         self._slots: dict[int, SlotReader] = {}
@@ -119,7 +80,7 @@ class Sequencer:
     @property
     def active(self) -> bool:
         """Whether this sequencer is the one that works (another may)."""
-        return self._lock_fd is not None
+        return self._lock.held
 
     @property
     def published(self) -> int | None:
@@ -142,8 +103,7 @@ class Sequencer:
 
         Raises: VerificationError, OSError.
         """
-        stored = self._state_store.read(STATE_PATH)
-        return {} if stored is None else {slot: c.seq for slot, c in parse_state(stored).cursors.items()}
+        return {slot: cursor.seq for slot, cursor in self._disk.cursors().items()}
 
     def start(self) -> None:
         """Run in a thread until `stop`. A thread does not survive a fork: start it in the worker."""
@@ -187,8 +147,9 @@ class Sequencer:
         VerificationError, OSError, and then the next tick starts again from what is on disk.
         """
         with self._ticking:
-            if not self._claim():
+            if not self._lock.take():
                 return 0
+            _active.add(self)
             try:
                 done = self._tick()
             except BaseException:
@@ -224,36 +185,12 @@ class Sequencer:
             _log.warning("what is recorded is published again")  # where nobody sees INFO, the error would stand alone
         self.problem = problem
 
-    # --- the lock ------------------------------------------------------------------------------------------------
-
-    def _claim(self) -> bool:
-        if self._lock_fd is not None:
-            return True
-        self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._journals / "sequencer.lock"
-        # A crash from here on leaves an empty file; its lock ends with the process.
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            with naming(path):
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
-        except BaseException:
-            os.close(fd)
-            raise
-        self._lock_fd = fd
-        _active.add(self)
-        return True
-
     def _release(self) -> None:
         self._forget()
         self._opened.forget()
         self.stopped = {}
         _active.discard(self)
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        self._lock.release()
 
     def _forget(self) -> None:
         self._tree = None
@@ -264,15 +201,17 @@ class Sequencer:
     # --- one tick ------------------------------------------------------------------------------------------------
 
     def _tick(self) -> int:
-        tree = self._load() if self._tree is None else self._tree
-        self._tree = tree
+        tree = self._tree
+        if tree is None:
+            tree, self._cursors = self._disk.load()
+            self._tree = tree
         done, more = 0, True
         between: Callable[[], None] | None = yield_turn
         while more:
             entries, cursors, more = self._gather(between)
             if entries:
-                tree, steps = plan_commit(tree, entries, cursors, self._signer, self._origin, between=between)
-                self._carry_out(steps)
+                tree, steps = plan_commit(tree, entries, cursors, self._disk.signer, self._origin, between=between)
+                self._disk.carry_out(steps)
                 self._opened.committed(tree.size - len(entries), entries)
                 self._tree, self._cursors = tree, cursors
                 done += len(entries)
@@ -318,78 +257,12 @@ class Sequencer:
         self.stopped = stopped
         return entries, cursors, more
 
-    def _carry_out(self, steps: Iterable[Step]) -> None:
-        """Do the steps, those of one kind together, each kind durable before the next begins."""
-        for kind, group in groupby(steps, lambda step: step.kind):
-            files = [(step.path, step.data) for step in group]
-            if kind is StepKind.TILE:
-                self._log.write_all(files)
-            elif kind is StepKind.STATE:
-                self._state_store.write_all(files)
-            else:
-                for path, data in files:
-                    if kind is StepKind.CHECKPOINT:
-                        # Where a power cut brings the older one back, it lags behind the state, and the next start
-                        # publishes this one again.
-                        self._log.swap(path, data)
-                    else:
-                        self._log.prune(path)
-
-    def _load(self) -> Tree:
-        """Read back where we are, mend a checkpoint that lags behind the state. Raises: VerificationError."""
-        self._publish_key()
-        stored = self._state_store.read(STATE_PATH)
-        note = self._log.read(CHECKPOINT_PATH)
-        try:
-            published = None if note is None else verify_checkpoint(note, self._verifier)
-        except VerificationError as error:
-            raise VerificationError(f"{CHECKPOINT_PATH}: {error}") from None
-        if stored is None:
-            if published is not None and published.size:
-                raise VerificationError(f"{STATE_PATH} is missing, though the log holds {published.size} entries")
-            state = State(self._origin, 0, EMPTY_ROOT, {})
-        else:
-            state = parse_state(stored)
-        tree = load_tree(state.size, self._log.read)
-        if state.origin != self._origin:
-            raise VerificationError(f"{STATE_PATH} is the state of another log, {state.origin}")
-        if tree.root() != state.root:
-            raise VerificationError(f"{STATE_PATH} and the log's last tiles differ on the root of {state.size} entries")
-        if published is not None and published.size > state.size:
-            # Going on from here would sign a second history of the same log.
-            raise VerificationError(f"{STATE_PATH} knows {state.size} entries, the checkpoint {published.size}")
-        if published is not None and published.size == state.size and published.root != state.root:
-            raise VerificationError(f"{STATE_PATH} and the checkpoint differ on the root of {state.size} entries")
-        if note is None or published is None or published.size < state.size or self._lacks_second(note):
-            self._carry_out(plan_publication(state, self._signer))
-        self._cursors = dict(state.cursors)
-        return tree
-
-    def _publish_key(self) -> None:
-        for path, key in ((VKEY_PATH, self._verifier), (SECOND_VKEY_PATH, self._second)):
-            if key is None:
-                continue
-            text = (format_verifier_key(key) + "\n").encode()
-            present = self._log.read(path)
-            if present is None:
-                # A crash before the first checkpoint leaves a key without a log, and the next start goes on from there.
-                self._log.write_all([(path, text)])
-            elif present != text:
-                raise VerificationError(f"{path} is not the key of this sequencer: the log belongs to another")
-
-    def _lacks_second(self, note: bytes) -> bool:
-        return self._second is not None and find_cosignature(note, self._second) is None
-
 
 _active: Final[weakref.WeakSet[Sequencer]] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
-    # The lock belongs to the open file, which a child shares: were it kept, nobody could take over from its parent.
     for sequencer in list(_active):
-        if sequencer._lock_fd is not None:
-            os.close(sequencer._lock_fd)
-            sequencer._lock_fd = None
         sequencer._thread, sequencer._tree, sequencer._slots = None, None, {}
         sequencer._ticking = threading.Lock()
         sequencer._opened.forget()
