@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 
 from residency.enforcement.ports import ObjectMeta, nothing
 from residency.errors import UsageError
-
-if TYPE_CHECKING:
-    from residency.adapters.sink_objects.sink import BucketSink
 
 __all__ = ["PART", "BucketUpload", "finish", "part_size"]
 
@@ -58,6 +55,15 @@ async def finish(future: asyncio.Future[_T], done: Callable[[], object]) -> _T:
         raise
     done()
     return answer
+
+
+class _Bucket(Protocol):
+    """Where values are put; `residency.adapters.sink_objects.sink.BucketSink` has the contract."""
+
+    async def put(self, key: str, value: bytes, content_type: str, *, done: Callable[[], object]) -> ObjectMeta: ...
+    def send(self, key: str, value: object, content_type: str, part: int, at_once: int) -> asyncio.Future[Any]: ...
+    async def answer(self, asked: Awaitable[_T]) -> _T: ...
+    def meta(self, key: str, size: int, told: Any, content_type: str | None) -> ObjectMeta: ...
 
 
 class _Abandoned(Exception):
@@ -104,7 +110,7 @@ class _Pieces:
 class BucketUpload:
     """The `Upload` port over one key of a bucket."""
 
-    def __init__(self, sink: BucketSink, key: str, content_type: str, size: int | None) -> None:
+    def __init__(self, sink: _Bucket, key: str, content_type: str, size: int | None) -> None:
         """Nothing is asked of the bucket yet. Raises: UsageError where `size` is more than it takes."""
         self._sink = sink
         self._key = key
