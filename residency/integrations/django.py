@@ -35,11 +35,12 @@ from residency.enforcement.admission import CHANGES
 from residency.enforcement.context import current
 from residency.enforcement.moving import WaitFirstError
 from residency.errors import NoDecision, Unavailable, UsageError
+from residency.integrations.django_driver import lead
 from residency.integrations.django_errors import raise_ours
 from residency.integrations.django_gate import MARK, Unit, units, wait
 from residency.integrations.django_looked import Looking, own_rows
 from residency.model import Operation
-from residency.storage.handle import StoreHandle
+from residency.storage.handle import StoreHandle, backend_of
 
 __all__ = ["StoreCache", "StoreRouter", "databases", "own_rows", "unit"]
 
@@ -64,14 +65,19 @@ def databases(policy: str | Path, *, env: Mapping[str, str] | None = None) -> di
                 "HOST": url.host or "",
                 "PORT": str(url.port or ""),
                 # What the environment says of libpq's does not go before the URL.
-                "OPTIONS": {} if backend == "sqlite3" else {"hostaddr": "", "options": "", **_tls(url)},
+                "OPTIONS": {} if backend == "sqlite3" else {**_libpq(url), **sink.blocking_arguments},
                 MARK: tuple(store for store, names in deployment.stores.items() if name in names),
             }
     return found
 
 
-def _tls(url: URL) -> dict[str, Any]:
-    return {name: url.query[name] for name in ("sslmode", "sslrootcert") if name in url.query}
+def _libpq(url: URL) -> dict[str, Any]:
+    """What a URL's query says to libpq: `options` with a schema, hosts, `application_name`."""
+    from psycopg.pq import Conninfo
+
+    known = {each.keyword.decode() for each in Conninfo.get_defaults()}
+    said = {name: url.query[name] for name in url.query.keys() & known}
+    return {name: each if isinstance(each, str) else ",".join(each) for name, each in said.items()}
 
 
 @contextmanager
@@ -91,15 +97,19 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     before = units.get().get(store)
     if before is not None and not before.over and before.connection is connections[before.alias]:
         raise UsageError(f"a unit of work on store {store!r} is open already")
-    act = _begun(here.store(store), sink=sink)
+    handle = here.store(store)
+    act = _begun(handle, sink=sink)
     subject = here.subject_digest
     connection = connections[act.sink] if act.sink in connections else None  # noqa: SIM401 - it has no get()
+    backend = backend_of(handle, act.sink)
     made = Unit(act.sink, act, connection, Looking.of(here, store, act.sink, wait))
     changes, sent = act.operation in CHANGES, False
     token = units.set({**units.get(), store: made})
     try:
         if connection is None:
             raise UsageError(f"DATABASES has no {act.sink!r}: add what databases() gives")
+        if isinstance(backend, SqlSink):
+            lead(connection, backend)
         if not changes:
             wait(act.confirm)
         with _told(made), _reading(act.sink, changes), transaction.atomic(using=act.sink, durable=True):

@@ -19,6 +19,7 @@ from residency.enforcement.acts import Act
 from residency.enforcement.context import current
 from residency.errors import NoDecision, UsageError
 from residency.integrations.django_compiled import judging
+from residency.integrations.django_driver import keep
 from residency.integrations.django_errors import raise_ours, telling
 from residency.integrations.django_looked import Looking
 from residency.storage.statements import goes_around
@@ -28,6 +29,8 @@ __all__ = ["MARK", "Unit", "units", "wait"]
 
 MARK: Final = "RESIDENCY_STORES"
 """Under this key a database's settings hold the stores that it is a sink of."""
+_NEVER: Final = frozenset({"callproc", "executescript"})
+"""What commits, or is text of nobody's making; execute() does the same."""
 
 
 @dataclass(slots=True)
@@ -68,8 +71,20 @@ def wait(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def _guard(sender: object, connection: Any, **named: Any) -> None:
-    if connection.settings_dict.get(MARK) is None or _gate in connection.execute_wrappers:
+    if connection.settings_dict.get(MARK) is None:
         return
+    if _gate not in connection.execute_wrappers:
+        _surround(connection)
+    try:
+        here = _unit_of(connection)  # the cursor that this connection was opened for was asked for before
+        if here is not None and here.open:
+            raise UsageError("a unit of work keeps the connection that it began on: its transaction is there")
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _surround(connection: Any) -> None:
     connection.execute_wrappers.append(_gate)
     # What a cursor hands through to its driver (`copy`, `callproc`) meets no wrapper, so there is no cursor either.
     make = connection._cursor
@@ -80,10 +95,10 @@ def _guard(sender: object, connection: Any, **named: Any) -> None:
 
     connection._cursor = cursor
     for maker in ("make_cursor", "make_debug_cursor"):
-        setattr(connection, maker, telling(getattr(connection, maker), _changes, _check_past))
+        setattr(connection, maker, telling(getattr(connection, maker), _changes, _check_past, _keeps))
     compiler = connection.ops.compiler
     connection.ops.compiler = lambda name: judging(compiler(name), _looking)
-    _unit_of(connection)  # the cursor that this connection was opened for was asked for before
+    keep(connection, _keeps)
 
 
 def _unit_of(connection: Any) -> Unit | None:
@@ -115,23 +130,48 @@ def _looking(connection: Any) -> Looking | None:
     return None if here is None else here.looking
 
 
-def _check_past(connection: Any, name: str) -> None:
+def _keeps(connection: Any) -> bool:
+    """Whether the driver's own of a connection is kept from an app: wherever a process serves."""
+    try:
+        return _unit_of(connection) is not None
+    except (NoDecision, UsageError):
+        return True
+
+
+def _check_past(connection: Any, name: str, statement: Any) -> None:
     """Refuse what a driver's cursor can send past all wrappers. Raises: UsageError."""
     here = _unit_of(connection)
-    if here is not None and (name == "executescript" or (here.looking is not None and not here.looking.is_vouched())):
+    if here is None:
+        return
+    if name in _NEVER or (here.looking is not None and not here.looking.is_vouched()):
         raise UsageError(f"a unit of work takes no {name}(), which nobody can look at: use execute()")
+    _check_around(here, _text(connection, statement))
 
 
-def _gate(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
+def _check_around(here: Unit, text: str) -> None:
+    if here.open and goes_around(text):
+        raise UsageError("a unit of work takes no statement that ends its transaction or reaches another database")
+
+
+def _text(connection: Any, statement: Any) -> str:
+    """What a driver is given, of which psycopg's may be composed of parts."""
+    if isinstance(statement, str):
+        return statement
+    if hasattr(statement, "as_string"):
+        return str(statement.as_string(connection.connection))
+    return statement.decode("utf-8", "surrogateescape") if isinstance(statement, bytes) else str(statement)
+
+
+def _gate(execute: Callable[..., Any], statement: Any, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
     """Let through what a unit of this sink sends, and what a process sends that serves nothing: migrations, for one."""
     alias = context["connection"].alias
     here = _unit_of(context["connection"])
     if here is None:
         return execute(statement, parameters, many, context)
-    if here.open and goes_around(statement):
-        raise UsageError("a unit of work takes no statement that ends its transaction or reaches another database")
+    text = _text(context["connection"], statement)
+    _check_around(here, text)
     if here.looking is not None:
-        here.looking.check_text(statement, parameters)
+        here.looking.check_text(text, parameters)
     try:
         return execute(statement, parameters, many, context)
     except Error as error:

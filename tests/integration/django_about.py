@@ -670,6 +670,53 @@ def past() -> Any:
         return "sent"
 
 
+def drivers() -> dict[str, Any]:
+    """By the driver's own connection and cursors, each of which tells of itself and does nothing."""
+    connection, server = connections["people-sg"], URLS[0].startswith("postgresql")
+    with connection.cursor() as cursor:
+        asked: dict[str, Callable[[], Any]] = {
+            "connection": lambda: connection.connection.execute("SELECT body FROM post"),
+            "commit": lambda: connection.connection.commit(),
+            "set": lambda: setattr(connection.connection, "autocommit" if server else "isolation_level", None),
+            "cursor": lambda: cursor.cursor.execute("SELECT body FROM post"),
+            "cursor's connection": lambda: cursor.connection.cursor(),
+            "cursor's cursor's connection": lambda: cursor.cursor.connection.cursor(),
+            "callproc": lambda: cursor.callproc("version"),
+            "script": vouched(lambda: next(cursor.stream("COMMIT")) if server else cursor.executescript("COMMIT")),
+            "copy": vouched(lambda: cursor.copy("COMMIT").__enter__()) if server else past,
+        }
+        refused = {name: outcome(ask) for name, ask in asked.items()}
+        told = connection.connection.info.dbname if server else connection.connection.in_transaction
+        return {"refused": refused, "tells": [bool(told), hasattr(cursor.connection, "get_dsn_parameters")]}
+
+
+def composed() -> Any:
+    """Text of psycopg's own making."""
+    if not URLS[0].startswith("postgresql"):
+        return LOOSE["text"]()
+    from psycopg.sql import SQL, Identifier
+
+    with connections["people-sg"].cursor() as cursor:
+        cursor.execute(SQL("SELECT id FROM {}").format(Identifier("topic")))
+        cursor.execute(SQL("SELECT id FROM {}").format(Identifier("post")))
+    return "sent"
+
+
+def anew() -> list[str]:
+    """On a connection that is in no transaction of the unit's."""
+    told: list[str] = []
+
+    def change() -> None:
+        told.append(outcome(connections["people-sg"].connect))
+        told.append(outcome(lambda: Topic.objects.filter(pk="t").update(body="x")))
+
+    try:
+        work(change)
+    except Exception as error:  # noqa: BLE001 - which one it is is Django's
+        told.append(type(error).__name__)
+    return told
+
+
 def work(run: Callable[[], Any]) -> Any:
     """Something done in a unit of its own, whose connection then is given back."""
     with unit("people", sink="people-sg"):
@@ -748,9 +795,12 @@ async def main() -> None:
         async with about("beng"):
             told["written"] = await sync_to_async(in_one)(answers(WRITTEN))
             told["not written"] = await sync_to_async(each)(NOT_WRITTEN)
-            told["around"] = {
-                **await sync_to_async(each)({"older": by_an_older_compiler, "thread": in_a_thread, "past": past}),
-            }
+            around: dict[str, Callable[[], Any]] = {
+                "older": by_an_older_compiler, "thread": in_a_thread, "past": past, "drivers": drivers,
+                "composed": composed,
+            }  # fmt: skip
+            told["around"] = await sync_to_async(each)(around)
+            told["around"]["anew"] = await sync_to_async(anew)()
     await runtime.aclose()
     entries = []
     for segment in sorted((FOLDER / "audit" / "journal").glob("*/*.seg")):
@@ -767,5 +817,7 @@ for row in rows():
     row.save(using="people-sg", force_insert=True)
 connections.close_all()
 asyncio.run(main())
-left = {of.__name__: sorted(of.objects.using("people-sg").values_list("id", "body")) for of in (Member, Post, Reply)}
+left = {
+    of.__name__: sorted(of.objects.using("people-sg").values_list("id", "body")) for of in (Topic, Member, Post, Reply)
+}
 print(json.dumps({"left": left}))

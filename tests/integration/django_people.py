@@ -232,7 +232,7 @@ def around(request: Any) -> Any:
 
     def standby() -> None:
         with unit("people") as alias:
-            server, raw = connections[alias].vendor == "postgresql", connections[alias].connection
+            server, raw = connections[alias].vendor == "postgresql", vars(connections[alias])["connection"]
             raw.execute("SET TRANSACTION READ ONLY" if server else "PRAGMA query_only = ON")
             try:
                 Person.objects.create(id="standby", name="never")

@@ -56,8 +56,20 @@ class Ways:
 
     def connect(self, dialect: Dialect, arguments: Sequence[Any], named: dict[str, Any]) -> DBAPIConnection:
         """A connection; `arguments` and `named` lead to the first place. Raises: SinkUnavailable, a driver's error."""
+
+        def make(place: Place) -> DBAPIConnection:
+            if len(self.places) == 1:
+                return dialect.connect(*arguments, **named)
+            positional, by_name = dialect.create_connect_args(place.url)
+            return dialect.connect(*positional, **{**by_name, **place.arguments(dialect.driver)})
+
+        return self.first(make)
+
+    def first(self, make: Callable[[Place], DBAPIConnection]) -> DBAPIConnection:
+        """What `make` makes of the first place, in order, that takes writes; of the only one there is, as it is. Either
+        is judged by where it leads. Raises: SinkUnavailable, what `make` raises."""
         if len(self.places) == 1:
-            return self._at_home(dialect.connect(*arguments, **named))
+            return self._at_home(make(self.places[0]))
         attempt = Attempt(changes=False)
         problem: Exception = SinkUnavailable(
             f"sink {self._sink!r} cannot be reached: none of its {len(self.places)} ways answers"
@@ -65,7 +77,7 @@ class Ways:
         while (member := attempt.next(self._circuits, _now())) is not None:
             self._circuits[member] = self._circuits[member].begun(_now())
             try:
-                found = self._connected(dialect, member)
+                found = self._connected(make, member)
             except Exception as error:  # noqa: BLE001 - drivers raise what they like; whatever it is, there is none
                 problem, attempt = error, attempt.told(member, Told.UNREACHED)
                 self._circuits[member] = self._circuits[member].told(Told.UNREACHED, _now())
@@ -83,12 +95,10 @@ class Ways:
             raise SinkUnavailable(f"sink {self._sink!r} has an address in another country than it says")
         return connection
 
-    def _connected(self, dialect: Dialect, member: int) -> DBAPIConnection:
+    def _connected(self, make: Callable[[Place], DBAPIConnection], member: int) -> DBAPIConnection:
         place = self.places[member]
         share = max(_LEAST, place.connect_timeout // len(self.places))
-        arguments, named = dialect.create_connect_args(place.url)
-        waits = replace(place, connect_timeout=share).arguments(dialect.driver)
-        connection = self._at_home(dialect.connect(*arguments, **{**named, **waits}))
+        connection = self._at_home(make(replace(place, connect_timeout=share)))
         try:
             cursor = connection.cursor()
             cursor.execute("SHOW transaction_read_only")

@@ -13,9 +13,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 from sqlalchemy import URL, Engine, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -23,7 +25,7 @@ from residency.adapters.sink_sql import marks as marking
 from residency.adapters.sink_sql.engines import async_engine, blocking_engine
 from residency.adapters.sink_sql.gates import gate
 from residency.adapters.sink_sql.members import Ways
-from residency.adapters.sink_sql.places import place_of
+from residency.adapters.sink_sql.places import Place, place_of
 from residency.errors import SinkUnavailable
 from residency.model import Region
 from residency.storage.handle import WITHOUT_ACT
@@ -93,6 +95,11 @@ class SqlSink:
         """Where the database is, for a program of yours that blocks; with its password, so for no eyes."""
         return self._place.blocking
 
+    @property
+    def blocking_arguments(self) -> dict[str, Any]:
+        """What such a program's driver is told besides."""
+        return {} if self._place.sqlite else self._place.arguments("psycopg")
+
     def bind(self, *, read_only: bool, blocking: bool) -> Engine:
         """The engine a session uses: kept from writing if `read_only`, with a driver that blocks if `blocking`.
 
@@ -104,6 +111,11 @@ class SqlSink:
         if self._pid == os.getpid() and (known := self._asynchronous.get(read_only)) is not None:
             return known.sync_engine  # each unit of work asks
         return self._async_engine(read_only).sync_engine
+
+    def connected(self, make: Callable[[Place], DBAPIConnection]) -> DBAPIConnection:
+        """A driver's connection for who makes their own (Django), judged, and to the member that takes writes, as those
+        of the engines are; `make` makes one to a place. Raises: SinkUnavailable, what `make` raises."""
+        return self._ways.first(make)
 
     async def start(self) -> None:
         """Open the database, making the file where it is SQLite's. Raises: SinkUnavailable."""

@@ -155,5 +155,26 @@ activities:
 """
     env = {"URL": "postgresql://app:secret@db.example/people?sslmode=verify-full"}
     found = databases(write_deployment(tmp_path, text), env=env)["people-vn"]
-    wanted = {"hostaddr": "", "options": "", "sslmode": "verify-full", "sslrootcert": "system"}
+    wanted = {
+        "hostaddr": "", "options": "", "sslmode": "verify-full", "sslrootcert": "system", "connect_timeout": 10
+    }  # fmt: skip
     assert (found["HOST"], found["OPTIONS"]) == ("db.example", wanted)
+
+
+def test_databases_are_told_what_the_urls_tell_libpq_and_nothing_that_is_anothers(tmp_path: Path) -> None:
+    from residency.integrations.django import databases
+
+    text = """
+sinks:
+  people-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "${URL}"}
+stores: {people: [people-vn]}
+activities:
+  - {route: "POST /people", subject: app, data: [personal], store: people}
+"""
+    query = "host=/run/postgresql&options=-csearch_path%3Dshop&application_name=shop&connect_timeout=3&pool_size=9"
+    env = {"URL": f"postgresql://app:secret@/people?{query}&prepared_statement_cache_size=0"}
+    found = databases(write_deployment(tmp_path, text), env=env)["people-vn"]
+    assert (found["HOST"], found["OPTIONS"]) == ("", {
+        "host": "/run/postgresql", "options": "-csearch_path=shop", "application_name": "shop", "hostaddr": "",
+        "connect_timeout": 3,
+    })  # fmt: skip

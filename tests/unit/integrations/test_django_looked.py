@@ -94,6 +94,20 @@ def test_no_way_around_a_units_compilers_and_its_connection_is_taken(project: di
     without, own = around["thread"]
     assert without.startswith("UsageError: a unit of work on sink 'people-sg' is of the thread that opened it")
     assert own == 1
+    connecting, changing, ending = around["anew"]
+    assert connecting.startswith("UsageError: a unit of work keeps the connection that it began on")
+    assert changing == connecting
+    assert ending != "committed"
+    assert around["composed"].startswith(UNSAID)
+
+
+def test_what_a_driver_is_told_past_django_it_is_not_told(project: dict[str, Any]) -> None:
+    drivers = project["around"]["drivers"]
+    assert len(drivers["refused"]) == 9
+    around = "UsageError: a unit of work takes no "
+    assert beginning(drivers["refused"], around, "UsageError: what a driver's own connection or cursor is told") == {}
+    # Who watches an app asks for such things, and whether there are others.
+    assert drivers["tells"] == [True, False]
 
 
 def test_a_store_that_names_no_tables_is_no_way_to_those_of_another_in_the_same_sink(project: dict[str, Any]) -> None:
@@ -102,6 +116,7 @@ def test_a_store_that_names_no_tables_is_no_way_to_those_of_another_in_the_same_
 
 def test_nothing_that_was_refused_was_done(project: dict[str, Any]) -> None:
     assert project["left"] == {
+        "Topic": [["t", "topic"], ["u", "topic"]],
         "Member": [[who, f"of {who}"] for who in ("anh", "beng", "chua")],
         "Post": [[f"p-{who}", f"of {who}"] for who in ("anh", "beng", "chua")],
         "Reply": [
