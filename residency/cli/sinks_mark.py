@@ -15,12 +15,15 @@ from residency import wiring
 from residency.adapters import policy_files
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable
-from residency.storage.marks import Mark, differs, mark_of, misled, read_marks, write_marks
+from residency.storage.marks import Mark, differs, mark_of, misled, read_marks, together, write_marks
 from residency.storage.marks_seen import SeenMarks
 
 __all__ = ["check_mark", "mark", "marked_as"]
 
 _LIMIT: Final = 15.0  # seconds for one sink
+_APART: Final = (
+    "see that its URL is right; where it is, --replace writes this sink's own (--beside is for sinks of one country)"
+)
 _MEND: Final = "see that its URL is right; where it is, --replace writes this sink's own, --beside adds it"
 
 
@@ -41,7 +44,10 @@ def mark(
         bool, typer.Option("--replace", help="Take away other marks that a sink bears: it is this one from now on.")
     ] = False,
     beside: Annotated[
-        bool, typer.Option("--beside", help="Leave other marks, and add this one: several sinks share one server.")
+        bool,
+        typer.Option(
+            "--beside", help="Leave other marks, and add this one: several sinks of one country share a server."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -135,8 +141,9 @@ async def _marked(sink: SinkPort, own: Mark, replace: bool, beside: bool) -> _To
     if found is None:
         return _Told(sink.name, "bears no marks", True, "its kind keeps nothing of ours")
     why = differs(own, found)
-    if why is not None and not (replace or beside):
-        return _Told(sink.name, "not marked", False, f"it {why}; {_MEND}")
+    apart = not together(_marks(own, found, keep=True))
+    if why is not None and not replace and (apart or not beside):
+        return _Told(sink.name, "not marked", False, f"it {why}; {_APART if apart else _MEND}")
     if why is None and own in found and not replace:
         return _Told(sink.name, "was marked", True)
     await write_marks(sink, _marks(own, found, beside or (why is None and not replace)))

@@ -10,8 +10,10 @@ there has another's data before them.
 | one of this name and this region   | it is the one                                                 |
 | one of this name in another region | another database, or the region was renamed in the deployment |
 | others' alone                      | another's database                                            |
+| its own, and another country's     | one database that is said to lie in two countries             |
 
-Several sinks may share one server (a cache and a queue): then it bears a mark of each.
+Several sinks may share one server (a cache and a queue): it bears a mark of each. They must lie in one country, for
+data does: a bucket under two names looks like two, and marks are what tells that it is one.
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Final, Protocol, runtime_checkable
 
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import SinkUnavailable
+from residency.model.place import within
 from residency.storage.lasting import lasting
 from residency.storage.location import Which
 
 __all__ = [
     "OBJECT", "REDIS_KEY", "TABLE", "Itself", "Mark", "Marked", "differs", "from_text", "mark_of", "misled",
-    "read_marks", "to_text", "write_marks",
+    "read_marks", "to_text", "together", "write_marks",
 ]  # fmt: skip
 
 TABLE: Final = "residency_sink"
@@ -78,14 +82,27 @@ def mark_of(sink: SinkPort, stores: Mapping[str, Sequence[str]] | None = None) -
 
 def differs(wanted: Mark, found: Iterable[Mark]) -> str | None:
     """What is wrong with the marks of the sink that `wanted` is of, in words that follow its name; None = nothing."""
-    others = []
-    for mark in found:
+    marks = list(found)
+    for mark in marks:
         if mark.sink == wanted.sink:
-            if (mark.region, mark.place) == (wanted.region, wanted.place):
-                return None
-            return f"is marked as lying in {_said(mark)}, and the deployment says {_said(wanted)}"
-        others.append(f"{mark.sink!r} ({_said(mark)})")
-    return f"bears the mark of sink {' and '.join(sorted(others))}: its URL is another's" if others else None
+            if (mark.region, mark.place) != (wanted.region, wanted.place):
+                return f"is marked as lying in {_said(mark)}, and the deployment says {_said(wanted)}"
+            abroad = [each for each in marks if each.sink != wanted.sink and not _together(each, wanted)]
+            return f"bears the mark of sink {_named(abroad)}, too: data lies in one country" if abroad else None
+    return f"bears the mark of sink {_named(marks)}: its URL is another's" if marks else None
+
+
+def together(marks: Iterable[Mark]) -> bool:
+    """Whether one sink may bear all of these: what it holds lies in one country."""
+    return all(_together(one, other) for one, other in combinations(marks, 2))
+
+
+def _together(one: Mark, other: Mark) -> bool:
+    return within(one.place, other.place) or within(other.place, one.place)
+
+
+def _named(marks: Iterable[Mark]) -> str:
+    return " and ".join(sorted(f"{mark.sink!r} ({_said(mark)})" for mark in marks))
 
 
 def misled(wrong: Mapping[str, str]) -> SinkUnavailable:

@@ -108,10 +108,40 @@ def test_another_mark_goes_only_where_that_is_said(deployment: Path) -> None:
     assert run("sinks", "mark", deployment, "--sink", "nobody")[0] == 2
     assert run("sinks", "mark", deployment, "--sink", "people-vn", "--replace")[0] == 0
     assert [row[0] for row in rows(deployment.parent / "sg.db")] == ["people-vn"]
-    assert run("sinks", "mark", deployment, "--sink", "people-sg", "--beside")[0] == 0
-    assert sorted(row[0] for row in rows(deployment.parent / "vn.db")) == ["people-sg", "people-vn"]
+    assert run("sinks", "mark", deployment, "--sink", "people-sg", "--replace")[0] == 0
     said = run("sinks", "ping", deployment, "--json")[1]
     assert [json.loads(line)["marked"] for line in said.splitlines()] == ["yes", "yes", "yes", "-"]
+
+
+def test_one_place_bears_marks_of_one_country_alone(deployment: Path) -> None:
+    text = deployment.read_text().replace("stores: {", "stores: {jobs: [jobs-vn], ")
+    more = (
+        "  jobs-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, scope: backup, url: 'sqlite:///vn.db'}\n"
+    )
+    deployment.write_text(text.replace("  objects:", f"{more}  objects:"))
+    (deployment.parent / "vn.db").touch()
+    (deployment.parent / "sg.db").symlink_to("vn.db")
+    code, said = run("sinks", "mark", deployment)
+    assert code == 1
+    assert "people-sg: marked" in said
+    assert "people-vn: not marked (it bears the mark of sink 'people-sg' (sg, SG): its URL is another's" in said
+    code, said = run("sinks", "mark", deployment, "--sink", "people-vn", "--beside")
+    assert code == 1
+    assert "--beside is for sinks of one country" in said
+    assert run("sinks", "mark", deployment, "--sink", "people-vn", "--replace")[0] == 0
+    assert run("sinks", "mark", deployment, "--sink", "jobs-vn", "--beside")[0] == 0
+    assert sorted(row[0] for row in rows(deployment.parent / "vn.db")) == ["jobs-vn", "people-vn"]
+    with closing(sqlite3.connect(deployment.parent / "vn.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO residency_sink (sink, region, place, stores) VALUES ('people-sg', 'sg', 'SG', '[]')"
+        )
+    code, said = run("doctor", deployment)
+    assert code == 1
+    for name in ("people-vn", "jobs-vn"):
+        assert f"bad  sink '{name}' bears the mark of sink 'people-sg' (sg, SG), too: data lies in one country" in said
+    assert (
+        "bad  sink 'people-sg' bears the mark of sink 'jobs-vn' (vn-han, VN) and 'people-vn' (vn-han, VN), too" in said
+    )
 
 
 def test_the_doctor_warns_of_what_was_never_marked(deployment: Path) -> None:

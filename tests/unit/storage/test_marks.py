@@ -28,7 +28,10 @@ def anyio_backend() -> str:
 def test_no_mark_and_its_own_are_well_and_anothers_is_told_by_both_names() -> None:
     assert differs(OWN, ()) is None
     assert differs(OWN, [Mark("people-vn", "vn-han", "VN")]) is None, "stores come and go"
-    assert differs(OWN, [OTHER, OWN]) is None, "two sinks on one server"
+    assert differs(OWN, [Mark("jobs", "hcm", "VN"), OWN]) is None, "two sinks on one server"
+    assert differs(OWN, [Mark("jobs", "hcm", "VN-SG"), OWN]) is None, "a part of the country"
+    both = [Mark("jobs", "hcm", "VN"), OTHER, OWN]
+    assert differs(OWN, both) == "bears the mark of sink 'people-sg' (sg, SG), too: data lies in one country"
     assert differs(OWN, [OTHER]) == "bears the mark of sink 'people-sg' (sg, SG): its URL is another's"
     moved = differs(OWN, [Mark("people-vn", "sg", "SG")])
     assert moved == "is marked as lying in sg, SG, and the deployment says vn-han, VN"
