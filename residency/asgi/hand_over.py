@@ -19,6 +19,7 @@ from residency.enforcement.request import Refusal
 from residency.errors import PolicyError, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc
 from residency.policy.parsed_storage import HandOverDoc
+from residency.signals.forwarded import may_trail
 from residency.storage.services import check_target
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ def forwarded(scope: Scope, via: str) -> Headers:
         headers.append((b"cookie", b"; ".join(cookies)))
     before = [value for name, value in given if name == b"x-forwarded-for"]
     told = [value for name, value in given if name == b"forwarded"]
+    if len(before) > 1 and may_trail(given):  # the last may be the client's own word, and is not to look like a proxy's
+        before = [b"unknown"]
+    if len(told) > 1 and may_trail(given):
+        told = [b"for=unknown"]
     if scope.get("client") is not None:
         client = _ascii(scope["client"][0])
         before.append(client)

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from residency.errors import AddressError
 from residency.model.reason import Reason
-from residency.signals.forwarded import LISTS, X_FORWARDED_FOR, Listed, names_port, rewritten
+from residency.signals.forwarded import LISTS, X_FORWARDED_FOR, Listed, may_trail, names_port, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, read
 from residency.signals.peer import KEPT, ClientAddress, Headers, SocketPeer, client_at
 
@@ -106,9 +106,15 @@ class FromList(ABC):
         # All lines of the header, in order. ASGI names are lower case.
         wanted = self._wanted
         value = None
+        joined = False
         for name, line in headers:
             if name == wanted:
-                value = line if value is None else self._list.joint.join((value, line))
+                if value is None:
+                    value = line
+                else:
+                    value, joined = self._list.joint.join((value, line)), True
+        if joined and may_trail(headers):
+            return self._tell(peer, value, headers, believed=False)
         # The common case: a known proxy, a known header.
         if value is not None and peer is not None and self._quick:
             host, port = peer
@@ -120,7 +126,9 @@ class FromList(ABC):
                     return self._learn(self._plain, value)
         return self._tell(peer, value, headers)
 
-    def _tell(self, peer: SocketPeer, value: bytes | None, headers: Headers) -> ClientAddress:
+    def _tell(
+        self, peer: SocketPeer, value: bytes | None, headers: Headers, *, believed: bool = True
+    ) -> ClientAddress:
         door = self._door
         ported = value is not None and names_port(value)
         # 1. The peer must be the socket's own, and one of our proxies: else it is the client, whatever headers say.
@@ -139,8 +147,9 @@ class FromList(ABC):
                 return door.refused
             if direct is not None:
                 return direct
-        # 2. A proxy that forwards nobody: its own request, or one that adds no header. Not a guess.
-        if value is None:
+        # 2. A proxy that forwards nobody: its own request, or one that adds no header. Not a guess. Nor is anybody
+        # believed who may have written behind what the proxy wrote.
+        if value is None or not believed:
             return door.unknown
         # 3. The walk, once per distinct header.
         kept = self._ported if ported else self._plain

@@ -11,7 +11,7 @@ left of it; an ill-formed one may be cut anywhere, and then does not match the g
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ __all__ = [
     "MAX_HOPS",
     "X_FORWARDED_FOR",
     "Listed",
+    "may_trail",
     "names_port",
     "read_element",
     "rewritten",
@@ -156,6 +157,13 @@ LISTS: Final = {
     "forwarded": Listed(FORWARDED, X_FORWARDED_FOR, b",\n", _from_right_quoted, read_element),
 }
 """The two headers to which proxies append."""
+
+
+def may_trail(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the last of several lines of a header may have come behind the body, where the client writes what it
+    likes after all that proxies did. RFC 9110 section 6.5.1 forbids servers to take it for a header; uvicorn's parser
+    (httptools) does, and no mark is left. HTTP/1.1 has trailers behind chunks alone. Names in lower case."""
+    return any(name == b"transfer-encoding" for name, _ in headers)
 
 
 def names_port(header: bytes) -> bool:

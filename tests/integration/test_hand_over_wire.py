@@ -18,8 +18,10 @@ from websockets.sync.client import connect
 
 from residency.adapters.forward import Forward
 from residency.asgi.hand_over import forwarded
-from tests.integration.test_hand_over import Abroad
-from tests.world import HANOI
+from residency.signals.address import RightmostTrustedRange
+from residency.signals.inet import Ranges
+from tests.integration.test_hand_over import Abroad, served
+from tests.world import HANOI, SINGAPORE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HEADERS = f"Host: x\r\nX-Forwarded-For: {HANOI}\r\n".encode()
@@ -155,6 +157,36 @@ def test_cookies_that_http_2_split_are_one_line_again() -> None:
     crumbs = [(b"cookie", b"a=1"), (b"accept", b"*/*"), (b"cookie", b"b=2")]
     told = forwarded({"type": "http", "headers": crumbs}, "1.1 residency-test")
     assert [value for name, value in told if name == b"cookie"] == [b"a=1; b=2"]
+
+
+def test_a_trailer_says_neither_here_nor_at_home_where_somebody_is() -> None:
+    lines = [(b"x-forwarded-for", HANOI.encode()), (b"transfer-encoding", b"chunked")]
+    trailers = [(b"x-forwarded-for", SINGAPORE.encode()), (b"forwarded", b"for=1.2.3.4")]
+    scope = {"type": "http", "headers": [*lines, *trailers], "client": ("127.0.0.1", 4000)}
+    told = dict(forwarded(scope, "1.1 residency-test"))
+    assert told[b"x-forwarded-for"] == b"unknown, 127.0.0.1"
+    assert told[b"forwarded"] == b'for=1.2.3.4, for="127.0.0.1"', "one line is as the client says, and ends at ours"
+
+
+def test_a_trailer_forges_nobodys_address_on_a_real_server() -> None:
+    reading, seen = RightmostTrustedRange(Ranges(["127.0.0.0/8"])), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(reading.client(scope["client"], scope["headers"]).address)
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    # In one piece: uvicorn's httptools has read the trailer, and put it among the headers, before the app is asked.
+    head = b"POST /people HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n" + HEADERS
+    forged = f"\r\n4\r\nbody\r\n0\r\nX-Forwarded-For: {SINGAPORE}\r\n\r\n".encode()
+    with served(app, "127.0.0.1") as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(head + forged)
+            while client.recv(65_536):
+                pass
+    assert seen in ([None], [HANOI])
 
 
 def test_a_websocket_that_home_denies_is_denied_with_its_word(tmp_path: Path) -> None:

@@ -215,3 +215,22 @@ def test_no_long_key_is_kept() -> None:
     assert not walk._plain
     assert not single._answers
     assert walk._seen.keys() == {"10.0.0.1"}
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
+@pytest.mark.parametrize("strategy", ["range", "count"])
+def test_a_line_that_may_have_come_behind_the_body_is_nobodys_word(header: str, strategy: str) -> None:
+    # uvicorn's parser puts trailers, which the client writes and some proxies pass on, behind the headers.
+    reading = (
+        RightmostTrustedRange(TRUSTED, header=header)
+        if strategy == "range"
+        else RightmostTrustedCount(1, TRUSTED, header=header)
+    )
+    said = "{}" if header == "x-forwarded-for" else "for={}"
+    lines = [(header.encode(), said.format(address).encode()) for address in ("113.160.0.1", "203.0.113.7")]
+    chunked = [*lines, (b"transfer-encoding", b"chunked")]
+    assert reading.client(PROXY, lines).address == "203.0.113.7", "two proxies may have written a line each"
+    assert reading.client(PROXY, chunked) == ClientAddress(None, reading.name)
+    assert reading.client(PROXY, chunked[1:]).address == "203.0.113.7", "one line is the proxy's"
+    assert reading.client(("198.51.100.9", 4000), chunked).address == "198.51.100.9", "a peer that is no proxy is known"
+    assert reading.client(PROXY, lines).address == "203.0.113.7", "and what is kept of it says nothing of the next"
