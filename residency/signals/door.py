@@ -126,9 +126,7 @@ class FromList(ABC):
                     return self._learn(self._plain, value)
         return self._tell(peer, value, headers)
 
-    def _tell(
-        self, peer: SocketPeer, value: bytes | None, headers: Headers, *, believed: bool = True
-    ) -> ClientAddress:
+    def _tell(self, peer: SocketPeer, value: bytes | None, headers: Headers, *, believed: bool = True) -> ClientAddress:
         door = self._door
         ported = value is not None and names_port(value)
         # 1. The peer must be the socket's own, and one of our proxies: else it is the client, whatever headers say.
