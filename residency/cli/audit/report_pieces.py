@@ -37,7 +37,8 @@ pre,code{font:.78rem/1.4 "Cascadia Mono","DejaVu Sans Mono",Consolas,monospace}
 pre{background:#f4f4f4;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere;break-inside:avoid}
 figure{margin:.6rem 0;break-inside:avoid}
 ul.grounds{margin:0;padding-left:1rem}
-@media screen and (max-width:48rem){.wide,figure{overflow-x:auto}figure svg{min-width:34rem}th{white-space:nowrap}}
+@media screen and (max-width:48rem){.wide,figure{overflow-x:auto}figure svg{min-width:34rem}th{white-space:nowrap}
+.wide table{width:max-content;min-width:100%}td{max-width:10rem}}
 @page{size:A4;margin:16mm 14mm}
 @media print{:root{font-size:11.5px}body{margin:0;padding:0;max-width:none}h2{margin-top:1.4rem}}
 """
