@@ -32,9 +32,11 @@ __all__ = ["Sharing", "sharing_of"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 _CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-range"})
-# What tells shared caches alone what to do, past Cache-Control: CDNs (RFC 9213), Akamai and Fastly, nginx.
-_FOR_SHARED: Final = frozenset({b"cdn-cache-control", b"surrogate-control", b"x-accel-expires"})
-_TOUCHED: Final = _FOR_SHARED | {b"cache-control", b"vary", b"etag", b"residency-cache"}
+# What tells shared caches alone what to do, past Cache-Control: Akamai and Fastly, nginx; and CDNs, each of which may
+# have a field of its own that ends so (RFC 9213 section 2.3): Cloudflare-CDN-Cache-Control, Netlify's, Vercel's.
+_FOR_SHARED: Final = frozenset({b"surrogate-control", b"x-accel-expires", b"edge-control"})
+_TARGETED: Final = b"cache-control"
+_TOUCHED: Final = _FOR_SHARED | {b"vary", b"etag", b"residency-cache"}
 _ANY: Final = re.compile(rb'~r[0-9a-f]{18}"')
 _TAG: Final = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _PRIVATE: Final = (b"private", b"no-store")
@@ -88,7 +90,8 @@ class Sharing:
         kept: list[tuple[bytes, bytes]] = []
         found: list[tuple[bytes, bytes]] = []
         for pair in message.get("headers", ()):
-            (found if pair[0].lower() in _TOUCHED else kept).append(pair)
+            name = pair[0].lower()
+            (found if name in _TOUCHED or name.endswith(_TARGETED) else kept).append(pair)
         control = vary = tag = b""
         shared = False
         for name, value in found:
@@ -127,12 +130,13 @@ def sharing_of(deployment: DeploymentDoc) -> Callable[[Current, str], Sharing | 
     """What keeps the answer to a request of some method apart; None where nothing binds, or where no law, no store and
     no subject could make one answer differ from the next."""
     plain = _read_by(deployment)
-    lawless = not deployment.laws
     known: dict[str, bytes] = {}
 
     def of(here: Current, method: str) -> Sharing | None:
         activity = here.activity
         source = activity.subject
+        # A reload may bring the first law.
+        lawless = not here.point.policy.deployment.laws
         if here.decision.mode == "observe" or (lawless and source.kind == "none" and not activity.stores):
             return None
         own = source.name.lower() if source.kind == "header" else ""

@@ -85,6 +85,30 @@ def test_what_speaks_to_shared_caches_past_cache_control_is_left_out(world: Cach
     assert found == [(b"x-own", b"stays"), (b"cache-control", b"private"), (b"vary", b"authorization")]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CDN-Cache-Control",
+        "Cloudflare-CDN-Cache-Control",
+        "netlify-cdn-cache-control",
+        "X-LiteSpeed-Cache-Control",
+        "Edge-Control",
+    ],
+)
+def test_no_field_of_one_cdns_own_lets_it_keep_what_is_private(world: CacheWorld, name: str) -> None:
+    found = answer(asked(world), (name.encode(), b"public, max-age=600"), (b"cache-control", b"max-age=60"))
+    assert found == [(b"cache-control", b"private, max-age=60"), (b"vary", b"authorization")]
+    shared = answer(asked(world), (name.encode(), b"public, max-age=600"), (b"residency-cache", b"shared"))
+    assert one(shared, name.encode()) == b"public, max-age=600", "unless the app says that it is everybody's"
+
+
+def test_the_first_law_that_a_reload_brings_keeps_answers_apart(tmp_path: Path) -> None:
+    lawless = CacheWorld(tmp_path / "l", replace=[("laws: [vn/test]\nlaws_from: [laws]", "laws: none")])
+    of, bare = sharing_of(lawless.policy.deployment), asked(CacheWorld(tmp_path / "w"), path="/bare")
+    assert of(asked(lawless, path="/bare"), "GET") is None
+    assert of(bare, "GET") is not None
+
+
 def test_what_the_app_says_is_shared_is_shared_and_the_word_stays_here(world: CacheWorld) -> None:
     found = answer(
         asked(world),
