@@ -53,7 +53,7 @@ from residency.wiring.copies_still import no_copying
 
 __all__ = ["erase"]
 
-_PATIENCE: Final = 20.0  # seconds for other erasures, which take moments; a move is not waited for to its end
+_PATIENCE: Final = 300.0  # seconds for other erasures, which take moments, and for a move to end its batch
 
 
 @dataclass(slots=True)

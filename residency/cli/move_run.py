@@ -37,6 +37,7 @@ _PASSES: Final = 5
 _BYTES: Final = 1 << 24  # that a batch carries, four times over in memory
 _PAGE: Final = 20_000
 _TOGETHER: Final = 4  # batches under way at a time
+_LOOK: Final = 1.0  # seconds after which who waits for a rate looks whether somebody waits for the move
 # A subject whose pin somebody else changed is tried again at once: until they are home they cannot write.
 _TRIES: Final = 4
 
@@ -128,7 +129,8 @@ class Movement:
         return outcome
 
     async def _pass(self, places: Sequence[Place], known: Known, outcome: Outcome) -> None:
-        for _ in range(_PASSES):
+        passes = 0
+        while passes < _PASSES:
             outcome.again = outcome.nowhere = 0
             self._waiting = frozenset(outcome.waits)
             outcome.waits.clear()
@@ -141,8 +143,17 @@ class Movement:
                     fetch, home = self._point.homes.fetch, self._home.get(place.sink.place, frozenset[str]())
                     async for _, lying in survey(place, self.homing(), fetch, self._digest, known, home):
                         await self._page(place, lying, outcome)
+                        if self._lease.asked:
+                            return
 
                 await patient(look)
+                if self._lease.asked:
+                    break
+            if self._lease.asked:
+                # Somebody may be erased now. Of whom was seen so far nothing is kept, or they would come back.
+                await self._lease.give_way(_tell)
+                continue
+            passes += 1
             if outcome.again == 0 or (outcome.subjects == before and outcome.waits.keys() <= self._waiting):
                 break
 
@@ -189,6 +200,8 @@ class Movement:
         outcome.nowhere += sum(each.home is None for each in lying)
         self._known |= {each.digest: told[id(each.finding)] for each in lying if each.home != here}
         for target in sorted({each.home for each in lying if each.home not in (None, here)} - {None}, key=str):
+            if self._lease.asked:
+                return
             going = [
                 Going(
                     each.id,
@@ -236,6 +249,8 @@ class Movement:
 
         async def work() -> None:
             for part in parts():
+                if self._lease.asked:
+                    return
                 started = anyio.current_time()
                 moved = await self._moved(legs, source, target, part)
                 self._count(outcome, moved, source, target)
@@ -253,8 +268,10 @@ class Movement:
                 outcome.again += len(waiting | moved.again)
                 self._told(outcome)
                 if self._rate > 0:
-                    spent = anyio.current_time() - started
-                    await anyio.sleep(max(0.0, records * workers / self._rate - spent))
+                    rest = records * workers / self._rate - (anyio.current_time() - started)
+                    while rest > 0 and not self._lease.asked:
+                        await anyio.sleep(min(rest, _LOOK))
+                        rest -= _LOOK
 
         # A batch waits most of its time: for writers and readers, for databases, for the disk.
         try:
