@@ -95,7 +95,8 @@ def test_what_is_shipped_is_locked_and_each_file_lies_there_once(weed: Seaweed, 
     assert held(place.read) == log.entries[:1200]
     for key in set(keys):
         lock = place.lock(key.removeprefix("once/"))
-        assert lock.mode == "COMPLIANCE" and lock.until is not None
+        assert lock.mode == "COMPLIANCE"
+        assert lock.until is not None
         # The server takes the time twice, in seconds: as an upload begins and as it is there.
         assert abs(lock.until - lock.put - 800 * 86_400_000_000) <= 60_000_000
 
