@@ -33,13 +33,15 @@ for seq in range(60_000):
     for journal in journals:
         journal.append(payload(journal.slot, seq))
         counted[journal.slot] = seq + 1
+sys.stdin.read()  # until it is killed, however late that is
 """
 
 
 def live(folder: Path, seconds: float) -> str:
     """A life that ends `seconds` after it began to record; what became of it."""
     folder.mkdir()
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, cwd=ROOT) as writer:
+    command = [sys.executable, "-c", WRITER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as writer:
         assert writer.stdout is not None
         assert writer.stdout.read(1) == b"!"
         time.sleep(seconds)

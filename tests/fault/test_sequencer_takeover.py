@@ -64,7 +64,9 @@ def active(folder: Path, but: set[int]) -> int:
 
 
 def published(folder: Path) -> int:
-    return int((folder / "log/checkpoint").read_bytes().split(b"\n")[1])
+    checkpoint = folder / "log/checkpoint"
+    # Who has just begun to sequence has published nothing yet.
+    return int(checkpoint.read_bytes().split(b"\n")[1]) if checkpoint.exists() else 0
 
 
 def takeovers(folder: Path, stack: ExitStack) -> list[float]:
