@@ -222,15 +222,17 @@ class Servers:
         ]
         return self._start(flavour, argv, port, folder, wait=wait, address=address)
 
-    def sentinels(self, primary: Server, flavour: str = "redis", *, number: int = 3) -> list[Server]:
-        """Sentinels that watch `primary` as service `pins` and fail over after half a second."""
+    def sentinels(
+        self, primary: Server, flavour: str = "redis", *, number: int = 3, patience: int = 500
+    ) -> list[Server]:
+        """Sentinels that watch `primary` as service `pins` and fail over after `patience` milliseconds."""
         started = []
         for _ in range(number):
             port, folder = free_port(), self._new_folder()
             (folder / "sentinel.conf").write_text(
                 f"port {port}\nbind {HOST}\ndir {folder}\n"
                 f"sentinel monitor pins {HOST} {primary.port} {number // 2 + 1}\n"
-                "sentinel down-after-milliseconds pins 500\nsentinel failover-timeout pins 3000\n"
+                f"sentinel down-after-milliseconds pins {patience}\nsentinel failover-timeout pins 3000\n"
             )
             started.append(self._start(flavour, [str(folder / "sentinel.conf"), "--sentinel"], port, folder))
         for sentinel in started:

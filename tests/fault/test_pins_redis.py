@@ -152,7 +152,9 @@ def test_away_the_copy_serves_for_stale_for_says_so_and_then_refuses(
     pins = opened(proxy.url, timeout=HANGS)
     run(pins.put, PIN)
     assert held(pins) == PIN
-    assert not pins.is_stale()
+    eventually(lambda: not pins.is_stale(), what="an answer to the newest PING")
+    lease = pins._group.all()[0].lease
+    assert lease is not None
     match fault:
         case "kill":
             server.kill()
@@ -161,7 +163,10 @@ def test_away_the_copy_serves_for_stale_for_says_so_and_then_refuses(
         case _:
             proxy.stall()
     eventually(pins.is_stale, what="it to be noticed")
-    assert pins.peek(S) == (PIN, True), "within stale_for the copy serves"
+    try:
+        assert pins.peek(S) == (PIN, True), "within stale_for the copy serves"
+    except PinsUnavailable:
+        assert time.monotonic() > lease.until, "this machine was too busy to ask in time"
     eventually(lambda: refuses(lambda: pins.peek(S), "stale_for"), what="the end of stale_for")
     assert bounded(lambda: refuses(lambda: run(pins.get, "6" * 64), "reached"))
     assert bounded(lambda: refuses(lambda: run(pins.put, NEXT), "reached"))
@@ -352,8 +357,8 @@ def test_a_replica_that_does_not_confirm_fails_the_write_which_is_there_all_the_
     server = redis_servers.single()
     replica = redis_servers.single("redis", "--replicaof", "127.0.0.1", str(server.port))
     eventually(lambda: server.client.set("other", 1) and server.client.wait(1, 100), what="the replica")
+    run(opened(server.url, wait=30_000).put, PIN)
     pins = opened(server.url, wait=100)
-    run(pins.put, PIN)
     assert replica.client.exists("residency:pin:" + S), "acknowledged by the replica"
     replica.pause()
     assert refuses(lambda: run(pins.put, NEXT), "no replica")
@@ -562,9 +567,10 @@ def test_under_load_no_process_sees_a_version_go_back_and_all_end_with_the_last(
     load = Load([opened(server.url), opened(proxy.url, stale_for=30_000_000), opened(server.url)])
 
     def disturb() -> None:
-        for _ in range(3):
-            time.sleep(0.5)
+        for number in range(1, 4):
+            time.sleep(0.3)
             proxy.cut()
+            eventually(lambda number=number: load.instances[1].counters.reconnects == number)  # type: ignore[misc]
 
     load.run(disturb)
     assert load.instances[1].counters.reconnects == 3
