@@ -70,13 +70,15 @@ class LocationProbe:
         """What can be seen of `way` now. Takes seconds at most, and raises nothing for what the network does."""
         if way.host is None:
             return Seen(here=True, file=None if way.file is None else await _which(way.file))
-        problem = None
         found: tuple[str, ...] = ()
+        problem: str | None = None
         try:
             with anyio.fail_after(_WAIT):
                 found = await self._addresses(way.host)
         except (Unavailable, TimeoutError):
             problem = "its name cannot be resolved now"
+        else:
+            problem = None if found else "its name has no address"
         bucket = None
         if way.bucket is not None and found:
             try:

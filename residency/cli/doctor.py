@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ from residency.cli.where import looked
 from residency.enforcement.ports import SinkPort
 from residency.errors import AddressDataUnavailable, KeysUnavailable, ResidencyError, Unavailable, UsageError
 from residency.policy.terms import begun_terms, moment
-from residency.storage.location import Standing, called
+from residency.storage.location import Seen, Standing, called
 from residency.storage.marks_seen import LOST, SeenMarks
 from residency.wiring.marks import seen_marks
 
@@ -173,6 +174,7 @@ def _is_new(runtime: Residency, sink: str) -> bool:
 
 async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Finding]:
     """How the sinks are; the tables of each sink of rows are put into `tables`."""
+    logging.getLogger("residency").addHandler(logging.NullHandler())  # what is found is told here
     found, asked = [], set()
     for store in runtime.stores.names:
         for sink in runtime.stores.sinks_of(store):
@@ -206,19 +208,31 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
 
 
 def _places(runtime: Residency) -> Iterator[Finding]:
-    """Which sinks lie elsewhere than they say, backups and members too."""
+    """Which sinks lie where they say, backups, members and what keeps digests beside them too."""
     try:
         watch = anyio.run(looked, runtime)
     except Unavailable as error:
         yield Finding("warn", f"it could not be looked where sinks lie: {error}", "run `residency where`")
         return
     for name, watched in watch.watched.items():
-        if watched.verdict.standing is Standing.CONTRADICTED:
-            what = f"{called(name)} does not lie in {watch.places[name]}: {'; '.join(watched.verdict.why)}"
-            yield Finding("bad", what, "mend its url or its region; `residency where` tells all that was seen")
+        place, why = watch.places[name], "; ".join(watched.verdict.why)
+        standing = watched.verdict.standing
+        if standing is Standing.CONTRADICTED:
+            mend = "mend its url or its region; `residency where` tells all that was seen"
+            yield Finding("bad", f"{called(name)} does not lie in {place}: {why}", mend)
+        elif standing is Standing.CONSISTENT:
+            yield Finding("ok", f"{called(name)} lies in {place}: {why}")
+        elif not all(map(_local, watch.seen[name])):  # on one machine alone nobody asks yet
+            mend = "attest it in the register, as docs/how-to/location.md says"
+            yield Finding("warn", f"{called(name)} is not shown to lie in {place}: {why}", mend)
         for each in watched.verdict.followed:
             mend = "see that the law lets its data lie there too, and name it as a sink of `scope: replica` or `backup`"
             yield Finding("warn", f"sink {name}: {each}", mend)
+
+
+def _local(seen: Seen) -> bool:
+    """Whether a way leads to this machine."""
+    return seen.here or (bool(seen.addresses) and all(each.reach == "local" for each in seen.addresses))
 
 
 async def _mark(sink: SinkPort, seen: SeenMarks) -> list[Finding]:

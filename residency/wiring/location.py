@@ -45,7 +45,7 @@ def location_watch(
 ) -> LocationWatch:
     """What watches every sink of a deployment and its members, and what keeps digests of people beside them; not
     started. `tell` records a note, `which` has what servers say of themselves, `path` reads a path of the file."""
-    probe = LocationProbe(resolver or SystemResolver(), _row_of(network))
+    probe = LocationProbe(resolver or SystemResolver(abandons=True), _row_of(network))
     places = {name: sink.sink.place for name, sink in deployment.sinks.items()}
     urls = {name: [sink.url, *(member.url for member in sink.members)] for name, sink in deployment.sinks.items()}
     for name, (place, url) in deployment.keepers().items():

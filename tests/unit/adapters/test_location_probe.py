@@ -21,7 +21,7 @@ from residency.adapters.location_probe import LocationProbe, Way
 from residency.adapters.resolver_table import TableResolver
 from residency.errors import Unavailable
 from residency.signals.table import Row
-from residency.storage.location import BucketAnswer, Certificate
+from residency.storage.location import BucketAnswer, Certificate, Standing, judge
 from tests.open_sockets import until
 from tests.world import NETWORK
 
@@ -135,6 +135,24 @@ async def test_a_name_that_cannot_be_resolved_is_told_and_no_error() -> None:
     seen = await probe().look(Way("db.example", 5432))
     assert (seen.problem, seen.addresses) == ("its name cannot be resolved now", ())
     assert "db.example" not in repr(Way("db.example"))
+
+
+async def test_a_name_without_an_address_and_one_of_many_addresses_are_told_for_what_they_are() -> None:
+    seen = await probe(db_example=("nothing that can be read",)).look(Way("db.example", 5432))
+    assert (seen.problem, seen.addresses) == ("its name has no address", ())
+    many = tuple(f"113.160.0.{number}" for number in range(1, 50))
+    seen = await Nowhere(TableResolver({"db.example": [(*many, SINGAPORE)]}), row_of).look(Way("db.example", 5432))
+    assert len(seen.addresses) == 50
+    verdict = judge("VN", [seen], attested=True)
+    assert (verdict.standing, verdict.why) == (Standing.CONTRADICTED, ("it has an address in SG",))
+
+
+@pytest.mark.parametrize(
+    "address", [f"::ffff:{SINGAPORE}", "::ffff:a515:1", "64:ff9b::a515:1", f"64:ff9b::{SINGAPORE}"]
+)
+async def test_an_ipv4_address_within_an_ipv6_one_is_the_one_that_is_reached(address: str) -> None:
+    seen = await Nowhere(TableResolver({"db.example": [(address,)]}), row_of).look(Way("db.example", 5432))
+    assert [(each.text, each.country) for each in seen.addresses] == [(SINGAPORE, "SG")]
 
 
 async def test_where_nobody_listens_the_addresses_are_seen_all_the_same() -> None:

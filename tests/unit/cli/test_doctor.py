@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from residency.adapters import location_probe
 from residency.adapters.clock_system import SystemClock
 from residency.adapters.facts_sqlite import NotedSqlite
 from residency.cli.check import check
@@ -299,3 +300,28 @@ def test_terms_that_have_begun_are_told_and_those_that_run_out_soon_are_a_warnin
     assert levels(found, "clock:in_use.VN/5-days runs out at ") == {"warn"}
     (tmp_path / "pins-facts.db").write_bytes(b"damaged")
     assert levels(run(policy)[1], "what is noted of the operator") == {"bad"}
+
+
+def test_where_each_sink_lies_is_told_and_what_lies_on_this_machine_alone_is_not(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(address: str, port: int) -> None:
+        return None
+
+    monkeypatch.setattr(location_probe, "_connect", connect)
+    names = {"home": "113.160.0.1", "abroad": "165.21.0.1", "private": "10.0.0.7"}
+    sink = (
+        '  {}: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "https://{}/#authorization=secret"}}\n'
+    )
+    text = POLICY.replace("stores: {", "".join(sink.format(*each) for each in names.items()) + "stores: {")
+    policy.write_text(
+        text + 'locators: {VN: "sqlite:///l.db"}\nrecords: {uploads: {"*": {subject: id, data: [content]}}}\n'
+    )
+    code, found = run(policy)
+    assert code == 1
+    assert {what: level for what, level in found.items() if " in VN: " in what} == {
+        "sink home lies in VN: it has an address in VN": "ok",
+        "sink abroad does not lie in VN: it has an address in SG": "bad",
+        "sink private is not shown to lie in VN: it has a private address": "warn",
+    }
+    assert "secret" not in str(found)
