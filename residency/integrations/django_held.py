@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.db.models import Func, Value, lookups
-from django.db.models.expressions import Col, RawSQL
+from django.db.models.expressions import Col
 from django.db.models.fields.related_lookups import RelatedExact, RelatedIn
 from django.db.models.lookups import Exact, In, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.constants import INNER
-from django.db.models.sql.where import AND, ExtraWhere, WhereNode
+from django.db.models.sql.where import AND, WhereNode
 
+from residency.integrations.django_text import Texts, parts
 from residency.storage.held import UNSURE, Docs, Fact, Leaf, holding, mentioned, of_somebody
 from residency.storage.statements import words
 
@@ -80,19 +81,22 @@ def _bare(name: str) -> str:
     return name.replace('"', "").rpartition(".")[2]
 
 
-def told(query: Any, docs: Docs, *, own: Iterable[str] = (), changes: bool = False, values: Iterable[Any] = ()) -> Told:
-    """What a query reads. `own` = aliases of tables whose rows it tells whole, so that these tell whose they are;
-    `changes` = it changes or deletes rows, and `values` are what it gives them."""
+def told(
+    query: Any, docs: Docs, using: str, *, own: Iterable[str] = (), changes: bool = False, values: Iterable[Any] = ()
+) -> Told:
+    """What a query reads by the database `using`. `own` = aliases of tables whose rows it tells whole, so that these
+    tell whose they are; `changes` = it changes or deletes rows, and `values` are what it gives them."""
     found = Told()
-    _Reader(of_somebody(docs), found).read(query, own=frozenset(own), changes=changes, values=values)
+    _Reader(of_somebody(docs), using, found).read(query, own=frozenset(own), changes=changes, values=values)
     return found
 
 
 class _Reader:
     """Reads one query and those within it, each by its own conditions."""
 
-    def __init__(self, docs: Docs, found: Told) -> None:
+    def __init__(self, docs: Docs, using: str, found: Told) -> None:
         self._docs = docs
+        self._using = using
         self._found = found
 
     def read(
@@ -107,21 +111,22 @@ class _Reader:
         """Take in what `query` reads. Rows of `own` tell themselves whose they are; so do those of `around`, tables of
         the query around it, to which it may refer."""
         inner = getattr(query, "inner_query", None)
-        parts = query.combined_queries if query.combinator else () if inner is None else (inner,)
-        for part in parts:
+        combined = query.combined_queries if query.combinator else () if inner is None else (inner,)
+        for part in combined:
             self.read(part, around=around)
-        leaves = {} if parts else _leaves(query)
-        every, facts = {**around, **leaves}, _facts(query, leaves)
+        texts = Texts(query, self._using)
+        leaves = {} if combined else _leaves(query)
+        every, facts = {**around, **leaves}, _facts(query, leaves, texts)
         clauses = [*_clauses(query), *values]
         for alias in leaves:
             changed = changes and alias == _base(query)
             if alias not in own:
                 self._hold(alias, every, facts, own | around.keys(), changed)
-            elif any(map(_sums, clauses)):
+            elif any(_sums(each, texts) for each in clauses):
                 self._hold(alias, leaves, facts, frozenset())
-        self._read_within(clauses, every)
+        self._read_within(clauses, texts, every)
 
-    def _read_within(self, clauses: Iterable[Any], leaves: Mapping[str, Leaf]) -> None:
+    def _read_within(self, clauses: Iterable[Any], texts: Texts, leaves: Mapping[str, Leaf]) -> None:
         """Take in the queries and texts within expressions."""
         left = list(clauses)
         while left:
@@ -129,9 +134,9 @@ class _Reader:
             if isinstance(each, Query):
                 self.read(each, around=leaves)
             elif each is not None:
-                for text in _texts(each):
+                for text in texts.of(each):
                     self._read_text(text, leaves)
-                left += each.children if isinstance(each, WhereNode) else _parts(each)
+                left += each.children if isinstance(each, WhereNode) else parts(each)
 
     def _read_text(self, text: str, leaves: Mapping[str, Leaf]) -> None:
         """Text may name tables in FROM, which are held; what else it tells is not understood."""
@@ -187,23 +192,20 @@ def _clauses(query: Any) -> Iterator[Any]:
     yield from query.group_by if isinstance(query.group_by, tuple) else ()
 
 
-def _sums(clause: Any) -> bool:
-    """Whether it may tell of rows that are not given: a window does, and so may text (`group_concat(body)`)."""
+def _sums(clause: Any, texts: Texts) -> bool:
+    """Whether it may tell of rows that are not given: a window does, and so may text (`group_concat(body)`). An app's
+    own lookup finds rows, which are looked at."""
     if getattr(clause, "contains_over_clause", False):
         return True
-    return any(isinstance(clause, Func) or _PLAIN.fullmatch(text) is None for text in _all_texts(clause))
+    return any(
+        isinstance(clause, Func) or (_PLAIN.fullmatch(text) is None and not isinstance(each, Lookup))
+        for each, text in texts.within(clause)
+    )
 
 
-def _parts(clause: Any) -> Iterable[Any]:
-    found: Iterable[Any] = getattr(clause, "get_source_expressions", list)()
-    if isinstance(clause, Lookup) and isinstance(clause.rhs, list | tuple | set):
-        return [*found, *(each for each in clause.rhs if hasattr(each, "as_sql"))]
-    return found
-
-
-def _facts(query: Any, leaves: Mapping[str, Leaf]) -> list[Fact]:
+def _facts(query: Any, leaves: Mapping[str, Leaf], texts: Texts) -> list[Fact]:
     """What the conditions of a query tell, all of which hold."""
-    if any(UNSURE & words(text) for text in _all_texts(query.where)):
+    if any(UNSURE & words(text) for _, text in texts.within(query.where)):
         return []
     found = list[Fact]()
     for alias, join in query.alias_map.items():
@@ -254,26 +256,3 @@ def _plain(value: Any) -> Any:
 
 def _place(clause: Any) -> tuple[str, str] | None:
     return (clause.alias, clause.target.column) if type(clause) is Col else None
-
-
-def _all_texts(clause: Any) -> Iterator[str]:
-    left = [clause]
-    while left:
-        each = left.pop()
-        if isinstance(each, WhereNode):
-            left += each.children
-        elif each is not None and not isinstance(each, Query):  # it stands in brackets
-            yield from _texts(each)
-            left += _parts(each)
-
-
-def _texts(clause: Any) -> Iterator[str]:
-    """The SQL text that an expression is, or was given."""
-    if isinstance(clause, RawSQL | str):
-        yield clause if isinstance(clause, str) else clause.sql
-    elif isinstance(clause, ExtraWhere):
-        yield from clause.sqls
-    given = list(getattr(clause, "extra", {}).values() if hasattr(clause, "template") else ())
-    if not type(clause).__module__.startswith("django."):
-        given += [getattr(clause, name, None) for name in ("template", "function")]
-    yield from (each for each in given if isinstance(each, str))

@@ -119,9 +119,9 @@ class Looking:
                 self.check_value(table_of(query.get_meta()), field, value)
             if self._others is not None and not _vouched.get():
                 made = [_resolved(query, value) for value in values if hasattr(value, "resolve_expression")]
-                self._check_told(told(query, self._docs, changes=True, values=made))
+                self._check_told(told(query, self._docs, self._sink, changes=True, values=made))
         elif self._others is not None and not _vouched.get():
-            self._check_told(told(query, self._docs, own=own, changes=isinstance(query, DeleteQuery)))
+            self._check_told(told(query, self._docs, self._sink, own=own, changes=isinstance(query, DeleteQuery)))
 
     def check_value(self, table: str, field: Any, value: Any) -> None:
         """Look at what a row is given. Raises: UsageError where it says that it is somebody else's, or may."""
@@ -162,7 +162,7 @@ class Looking:
         if self._others is not None and not _vouched.get():
             query = Query(None)
             query.annotations["value"] = value
-            self._check_told(told(query, self._docs))
+            self._check_told(told(query, self._docs, self._sink))
 
     def check_insert(self, query: Any) -> None:
         """Look at whose rows an insert changes where they are there. Raises: UsageError, Refused, PinsUnavailable."""

@@ -104,6 +104,50 @@ class Like(models.lookups.Exact):  # type: ignore[misc]  # Django has no types
         return f"LIKE {rhs}"
 
 
+@models.TextField.register_lookup
+class Among(models.lookups.Exact):  # type: ignore[misc]  # Django has no types
+    """An app's own, which makes its SQL by itself, and asks of another table."""
+
+    lookup_name = "among"
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Whether somebody wrote so."""
+        made, told = self.process_lhs(compiler, connection)
+        return f"{made} IN (SELECT body FROM reply)", told  # noqa: S608 - it is no value
+
+
+class Made(models.Func):  # type: ignore[misc]  # Django has no types
+    """An app's own expression, which makes its SQL by itself: of what it is given, in its own words."""
+
+    def __init__(self, words: str, *parts: Any) -> None:
+        super().__init__(*parts, output_field=models.TextField())
+        self.words = words
+
+    def as_sql(self, compiler: Any, connection: Any, **more: Any) -> Any:
+        """`{}` is what it is given."""
+        made = [compiler.compile(each) for each in self.get_source_expressions()]
+        return self.words.format(*(text for text, _ in made)), [value for _, told in made for value in told]
+
+
+class Named(models.Expression):  # type: ignore[misc]  # Django has no types
+    """One that is no function, and is given nothing."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(output_field=models.TextField())
+        self.words = words
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """As it was told."""
+        return self.words, []
+
+
+class Counted(Subquery):  # type: ignore[misc]  # Django has no types
+    """How many rows a query has."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) AS counted)"
+    output_field = models.IntegerField()
+
+
 def meta(**said: Any) -> Any:
     """What a model of this app's says of itself; its table is as `records:` name it."""
     return type("Meta", (), {"app_label": "people_app", **said})
@@ -287,6 +331,12 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "distinct": (lambda: ids(bengs().distinct().values_list("id", flat=True)), ["p-beng"]),
     "union": (lambda: ids(bengs().values_list("id").union(not_anhs().values_list("id")).values_list("id", flat=True)),
               ["p-beng", "r-beng-beng", "r-beng-chua", "r-chua-beng"]),
+    "an expression of its own": (lambda: list(bengs().values_list(Made("upper({})", "body"), flat=True)), ["OF BENG"]),
+    "an expression of nobody's": (lambda: [each.x for each in Topic.objects.filter(id="t").annotate(
+        x=Made("upper({})", "body"))], ["TOPIC"]),
+    "ordered by an expression": (lambda: ids(bengs().order_by(Made("upper({})", "body"))), ["p-beng"]),
+    "counted within": (lambda: [each.n for each in Topic.objects.filter(id="t").annotate(n=Counted(bengs()))], [1]),
+    "a lookup of its own": (lambda: ids(Member.objects.filter(id__like="beng")), ["beng"]),
     "text of nobody's": (sql("SELECT id FROM topic"), ["t", "u"]),
     "text vouched for": (vouched(sql("SELECT id FROM post WHERE author = 'beng'")), ["p-beng"]),
     "count vouched for": (vouched(lambda: Post.objects.count()), 3),
@@ -312,6 +362,23 @@ LOOSE: dict[str, Callable[[], Any]] = {
     "objects where there is another's": lambda: list(bengs().filter(Exists(Reply.objects.filter(post=OuterRef("pk"))))),
     "objects where others are not": lambda: list(bengs().exclude(replies__body="x")),
     "nobody's that others filter": lambda: list(Topic.objects.filter(id__in=Post.objects.values("topic"))),
+    # What an app's own expressions say by themselves.
+    "an expression": lambda: list(Topic.objects.annotate(x=Made("(SELECT max(body) FROM post)"))),
+    "an expression of others": lambda: list(bengs().annotate(x=Made("({} || (SELECT max(body) FROM post))", "body"))),
+    "no function": lambda: list(Topic.objects.annotate(x=Named("(SELECT max(body) FROM reply)"))),
+    "no function that sums": lambda: list(Post.objects.annotate(x=Named("max(body) OVER ()"))),
+    "an expression that sums": lambda: list(Post.objects.annotate(x=Made("max({}) OVER ()", "body"))),
+    "an expression among values": lambda: list(Topic.objects.values(x=Named("(SELECT max(body) FROM reply)"))),
+    "an expression within one": lambda: list(Topic.objects.annotate(x=Upper(Named("(SELECT max(body) FROM reply)")))),
+    "an expression in a filter": lambda: list(Topic.objects.filter(id=Named("(SELECT max(topic_id) FROM post)"))),
+    "an expression in a group": lambda: list(Topic.objects.aggregate(m=Max(Named("(SELECT max(body) FROM reply)")))),
+    "ordered by an expression": lambda: list(Topic.objects.order_by(Made("(SELECT max(body) || {} FROM post)", "id"))),
+    "an expression within a query": lambda: list(bengs().filter(
+        Exists(Topic.objects.annotate(x=Named("(SELECT max(body) FROM reply)")).filter(x="y")))),
+    "a lookup that asks": lambda: list(Topic.objects.filter(body__among="x")),
+    "joined by text": lambda: list(Topic.objects.annotate(x=models.expressions.CombinedExpression(
+        F("body"), "|| (SELECT max(body) FROM reply) ||", F("body"), models.TextField()))),
+    "counted of others": lambda: list(Topic.objects.annotate(n=Counted(Post.objects.filter(topic=OuterRef("pk"))))),
     "in a list": lambda: list(Topic.objects.filter(id__in=[Subquery(Post.objects.values("topic")[:1])])),
     "filtered by an alias": lambda: list(Topic.objects.alias(
         n=Subquery(Post.objects.order_by("-id").values("topic")[:1])).filter(n="u")),
