@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
-from collections.abc import Iterator
+import types
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -79,14 +80,19 @@ class Floor:
         """Begin to make all that is recorded durable."""
         self._bell.put(True)
 
-    def durable(self) -> asyncio.Future[None]:
-        """Done once all that is recorded by now survives a power cut."""
+    async def durable(self) -> None:
+        """Return once all that is recorded by now survives a power cut."""
+        number, waiting = self._number, self._waiting
+        if not waiting:
+            self._bell.put(True)
+        await _turn()  # in which a quick disk is done
+        if self._durable >= number:
+            return
         future = asyncio.get_running_loop().create_future()
-        waiting = self._waiting
         waiting.append(future)
         if len(waiting) == 1:
             self._bell.put(True)
-        return future
+        await future
 
     def is_durable(self, number: int) -> bool:
         """Whether that entry is known to survive a power cut."""
@@ -111,6 +117,12 @@ class Floor:
                 self._durable = recorded
                 if served:
                     served[0].get_loop().call_soon_threadsafe(_wake, served)
+
+
+@types.coroutine
+def _turn() -> Generator[None, None, None]:
+    """Let the event loop have a turn."""
+    yield
 
 
 def _wake(served: list[asyncio.Future[None]]) -> None:

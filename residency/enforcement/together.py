@@ -1,9 +1,11 @@
 """Who waits for the same blocking work in; the work, done in a thread for all of them at once, out.
 
 Coroutines of asyncio that wait are handed over together, once all that is ready to run has had its turn, so that who is
-about to ask comes along. One thread does the work over and over for as long as anybody asks. After each run those that
-it served are woken, by one call into each loop; who came too late for it stays for the next. So one piece of work
-serves as many as there are, nobody waits for more than two, and nobody is woken for nothing.
+about to ask comes along. The first of them does that: it lets the others have their turn, hands them over, and where
+the work was begun before (`soon`) it may find itself served, and goes on at once. One thread does the work over and
+over for as long as anybody asks. After each run those that it served are woken, by one call into each loop; who came
+too late for it stays for the next. So one piece of work serves as many as there are, nobody waits for more than two,
+and nobody is woken for nothing.
 
 The thread goes when nobody has asked for a while, and comes back when somebody does.
 """
@@ -11,8 +13,10 @@ The thread goes when nobody has asked for a while, and comes back when somebody 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Final
 
@@ -28,12 +32,13 @@ _Waiter = tuple[Served, asyncio.Future[None], asyncio.AbstractEventLoop]
 
 
 class _Gathered:
-    """Those of one event loop who began to wait in this turn of it."""
+    """Those of one event loop who began to wait in this turn of it: one leads, the others wait in the list."""
 
-    __slots__ = ("loop", "waiting")
+    __slots__ = ("led", "loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.led = False
         self.waiting: list[_Waiter] = []
 
 
@@ -53,7 +58,7 @@ class Together:
     """`until` of whichever event loops are running. On trio each leads for itself, so `work` must bear to be called at
     once."""
 
-    __slots__ = ("_asked", "_bell", "_busy", "_known", "_lock", "_soon", "_thread", "_turns", "_work")
+    __slots__ = ("_asked", "_bell", "_busy", "_known", "_lock", "_process", "_soon", "_thread", "_turns", "_work")
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
@@ -65,6 +70,7 @@ class Together:
         self._soon = False  # whether a run is wanted that nobody waits for
         self._busy = False  # whether the thread will look again before it waits for the bell
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()  # whose thread it is
 
     def soon(self) -> None:
         """Have the work done, from any thread, for who may ask later. An error is told to those who do, if it stands
@@ -84,13 +90,25 @@ class Together:
             await self._until_led(served)
             return
         while True:
-            future: asyncio.Future[None] = loop.create_future()
             known = self._known
             if known is None or known.loop is not loop:
                 self._known = known = _Gathered(loop)
-            if not known.waiting:
-                loop.call_soon(self._hand_over, known)
-            known.waiting.append((served, future, loop))
+            future: asyncio.Future[None]
+            if known.led:
+                future = loop.create_future()
+                known.waiting.append((served, future, loop))
+            else:
+                known.led = True
+                try:
+                    await _turn()
+                finally:  # also where the first of them is cancelled
+                    known.led = False
+                    if known.waiting:
+                        self._hand_over(known)
+                if served():
+                    return
+                future = loop.create_future()
+                self._ask([(served, future, loop)])
             await future
             if served():
                 return
@@ -110,32 +128,39 @@ class Together:
 
     def _ask(self, waiting: list[_Waiter] | tuple[()], *, soon: bool = False) -> None:
         with self._lock:
+            if self._process != os.getpid():  # a child of a fork has neither the thread nor those who waited
+                self._process, self._thread, self._busy, self._asked = os.getpid(), None, False, []
             self._asked += waiting
             self._soon = self._soon or soon
-            thread = self._thread
-            if self._busy and thread is not None and thread.is_alive():
+            if self._busy:
+                return
+            if self._thread is None:
+                bell = threading.Lock()
+                bell.acquire()
+                thread = threading.Thread(target=self._serve, args=(bell,), name="residency-flush", daemon=True)
+                thread.start()  # where none can be, the next who asks tries again
+                self._thread, self._bell, self._busy = thread, bell, True
                 return
             self._busy = True
-            if thread is None or not thread.is_alive():  # a child of a fork has none
-                self._bell = bell = threading.Lock()
-                bell.acquire()
-                self._thread = threading.Thread(target=self._serve, args=(bell,), name="residency-flush", daemon=True)
-                self._thread.start()
-                return
         self._bell.release()
 
     # -- in the thread -----------------------------------------------------------------------------------------------
 
     def _serve(self, bell: threading.Lock) -> None:
-        while True:
-            while self._run():
-                pass
-            if not bell.acquire(timeout=_IDLE):
-                with self._lock:
-                    if not self._busy:
-                        self._thread = None
-                        return
-                bell.acquire()  # somebody asked in this very moment, and rings
+        try:
+            while True:
+                while self._run():
+                    pass
+                if not bell.acquire(timeout=_IDLE):
+                    with self._lock:
+                        if not self._busy:
+                            self._thread = None
+                            return
+                    bell.acquire()  # somebody asked in this very moment, and rings
+        except BaseException:  # no memory: the next who asks has another thread
+            with self._lock:
+                self._thread, self._busy = None, False
+            raise
 
     def _run(self) -> bool:
         """One run, if anybody wants it; whether it did."""
@@ -183,6 +208,12 @@ class Together:
                 turn.led = False
                 turn.done.set()
                 turn.done = anyio.Event()
+
+
+@types.coroutine
+def _turn() -> Generator[None, None, None]:
+    """Let all that is ready to run on asyncio have its turn. No future, which takes another turn to wake who waits."""
+    yield
 
 
 def _wake(waiters: list[_Waiter], error: BaseException | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -49,6 +50,34 @@ async def test_all_who_are_ready_at_once_are_served_by_one_run() -> None:
         for _ in range(200):
             group.start_soon(counter.wait)
     assert (counter.served, counter.runs) == (200, 1)
+
+
+async def test_the_first_of_a_turn_may_be_cancelled_before_it_hands_the_others_over() -> None:
+    counter = Counter()
+    impatient = asyncio.ensure_future(counter.wait())
+    others = [asyncio.ensure_future(counter.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    impatient.cancel()
+    with anyio.fail_after(10):
+        await asyncio.gather(*others)
+    assert impatient.cancelled()
+    assert (counter.served, counter.runs) == (4, 1)
+
+
+async def test_where_no_thread_can_be_started_who_asks_is_told_and_the_next_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    counter = Counter()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await counter.wait()
+    with anyio.fail_after(10):
+        await counter.wait()
+    assert counter.served == 2
 
 
 async def test_what_is_served_already_asks_for_no_run() -> None:
@@ -232,6 +261,7 @@ async def test_a_child_of_a_fork_has_a_thread_of_its_own() -> None:
     dead.start()
     dead.join()
     counter.together._thread, counter.together._busy = dead, True  # as a fork leaves it
+    counter.together._process = 0
     with anyio.fail_after(10):
         await counter.wait()
     assert counter.served == 1
