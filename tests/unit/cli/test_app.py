@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from typer.testing import CliRunner
 
 from residency.cli.app import COMMANDS, app_for
 
+ROOT = Path(__file__).resolve().parents[3]
+# A line of a console, or a command in running text; but for `residency seal 3`, the first line of a format.
+SHOWN = re.compile(r"^\$ .*$|`residency [^`\n]*[^\d`\n]`", re.MULTILINE)
+SAID = re.compile(r"(?<![\w.-])(residency(?: [a-z][a-z-]*)+)((?: [^`|#;&\n]*)?)")
 POLICY = """
 residency: 1
 kind: deployment
@@ -69,6 +74,27 @@ def test_options_are_told_in_one_style_everywhere(name: str) -> None:
         assert option.metavar is None or option.metavar.isupper(), option.metavar
         if option.name == "policy":
             assert (option.help, option.metavar) == ("The deployment file.", "FILE")
+
+
+def test_documents_and_messages_name_commands_and_options_that_there_are() -> None:
+    told = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "residency").rglob("*.py")]
+    wrong, seen = [], 0
+    for file in told:
+        for line in SHOWN.findall(file.read_text().replace("\\\n", " ")):
+            for words, rest in SAID.findall(line):
+                name, *left = words.split()
+                while left and f"{name} {left[0]}" in EVERY:
+                    name = f"{name} {left.pop(0)}"
+                command = EVERY[name]
+                known = {"--help"} | {
+                    option for each in command.params for option in (*each.opts, *each.secondary_opts)
+                }
+                unknown = set(re.findall(r"(?<= )--?[a-z][a-z-]*", rest)) - known
+                if unknown or (left and hasattr(command, "commands")):
+                    wrong.append(f"{file.relative_to(ROOT)}: {line}")
+                seen += 1
+    assert wrong == []
+    assert seen > 300
 
 
 def test_an_unknown_command_is_wrong_use() -> None:
