@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal
@@ -58,12 +58,21 @@ class Way:
 class LocationProbe:
     """Looks at ways. `row_of` is the address table's word on an address."""
 
-    __slots__ = ("_resolver", "_row_of", "_tls")
+    __slots__ = ("_resolver", "_row_of", "_system_of", "_tls")
 
-    def __init__(self, resolver: Resolver, row_of: Callable[[str], Row], *, tls: ssl.SSLContext | None = None) -> None:
-        """`tls` = whom to believe, None = the authorities that this machine does."""
+    def __init__(
+        self,
+        resolver: Resolver,
+        row_of: Callable[[str], Row],
+        *,
+        tls: ssl.SSLContext | None = None,
+        system_of: Callable[[str], str | None] = lambda address: None,
+    ) -> None:
+        """`tls` = whom to believe, None = the authorities that this machine does; `system_of` names the autonomous
+        system of an address."""
         self._resolver = resolver
         self._row_of = row_of
+        self._system_of = system_of
         self._tls = tls
 
     async def look(self, way: Way) -> Seen:
@@ -90,7 +99,7 @@ class LocationProbe:
         certificate = None if near is None or way.tls is None else await self._certificate(way, near)
         return Seen(
             front=way.front,
-            addresses=tuple(map(self.placed, found)),
+            addresses=tuple(replace(self.placed(each), system=self._system_of(each)) for each in found),
             certificate=certificate,
             bucket=bucket,
             round_trip=round_trip,

@@ -25,6 +25,7 @@ from maxminddb.decoder import Decoder
 
 from residency.errors import AddressDataUnavailable
 from residency.model.place import COUNTRIES
+from residency.signals.network import asn_of
 from residency.signals.table import AddressTable
 from residency.signals.table_layers import ALIASED, Alias, Intervals, Layer
 
@@ -39,6 +40,7 @@ __all__ = [
     "read_head",
     "read_layer",
     "records",
+    "system_at",
 ]
 
 _CACHE: Final = 65_536
@@ -47,6 +49,8 @@ EMBEDDED: Final = Path(__file__).resolve().parent.parent / "data" / "country" / 
 """The table that ships with this package; SOURCE.json beside it says whence, of when, and under which licence."""
 EMBEDDED_TABLE: Final = EMBEDDED.with_suffix(".table")
 """The same, compiled: what serves."""
+_SYSTEM_NAMES: Final = ("autonomous_system_organization", "as_name", "name")
+_NAME: Final = 60  # characters of a system's name that are told
 _BAD: Final = (OSError, ValueError, RuntimeError, TypeError, KeyError, IndexError, EOFError, struct.error)
 """What maxminddb raises on a file that is not what it must be: InvalidDatabaseError is a RuntimeError, text that is
 not UTF-8 a ValueError, and its pure-Python reader lets struct and index errors through."""
@@ -135,6 +139,21 @@ class MmdbCountries:
     def close(self) -> None:
         """Release the file; idempotent."""
         self._reader.close()
+
+
+def system_at(file: Path, address: str) -> str | None:
+    """The autonomous system that an mmdb places a canonical `address` in, as `AS64500 name`; None where it knows none,
+    or cannot be read now."""
+    try:
+        with maxminddb.open_database(file) as reader:
+            record = reader.get(address)
+        number = asn_of(record)
+    except _BAD:
+        return None
+    if number is None or not isinstance(record, Mapping):
+        return None
+    name = next((str(record[key]) for key in _SYSTEM_NAMES if key in record), "")
+    return f"AS{number} {''.join(filter(str.isprintable, name))[:_NAME]}".rstrip()
 
 
 def embedded() -> MmdbCountries:

@@ -111,7 +111,10 @@ def _row(watch: LocationWatch, name: str) -> dict[str, object]:
 
 def _way(seen: Seen) -> dict[str, object]:
     return {
-        "addresses": [{"address": each.text, "country": each.country, "reach": each.reach} for each in seen.addresses],
+        "addresses": [
+            {"address": each.text, "country": each.country, "reach": each.reach, "system": each.system}
+            for each in seen.addresses
+        ],
         "bucket_region": None if seen.bucket is None else seen.bucket.region,
         "connect_ms": None if seen.round_trip is None else round(seen.round_trip / 1000, 3),
         "certificate": None if seen.certificate is None else seen.certificate.issued_by,

@@ -14,7 +14,7 @@
 |                                                       | else speaks for                                          |
 | two sinks in two countries that are one file, or one    | contradicts the one that nothing else speaks for, or both|
 | database of one server, by what these say of themselves|                                                          |
-| the certificate's countries                           | are told: they say who, not where; a change is news      |
+| the certificate's countries, the autonomous system    | are told: they say who, not where; a change is news      |
 
 A doubt is undetermined, unless an attestation stands: a filing of kind `location` that is bounded to the sink and has
 an expiry. An attestation never outweighs what contradicts it.
@@ -53,13 +53,15 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address of a way: `reach` is `public`, `private` or `local`; the rest as the address table has it."""
+    """One address of a way: `reach` is `public`, `private` or `local`; the rest as the address table has it, and
+    `system`, the autonomous system that announces it, as `AS64500 name`."""
 
     text: str
     reach: str
     country: str | None = None
     second: str | None = None
     network: str | None = None
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,8 @@ def _of_way(place: str, seen: Seen) -> Iterable[tuple[str, str]]:
     for address in seen.addresses:
         what, text = _of_address(place, address)
         yield "note" if seen.front else what, text
+        if address.system is not None:
+            yield "note", f"it has an address of {address.system}"
     if seen.certificate is not None:
         yield "note", _told(seen.certificate)
 
@@ -313,6 +317,8 @@ def _told(certificate: Certificate) -> str:
 def _marks(seen: Seen) -> Iterable[str]:
     for address in seen.addresses:
         yield f"address in {address.country or address.reach}"
+        if address.system is not None:
+            yield f"address of {address.system.partition(' ')[0]}"
     if seen.bucket is not None:
         yield f"bucket in {seen.bucket.region}"
     if seen.certificate is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from residency.adapters.address_data import AddressData
 from residency.adapters.location_probe import LocationProbe, Way
 from residency.adapters.location_watch import LocationWatch
+from residency.adapters.mmdb import system_at
 from residency.adapters.resolver_system import SystemResolver
 from residency.errors import UsageError
 from residency.model import Filing
@@ -45,7 +47,9 @@ def location_watch(
 ) -> LocationWatch:
     """What watches every sink of a deployment and its members, and what keeps digests of people beside them; not
     started. `tell` records a note, `which` has what servers say of themselves, `path` reads a path of the file."""
-    probe = LocationProbe(resolver or SystemResolver(abandons=True), _row_of(network))
+    asn = deployment.signals.networks.asn
+    system_of = (lambda address: None) if asn is None else partial(system_at, path(asn))
+    probe = LocationProbe(resolver or SystemResolver(abandons=True), _row_of(network), system_of=system_of)
     places = {name: sink.sink.place for name, sink in deployment.sinks.items()}
     urls = {name: [sink.url, *(member.url for member in sink.members)] for name, sink in deployment.sinks.items()}
     for name, (place, url) in deployment.keepers().items():

@@ -23,6 +23,7 @@ from residency.adapters.mmdb import (
     read_head,
     read_layer,
     records,
+    system_at,
 )
 from residency.errors import AddressDataUnavailable
 from residency.signals.table_layers import ALIASED, Intervals
@@ -334,3 +335,26 @@ def test_only_records_that_lead_to_the_ipv4_part_are_aliases_not_such_as_hold_it
     sides = array("I", [0x0100, 0, 1, 0x01000000, 0x010000, 1])
     adapter._mark(sides, 1)
     assert list(sides) == [0x0100, 0, 0xFFFFFFFF, 0x01000000, 0x010000, 0xFFFFFFFF]
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"autonomous_system_number": 64500, "autonomous_system_organization": "EXAMPLE\x1b[2J"}, "AS64500 EXAMPLE[2J"),
+        ({"asn": "AS64500", "name": "x" * 100}, "AS64500 " + "x" * 60),
+        ({"asn": 64500}, "AS64500"),
+        ({"country_code": "VN"}, None),
+    ],
+)
+def test_an_autonomous_system_is_told_by_its_number_and_name(file: Path, record: Value, told: str | None) -> None:
+    file.write_bytes(mmdb({"113.160.0.0/16": record}))
+    assert system_at(file, "113.160.0.1") == told
+    assert system_at(file, "8.8.8.8") is None
+
+
+def test_of_a_database_that_cannot_be_read_now_no_autonomous_system_is_told(file: Path) -> None:
+    assert system_at(file.with_name("gone.mmdb"), "113.160.0.1") is None
+    file.write_bytes(b"torn")
+    assert system_at(file, "113.160.0.1") is None
+    file.write_bytes(mmdb({"113.160.0.0/16": {"asn": 64500}}, ip_version=4))
+    assert system_at(file, "2001:db8::1") is None

@@ -73,7 +73,9 @@ def test_sinks_that_are_shown_or_attested_to_lie_in_their_place_hold(tmp_path: P
         "llm": ("consistent", False),
         "files": ("consistent", True),
     }
-    assert found["llm"]["ways"][0]["addresses"] == [{"address": HANOI, "country": "VN", "reach": "public"}]
+    assert found["llm"]["ways"][0]["addresses"] == [
+        {"address": HANOI, "country": "VN", "reach": "public", "system": None}
+    ]
 
 
 def test_what_is_told_is_told_once_and_not_by_the_log_as_well(

@@ -13,6 +13,7 @@ from residency.adapters.resolver_table import TableResolver
 from residency.observe import names
 from residency.observe.cells import Metrics
 from residency.wiring.location import elsewhere, location_watch, meter_location, ways_of
+from tests.mmdb_files import mmdb
 from tests.world import HANOI, NETWORK, SINGAPORE, load_policy, write_deployment
 
 DEPLOYMENT = """
@@ -144,3 +145,28 @@ def test_what_the_watch_knows_is_shown(watch: tuple[LocationWatch, list[str]]) -
     assert page[names.SINK_LOCATION][("people-sg", "consistent")] == 1
     assert (page[names.LOCATION_LOOKED][()], page[names.LOCATION_EVERY][()]) == (2, 60)
     assert page[names.LOCATION_EVENTS][("contradicted",)] == 1
+
+
+def test_whose_network_each_address_is_of_is_told_and_a_change_is_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(address: str, port: int) -> None:
+        return None
+
+    monkeypatch.setattr(location_probe, "_connect", connect)
+    (tmp_path / "asn.mmdb").write_bytes(mmdb({"113.160.0.0/16": {"asn": 64500, "name": "HOME"}}))
+    text = DEPLOYMENT + "signals: {networks: {asn: asn.mmdb}}\n"
+    policy = load_policy(write_deployment(tmp_path, text))
+    told: list[str] = []
+    table = TableResolver({"a.example": [(HANOI,)], "b.example": [(HANOI,)], "c.example": [(SINGAPORE,)]})
+    watching = location_watch(
+        policy.deployment, NETWORK, filings=tuple, now=lambda: 5, tell=told.append, resolver=table,
+        path=tmp_path.joinpath,
+    )  # fmt: skip
+    anyio.run(watching.look)
+    assert watching.watched["people-vn"].verdict.notes == ("it has an address of AS64500 HOME",)
+    assert watching.watched["people-sg"].verdict.notes == ()
+    (tmp_path / "asn.mmdb").write_bytes(mmdb({"113.160.0.0/16": {"asn": 64501, "name": "OTHERS"}}))
+    anyio.run(watching.look)
+    assert told == ["location people-vn changed: address in VN; address of AS64501"]
+    assert watching.misplaced == set()
