@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.signals import got_request_exception
@@ -39,6 +38,7 @@ from residency.integrations.django_driver import lead
 from residency.integrations.django_errors import raise_ours
 from residency.integrations.django_gate import MARK, Unit, units, wait
 from residency.integrations.django_looked import Looking, own_rows
+from residency.integrations.django_stores import models_of_stores, store_of
 from residency.model import Operation
 from residency.storage.handle import StoreHandle, backend_of
 
@@ -177,7 +177,7 @@ class StoreRouter:
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         """The sink of the open unit; None for a model of no store. Raises: NoDecision, UsageError without a unit."""
-        store = _store_of(model._meta.app_label, model._meta.model_name)
+        store = store_of(model._meta.app_label, model._meta.model_name)
         if store is None:
             return None
         made = units.get().get(store)
@@ -191,11 +191,13 @@ class StoreRouter:
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool | None:
         """Tables of a store's models are made in its sinks only, and in a sink no others."""
         stores = connections[db].settings_dict.get(MARK)
-        store = _store_of(app_label, model_name)
+        store = store_of(app_label, model_name)
         if stores is None:
             return None if store is None else False
         if model_name is None:
-            return any(app_label == name.partition(".")[0] for each in stores for name in _models().get(each, ()))
+            return any(
+                app_label == name.partition(".")[0] for each in stores for name in models_of_stores().get(each, ())
+            )
         return store in stores
 
 
@@ -261,19 +263,6 @@ class StoreCache(BaseCache):  # type: ignore[misc]  # Django has no types
 
 def _changing() -> bool:
     return current().operation in CHANGES
-
-
-def _models() -> Mapping[str, tuple[str, ...]]:
-    said: Mapping[str, tuple[str, ...]] = getattr(settings, "RESIDENCY_STORES", {})
-    return said
-
-
-def _store_of(app_label: str, model_name: str | None) -> str | None:
-    label = f"{app_label}.{model_name}".lower()
-    for store, names in _models().items():
-        if any(label == name.lower() or app_label == name for name in names):
-            return store
-    return None
 
 
 def _begun(handle: StoreHandle, *, sink: str | None = None, operation: Operation | None = None) -> Act:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
-from django.db import Error
+from django.db import Error, connections
 from django.db.backends.signals import connection_created
 
 from residency.enforcement.acts import Act
@@ -22,6 +22,7 @@ from residency.integrations.django_compiled import judging
 from residency.integrations.django_driver import keep
 from residency.integrations.django_errors import raise_ours, telling
 from residency.integrations.django_looked import Looking
+from residency.integrations.django_stores import elsewhere
 from residency.storage.statements import goes_around
 from residency.wiring.lifetimes import serving
 
@@ -130,6 +131,15 @@ def _looking(connection: Any) -> Looking | None:
     return None if here is None else here.looking
 
 
+def _serves() -> bool:
+    """Whether this process serves, in a request or not."""
+    try:
+        current()
+    except NoDecision:
+        return serving()
+    return True
+
+
 def _keeps(connection: Any) -> bool:
     """Whether the driver's own of a connection is kept from an app: wherever a process serves."""
     try:
@@ -184,4 +194,15 @@ def _changes(alias: str) -> bool | None:
     return next((each.act.changes for each in units.get().values() if each.alias == alias), None)
 
 
+def _created(alias: str) -> Any:
+    """A connection that Django makes, of whose statements the first is made before it is opened."""
+    connection = _create(alias)
+    if connection.settings_dict.get(MARK) is None:
+        compiler = connection.ops.compiler
+        connection.ops.compiler = lambda name: elsewhere(compiler(name), _serves)
+    return connection
+
+
+_create = connections.create_connection
+connections.create_connection = _created
 connection_created.connect(_guard)

@@ -104,6 +104,8 @@ class Person(models.Model):  # type: ignore[misc]  # Django has no types
 class Ticket(models.Model):  # type: ignore[misc]  # Django has no types
     """A model of no store."""
 
+    person = models.ForeignKey(Person, models.CASCADE, db_constraint=False)
+
     class Meta:
         """Its app."""
 
@@ -125,6 +127,14 @@ def write(request: Any) -> Any:
     who = request.GET["who"]
     async_to_sync(identify)(who)
     told["outside a unit"] = refused(lambda: list(Person.objects.all()))
+    told["using another"] = refused(lambda: list(Person.objects.using("default").all()))
+    told["joined"] = refused(lambda: list(Ticket.objects.select_related("person")))
+    told["filtered"] = refused(lambda: Ticket.objects.filter(person__name="an").exists())
+    told["within"] = refused(lambda: list(Ticket.objects.filter(person__in=Person.objects.using("default"))))
+    told["ordered"] = refused(lambda: Ticket.objects.order_by("person__name").first())
+    told["written there"] = refused(lambda: Person.objects.using("default").create(id="x", name="x"))
+    told["deleted there"] = refused(lambda: Person.objects.using("default").filter(id="x").delete())
+    told["not joined"] = refused(lambda: list(Ticket.objects.filter(person="an")))
     told["using"] = refused(lambda: list(Person.objects.using("people-sg").all()))
     with unit("people") as alias:
         Person.objects.create(id=who, name=who)
@@ -393,6 +403,7 @@ migrates = {
     for name in ("person", "ticket", None)
 }
 told["migrates"] = migrates
+told["nothing serves"] = refused(lambda: list(Person.objects.using("default").all()))
 told["no request"] = refused(lambda: list(Person.objects.all()))
 told["cache without a request"] = refused(lambda: StoreCache("cache", {}).get("k"))
 for sink in ("people-vn", "people-sg"):

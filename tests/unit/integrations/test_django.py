@@ -69,6 +69,20 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
     [
         ("outside a unit", "UsageError: model people_app.Person is of store 'people'"),
         ("using", "UsageError: inside a request a statement reaches sink 'people-sg' in a unit of work only"),
+        *(
+            (what, "UsageError: table 'people_app_person' is of store 'people', and database 'default' is none of its")
+            for what in (
+                "using another",
+                "joined",
+                "filtered",
+                "within",
+                "ordered",
+                "written there",
+                "deleted there",
+            )
+        ),
+        ("not joined", "OperationalError"),  # it has not even a table
+        ("nothing serves", "OperationalError"),
         ("other sink inside", "UsageError: inside a request a statement reaches sink"),
         ("twice", "UsageError: a unit of work on store 'people' is open already"),
         ("commit", "UsageError: a unit of work takes no statement that ends its transaction"),
