@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 
 from residency.adapters.sink_http.pool import Pool
 from tests.open_sockets import ESTABLISHED, open_to, until
-from tests.services import VN_HOST, Asked, Raw, Service, raw, serving
+from tests.services import VN_HOST, Asked, Raw, Service, raw
 
 pytestmark = pytest.mark.anyio
 BOUNDS = {"connect": 5.0, "read": 5.0, "write": 5.0}
@@ -26,19 +25,6 @@ BOUNDS = {"connect": 5.0, "read": 5.0, "write": 5.0}
 def anyio_backend() -> str:
     """One event loop; the contract suite of services has the other."""
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def _service() -> Iterator[Service]:
-    with serving(VN_HOST) as made:
-        yield made
-
-
-@pytest.fixture
-def service(_service: Service) -> Service:
-    """A real server that has heard nothing yet."""
-    _service.forget()
-    return _service
 
 
 def pool_to(port: int, scheme: str = "http", **options: Any) -> Pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,19 +35,6 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 def anyio_backend() -> str:
     """One event loop; the contract suite has the other."""
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def _service() -> Iterator[Service]:
-    with serving(VN_HOST) as made:
-        yield made
-
-
-@pytest.fixture
-def service(_service: Service) -> Service:
-    """A real server that has heard nothing yet."""
-    _service.forget()
-    return _service
 
 
 def sink_at(*urls: str, resolver: TableResolver | None = None, **options: Any) -> HttpSink:
