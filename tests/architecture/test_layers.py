@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -17,8 +19,9 @@ def test_imports_point_down_and_the_core_is_deaf_and_blind() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_contributing_tells_the_layers_that_are_checked() -> None:
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/adr/0001-layers.md"])
+def test_documents_tell_the_layers_that_are_checked(document: str) -> None:
     checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
-    told = re.search(r"^`cli` > .*?`errors`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)
+    told = re.search(r"`cli` > .*?`errors`", (ROOT / document).read_text(), re.DOTALL)
     assert told is not None
     assert re.findall(r"`([^`]+)`", told[0]) == checked
