@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-import anyio
 import anyio.lowlevel
 
 from residency.enforcement.admission import check_store, follows
@@ -22,7 +21,7 @@ from residency.enforcement.current import Current
 from residency.enforcement.groups import Group, home_of
 from residency.enforcement.moving import FOLLOWED
 from residency.enforcement.refusing import refuse, refuse_activity
-from residency.errors import NotFound, RecordConflict, Refused, Unavailable, UsageError
+from residency.errors import NotFound, RecordConflict, Refused, UsageError
 from residency.model import Anchor, Effect, Reason, SubjectId, Trust
 from residency.policy.parsed_reading import office_of
 
@@ -38,7 +37,6 @@ _UNKNOWN: Final = "ZZ"  # ISO 3166 leaves it to users; here: a place that nobody
 _NO_KEY: Final = "a row's key is of text, whole numbers and UUIDs; of several columns, a mapping of their names"
 # Databases without a type for UUIDs hold them as text, in one of these forms.
 _UUID: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_AT_ONCE: Final = 32  # pins asked for at the same time
 _BREATH: Final = 200  # people judged before other requests have their turn
 
 
@@ -251,23 +249,10 @@ async def _fetch_pins(point: EnforcementPoint, others: Sequence[Current]) -> Non
             point.remember(other, pin)
         else:
             away.append(other)
-    left = iter(away)
-    failed: list[Unavailable] = []
-
-    async def fetch() -> None:
-        for other in left:
-            if failed:
-                return
-            try:
-                point.remember(other, await point.homes.fetch(other.subject_digest))
-            except Unavailable as error:
-                failed.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(min(_AT_ONCE, len(away))):
-            tasks.start_soon(fetch)
-    if failed:
-        raise failed[0]
+    if away:
+        pins = await point.homes.fetch_all([other.subject_digest for other in away])
+        for other, pin in zip(away, pins, strict=True):
+            point.remember(other, pin)
 
 
 def _routed(other: Current, store: str) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
+import anyio
+
 from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
-from residency.errors import PinsUnavailable, ResidencyError, StaleVersion
+from residency.errors import PinsUnavailable, ResidencyError, StaleVersion, Unavailable
 from residency.jurisdiction.pins import (
     Remembered,
     arrived,
@@ -34,6 +36,7 @@ __all__ = ["ALSO_COVERED", "Homes"]
 ALSO_COVERED: Final = "also_covered:"
 """The note of an entry on a pin that tells of more places from then on: those where somebody is about to write."""
 
+_AT_ONCE: Final = 32  # pins asked for at the same time
 _BOUND: Final = 4096  # findings and pins of which it is known that nothing follows, kept at most; cleared when full
 
 
@@ -65,6 +68,28 @@ class Homes:
             return None
         pin, known = self.pins.peek(digest)
         return pin if known else await self.pins.get(digest)
+
+    async def fetch_all(self, digests: Sequence[str | None]) -> list[Pin | None]:
+        """As `fetch`, of several, in their order; some are asked for at the same time. Raises: PinsUnavailable."""
+        pins: list[Pin | None] = [None] * len(digests)
+        left = iter(range(len(digests)))
+        failed: list[Unavailable] = []
+
+        async def fetch() -> None:
+            for number in left:
+                if failed:
+                    return
+                try:
+                    pins[number] = await self.fetch(digests[number])
+                except Unavailable as error:
+                    failed.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(_AT_ONCE, len(digests))):
+                tasks.start_soon(fetch)
+        if failed:  # as itself, and not in a group
+            raise failed[0]
+        return pins
 
     def new_alias(self) -> str:
         """A random stand-in for a subject, 16 bytes in hex."""

@@ -8,15 +8,12 @@ not tell whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
-
-import anyio
 
 from residency.enforcement.about import whereabouts
 from residency.enforcement.current import Current
 from residency.enforcement.moving import FOLLOWED
-from residency.errors import Unavailable
 from residency.model import Decision, Effect, Finding, Pin, Reason, SinkVerdict
 from residency.policy.terms import unbegun
 
@@ -24,7 +21,6 @@ __all__ = ["NOBODY", "Found", "Lying"]
 
 NOBODY: Final = ""
 """Whose a row is that is nobody's; no subject has that id."""
-_AT_ONCE: Final = 32  # pins asked for at the same time
 
 
 class Found(NamedTuple):
@@ -137,7 +133,8 @@ class Lying:
         """
         seen, people = _people(rows)
         if away := self._peek(people):
-            await self._fetch(away)
+            homes, digest = self._here.point.homes, self._here.point.perception.digest
+            self._pins.update(zip(away, await homes.fetch_all([digest(each) for each in away]), strict=True))
         if self._decide(people):
             for of, sink in {(id(self._of[whose]), sink): (self._of[whose], sink) for sink, whose in seen}.values():
                 await self._begin(of, sink)
@@ -165,26 +162,6 @@ class Lying:
         for each in away:
             del self._pins[each]  # until it is asked for
         return away
-
-    async def _fetch(self, away: Sequence[str]) -> None:
-        homes, digest = self._here.point.homes, self._here.point.perception.digest
-        left = iter(away)
-        failed: list[Unavailable] = []
-
-        async def fetch() -> None:
-            for each in left:
-                if failed:
-                    return
-                try:
-                    self._pins[each] = await homes.fetch(digest(each))
-                except Unavailable as error:
-                    failed.append(error)
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(_AT_ONCE, len(away))):
-                tasks.start_soon(fetch)
-        if failed:
-            raise failed[0]
 
     def _decide(self, people: Iterable[str | None]) -> bool:
         """Decide on these anew, for the facts may have moved since the last look; whether one leans on a term."""
