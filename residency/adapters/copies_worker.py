@@ -19,9 +19,10 @@ import anyio
 
 from residency.errors import ResidencyError
 from residency.storage.copies import Copier
+from residency.storage.fitting import Fitting
 from residency.storage.outbox import Deciding, Round, Standing, Target
 from residency.storage.sent import Elsewhere
-from residency.storage.withdrawal import Home, Homes, walk
+from residency.storage.withdrawal import PAGE, Home, Homes, walk
 
 __all__ = ["CopiesWorker", "StoreCopies", "work_off"]
 
@@ -70,6 +71,7 @@ class _Walk:
     asks: float = -inf
     deleted: int = 0
     gone: int = 0
+    fit: Fitting = field(default_factory=lambda: Fitting(PAGE))
 
 
 async def work_off(
@@ -199,7 +201,7 @@ class CopiesWorker:
                 del self._walks[where]  # it is begun anew
                 return
             done = Round()
-            on.after = await walk(target, store.homes, store.deciding, done, on.after, ended=ended)
+            on.after = await walk(target, store.homes, store.deciding, done, on.after, ended=ended, fit=on.fit)
             for sink, count in done.gone.items():
                 store.lost(sink, count)
                 on.gone += count

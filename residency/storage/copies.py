@@ -29,6 +29,7 @@ from residency.errors import SinkUnavailable
 from residency.model import Sink
 from residency.storage.carried import Carrier, Plan
 from residency.storage.copied import Held, Key
+from residency.storage.fitting import MOST, Fitting, weight
 from residency.storage.outbox import Deciding, Note, Outbox, Owner, Permit, Round, Target
 from residency.storage.records import KeyedRecords, Record
 from residency.storage.sent import Elsewhere, Sent, learn
@@ -39,6 +40,9 @@ __all__ = ["Copier"]
 _SOON: Final = 1.0  # seconds
 _LATER: Final = 600.0
 _ALL: Final = 1_000_000
+_PAGE: Final = 200
+_PART: Final = 50  # records that are read at a time, to be copied
+_MANY: Final = 1000  # and where only few are, to see which are gone
 
 
 class _Meant(NamedTuple):
@@ -53,7 +57,7 @@ class Copier:
     """Works off the outbox of one store in one sink, its home. `sent` tells what ever went abroad from here; `others`
     are the store's other homes, by place; `keep` answers whether the outbox is still ours."""
 
-    __slots__ = ("_carrier", "_deciding", "_own", "home", "others", "outbox", "records", "sent", "targets")
+    __slots__ = ("_carrier", "_deciding", "_fit", "_own", "home", "others", "outbox", "records", "sent", "targets")
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class Copier:
         self.others = dict(others or {})
         self._deciding = deciding
         self._carrier = Carrier(home, records, sent, deciding)
+        self._fit = Fitting(_PART)
 
     @property
     def keep(self) -> Callable[[], Awaitable[bool]] | None:
@@ -88,11 +93,13 @@ class Copier:
     async def once(self, limit: int = 200) -> Round:
         """One look at the notes whose time has come. Raises: SinkUnavailable where home is away, and as `Deciding`."""
         notes = await self.outbox.take(limit)
-        done = Round(len(notes))
         if not notes:
-            return done
-        keys = list(dict.fromkeys((note.name, note.key) for note in notes))
-        here = await self.records.get(keys)
+            return Round()
+        keys, here = await self._read(list(dict.fromkeys((note.name, note.key) for note in notes)), self._fit)
+        if len(keys) < limit:
+            known = frozenset(keys)
+            notes = [note for note in notes if (note.name, note.key) in known]
+        done = Round(len(notes))
         held: dict[Key, str] = {}
         for target in self.targets:
             try:
@@ -120,14 +127,30 @@ class Copier:
         Raises: as `once`, SinkUnavailable too where a target is away.
         """
         await self.outbox.release()
-        noted = {(note.name, note.key) for note in await self.outbox.take(_ALL)}
-        here = await self.records.get(keys := {*keys, *noted})
-        gone = [key for key in sorted(keys) if key not in here]
+        left = sorted({*keys, *((note.name, note.key) for note in await self.outbox.take(_ALL))})
+        gone, fit = list[Key](), Fitting(_MANY)
+        while left:
+            keys, here = await self._read(left, fit)
+            gone += [key for key in keys if key not in here]
+            left = left[len(keys) :]
         held: dict[Key, str] = {}
         done = Round()
-        for target in self.targets:
-            await self._sync(target, gone, {}, held, done, forget=True)
+        for at in range(0, len(gone), _PAGE):
+            for target in self.targets:
+                await self._sync(target, gone[at : at + _PAGE], {}, held, done, forget=True)
         return done.deleted + await self.outbox.forget([key for key in gone if key not in held])
+
+    async def _read(self, keys: Sequence[Key], fit: Fitting) -> tuple[Sequence[Key], dict[Key, Record]]:
+        """The first of these keys, as many as carry no more than can be held, and what home has of them."""
+        here: dict[Key, Record] = {}
+        at = size = 0
+        while at < len(keys) and size < MOST:
+            found = await self.records.get(part := keys[at : at + fit.now])
+            here.update(found)
+            size += (some := weight(found.values()))
+            at += len(part)
+            fit.saw(len(part), some)
+        return keys[:at], here
 
     async def _sync(
         self,

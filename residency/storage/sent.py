@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from residency.model import Sink
 from residency.storage.copied import Key
+from residency.storage.fitting import Fitting, weight
 from residency.storage.outbox import Deciding, Outbox, Target
 from residency.storage.records import KeyedRecords
 
@@ -93,12 +94,14 @@ async def learn(
 
     Raises: SinkUnavailable, and as `Deciding`.
     """
-    after = ""
-    while subjects := await target.copied.records.subjects(after=after, limit=_PAGE):
+    after, fit = "", Fitting(_PAGE)
+    while subjects := await target.copied.records.subjects(after=after, limit=fit.now):
         if keep is not None and not await keep():
             return False
         after = subjects[-1]
-        there = await target.copied.of([each async for each in target.copied.records.read(subjects)])
+        lying = [each async for each in target.copied.records.read(subjects)]
+        fit.saw(len(subjects), weight(lying))
+        there = await target.copied.of(lying)
         owners = await deciding.owners(subjects)
         found = []
         for key, each in there.items():

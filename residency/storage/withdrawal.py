@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from residency.errors import Unavailable
 from residency.model import Operation, Sink
 from residency.storage.copied import Held, Key
+from residency.storage.fitting import Fitting, weight
 from residency.storage.outbox import WAITING, Deciding, Owner, Permit, Round, Target, Wanted
 from residency.storage.sent import Elsewhere
 
-__all__ = ["Home", "Homes", "walk", "withdraw"]
+__all__ = ["PAGE", "Home", "Homes", "walk", "withdraw"]
+
+PAGE: Final = 200
+"""Subjects whose copies are looked at together, at most."""
 
 
 class Home(NamedTuple):
@@ -32,11 +36,11 @@ Homes = Mapping[str | None, Sequence[Home]]
 
 
 async def withdraw(
-    target: Target, homes: Homes, deciding: Deciding, *, ended: bool = True, go: bool = True, page: int = 200
+    target: Target, homes: Homes, deciding: Deciding, *, ended: bool = True, go: bool = True, page: int = PAGE
 ) -> Round:
     """Go through all copies in `target` as `walk` does. Killed, it is simply begun again. Raises: as `walk`."""
-    done, after = Round(), ""
-    while (last := await walk(target, homes, deciding, done, after, ended=ended, go=go, page=page)) is not None:
+    done, after, fit = Round(), "", Fitting(page)
+    while (last := await walk(target, homes, deciding, done, after, ended=ended, go=go, fit=fit)) is not None:
         after = last
     return done
 
@@ -49,21 +53,23 @@ async def walk(
     after: str,
     *,
     ended: bool,
+    fit: Fitting,
     go: bool = True,
-    page: int = 200,
 ) -> str | None:
-    """Look at the copies of the next `page` subjects after `after`, and add to `done` what was found; the last of these
+    """Look at the copies of the next few subjects after `after`, and add to `done` what was found; the last of these
     subjects, None = there are no more.
 
     What a home has no more is noted there. Where `ended`, copies whose permission has ended are deleted, and noted, so
     that they are made anew once they may be. `go` False = all of it is only counted. Raises: SinkUnavailable, and as
     `Deciding`.
     """
-    subjects = await target.copied.records.subjects(after=after, limit=page)
+    subjects = await target.copied.records.subjects(after=after, limit=fit.now)
     if not subjects:
         return None
     owners = await deciding.owners(subjects)
-    there = await target.copied.of([each async for each in target.copied.records.read(subjects)])
+    held = [each async for each in target.copied.records.read(subjects)]
+    fit.saw(len(subjects), weight(held))
+    there = await target.copied.of(held)
     lying: dict[str | None, list[Held]] = {}
     for each in there.values():
         done.notes += each.ours

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+import pytest
+
 from residency.model import StopOrder
+from residency.storage import copies, fitting
+from residency.storage.copied import Key
 from residency.storage.outbox import Round
 from residency.storage.records import Record
 from tests.copies_memory import LAW, TEXT, CopiesWorld, run
@@ -323,3 +328,36 @@ def test_the_law_knows_what_nobody_writes_by_itself() -> None:
     made = world(text=TEXT.replace("data: [personal], store", "data: [content], store"))
     made.write("vn", "an", "1", b"a")
     assert once(made).copied == 1
+
+
+def test_what_is_large_is_read_and_copied_few_at_a_time_and_all_of_it_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "MOST", 100)
+    monkeypatch.setattr(copies, "MOST", 100)
+    made = world()
+    for number in "123456789":
+        made.write("vn", "an", f"an{number}", number.encode() * 90)
+    asked: list[int] = []
+    get = made.at["vn"].get
+
+    async def counted(keys: Collection[Key]) -> Mapping[Key, Record]:
+        asked.append(len(keys))
+        return await get(keys)
+
+    made.at["vn"].get = counted  # type: ignore[method-assign]
+    assert (once(made).copied, asked) == (2, [1, 1])
+    while once(made).notes:
+        pass
+    assert (len(made.lies("sg")), max(asked), held(made)) == (9, 1, {})
+
+
+def test_of_what_is_held_one_note_is_kept_and_what_is_noted_meanwhile_is_its_own() -> None:
+    made = world(DOSSIER)
+    for value in (b"a", b"b", b"c"):
+        made.write("vn", "an", "1", value)
+    first = min(made.outboxes["vn"].rows)
+    assert once(made).held == {"filing_missing": 1}
+    assert list(made.outboxes["vn"].rows) == [first]
+    made.write("vn", "an", "1", b"d")
+    assert len(made.outboxes["vn"].rows) == 2

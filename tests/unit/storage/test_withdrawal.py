@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from residency.storage.fitting import Fitting
 from residency.storage.outbox import Round, Wanted
 from residency.storage.withdrawal import walk, withdraw
 from tests.copies_memory import CopiesWorld, run
@@ -109,12 +110,15 @@ def test_it_goes_on_from_page_to_page_and_tells_the_end() -> None:
     made.write("vn", "binh", "6", b"6")
     run(made.copy())
     done = Round()
-    assert run(walk(made.target, made.homes, made.deciding, done, "", ended=True, page=1)) == "an"
-    assert (done.notes, run(walk(made.target, made.homes, made.deciding, done, "an", ended=True, page=1))) == (
+    assert run(walk(made.target, made.homes, made.deciding, done, "", ended=True, fit=Fitting(1))) == "an"
+    assert (done.notes, run(walk(made.target, made.homes, made.deciding, done, "an", ended=True, fit=Fitting(1)))) == (
         5,
         "binh",
     )
-    assert (run(walk(made.target, made.homes, made.deciding, done, "binh", ended=True, page=1)), done.notes) == (
+    assert (
+        run(walk(made.target, made.homes, made.deciding, done, "binh", ended=True, fit=Fitting(1))),
+        done.notes,
+    ) == (
         None,
         6,
     )
