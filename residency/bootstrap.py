@@ -37,6 +37,7 @@ from residency.policy.parsed import DeploymentDoc, locator_name
 from residency.storage.stores import Stores
 from residency.vault.subjects import subject_digest
 from residency.wiring.copies import Copying, noting
+from residency.wiring.last_good import LastGood
 from residency.wiring.lifetimes import watch_over
 from residency.wiring.location import location_watch, meter_location
 from residency.wiring.locators import open_locators
@@ -68,8 +69,8 @@ def build(
     """
     if isinstance(policy, Policy):
         return Residency(policy)
-    files = PolicyFiles(policy, env, keys=keys)
-    return Residency(files.read(), files=files if reload else None)
+    files, last = PolicyFiles(policy, env, keys=keys), LastGood()
+    return Residency(last.read(files), files=files if reload else None, last=last)
 
 
 class Residency:
@@ -91,9 +92,10 @@ class Residency:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         files: PolicyFiles | None = None,
+        last: LastGood | None = None,
     ) -> None:
         """`deployment` = the policy's own with other places (sinks' URLs, folders), for tests of an app. `files` are
-        watched while this is open, and must just have been read."""
+        watched while this is open, and must just have been read; `last` keeps what comes into force."""
         self.loaded = policy if isinstance(policy, Loaded) else Loaded(policy)
         self.policy = policy = self.loaded.policy
         self._base = Path(policy.base)  # where folders of what is open lie, wherever the file moves meanwhile
@@ -111,7 +113,8 @@ class Residency:
         self._starting = LoopLock()
         self._stack = ExitStack()
         self._pins: Pins | None = None
-        self.watch = None if files is None else PolicyWatch(files, self._take)
+        self.watch = None if files is None else PolicyWatch(files, self._take, behind=self.loaded.stands_in)
+        self._last = last or LastGood({})
         # What can be wrong without touching anything is found now, so that a bad set-up never begins to serve.
         wiring.check_pins(self.deployment)
         wiring.check_mirror(self.deployment)
@@ -243,6 +246,7 @@ class Residency:
             _log.warning("policy: %s; it is taken all the same, as %s says", older, wiring.ALLOW_OLDER)
         versions.note(self.loaded)
         recorder.begins(deployment.audit.predecessor)
+        self._last.keep(self.loaded)
         recorder.facts(self.facts.current(), wiring.told("start", self.loaded))
         if self.strategy.warning is not None:
             _log.warning("%s", self.strategy.warning)
@@ -346,6 +350,7 @@ class Residency:
         same = (new.digest, new.deployment, new.version) == (old.digest, old.deployment, old.version)
         if same and loaded.registers == self.loaded.registers:
             self.loaded = replace(loaded, policy=old)
+            self._last.keep(self.loaded)
             return "same", ""
         older = wiring.newer_in_force(self.loaded, loaded) or self._versions.older(loaded)
         if older is not None:
@@ -374,6 +379,7 @@ class Residency:
         wiring.meter_facts(self.metrics, point.keeper, self.facts, self.clock.now)
         self.loaded, self.policy, self.stores = loaded, new, stores
         self.deployment = new.deployment
+        self._last.keep(loaded)
         return "taken", str(loaded)
 
     def _binds(self) -> bool:

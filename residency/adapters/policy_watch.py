@@ -50,11 +50,18 @@ class PolicyWatch(Generic[T]):
     `start` and `stop` are for one thread at a time, and may be repeated. A forked child starts its own.
     """
 
-    def __init__(self, files: Files[T], take: Callable[[T], tuple[str, str]], *, check_every: float = 1.0) -> None:
-        """`check_every` is in seconds."""
+    def __init__(
+        self,
+        files: Files[T],
+        take: Callable[[T], tuple[str, str]],
+        *,
+        check_every: float = 1.0,
+        behind: bool = False,
+    ) -> None:
+        """`check_every` is in seconds; `behind` = what the files held just now is not what is in force."""
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         """How often a change of the files ended in which way, since this process began."""
-        self.is_behind = False
+        self.is_behind = behind
         """Whether what lies on the disk is not what is in force."""
         self._files = files
         self._take = take

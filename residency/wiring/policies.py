@@ -98,7 +98,8 @@ class Versions:
 
 def told(what: str, loaded: Loaded) -> str:
     """The note of an entry from which on a policy is in force; its digest the entry has anyway."""
-    words = [f"version {loaded.version}"] if loaded.version else []
+    words = ["on the last that held"] if loaded.stands_in else []
+    words += [f"version {loaded.version}"] if loaded.version else []
     words += [f"register {file} version {version}" for file, version in loaded.registers if version]
     return f"{what}: {', '.join(words)}" if words else what
 

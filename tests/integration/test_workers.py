@@ -225,3 +225,34 @@ def test_a_graceful_reload_and_end_under_load_lose_and_double_nothing(serving: S
     assert sum(serving.acknowledged.values()) > 0
     # All had ended in good order: what was begun is finished, and published.
     assert sum(entry.kind == "intent" for entry in found) == sum(entry.kind == "outcome" for entry in found)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+    (tmp_path / "state").mkdir()
+    monkeypatch.setenv("RESIDENCY_POLICY_LAST_GOOD", str(tmp_path / "state" / "last"))
+    server = Serving(tmp_path, GUNICORN)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.mark.timeout(300)
+def test_workers_that_start_beside_a_bad_file_go_on_with_what_was_in_force_and_no_request_fails(kept: Serving) -> None:
+    before = kept.until(WORKERS)
+    unanswered = kept.sent - sum(kept.acknowledged.values())  # while it started
+    (kept.folder / "deployment.yaml").write_text(POLICY.replace("mode: enforce", "mode: enfroce"))
+    with kept.load():
+        kept.process.send_signal(signal.SIGHUP)
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), within=150, what="the restart")
+        after = kept.until(WORKERS)
+    assert not before & after
+    assert kept.sent - sum(kept.acknowledged.values()) == unanswered, kept.log.read_text()
+    kept.stop()
+    log = kept.log.read_text()
+    assert log.count("starts on what was in force") == WORKERS
+    found = kept.whole(killed=0)
+    notes = [entry.note for entry in found if entry.note is not None and entry.note.startswith("start")]
+    assert sorted(notes) == ["start"] * WORKERS + ["start: on the last that held"] * WORKERS

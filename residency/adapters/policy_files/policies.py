@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -35,12 +35,15 @@ KEYS_VARIABLE: Final = "RESIDENCY_POLICY_KEYS"
 class Loaded:
     """A policy, the keys that signed the bundle it came in, and the version of each register that is signed apart, by
     the name of its file. `contents` are digests of what has a version of its own: of the bundle as "", of those
-    registers by their files."""
+    registers by their files. `bundle` are the bytes that it came in, b"" = in files of its own; `stands_in` = it was
+    kept from before, for what lies there does not hold."""
 
     policy: Policy
     signed_by: tuple[PolicyKey, ...] = ()
     registers: tuple[tuple[str, int], ...] = ()
     contents: tuple[tuple[str, str], ...] = ()
+    bundle: bytes = field(default=b"", repr=False)
+    stands_in: bool = False
 
     @property
     def version(self) -> int:
@@ -88,6 +91,14 @@ class PolicyFiles:
         self._keys = None if named is None or unsigned else Path(named)
         self._files: dict[Path, Hashable] = {}
         self._folders: dict[Path, Hashable] = {}
+        self._beside = self.path
+
+    def kept_at(self, path: Path) -> PolicyFiles:
+        """A bundle of this policy that lies at `path`, to be read as if it lay here: what it names starts from the same
+        folder, and it must be signed by the same keys."""
+        kept = PolicyFiles(path, self._env, keys=self._keys, unsigned=self._keys is None)
+        kept._beside = self._beside
+        return kept
 
     def read(self) -> Loaded:
         """Read, verify and compile what is there now.
@@ -107,7 +118,8 @@ class PolicyFiles:
                 signed_by = self._signed_by(bundle)
                 self._contents[""] = bundle.digest
                 policy = self._of_bundle(bundle)
-                return Loaded(policy, signed_by, tuple(self._versions.items()), tuple(self._contents.items()))
+                versions, contents = tuple(self._versions.items()), tuple(self._contents.items())
+                return Loaded(policy, signed_by, versions, contents, data)
             if self._keys is not None:
                 raise VerificationError(
                     "only a signed bundle is taken here, and this is none: see `residency bundle pack --help`"
@@ -133,7 +145,7 @@ class PolicyFiles:
 
     def _of_files(self, data: bytes) -> Policy:
         deployment = parse_deployment(data, str(self.path), self._env)
-        base = self.path.resolve().parent
+        base = self._beside.resolve().parent
         problems: list[Problem] = []
         sources = [(f"deployment/{deployment.name}", data)]
         laws = self._laws(deployment, base, problems, sources)
@@ -249,7 +261,7 @@ class PolicyFiles:
                 problems += error.problems
         if problems or deployment is None:  # a bundle holds one deployment
             raise PolicyError(tuple(problems))
-        base, sources = self.path.resolve().parent, list(bundle.sources)
+        base, sources = self._beside.resolve().parent, list(bundle.sources)
         if not registers and deployment.registers and self._trusted is not None:  # they lie apart, and are signed so
             registers = self._registers(deployment, base, problems, sources)
             if problems:
