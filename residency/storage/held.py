@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.statements import ANY, words
+from residency.storage.statements import ANY, changed, words
 
 __all__ = [
     "UNSURE",
@@ -21,11 +21,15 @@ __all__ = [
     "Leaf",
     "Place",
     "Written",
+    "behind_in",
+    "changes",
     "gives_subject",
+    "held_by_key",
     "holding",
     "mentioned",
     "of_somebody",
     "own_of",
+    "reading",
 ]
 
 UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
@@ -33,6 +37,14 @@ UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 _ESCAPED: Final = re.compile(r"\bu&\"", re.IGNORECASE)
 """A name that is spelled in escapes may be any."""
+_RUNS: Final = frozenset(
+    """CONNECTBY CROSSTAB CROSSTAB2 CROSSTAB3 CROSSTAB4 CURSOR_TO_XML CURSOR_TO_XMLSCHEMA DATABASE_TO_XML
+    DATABASE_TO_XMLSCHEMA DATABASE_TO_XML_AND_XMLSCHEMA PG_STATS PG_STATS_EXT PG_STATS_EXT_EXPRS QUERY_TO_XML
+    QUERY_TO_XMLSCHEMA QUERY_TO_XML_AND_XMLSCHEMA SCHEMA_TO_XML SCHEMA_TO_XMLSCHEMA SCHEMA_TO_XML_AND_XMLSCHEMA
+    TABLE_TO_XML TABLE_TO_XMLSCHEMA TABLE_TO_XML_AND_XMLSCHEMA TS_STAT XPATH_TABLE""".split()
+)
+"""What PostgreSQL and its extensions bring that reads any table: functions that are given a query or a table's name,
+and what is known of the values in each."""
 _LITERALS: Final = re.compile(r"'(\w+)'")
 Docs = Mapping[str, RecordDoc]
 Place = tuple[Hashable, str]
@@ -109,6 +121,12 @@ def _holding(
     return None
 
 
+def held_by_key(leaf: Hashable, key: Iterable[str], facts: list[Fact]) -> tuple[Any, ...]:
+    """What the conditions give for each column of a table's key, where they give it for all; else nothing."""
+    found = [next((f.given for f in _equal((leaf, each), facts) if f.given is not None), None) for each in key]
+    return () if None in found else tuple(found)
+
+
 def _equal(place: Place, facts: list[Fact]) -> Iterator[Fact]:
     """What is told of a column and of those that it equals wherever it has a value."""
     places = [place]
@@ -124,13 +142,50 @@ def mentioned(text: str, docs: Docs, *, whole: bool = False) -> list[str]:
     """The tables with rows of somebody that SQL text names. `whole` = it is a statement, and one that only changes
     rows tells of none."""
     somebodys = of_somebody(docs)
-    if _ESCAPED.search(text) is not None:
+    said = _names(text)
+    if said is None:
         return list(somebodys)
-    said = words(text)
-    if whole and said & _CHANGES and "RETURNING" not in said and "SELECT" not in said:
+    if whole and said & _CHANGES and not said & {"RETURNING", "SELECT"}:
         return []
-    said |= {literal.upper() for literal in _LITERALS.findall(text)}  # SQLite takes one for a name
     return [name for name in somebodys if name.upper() in said]
+
+
+def reading(definitions: Iterable[tuple[str, str | None]], docs: Docs) -> frozenset[str]:
+    """What reads tables with rows of somebody, in capitals, among what is defined by SQL, at first or at second hand;
+    None = nobody can tell what that reads."""
+    tables = {name.upper() for name in of_somebody(docs)}
+    if not tables:
+        return frozenset()
+    made = [(name.upper(), None if text is None else _names(text)) for name, text in definitions]
+    found = set(_RUNS)
+    while True:
+        behind = tables | found
+        more = {name for name, said in made if said is None or "EXECUTE" in said or said & behind} - behind
+        if not more:
+            return frozenset(found - tables)
+        found |= more
+
+
+def behind_in(text: str, behind: Set[str]) -> list[str]:
+    """Those of `behind` (`reading`) that SQL text names."""
+    said = _names(text)
+    return sorted(behind if said is None else said & behind)
+
+
+def _names(text: str) -> frozenset[str] | None:
+    """The words of SQL text in capitals, names among them; None = it may name anything."""
+    if _ESCAPED.search(text) is not None:
+        return None
+    return words(text) | {literal.upper() for literal in _LITERALS.findall(text)}  # SQLite takes one for a name
+
+
+def changes(text: str, docs: Docs, behind: Set[str] = frozenset()) -> list[str]:
+    """The tables with rows of somebody of which SQL text may change or delete rows, and those `behind` which such are
+    (`reading`)."""
+    found = changed(text)
+    if not found:
+        return []
+    return [*(name for name in of_somebody(docs) if name.upper() in found or ANY in found), *(found & behind)]
 
 
 def gives_subject(targets: Written, docs: Iterable[RecordDoc]) -> RecordDoc | None:

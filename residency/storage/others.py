@@ -16,7 +16,16 @@ from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import own_of
 from residency.storage.judged import Found, Lying
 
-__all__ = ["Others", "changes_elses", "people_of", "somebody_elses", "unsaid", "unseen"]
+__all__ = [
+    "Others",
+    "changes_elses",
+    "changes_unsaid",
+    "hidden_behind",
+    "people_of",
+    "somebody_elses",
+    "unsaid",
+    "unseen",
+]
 
 
 def people_of(here: Current) -> set[str | None]:
@@ -97,6 +106,23 @@ def changes_elses(table: str, act: str) -> UsageError:
     return UsageError(
         f"a statement changes rows of {table!r} that are somebody else's than whom this {act} is for: do it in a {act} "
         "under about() of that person"
+    )
+
+
+def changes_unsaid(doc: RecordDoc, act: str, vouch: str) -> UsageError:
+    """The error for a statement that changes or deletes rows of a table, and does not say whose."""
+    return UsageError(
+        f"a statement changes rows of {doc.name!r}, and nothing in it says whose: add WHERE {own_of(doc)} = … (or by "
+        f"the table's key), also to what an upsert sets; or say by {vouch} that all rows it changes are of whom this "
+        f"{act} is for. Rows of others are changed under about() of them"
+    )
+
+
+def hidden_behind(name: str, vouch: str) -> UsageError:
+    """The error for a statement that reads or changes rows of somebody by a view, a partition or a function."""
+    return UsageError(
+        f"behind {name!r} the database reads tables with rows of somebody, and nobody can say whose: name the tables "
+        f"themselves in the statement, or say by {vouch} that all rows it reads and changes are of whom this act is for"
     )
 
 

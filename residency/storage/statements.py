@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["ANY", "goes_around", "words", "writes", "written"]
+__all__ = ["ANY", "changed", "goes_around", "words", "writes", "written"]
 
 ANY: Final = "?"
 """The name of a table that is spelled in a way that is not read."""
@@ -89,6 +89,7 @@ def goes_around(text: str) -> bool:
 
 # Most texts have none of these; and one that SQLAlchemy made for an INSERT or UPDATE has one.
 _WRITES: Final = re.compile(r"\b(?:INSERT|REPLACE|MERGE|COPY|(?<!\bDO )UPDATE)\b", re.IGNORECASE)
+_CHANGES: Final = re.compile(r"\b(?:UPDATE|DELETE|REPLACE|MERGE|TRUNCATE)\b", re.IGNORECASE)
 _DEFINES: Final = frozenset({"CREATE", "ALTER", "DROP"})
 
 
@@ -113,6 +114,19 @@ def written(text: str) -> Mapping[str, frozenset[str] | None]:
                 known = found.get(table, frozenset())
                 found[table] = None if columns is None or known is None else known | columns
     return found
+
+
+@lru_cache(maxsize=1024)
+def changed(text: str) -> frozenset[str]:
+    """The tables (as `written` names them) of which some statement in `text` may change or delete rows that are there.
+
+    What a function, a view, a trigger or a prepared statement changes is not seen.
+    """
+    if _CHANGES.search(text) is None:
+        return frozenset()
+    return frozenset(
+        table for pattern in (_POSTGRES, _SQLITE) for words in _statements(text, pattern) for table in _changed(words)
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -143,6 +157,27 @@ def _targets(words: Sequence[str]) -> Iterator[tuple[str, frozenset[str] | None]
             table, rest = _name(rest)
             if "FROM" in rest:
                 yield table, frozenset(rest) if rest[:1] == ["("] else None
+
+
+def _changed(words: Sequence[str]) -> Iterator[str]:
+    """The table of each change or deletion in one statement."""
+    if not words or words[0] in _DEFINES:
+        return
+    inserted = ANY
+    for at, word in enumerate(words):
+        before, rest = words[at - 1] if at else "", words[at + 1 :]
+        if word == "INTO":
+            inserted = _name(rest)[0]
+            if before in ("MERGE", "REPLACE"):  # `INSERT OR REPLACE INTO`, too
+                yield inserted
+        elif word == "UPDATE" and before == "DO":
+            yield inserted
+        elif word == "UPDATE" and before not in ("FOR", "KEY", "ON"):
+            yield _name(rest[2:] if rest[:1] == ["OR"] else rest)[0]
+        elif word == "DELETE" and rest[:1] == ["FROM"]:
+            yield _name(rest[1:])[0]
+        elif word == "TRUNCATE" and at == 0:
+            yield from rest  # several, each perhaps with a schema
 
 
 def _name(words: Sequence[str]) -> tuple[str, list[str]]:

@@ -143,7 +143,8 @@ class Draws:
             body = next(column for column in self.one(froms).c if column.name.startswith("body"))
             told.append(self.one([body, body, func.lower(body), func.max(body), func.group_concat(body)]))
         if depth and self.one(range(5)) == 0:
-            told.append(first_of(self.select(depth - 1)).limit(1).scalar_subquery())
+            inner = first_of(self.select(depth - 1)).limit(1).scalar_subquery()
+            told.append(self.one([inner, func.coalesce(inner, "none")]))
         found = select(*(each.label(f"body_{number}") for number, each in enumerate(told))).select_from(source)
         for _ in range(self.one([0, 1, 2])):
             found = found.where(self.condition([*froms, *beside]))
@@ -181,11 +182,13 @@ def people_of(statement: Any) -> set[str] | None:
     if plan.loose:
         return None
     people: set[str] = set()
-    for at, column, key in plan.held:
-        values = given[key] if isinstance(given[key], list) else [given[key]]
+    for at, columns, keys in plan.held:
         of = subject_of(at, at, DOCS)
         assert of is not None
-        people |= set(DATABASE.execute(select(of).where(at.c[column].in_(values))).scalars())
+        asked = select(of)
+        for column, key in zip(columns, keys, strict=True):
+            asked = asked.where(at.c[column].in_(given[key] if isinstance(given[key], list) else [given[key]]))
+        people |= set(DATABASE.execute(asked).scalars())
     return people
 
 
@@ -193,6 +196,7 @@ def people_of(statement: Any) -> set[str] | None:
 @given(selects())
 @example(select(POST.c.body).where(POST.c.author == "beng"))
 @example(select(POST.c.body, exists().where(REPLY.c.post_id == POST.c.id)).where(POST.c.author == "beng"))
+@example(select(func.coalesce(select(func.max(POST.c.body)).scalar_subquery(), "none")))
 @example(
     union(select(POST.c.body).where(POST.c.author == "beng"), select(REPLY.c.body).where(REPLY.c.author == "chua"))
 )

@@ -1,31 +1,38 @@
-"""A session that is for somebody else than who asks in; a refusal, where it loads what is of yet another, out.
+"""A session in; a refusal, where it loads what is of others than whom it is for, or changes their rows, out.
 
 `about()` decides on one person, or on a group. What such a session gives of others, by a relationship or by its SELECT,
 nobody decided on: each of them is judged as in a list, by their own pin, for the place where it is read. Objects that
 the ORM loads tell whose they are by their rows. Columns and what SQLAlchemy's core reads tell it by the statement's own
 conditions (`selected`), looked at before it is sent; one that does not say whose rows it reads is refused. So is SQL
 text that names a table with rows of somebody, unless the app says that all it reads is of the session's subject.
+
+What a session changes or deletes is of whom it is for, and a session of who asks for themselves is no other in this. It
+reads what it likes; so of its objects it is noted whose they are, where their rows tell it, and nothing is asked before
+one is changed by its key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
 from contextlib import suppress
+from itertools import product
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Insert, String, Table, TableClause, TypeDecorator, Update, event, select
+from sqlalchemy import Connection, Insert, String, Table, TableClause, TextClause, TypeDecorator, Update, event, select
 from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
+from sqlalchemy.sql.compiler import SQLCompiler
 
+from residency.adapters.session_sql.relations import relations_of
 from residency.adapters.session_sql.selected import Held, selected, subject_of
 from residency.adapters.session_sql.written import OWN_ROWS, given, id_column
 from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import Docs, mentioned, own_of
-from residency.storage.others import Others, changes_elses, people_of, unsaid
+from residency.storage.held import Docs, behind_in, changes, mentioned, own_of
+from residency.storage.others import Others, changes_elses, changes_unsaid, hidden_behind, people_of, unsaid
 
 __all__ = ["check_read", "watch"]
 
@@ -33,18 +40,22 @@ _INFO: Final = "residency.brought"
 _OBJECTS: Final = "_result_disable_adapt_to_context"
 """An execution option of SQLAlchemy's, set where a session makes objects of what it reads; without it the same SELECT
 gives columns (`session.connection()`)."""
+_UNLOADED: Final = object()
+_VOUCH: Final = f"execution_options={{{OWN_ROWS!r}: True}}"
 _Wait = Callable[[Coroutine[Any, Any, object]], None]
+_Columns = tuple[str, ...]
 
 
 class _Plan(NamedTuple):
-    """What a statement reads and changes by its own conditions, for these `records:`: (table, column, name of a
-    parameter); of which tables it does not say it."""
+    """What a statement reads and changes by its own conditions, for these `records:`, each with the names of its
+    parameters; of which tables it does not say it."""
 
     docs: Sequence[RecordDoc]
+    behind: Set[str]
     objects: bool
-    held: Sequence[tuple[TableClause, str, str]]
+    held: Sequence[Held]
     loose: Sequence[str]
-    changed: Sequence[tuple[TableClause, str, str]]
+    changed: Sequence[Held]
     unheld: Sequence[str]
     leading: tuple[Table, str, Sequence[str]] | None
     """The table that rows it writes lead to, its key, and the parameters that hold that, where a further one tells
@@ -52,35 +63,40 @@ class _Plan(NamedTuple):
 
 
 class _ToldBy(NamedTuple):
-    """By which (column, attribute) an object tells whose its row of a table is, the first that was loaded; `subject` is
-    the column with the id itself, `key` the table's key where it is of one column."""
+    """By which (columns, attributes) an object tells whose its row of a table is, the first that were loaded; `subject`
+    is the column with the id itself, `key` those of the table's key, where the object has all."""
 
     table: Table
-    subject: str | None
-    columns: Sequence[tuple[str, str]]
-    key: tuple[str, str] | None
+    subject: _Columns
+    ways: Sequence[tuple[_Columns, _Columns]]
+    key: tuple[_Columns, _Columns] | None
 
 
 _plans: WeakKeyDictionary[Any, _Plan] = WeakKeyDictionary()  # by compiled statement, which SQLAlchemy keeps
 
 
-def watch(session: Session, here: Current, docs: Sequence[RecordDoc], sink: str, wait: _Wait) -> bool:
-    """Look at whose each row is that `session` gives from `sink` under `here`, which is about somebody else than who
-    asks; False = there is nothing to look at. `wait` awaits something within the session's own call."""
-    others = Others.than(here, sink)
-    if others is None:
+def watch(
+    session: Session, here: Current, docs: Sequence[RecordDoc], sink: str, wait: _Wait, *, changing: bool
+) -> bool:
+    """Look at whose each row is that `session` gives from `sink` under `here`, where that is about somebody else than
+    who asks, and at whose rows it changes, if it is `changing`; False = there is nothing to look at. `wait` awaits
+    something within the session's own call."""
+    others = Others.than(here, sink) if here.of_another else None
+    own = changing and not here.of_another and here.decision.mode != "observe" and here.subject_digest is not None
+    if others is None and not own:
         return False
     known: _Watch | None = session.info.get(_INFO)
-    if known is None:
-        event.listen(session, "loaded_as_persistent", _look)
     if known is None or known.here is not here:
-        session.info[_INFO] = _Watch(others, docs, wait)
+        session.info[_INFO] = made = _Watch(here, others, docs, wait)
+        made.listens = known is not None and known.listens
+    if others is not None:
+        session.info[_INFO].listen(session)
     return True
 
 
 def check_read(session: Session, context: Any) -> None:
     """Look at whose rows a statement of a watched session tells columns of, goes by and changes, as its
-    `ExecutionContext` tells it.
+    `ExecutionContext` tells it; of one that is about who asks, at whose rows it changes.
 
     Raises: UsageError where it does not say whose, or changes rows of another than whom the session is for, Refused
     where the law of one of them does not let it, PinsUnavailable.
@@ -91,74 +107,106 @@ def check_read(session: Session, context: Any) -> None:
 
 
 class _Watch:
-    """Whom a session is for, and of whom else it may load something."""
+    """Whom a session is for, and of whom else it may load something; `others` None = it is for who asks, and may load
+    what it likes."""
 
-    def __init__(self, others: Others, docs: Sequence[RecordDoc], wait: _Wait) -> None:
-        self.here = others.here
+    def __init__(self, here: Current, others: Others | None, docs: Sequence[RecordDoc], wait: _Wait) -> None:
+        self.here = here
+        self.listens = False
         self._others = others
         self._all = docs
         self._docs = {doc.name: doc for doc in docs}
-        self._people = people_of(others.here)
+        self._people = people_of(here)
         self._wait = wait
-        self._asked: dict[tuple[str, str, Any], tuple[str | None, ...]] = {}
+        self._behind: Set[str] | None = None
+        self._asked: dict[tuple[str, _Columns, tuple[Any, ...]], tuple[str | None, ...]] = {}
         self._told_by: dict[type, Sequence[_ToldBy]] = {}
+
+    def listen(self, session: Session) -> None:
+        """Hear of each object that the session loads."""
+        if not self.listens:
+            event.listen(session, "loaded_as_persistent", _look)
+            self.listens = True
 
     def check(self, session: Session, instance: Any) -> None:
         """Raises: Refused where an object's row is of somebody whose law does not let it be read, PinsUnavailable."""
+        if self._others is None:
+            for _ in self._whose(None, instance):
+                pass  # it is noted
+            return
         try:
             for whose in self._whose(session, instance):
-                self._judge(whose)
+                self._judge(self._others, whose)
         except BaseException:
             session.expunge(instance)  # else it could be had by its key
             raise
 
     def check_statement(self, session: Session, context: Any) -> None:
         """As `check_read`."""
-        compiled = context.compiled
+        compiled, others = context.compiled, self._others
         statement = getattr(compiled, "statement", None)
-        if statement is None or getattr(statement, "is_text", False):
-            self._refuse_loose(mentioned(context.statement, self._docs, whole=not self._people))
+        if not isinstance(compiled, SQLCompiler) or statement is None or isinstance(statement, TextClause):
+            text, behind = context.statement, self._relations(context.root_connection)
+            if others is not None:
+                named = mentioned(text, self._docs, whole=not self._people)
+                self._refuse_loose(named or behind_in(text, behind))
+            else:
+                self._refuse_unheld(changes(text, self._docs, behind))
             return
         objects = _OBJECTS in context.execution_options
+        behind = self._relations(context.root_connection)
         plan = _plans.get(compiled)
-        if plan is None or plan.docs != self._all or plan.objects is not objects:
-            plan = _plans[compiled] = self._plan(compiled, statement, objects)
-        self._refuse_loose(plan.loose)
+        if plan is None or plan.docs != self._all or plan.behind is not behind or plan.objects is not objects:
+            plan = _plans[compiled] = self._plan(compiled, statement, objects, behind)
+        if others is not None:
+            self._refuse_loose(plan.loose)
+        elif objects:
+            self.listen(session)  # here, for it takes as long as to make a session, and many load none
         if self._people:
-            if not session._flushing:  # of what the ORM flushes by a key of several columns it knows the objects
-                self._refuse_loose(plan.unheld)
-            for table, _, whose in self._told(session, context, plan.changed):
+            self._refuse_unheld(plan.unheld)
+            for table, whose in self._told(session, context, plan.changed):
                 if not self._is_own(whose):
                     raise changes_elses(table.name, "session")
-            if plan.leading is not None:
+        if others is not None:
+            if self._people and plan.leading is not None:
                 self._check_leading(session, context, *plan.leading)
-        for _, _, whose in self._told(session, context, plan.held):
-            self._judge(whose)
+            for _, whose in self._told(session, context, plan.held):
+                self._judge(others, whose)
 
     def _is_own(self, whose: str | None) -> bool:
-        return whose is not None and self._others.here.point.perception.digest(whose) in self._people
+        if whose is None:  # a row that says nobody, which such a session writes, and may change
+            return self._others is None
+        return self.here.point.perception.digest(whose) in self._people
 
     def _check_leading(self, session: Session, context: Any, there: Table, key: str, names: Sequence[str]) -> None:
         for parameters in context.compiled_parameters:
             for value in (parameters.get(name) for name in names):
-                if value is not None and not all(map(self._is_own, self._who(session, there, key, value) or (None,))):
+                if value is None:
+                    continue
+                if not all(map(self._is_own, self._who(session, there, (key,), (value,)) or (None,))):
                     raise UsageError(
                         f"a row that leads to one of {there.name!r} is of whom that is, and this session is for "
                         "somebody else: write it in a session under about() of that person"
                     )
 
-    def _told(
-        self, session: Session, context: Any, held: Sequence[tuple[TableClause, str, str]]
-    ) -> Iterator[tuple[TableClause, str, str | None]]:
-        """(table, column, id) of whom a statement names as those whose rows it is about."""
-        for table, column, name in held:
+    def _told(self, session: Session, context: Any, held: Sequence[Held]) -> Iterator[tuple[TableClause, str | None]]:
+        """(table, id) of whom a statement names as those whose rows it is about."""
+        for table, columns, names in held:
+            expanded = context._expanded_parameters or {}
             for parameters in context.compiled_parameters:
-                for each in (context._expanded_parameters or {}).get(name, (name,)):
-                    if (value := parameters[each]) is not None:  # else no row is found by it
-                        for whose in self._who(session, table, column, value):
-                            yield table, column, whose
+                for each in product(*(expanded.get(name, (name,)) for name in names)):
+                    values = tuple(parameters[name] for name in each)
+                    if not any(value is None for value in values):  # else no row is found by it
+                        for whose in self._who(session, table, columns, values):
+                            yield table, whose
 
-    def _plan(self, compiled: Any, statement: Any, objects: bool) -> _Plan:
+    def _relations(self, connection: Connection) -> Set[str]:
+        """What in the database reads tables with rows of somebody."""
+        if self._behind is None:
+            self._behind = relations_of(connection, self._all, self.here.point.clock.monotonic())
+        return self._behind
+
+    def _plan(self, compiled: Any, statement: Any, objects: bool, behind: Set[str]) -> _Plan:
         state = compiled.compile_state
         # What a relationship loads is objects, and keys of those that it loads them for.
         along = bool(getattr(state, "current_path", None))
@@ -167,48 +215,63 @@ class _Watch:
             self._docs,
             loads=objects or along,
             made=getattr(state, "statement", None),
+            behind=behind,
         )
         # What is written into the text is no parameter any more.
         written = compiled.literal_execute_params
         names = {bind.key: name for bind, name in compiled.bind_names.items() if bind not in written}
 
-        def known(held: Sequence[Held]) -> list[tuple[TableClause, str, str]]:
-            return [(table, column, names[key]) for table, column, key in held if key in names]
+        def known(held: Sequence[Held]) -> list[Held]:
+            return [
+                each._replace(parameters=tuple(names[key] for key in each.parameters))
+                for each in held
+                if names.keys() >= set(each.parameters)
+            ]
 
-        loose = [*found.loose, *(table.name for table, _, key in found.held if key not in names)]
+        def unknown(held: Sequence[Held]) -> list[str]:
+            return [each.table.name for each in held if not names.keys() >= set(each.parameters)]
+
+        loose = [*found.loose, *unknown(found.held)]
         leading = _leading(compiled, statement, self._docs)
-        unheld = [*found.unheld, *(table.name for table, _, key in found.changed if key not in names)]
-        return _Plan(self._all, objects, known(found.held), loose, known(found.changed), unheld, leading)
+        untold = (each.table for each in found.changed if subject_of(each.table, each.table, self._docs) is None)
+        unheld = [*found.unheld, *unknown(found.changed), *(table.name for table in untold)]
+        return _Plan(self._all, behind, objects, known(found.held), loose, known(found.changed), unheld, leading)
 
-    def _judge(self, whose: str | None) -> None:
-        unknown = self._others.unknown((whose,))
+    def _judge(self, others: Others, whose: str | None) -> None:
+        unknown = others.unknown((whose,))
         # Another greenlet to await what is at hand costs as much as all of it.
-        if unknown and not self._others.check_now(unknown):
-            self._wait(self._others.check(unknown))
+        if unknown and not others.check_now(unknown):
+            self._wait(others.check(unknown))
 
     def _refuse_loose(self, loose: Sequence[str]) -> None:
         if loose:
+            doc = self._docs.get(loose[0])
             objects = "select the mapped class, whose objects are looked at"
-            raise unsaid(self._docs[loose[0]], objects, f"execution_options={{{OWN_ROWS!r}: True}}")
+            raise hidden_behind(loose[0], _VOUCH) if doc is None else unsaid(doc, objects, _VOUCH)
 
-    def _whose(self, session: Session, instance: Any) -> Iterator[str | None]:
-        """The ids that an object's rows tell; None = nothing tells it."""
+    def _refuse_unheld(self, unheld: Sequence[str]) -> None:
+        if unheld:
+            doc = self._docs.get(unheld[0])
+            raise hidden_behind(unheld[0], _VOUCH) if doc is None else changes_unsaid(doc, "session", _VOUCH)
+
+    def _whose(self, session: Session | None, instance: Any) -> Iterator[str | None]:
+        """The ids that an object's rows tell; None = nothing tells it, without a `session` that could ask."""
         kind, loaded = type(instance), instance.__dict__
         told_by = self._told_by.get(kind)
         if told_by is None:
             told_by = self._told_by[kind] = tuple(self._columns(object_mapper(instance)))
-        for table, subject, columns, key in told_by:
-            for name, attribute in columns:
-                if attribute not in loaded:
+        for table, subject, ways, key in told_by:
+            for columns, attributes in ways:
+                values = tuple(loaded.get(each, _UNLOADED) for each in attributes)
+                if any(value is _UNLOADED for value in values):
                     continue
-                value = loaded[attribute]
-                if value is None:
+                if any(value is None for value in values):
                     told: tuple[str | None, ...] = (None,)
                 else:
-                    told = (str(value),) if name == subject else self._who(session, table, name, value)
+                    told = (str(values[0]),) if columns == subject else self._who(session, table, columns, values)
                 if key is not None and None not in told:
                     # Whose an object is need not be asked when it is changed or deleted by its key.
-                    self._asked.setdefault((table.name, key[0], loaded.get(key[1])), told)
+                    self._asked.setdefault((table.name, key[0], tuple(map(loaded.get, key[1]))), told)
                 yield from told
                 break
             else:
@@ -217,32 +280,36 @@ class _Watch:
     def _columns(self, mapper: Any) -> Iterator[_ToldBy]:
         """What of a class's objects tells whose its rows are."""
 
-        def attributes(table: Table, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-            for name in names:
-                with suppress(KeyError, UnmappedColumnError):  # not a column, or of no attribute
-                    yield name, mapper.get_property_by_column(table.c[name]).key
+        def way(table: Table, *names: str) -> Iterator[tuple[_Columns, _Columns]]:
+            with suppress(KeyError, UnmappedColumnError):  # not a column, or of no attribute
+                yield names, tuple(mapper.get_property_by_column(table.c[name]).key for name in names)
 
         for table in mapper.tables:
             doc = self._docs.get(str(getattr(table, "name", "")))
             if doc is None or not isinstance(table, Table) or (doc.subject is None and doc.via is None):
                 continue
             keys = [each.name for each in table.primary_key]
-            key = next(attributes(table, keys), None) if len(keys) == 1 else None
-            yield _ToldBy(table, doc.subject, tuple(attributes(table, (own_of(doc), *keys))), key)
+            key = next(way(table, *keys), None) if keys else None
+            ways = (*way(table, own_of(doc)), *(() if key is None else (key,)))
+            yield _ToldBy(table, () if doc.subject is None else (doc.subject,), ways, key)
 
-    def _who(self, session: Session, table: TableClause, column: str, value: Any) -> tuple[str | None, ...]:
-        """Whose the rows are that have this value in a column; it is asked, unless the value says it."""
-        at = table.c.get(column)
-        if at is not None and _is_exact(at.type, value) and column == id_column(table, self._docs):
-            return (str(value),)
-        known = self._asked.get((table.name, column, value))
+    def _who(
+        self, session: Session | None, table: TableClause, columns: _Columns, values: tuple[Any, ...]
+    ) -> tuple[str | None, ...]:
+        """Whose the rows are that have these values in these columns; it is asked, unless the value says it."""
+        at = [table.c.get(column) for column in columns]
+        first = at[0]
+        if first is not None and _is_exact(first.type, values[0]) and columns == (id_column(table, self._docs),):
+            return (str(values[0]),)
+        known = self._asked.get((table.name, columns, values))
         if known is None:
-            of = subject_of(table, table, self._docs)
-            if of is None or at is None:
+            of = None if session is None else subject_of(table, table, self._docs)
+            if session is None or of is None or any(each is None for each in at):
                 return (None,)
-            asked = select(of).where(at == value).distinct().execution_options(**{OWN_ROWS: True})
-            told = session.connection().execute(asked).scalars()
-            known = self._asked[table.name, column, value] = tuple(None if each is None else str(each) for each in told)
+            asked = select(of).where(*(each == value for each, value in zip(at, values, strict=True))).distinct()
+            told = session.connection().execute(asked.execution_options(**{OWN_ROWS: True})).scalars()
+            known = tuple(None if each is None else str(each) for each in told)
+            self._asked[table.name, columns, values] = known
         return known
 
 

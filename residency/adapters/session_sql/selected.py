@@ -34,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import FromStatement
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
+from sqlalchemy.sql.functions import Function, FunctionElement
 from sqlalchemy.sql.selectable import FromClause, FromGrouping, SelectBase
 
 from residency.adapters.session_sql.clauses import (
@@ -49,8 +50,22 @@ from residency.adapters.session_sql.clauses import (
     table_of,
     text_of,
 )
+from residency.adapters.session_sql.written import id_column
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import UNSURE, Docs, Fact, Leaf, Place, holding, mentioned, of_somebody, own_of
+from residency.storage.held import (
+    UNSURE,
+    Docs,
+    Fact,
+    Leaf,
+    Place,
+    behind_in,
+    changes,
+    held_by_key,
+    holding,
+    mentioned,
+    of_somebody,
+    own_of,
+)
 from residency.storage.statements import words
 
 __all__ = ["Held", "Selected", "hidden", "selected", "subject_of"]
@@ -63,11 +78,12 @@ _Statement = SelectBase | Update | Delete | Insert
 
 
 class Held(NamedTuple):
-    """A statement gives this column of a table a value: the key of the parameter that holds it, or several."""
+    """A statement gives these columns of a table values, one or those of its key: the keys of the parameters that each
+    hold one, or several."""
 
     table: TableClause
-    column: str
-    parameter: str
+    columns: tuple[str, ...]
+    parameters: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -81,11 +97,11 @@ class Selected:
     unheld: list[str] = field(default_factory=list)
 
 
-def selected(statement: Any, docs: Docs, *, loads: bool, made: Any = None) -> Selected:
+def selected(statement: Any, docs: Docs, *, loads: bool, made: Any = None, behind: Set[str] = frozenset()) -> Selected:
     """What a statement reads; `loads` = the ORM makes objects of its entities, which tell themselves, by the SELECT
-    `made`. No `statement` = objects are all that is told."""
+    `made`. No `statement` = objects are all that is told. `behind` (in capitals) tables of `docs` are read."""
     found = Selected()
-    reader = _Reader(docs, found, made)
+    reader = _Reader(docs, found, made, behind)
     if statement is not None:
         reader.read(statement, loads=loads)
     if loads:
@@ -127,11 +143,12 @@ def subject_of(table: Any, here: Any, docs: Docs, depth: int = 8) -> ColumnEleme
 class _Reader:
     """Reads one statement and those within it, each by its own conditions."""
 
-    def __init__(self, docs: Docs, found: Selected, made: Any = None) -> None:
+    def __init__(self, docs: Docs, found: Selected, made: Any = None, behind: Set[str] = frozenset()) -> None:
         self._docs = of_somebody(docs)
         self._names = {name.lower(): name for name in self._docs}  # SQLite finds them however they are spelled
         self._found = found
         self._made = made
+        self._behind = behind
         self._seen: dict[int, Any] = {}  # held, so that their identities stay their own
 
     def read(self, statement: Any, *, loads: bool = False, own: _Own = frozenset(), around: _Own = frozenset()) -> None:
@@ -173,6 +190,7 @@ class _Reader:
             _flatten(source, leaves)
         self._named([each for each in statement.selected_columns if not is_plain(each)], leaves.keys())
         for leaf in leaves.values():
+            self._found.loose += [each.name for each in (table_of(leaf),) if each is not None and self._hides(each)]
             self.computed(inner_of(leaf))
 
     def _select(self, statement: Select[Any], loads: bool, own: _Own, around: _Own) -> None:
@@ -187,7 +205,7 @@ class _Reader:
         outer = _correlated(statement, sources, around)
         loaded = self._loaded(statement) if loads else frozenset()
         self._all_held(leaves, facts, leaves, own | outer | loaded)
-        clauses = [each for each in statement.get_children() if not isinstance(each, FromClause)]
+        clauses = [each for each in statement.get_children() if not _is_source(each)]
         self._named([*clauses, *beside, *onclauses(sources)], (own | leaves.keys()) - outer)
 
     def _loaded(self, statement: Select[Any]) -> _Own:
@@ -223,15 +241,22 @@ class _Reader:
             self.read(statement.select)
         table: Any = statement.table
         doc = self._doc(table)
-        if any("REPLACE" in words(text_of(each)) for each in beside):
+        if self._hides(table) or any("REPLACE" in words(text_of(each)) for each in beside):
             self._changed(table, [], {hash(table): table})
         for each in children:  # what stands there under the same key may be another's
             if doc is not None and hasattr(each, "update_values_to_set"):
+                # One that is of whom the row says that would be inserted was looked at.
                 target = [getattr(of, "name", of) for of in each.inferred_target_elements or ()]
-                if target != [own_of(doc)]:
+                if own_of(doc) not in target or id_column(table, self._docs) is None:
                     self._changed(table, _facts(each.update_whereclause), {hash(table): table})
 
+    def _hides(self, clause: Any) -> bool:
+        """Whether it is a table's name, or a function, behind which others are read."""
+        return isinstance(clause, TableClause | Function) and clause.name.upper() in self._behind
+
     def _changed(self, table: Any, facts: list[Fact], leaves: _Leaves) -> None:
+        if self._hides(table):
+            self._found.unheld.append(table.name)
         if (doc := self._doc(table)) is not None:
             before = len(self._found.held)
             if self._hold(hash(table), facts, leaves, frozenset()):
@@ -246,6 +271,8 @@ class _Reader:
         """What is only joined filters, which tells of it, too: each table says whose its rows are."""
         for key, leaf in of.items():
             table = table_of(leaf)
+            if table is not None and self._hides(table):
+                self._found.loose.append(table.name)
             if key in sure:
                 continue
             if table is None:
@@ -259,13 +286,14 @@ class _Reader:
         while left:
             each = left.pop()
             if isinstance(inner_of(each), _Statement):
-                self.read(each, around=frozenset() if isinstance(each, FromClause) else around)
+                self.read(each, around=frozenset() if _is_source(each) else around)
             elif isinstance(each, TextClause) or (isinstance(each, ColumnClause) and each.is_literal):
                 self._unread(each)
             elif isinstance(each, ColumnClause):
                 if each.table is not None:
                     named[hash(each.table)] = each.table
-            elif not isinstance(each, FromClause):
+            elif not _is_source(each):
+                self._found.loose += [each.name] if self._hides(each) else []
                 left.extend(parts_of(each))
         return named
 
@@ -279,10 +307,11 @@ class _Reader:
     def _unread(self, clause: Any, but: Collection[str] = ()) -> None:
         """What is of no kind that is known here tells of every table that it names, `but` for these."""
         for each in visitors.iterate(clause):
-            of = each.table if isinstance(each, ColumnClause) else each
+            of: Any = each.table if isinstance(each, ColumnClause) else each
             doc = self._doc(of) if isinstance(of, TableClause) else None
-            names = [] if doc is None else [doc.name]
-            names += mentioned(text_of(each), self._docs)
+            names = [of.name] if self._hides(of) else [] if doc is None else [doc.name]
+            names += [*mentioned(text_of(each), self._docs), *behind_in(text_of(each), self._behind)]
+            self._found.unheld += changes(text_of(each), self._docs, self._behind)
             self._found.loose += [name for name in names if name not in but]
 
     def _hold(self, leaf: int, facts: list[Fact], leaves: _Leaves, own: _Own) -> bool:
@@ -294,8 +323,16 @@ class _Reader:
         }
         found = holding(leaf, keys, facts, self._docs, own)
         if found:
-            self._found.held.append(Held(tables[found[0]], found[1], found[2]))
+            self._found.held.append(Held(tables[found[0]], (found[1],), (found[2],)))
+        elif found is None and len(keys[leaf].key) > 1 and (given := held_by_key(leaf, keys[leaf].key, facts)):
+            self._found.held.append(Held(tables[leaf], keys[leaf].key, given))
+            return True
         return found is not None
+
+
+def _is_source(clause: Any) -> bool:
+    """Whether a clause is one to select from; a function may be, and stands among columns and conditions, too."""
+    return isinstance(clause, FromClause) and not isinstance(clause, FunctionElement)
 
 
 def _facts(criterion: Any, only: _Leaves | None = None) -> list[Fact]:

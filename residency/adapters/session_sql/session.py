@@ -66,7 +66,7 @@ class RoutedSession(Session):
     _docs: tuple[RecordDoc, ...] = ()
     """Tables of its sink whose rows say whose they are."""
     _watched = False
-    """Whether it is looked at whose rows it reads."""
+    """Whether it is looked at whose rows it reads or changes."""
     _noting = False
     """Whether it is noted whose each row is."""
     _dead = False
@@ -219,7 +219,7 @@ class RoutedSession(Session):
         docs = here.point.policy.deployment.records_at(self._store, (act.sink,))
         if docs or self._docs:
             self._docs = docs
-            self._watched = bool(docs) and here.of_another and watch(self, here, docs, act.sink, self._wait)
+            self._watched = bool(docs) and watch(self, here, docs, act.sink, self._wait, changing=act.changes)
         if (noting := act.changes and locators_of(here) is not None) or self._noting:
             self._noting = noting
         if self._blocking:

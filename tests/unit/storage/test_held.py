@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import Fact, Leaf, gives_subject, holding, mentioned, of_somebody
+from residency.storage.held import (
+    Fact,
+    Leaf,
+    behind_in,
+    changes,
+    gives_subject,
+    held_by_key,
+    holding,
+    mentioned,
+    of_somebody,
+    reading,
+)  # fmt: skip
 from residency.storage.statements import written
 
 NONE: frozenset[str] = frozenset()
@@ -68,3 +79,33 @@ def test_text_that_gives_a_subject_is_told() -> None:
     assert given is not None
     assert given.name == "reply"
     assert gives_subject(written("UPDATE reply SET body = %s"), DOCS.values()) is None
+
+
+def test_a_key_of_several_columns_is_given_whole_or_not_at_all() -> None:
+    facts = [Fact(("s", "hall"), given="a"), Fact(("s", "no"), ("t", "no")), Fact(("t", "no"), given="b")]
+    assert held_by_key("s", ("hall", "no"), facts) == ("a", "b")
+    assert held_by_key("s", ("hall", "no"), facts[:2]) == ()
+
+
+def test_what_reads_tables_of_somebody_at_first_or_second_hand() -> None:
+    made = [
+        ("over", "SELECT * FROM Under"),
+        ("under", 'SELECT id FROM "post"'),
+        ("circle", "SELECT 1 FROM circle"),
+        ("topics", "SELECT id FROM topic"),
+        ("unknown", None),
+        ("dynamic", "BEGIN EXECUTE 'SELECT 1'; END"),
+        ("xml", "SELECT query_to_xml($1, true, true, '')"),
+        ("fts", "CREATE VIRTUAL TABLE fts USING fts5(a, content='reply')"),
+        ("post", "SELECT 1 FROM reply"),  # what `records:` name is a table of theirs
+    ]
+    found = reading(made, DOCS)
+    plain = reading([], DOCS)
+    assert found - plain == {"OVER", "UNDER", "UNKNOWN", "DYNAMIC", "XML", "FTS"}
+    assert reading(made, {"topic": DOCS["topic"]}) == frozenset()
+    assert behind_in("SELECT * FROM over o JOIN topics", found) == ["OVER"]
+    assert behind_in("SELECT * FROM u&\"!0061\" UESCAPE '!'", found) == sorted(found)
+    assert changes("DELETE FROM over", DOCS, found) == ["OVER"]
+    assert changes("UPDATE post SET a = 1", DOCS, found) == ["post"]
+    assert changes("SELECT * FROM over", DOCS, found) == []
+    assert set(changes("REPLACE INTO 'post' VALUES (1)", DOCS)) == {"member", "post", "reply"}

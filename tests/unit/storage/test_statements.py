@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from residency.storage.statements import goes_around, writes, written
+from residency.storage.statements import changed, goes_around, writes, written
 
 AROUND = [
     "COMMIT",
@@ -243,3 +243,27 @@ def test_whatever_sqlite_writes_to_a_table_was_found_before(pieces: list[str]) -
             assert columns is None or "WHO" in columns
         if columns == frozenset():
             assert not [action for action, *_ in told if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE)]
+
+
+@pytest.mark.parametrize(
+    ("text", "tables"),
+    [
+        ("UPDATE person SET a = 1", {"PERSON"}),
+        ("update only public.person SET a = 1", {"PERSON"}),
+        ("UPDATE OR IGNORE person SET a = 1", {"PERSON"}),
+        ('DELETE FROM "Person" WHERE id = 1', {"PERSON"}),
+        ("WITH gone AS (DELETE FROM person RETURNING id) INSERT INTO other SELECT id FROM gone", {"PERSON"}),
+        ("INSERT INTO person VALUES (1) ON CONFLICT (id) DO UPDATE SET a = 1", {"PERSON"}),
+        ("INSERT OR REPLACE INTO person VALUES (1)", {"PERSON"}),
+        ("REPLACE INTO 'person' VALUES (1)", {"?"}),
+        ("MERGE INTO person USING other ON true WHEN MATCHED THEN DELETE", {"PERSON"}),
+        ("TRUNCATE other, person", {"OTHER", ",", "PERSON"}),
+        ("INSERT INTO person VALUES (1) ON CONFLICT DO NOTHING", set()),
+        ("INSERT INTO other SELECT id FROM person", set()),
+        ("SELECT id FROM person FOR NO KEY UPDATE", set()),
+        ("SELECT 'DELETE FROM person'", set()),
+        ("CREATE TABLE a (b int REFERENCES person ON DELETE CASCADE ON UPDATE CASCADE)", set()),
+    ],
+)
+def test_tables_whose_rows_a_text_changes(text: str, tables: set[str]) -> None:
+    assert changed(text) == tables

@@ -189,6 +189,8 @@ LOOSE: list[Any] = [
     select(select(func.count(Post.id)).scalar_subquery()),
     select(Topic.id, select(Post.id).where(Post.topic_id == Topic.id).limit(1).scalar_subquery()),
     select(select(Post.id).exists()),
+    select(func.coalesce(select(func.max(Post.id)).scalar_subquery(), "none")),
+    select(Topic.id).where(func.length(func.coalesce(text("(SELECT max(id) FROM post)"), "")) > 0),
     select(Post.id).where(Post.author == "beng").union(select(Reply.id)),
     select(text("id")).select_from(Post),
     select(text("(SELECT max(id) FROM post)")),

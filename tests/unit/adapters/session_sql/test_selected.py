@@ -220,7 +220,7 @@ LOADED: list[Any] = [
 def test_it_is_told_by_which_column_a_statement_says_whose_rows_it_tells(shape: str) -> None:
     statement, held = HELD[shape]
     found = selected(statement, DOCS, loads=True)
-    assert ({(each.table.name, each.column) for each in found.held}, found.loose) == (held, [])
+    assert ({(each.table.name, *each.columns) for each in found.held}, found.loose) == (held, [])
 
 
 @pytest.mark.parametrize("shape", LOOSE)
@@ -263,7 +263,7 @@ def test_a_change_says_whose_rows_it_changes() -> None:
     for statement in (update(Order).values(total=1), delete(Order)):
         assert selected(statement, DOCS, loads=False).unheld == ["orders"]
         found = selected(statement.where(OWN), DOCS, loads=False)
-        assert ([each.column for each in found.changed], found.unheld, found.loose) == (["account"], [], [])
+        assert ([each.columns for each in found.changed], found.unheld, found.loose) == ([("account",)], [], [])
 
 
 def test_objects_tell_themselves_where_there_are_some() -> None:
