@@ -206,6 +206,7 @@ def _deployed(
     for doubt in wiring.mirror_doubts(policy):
         reports.append(report(document.source, ("audit", "mirror"), "warning", "mirror", doubt))
     reports += [Report("warning", "locator", doubt) for doubt in wiring.locator_doubts(document)]
+    reports += [Report("warning", "provider", doubt) for doubt in wiring.provider_doubts(document)]
     reports += near_reports(policy)
     reports += key_reports(policy, app)
     for name, of in (

@@ -87,6 +87,8 @@ def _examine(policy: Path, target: str | None) -> Iterator[Finding]:
         yield Finding("warn", doubt, "see docs/how-to/object-lock.md")
     for each in wiring.locator_doubts(deployment):
         yield Finding("warn", each.message, "see docs/how-to/fleet.md", (f"{each.file}:{each.line}",))
+    for each in wiring.provider_doubts(deployment):
+        yield Finding("warn", each.message, "say whose law reaches that company", (f"{each.file}:{each.line}",))
     tables: dict[str, set[str]] = {}
     yield from anyio.run(_sinks, runtime, tables)
     yield from _places(runtime)

@@ -14,6 +14,7 @@ from rich.table import Table
 from residency.adapters.location_watch import LocationWatch
 from residency.bootstrap import Residency, build
 from residency.cli import asked
+from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError
 from residency.storage.location import Seen, Standing, Which
 from residency.storage.marks import Itself
@@ -79,20 +80,24 @@ async def looked(runtime: Residency) -> LocationWatch:
 
 async def _which(runtime: Residency) -> dict[str, Which]:
     """What the servers behind the sinks say of themselves; those that do not answer, nothing."""
-    found = {}
-    for store in runtime.stores.names:
-        for sink in runtime.stores.sinks_of(store):
-            if sink.name in found or not isinstance(sink, Itself):
-                continue
-            try:
-                with anyio.fail_after(_PATIENCE):
-                    if isinstance(sink, QueueSink):
-                        await sink.start()  # it is connected to by nothing else
+    found: dict[str, Which] = {}
+
+    async def ask(sink: SinkPort) -> None:
+        try:
+            with anyio.fail_after(_PATIENCE):
+                if isinstance(sink, QueueSink):
+                    await sink.start()  # it is connected to by nothing else
+                if isinstance(sink, Itself):
                     found[sink.name] = await sink.which()
-            except (ResidencyError, TimeoutError):
-                found[sink.name] = Which()
-            finally:
-                await sink.aclose()
+        except (ResidencyError, TimeoutError):
+            pass
+        finally:
+            await sink.aclose()
+
+    sinks = {sink.name: sink for store in runtime.stores.names for sink in runtime.stores.sinks_of(store)}
+    async with anyio.create_task_group() as group:
+        for sink in sinks.values():
+            group.start_soon(ask, sink)
     return found
 
 

@@ -21,7 +21,7 @@ from residency.wiring.signals import (
     trusted_ranges,
     who,
 )
-from residency.wiring.sink_urls import check_sinks
+from residency.wiring.sink_urls import check_sinks, provider_doubts
 from residency.wiring.storage import check_pins, judging, open_pins, pins_elsewhere, sinks
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "open_pins",
     "pins_elsewhere",
     "place_of",
+    "provider_doubts",
     "sinks",
     "strategy_of",
     "told",

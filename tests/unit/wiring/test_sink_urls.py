@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from residency.errors import PolicyError
-from residency.wiring import check_sinks, storage
+from residency.wiring import check_sinks, provider_doubts, storage
 from tests.world import load_policy, write_deployment
 
 DEPLOYMENT = """
@@ -89,3 +89,30 @@ def test_a_database_without_what_its_driver_needs_says_what_to_install(
 def test_all_sinks_are_made_by_the_same_function(tmp_path: Path) -> None:
     policy = load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=[("A_URL", "memory:"), ("B_URL", "memory:")]))
     assert set(storage.sinks(policy.deployment, Path, tmp_path)) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://bucket?region=ap-southeast-1", "Amazon, a company of US"),
+        ("s3://bucket?region=cn-north-1", "AWS China, a company of CN"),
+        ("gs://bucket", "Google, a company of US"),
+        ("az://account@files", "Microsoft, a company of US"),
+        ("postgresql+asyncpg://me:secret@a.Rds.amazonaws.com/app", "Amazon, a company of US"),
+        ("rediss://:secret@a.redis.cache.windows.net", "Microsoft, a company of US"),
+        ("s3://bucket?region=han-1&endpoint=https://s3.provider.vn", None),
+        ("https://amazonaws.com.vn/v1/", None),
+        ("file://files", None),
+        ("memory:", None),
+    ],
+)
+def test_a_cloud_of_another_country_than_its_provider_is_told_at_its_line(
+    tmp_path: Path, url: str, said: str | None
+) -> None:
+    replace = [("A_URL", url), ("B_URL", url), ("b: {region: vn-han, provider: VN", "b: {region: vn-han, provider: US")]
+    doubts = list(provider_doubts(load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=replace)).deployment))
+    told = [f"sink a: its URL leads to {said}, and `provider` says VN"] if said is not None else []
+    at_a = [each.message.partition(": rules")[0] for each in doubts if "says VN" in each.message]
+    assert at_a == told
+    assert len(doubts) == len(told) + (said is not None and said.endswith("CN"))
+    assert "secret" not in str(doubts)
