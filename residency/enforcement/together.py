@@ -122,27 +122,29 @@ class Together:
                 done.append(each[1])
             else:
                 late.append(each)
-        if late:
-            self._ask(late)
         _tell(done, None)
+        if late:
+            try:
+                self._ask(late)
+            except RuntimeError as error:  # no thread can be started: told to one, and each of the others asks again
+                _tell([each[1] for each in late], error)
 
     def _ask(self, waiting: list[_Waiter] | tuple[()], *, soon: bool = False) -> None:
         with self._lock:
             if self._process != os.getpid():  # a child of a fork has neither the thread nor those who waited
                 self._process, self._thread, self._busy, self._asked = os.getpid(), None, False, []
-            self._asked += waiting
-            self._soon = self._soon or soon
-            if self._busy:
-                return
-            if self._thread is None:
+            busy, new = self._busy, self._thread is None
+            if new:
                 bell = threading.Lock()
                 bell.acquire()
                 thread = threading.Thread(target=self._serve, args=(bell,), name="residency-flush", daemon=True)
-                thread.start()  # where none can be, the next who asks tries again
-                self._thread, self._bell, self._busy = thread, bell, True
-                return
+                thread.start()  # where none can be, nobody has asked
+                self._thread, self._bell = thread, bell
+            self._asked += waiting
+            self._soon = self._soon or soon
             self._busy = True
-        self._bell.release()
+        if not busy and not new:
+            self._bell.release()
 
     # -- in the thread -----------------------------------------------------------------------------------------------
 
