@@ -156,12 +156,12 @@ async def test_a_redis_that_refuses_or_is_away(tmp_path: Path, redis_servers: Se
 
 
 async def test_a_bucket_that_refuses_or_is_away(nowhere: int) -> None:
-    login = f"s3://{NOBODY}:{WRONG}@bucket-vn?region=vn-1&timeout=1&endpoint="
-    away = BucketSink("objects", VN, f"{login}http://127.0.0.1:{nowhere}")
+    login = f"s3://{NOBODY}:{WRONG}@bucket-vn?region=vn-1&timeout="
+    away = BucketSink("objects", VN, f"{login}1&endpoint=http://127.0.0.1:{nowhere}")
     refusing = StubS3()
     try:
         refusing.bend = lambda method, key: 403
-        refused = BucketSink("objects", VN, login + refusing.endpoint)
+        refused = BucketSink("objects", VN, f"{login}30&endpoint={refusing.endpoint}")
         for sink, where, stays in ((away, nowhere, False), (refused, refusing.endpoint, True)):
             calls: list[Failing] = [
                 sink.start,
@@ -193,8 +193,12 @@ async def test_a_service_and_an_instance_that_are_away(nowhere: int) -> None:
     await sink.aclose()
     scope: dict[str, Any] = {"type": "http", "method": "GET", "headers": []}
 
-    async def stays() -> None:
-        await anyio.sleep_forever()
+    messages = [{"type": "http.request"}]  # as a server begins, whether there is a body or not
+
+    async def stays() -> dict[str, Any]:
+        if not messages:
+            await anyio.sleep_forever()
+        return messages.pop()
 
     async def connects() -> dict[str, Any]:
         return {"type": "websocket.connect"}
