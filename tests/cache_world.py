@@ -99,7 +99,9 @@ def redis_sink_at(
     scope: str = "cache",
     elsewhere: Callable[[str], bool] | None = None,
 ) -> RedisSink:
-    """The sink that a deployment whose `url` is this one makes."""
+    """The sink that a deployment with this `url` makes; it is patient where the URL does not say how much."""
+    if "socket_timeout" not in url:
+        url += f"{'&' if '?' in url else '?'}socket_timeout=5"
     text = f"""
 sinks:
   {name}: {{region: vn-han, provider: VN, keys: VN, encrypted: true, url: "{url}", scope: {scope}}}

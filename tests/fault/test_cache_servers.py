@@ -34,7 +34,7 @@ async def test_a_dead_server_is_a_miss_for_the_app_and_serves_again_when_it_live
     tmp_path: Path, redis_servers: Servers
 ) -> None:
     server = redis_servers.single()
-    sink = redis_sink_at(tmp_path, server.url + "?socket_timeout=5")
+    sink = redis_sink_at(tmp_path, server.url)
     world = CacheWorld(tmp_path / "w", caches=(CacheWorld(tmp_path / "o").sg, sink))
     await sink.start()
     with world.request() as cache:
@@ -58,7 +58,7 @@ async def test_a_server_that_hangs_is_waited_for_once_and_then_left_alone(
     tmp_path: Path, redis_servers: Servers
 ) -> None:
     server = redis_servers.single()
-    sink = redis_sink_at(tmp_path, server.url)
+    sink = redis_sink_at(tmp_path, server.url + "?socket_timeout=0.5")
     await sink.start()
     await sink.keep({b"k": b"v"}, MINUTE)
     server.pause()
@@ -141,7 +141,7 @@ async def test_a_cache_that_evicts_misses_and_is_no_place_for_sessions_and_jobs(
     with pytest.raises(SinkUnavailable, match="evicts what it holds"):
         await jobs.start()
     await jobs.aclose()
-    cache = redis_sink_at(tmp_path, server.url + "?socket_timeout=5")
+    cache = redis_sink_at(tmp_path, server.url)
     await cache.start()
     keys = [b"k%d" % number for number in range(300)]
     for key in keys:
@@ -154,7 +154,7 @@ async def test_a_cache_that_evicts_misses_and_is_no_place_for_sessions_and_jobs(
 
 async def test_a_full_server_refuses_by_name(tmp_path: Path, redis_servers: Servers) -> None:
     server = redis_servers.single("redis", "--maxmemory", "3mb")
-    sink = redis_sink_at(tmp_path, server.url + "?socket_timeout=5", scope="primary")
+    sink = redis_sink_at(tmp_path, server.url, scope="primary")
     await sink.start()
     full = ""
     for _ in range(300):
@@ -170,7 +170,7 @@ async def test_a_full_server_refuses_by_name(tmp_path: Path, redis_servers: Serv
 async def test_a_server_with_no_connection_left_is_named(tmp_path: Path, redis_servers: Servers) -> None:
     server = redis_servers.single()
     server.client.config_set("maxclients", 1)
-    sink = redis_sink_at(tmp_path, server.url + "?socket_timeout=5", scope="primary")
+    sink = redis_sink_at(tmp_path, server.url, scope="primary")
     with pytest.raises(SinkUnavailable, match="sink 'cache-vn'") as caught:
         await sink.start()
     assert "127.0.0.1" not in str(caught.value)
@@ -229,7 +229,7 @@ async def test_a_slot_that_moves_to_another_server_of_a_cluster_is_followed(
 async def test_a_worker_that_dies_with_a_job_leaves_it_to_another(tmp_path: Path, redis_servers: Servers) -> None:
     server = redis_servers.single()
     world = CacheWorld(tmp_path / "w")
-    sink = redis_sink_at(tmp_path, server.url + "?socket_timeout=5", name="jobs-vn", scope="primary")
+    sink = redis_sink_at(tmp_path, server.url, name="jobs-vn", scope="primary")
     world.stores._sinks["jobs-vn"] = sink
     await sink.start()
     with world.request(method="POST", store="jobs") as jobs:

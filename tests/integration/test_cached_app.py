@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.needs("redis"), pytest.mark.needs("valkey")]
 
 DEPLOYMENT = """
 sinks:
-  cache-sg: {region: sg, provider: SG, keys: SG, encrypted: true, scope: cache, url: "SG_URL/0"}
-  cache-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, scope: cache, url: "VN_URL/0"}
-  jobs-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "SG_URL/1"}
-  jobs-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "VN_URL/1"}
+  cache-sg: {region: sg, provider: SG, keys: SG, encrypted: true, scope: cache, url: "SG_URL/0?socket_timeout=5"}
+  cache-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, scope: cache, url: "VN_URL/0?socket_timeout=5"}
+  jobs-sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "SG_URL/1?socket_timeout=5"}
+  jobs-vn: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "VN_URL/1?socket_timeout=5"}
 stores: {cache: [cache-sg, cache-vn], abroad: [cache-sg], jobs: [jobs-sg, jobs-vn]}
 signals:
   client_address: {strategy: rightmost_trusted_range, trusted: [10.0.0.0/8]}
