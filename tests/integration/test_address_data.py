@@ -75,11 +75,18 @@ def test_requests_are_answered_from_the_newest_whole_data_and_none_fails(tmp_pat
         assert ask() == ["CH address"]
         write(put("DE", 1))
         until(["DE address"])
-        for bad in (put("FR", 2)[:-40], b"", put("FR", 0), countries({"9.9.9.0/24": "FR"}, built=BUILT + 200_000)):
-            database.write_bytes(bad)
-            before = dict(runtime.network.outcomes)
-            while runtime.network.outcomes == before:
+        for bad, event in (
+            (put("FR", 2)[:-40], "torn"),
+            (b"", "torn"),
+            (put("FR", 0), "older"),
+            (countries({"9.9.9.0/24": "FR"}, built=BUILT + 200_000), "moved_too_much"),
+        ):
+            before = runtime.network.outcomes[event]
+            database.write_bytes(bad)  # of which somebody may see a part, and count it as torn
+            end = time.monotonic() + 30
+            while runtime.network.outcomes[event] == before:
                 assert ask() == ["DE address"]
+                assert time.monotonic() < end
         write(b"9.9.9.0/24 relay\n", "own.txt")
         write(put("VN", 3))
         # The list and the database are two files, and whichever is seen first may stand alone for a moment.

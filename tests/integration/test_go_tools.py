@@ -36,7 +36,7 @@ from residency.errors import VerificationError
 from tests.audit_log import KEY, ORIGIN, SIGNER, VERIFIER
 from tests.conftest import GO_PACKAGES
 
-pytestmark = pytest.mark.needs("go")
+pytestmark = [pytest.mark.needs("go"), pytest.mark.timeout(300)]  # the first one waits until all is built
 SOURCE = Path(__file__).with_name("go")
 SECOND = MLDSA44PrivateKey.from_seed_bytes(bytes(32))
 

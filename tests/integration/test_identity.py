@@ -283,15 +283,24 @@ def silent(handler: Handler) -> None:
     handler.issuer.ended.wait(30)
 
 
+def hurried(make: Make) -> Jwks[tuple[PublicKey, ...]]:
+    """Keys with a short deadline, which were had within it; on a busy machine not at the first try."""
+    for _ in range(50):
+        with suppress(KeysUnavailable):
+            return make(deadline=0.3)
+    raise AssertionError("no answer in time, fifty times")
+
+
 @pytest.mark.parametrize("slow", [drip, silent])
 def test_a_slow_answer_ends_at_the_deadline_and_no_request_waits_for_it(
     issuer: Issuer, make: Make, clock: ManualClock, slow: Answer
 ) -> None:
-    keys = make(deadline=0.3)
+    keys = hurried(make)
     verifier = JwtVerifier(keys, now=clock.now)
     issuer.say(slow)
+    before = issuer.fetches
     keys.wake()
-    until(lambda: issuer.fetches == 2)
+    until(lambda: issuer.fetches > before)
     for _ in range(3):
         assert verifier.verify(token(FIRST, clock))["sub"] == "an"  # while the thread waits
     until(lambda: keys.problem == "JWKS URL did not answer within 0.3 s")

@@ -33,7 +33,7 @@ def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Translator]:
 async def test_one_who_signs_with_another_key_is_denied(google: Translator, tmp_path: Path) -> None:
     other = Translator(google.fake, tmp_path)
     try:
-        url = f"gs://objects/x?service_account={other.account}&endpoint={google.endpoint}&timeout=5"
+        url = f"gs://objects/x?service_account={other.account}&endpoint={google.endpoint}&timeout=60"
         with pytest.raises(SinkUnavailable) as caught:
             await BucketSink("uploads-sg", REGION, url).start()
     finally:

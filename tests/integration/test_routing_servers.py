@@ -64,7 +64,8 @@ class Server:
 
     def ready(self) -> Server:
         """Wait until it answers."""
-        for _ in range(400):
+        end = time.monotonic() + 90
+        while time.monotonic() < end:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
@@ -84,7 +85,7 @@ class Server:
             *headers,
         ]
         answer = b""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as client:
             client.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
             try:
                 while piece := client.recv(65_536):
