@@ -13,12 +13,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["SG_HOST", "VN_HOST", "Asked", "Raw", "Service", "raw", "serving"]
+__all__ = ["SG_HOST", "VN_HOST", "Asked", "Raw", "Service", "certificate", "raw", "serving"]
 
 VN_HOST, SG_HOST = "127.0.0.2", "127.0.0.3"
 Handler = Callable[["Asked", Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -203,3 +208,27 @@ def raw(host: str, *said: bytes, then: str = "close") -> Iterator[Raw]:
         for thread in threads:
             thread.join(5)
         listener.close()
+
+
+def certificate(folder: Path, *names: str) -> dict[str, str]:
+    """uvicorn's options for a self-signed certificate of `names`, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / "key.pem").write_bytes(pem)
+    return {"ssl_certfile": str(folder / "cert.pem"), "ssl_keyfile": str(folder / "key.pem")}

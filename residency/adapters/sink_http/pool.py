@@ -4,6 +4,9 @@ httpcore has a pool, and it leaks: a request that is cancelled once a connection
 leaves the connection behind, and when that has happened often enough the pool is full for ever (encode/httpcore#1093,
 open in 1.0.9). A handshake that is cancelled leaves its socket. Here nothing is assigned to anybody who waits: whoever
 has a slot takes a connection, and whatever becomes of them gives back the slot at once and closes what was opened.
+
+Nor is a connection used again on which more came than the answer (a body behind a 204, a 304, the answer to a HEAD): it
+would be read as the answer to the next request, which is somebody else's.
 """
 
 from __future__ import annotations
@@ -89,10 +92,11 @@ class Pool:
         self._using.add(line)
         return Reply(self, line, await line.http.handle_async_request(request))
 
-    async def ended(self, line: _Line) -> None:
-        """Take back the slot of a request that is over, and its connection where that can be used again."""
+    async def ended(self, line: _Line, *, whole: bool) -> None:
+        """Take back the slot of a request that is over, and its connection where that can be used again; `whole` = the
+        answer is all that came on it."""
         self._free.release()
-        if line in self._using and line.http.is_idle() and len(self._idle) < self._most_idle:
+        if whole and line in self._using and line.http.is_idle() and len(self._idle) < self._most_idle:
             self._using.remove(line)
             self._idle.append(line)
         else:
@@ -149,7 +153,24 @@ class Reply:
                 with suppress(Exception):  # what has an answer left on it is closed
                     await self._response.aclose()
         finally:
-            await self._pool.ended(self._line)
+            await self._pool.ended(self._line, whole=self._is_whole())
+
+    def _is_whole(self) -> bool:
+        """Whether nothing came behind the answer; what has not come yet is seen when the connection is taken again."""
+        # The library keeps what it has read and not used. Were it to keep that elsewhere, no connection is used twice.
+        parser = getattr(getattr(self._line.http, "_connection", None), "_h11_state", None)
+        if parser is None or parser.trailing_data[0]:
+            return False
+        tls = self._response.extensions["network_stream"].get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            tls.read(1)  # a record that has come already, and that no look at the socket shows
+        except ssl.SSLWantReadError:
+            return True
+        except (ssl.SSLError, ValueError):
+            return False
+        return False
 
 
 class _Line(httpcore.AsyncNetworkBackend):

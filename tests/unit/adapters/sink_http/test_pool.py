@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,7 +17,7 @@ import pytest
 
 from residency.adapters.sink_http.pool import Pool
 from tests.open_sockets import ESTABLISHED, open_to, until
-from tests.services import VN_HOST, Asked, Raw, Service, raw
+from tests.services import VN_HOST, Asked, Raw, Service, certificate, raw
 
 pytestmark = pytest.mark.anyio
 BOUNDS = {"connect": 5.0, "read": 5.0, "write": 5.0}
@@ -165,3 +167,57 @@ async def test_a_reply_that_is_closed_while_another_task_waits_for_a_piece_of_it
             await reply.aclose()
         assert open_to(half.port) == []
         await pool.aclose()
+
+
+FORGED = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsecret!"
+SIZE = b"Content-Length: %d\r\n\r\n" % len(FORGED)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\n" + SIZE),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\n" + SIZE),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+async def test_what_comes_behind_an_answer_is_not_the_answer_to_the_next(
+    tmp_path: Path, scheme: str, method: str, first: bytes, apart: bool
+) -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        answer = [first, FORGED] if connections == 1 else [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            # One write is one record of TLS; two of them may come in one piece, and the second is then seen by nobody
+            # who looks at the socket.
+            for piece in answer if apart else [b"".join(answer)]:
+                writer.write(piece)
+            await writer.drain()
+            await reader.read()
+        writer.close()
+
+    served = trusting = None
+    if scheme == "https":
+        options = certificate(tmp_path, VN_HOST)
+        served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        served.load_cert_chain(options["ssl_certfile"], options["ssl_keyfile"])
+        trusting = ssl.create_default_context(cafile=options["ssl_certfile"])
+        trusting.check_hostname = False
+    server = await asyncio.start_server(serve, VN_HOST, 0, ssl=served)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        pool = Pool((scheme, VN_HOST, port), httpcore.AnyIOBackend(), trusting, most=5, idle=3, expiry=15.0)
+        asked = asks(port, scheme=scheme)
+        asked.method = method.encode()
+        assert b"".join([piece async for piece in await pool.send(asked, 10.0)]) == b""
+        assert b"".join([piece async for piece in await pool.send(asks(port, scheme=scheme), 10.0)]) == b"ok"
+        await pool.aclose()
+    assert connections == 2

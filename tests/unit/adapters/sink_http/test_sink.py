@@ -6,15 +6,11 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from residency.adapters.resolver_table import TableResolver
 from residency.adapters.service_client import open_client
@@ -24,7 +20,7 @@ from residency.storage.failover import BOUNDS
 from residency.storage.services import Headers, ServiceAnswer, ServiceRequest
 from tests.open_sockets import until
 from tests.servers import eventually
-from tests.services import SG_HOST, VN_HOST, Asked, Service, raw, serving
+from tests.services import SG_HOST, VN_HOST, Asked, Service, certificate, raw, serving
 from tests.world import VN
 
 pytestmark = pytest.mark.anyio
@@ -356,32 +352,8 @@ async def test_each_member_is_sent_its_own_credentials_alone(service: Service) -
     await asking.sink.aclose()
 
 
-def _certificate(folder: Path, *names: str) -> dict[str, str]:
-    """uvicorn's options for a self-signed certificate of `names`, which is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    (folder / "key.pem").write_bytes(pem)
-    return {"ssl_certfile": str(folder / "cert.pem"), "ssl_keyfile": str(folder / "key.pem")}
-
-
 async def test_tls_is_verified_by_the_name_whatever_address_it_has(tmp_path: Path) -> None:
-    options = _certificate(tmp_path, "llm.test")
+    options = certificate(tmp_path, "llm.test")
     trusting = ssl.create_default_context(cafile=options["ssl_certfile"])
     resolver = TableResolver({name: [(VN_HOST,)] for name in ("llm.test", "other.test")})
     with serving(VN_HOST, **options) as service:
