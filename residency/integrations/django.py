@@ -37,8 +37,9 @@ from residency.errors import NoDecision, Unavailable, UsageError
 from residency.integrations.django_driver import lead
 from residency.integrations.django_errors import raise_ours
 from residency.integrations.django_gate import MARK, Unit, units, wait
-from residency.integrations.django_looked import Looking, own_rows
+from residency.integrations.django_looked import Looking
 from residency.integrations.django_stores import models_of_stores, store_of
+from residency.integrations.django_whose import own_rows
 from residency.model import Operation
 from residency.storage.handle import StoreHandle, backend_of
 
@@ -102,8 +103,8 @@ def unit(store: str, *, sink: str | None = None) -> Iterator[str]:
     subject = here.subject_digest
     connection = connections[act.sink] if act.sink in connections else None  # noqa: SIM401 - it has no get()
     backend = backend_of(handle, act.sink)
-    made = Unit(act.sink, act, connection, Looking.of(here, store, act.sink, wait))
     changes, sent = act.operation in CHANGES, False
+    made = Unit(act.sink, act, connection, Looking.of(here, store, act.sink, wait, changes=changes))
     token = units.set({**units.get(), store: made})
     try:
         if connection is None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync
 from django.db import Error, connections
 from django.db.backends.signals import connection_created
+from django.db.models.deletion import Collector
 
 from residency.enforcement.acts import Act
 from residency.enforcement.context import current
@@ -203,6 +204,18 @@ def _created(alias: str) -> Any:
     return connection
 
 
+def _deletes_at_once(collector: Any, objs: Any, from_field: Any = None) -> bool:
+    """Whether rows are deleted without being found before: not those that are deleted along in a unit that looks at
+    rows, for nothing else says whose these are."""
+    if from_field is not None:
+        here = next((each.looking for each in units.get().values() if each.alias == collector.using), None)
+        if here is not None and here.looks_at_rows() and not here.is_vouched():
+            return False
+    return bool(_can_fast_delete(collector, objs, from_field))
+
+
+_can_fast_delete = Collector.can_fast_delete
+Collector.can_fast_delete = _deletes_at_once
 _create = connections.create_connection
 connections.create_connection = _created
 connection_created.connect(_guard)

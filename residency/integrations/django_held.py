@@ -177,7 +177,9 @@ def _leaves(query: Any) -> dict[str, Leaf]:
 
 
 def _base(query: Any) -> str:
-    return "" if query.get_meta() is None else str(query.base_table or query.get_meta().db_table)
+    if query.get_meta() is None:
+        return ""
+    return str(next(iter(query.alias_map), query.get_meta().db_table))  # `base_table` is kept once it was asked for
 
 
 def _clauses(query: Any) -> Iterator[Any]:

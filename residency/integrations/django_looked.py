@@ -5,58 +5,32 @@ be read there, as a routed session of SQLAlchemy's does. Whole rows, of which Dj
 they are looked at between the database and the object, each chunk at once, so that no way to make one goes past it.
 Columns, counts and changes tell it by the query's own conditions (`django_held`). Text that names a table with rows of
 somebody is refused, unless the app says that all it reads and writes is of the unit's subject. What any unit writes has
-its own subject in the subject's column.
+its own subject in the subject's column, and what it changes or deletes is that subject's: a unit of who asks for
+themselves reads what it likes, and notes whose its objects are, so that few are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Final
-from uuid import UUID
 
-from django.db.models import F, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Value
 from django.db.models.constants import OnConflict
 from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 
 from residency.enforcement.current import Current
 from residency.errors import UsageError
-from residency.integrations.django_held import Held, Told, keys_of, models_by_table, table_of, told
+from residency.integrations.django_held import Held, Told, keys_of, table_of, told
+from residency.integrations.django_whose import Asked, People, Whose, is_vouched
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import gives_subject, mentioned, of_somebody, own_of
-from residency.storage.others import Others, changes_elses, people_of, somebody_elses, unsaid, unseen
+from residency.storage.held import changes, gives_subject, mentioned, of_somebody, own_of
+from residency.storage.others import Others, changes_elses, changes_unsaid, people_of, somebody_elses, unsaid, unseen
 from residency.storage.statements import writes, written
 
-__all__ = ["Looking", "own_rows"]
+__all__ = ["Looking"]
 
 _VOUCH: Final = "`with own_rows():`"
-_AT_ONCE: Final = 500  # keys in one question
-_BOUND: Final = 10_000  # keys that are remembered, at most; cleared when full
-_KINDS: Final = {
-    "CharField": str, "TextField": str, "SlugField": str, "UUIDField": UUID,
-    **dict.fromkeys(("AutoField", "BigAutoField", "IntegerField", "BigIntegerField", "PositiveIntegerField"), int),
-}  # fmt: skip
-"""Fields by whose value a database finds what says the same, letter by letter."""
-_UNKNOWN: Final = object()
-_Key = tuple[str, str, Any]
-"""(table, column, value) of rows."""
-_People = dict[str | None, None]
-"""Ids, each once; None = nothing tells whose it is."""
-_Asked = dict[tuple[str, str], dict[Any, None]]
-"""Values of columns, of which is asked whose the rows are."""
-_vouched: ContextVar[bool] = ContextVar("residency_django_vouched", default=False)
-
-
-@contextmanager
-def own_rows() -> Iterator[None]:
-    """Within it, all rows that statements tell columns of or write are of whom the unit is for: the app vouches for
-    it. Objects are looked at all the same."""
-    token = _vouched.set(True)
-    try:
-        yield
-    finally:
-        _vouched.reset(token)
 
 
 class Looking:
@@ -68,22 +42,24 @@ class Looking:
         docs: Sequence[RecordDoc],
         sink: str,
         wait: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
+        changes: bool,
     ) -> None:
-        """`wait` awaits something within Django's own call."""
+        """`wait` awaits something within Django's own call; `changes` = the unit changes data."""
         self._docs = {doc.name: doc for doc in docs}
         self._others = Others.than(here, sink) if here.of_another else None
+        self._own = changes and not here.of_another and here.subject_digest is not None
         self._people = people_of(here)
         self._digest = here.point.perception.digest
         self._sink = sink
+        self._whose = Whose(docs, sink)
         self._wait = wait
         self._sent: list[tuple[str, Any]] = []
-        self._known: dict[_Key, tuple[str | None, ...]] = {}
 
     @staticmethod
-    def of(here: Current, store: str, sink: str, wait: Any) -> Looking | None:
+    def of(here: Current, store: str, sink: str, wait: Any, *, changes: bool) -> Looking | None:
         """None = there is nothing to look at."""
         docs = here.point.policy.deployment.records_at(store, (sink,))
-        return Looking(here, docs, sink, wait) if docs and here.decision.mode != "observe" else None
+        return Looking(here, docs, sink, wait, changes) if docs and here.decision.mode != "observe" else None
 
     # -- what is sent ---------------------------------------------------------------------------------------------
 
@@ -103,13 +79,15 @@ class Looking:
     def check_text(self, text: str, parameters: Any) -> None:
         """Look at what is about to be sent. Raises: UsageError where no compiler made it, and it tells or writes what
         nobody can say whose it is."""
-        if _vouched.get() or any(text is sent and parameters is given for sent, given in self._sent):
+        if is_vouched() or any(text is sent and parameters is given for sent, given in self._sent):
             return
         doc = gives_subject(written(text), self._docs.values()) if writes(text) else None
         if doc is not None:
             raise unseen(doc, "by the model's own save() or create()", _VOUCH)
         if self._others is not None:
             self._refuse_loose(mentioned(text, self._docs, whole=not self._people))
+        elif self._own:
+            self._check_changed(Told(unheld=changes(text, self._docs)))
 
     def check(self, query: Any, own: Iterable[str] = ()) -> None:
         """Look at whose rows a query tells columns of, or changes. Raises: UsageError, Refused, PinsUnavailable."""
@@ -117,17 +95,19 @@ class Looking:
             values = [value for _, _, value in query.values]
             for field, _, value in query.values:
                 self.check_value(table_of(query.get_meta()), field, value)
-            if self._others is not None and not _vouched.get():
+            if self._others is not None and not is_vouched():
                 made = [_resolved(query, value) for value in values if hasattr(value, "resolve_expression")]
                 self._check_told(told(query, self._docs, self._sink, changes=True, values=made))
-        elif self._others is not None and not _vouched.get():
+        elif self._others is not None and not is_vouched():
             self._check_told(told(query, self._docs, self._sink, own=own, changes=isinstance(query, DeleteQuery)))
+        if self._own and isinstance(query, UpdateQuery | DeleteQuery) and not is_vouched():
+            self._check_changed(told(query, self._docs, self._sink, changes=True))
 
     def check_value(self, table: str, field: Any, value: Any) -> None:
         """Look at what a row is given. Raises: UsageError where it says that it is somebody else's, or may."""
         doc = self._docs.get(table)
-        own = doc is not None and self._is_id(doc, field.column)
-        if doc is None or not (own or self._leads(doc, field.column)) or _vouched.get():
+        own = doc is not None and self._whose.is_id(doc, field.column)
+        if doc is None or not (own or self._leads(doc, field.column)) or is_vouched():
             return
         if isinstance(value, Value):
             value = value.value
@@ -137,7 +117,7 @@ class Looking:
             raise unseen(doc, "as it is, and no expression", _VOUCH)
         if value is not None and own and not self._is_own(str(value)):
             raise somebody_elses(doc, "unit of work")
-        if value is not None and not own and not all(map(self._is_own, self._led([(doc, value)]) or (None,))):
+        if value is not None and not own and not all(map(self._is_own, self._whose.led([(doc, value)]) or (None,))):
             there = doc.via[1] if doc.via is not None else ""
             raise UsageError(
                 f"a row that leads to one of {there!r} is of whom that is, and this unit of work is for somebody else: "
@@ -148,18 +128,9 @@ class Looking:
         """Whether a further table tells whose a row is that has a value in this column, and it is looked at."""
         return self._others is not None and bool(self._people) and doc.via is not None and doc.via[0] == column
 
-    def _led(self, given: Iterable[tuple[RecordDoc, Any]]) -> _People:
-        """Whose the rows are that rows lead to."""
-        held: list[Held] = []
-        for doc, value in given:
-            there = None if doc.via is None else models_by_table().get(doc.via[1])
-            if there is not None and len(keys_of(there._meta)) == 1:
-                held.append(Held(table_of(there._meta), there._meta.pk.column, (value,)))
-        return self._whose(held)
-
     def check_inserted(self, value: Any) -> None:
         """Look at what an expression tells that a row is given. Raises: UsageError."""
-        if self._others is not None and not _vouched.get():
+        if self._others is not None and not is_vouched():
             query = Query(None)
             query.annotations["value"] = value
             self._check_told(told(query, self._docs, self._sink))
@@ -168,31 +139,31 @@ class Looking:
         """Look at whose rows an insert changes where they are there. Raises: UsageError, Refused, PinsUnavailable."""
         table = table_of(query.get_meta())
         doc = of_somebody(self._docs).get(table)
-        if doc is None or self._others is None or _vouched.get():
+        if doc is None or not self.looks_at_rows() or is_vouched():
             return
         for field in query.fields:
-            if self._leads(doc, field.column) and not self._is_id(doc, field.column):
+            if self._leads(doc, field.column) and not self._whose.is_id(doc, field.column):
                 keys = dict.fromkeys(getattr(each, field.attname) for each in query.objs)
-                self._led((doc, each) for each in keys if not hasattr(each, "resolve_expression"))  # all at once
+                self._whose.led((doc, each) for each in keys if not hasattr(each, "resolve_expression"))  # all at once
         if query.on_conflict is not OnConflict.UPDATE:
             return
         unique = {field.column: field for field in query.unique_fields}
         said = next((each for each in (own_of(doc), query.get_meta().pk.column) if each in unique), None)
         if said is None:
-            self._check_told(Told(unheld=[table]))
+            self._check_changed(Told(unheld=[table]))
         else:
             values = tuple(getattr(each, unique[said].attname) for each in query.objs)
-            self._check_told(Told(changed=[Held(table, said, values)]))
+            self._check_changed(Told(changed=[Held(table, said, values)]))
 
     # -- what is given --------------------------------------------------------------------------------------------
 
     def is_vouched(self) -> bool:
         """Whether the app vouches for what is sent now."""
-        return _vouched.get()
+        return is_vouched()
 
     def looks_at_rows(self) -> bool:
-        """Whether rows are looked at."""
-        return self._others is not None
+        """Whether rows are looked at: whose they are is judged, or noted, for those that are changed later."""
+        return self._others is not None or self._own
 
     def rows(
         self, compiler: Any, made: Iterable[Sequence[int]], results: Iterable[Sequence[Any]]
@@ -226,7 +197,7 @@ class Looking:
                 yield _Kind(doc, tuple(fields), its, own_of(doc), keys[0] if len(keys) == 1 else None)
 
     def _check_rows(self, kinds: Sequence[_Kind], chunk: Sequence[Any], values: Sequence[Mapping[int, Any]]) -> None:
-        people, asked = _People(), _Asked()
+        people, asked = People(), Asked()
         for kind in kinds:
             own, key, name = kind.columns.get(kind.own), kind.columns.get(kind.key or ""), kind.doc.name
             for row, its in zip(chunk, values, strict=True):
@@ -234,56 +205,40 @@ class Looking:
                     continue  # an outer join found nothing
                 if own is not None and its[own] is not None:
                     if kind.doc.subject is None:
-                        self._ask_or_say(name, kind.own, its[own], people, asked)
+                        self._whose.ask_or_say(name, kind.own, its[own], people, asked)
                         continue
                     people[str(its[own])] = None
                     if key is not None:
-                        self._known[name, str(kind.key), its[key]] = (str(its[own]),)
+                        self._whose.note(name, str(kind.key), its[key], str(its[own]))
                 elif own is None and key is not None:
-                    self._ask_or_say(name, str(kind.key), its[key], people, asked)
+                    self._whose.ask_or_say(name, str(kind.key), its[key], people, asked)
                 else:
                     people[None] = None
-        self._judge(people | self._answers(asked))
+        if self._others is not None:  # who asks reads what they like
+            self._judge(people | self._whose.answers(asked))
 
     # -- whose it is ----------------------------------------------------------------------------------------------
 
     def _check_told(self, found: Told) -> None:
         self._refuse_loose(found.loose)
         if self._people:
-            self._refuse_loose(found.unheld)
-            for held in found.changed:
-                if not all(map(self._is_own, self._whose([held]))):
-                    raise changes_elses(held.table, "unit of work")
-        self._judge(self._whose(found.held))
+            self._check_changed(found)
+        self._judge(self._whose.of(found.held))
+
+    def _check_changed(self, found: Told) -> None:
+        untold = (each.table for each in found.changed if not self._whose.is_told(each.table))
+        for table in (*found.unheld, *untold):
+            raise changes_unsaid(self._docs[table], "unit of work", _VOUCH)
+        for held in found.changed:
+            if not all(map(self._may_change, self._whose.of([held]))):
+                raise changes_elses(held.table, "unit of work")
+
+    def _may_change(self, whose: str | None) -> bool:
+        """A row that says nobody who asks may write, and change."""
+        return self._is_own(whose) or (whose is None and self._own)
 
     def _is_own(self, whose: str | None) -> bool:
         return whose is not None and self._digest(whose) in self._people
-
-    def _whose(self, held: Iterable[Held]) -> _People:
-        """The ids of whom a query names as those whose rows it is about, each once."""
-        people, asked = _People(), _Asked()
-        for table, column, values in held:
-            for value in values:
-                if value is not None:  # else no row is found by it
-                    self._ask_or_say(table, column, value, people, asked)
-        return people | self._answers(asked)
-
-    def _ask_or_say(self, table: str, column: str, value: Any, people: _People, asked: _Asked) -> None:
-        """Note whose the rows are that have this value in a column, or that it is to be asked."""
-        doc = self._docs[table]
-        if self._is_id(doc, column) and _is_exact(table, column, value):
-            people[str(value)] = None
-        elif (known := self._known.get((table, column, value))) is not None:
-            people.update(dict.fromkeys(known))
-        else:
-            asked.setdefault((table, column), {})[value] = None
-
-    def _is_id(self, doc: RecordDoc, column: str) -> bool:
-        """Whether a column holds the subject's id, be it as another table's key."""
-        if doc.subject is not None or doc.via is None or column != doc.via[0]:
-            return doc.subject == column
-        there, its = models_by_table().get(doc.via[1]), self._docs.get(doc.via[1])
-        return there is not None and its is not None and keys_of(there._meta) == (its.subject,)
 
     def _judge(self, people: Iterable[str | None]) -> None:
         others = self._others
@@ -293,48 +248,6 @@ class Looking:
                 await others.check(unknown)
 
             self._wait(check)
-
-    def _answers(self, asked: _Asked) -> _People:
-        """Whose the rows are that have these values."""
-        people = _People()
-        if len(self._known) > _BOUND:
-            self._known.clear()
-        for (table, column), values in asked.items():
-            found: dict[_Key, tuple[str | None, ...]] = {}
-            for value, whose in self._ask(table, column, list(values)):
-                people[whose] = None
-                found[table, column, value] = (*found.get((table, column, value), ()), whose)
-            self._known |= found
-        return people
-
-    def _ask(self, table: str, column: str, values: Sequence[Any]) -> Iterator[tuple[Any, str | None]]:
-        """The values that were found, each with whose its rows are, by a question of its own in the same act."""
-        model = models_by_table().get(table)
-        name = None if model is None else _name(model, column)
-        subject = None if name is None else self._subject(model)
-        if subject is None:
-            yield _UNKNOWN, None
-            return
-        for start in range(0, len(values), _AT_ONCE):
-            some = {f"{name}__in": values[start : start + _AT_ONCE]}
-            with own_rows():
-                found = list(QuerySet(model, using=self._sink).filter(**some).values_list(name, subject).distinct())
-            for value, whose in found:
-                yield value, None if whose is None else str(whose)
-
-    def _subject(self, model: Any, depth: int = 8) -> Any:
-        """The subject's id of each row of a model's table; None where nothing tells it."""
-        doc = self._docs.get(table_of(model._meta))
-        name = None if doc is None or depth == 0 else _name(model, own_of(doc))
-        if doc is None or name is None:
-            return None
-        if doc.via is None:
-            return F(name)
-        there = models_by_table().get(doc.via[1])
-        found = None if there is None or len(keys_of(there._meta)) != 1 else self._subject(there, depth - 1)
-        if there is None or found is None:
-            return None
-        return Subquery(QuerySet(there, using=self._sink).filter(pk=OuterRef(name)).values_list(found)[:1])
 
     def _refuse_loose(self, loose: Sequence[str]) -> None:
         if loose:
@@ -358,21 +271,5 @@ class _Kind:
         return [self.columns[each] for each in (self.own, self.key) if each is not None and each in self.columns]
 
 
-def _name(model: Any, column: str) -> str | None:
-    return next((field.attname for field in model._meta.local_concrete_fields if field.column == column), None)
-
-
 def _resolved(query: Any, value: Any) -> Any:
     return value.resolve_expression(query.clone(), allow_joins=False, for_save=True)
-
-
-def _is_exact(table: str, column: str, value: Any) -> bool:
-    """Whether a database finds by a value of a column what says the same, letter by letter."""
-    model = models_by_table().get(table)
-    fields = () if model is None else model._meta.local_concrete_fields
-    field = next((each for each in fields if each.column == column), None)
-    while field is not None and field.is_relation:
-        field = field.target_field
-    if field is None or not type(field).__module__.startswith("django.") or getattr(field, "db_collation", None):
-        return False
-    return type(value) is _KINDS.get(field.get_internal_type())

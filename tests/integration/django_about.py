@@ -553,6 +553,48 @@ NOT_WRITTEN: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
+def with_her_own() -> int:
+    """Deletes a post of Beng's, and what is hers of it."""
+    Post(id="n", author_id="beng").save()
+    Reply.objects.create(id="n", author_id="beng", post_id="n")
+    Photo.objects.create(id="n", post_id="n")
+    return int(Post.objects.get(id="n").delete()[0])
+
+
+# In a unit of Beng's own, who reads what she likes.
+OWN_WRITTEN: dict[str, tuple[Callable[[], Any], Any]] = {
+    "read": (lambda: Post.objects.count(), 3),
+    "by name": (lambda: bengs().update(body="of beng"), 1),
+    "by key": (lambda: Post.objects.filter(id="p-beng").update(body="of beng"), 1),
+    "by keys": (lambda: Reply.objects.filter(id__in=["r-beng-anh", "r-beng-beng"]).update(body="of beng"), 2),
+    "loaded": (lambda: Reply.objects.get(id="r-beng-anh").save(), None),
+    "not loaded": (lambda: Reply(id="r-beng-anh", author_id="beng", post_id="p-anh", body="of beng").save(), None),
+    "nobody's": (lambda: Topic.objects.update(body="topic"), 2),
+    "not named": (lambda: Badge.objects.filter(id__gt="").update(body=""), 3),
+    "over a join": (lambda: Photo.objects.filter(post__author="beng").update(body="of beng"), 1),
+    "by what it leads to": (lambda: Photo.objects.filter(post="p-beng").update(body="of beng"), 1),
+    "what is not there": (lambda: Reply.objects.filter(id="none").delete()[0], 0),
+    "bulk_update": (lambda: Reply.objects.bulk_update([Reply(id="r-beng-anh", body="of beng")], ["body"]), 1),
+    "upsert": (lambda: len(Reply.objects.bulk_create(
+        [Reply(id="r-beng-anh", author_id="beng", post_id="p-anh", body="of beng")], update_conflicts=True,
+        unique_fields=["id"], update_fields=["body"])), 1),
+    "deleted with what is hers": (with_her_own, 3),
+    "vouched for": (vouched(lambda: Reply.objects.filter(post="p-beng", id="r-chua-beng").update(body="of chua")), 1),
+    "text of nobody's": (sql("UPDATE topic SET body = 'topic'"), "sent"),
+}  # fmt: skip
+OWN_NOT_WRITTEN: dict[str, Callable[[], Any]] = {
+    **{name: ask for name, ask in NOT_WRITTEN.items() if name.startswith(("Chua's", "Anh's", "others", "hers by"))},
+    "all changed": NOT_WRITTEN["all changed"],
+    "of two tables": NOT_WRITTEN["another's of two tables"],
+    "counted up": lambda: Post.objects.filter(pk="p-chua").update(body=Concat("body", Value("!"))),
+    "by another column": lambda: Reply.objects.filter(post="p-beng").update(body="x"),
+    "by several keys": lambda: Reply.objects.filter(id__in=["r-beng-beng", "r-chua-beng"]).delete(),
+    "deleted along": lambda: Post.objects.get(id="p-beng").delete(),
+    "read, and then changed": lambda: [Post.objects.in_bulk(["p-chua"])["p-chua"].save() for _ in range(2)],
+    "deleted by text": sql("DELETE FROM reply WHERE author = 'beng'"),
+}  # fmt: skip
+
+
 def outcome(ask: Callable[[], Any]) -> Any:
     """What it gave, or which error it met."""
     try:
@@ -822,6 +864,7 @@ async def main() -> None:
         "expected": {
             "given": {name: given for name, (_, given) in GIVEN.items()},
             "written": {name: given for name, (_, given) in WRITTEN.items()},
+            "own written": {name: given for name, (_, given) in OWN_WRITTEN.items()},
         }
     }
     admitted = runtime.point.admit(Request("POST", "/somebody", b"/somebody", (), (HANOI, 50_000), SimpleUser("anh")))
@@ -858,6 +901,8 @@ async def main() -> None:
         told["own writes"] = await sync_to_async(each)(
             {"for another": NOT_WRITTEN["created for another"], "text": NOT_WRITTEN["text"]}
         )
+        told["own written"] = await sync_to_async(in_one)(answers(OWN_WRITTEN))
+        told["own not written"] = await sync_to_async(each)(OWN_NOT_WRITTEN)
     with request(runtime, "POST", "/somebody", "sue"):
         async with about("beng"):
             told["written"] = await sync_to_async(in_one)(answers(WRITTEN))

@@ -86,6 +86,15 @@ def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> No
     assert project["own writes"]["text"].startswith(UNSEEN)
 
 
+def test_what_a_unit_of_ones_own_changes_is_ones_own(project: dict[str, Any]) -> None:
+    assert project["own written"] == project["expected"]["own written"]
+    assert len(project["own not written"]) > 20
+    assert beginning(project["own not written"], CHANGES, ELSES) == {}
+    along = project["own not written"]["deleted along"]
+    assert along.startswith("UsageError: a statement changes rows of 'reply' that are somebody else's")
+    assert "add WHERE author = … (or by the table's key)" in project["own not written"]["by another column"]
+
+
 def test_no_way_around_a_units_compilers_and_its_connection_is_taken(project: dict[str, Any]) -> None:
     around = project["around"]
     assert around["older"].startswith(UNSAID)
