@@ -2,7 +2,7 @@
 
 The ledger beside the copies notes of each, under a digest of its key, the digest of its bytes: before the copy is
 written, so that no crash leaves a copy that passes for somebody's own record. What lies there with other bytes, or was
-never noted, is not ours: it is neither changed nor deleted.
+never noted, is not ours: it is neither changed nor deleted. A column that comes or goes is no other content.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from residency.errors import RecordConflict, UsageError
+from residency.storage.fields import fields_of, same_but_for_columns
 from residency.storage.parcels import StreamedRecords
 from residency.storage.records import Change, KeyedRecords, Record
 from residency.storage.sweep import remove
@@ -27,7 +28,7 @@ class Ledger(Protocol):
     """What is noted of the copies in one sink. Raises: SinkUnavailable."""
 
     async def read(self, ids: Collection[str]) -> Mapping[str, frozenset[str]]:
-        """The digests (hex) of the bytes that each of these may have."""
+        """The digests (hex) of the bytes that each of these may have, and of their fields (`fields_of`)."""
 
     async def write(self, digests: Mapping[str, frozenset[str]]) -> None:
         """Note these, in the place of what is noted; durable when it returns."""
@@ -69,7 +70,7 @@ class Copied:
             known = noted.get(self._id(key))
             # What was never noted is not ours, whatever its bytes are: a large one is not read for that.
             mark = "" if known is None and each.value is None else await self.digest(self.records, each)
-            found[key] = Held(each, mark, mark in (known or ()))
+            found[key] = Held(each, mark, _is_noted(each, mark, known or ()))
         return found
 
     async def put(self, changes: Sequence[tuple[Record, Held | None]], source: KeyedRecords) -> None:
@@ -83,10 +84,11 @@ class Copied:
         was = {
             self._id((each.name, each.key)): known.get(self._id((each.name, each.key)), frozenset())
             if before is None
-            else frozenset({before.digest})
+            else fields_of(before.record) | {before.digest}
             for each, before in changes
         }
-        await self._ledger.write({self._id(key): was[self._id(key)] | {digest} for key, digest in digests.items()})
+        new = {(each.name, each.key): fields_of(each) | {digests[each.name, each.key]} for each, _ in changes}
+        await self._ledger.write({self._id(key): was[self._id(key)] | some for key, some in new.items()})
         try:
             await self._put(changes, source)
         except RecordConflict:
@@ -100,7 +102,7 @@ class Copied:
         for key, record in there.items():
             digest = await self.digest(self.records, record)
             if digest != digests[key]:
-                other[self._id(key)] = frozenset({digest, digests[key]})
+                other[self._id(key)] = fields_of(record) | {digest} | new[key]
         if other:
             await self._ledger.write(other)
 
@@ -109,7 +111,11 @@ class Copied:
         ours = [each for each in held if each.ours]
         # Noted still: a mover may have put originals there since, with the bytes that the copies had.
         noted = await self._ledger.read([self._id((each.record.name, each.record.key)) for each in ours])
-        ours = [each for each in ours if each.digest in noted.get(self._id((each.record.name, each.record.key)), ())]
+        ours = [
+            each
+            for each in ours
+            if _is_noted(each.record, each.digest, noted.get(self._id((each.record.name, each.record.key)), ()))
+        ]
         if not ours:
             return 0
         await remove(self.records, [each.record for each in ours])
@@ -226,6 +232,11 @@ class StreamedOriginals(Originals):
 def originals(copied: Copied) -> Originals:
     """The records of the sink without the copies of ours there."""
     return (StreamedOriginals if isinstance(copied.records, StreamedRecords) else Originals)(copied)
+
+
+def _is_noted(record: Record, digest: str, noted: Collection[str]) -> bool:
+    """Whether a ledger's notes tell of these bytes; or of this row before columns came or went."""
+    return digest in noted or any(same_but_for_columns(each, record) for each in noted)
 
 
 def _streamed(records: KeyedRecords) -> StreamedRecords:

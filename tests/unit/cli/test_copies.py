@@ -210,3 +210,22 @@ def test_a_deployment_that_wants_no_copies_or_only_observes_is_told_so(tmp_path:
     file.write_text(file.read_text().replace("copies: {people: {to: [sg], withdraw: true}}\n", ""))
     code, output = run("status", file)
     assert (code, "asks for none" in output) == (2, True)
+
+
+def test_columns_that_come_and_go_leave_copies_known_for_ours_followed_and_withdrawn(
+    world: Path, tmp_path: Path
+) -> None:
+    run("prepare", world)
+    make(world)
+    for sink in ("sg", "vn"):  # abroad first: what home has more is nowhere to put there
+        change(tmp_path, sink, "ALTER TABLE people ADD COLUMN mail TEXT", "ALTER TABLE people DROP COLUMN phone")
+    change(tmp_path, "sg", "UPDATE people SET name = 'somebody there' WHERE id = 'binh'")
+    run("prepare", world)
+    change(tmp_path, "vn", "UPDATE people SET mail = 'an@example.com' WHERE id = 'an'")
+    told = make(world)
+    assert rows(tmp_path, "sg", "SELECT * FROM people WHERE id = 'an'") == [("an", "canary-an", "an@example.com")]
+    change(tmp_path, "sg", "ALTER TABLE people ADD COLUMN more TEXT DEFAULT 'x'")
+    result(tmp_path, "failed")
+    told = make(world)
+    assert told["deleted"] == 2, "a letter, and a row; what somebody changed there is nobody's copy any more"
+    assert rows(tmp_path, "sg") == [("binh", "somebody there")]

@@ -361,3 +361,11 @@ def test_of_what_is_held_one_note_is_kept_and_what_is_noted_meanwhile_is_its_own
     assert list(made.outboxes["vn"].rows) == [first]
     made.write("vn", "an", "1", b"d")
     assert len(made.outboxes["vn"].rows) == 2
+
+
+def test_a_row_whose_subject_is_empty_is_nobody_s_and_holds_up_no_other() -> None:
+    made = world()
+    made.write("vn", "", "0", b"nobody's")
+    made.write("vn", "an", "1", b"a")
+    assert once(made).copied == 1
+    assert (made.lies("sg"), made.outboxes["vn"].rows) == ({"1": b"a"}, {})
