@@ -13,7 +13,7 @@ one is changed by its key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from itertools import product
 from typing import Any, Final, NamedTuple
@@ -135,8 +135,7 @@ class _Watch:
                 pass  # it is noted
             return
         try:
-            for whose in self._whose(session, instance):
-                self._judge(self._others, whose)
+            self._judge(self._others, self._whose(session, instance))
         except BaseException:
             session.expunge(instance)  # else it could be had by its key
             raise
@@ -170,8 +169,7 @@ class _Watch:
         if others is not None:
             if self._people and plan.leading is not None:
                 self._check_leading(session, context, *plan.leading)
-            for _, whose in self._told(session, context, plan.held):
-                self._judge(others, whose)
+            self._judge(others, (whose for _, whose in self._told(session, context, plan.held)))
 
     def _is_own(self, whose: str | None) -> bool:
         if whose is None:  # a row that says nobody, which such a session writes, and may change
@@ -237,8 +235,8 @@ class _Watch:
         unheld = [*found.unheld, *unknown(found.changed), *(table.name for table in untold)]
         return _Plan(self._all, behind, objects, known(found.held), loose, known(found.changed), unheld, leading)
 
-    def _judge(self, others: Others, whose: str | None) -> None:
-        unknown = others.unknown((whose,))
+    def _judge(self, others: Others, people: Iterable[str | None]) -> None:
+        unknown = others.unknown(people)
         # Another greenlet to await what is at hand costs as much as all of it.
         if unknown and not others.check_now(unknown):
             self._wait(others.check(unknown))

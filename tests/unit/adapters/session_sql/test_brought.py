@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from sqlalchemy import bindparam, delete, event, exists, func, insert, or_, select, text, union_all, update
@@ -29,8 +30,10 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm import Session as Session_
 
 from residency import about, about_many
+from residency.adapters.pins_memory import PinsMemory
 from residency.errors import Refused, UsageError
 from residency.integrations.sqlalchemy import async_sessionmaker, sessionmaker
+from residency.model import Pin
 from tests.related_world import DEPLOYMENT, ONE, Badge, Member, Photo, Post, Reply, Topic, World
 from tests.rows import BACKENDS, places_of
 from tests.world import SINGAPORE
@@ -228,6 +231,34 @@ async def test_columns_are_given_where_the_statement_says_whose_they_are(world: 
                     assert list(await session.scalars(statement)) == given, statement
                     told = await (await session.connection()).execute(statement)
                     assert [each[0] for each in told] == given, statement
+
+
+async def test_pins_of_all_whom_a_statement_names_are_asked_for_at_once(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    waiting, most = set[str](), 0
+
+    class Far(PinsMemory):
+        def peek(self, subject: str) -> tuple[Pin | None, bool]:
+            return None, False
+
+        async def get(self, subject: str) -> Pin | None:
+            nonlocal most
+            waiting.add(subject)
+            await anyio.lowlevel.checkpoint()
+            most = max(most, len(waiting))
+            waiting.discard(subject)
+            return await super().get(subject)
+
+    made = World(tmp_path, places_of("sqlite", tmp_path, request), DEPLOYMENT + ONE, pins=Far())
+    await made.prepare()
+    with made.request("GET", "/somebody", SINGAPORE, "sue"):
+        async with about("beng"), Session() as session:
+            people = ["beng", "chua", *(f"p{number}" for number in range(6))]
+            found = await session.scalars(select(Post.id).where(Post.author.in_(people)).order_by(Post.id))
+            assert list(found) == ["p-beng", "p-chua"]
+    assert most == 7
+    await made.stores.aclose()
 
 
 async def test_what_does_not_say_whose_rows_it_tells_of_is_refused_with_what_to_write(world: World) -> None:
