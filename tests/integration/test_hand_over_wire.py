@@ -75,7 +75,7 @@ def hand(tmp_path: Path) -> Iterator[Hand]:
             stack.callback(wire.close)
             abroad = Abroad(tmp_path / "abroad", stack, "proxy", wire.address)
             host, port = abroad.address.split(":")
-            with socket.create_connection((host, int(port)), timeout=20) as client:
+            with socket.create_connection((host, int(port)), timeout=60) as client:
                 client.sendall(request)
                 got = b""
                 while piece := client.recv(65_536):
@@ -182,7 +182,7 @@ def test_a_trailer_forges_nobodys_address_on_a_real_server() -> None:
     forged = f"\r\n4\r\nbody\r\n0\r\nX-Forwarded-For: {SINGAPORE}\r\n\r\n".encode()
     with served(app, "127.0.0.1") as address:
         host, port = address.split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as client:
+        with socket.create_connection((host, int(port)), timeout=60) as client:
             client.sendall(head + forged)
             while client.recv(65_536):
                 pass

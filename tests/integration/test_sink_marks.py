@@ -35,6 +35,7 @@ from tests.postgres import Pair
 from tests.servers import Servers, eventually
 
 HANOI = "113.160.0.1"
+PATIENT = "?socket_timeout=5"  # with a busy machine
 POLICY = """
 residency: 1
 kind: deployment
@@ -72,7 +73,7 @@ def urls(request: pytest.FixtureRequest) -> tuple[str, str]:
             return pair.vn.url("asyncpg", pair.vn.database()), pair.sg.url("asyncpg", pair.sg.database())
         case "redis":
             servers: Servers = request.getfixturevalue("redis_servers")
-            return servers.single().url, servers.single().url
+            return servers.single().url + PATIENT, servers.single().url + PATIENT
         case "files":
             return "file:vn", "file:sg"
         case _:
@@ -182,7 +183,7 @@ def test_a_sink_that_was_emptied_and_so_lost_its_mark_is_told_by_the_next_start_
 @pytest.mark.needs("redis")
 def test_a_redis_that_was_emptied_has_lost_its_mark(tmp_path: Path, redis_servers: Servers) -> None:
     server, other = redis_servers.single(), redis_servers.single()
-    file = written(tmp_path, server.url, other.url)
+    file = written(tmp_path, server.url + PATIENT, other.url + PATIENT)
     assert mark(file) == 0
     anyio.run(begun, file)
     server.client.flushall()
@@ -210,7 +211,7 @@ def two_names(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]
             url = server.url("asyncpg", server.emptied())
             return url, url.replace("@127.0.0.2:", "@127.2:")
         case "redis":
-            url = request.getfixturevalue("redis_servers").single().url
+            url = request.getfixturevalue("redis_servers").single().url + PATIENT
             return url, url.replace("127.0.0.1", "localhost")
         case "files":
             (tmp_path / "vn").mkdir()
@@ -261,7 +262,7 @@ def test_two_databases_of_one_server_are_two_sinks(tmp_path: Path, postgres: Pai
     server, cache = postgres.vn, redis_servers.single().url.rstrip("/")
     for vn, sg in (
         (server.url("asyncpg", server.database()), server.url("asyncpg", server.database())),
-        (f"{cache}/1", f"{cache}/2"),
+        (f"{cache}/1{PATIENT}", f"{cache}/2{PATIENT}"),
     ):
         runtime = build(written(tmp_path, vn, sg), reload=False)
         with served(runtime)():

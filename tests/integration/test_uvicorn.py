@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.ports import free_port
+from tests.servers import eventually
 
 APP = '''
 """An app that answers anything, so that every refusal is the middleware's."""
@@ -79,7 +80,8 @@ class Server:
 
     def ready(self) -> Server:
         """Wait until the port answers."""
-        for _ in range(600):
+        end = time.monotonic() + 90
+        while time.monotonic() < end:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
@@ -90,7 +92,7 @@ class Server:
 
     def raw(self, request: bytes) -> tuple[int, bytes]:
         """One request as these very bytes; (status, body), status 0 where the server only hung up."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(request)
             answer = b""
             while chunk := connection.recv(65536):
@@ -113,7 +115,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -213,7 +215,7 @@ def test_without_a_lifespan_what_was_recorded_is_published_when_the_process_ends
     for _ in range(5):
         assert server.get()[0] == 200
     server.process.send_signal(signal.SIGINT)
-    server.process.wait(20)
+    server.process.wait(60)
     checkpoint = (server.log.parent / "audit" / "log" / "checkpoint").read_text()
     assert int(checkpoint.splitlines()[1]) == 7  # the instance's beginning, the start, and five requests
 
@@ -230,13 +232,17 @@ def test_without_a_lifespan_and_ended_by_a_signal_that_leaves_no_time_the_next_s
     again = Server(folder, PEER, ("--lifespan", "off"))
     try:
         assert again.ready().get()[0] == 200
-        ends = time.monotonic() + 20
-        while int((folder / "audit/log/checkpoint").read_text().splitlines()[1]) < 9 and time.monotonic() < ends:
-            time.sleep(0.05)
+        # `eventually` takes a checkpoint that is not there yet for one that is not true yet.
+        eventually(lambda: published(folder) >= 9, within=60, what="the publication")
     finally:
         again.end()
     # The instance's beginning once, two starts, six requests.
-    assert int((folder / "audit/log/checkpoint").read_text().splitlines()[1]) == 9
+    assert published(folder) == 9
+
+
+def published(folder: Path) -> int:
+    """How many entries the log tells of."""
+    return int((folder / "audit/log/checkpoint").read_text().splitlines()[1])
 
 
 def test_a_websocket_is_served_or_denied_with_a_problem_document(uvicorn: Callable[..., Server]) -> None:
