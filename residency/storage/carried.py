@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from residency.errors import RecordConflict, Unavailable
+from residency.errors import RecordConflict, SinkUnavailable, Unavailable
 from residency.model import Operation, Sink
 from residency.storage.copied import Held, Key
 from residency.storage.outbox import CopyAct, Deciding, Owner, Permit, Round, Target, Wanted
@@ -139,12 +139,14 @@ class Carrier:
         gone: set[Key] = set()
         try:
             await target.copied.put(changes, self._records)
-        except RecordConflict:
-            # They are sent now, so that it can be looked what is in their way.
-            found = await target.copied.held([_key(record) for record, there in changes if there is None])
+        except (RecordConflict, SinkUnavailable) as error:
+            # They are sent now, so that it can be looked what is in their way. A sink that is away is away here, too;
+            # one that answers refuses one of them, which holds up none of the others.
+            doubt = isinstance(error, SinkUnavailable)
+            found = await target.copied.held([_key(record) for record, there in changes if there is None or doubt])
             for record, there in changes:  # in their order: what others refer to came first
                 key = _key(record)
-                reason = await self._put_one(target, record, there or found.get(key))
+                reason = await self._put_one(target, record, found.get(key) if doubt else there or found.get(key))
                 if reason is not None:
                     refused[key] = reason
                     gone |= {key} if there is None and key not in found else set()
@@ -164,6 +166,9 @@ class Carrier:
         try:
             await target.copied.put([(record, there)], self._records)
         except RecordConflict:
+            return "refused_there"
+        except SinkUnavailable:
+            await target.copied.held([_key(record)])
             return "refused_there"
         return None
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
+from residency.errors import SinkUnavailable
 from residency.model import StopOrder
 from residency.storage import copies, fitting
 from residency.storage.copied import Key
 from residency.storage.outbox import Round
-from residency.storage.records import Record
+from residency.storage.records import Change, Record
 from tests.copies_memory import LAW, TEXT, CopiesWorld, run
 from tests.move_world import PulledError
 
@@ -369,3 +370,28 @@ def test_a_row_whose_subject_is_empty_is_nobody_s_and_holds_up_no_other() -> Non
     made.write("vn", "an", "1", b"a")
     assert once(made).copied == 1
     assert (made.lies("sg"), made.outboxes["vn"].rows) == ({"1": b"a"}, {})
+
+
+def test_what_the_sink_abroad_refuses_holds_up_no_other_and_a_sink_that_is_away_is_told_so() -> None:
+    made = world()
+    for key, value in (("an1", b"a"), ("an2", b"too long there"), ("an3", b"c")):
+        made.write("vn", "an", key, value)
+    replace_there = made.at["sg"].replace
+
+    async def refusing(changes: Sequence[Change]) -> None:
+        if any(record.value == b"too long there" for record, _ in changes):
+            raise SinkUnavailable("sink 'sg' refuses a value")
+        await replace_there(changes)
+
+    made.at["sg"].replace = refusing  # type: ignore[method-assign]
+    done = once(made)
+    assert (done.copied, done.held, made.lies("sg")) == (2, {"refused_there": 1}, {"an1": b"a", "an3": b"c"})
+    assert made.deployed.intents[-1][1] == "committed"
+    made.write("vn", "an", "an2", b"b")
+    made.at["sg"].away = True
+    made.deployed.clock.advance(700_000_000)
+    assert once(made).held == {"unreachable": 1}
+    made.at["sg"].away = False
+    made.deployed.clock.advance(700_000_000)
+    assert once(made).copied == 1
+    assert (len(made.lies("sg")), held(made)) == (3, {})
