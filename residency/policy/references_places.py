@@ -12,7 +12,7 @@ from residency.errors import Problem
 from residency.model.place import within
 from residency.policy.docwalk import items, mapping
 from residency.policy.problems import at
-from residency.policy.yamldoc import Path, YamlDoc
+from residency.policy.yamldoc import Path, Value, YamlDoc
 
 __all__ = ["place_problems"]
 
@@ -65,21 +65,25 @@ def _unread(url: str) -> bool:
 
 
 def _twice(doc: YamlDoc) -> Iterator[Problem]:
-    """Problems of sinks that are one and the same by their URLs and lie in two countries: one of them is a lie, and who
-    must be kept at home would be stored abroad under the other's name."""
-    seen: dict[str, tuple[str, str]] = {}
+    """Problems of sinks and locators that are one and the same by their URLs and lie in two countries: one of them is a
+    lie, and who must be kept at home would be stored abroad under the other's name."""
+    named: list[tuple[str, Path, Value]] = []
     for name in mapping(doc, "sinks"):
         for path in (("sinks", name), *items(doc, ("sinks", name, "members"))):
-            url, region = at(doc.value, (*path, "url")), at(doc.value, (*path, "region"))
+            region = at(doc.value, (*path, "region"))
             country = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
-            if not isinstance(url, str) or not isinstance(country, str) or (place := _place(url)) is None:
-                continue
-            other, there = seen.setdefault(place, (name, country))
-            if other != name and there != country:
-                where: Path = (*path, "url")
-                yield doc.problem(
-                    where, f"`{name}` in {country} and `{other}` in {there} have the same URL: data lies in one place"
-                )
+            named.append((name, (*path, "url"), country))
+    named += [(f"locators.{place}", ("locators", place), place) for place in mapping(doc, "locators")]
+    seen: dict[str, tuple[str, str]] = {}
+    for name, where, country in named:
+        url = at(doc.value, where)
+        if not isinstance(url, str) or not isinstance(country, str) or (place := _place(url)) is None:
+            continue
+        other, there = seen.setdefault(place, (name, country))
+        if other != name and there != country:
+            yield doc.problem(
+                where, f"`{name}` in {country} and `{other}` in {there} have the same URL: data lies in one place"
+            )
 
 
 def _place(url: str) -> str | None:

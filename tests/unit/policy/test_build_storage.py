@@ -137,3 +137,10 @@ def test_what_keeps_digests_beside_the_sinks_has_a_place_where_the_file_says_one
     assert list(document().keepers()) == ["locators/VN"]
     with pytest.raises(PolicyError, match="region `sgp`"):
         parse_deployment((TEXT + 'pins: {url: "redis://p", region: sgp}\n').encode(), "d.yaml", {})
+
+
+def test_one_locator_of_two_countries_is_told_without_its_url() -> None:
+    both = TEXT.replace('"redis://:secret@located.vn"}', '"redis://:secret@one", SG: "rediss://other@one"}')
+    with pytest.raises(PolicyError, match=r"`locators\.SG` in SG and `locators\.VN` in VN have the same URL") as caught:
+        parse_deployment(both.encode(), "d.yaml", {})
+    assert "secret" not in str(caught.value)
