@@ -33,15 +33,13 @@ from residency.observe.cells import Metrics
 from residency.observe.meter import DecisionMeter
 from residency.policy.changes import carried_over, needs_restart, register_changes
 from residency.policy.compiler import Policy
-from residency.policy.parsed import DeploymentDoc, locator_name
+from residency.policy.parsed import DeploymentDoc
 from residency.storage.stores import Stores
 from residency.vault.subjects import subject_digest
 from residency.wiring.copies import Copying, noting
 from residency.wiring.last_good import LastGood
 from residency.wiring.lifetimes import watch_over
-from residency.wiring.location import location_watch, meter_location
-from residency.wiring.locators import open_locators
-from residency.wiring.marks import meter_marks, seen_marks, tell_marks, told_which
+from residency.wiring.lying import watch_places
 from residency.wiring.records import stores_over
 from residency.wiring.requests import meter_requests, requests_of
 from residency.wiring.trail import open_trail
@@ -286,29 +284,11 @@ class Residency:
         self.point = join(self.policy, recorder, self.stores)
         trail.start(stack, self.metrics)
         keeper.told_by(self._facts_moved)
-        self._location = watch = location_watch(
-            deployment,
-            self.network,
-            filings=lambda: self.facts.current().filings,
-            now=self.clock.now,
-            tell=self._tell,
-            which=lambda: told_which(self.stores),
-            path=self.path,
+        self._location = watch_places(
+            self, tell=self._tell, digest=lambda who: subject_digest(subject_key, who), judging=self._judging
         )
-        self.stores.misplaced = watch.misplaced
-        refuse = deployment.location.drift == "refuse"
-        tell_marks(self.stores, self._tell, seen_marks(deployment, self.path), refuse=refuse)
-        meter_marks(self.metrics, self.stores)
-        stack.callback(watch.stop)
-        meter_location(self.metrics, watch, self.clock.now)
+        stack.callback(self._location.stop)
         meter_requests(self.metrics, requests_of(deployment, self.path), self.clock.now)
-        self.stores.locators = open_locators(
-            deployment,
-            self.path,
-            lambda who: subject_digest(subject_key, who),
-            self._judging,
-            barred=lambda place: self._binds() and locator_name(place) in watch.misplaced,
-        )
         stack.enter_context(wiring.beating(keeper, deployment))
         wiring.meter_facts(self.metrics, keeper, self.facts, self.clock.now)
         wiring.meter_runtime(
