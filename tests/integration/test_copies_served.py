@@ -160,6 +160,15 @@ async def test_objects_are_copied_noted_before_and_after_and_nothing_of_it_is_sh
         await until(lambda: same("users/an/cv", b"other"))
         await home.delete("users/an/film")
         await until(lambda: same("users/an/film", None))
+        await home.put("users/an/kept", b"stays")
+        await home.put("users/an/old", b"expires")
+        await until(lambda: same("users/an/old", b"expires"))
+        plain: ObjectSink = home.plain  # type: ignore[attr-defined]  # past what notes
+        await plain.delete("users/an/old")
+        code, output = await anyio.to_thread.run_sync(lambda: run_app(copies_app, "run", str(file), "--once", "--go"))
+        assert code == 0, output
+        assert await same("users/an/old", None), "the bucket's own rule has expired it at home"
+        assert await same("users/an/kept", b"stays")
         result(tmp_path, "failed")
         await until(lambda: same("users/an/cv", None))
 
