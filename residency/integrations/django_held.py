@@ -23,7 +23,7 @@ from django.db.models.sql.constants import INNER
 from django.db.models.sql.where import AND, WhereNode
 
 from residency.integrations.django_text import Texts, parts
-from residency.storage.held import UNSURE, Docs, Fact, Leaf, holding, mentioned, of_somebody
+from residency.storage.held import UNSURE, Docs, Fact, Leaf, behind_in, holding, mentioned, of_somebody
 from residency.storage.statements import words
 
 __all__ = ["FROM", "Held", "Told", "keys_of", "models_by_table", "table_of", "told"]
@@ -82,20 +82,29 @@ def _bare(name: str) -> str:
 
 
 def told(
-    query: Any, docs: Docs, using: str, *, own: Iterable[str] = (), changes: bool = False, values: Iterable[Any] = ()
+    query: Any,
+    docs: Docs,
+    using: str,
+    behind: Set[str],
+    *,
+    own: Iterable[str] = (),
+    changes: bool = False,
+    values: Iterable[Any] = (),
 ) -> Told:
-    """What a query reads by the database `using`. `own` = aliases of tables whose rows it tells whole, so that these
-    tell whose they are; `changes` = it changes or deletes rows, and `values` are what it gives them."""
+    """What a query reads by the database `using`. `behind` (in capitals) tables of `docs` are read there. `own` =
+    aliases of tables whose rows it tells whole, so that these tell whose they are; `changes` = it changes or deletes
+    rows, and `values` are what it gives them."""
     found = Told()
-    _Reader(of_somebody(docs), using, found).read(query, own=frozenset(own), changes=changes, values=values)
+    _Reader(of_somebody(docs), using, behind, found).read(query, own=frozenset(own), changes=changes, values=values)
     return found
 
 
 class _Reader:
     """Reads one query and those within it, each by its own conditions."""
 
-    def __init__(self, docs: Docs, using: str, found: Told) -> None:
+    def __init__(self, docs: Docs, using: str, behind: Set[str], found: Told) -> None:
         self._docs = docs
+        self._behind = behind
         self._using = using
         self._found = found
 
@@ -120,7 +129,9 @@ class _Reader:
         clauses = [*_clauses(query), *values]
         for alias in leaves:
             changed = changes and alias == _base(query)
-            if alias not in own:
+            if leaves[alias].name.upper() in self._behind:
+                (self._found.unheld if changed else self._found.loose).append(leaves[alias].name)
+            elif alias not in own:
                 self._hold(alias, every, facts, own | around.keys(), changed)
             elif any(_sums(each, texts) for each in clauses):
                 self._hold(alias, leaves, facts, frozenset())
@@ -143,7 +154,7 @@ class _Reader:
         names = set(mentioned(text, self._docs))
         if "SELECT" not in words(text):
             names -= {leaf.name for leaf in leaves.values()}
-        self._found.loose += sorted(names)
+        self._found.loose += [*sorted(names), *behind_in(text, self._behind)]
 
     def _hold(
         self, alias: str, leaves: Mapping[str, Leaf], facts: list[Fact], own: Set[str], changed: bool = False

@@ -11,7 +11,7 @@ themselves reads what it likes, and notes whose its objects are, so that few are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -24,8 +24,17 @@ from residency.errors import UsageError
 from residency.integrations.django_held import Held, Told, keys_of, table_of, told
 from residency.integrations.django_whose import Asked, People, Whose, is_vouched
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import changes, gives_subject, mentioned, of_somebody, own_of
-from residency.storage.others import Others, changes_elses, changes_unsaid, people_of, somebody_elses, unsaid, unseen
+from residency.storage.held import behind_in, changes, gives_subject, mentioned, of_somebody, own_of
+from residency.storage.others import (
+    Others,
+    changes_elses,
+    changes_unsaid,
+    hidden_behind,
+    people_of,
+    somebody_elses,
+    unsaid,
+    unseen,
+)
 from residency.storage.statements import writes, written
 
 __all__ = ["Looking"]
@@ -51,6 +60,7 @@ class Looking:
         self._people = people_of(here)
         self._digest = here.point.perception.digest
         self._sink = sink
+        self._now = here.point.clock.monotonic
         self._whose = Whose(docs, sink)
         self._wait = wait
         self._sent: list[tuple[str, Any]] = []
@@ -85,9 +95,10 @@ class Looking:
         if doc is not None:
             raise unseen(doc, "by the model's own save() or create()", _VOUCH)
         if self._others is not None:
-            self._refuse_loose(mentioned(text, self._docs, whole=not self._people))
+            named = mentioned(text, self._docs, whole=not self._people)
+            self._refuse_loose(named or behind_in(text, self._behind()))
         elif self._own:
-            self._check_changed(Told(unheld=changes(text, self._docs)))
+            self._check_changed(Told(unheld=changes(text, self._docs, self._behind())))
 
     def check(self, query: Any, own: Iterable[str] = ()) -> None:
         """Look at whose rows a query tells columns of, or changes. Raises: UsageError, Refused, PinsUnavailable."""
@@ -97,11 +108,11 @@ class Looking:
                 self.check_value(table_of(query.get_meta()), field, value)
             if self._others is not None and not is_vouched():
                 made = [_resolved(query, value) for value in values if hasattr(value, "resolve_expression")]
-                self._check_told(told(query, self._docs, self._sink, changes=True, values=made))
+                self._check_told(self._told(query, changes=True, values=made))
         elif self._others is not None and not is_vouched():
-            self._check_told(told(query, self._docs, self._sink, own=own, changes=isinstance(query, DeleteQuery)))
+            self._check_told(self._told(query, own=own, changes=isinstance(query, DeleteQuery)))
         if self._own and isinstance(query, UpdateQuery | DeleteQuery) and not is_vouched():
-            self._check_changed(told(query, self._docs, self._sink, changes=True))
+            self._check_changed(self._told(query, changes=True))
 
     def check_value(self, table: str, field: Any, value: Any) -> None:
         """Look at what a row is given. Raises: UsageError where it says that it is somebody else's, or may."""
@@ -133,7 +144,7 @@ class Looking:
         if self._others is not None and not is_vouched():
             query = Query(None)
             query.annotations["value"] = value
-            self._check_told(told(query, self._docs, self._sink))
+            self._check_told(self._told(query))
 
     def check_insert(self, query: Any) -> None:
         """Look at whose rows an insert changes where they are there. Raises: UsageError, Refused, PinsUnavailable."""
@@ -219,6 +230,12 @@ class Looking:
 
     # -- whose it is ----------------------------------------------------------------------------------------------
 
+    def _told(self, query: Any, **more: Any) -> Told:
+        return told(query, self._docs, self._sink, self._behind(), **more)
+
+    def _behind(self) -> Set[str]:
+        return self._whose.behind(self._now())
+
     def _check_told(self, found: Told) -> None:
         self._refuse_loose(found.loose)
         if self._people:
@@ -228,7 +245,8 @@ class Looking:
     def _check_changed(self, found: Told) -> None:
         untold = (each.table for each in found.changed if not self._whose.is_told(each.table))
         for table in (*found.unheld, *untold):
-            raise changes_unsaid(self._docs[table], "unit of work", _VOUCH)
+            doc = self._docs.get(table)
+            raise hidden_behind(table, _VOUCH) if doc is None else changes_unsaid(doc, "unit of work", _VOUCH)
         for held in found.changed:
             if not all(map(self._may_change, self._whose.of([held]))):
                 raise changes_elses(held.table, "unit of work")
@@ -251,7 +269,10 @@ class Looking:
 
     def _refuse_loose(self, loose: Sequence[str]) -> None:
         if loose:
-            raise unsaid(self._docs[loose[0]], "take the model's objects, which are looked at", _VOUCH)
+            doc = self._docs.get(loose[0])
+            if doc is None:
+                raise hidden_behind(loose[0], _VOUCH)
+            raise unsaid(doc, "take the model's objects, which are looked at", _VOUCH)
 
 
 class _Kind:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import connections
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
+from residency.adapters.session_sql.relations import DEFINITIONS
 from residency.integrations.django_held import Held, keys_of, models_by_table, table_of
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.held import own_of
+from residency.storage.held import own_of, reading
 
 __all__ = ["Asked", "People", "Whose", "is_vouched", "own_rows"]
 
@@ -30,6 +32,8 @@ People = dict[str | None, None]
 """Ids, each once; None = nothing tells whose it is."""
 Asked = dict[tuple[str, str], dict[Any, None]]
 """Values of columns, of which is asked whose the rows are."""
+_FRESH: Final = 60_000_000  # microseconds for which it is known what reads a table
+_behind: dict[str, tuple[int, Mapping[str, RecordDoc] | None, frozenset[str]]] = {}
 _vouched: ContextVar[bool] = ContextVar("residency_django_vouched", default=False)
 
 
@@ -62,6 +66,19 @@ class Whose:
         if len(self._known) > _BOUND:
             self._known.clear()
         self._known[table, column, value] = (whose,)
+
+    def behind(self, now: int) -> Set[str]:
+        """Names, in capitals, of what in the database reads tables with rows of somebody: asked at most once a minute.
+        `now` in microseconds of a clock that never goes back."""
+        at, docs, names = _behind.get(self._sink, (0, None, frozenset()))
+        if docs != self._docs or now - at >= _FRESH:
+            connection = connections[self._sink]
+            with own_rows(), connection.cursor() as cursor:
+                cursor.execute(DEFINITIONS[connection.vendor])
+                made = [(str(name), text) for name, text in cursor.fetchall()]
+            names = reading(made, self._docs)
+            _behind[self._sink] = (now, self._docs, names)
+        return names
 
     def is_told(self, table: str) -> bool:
         """Whether anything tells whose the rows of a table are."""

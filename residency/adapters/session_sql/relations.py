@@ -17,7 +17,7 @@ from residency.adapters.session_sql.written import OWN_ROWS
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import reading
 
-__all__ = ["relations_of"]
+__all__ = ["DEFINITIONS", "relations_of"]
 
 _FRESH: Final = 60_000_000  # microseconds
 # Foreign tables, and functions in languages that are not read here, have no definition: they may read anything. What C
@@ -46,6 +46,8 @@ SELECT name, sql FROM sqlite_master WHERE type = 'view' OR sql LIKE 'CREATE VIRT
 UNION ALL
 SELECT name, sql FROM sqlite_temp_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL %'
 """
+DEFINITIONS: Final = {"postgresql": _POSTGRES, "sqlite": _SQLITE}
+"""By the kind of database, what asks it for (name, what it is made of)."""
 
 
 class _Known(NamedTuple):
@@ -65,7 +67,7 @@ def relations_of(connection: Connection, docs: Sequence[RecordDoc], now: int) ->
     known = _known.get(connection.engine)
     if known is not None and known.docs == docs and now - known.at < _FRESH:
         return known.names
-    asked = _POSTGRES if connection.dialect.name == "postgresql" else _SQLITE
+    asked = DEFINITIONS[connection.dialect.name]
     told: Any = connection.exec_driver_sql(asked, execution_options={OWN_ROWS: True})
     names = reading([(str(name), made) for name, made in told], {doc.name: doc for doc in docs})
     if known is not None and known.names == names:

@@ -15,6 +15,7 @@ UNSAID = "UsageError: a statement under about() tells of rows of "
 ELSES = "UsageError: a row of "
 LEADS = "UsageError: a row that leads to one of "
 CHANGES = "UsageError: a statement changes rows of "
+HIDDEN = "UsageError: behind '"
 UNSEEN = "UsageError: a statement gives rows of "
 
 
@@ -41,6 +42,12 @@ def beginning(told: dict[str, Any], *words: str) -> dict[str, Any]:
 def test_what_is_hers_or_may_be_read_is_given(project: dict[str, Any]) -> None:
     expected = project["expected"]["given"]
     assert project["given"] == expected
+
+
+def test_views_and_functions_behind_which_somebodys_rows_are_read_are_refused(project: dict[str, Any]) -> None:
+    assert len(project["behind"]) == 10
+    assert beginning(project["behind"], HIDDEN) == {}
+    assert project["behind, vouched for"] == ["p-anh", "p-beng"]
 
 
 def test_objects_and_columns_of_whose_law_forbids_it_are_refused_by_it(project: dict[str, Any]) -> None:
@@ -89,7 +96,7 @@ def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> No
 def test_what_a_unit_of_ones_own_changes_is_ones_own(project: dict[str, Any]) -> None:
     assert project["own written"] == project["expected"]["own written"]
     assert len(project["own not written"]) > 20
-    assert beginning(project["own not written"], CHANGES, ELSES) == {}
+    assert beginning(project["own not written"], CHANGES, ELSES, HIDDEN) == {}
     along = project["own not written"]["deleted along"]
     assert along.startswith("UsageError: a statement changes rows of 'reply' that are somebody else's")
     assert "add WHERE author = … (or by the table's key)" in project["own not written"]["by another column"]
