@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from residency import wiring
+from residency.adapters.clock_system import SystemClock
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.policy_files import load
 from residency.cli.sinks_mark import check_mark
@@ -73,11 +74,11 @@ async def _located(policy: Policy, store: str) -> list[dict[str, Any]]:
         raise UsageError(f"the deployment tells no `records:` of store {store!r}, so nobody can say whose they are")
     keys = KeysFiles(base / policy.deployment.keys_folder, create=True)
     secret = keys.secret("subjects")
-    sinks = wiring.sinks(policy.deployment, lambda written: base / written, base)
+    network = wiring.address_data(policy.deployment, base.joinpath, SystemClock().now)
+    judging = wiring.judging(policy.deployment, network, lambda: policy.deployment.mode != "observe")
+    sinks = wiring.sinks(policy.deployment, base.joinpath, base, judging)
     wanted = Stores(sinks, policy.deployment.stores).sinks_of(store)
-    locators = open_locators(
-        policy.deployment, lambda written: base / written, lambda text: subject_digest(secret, text)
-    )
+    locators = open_locators(policy.deployment, base.joinpath, lambda text: subject_digest(secret, text), judging)
     if locators is None:
         raise UsageError(f"store {store!r} has no locator")
     rows = []

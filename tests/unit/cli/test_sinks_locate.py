@@ -6,6 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from residency.adapters.policy_files import load
 from residency.cli.sinks import sinks_app
 from residency.enforcement.about import key_text
 from residency.vault.subjects import subject_digest
+from residency.wiring import location
 from residency.wiring.locators import open_locators
 from tests.world import write_deployment
 
@@ -93,3 +95,17 @@ def test_a_store_without_records_or_that_is_not_there_is_wrong_use(file: Path) -
         code, said = run(file, "--store", store)
         assert (code, store in said) == (2, True)
     assert run(file.parent / "none.yaml", "--store", "people")[0] == 2
+
+
+@pytest.mark.parametrize("drift", ["refuse", "warn"])
+@pytest.mark.needs("redis")
+def test_where_drift_is_refused_nothing_is_noted_with_a_locator_abroad(
+    drift: str, file: Path, redis_servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "elsewhere", lambda *_: "127.0.0.1".__eq__)
+    server = redis_servers.single()
+    file.write_text(file.read_text() + f'location: {{drift: {drift}}}\nlocators: {{VN: "{server.url}"}}\n')
+    code, said = run(file, "--store", "people")
+    assert code == (1 if drift == "refuse" else 0)
+    assert ("the locator of VN has an address in another country than it says" in said) is (drift == "refuse")
+    assert bool(server.client.dbsize()) is (drift == "warn")
