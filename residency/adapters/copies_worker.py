@@ -32,6 +32,7 @@ _POLL: Final = 0.5
 _TURN: Final = 2.0  # seconds after which an outbox that is never empty lets the next one come
 _LOOK: Final = 10.0  # seconds between two looks at how outboxes stand
 _WALK: Final = 3600.0  # seconds after which copies are looked through again: a permission may end by itself
+_SHARE: Final = 5  # times as long as a look took it is waited where no permission ends: files are read for it
 _AGAIN: Final = 10.0  # seconds until it is asked again whether another worker still looks through them
 _PATIENCE: Final = 10.0  # seconds that an end waits for what is under way
 
@@ -69,6 +70,7 @@ class _Walk:
     version: object = None
     due: float = -inf
     asks: float = -inf
+    begun: float = 0.0
     deleted: int = 0
     gone: int = 0
     fit: Fitting = field(default_factory=lambda: Fitting(PAGE))
@@ -194,7 +196,7 @@ class CopiesWorker:
                 return  # another worker has looked through them since
             if not await outbox.lease(self._holder, _LEASE, looks):
                 return
-            on.after, on.version, on.deleted, on.gone = "", version, 0, 0
+            on.after, on.version, on.begun, on.deleted, on.gone = "", version, now, 0, 0
         end = now + _TURN
         while on.after is not None:
             if not await outbox.lease(self._holder, _LEASE, looks):
@@ -208,8 +210,10 @@ class CopiesWorker:
             on.deleted += done.deleted
             if on.after is not None and anyio.current_time() >= end:
                 return
-        on.due = anyio.current_time() + _WALK
-        await outbox.lease(self._holder, _WALK, looked)
+        now = anyio.current_time()
+        pause = _WALK if ended else max(_WALK, _SHARE * (now - on.begun))
+        on.due = now + pause
+        await outbox.lease(self._holder, pause, looked)
         await outbox.leave(self._holder, looks)
         if on.deleted:
             _log.warning("copies: %d records of store %s withdrawn from %s", on.deleted, *where)
