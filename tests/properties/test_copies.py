@@ -98,13 +98,19 @@ class Copying(RuleBasedStateMachine):
         self.world.deployed.clock.advance(seconds * 1_000_000)
 
     @precondition(lambda self: not self.world.at["sg"].away)
-    @rule(who=people, to=st.sampled_from(sorted(PLACES)))
-    def moves(self, who: str, to: str) -> None:
+    @rule(who=people, to=st.sampled_from(sorted(PLACES)), walking=st.booleans())
+    def moves(self, who: str, to: str, walking: bool) -> None:
         source, self.homes[who] = self.homes[who], to
         if source != to:
             # What waited for a sink that was away is due: else a copy of what was deleted may arrive with its subject.
             self.world.deployed.clock.advance(700_000_000)
-            run(self.world.move(who, source, to, covered=WHO[who]))
+            between = self.both if walking else self.world.copy
+            run(self.world.move(who, source, to, covered=WHO[who], between=between))
+
+    async def both(self) -> None:
+        """A walk and a copier, between two steps of a move."""
+        await self.world.walk()
+        await self.world.copy()
 
     @precondition(lambda self: not self.world.at["sg"].away)
     @rule(who=people)
