@@ -60,6 +60,7 @@ def build(
     """A runtime for one deployment, checked but not yet open: no file is made and no thread started.
 
     `policy` is the path of a deployment or of a bundle; while open, it is read anew whenever it changes if `reload`.
+    Then, too, what was kept stands in where it does not hold now (`RESIDENCY_POLICY_LAST_GOOD`).
     `env` answers `${VAR}` in the file (default: the process's environment). `keys` is the file of the keys that a
     bundle must be signed by (default: what this process's `RESIDENCY_POLICY_KEYS` names).
 
@@ -67,7 +68,7 @@ def build(
     """
     if isinstance(policy, Policy):
         return Residency(policy)
-    files, last = PolicyFiles(policy, env, keys=keys), LastGood()
+    files, last = PolicyFiles(policy, env, keys=keys), LastGood(None if reload else {})
     return Residency(last.read(files), files=files if reload else None, last=last)
 
 

@@ -77,7 +77,7 @@ class Place:
 def places_of(policy: Path) -> list[Place]:
     """Every place in which a deployment keeps details; nothing is opened. Exits 2 where it cannot be used."""
     try:
-        runtime = build(policy)
+        runtime = build(policy, reload=False)
     except ResidencyError as error:
         typer.echo(f"residency audit detail: {error}", err=True)
         raise typer.Exit(2) from None

@@ -215,7 +215,7 @@ def _alias(policy: Path | None, digest: str | None) -> str | None:
         raise typer.BadParameter("stdin holds no subject id", param_hint="--subject")
 
     async def work() -> str | None:
-        runtime = build(policy)
+        runtime = build(policy, reload=False)
         try:
             async with runtime.reading_pins() as (pins, digest_of):
                 pin = await pins.get(asked if isinstance(asked, str) else digest_of(asked.value))

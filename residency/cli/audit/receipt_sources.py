@@ -33,7 +33,7 @@ def alias_of(policy: Path, source: str) -> str:
         raise typer.BadParameter("its first line is no id as your app knows it", param_hint="--subject-from")
 
     async def find() -> str | None:
-        runtime = build(policy)
+        runtime = build(policy, reload=False)
         try:
             async with runtime.reading_pins() as (pins, digest):
                 pin = await pins.get(digest(subject.value))

@@ -81,6 +81,8 @@ def test_a_start_on_a_bad_file_is_on_what_was_in_force_and_says_so(
     spoil(file)
     file.write_text(file.read_text().replace("mode: observe", "mode: obsreve"))
     assert build(file, env=ENV).deployment.mode == "observe", "and is what is kept from then on"
+    with pytest.raises(PolicyError, match="observe"):
+        build(file, env=ENV, reload=False)  # a command, whose operator can mend the file first
 
 
 def test_where_nothing_is_kept_or_nobody_said_where_it_is_refused_as_ever(
