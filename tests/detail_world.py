@@ -9,6 +9,8 @@ from typing import TypeVar
 import anyio
 from starlette.authentication import SimpleUser
 
+from residency.adapters.detail_files import open_sealed
+from residency.audit.detail_head import parse_record
 from residency.audit.entry import Entry, parse_entry
 from residency.audit.tiles import TILE_WIDTH, bundle_path, parse_bundle
 from residency.bootstrap import Residency, build
@@ -92,3 +94,11 @@ def logged(policy: Path) -> list[Entry]:
     size = int((log / "checkpoint").read_text().splitlines()[1])
     assert size < TILE_WIDTH
     return [parse_entry(data) for data in parse_bundle((log / bundle_path(0, size)).read_bytes(), size, "bundle")]
+
+
+def open_detail(country: str, record: bytes, key: bytes) -> tuple[str, bytes]:
+    """(entry id, detail) of one record of a country's detail journal."""
+    parsed = parse_record(record)
+    assert parsed is not None, "a record that only takes room"
+    head, sealed = parsed
+    return head.entry, open_sealed(country, head, sealed, key)

@@ -16,12 +16,12 @@ from residency.audit.detail import parse_detail
 from residency.audit.detail_head import FILLER, Head, format_record, parse_record, seal_context
 from residency.audit.journal import RECORDS_AT, scan
 from residency.audit.sequencer import Cursor
-from residency.errors import IntegrityError, JournalCorrupt, JournalFailed, UsageError
+from residency.errors import IntegrityError, JournalFailed, UsageError
 from residency.jurisdiction.pinned import parse_pin
 from residency.model import Pin
 from residency.vault.seal import Sealer, unseal
 
-__all__ = ["DetailFiles", "journal_records", "open_detail", "open_sealed", "recent_pins", "turn_over"]
+__all__ = ["DetailFiles", "journal_records", "open_sealed", "recent_pins", "turn_over"]
 
 _FILLER_BYTES: Final = 65_535
 
@@ -98,15 +98,6 @@ def turn_over(journal: _Journal, segment_bytes: int) -> None:
     """
     for _ in range(-(-segment_bytes // _FILLER_BYTES)):
         journal.append(FILLER * _FILLER_BYTES)
-
-
-def open_detail(country: str, record: bytes, key: bytes) -> tuple[str, bytes]:
-    """(entry id, detail) of one record of a country's detail journal. Raises: JournalCorrupt, EntryError, SealError."""
-    parsed = parse_record(record)
-    if parsed is None:
-        raise JournalCorrupt("a detail record that only takes room")
-    head, sealed = parsed
-    return head.entry, open_sealed(country, head, sealed, key)
 
 
 def open_sealed(country: str, head: Head, sealed: bytes, key: bytes) -> bytes:

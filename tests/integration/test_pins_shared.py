@@ -19,7 +19,6 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from residency import Residency, ResidencyMiddleware, current, load
-from residency.adapters.detail_files import open_detail
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import commit, parse_detail
 from residency.audit.journal import RECORDS_AT, scan
@@ -28,6 +27,7 @@ from residency.jurisdiction.pinned import parse_pin
 from residency.model import Anchor, Pin, SubjectId, Trust
 from residency.observe import names
 from residency.storage.homes_known import are_known, make_known
+from tests.detail_world import open_detail
 from tests.servers import Server, Servers, eventually
 from tests.world import HANOI, HOME, SINGAPORE, write_deployment
 

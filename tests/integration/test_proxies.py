@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from residency.adapters.detail_files import open_detail
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.detail import parse_detail
 from residency.audit.journal import RECORDS_AT, scan
+from tests.detail_world import open_detail
 from tests.integration.proxies.net import (
     BALANCER,
     CHAINS,

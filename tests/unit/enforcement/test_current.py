@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from residency.adapters.detail_files import DetailFiles, open_detail
+from residency.adapters.detail_files import DetailFiles
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.sink_memory import MemorySink
 from residency.audit.detail import commit, parse_detail
@@ -22,6 +22,7 @@ from residency.policy.archive import facts_digest
 from residency.policy.compiler import Policy
 from residency.policy.recorded import When
 from residency.policy.replay import Gap, Replayer
+from tests.detail_world import open_detail
 from tests.world import HANOI, SG, VN, Deployed, handling, load_policy, write_deployment
 
 pytestmark = pytest.mark.anyio

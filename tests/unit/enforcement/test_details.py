@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from residency.adapters.detail_files import DetailFiles, open_detail
+from residency.adapters.detail_files import DetailFiles
 from residency.adapters.journal_memory import JournalMemory
 from residency.audit.detail import commit, parse_detail
 from residency.audit.detail_head import Head, parse_record
@@ -20,6 +20,7 @@ from residency.enforcement.details import Details
 from residency.enforcement.request import Refusal
 from residency.errors import Refused
 from residency.model import Bound, Duty, Pin, Reason, Retention
+from tests.detail_world import open_detail
 from tests.world import HANOI, SINGAPORE, handling
 
 pytestmark = pytest.mark.anyio

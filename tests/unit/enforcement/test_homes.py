@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from residency.adapters.detail_files import DetailFiles, open_detail
+from residency.adapters.detail_files import DetailFiles
 from residency.adapters.entropy_seeded import UnsafeSeededEntropy
 from residency.adapters.journal_memory import JournalMemory
 from residency.adapters.pins_memory import PinsMemory
@@ -20,6 +20,7 @@ from residency.model import Anchor, Operation, Pin, Trust
 from residency.observe import names
 from residency.policy.archive import facts_digest
 from residency.policy.replay import Replayer
+from tests.detail_world import open_detail
 from tests.world import HANOI, SINGAPORE
 
 pytestmark = pytest.mark.anyio

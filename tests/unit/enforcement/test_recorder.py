@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from residency.adapters.detail_files import DetailFiles, open_detail
+from residency.adapters.detail_files import DetailFiles
 from residency.adapters.journal_memory import JournalMemory
 from residency.audit.detail import commit, parse_detail
 from residency.audit.entry import parse_entry
@@ -17,6 +17,7 @@ from residency.audit.recall import Basis
 from residency.errors import JournalFailed, JournalFull
 from residency.model import Reason, RuleRef
 from residency.policy.archive import facts_digest
+from tests.detail_world import open_detail
 
 pytestmark = pytest.mark.anyio
 KEY = bytes(range(32))
