@@ -46,8 +46,13 @@ def _handed_over(doc: YamlDoc) -> Iterator[Problem]:
             yield doc.problem(where, f"this instance itself runs in {here}: requests would come back to it")
         given = at(doc.value, where)
         url = given if isinstance(given, str) else at(doc.value, (*where, "url"))
-        if isinstance(url, str) and "${" not in url and not _unread(url):
+        if not isinstance(url, str) or "${" in url:
+            continue
+        if not _unread(url):
             yield doc.problem(where, "expected https://HOST: what is handed over is somebody's data")
+        elif not _is_base(url):
+            what = "expected https://HOST or https://HOST/PATH and nothing else: a path is put behind, clients see it"
+            yield doc.problem(where, what)
 
 
 def _unread(url: str) -> bool:
@@ -62,6 +67,18 @@ def _unread(url: str) -> bool:
         )
     except ValueError:
         return False
+
+
+def _is_base(url: str) -> bool:
+    """Whether a request's path can be put behind a URL, and the whole be told to whom it is sent."""
+    if _STAND_IN in url:
+        return True
+    parts = urlsplit(url)
+    try:
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and not set(url) & set("?#@\\ ") and url.isascii() and url.isprintable()
 
 
 def _twice(doc: YamlDoc) -> Iterator[Problem]:

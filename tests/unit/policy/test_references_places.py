@@ -88,3 +88,26 @@ def test_nobodys_data_is_handed_over_in_clear_wherever_the_url_stands(said: str)
         assert handed_over(said, url) == []
     for url in ("http://sg.example", "http://127.sg.example", "http://localhost.sg.example", "sg.example", "http://["):
         assert handed_over(said, url) == ["expected https://HOST: what is handed over is somebody's data"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:secret@sg.example",
+        "https://sg.example/?a=1",
+        "https://sg.example/#part",
+        "https://sg.example\\@other.example",
+        "https://sg.example:99999",
+        "https:///path",
+        "https://sg.example/a b",
+    ],
+)
+def test_behind_where_data_is_handed_over_a_path_can_be_put(url: str) -> None:
+    (problem,) = handed_over('"${THERE}"', url)
+    assert "HOST/PATH and nothing else" in problem
+    assert url not in problem, "it may hold a password"
+
+
+@pytest.mark.parametrize("url", ["https://sg.example/", "https://sg.example:8443/api/v1", "https://[2001:db8::1]/"])
+def test_a_base_may_have_a_port_a_path_or_an_address(url: str) -> None:
+    assert handed_over('"${THERE}"', url) == []
