@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session, object_mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from residency.adapters.session_sql.clauses import is_entity
 from residency.adapters.session_sql.relations import relations_of
 from residency.adapters.session_sql.selected import Held, selected, subject_of
 from residency.adapters.session_sql.written import OWN_ROWS, given, id_column
@@ -57,6 +58,8 @@ class _Plan(NamedTuple):
     loose: Sequence[str]
     changed: Sequence[Held]
     unheld: Sequence[str]
+    loads: bool
+    """Whether objects of mapped classes come of it."""
     leading: tuple[Table, str, Sequence[str]] | None
     """The table that rows it writes lead to, its key, and the parameters that hold that, where a further one tells
     whose they are."""
@@ -159,7 +162,7 @@ class _Watch:
             plan = _plans[compiled] = self._plan(compiled, statement, objects, behind)
         if others is not None:
             self._refuse_loose(plan.loose)
-        elif objects:
+        elif plan.loads:
             self.listen(session)  # here, for it takes as long as to make a session, and many load none
         if self._people:
             self._refuse_unheld(plan.unheld)
@@ -230,10 +233,11 @@ class _Watch:
             return [each.table.name for each in held if not names.keys() >= set(each.parameters)]
 
         loose = [*found.loose, *unknown(found.held)]
+        loads = along or (objects and any(map(is_entity, getattr(statement, "column_descriptions", ()))))
         leading = _leading(compiled, statement, self._docs)
         untold = (each.table for each in found.changed if subject_of(each.table, each.table, self._docs) is None)
         unheld = [*found.unheld, *unknown(found.changed), *(table.name for table in untold)]
-        return _Plan(self._all, behind, objects, known(found.held), loose, known(found.changed), unheld, leading)
+        return _Plan(self._all, behind, objects, known(found.held), loose, known(found.changed), unheld, loads, leading)
 
     def _judge(self, others: Others, people: Iterable[str | None]) -> None:
         unknown = others.unknown(people)
