@@ -187,7 +187,7 @@ def test_who_stands_by_waits_at_its_end_for_the_one_that_works(place: Place, las
         first.tick()
     else:
         first._release()  # without a last look
-    ending.join(10)
+    ending.join(60)
     assert not ending.is_alive()
     assert place.entries() == [b"recorded after the first one looked"]
     assert first.active is (last == "publishes")
