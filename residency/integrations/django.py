@@ -184,7 +184,10 @@ class StoreRouter:
         made = units.get().get(store)
         if made is None or made.over:
             current()
-            raise UsageError(f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`")
+            raise UsageError(
+                f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`, in a sync view or "
+                "a function that is called by sync_to_async"
+            )
         return made.alias
 
     db_for_write = db_for_read
