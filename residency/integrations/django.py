@@ -185,8 +185,8 @@ class StoreRouter:
         if made is None or made.over:
             current()
             raise UsageError(
-                f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`, in a sync view or "
-                "a function that is called by sync_to_async"
+                f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`, in a sync "
+                "view or a function that is called by sync_to_async"
             )
         return made.alias
 
