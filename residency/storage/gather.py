@@ -277,7 +277,13 @@ class Gathering:
                 sealer = Sealer(self._key(), lambda size: bytes.fromhex(homes.new_alias())[:size])
                 _sealers[point] = sealer
             sealed = sealer.seal(text.encode(), context)
-        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        cursor = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        if len(cursor) > _CURSOR_LIMIT:
+            raise UsageError(
+                f"a cursor would be longer than {_CURSOR_LIMIT:,} characters: sort by something shorter, such as the "
+                "first letters of a text"
+            )
+        return cursor
 
     def _open(self, cursor: str, about: str) -> _Place:
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import total_ordering
 from heapq import merge
 from itertools import chain, islice, repeat
-from operator import attrgetter, itemgetter
+from operator import attrgetter, itemgetter, ne
 from typing import Any, Final, NamedTuple
 
 from residency.enforcement.current import Current
@@ -181,9 +181,11 @@ class Told:
     def _all(self, sinks: Sequence[str]) -> tuple[list[Found], dict[str, tuple[Any, ...]], set[str], bool]:
         """As `page`, where every row counts: what stands behind the page need not be looked at."""
         names = [name for name in sinks if name in self.rows]
-        # Keys that all have values and sort one way are compared as they are.
-        every = chain.from_iterable(map(_key, chain.from_iterable(self.rows.values())))
-        plain = len({how.descending for how in self.order}) == 1 and None not in every
+        # Keys that all have values and sort one way are compared as they are; NaN is not what it is.
+        every = [*chain.from_iterable(map(_key, chain.from_iterable(self.rows.values())))]
+        plain = (
+            len({how.descending for how in self.order}) == 1 and None not in every and not any(map(ne, every, every))
+        )
         down = plain and self.order[0].descending
         ranked: Callable[[Found], Any] = _key if plain else lambda found: rank(found.key, self.order)
         # Among equal keys that of the first sink comes first, either way.
@@ -265,11 +267,13 @@ class _Down:
 
 
 def rank(key: tuple[Any, ...], order: Sequence[SortKey]) -> tuple[Any, ...]:
-    """What Python sorts a row by as its sink does."""
+    """What Python sorts a row by as its sink does: NaN, which Python cannot sort, after numbers, as PostgreSQL."""
     ranks: list[Any] = []
     for value, how in zip(key, order, strict=True):
         if value is None:
             ranks += (-1 if how.nulls_first else 1, 0)
+        elif value != value:
+            ranks += (-0.5 if how.descending else 0.5, 0)
         else:
             ranks += (0, _Down(value) if how.descending else value)
     return tuple(ranks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -39,6 +40,8 @@ def ranked(row: tuple[Any, int], order: Sequence[SortKey]) -> tuple[Any, ...]:
     ranks: list[Any] = []
     for value, how in zip(row, order, strict=True):
         empty = -1 if how.nulls_first else 1
+        if value is not None and math.isnan(value):  # larger than all numbers, as PostgreSQL has it
+            value = math.inf
         ranks.append((empty, 0) if value is None else (0, -value if how.descending else value))
     return tuple(ranks)
 
@@ -77,7 +80,7 @@ async def every(here: Current, pages: Sequence[Fetch], order: Sequence[SortKey],
     return told
 
 
-values = st.none() | st.integers(-3, 3)
+values = st.none() | st.integers(-3, 3) | st.sampled_from([math.nan, Decimal("NaN")])
 keys = st.builds(SortKey, st.booleans(), st.booleans())
 
 
@@ -199,6 +202,11 @@ async def test_keys_that_cannot_be_compared_or_kept_are_a_mistake_of_the_app(her
     async def odd(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
         return [Found(number, (frozenset(), number)) for number in range(count)] if listing.sink == "sg" else []
 
+    async def long(listing: Listing, after: tuple[Any, ...] | None, count: int) -> Sequence[Found]:
+        return [Found(number, ("x" * 13_000, number)) for number in range(count)] if listing.sink == "sg" else []
+
+    with pytest.raises(UsageError, match="sort by something shorter"):
+        await Gathering(here, "people").page(long, UP, "list", limit=1)
     for fetch in (mixed, odd):
         with pytest.raises(UsageError, match="sorted by values"):
             await Gathering(here, "people").page(fetch, UP, "list", limit=1)
