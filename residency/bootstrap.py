@@ -124,9 +124,10 @@ class Residency:
         with self._at("signals", "identity", "jwt", "jwks"):
             self.identity_keys = None if jwt is None else wiring.identity_keys(jwt, self.path, self.clock.monotonic)
         self._who = wiring.who(self.deployment)
-        self._judging = wiring.judging(self.deployment, self.network, self._binds)
-        self._pins_elsewhere = wiring.pins_elsewhere(self.deployment, self._judging)
-        sinks = wiring.sinks(self.deployment, self.path, self._base, self._judging)
+        self.judging = wiring.judging(self.deployment, self.network, self._binds)
+        """What judges where each new connection leads, by place; None where the deployment does not ask for it."""
+        self._pins_elsewhere = wiring.pins_elsewhere(self.deployment, self.judging)
+        sinks = wiring.sinks(self.deployment, self.path, self._base, self.judging)
         self._sinks = noting(self.deployment, sinks, self.clock, self.entropy)
         self.copies = Copying(self)
         self.stores = stores_over(self._sinks, self.deployment.stores)
@@ -286,7 +287,7 @@ class Residency:
         trail.start(stack, self.metrics)
         keeper.told_by(self._facts_moved)
         self._location = watch_places(
-            self, tell=self._tell, digest=lambda who: subject_digest(subject_key, who), judging=self._judging
+            self, tell=self._tell, digest=lambda who: subject_digest(subject_key, who), judging=self.judging
         )
         stack.callback(self._location.stop)
         meter_requests(self.metrics, requests_of(deployment, self.path), self.clock.now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, Self
 
@@ -20,7 +20,7 @@ import httpx
 
 from residency.errors import SinkUnavailable
 
-__all__ = ["Forward", "end_to_end"]
+__all__ = ["Forward", "Judge", "end_to_end"]
 
 # An answer may take its time (a long poll, a model that thinks): only its beginning and each pause are bounded.
 _TIMEOUT: Final = httpx.Timeout(connect=5.0, read=120.0, write=30.0, pool=5.0)
@@ -40,6 +40,8 @@ _BROKEN: Final = (
     h11.ProtocolError, ssl.SSLError, anyio.BrokenResourceError, anyio.ClosedResourceError,
 )  # fmt: skip
 Headers = list[tuple[bytes, bytes]]
+Judge = Callable[[str], None]
+"""Raises SinkUnavailable for an address that a request may not go to; `""` is one that nobody can read."""
 _SILENT: Final = logging.Logger("residency.forward", logging.CRITICAL + 1)
 """For a library that would write each message, and the path, to a log of level DEBUG; it has no parent."""
 
@@ -55,11 +57,14 @@ class Forward:
     def __init__(self) -> None:
         self._tls = httpx.create_ssl_context(trust_env=False)
 
-    async def http(self, scope: Any, receive: Any, send: Any, url: str, headers: Headers) -> None:
-        """Send an HTTP request on and its answer back, for as long as the client is there.
+    async def http(
+        self, scope: Any, receive: Any, send: Any, url: str, headers: Headers, judge: Judge | None = None
+    ) -> None:
+        """Send an HTTP request on and its answer back, for as long as the client is there. `judge` is asked of the
+        address that the connection leads to, before anything is sent there, None = each may be.
 
-        Raises: SinkUnavailable where none came (nothing was sent); RuntimeError where the answer broke off, which is
-        too late for another one: the server ends it short, and the client sees that.
+        Raises: SinkUnavailable where none came (nothing was sent), and what `judge` raises; RuntimeError where the
+        answer broke off, which is too late for another one: the server ends it short, and the client sees that.
         """
         asked = anyio.Event()  # nothing more of the request is to come
         failed: Exception | None = None
@@ -82,7 +87,7 @@ class Forward:
                 pass
             tasks.cancel_scope.cancel()  # nobody reads the answer any more
 
-        async with _Line(request.url.origin, self._tls) as line, anyio.create_task_group() as tasks:
+        async with _Line(request.url.origin, self._tls, judge) as line, anyio.create_task_group() as tasks:
             tasks.start_soon(watch, tasks)
             try:
                 response = await line.http.handle_async_request(request)
@@ -110,10 +115,15 @@ class Forward:
         if failed is not None:
             raise failed
 
-    async def websocket(self, scope: Any, receive: Any, send: Any, url: str, headers: Headers) -> None:
-        """Send a WebSocket on, messages both ways. Raises: SinkUnavailable where it is not accepted there."""
+    async def websocket(
+        self, scope: Any, receive: Any, send: Any, url: str, headers: Headers, judge: Judge | None = None
+    ) -> None:
+        """Send a WebSocket on, messages both ways. `judge` is asked as by `http`, after the handshake of TLS.
+
+        Raises: SinkUnavailable where it is not accepted there, and what `judge` raises.
+        """
         # Imported here: only who serves WebSockets has it.
-        from websockets.asyncio.client import connect
+        from websockets.asyncio.client import ClientConnection, connect
         from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
         from websockets.typing import Subprotocol
 
@@ -122,6 +132,14 @@ class Forward:
 
             def process_redirect(self, exc: Exception) -> Exception | str:
                 return exc
+
+        class Judged(ClientConnection):
+            """Begins with its own handshake, which has path and headers, where `judge` lets it."""
+
+            async def handshake(self, *args: Any, **named: Any) -> None:
+                if judge is not None:
+                    judge(_host(self.remote_address))
+                await super().handshake(*args, **named)
 
         await receive()  # websocket.connect
         own = [pair for pair in end_to_end(headers) if not pair[0].startswith(b"sec-websocket-")]
@@ -133,6 +151,7 @@ class Forward:
                 user_agent_header=None,
                 proxy=None,
                 open_timeout=5,
+                create_connection=Judged,
                 max_size=_MESSAGE_LIMIT,
                 logger=_SILENT,
             )
@@ -204,13 +223,16 @@ class _Line(httpcore.AnyIOBackend):
     """One connection, closed at the end whatever became of it: of a handshake that was cancelled the library leaves
     the socket open."""
 
-    def __init__(self, origin: httpcore.Origin, tls: ssl.SSLContext) -> None:
+    def __init__(self, origin: httpcore.Origin, tls: ssl.SSLContext, judge: Judge | None) -> None:
         self._stream: httpcore.AsyncNetworkStream | None = None
+        self._judge = judge
         self.http = httpcore.AsyncHTTPConnection(origin, tls, network_backend=self)
 
     async def connect_tcp(self, *args: Any, **named: Any) -> httpcore.AsyncNetworkStream:
-        """As the library's."""
+        """As the library's, to an address that is judged. Raises: what the judge raises."""
         self._stream = await super().connect_tcp(*args, **named)
+        if self._judge is not None:
+            self._judge(_host(self._stream.get_extra_info("server_addr")))
         return self._stream
 
     async def __aenter__(self) -> Self:
@@ -222,6 +244,11 @@ class _Line(httpcore.AnyIOBackend):
                 if each is not None:
                     with suppress(Exception):
                         await each.aclose()
+
+
+def _host(peer: Any) -> str:
+    """The address of a peer, as sockets have it; `""` where there is none."""
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 async def _denied(scope: Any, send: Any, denial: Any) -> None:

@@ -2,13 +2,14 @@
 
 Nothing of a body is kept: a redirect reads none of it, a proxied one goes through memory piece by piece. A request is
 handed over once: one that another instance handed over here is refused, as the `Via` of RFC 9110 section 7.6.3 tells.
-One that comes back after a redirect, again and again, is refused too: `hops` counts it.
+One that comes back after a redirect, again and again, is refused too: `hops` counts it. So is one whose home is not
+where it must be.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -17,13 +18,14 @@ from starlette.types import Message, Receive, Scope, Send
 from residency.asgi.hops import MOST, cookie_of, counted
 from residency.enforcement.request import Refusal
 from residency.errors import PolicyError, SinkUnavailable, UsageError
-from residency.policy.parsed import DeploymentDoc
+from residency.policy.parsed import DeploymentDoc, hand_over_name
 from residency.policy.parsed_storage import HandOverDoc
 from residency.signals.forwarded import may_trail
 from residency.storage.services import check_target
+from residency.wiring.storage import Judging
 
 if TYPE_CHECKING:
-    from residency.adapters.forward import Forward
+    from residency.adapters.forward import Forward, Judge
 
 __all__ = ["HandOver", "forwarded"]
 
@@ -42,9 +44,20 @@ Headers = list[tuple[bytes, bytes]]
 class HandOver:
     """The instances that serve other places' people, by place."""
 
-    def __init__(self, deployment: DeploymentDoc) -> None:
-        """Raises: PolicyError where requests are to be proxied and what that needs is not installed."""
+    def __init__(
+        self,
+        deployment: DeploymentDoc,
+        judging: Judging | None = None,
+        misplaced: Callable[[str], bool] = lambda name: False,
+    ) -> None:
+        """`judging` judges where each new connection leads, None = that is not asked; `misplaced` says of an instance,
+        by the name that it is told by, that nobody may be handed over to it now.
+
+        Raises: PolicyError where requests are to be proxied and what that needs is not installed.
+        """
         self._homes: Mapping[str, HandOverDoc] = deployment.hand_over
+        self._misplaced = misplaced
+        self._judges = {} if judging is None else {place: _judge(place, judging(place)) for place in self._homes}
         self._via = f"1.1 {_MARK}{''.join(c if c.isalnum() else '-' for c in deployment.audit.origin)}"
         self._forward: Forward | None = None
         if any(home.how == "proxy" for home in self._homes.values()):
@@ -69,18 +82,33 @@ class HandOver:
     async def answer(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, ran: bool = False) -> None:
         """Answer with a redirect, or with what the person's own instance answers.
 
-        Raises: SinkUnavailable where that gives none, or sends this request back here; then nothing was sent.
+        Raises: SinkUnavailable where that gives none, sends this request back here, or does not lie where it must; then
+        nothing was sent.
         """
-        home = self._homes[refusal.home or ""]
+        place = refusal.home or ""
+        home, judge = self._homes[place], self._judges.get(place)
+        if self._misplaced(hand_over_name(place)):
+            if scope["type"] == "websocket" and not ran:
+                await receive()  # websocket.connect
+            raise SinkUnavailable(f"the instance of {place} is not used now: it is not shown to lie there")
         target = home.url.rstrip("/").encode() + (_path(scope) or b"/")
         if scope.get("query_string"):
             target += b"?" + scope["query_string"]
         if home.how == "redirect" or self._forward is None:
             await _redirect(scope, receive, send, target, ran=ran)
         elif scope["type"] == "http":
-            await self._forward.http(scope, receive, send, target.decode("ascii"), forwarded(scope, self._via))
+            await self._forward.http(scope, receive, send, target.decode("ascii"), forwarded(scope, self._via), judge)
         else:
-            await self._forward.websocket(scope, receive, send, target.decode("ascii"), forwarded(scope, self._via))
+            headers = forwarded(scope, self._via)
+            await self._forward.websocket(scope, receive, send, target.decode("ascii"), headers, judge)
+
+
+def _judge(place: str, elsewhere: Callable[[str], bool]) -> Judge:
+    def judge(address: str) -> None:
+        if elsewhere(address):
+            raise SinkUnavailable(f"the instance of {place} has an address in another country than it says")
+
+    return judge
 
 
 async def _redirect(scope: Scope, receive: Receive, send: Send, target: bytes, *, ran: bool) -> None:

@@ -210,7 +210,7 @@ async def _sinks(runtime: Residency, tables: dict[str, set[str]]) -> list[Findin
 
 
 def _places(runtime: Residency) -> Iterator[Finding]:
-    """Which sinks lie where they say, backups, members and what keeps digests beside them too."""
+    """Which sinks lie where they say, backups, members and what else gets something of people too."""
     try:
         watch = anyio.run(looked, runtime)
     except Unavailable as error:

@@ -32,9 +32,10 @@ def where(
     policy: asked.Option = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a sink.")] = False,
 ) -> None:
-    """Look once whether every sink, and what keeps digests of people beside them (locators, pins with a region), lies
-    where the deployment file says: the addresses of its name, the region that its bucket answers, its certificate, the
-    time to connect. An attestation of the register counts where nothing is seen.
+    """Look once whether every sink, what keeps digests of people beside them (locators, pins with a region), and each
+    instance that people are handed over to lies where the deployment file says: the addresses of its name, the region
+    that its bucket answers, its certificate, the time to connect. An attestation of the register counts where nothing
+    is seen.
 
     Looks from this machine and connects to every sink; databases and caches are asked which server they are, and
     nothing of what they hold is read or written. Exit 0 = each sink is shown or

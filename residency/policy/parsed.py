@@ -56,6 +56,7 @@ __all__ = [
     "Span",
     "Transition",
     "Trigger",
+    "hand_over_name",
     "locator_name",
 ]
 
@@ -63,6 +64,11 @@ __all__ = [
 def locator_name(place: str) -> str:
     """What the locator of a place is told by. No sink's name has a slash."""
     return f"locators/{place}"
+
+
+def hand_over_name(place: str) -> str:
+    """What the instance that serves a place's people is told by. No sink's name has a slash."""
+    return f"hand_over/{place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +119,11 @@ class DeploymentDoc:
     source: Source = field(compare=False, repr=False, default_factory=lambda: Source(""))
 
     def keepers(self) -> dict[str, tuple[str, Secret]]:
-        """What holds digests of people beside the sinks, and where the file says that it lies: by the name that it is
-        told by, which no sink can have, its place and its URL. A locator lies where its sinks do."""
+        """What gets something of people beside the sinks, and where the file says that it lies: by the name that it is
+        told by, which no sink can have, its place and its URL. Locators and pins have digests, and the instances that
+        people are handed over to whole requests. A locator lies where its sinks do."""
         found = {locator_name(place): (place, url) for place, url in self.locators.items()}
+        found |= {hand_over_name(place): (place, Secret(home.url)) for place, home in self.hand_over.items()}
         if self.pins.region is not None:
             found["pins/url"] = self.regions[self.pins.region].place, self.pins.url
         return found

@@ -121,7 +121,7 @@ def _register(register: RegisterDoc, deployment: DeploymentDoc, rules: Collectio
             message = _unknown("sink", order.sink, deployment.sinks)
             yield register.source.problem(("stop_orders", index, "sink"), message)
     for index, filing in enumerate(register.filings):
-        # Where locators and pins lie may be attested, too; nothing else is filed of them.
+        # Where locators, pins and instances at home lie may be attested, too; nothing else is filed of them.
         filed = _Sinks({**deployment.sinks, **deployment.keepers()}) if filing.kind == ATTESTATION else sinks
         for name in sorted(name for name in filing.sinks or () if name not in filed):
             yield register.source.problem(("filings", index, "sinks"), _unknown("sink", name, filed))

@@ -141,7 +141,8 @@ class Which:
 
 
 def called(name: str) -> str:
-    """What is told by `name`: a sink; or by its key in the file, which has a slash, what keeps digests beside them."""
+    """What is told by `name`: a sink; or by its key in the file, which has a slash, another of those who get something
+    of people."""
     return name if "/" in name else f"sink {name}"
 
 

@@ -45,8 +45,9 @@ def location_watch(
     which: Callable[[], Mapping[str, Which]] = dict,
     path: Callable[[str], Path] = Path,
 ) -> LocationWatch:
-    """What watches every sink of a deployment and its members, and what keeps digests of people beside them; not
-    started. `tell` records a note, `which` has what servers say of themselves, `path` reads a path of the file."""
+    """What watches every sink of a deployment and its members, and what else gets something of people
+    (`DeploymentDoc.keepers`); not started. `tell` records a note, `which` has what servers say of themselves, `path`
+    reads a path of the file."""
     asn = deployment.signals.networks.asn
     system_of = (lambda address: None) if asn is None else partial(system_at, path(asn))
     probe = LocationProbe(resolver or SystemResolver(abandons=True), _row_of(network), system_of=system_of)

@@ -21,6 +21,8 @@ from websockets.sync.client import connect
 
 from residency import ResidencyMiddleware, current
 from residency.audit.journal import RECORDS_AT, scan
+from residency.bootstrap import build
+from residency.wiring.storage import Judging
 from tests.ports import free_port
 from tests.world import HANOI, SINGAPORE, write_deployment
 
@@ -154,14 +156,28 @@ def served(app: Any, host: str, port: int = 0) -> Iterator[str]:
 class Abroad:
     """The instance abroad, and the one at home behind it."""
 
-    def __init__(self, folder: Path, stack: ExitStack, how: str, home: str | None, port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stack: ExitStack,
+        how: str,
+        home: str | None,
+        port: int = 0,
+        *,
+        more: str = "",
+        judging: Judging | None = None,
+    ) -> None:
+        """`more` is put into the deployment file; `judging` judges where connections lead, None = as the file says."""
         self.home = Home()
         self.at_home = stack.enter_context(served(self.home, "127.0.0.2")) if home is None else home
         self.folder = folder
         told = f'{{url: "http://{self.at_home}/", how: {how}}}'
         folder.mkdir(exist_ok=True)
-        self.file = write_deployment(folder, DEPLOYMENT.replace("HOME", told), [LAW])
-        self.app = ResidencyMiddleware(self._app, policy=self.file)
+        self.file = write_deployment(folder, DEPLOYMENT.replace("HOME", told) + more, [LAW])
+        self.runtime = build(self.file)
+        if judging is not None:
+            self.runtime.judging = judging
+        self.app = ResidencyMiddleware(self._app, policy=self.runtime)
         self.address = stack.enter_context(served(self.app, "127.0.0.1", port))
         self.client = stack.enter_context(httpx.Client(base_url=f"http://{self.address}", timeout=60))
 

@@ -1,4 +1,5 @@
-"""Locators and pins, which hold digests of people: looked at as sinks are, and connected to in their country alone."""
+"""Locators and pins, which hold digests of people, and instances that people are handed over to: looked at as sinks
+are, and connected to in their country alone."""
 
 from __future__ import annotations
 
@@ -184,10 +185,11 @@ async def test_a_look_sees_them_as_it_does_sinks_and_a_register_attests_them(
 registers: [register.yaml]
 locators: {VN: "rediss://:secret@l.example", SG: "sqlite:///sg.db"}
 pins: {url: "rediss://:secret@p.example", region: vn-han}
+hand_over: {VN: "https://vn.example/base", DE: {url: "https://de.example", how: proxy}}
 """
     (tmp_path / "register.yaml").write_text(
         "residency: 1\nkind: register\nname: test\nfilings:\n  - {kind: location, number: 1/2026, date: 2026-01-01,"
-        ' result: passed, sinks: ["locators/SG", vn, sg], expires: 2099-01-01}\n'
+        ' result: passed, sinks: ["locators/SG", "hand_over/DE", vn, sg], expires: 2099-01-01}\n'
     )
     policy = load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=[("mode: enforce\n", told)]))
     notes: list[str] = []
@@ -197,18 +199,27 @@ pins: {url: "rediss://:secret@p.example", region: vn-han}
         filings=lambda: policy.facts.filings,
         now=lambda: 1_800_000_000_000_000,
         tell=notes.append,
-        resolver=TableResolver({"l.example": [(HANOI,), (SINGAPORE,)], "p.example": [(SINGAPORE,), (HANOI,)]}),
+        resolver=TableResolver(
+            {
+                "l.example": [(HANOI,), (SINGAPORE,)],
+                "p.example": [(SINGAPORE,), (HANOI,)],
+                "vn.example": [(HANOI,), (SINGAPORE,)],
+                "de.example": [("10.0.0.1",)],
+            }
+        ),
     )
     await watch.look()
     assert {name: each.verdict.standing.value for name, each in watch.watched.items()} == {
         "vn": "consistent", "sg": "consistent",
         "locators/VN": "consistent", "locators/SG": "consistent", "pins/url": "contradicted",
+        "hand_over/VN": "consistent", "hand_over/DE": "consistent",
     }  # fmt: skip
     await watch.look()
-    assert watch.misplaced == {"locators/VN"}
+    assert watch.misplaced == {"locators/VN", "hand_over/VN"}
     assert notes == [
         "location pins/url contradicted: it has an address in SG",
         "location locators/VN contradicted: it has an address in SG",
+        "location hand_over/VN contradicted: it has an address in SG",
         "location pins/url well: it has an address in VN",
     ]
 

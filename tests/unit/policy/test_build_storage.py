@@ -130,11 +130,12 @@ def test_a_sink_has_the_tables_of_all_its_stores_and_what_one_says_is_somebodys_
     assert told("uploads", "files-sg") == {}
 
 
-def test_what_keeps_digests_beside_the_sinks_has_a_place_where_the_file_says_one() -> None:
+def test_what_gets_something_of_people_beside_the_sinks_has_a_place_where_the_file_says_one() -> None:
     doc = parse_deployment((TEXT + 'pins: {url: "redis://p", region: sin}\n').encode(), "d.yaml", {})
     told = {name: (place, url.reveal()) for name, (place, url) in doc.keepers().items()}
-    assert told == {"locators/VN": ("VN", "redis://:secret@located.vn"), "pins/url": ("SG", "redis://p")}
-    assert list(document().keepers()) == ["locators/VN"]
+    handed = {"hand_over/SG": ("SG", "https://sg.example"), "hand_over/VN": ("VN", "https://vn.example")}
+    assert told == {"locators/VN": ("VN", "redis://:secret@located.vn"), "pins/url": ("SG", "redis://p"), **handed}
+    assert list(document().keepers()) == ["locators/VN", *handed]
     with pytest.raises(PolicyError, match="region `sgp`"):
         parse_deployment((TEXT + 'pins: {url: "redis://p", region: sgp}\n').encode(), "d.yaml", {})
 
