@@ -46,7 +46,6 @@ def full_metrics() -> Metrics:
     metrics.gauge(names.SINK_DRIFT, lambda: 1, "people-vn")
     metrics.gauge(names.SINK_MARK, lambda: 1, "people-vn", "lost")
     metrics.gauge(names.SINK_LOCATION, lambda: 1, "people-vn", "contradicted")
-    metrics.add(names.COPY_LOST, "people", "vn")
     for name in (names.COPY_LAG, names.COPY_PENDING):
         metrics.gauge(name, lambda: 1, "people", "people-vn")
     metrics.gauge(names.COPY_HALTED, lambda: 1, "people", "people-vn", "filing_missing")
@@ -78,6 +77,7 @@ def count_once(metrics: Metrics) -> None:
     metrics.add(names.EXEMPTIONS, "7/2026")
     metrics.add(names.OVERRIDES, "vn.one")
     metrics.add(names.JOURNAL_LATE)
+    metrics.add(names.COPY_LOST, "people", "vn")
 
 
 class Prometheus:
