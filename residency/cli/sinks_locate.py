@@ -118,7 +118,8 @@ async def _all(records: Records) -> AsyncIterator[Record]:
     """Every record that is somebody's, a few hundred people at a time."""
     after = ""
     while people := await records.subjects(after=after, limit=_SUBJECTS):
-        async for record in records.read(people):
+        # Whole, so that no connection stays in use where what they are noted with fails.
+        for record in [each async for each in records.read(people)]:
             yield record
         after = people[-1]
 

@@ -93,11 +93,11 @@ async def test_what_anybody_writes_at_home_is_copied_and_withdrawn_when_the_doss
     file = await anyio.to_thread.run_sync(copies_world, tmp_path)
     await prepared(file)
     async with serving(file) as runtime:
-        change(tmp_path, "vn", "INSERT INTO people VALUES ('an', 'canary', NULL)")
+        await anyio.to_thread.run_sync(change, tmp_path, "vn", "INSERT INTO people VALUES ('an', 'canary', NULL)")
         await until(lambda: rows(tmp_path, "sg") == [("an", "canary")])
         result(tmp_path, "failed")
         await until(lambda: rows(tmp_path, "sg") == [])
-        change(tmp_path, "vn", "UPDATE people SET name = 'later'")
+        await anyio.to_thread.run_sync(change, tmp_path, "vn", "UPDATE people SET name = 'later'")
         await until(lambda: runtime.facts.current().filings[0].result != "passed")
         worker: Any = runtime.copies._worker
         await until(lambda: rows(tmp_path, "vn", "SELECT halted FROM residency_outbox")[:1] == [("filing_missing",)])
@@ -120,7 +120,9 @@ async def test_who_is_being_moved_is_not_copied_meanwhile_and_an_instance_elsewh
         old = await runtime.point.homes.fetch(runtime.point.perception.digest("an"))
         assert old is not None
         await runtime.point.homes.pins.put(replace(old, moving="SG", version=2))
-        change(tmp_path, "vn", "INSERT INTO people VALUES ('an', 'canary', NULL), ('binh', 'canary-binh', NULL)")
+        await anyio.to_thread.run_sync(
+            change, tmp_path, "vn", "INSERT INTO people VALUES ('an', 'canary', NULL), ('binh', 'canary-binh', NULL)"
+        )
         await until(lambda: rows(tmp_path, "sg") == [("binh", "canary-binh")])
         await runtime.point.homes.pins.put(replace(old, version=3))
         await until(lambda: len(rows(tmp_path, "sg")) == 2)
@@ -229,6 +231,8 @@ async def test_pins_that_change_are_followed(tmp_path: Path) -> None:
     await prepared(file)
     async with serving(file) as runtime:
         await pin(runtime, "an", "SG", f"{0:032x}", 2)
-        change(tmp_path, "vn", "INSERT INTO people VALUES ('an', 'a', NULL), ('binh', 'b', NULL)")
+        await anyio.to_thread.run_sync(
+            change, tmp_path, "vn", "INSERT INTO people VALUES ('an', 'a', NULL), ('binh', 'b', NULL)"
+        )
         await until(lambda: rows(tmp_path, "sg") == [("binh", "b")])
         await until(lambda: rows(tmp_path, "vn", "SELECT halted FROM residency_outbox") == [("not_at_home",)])
