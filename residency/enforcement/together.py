@@ -101,14 +101,15 @@ class Together:
                 known.led = True
                 try:
                     await _turn()
+                    if served():
+                        return
+                    # With the others: one who asked after them might find their run just over, and cost another.
+                    future = loop.create_future()
+                    known.waiting.append((served, future, loop))
                 finally:  # also where the first of them is cancelled
                     known.led = False
                     if known.waiting:
                         self._hand_over(known)
-                if served():
-                    return
-                future = loop.create_future()
-                self._ask([(served, future, loop)])
             await future
             if served():
                 return

@@ -90,7 +90,7 @@ def where(store: str = "people") -> Any:
 
 def point(url: Any) -> None:
     """The name of the database leads somewhere else from now on."""
-    connections["people-vn"].settings_dict.update(HOST=url.host, PORT=str(url.port))
+    connections["people-vn"].settings_dict.update(HOST=url.host, PORT=str(url.port), NAME=url.database)
 
 
 def left() -> int:
