@@ -332,6 +332,7 @@ class Mover:
         if left:
             found = await leg.target.take([ids[each] for each in left])
             parts = [ids[each] for each in left if steps[each].marked(leg.store, found, ids[each])]
+            await self._hold()
             await leg.target.clear({each: found.digest(each) for each in parts if found.digest(each) != NOTHING})
 
     async def _stay(
