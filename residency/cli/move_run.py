@@ -366,28 +366,33 @@ class Movement:
                 await self._lease.hold()
                 await self._point.homes.arrive([pin], self._why)
             elif pin is None or pin.home != step.target:
-                if step.state is State.VERIFIED:
-                    # Gone of their own, or what is at the target is all there is, and their pin was lost.
-                    done.append(replace(step, state=State.LATE))
-                    continue
                 ahead.setdefault((step.source, step.target), []).append(step)
+                continue
             done.append(replace(step, state=State.DONE))
         for (source, target), steps in ahead.items():
-            await self._withdraw(await self._legs_of(source, target), {step.subject: step for step in steps})
+            done += await self._withdraw(await self._legs_of(source, target), {step.subject: step for step in steps})
         await self._journal.put(done)
 
-    async def _withdraw(self, legs: Sequence[Leg], steps: Mapping[str, Step]) -> None:
-        """Remove what was copied ahead of people who have gone since: nobody would ever look for it."""
+    async def _withdraw(self, legs: Sequence[Leg], steps: Mapping[str, Step]) -> list[Step]:
+        """Remove what was copied ahead of people who have gone since: nobody would ever look for it. How far they are
+        now."""
+        late: set[str] = set()
         for leg in legs:
             after, found = "", dict[str, str]()
             while page := await leg.target.subjects(after=after, limit=_PAGE):
                 after = page[-1]
                 for each in page:
                     step = steps.get(self._digest(each))
-                    if step is not None and (copy := step.copies.get(leg.store)) is not None:
+                    if step is None:
+                        continue
+                    if step.state is State.VERIFIED:
+                        # Gone of their own, or what is here is all there is, and their pin was lost.
+                        late.add(step.subject)
+                    elif (copy := step.copies.get(leg.store)) is not None:
                         found[each] = copy
             await self._lease.hold()
             await leg.target.clear(found)
+        return [replace(each, state=State.LATE if each.subject in late else State.DONE) for each in steps.values()]
 
 
 def _tell(text: str) -> None:

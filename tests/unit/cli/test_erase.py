@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -185,25 +184,6 @@ def test_somebody_of_whom_there_is_nothing_is_told_so(free: Path) -> None:
     code, output = erased(free, who="nobody")
     assert code == 0
     assert "Nothing of this person" in output
-
-
-def test_who_is_being_moved_is_not_erased_meanwhile(free: Path, tmp_path: Path) -> None:
-    async def move() -> None:
-        runtime = build(free)
-        await runtime.start()
-        try:
-            pins = runtime.point.homes.pins
-            pin = await pins.get(runtime.point.digest(SubjectId("an")))
-            assert pin is not None
-            await pins.put(replace(pin, home="SG", moving="VN", version=pin.version + 1))
-        finally:
-            await runtime.aclose()
-
-    anyio.run(move)
-    code, output = erased(free, "--go")
-    assert code == 1
-    assert "being moved" in output
-    assert rows(tmp_path, "vn", "person") == ["an", "binh"]
 
 
 def test_wrong_use_is_told_and_changes_nothing(free: Path, tmp_path: Path) -> None:

@@ -288,6 +288,39 @@ def test_what_was_copied_ahead_of_somebody_who_has_gone_since_is_removed(folder:
     assert people(folder, "vn") == ["p3", "p5", "p9"], "what is not as it was copied is somebody's"
 
 
+def test_whom_a_killed_move_left_on_their_way_is_erased_at_both_ends_and_the_next_run_ends_it(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "vn.db")) as database, database:
+        database.execute("INSERT INTO people VALUES ('p1', 'N', '2026-03-04 05:06:07')")
+
+    async def killed() -> None:
+        runtime = build("test.yaml", reload=False)
+        await runtime.start()
+        homes, subject = runtime.point.homes, runtime.point.perception.digest("p1")
+        await under_way.set_out(homes, runtime.point.perception.digest, "SG", "VN")
+        await homes.pins.put(Pin(subject, "VN", (), "1" * 32, "move", "p", 1, 1, moving="SG"))
+        journal = MoveJournalSqlite(folder / "audit" / "move.db")
+        await journal.put([Step(subject, "SG", "VN", State.VERIFIED, {"people/rows-sg": "what was copied"}, 3)])
+        journal.close()
+        await runtime.aclose()
+
+    async def known() -> bool:
+        runtime = build("test.yaml", reload=False)
+        await runtime.start()
+        homes, digest = runtime.point.homes, runtime.point.perception.digest
+        found = await homes.fetch(digest("p1")) is not None or await is_under_way(homes, digest)
+        await runtime.aclose()
+        return found
+
+    anyio.run(killed)
+    erased = CliRunner().invoke(app_for(["erase"]), ["erase", "test.yaml", "--subject", "p1", "--go"])
+    assert erased.exit_code == 0, erased.output
+    assert "p1" not in people(folder, "sg") + people(folder, "vn")
+    result = CliRunner().invoke(app_for(["move"]), ["move", "test.yaml", *QUICK, "--go"])
+    assert result.exit_code == 0, result.output
+    assert people(folder, "vn") == ["p3", "p5"]
+    assert not anyio.run(known), "nothing of them is waited for"
+
+
 def test_what_cannot_be_meant_exits_2(folder: Path) -> None:
     assert run("--go", "--find")[0] == 2
     assert run("--store", "nothing")[0] == 2
