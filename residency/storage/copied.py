@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from residency.errors import RecordConflict, UsageError
 from residency.storage.fields import fields_of, same_but_for_columns
+from residency.storage.fitting import Fitting, weight
 from residency.storage.parcels import StreamedRecords
 from residency.storage.records import Change, KeyedRecords, Record
 from residency.storage.sweep import remove
 
 __all__ = ["Copied", "Held", "Key", "Ledger", "Originals", "originals"]
+
+_PAGE: Final = 500  # subjects
 
 Key = tuple[str, str]
 """The name and the key of a record."""
@@ -129,6 +132,14 @@ class Copied:
         """Note nothing of these, which somebody else has deleted. Raises: SinkUnavailable."""
         await self._ledger.forget([self._id(key) for key in keys])
 
+    async def forget_absent(self, keys: Collection[Key]) -> None:
+        """Note nothing of those of these of which nothing is there, as a copier leaves it that was killed before it put
+        one, or met a full sink. Raises: SinkUnavailable."""
+        noted = await self._ledger.read([self._id(key) for key in keys])
+        left = [key for key in keys if self._id(key) in noted]
+        there = await self.records.get(left) if left else {}
+        await self._ledger.forget([self._id(key) for key in left if key not in there])
+
     async def digest(self, records: KeyedRecords, record: Record) -> str:
         """The digest (hex) of a record's bytes, of all of them where it is streamed. Raises: SinkUnavailable."""
         if record.value is not None:
@@ -176,7 +187,13 @@ class Originals:
     async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
         """As the port says; those of whom there is more than copies. Raises: SinkUnavailable."""
         while page := await self._records.subjects(after=after, limit=limit):
-            there = {record.subject async for record in self.read(page)}
+            there, at, fit = set[str | None](), 0, Fitting(_PAGE)
+            while at < len(page):
+                part = page[at : at + fit.now]
+                lying = [record async for record in self._records.read(part)]
+                there |= {each.record.subject for each in (await self._copied.of(lying)).values() if not each.ours}
+                at += len(part)
+                fit.saw(len(part), weight(lying))
             if found := tuple(each for each in page if each in there):
                 return found
             after = page[-1]
@@ -199,6 +216,7 @@ class Originals:
         subjects = {record.subject for record in records if record.subject is not None}
         there = [record async for record in self._records.read(subjects)]
         await self._copied.drop(list((await self._copied.of(there)).values()))
+        await self._copied.forget_absent([(record.name, record.key) for record in records])
         return await self._records.write(records)
 
     async def delete(self, records: Sequence[Record]) -> int:
@@ -221,7 +239,9 @@ class StreamedOriginals(Originals):
 
     async def receive(self, record: Record, chunks: AsyncIterator[bytes]) -> None:
         """As the port says, in the place of a copy."""
-        await self._copied.drop(list((await self._copied.held([(record.name, record.key)])).values()))
+        key = (record.name, record.key)
+        await self._copied.drop(list((await self._copied.held([key])).values()))
+        await self._copied.forget_absent([key])
         await _streamed(self._records).receive(record, chunks)
 
     async def remove(self, record: Record, fingerprint: bytes) -> None:

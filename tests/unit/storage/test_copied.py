@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Collection
+
 import pytest
 
 from residency.adapters.outbox_memory import LedgerMemory
@@ -11,7 +13,9 @@ from residency.adapters.sink_memory import MemorySink
 from residency.errors import RecordConflict, SinkUnavailable
 from residency.model import Region
 from residency.policy.parsed_storage import RecordDoc
+from residency.storage import fitting
 from residency.storage.copied import Copied, originals
+from residency.storage.parcels import StreamedRecords
 from residency.storage.records import Record
 
 pytestmark = pytest.mark.anyio
@@ -137,3 +141,55 @@ async def test_originals_are_what_is_no_copy_and_take_the_place_of_copies() -> N
     assert await seen.subjects() == ("an", "binh")
     assert await seen.subjects(after="an", limit=1) == ("binh",)
     assert await seen.subjects(after="binh", limit=1) == ()
+
+
+async def test_an_original_does_not_pass_for_a_copy_that_was_noted_and_never_put() -> None:
+    sink = Sink()
+    sink.records.away = True
+    with pytest.raises(SinkUnavailable):
+        await sink.copied.put([(record(b"1"), None)], sink.records)
+    sink.records.away = False
+    seen = originals(sink.copied)
+    await seen.write([record(b"1")])
+    assert [each.key async for each in seen.read(["an"])] == ["1"]
+    assert not (await sink.copied.held([KEY]))[KEY].ours
+
+
+async def test_nor_does_a_large_one() -> None:
+    docs = [RecordDoc("users/{subject}/", None, None, frozenset({"personal"}))]
+    here, there = MemorySink("vn", Region("vn-han", "VN")), MemorySink("sg", Region("sg", "SG"))
+    await here.put("users/an/film", bytes(64))
+    home, abroad = (ObjectRecords(sink, docs, limit=8) for sink in (here, there))
+    key = ("users/{subject}/", "users/an/film")
+    large, ledger = (await home.get([key]))[key], LedgerMemory()
+    copied = Copied("files", abroad, ledger)
+    await copied.put([(large, None)], home)
+    await there.delete("users/an/film")
+    assert ledger.held, "as who was killed before the copy leaves it"
+    seen = originals(copied)
+    assert isinstance(seen, StreamedRecords)
+    await seen.receive(large, home.chunks(large))
+    assert [each.key async for each in seen.read(["an"])] == ["users/an/film"]
+
+
+class Counted(RecordsMemory):
+    """Notes of how many subjects it is asked at a time."""
+
+    def __init__(self, sink: str) -> None:
+        super().__init__(sink)
+        self.asked: list[int] = []
+
+    def read(self, subjects: Collection[str]) -> AsyncIterator[Record]:
+        """As the port says."""
+        self.asked.append(len(subjects))
+        return super().read(subjects)
+
+
+async def test_who_has_more_than_copies_is_told_by_reading_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = Counted("sg")
+    for number in range(40):
+        records.held["people", str(number)] = record(bytes(1000), str(number), f"p{number:02}")
+    monkeypatch.setattr(fitting, "MOST", 4000)
+    assert len(await originals(Copied("people", records, LedgerMemory())).subjects(limit=100)) == 40
+    assert sum(records.asked) == 40
+    assert max(records.asked) <= 4
