@@ -22,10 +22,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from residency.errors import AddressDataUnavailable
-from residency.model.finding import Signal
+from residency.model.finding import Signal, Trust
 from residency.signals.inet import read
 from residency.signals.network import signals_by_row
 from residency.signals.peer import Answer, ClientAddress, client_at
@@ -142,6 +143,9 @@ class AddressData(Generic[C]):
             return known[1]
         packed = client.packed
         if packed is None:
+            if client.either:
+                told = (signal for each in client.either for signal in self.signals_of(each))
+                return tuple(dict.fromkeys(replace(signal, trust=Trust.HINT) for signal in told))
             return self.signals(client.address)
         if answers is None:
             answers = self._opened()

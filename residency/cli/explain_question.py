@@ -68,7 +68,7 @@ def seen_of(policy: Policy, match: Match, person: Person, at: int | None) -> Ask
     said = identity(claims, names, verified=person.verified, source="claim")
     _tell_mute(claims, names, verified=person.verified)
     try:
-        network, kind = _network(policy, client.address, at)
+        network, kind = _network(policy, client, at)
     except AddressDataUnavailable as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -163,16 +163,16 @@ def _pin(text: str) -> Pin:
     return Pin("imagined", home, tuple(anchors), "00", "first_write", "", 0)
 
 
-def _network(policy: Policy, address: str | None, at: int | None) -> tuple[tuple[Signal, ...], str | None]:
-    """What the network says of an address, and the network's class, by the data that is here: as old as it was on that
+def _network(policy: Policy, client: ClientAddress, at: int | None) -> tuple[tuple[Signal, ...], str | None]:
+    """What the network says of a client, and the network's class, by the data that is here: as old as it was on that
     day, and new on a day before it was built."""
     moment = now = SystemClock().now()
     data = address_data(policy.deployment, Path(policy.base).joinpath, lambda: moment)
     data.open()
     moment = now if at is None else max(at, data.built_at * 1_000_000)
     data.look()
-    table = data.table
-    return data.signals(address), None if address is None else table.rows[table.lookup(address)].network
+    table, address = data.table, client.address
+    return data.signals_of(client), None if address is None else table.rows[table.lookup(address)].network
 
 
 def _tell_mute(claims: Mapping[str, object], names: ClaimMap, *, verified: bool) -> None:

@@ -19,7 +19,17 @@ from residency.errors import AddressError
 from residency.signals.door import KEPT_KEY, Door, FromList, keep
 from residency.signals.forwarded import FORWARDED, LISTS, X_FORWARDED_FOR, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, is_public, read_hop
-from residency.signals.peer import ClientAddress, Headers, Peer, Server, SocketPeer, Strategy, client_at
+from residency.signals.peer import (
+    READINGS,
+    ClientAddress,
+    Headers,
+    Peer,
+    Server,
+    SocketPeer,
+    Strategy,
+    client_at,
+    one_of,
+)
 
 __all__ = [
     "ClientAddress",
@@ -175,14 +185,19 @@ class SingleHeader:
         object.__setattr__(self, "_door", Door(self.name, self.trusted, self.unix))
 
     def client(self, peer: SocketPeer, headers: Headers) -> ClientAddress:
-        """The client of one request; None where a trusted peer sends no such header, two, or no address in it."""
+        """The client of one request; None where a trusted peer sends no such header, two of them, or no address."""
         door, wanted = self._door, self._wanted
         value: bytes | None = None
-        twice = moved = False
+        lines: list[bytes] | None = None
+        moved = False
         for name, line in headers:
             if name == wanted:
-                twice = value is not None
-                value = line
+                if value is None:
+                    value = line
+                elif lines is None:
+                    lines = [value, line]
+                else:
+                    lines.append(line)
             elif name in _LISTED and peer is not None:
                 moved = moved or rewritten(peer[0], peer[1], line)
         if peer is None:
@@ -195,14 +210,17 @@ class SingleHeader:
             direct = door.seen[host] if host in door.seen else door.meet(host)
             if direct is not None:
                 return direct
-        if value is None or twice:
-            return door.unknown
+        if lines is not None:  # a trailer, or a proxy that lets a client's own through
+            return one_of([*map(self._at, lines)], self.name) if len(lines) <= READINGS else door.refused
+        return door.unknown if value is None else self._at(value)
+
+    def _at(self, value: bytes) -> ClientAddress:
         known = self._answers.get(value)
         if known is not None:
             return known
         found = read_hop(value)
         if found is None or self.trusted.contains_packed(found[1]):
-            return keep(self._answers, value, door.unknown)
+            return keep(self._answers, value, self._door.unknown)
         return keep(self._answers, value, client_at(found, self.name))
 
 

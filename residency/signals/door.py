@@ -15,7 +15,7 @@ from residency.errors import AddressError
 from residency.model.reason import Reason
 from residency.signals.forwarded import LISTS, X_FORWARDED_FOR, Listed, may_trail, names_port, rewritten
 from residency.signals.inet import MAX_HOP, Ranges, read
-from residency.signals.peer import KEPT, ClientAddress, Headers, SocketPeer, client_at
+from residency.signals.peer import KEPT, READINGS, ClientAddress, Headers, SocketPeer, client_at, one_of
 
 __all__ = ["KEPT_KEY", "Door", "FromList", "keep"]
 
@@ -105,16 +105,19 @@ class FromList(ABC):
         """The client of one request; the address is None where the walk ends at something unreadable or nowhere."""
         # All lines of the header, in order. ASGI names are lower case.
         wanted = self._wanted
-        value = None
-        joined = False
+        value = lines = None
         for name, line in headers:
             if name == wanted:
                 if value is None:
                     value = line
+                elif lines is None:
+                    lines = [value, line]
                 else:
-                    value, joined = self._list.joint.join((value, line)), True
-        if joined and may_trail(headers):
-            return self._tell(peer, value, headers, believed=False)
+                    lines.append(line)
+        if lines is not None:
+            if may_trail(headers):
+                return self._trailed(peer, lines, headers)
+            value = self._list.joint.join(lines)
         # The common case: a known proxy, a known header.
         if value is not None and peer is not None and self._quick:
             host, port = peer
@@ -126,7 +129,16 @@ class FromList(ABC):
                     return self._learn(self._plain, value)
         return self._tell(peer, value, headers)
 
-    def _tell(self, peer: SocketPeer, value: bytes | None, headers: Headers, *, believed: bool = True) -> ClientAddress:
+    def _trailed(self, peer: SocketPeer, lines: list[bytes], headers: Headers) -> ClientAddress:
+        """The client where the last lines may stand behind the body, and no mark tells which: the proxies wrote the
+        first line, or the first two, and so on. None of these is passed over, for a client that could make its address
+        unknown could choose what is presumed of it."""
+        if len(lines) > READINGS:
+            return self._door.refused
+        join = self._list.joint.join
+        return one_of([self._tell(peer, join(lines[:n]), headers) for n in range(1, len(lines) + 1)], self.name)
+
+    def _tell(self, peer: SocketPeer, value: bytes | None, headers: Headers) -> ClientAddress:
         door = self._door
         ported = value is not None and names_port(value)
         # 1. The peer must be the socket's own, and one of our proxies: else it is the client, whatever headers say.
@@ -145,9 +157,8 @@ class FromList(ABC):
                 return door.refused
             if direct is not None:
                 return direct
-        # 2. A proxy that forwards nobody: its own request, or one that adds no header. Not a guess. Nor is anybody
-        # believed who may have written behind what the proxy wrote.
-        if value is None or not believed:
+        # 2. A proxy that forwards nobody: its own request, or one that adds no header. Not a guess.
+        if value is None:
             return door.unknown
         # 3. The walk, once per distinct header.
         kept = self._ported if ported else self._plain

@@ -11,6 +11,8 @@ signals that each stands for out.
 | data older than `max_age`                   | hint    | address (stale)         |
 | a special-purpose address, no country at all| nothing |                         |
 
+Of a client that may be at one of several addresses, each of these as a hint.
+
 A hint may add the law of the country it names and excludes no other (ADR 0006): the Vietnamese egress of a relay is
 no evidence of Vietnam, and no evidence against any other place.
 """
@@ -102,7 +104,8 @@ class NetworkSource(Protocol):
     """What the network says of an address, at the trust that the data's age and the network's class allow."""
 
     def signals_of(self, client: ClientAddress) -> tuple[Signal, ...]:
-        """The signals of a client's address, () where it is None, no address, special-purpose or in no known country.
+        """The signals of a client's address, () where it is None, no address, special-purpose or in no known country;
+        hints of each where it may be `either` of several.
 
         The same address answers equal tuples until the data changes. Raises AddressDataUnavailable where the data is
         too old for the deployment: that is not the same as unknown.

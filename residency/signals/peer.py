@@ -11,10 +11,25 @@ from residency.model.reason import Reason
 from residency.signals.forwarded import FORWARDED, X_FORWARDED_FOR, rewritten
 from residency.signals.inet import MAX_HOP, read
 
-__all__ = ["KEPT", "Answer", "ClientAddress", "Headers", "Peer", "Server", "SocketPeer", "Strategy", "client_at"]
+__all__ = [
+    "KEPT",
+    "READINGS",
+    "Answer",
+    "ClientAddress",
+    "Headers",
+    "Peer",
+    "Server",
+    "SocketPeer",
+    "Strategy",
+    "client_at",
+    "one_of",
+]
 
 KEPT: Final = 8192
 """Answers that one cache holds at most; a full one is cleared."""
+READINGS: Final = 8
+"""Lines of one header, the last of which may not be a proxy's, that are read in each way; more are nobody's but an
+attacker's, and are refused."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 SocketPeer = tuple[str, int] | None
@@ -28,12 +43,14 @@ class ClientAddress:
 
     `packed` is the address again, as 4 or 16 bytes, where whoever read it had them. `answer` is a NetworkSource's, and
     the one thing that ever changes: strategies say the same object again, so what was said of it is remembered on it.
+    `either` are those of whom it must be one, or somebody unknown, where the client can make it look like several.
     """
 
     address: str | None
     strategy: str
     problem: Reason | None = None
     packed: bytes | None = field(default=None, repr=False, compare=False)
+    either: tuple[ClientAddress, ...] = ()
     answer: Answer | None = field(default=None, init=False, repr=False, compare=False)
 
 
@@ -46,7 +63,20 @@ def client_at(found: tuple[str, bytes], strategy: str) -> ClientAddress:
     client.address, client.packed = found
     client.strategy = strategy
     client.problem = client.answer = None
+    client.either = ()
     return client
+
+
+def one_of(found: Sequence[ClientAddress], strategy: str) -> ClientAddress:
+    """The client of a request that can be read in several ways, of which one is right: who all of them name, else
+    nobody, and `either` of those that are named. At least one reading; what is wrong with any is wrong."""
+    wrong = next((each for each in found if each.problem is not None), None)
+    if wrong is not None:
+        return wrong
+    named = {each.address: each for each in found}
+    if len(named) == 1:
+        return found[0]
+    return ClientAddress(None, strategy, either=tuple(each for each in named.values() if each.address is not None))
 
 
 class Strategy(Protocol):

@@ -9,7 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from residency.model.finding import Trust
+from residency.jurisdiction.resolve import resolve
+from residency.model.finding import Anchor, Presume, Trust
 from residency.signals.address import (
     Peer,
     RightmostTrustedCount,
@@ -22,6 +23,7 @@ from residency.signals.address import (
 from residency.signals.forwarded import names_port, read_element, rewritten
 from residency.signals.identity import ClaimMap, bearer, identity
 from residency.signals.inet import Ranges, canonical, is_public, read_hop
+from tests.world import HANOI, NETWORK, SINGAPORE
 
 TRUSTED = Ranges(["10.0.0.0/8", "192.168.0.0/16", "2001:db8::/32"])
 PROXY = ("10.0.0.1", 4000)
@@ -145,6 +147,67 @@ def test_what_a_client_writes_left_of_its_own_address_changes_nothing(
         if not any(rewritten(*PROXY, line) for line in each):
             assert range_.client(PROXY, sent).address == canonical(own)
             assert count.client(PROXY, sent).address == canonical(own)
+
+
+APPENDING = (
+    ("x-forwarded-for", RightmostTrustedRange(TRUSTED)),
+    ("forwarded", RightmostTrustedRange(TRUSTED, header="forwarded")),
+    ("x-forwarded-for", RightmostTrustedCount(1, TRUSTED)),
+    ("forwarded", RightmostTrustedCount(1, TRUSTED, "forwarded")),
+    ("x-real-ip", SingleHeader("x-real-ip", TRUSTED)),
+)
+NOBODY_PRESUMED = ((Anchor.TERRITORY, Presume.NOT_COVERED),)
+written = st.lists(
+    st.one_of(
+        st.sampled_from([SINGAPORE.encode(), b"for=" + SINGAPORE.encode(), b"10.9.9.9", b"for=10.9.9.9", b"unknown"]),
+        hostile,
+        elements,
+    ),
+    max_size=9,
+)
+
+
+@given(
+    st.sampled_from(APPENDING),
+    st.sampled_from([HANOI, "2001:ee0::1"]),
+    written,
+    written,
+    headers,
+    st.booleans(),
+)
+def test_nothing_that_a_client_writes_before_or_behind_the_body_takes_it_out_of_its_law(
+    how: tuple[str, Strategy],
+    own: str,
+    before: list[bytes],
+    behind: list[bytes],
+    other: list[tuple[bytes, bytes]],
+    joins: bool,
+) -> None:
+    # A proxy that appends, in a line of its own or to the last, or overwrites; and passes on what stands behind the
+    # body, which the server then puts among the headers.
+    header, strategy = how
+    name = header.encode()
+    told = (f'for="[{own}]"' if ":" in own else f"for={own}") if header == "forwarded" else own
+    if header == "x-real-ip":
+        lines = [told.encode()]
+    elif joins and before:
+        lines = [*before[:-1], before[-1] + b", " + told.encode()]
+    else:
+        lines = [*before, told.encode()]
+    sent = [(name, line) for line in (*lines, *behind)]
+    sent += [pair for pair in other if pair[0] != name]
+    if behind:
+        sent.append((b"transfer-encoding", b"chunked"))
+    found = strategy.client(PROXY, sent)
+    finding = resolve(NETWORK.signals_of(found), None, NOBODY_PRESUMED)
+    assert found.problem is not None or finding.covered("VN", Anchor.TERRITORY)
+    assert found.problem is not None or finding.covered("VN", Anchor.COLLECTION)
+
+
+def test_a_header_in_very_many_lines_is_read_once() -> None:
+    # Joined line by line it would cost the square of its length: minutes for this one.
+    lines = [(b"x-forwarded-for", b"1.1.1.1")] * 200_000 + [(b"x-forwarded-for", HANOI.encode())]
+    assert RightmostTrustedRange(TRUSTED).client(PROXY, lines).address == HANOI
 
 
 @example(b"x" * 9000)
