@@ -20,7 +20,7 @@ from residency.enforcement.request import Refusal
 from residency.errors import PolicyError, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc, hand_over_name
 from residency.policy.parsed_storage import HandOverDoc
-from residency.signals.forwarded import may_trail
+from residency.signals.peer import ClientAddress, Strategy
 from residency.storage.services import check_target
 from residency.wiring.storage import Judging
 
@@ -47,15 +47,17 @@ class HandOver:
     def __init__(
         self,
         deployment: DeploymentDoc,
+        strategy: Strategy,
         judging: Judging | None = None,
         misplaced: Callable[[str], bool] = lambda name: False,
     ) -> None:
-        """`judging` judges where each new connection leads, None = that is not asked; `misplaced` says of an instance,
-        by the name that it is told by, that nobody may be handed over to it now.
+        """`strategy` finds whom home is told of; `judging` judges where each new connection leads, None = that is not
+        asked; `misplaced` says of an instance, by the name that it is told by, that it may be handed nobody now.
 
         Raises: PolicyError where requests are to be proxied and what that needs is not installed.
         """
         self._homes: Mapping[str, HandOverDoc] = deployment.hand_over
+        self._strategy = strategy
         self._misplaced = misplaced
         self._judges = {} if judging is None else {place: _judge(place, judging(place)) for place in self._homes}
         self._via = f"1.1 {_MARK}{''.join(c if c.isalnum() else '-' for c in deployment.audit.origin)}"
@@ -77,7 +79,8 @@ class HandOver:
             return False
         if home.how == "redirect":
             return scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {})
-        return not ran and _stays_below(path)
+        # Who may be one of several is told to nobody as unknown: home would presume where they are.
+        return not ran and _stays_below(path) and not self._client(scope).either
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal, *, ran: bool = False) -> None:
         """Answer with a redirect, or with what the person's own instance answers.
@@ -96,11 +99,13 @@ class HandOver:
             target += b"?" + scope["query_string"]
         if home.how == "redirect" or self._forward is None:
             await _redirect(scope, receive, send, target, ran=ran)
-        elif scope["type"] == "http":
-            await self._forward.http(scope, receive, send, target.decode("ascii"), forwarded(scope, self._via), judge)
-        else:
-            headers = forwarded(scope, self._via)
-            await self._forward.websocket(scope, receive, send, target.decode("ascii"), headers, judge)
+            return
+        send_on = self._forward.http if scope["type"] == "http" else self._forward.websocket
+        headers = forwarded(scope, self._client(scope), self._via)
+        await send_on(scope, receive, send, target.decode("ascii"), headers, judge)
+
+    def _client(self, scope: Scope) -> ClientAddress:
+        return self._strategy.client(scope.get("client"), scope["headers"])
 
 
 def _judge(place: str, elsewhere: Callable[[str], bool]) -> Judge:
@@ -119,9 +124,8 @@ async def _redirect(scope: Scope, receive: Receive, send: Send, target: bytes, *
         count, since = counted(scope["headers"], method, target, int(time.time()))
         if count >= MOST:
             raise SinkUnavailable("the instances of this deployment send this request to each other")
-        # Whether this server, or one before it, speaks TLS: a cookie that is marked so is not taken without.
-        secure = scope.get("scheme") == "https" or (b"x-forwarded-proto", b"https") in scope["headers"]
-        headers.append((b"set-cookie", cookie_of(method, target, count, since, secure=secure)))
+        # A cookie that is marked as secure is not taken without TLS.
+        headers.append((b"set-cookie", cookie_of(method, target, count, since, secure=_is_secure(scope))))
         await send({"type": "http.response.start", "status": 307, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
@@ -133,9 +137,10 @@ async def _redirect(scope: Scope, receive: Receive, send: Send, target: bytes, *
     await send({"type": "websocket.http.response.body", "body": b""})
 
 
-def forwarded(scope: Scope, via: str) -> Headers:
+def forwarded(scope: Scope, client: ClientAddress, via: str) -> Headers:
     """The headers of a request as a proxy sends them on: who asked, by which scheme and under which name, told in the
-    `X-Forwarded-*` headers and in `Forwarded`. What the client's `Connection` names is left out, before ours are added:
+    `X-Forwarded-*` headers and in `Forwarded`. Of who asked home is told what was found here, and no list: its proxies
+    are not home's, and the client began it. What the client's `Connection` names is left out, before ours are added:
     else a client could take out who asked, and that the request was handed over once."""
     given: Headers = [(name.lower(), value) for name, value in scope["headers"]]
     named = {word.strip().lower() for name, value in given if name == b"connection" for word in value.split(b",")}
@@ -144,32 +149,19 @@ def forwarded(scope: Scope, via: str) -> Headers:
     if len(cookies) > 1:  # HTTP/2 splits them, and before it there is one line (RFC 9113 section 8.2.3)
         headers = [pair for pair in headers if pair[0] != b"cookie"]
         headers.append((b"cookie", b"; ".join(cookies)))
-    before = [value for name, value in given if name == b"x-forwarded-for"]
-    told = [value for name, value in given if name == b"forwarded"]
-    if len(before) > 1 and may_trail(given):  # the last may be the client's own word, and is not to look like a proxy's
-        before = [b"unknown"]
-    if len(told) > 1 and may_trail(given):
-        told = [b"for=unknown"]
-    if scope.get("client") is not None:
-        client = _ascii(scope["client"][0])
-        before.append(client)
-        told.append(b'for="[%s]"' % client if b":" in client else b'for="%s"' % client)
-    elif told:
-        told.append(b"for=unknown")
-    if before:
-        headers.append((b"x-forwarded-for", b", ".join(before)))
-    if told:
-        headers.append((b"forwarded", b", ".join(told)))
-    scheme = scope.get("scheme", "http")
-    headers.append((b"x-forwarded-proto", _ascii({"ws": "http", "wss": "https"}.get(scheme, scheme))))
+    address = (client.address or "unknown").encode("ascii")
+    headers.append((b"x-forwarded-for", address))
+    headers.append((b"forwarded", b'for="[%s]"' % address if b":" in address else b'for="%s"' % address))
+    headers.append((b"x-forwarded-proto", b"https" if _is_secure(scope) else b"http"))
     headers += [(b"x-forwarded-host", value) for name, value in given if name == b"host"]
     seen = [value for name, value in given if name == b"via"]
-    headers.append((b"via", b", ".join((*seen, _ascii(via)))))
+    headers.append((b"via", b", ".join((*seen, via.encode("ascii", "replace")))))
     return headers
 
 
-def _ascii(text: object) -> bytes:
-    return str(text).encode("ascii", "replace")
+def _is_secure(scope: Scope) -> bool:
+    """Whether this server, or one before it, speaks TLS with the client."""
+    return scope.get("scheme") in ("https", "wss") or (b"x-forwarded-proto", b"https") in scope["headers"]
 
 
 def _stays_below(path: bytes) -> bool:

@@ -69,7 +69,10 @@ class ResidencyMiddleware:
             runtime = policy if isinstance(policy, Residency) else build(policy)
             if runtime.deployment.hand_over:
                 self._hand_over = HandOver(
-                    runtime.deployment, runtime.judging, lambda name: name in runtime.stores.misplaced
+                    runtime.deployment,
+                    runtime.strategy,
+                    runtime.judging,
+                    lambda name: name in runtime.stores.misplaced,
                 )
             self.runtime = runtime
         except Exception as error:  # noqa: BLE001 - frameworks build us lazily, inside a server that goes on serving

@@ -272,7 +272,7 @@ def test_a_request_is_proxied_whole_and_its_entry_says_so(make: Make) -> None:
         "q=a%2Fb",
         SECRET,
     )
-    assert headers["x-forwarded-for"] == f"{HANOI}, 127.0.0.1"
+    assert headers["x-forwarded-for"] == HANOI
     assert headers["x-forwarded-host"] == abroad.address
     assert headers["x-forwarded-proto"] == "http"
     assert headers["via"] == "1.1 residency-test"

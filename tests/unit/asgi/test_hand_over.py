@@ -11,6 +11,9 @@ from residency.asgi.hand_over import HandOver, forwarded
 from residency.enforcement.request import Refusal
 from residency.model import Reason
 from residency.policy.parser import parse_deployment
+from residency.signals.address import RightmostTrustedRange
+from residency.signals.inet import Ranges
+from residency.signals.peer import ClientAddress
 
 TEXT = b"""
 residency: 1
@@ -21,6 +24,7 @@ operator: {established_in: SG}
 laws: none
 hand_over: {VN: "https://vn.example/base/", DE: {url: "https://de.example", how: proxy}}
 """
+STRATEGY = RightmostTrustedRange(Ranges(["10.0.0.0/8"]))
 AT_VN, AT_DE = (Refusal(Reason.NOT_HOME, home=place) for place in ("VN", "DE"))
 
 
@@ -30,7 +34,7 @@ def scope(**more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def hand_over() -> HandOver:
-    return HandOver(parse_deployment(TEXT, "f", {}))
+    return HandOver(parse_deployment(TEXT, "f", {}), STRATEGY)
 
 
 async def sent(hand_over: HandOver, asked: dict[str, Any]) -> dict[bytes, bytes]:
@@ -90,13 +94,16 @@ def test_which_requests_are_handed_over(
     assert hand_over.may(scope(**more), refusal, ran=ran) is may
 
 
-def test_who_asked_is_told_behind_whoever_told_before() -> None:
-    headers = [(b"X-Forwarded-For", b"203.0.113.9"), (b"Host", b"sg.example"), (b"via", b"1.1 nginx"), (b"a", b"b")]
-    made = forwarded(scope(headers=headers, client=("10.0.0.1", 5), scheme="wss"), "1.1 residency-x")
+def test_home_is_told_who_asked_as_it_was_found_here_and_nothing_that_a_client_wrote() -> None:
+    headers = [(b"X-Forwarded-For", b"1.2.3.4, 10.0.0.1"), (b"forwarded", b"for=1.2.3.4"), (b"a", b"b")]
+    headers += [(b"Host", b"sg.example"), (b"via", b"1.1 nginx")]
+    made = forwarded(
+        scope(headers=headers, scheme="wss"), ClientAddress("203.0.113.9", "rightmost_trusted_range"), "1.1 residency-x"
+    )
     assert made == [
         (b"a", b"b"),
-        (b"x-forwarded-for", b"203.0.113.9, 10.0.0.1"),
-        (b"forwarded", b'for="10.0.0.1"'),
+        (b"x-forwarded-for", b"203.0.113.9"),
+        (b"forwarded", b'for="203.0.113.9"'),
         (b"x-forwarded-proto", b"https"),
         (b"x-forwarded-host", b"sg.example"),
         (b"via", b"1.1 nginx, 1.1 residency-x"),
@@ -108,15 +115,28 @@ def test_a_client_takes_out_nothing_of_what_we_tell() -> None:
     person seem to be where this instance is."""
     words = b"via, X-Forwarded-For,x-forwarded-proto , forwarded, x-own"
     headers = [(b"connection", b"close"), (b"connection", words), (b"x-own", b"1"), (b"forwarded", b"for=192.0.2.1")]
-    made = forwarded(scope(headers=headers, client=("2001:db8::1", 5)), "1.1 residency-x")
+    made = forwarded(scope(headers=headers), ClientAddress("2001:db8::1", "peer"), "1.1 residency-x")
     assert end_to_end(made) == made == [
         (b"x-forwarded-for", b"2001:db8::1"),
-        (b"forwarded", b'for=192.0.2.1, for="[2001:db8::1]"'),
+        (b"forwarded", b'for="[2001:db8::1]"'),
         (b"x-forwarded-proto", b"http"),
         (b"via", b"1.1 residency-x"),
     ]  # fmt: skip
-    unseen = dict(forwarded(scope(headers=[(b"forwarded", b"for=192.0.2.1")]), "1.1 residency-x"))
-    assert unseen[b"forwarded"] == b"for=192.0.2.1, for=unknown"
+    unseen = dict(forwarded(scope(headers=[(b"forwarded", b"for=192.0.2.1")]), ClientAddress(None, "peer"), "1.1 x"))
+    assert (unseen[b"x-forwarded-for"], unseen[b"forwarded"]) == (b"unknown", b'for="unknown"')
+
+
+def test_home_is_told_that_the_client_came_by_tls_where_a_proxy_before_us_says_so() -> None:
+    told = forwarded(scope(headers=[(b"x-forwarded-proto", b"https")]), ClientAddress(None, "peer"), "1.1 residency-x")
+    assert dict(told)[b"x-forwarded-proto"] == b"https"
+
+
+def test_who_may_be_one_of_several_by_a_trailer_is_handed_over_only_where_all_are_the_same(hand_over: HandOver) -> None:
+    lines = [(b"x-forwarded-for", b"203.0.113.9"), (b"transfer-encoding", b"chunked")]
+    for last, may in ((b"10.0.0.7", True), (b"198.51.100.7", False)):
+        asked = scope(headers=[*lines, (b"x-forwarded-for", last)], client=("10.0.0.1", 5))
+        assert hand_over.may(asked, AT_DE, ran=False) is may
+        assert hand_over.may(asked, AT_VN, ran=False), "a redirect tells home nothing"
 
 
 @pytest.mark.parametrize("path", [b"/../admin", b"/a/%2e%2E/b", b"/..;/admin", b"/a\\..\\b", b"/%252e%252e/admin"])
