@@ -126,7 +126,8 @@ class Residency:
         self._who = wiring.who(self.deployment)
         self.judging = wiring.judging(self.deployment, self.network, self._binds)
         """What judges where each new connection leads, by place; None where the deployment does not ask for it."""
-        self._pins_elsewhere = wiring.pins_elsewhere(self.deployment, self.judging)
+        self.pins_elsewhere = wiring.pins_elsewhere(self.deployment, self.judging)
+        """Whether an address is none that pins may lie at; None where that is not asked."""
         sinks = wiring.sinks(self.deployment, self.path, self._base, self.judging)
         self._sinks = noting(self.deployment, sinks, self.clock, self.entropy)
         self.copies = Copying(self)
@@ -236,7 +237,7 @@ class Residency:
         trail = open_trail(stack, deployment, self.policy, self.path, keys, self.clock, self.entropy)
         recorder = trail.recorder
         subject_key = keys.secret("subjects")
-        noted = wiring.open_noted(deployment, self.path, elsewhere=self._pins_elsewhere)
+        noted = wiring.open_noted(deployment, self.path, elsewhere=self.pins_elsewhere)
         stack.callback(noted.close)
         keeper = FactKeeper(self.facts, noted, self.clock, self.policy, stale_for=deployment.pins.stale_for)
         with self._at("pins", "url"):
@@ -379,4 +380,4 @@ class Residency:
 
     def _open_pins(self, keys: KeysFiles, subject_key: bytes) -> Pins:
         mark = subject_digest(subject_key, _KEY_MARK)
-        return wiring.open_pins(self.deployment, self.path, keys, mark, self.clock, self.metrics, self._pins_elsewhere)
+        return wiring.open_pins(self.deployment, self.path, keys, mark, self.clock, self.metrics, self.pins_elsewhere)

@@ -268,7 +268,7 @@ def _noted(runtime: Residency) -> Iterator[Finding]:
     """The terms that have begun, by the register and by what all processes noted."""
     facts, now = runtime.facts.current(), runtime.clock.now()
     if any(rule.graces for law in runtime.policy.laws for rule in law.rules):
-        noted = wiring.open_noted(runtime.deployment, runtime.path)
+        noted = wiring.open_noted(runtime.deployment, runtime.path, elsewhere=runtime.pins_elsewhere)
         try:
             events = noted.events()
         except Unavailable as error:
@@ -294,7 +294,7 @@ async def _pins(runtime: Residency) -> list[Finding]:
     from residency.adapters.pins_redis import PinsRedis
 
     try:
-        pins = await anyio.to_thread.run_sync(PinsRedis, url)
+        pins = await anyio.to_thread.run_sync(lambda: PinsRedis(url, elsewhere=runtime.pins_elsewhere))
     except Unavailable as error:
         return [Finding("bad", str(error), "look at pins.url, and at the server")]
     forgetful = pins.is_forgetful()

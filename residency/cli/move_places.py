@@ -11,6 +11,7 @@ import anyio
 
 from residency.adapters.keys_files import KeysFiles
 from residency.bootstrap import Residency
+from residency.cli.upkeep import look_first, must_be_home
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import KeysUnavailable, UsageError
 from residency.model import Pin, Signal
@@ -41,7 +42,7 @@ Known = Mapping[str, tuple[Signal, ...]]
 def places_of(runtime: Residency, only: Collection[str] = ()) -> list[Place]:
     """Every primary sink of the stores whose `records` the deployment tells, or of those in `only`.
 
-    Raises: UsageError for a store that is not there or of which nothing is told.
+    Raises: UsageError for a store that is not there or of which nothing is told, SinkUnavailable as `primary_sinks`.
     """
     deployment = runtime.deployment
     for store in only:
@@ -78,12 +79,16 @@ async def obstacles(runtime: Residency, found: Collection[Exposure]) -> list[str
 
 
 def primary_sinks(runtime: Residency, store: str) -> list[SinkPort]:
-    """The sinks of a store in which its records lie first."""
-    return [
+    """The sinks of a store in which its records lie first. Raises: SinkUnavailable where it has records, and one of
+    these sinks may not be used."""
+    found: list[SinkPort] = [
         sink
         for sink in runtime.stores.sinks_of(store)
         if isinstance(sink, RowSink | ObjectSink) and runtime.deployment.sinks[sink.name].sink.scope == "primary"
     ]
+    for sink in found if store in runtime.deployment.records else ():
+        must_be_home(runtime, sink.name)
+    return found
 
 
 @asynccontextmanager
@@ -94,6 +99,7 @@ async def looking(runtime: Residency) -> AsyncIterator[tuple[PinOf, Callable[[st
         return None
 
     try:
+        await look_first(runtime)
         await runtime.stores.start()
         try:
             KeysFiles(runtime.path(runtime.deployment.keys_folder)).secret("subjects")

@@ -23,7 +23,7 @@ from residency.cli.app_source import imported
 from residency.cli.app_tables import metadata_of
 from residency.cli.sinks_locate import locate
 from residency.cli.sinks_mark import check_mark, mark, marked_as
-from residency.cli.sinks_probe import probe
+from residency.cli.sinks_probe import probe, sinks_of
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable, UnknownStore, UsageError
 from residency.policy.compiler import Policy
@@ -138,7 +138,8 @@ def migrate(
 ) -> None:
     """Run a migration program once for each sink of a store: what stands behind `--`.
 
-    It finds the sink's URL, with a driver that blocks, in RESIDENCY_SINK_URL and the sink's name in RESIDENCY_SINK.
+    It finds the sink's URL, with a driver that blocks, in RESIDENCY_SINK_URL and the sink's name in RESIDENCY_SINK. It
+    connects by itself: where the URL leads, and whose mark the sink bears, is looked at right before.
     The first that fails is the last, unless --keep-going. Exit 0 = all ran, 1 = one failed, 2 = wrong use.
 
     Example: residency sinks migrate residency.yaml --store people -- alembic upgrade head
@@ -146,7 +147,8 @@ def migrate(
     program = context.args
     if not program:
         _wrong("say what to run behind `--`, as in: -- alembic upgrade head")
-    stores = _stores(deployment, store)
+    # The program goes where the sink's URL leads, so that and no member is looked at before.
+    stores = _stores(deployment, store, members=False)
     try:
         sinks = stores.sinks_of(store)
     except UnknownStore as error:
@@ -181,7 +183,8 @@ def _migrated(sink: SinkPort, program: list[str]) -> _Done:
 
 
 async def _own(sink: Any) -> None:
-    """Return where a sink of rows does not bear another's mark. Raises: SinkUnavailable, also where it is away."""
+    """Return where a sink of rows does not bear another's mark. Raises: SinkUnavailable, also where it is away, or
+    leads to another country and that is refused."""
     try:
         await sink.start()
         await check_mark(sink)
@@ -217,12 +220,11 @@ def _finish(done: list[_Done], *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _load(deployment: Path) -> tuple[Policy, dict[str, SinkPort]]:
+def _load(deployment: Path, *, members: bool = True) -> tuple[Policy, dict[str, SinkPort]]:
     """The policy and its sinks, none of them started; what does not hold is told, and exits 2."""
     try:
         policy = policy_files.load(deployment)
-        base = Path(policy.base)
-        return policy, wiring.sinks(policy.deployment, lambda written: base / written, base)
+        return policy, sinks_of(policy, members=members)
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -230,8 +232,8 @@ def _load(deployment: Path) -> tuple[Policy, dict[str, SinkPort]]:
         _wrong(str(error))
 
 
-def _stores(deployment: Path, wanted: str) -> Stores:
-    policy, sinks = _load(deployment)
+def _stores(deployment: Path, wanted: str, *, members: bool = True) -> Stores:
+    policy, sinks = _load(deployment, members=members)
     stores = policy.deployment.stores
     if wanted not in stores:
         known = nearest(wanted, stores) or f"; it names {', '.join(stores) or 'none'}"

@@ -13,17 +13,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from residency import wiring
-from residency.adapters.clock_system import SystemClock
 from residency.adapters.keys_files import KeysFiles
 from residency.adapters.policy_files import load
+from residency.bootstrap import Residency
 from residency.cli.sinks_mark import check_mark
+from residency.cli.upkeep import look_first, must_be_home
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, UsageError
 from residency.policy.compiler import Policy
+from residency.policy.parsed import locator_name
 from residency.storage.locator import Locators
 from residency.storage.records import Record, Records
-from residency.storage.stores import Stores
 from residency.vault.subjects import subject_digest
 from residency.wiring.locators import open_locators
 from residency.wiring.records import records_of
@@ -69,23 +69,27 @@ def locate(
 
 async def _located(policy: Policy, store: str) -> list[dict[str, Any]]:
     base = Path(policy.base)
-    docs = policy.deployment.records.get(store)
-    if docs is None:
+    if store not in policy.deployment.records:
         raise UsageError(f"the deployment tells no `records:` of store {store!r}, so nobody can say whose they are")
     keys = KeysFiles(base / policy.deployment.keys_folder, create=True)
     secret = keys.secret("subjects")
-    network = wiring.address_data(policy.deployment, base.joinpath, SystemClock().now)
-    judging = wiring.judging(policy.deployment, network, lambda: policy.deployment.mode != "observe")
-    sinks = wiring.sinks(policy.deployment, base.joinpath, base, judging)
-    wanted = Stores(sinks, policy.deployment.stores).sinks_of(store)
-    locators = open_locators(policy.deployment, base.joinpath, lambda text: subject_digest(secret, text), judging)
+    runtime = Residency(policy)
+    await look_first(runtime)
+    wanted = runtime.stores.sinks_of(store)
+    locators = open_locators(
+        policy.deployment,
+        runtime.path,
+        lambda text: subject_digest(secret, text),
+        runtime.judging,
+        barred=lambda place: policy.deployment.mode != "observe" and locator_name(place) in runtime.stores.misplaced,
+    )
     if locators is None:
         raise UsageError(f"store {store!r} has no locator")
     rows = []
     try:
         with _progress() as progress:
             for sink in wanted:
-                rows.append(await _one(locators, store, sink, records_of(sink, docs), progress))
+                rows.append(await _one(runtime, locators, store, sink, progress))
     finally:
         for sink in wanted:
             await sink.aclose()
@@ -93,7 +97,10 @@ async def _located(policy: Policy, store: str) -> list[dict[str, Any]]:
     return rows
 
 
-async def _one(locators: Locators, store: str, sink: SinkPort, records: Records, progress: Progress) -> dict[str, Any]:
+async def _one(
+    runtime: Residency, locators: Locators, store: str, sink: SinkPort, progress: Progress
+) -> dict[str, Any]:
+    records = records_of(sink, runtime.deployment.records[store])
     task = progress.add_task(sink.name, total=None)
     told = {"records": 0, "noted": 0}
 
@@ -103,6 +110,7 @@ async def _one(locators: Locators, store: str, sink: SinkPort, records: Records,
 
     why = ""
     try:
+        must_be_home(runtime, sink.name)
         await sink.start()
         await check_mark(sink)
         progress.update(task, total=sum((await records.count()).values()))

@@ -11,8 +11,8 @@ from typing import Annotated, Final, NoReturn
 import anyio
 import typer
 
-from residency import wiring
 from residency.adapters import policy_files
+from residency.cli.sinks_probe import sinks_of
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError, ResidencyError, SinkUnavailable
 from residency.storage.marks import Mark, differs, mark_of, misled, read_marks, together, write_marks
@@ -65,8 +65,7 @@ def mark(
         _wrong("say which sink, as in: --sink people-vn --replace")
     try:
         policy = policy_files.load(deployment)
-        base = Path(policy.base)
-        sinks = wiring.sinks(policy.deployment, lambda written: base / written, base)
+        sinks = sinks_of(policy)
     except PolicyError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

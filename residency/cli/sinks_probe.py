@@ -1,13 +1,21 @@
-"""A sink and its kind in; whether it can serve now, and what that says of it in words, out."""
+"""A policy in; its sinks, and whether each can serve now, out.
+
+A command's connections are judged as an app's are: where drift is refused none is used that leads abroad.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Final, cast
 
+from residency import wiring
+from residency.adapters.clock_system import SystemClock
 from residency.enforcement.ports import SinkPort
+from residency.policy.compiler import Policy
 from residency.storage.caches import CacheSink
 
-__all__ = ["ANSWERS", "probe"]
+__all__ = ["ANSWERS", "probe", "sinks_of"]
 
 ANSWERS: Final = {
     "rows": "takes writes",
@@ -17,6 +25,22 @@ ANSWERS: Final = {
 }
 """By kind of store, what is known of a sink that was probed."""
 _KEY: Final = b"residency:probe"
+
+
+def sinks_of(policy: Policy, *, members: bool = True) -> dict[str, SinkPort]:
+    """Every sink by name, not started; without `members` each goes the way of its own URL alone.
+
+    Raises: PolicyError, SinkUnavailable, AddressDataUnavailable where connections are judged and it cannot be read.
+    """
+    deployment, base = policy.deployment, Path(policy.base)
+    judging = None
+    if deployment.location.drift == "refuse":
+        network = wiring.address_data(deployment, base.joinpath, SystemClock().now)
+        judging = wiring.judging(deployment, network, lambda: deployment.mode != "observe")
+    if not members:
+        alone = {name: replace(sink, members=()) for name, sink in deployment.sinks.items()}
+        deployment = replace(deployment, sinks=alone)
+    return wiring.sinks(deployment, base.joinpath, base, judging)
 
 
 async def probe(sink: SinkPort, kind: str) -> None:

@@ -24,12 +24,15 @@ from residency import wiring
 from residency.adapters.keys_files import KeysFiles
 from residency.audit.note import Signer, VerifierKey, note_signer
 from residency.bootstrap import Residency, build
+from residency.cli.where import looked
+from residency.enforcement.admission import MISPLACED
 from residency.enforcement.ports import ObjectSink
 from residency.enforcement.request import subject_id
 from residency.enforcement.upkeep import Upkeep, UpkeepAct
-from residency.errors import KeysUnavailable, ResidencyError, UsageError
+from residency.errors import KeysUnavailable, ResidencyError, SinkUnavailable, UsageError
 from residency.jurisdiction.resolve import resolve
 from residency.model import FactSet, Operation, Pin, SubjectId
+from residency.storage.lasting import lasting
 from residency.storage.retention import Copy, Person, Terms
 from residency.storage.sweep import Begin
 from residency.storage.traces import CacheTrace, LocatorTrace, Wiped, located
@@ -49,7 +52,9 @@ __all__ = [
     "doing",
     "facts_of",
     "fails",
+    "look_first",
     "looking",
+    "must_be_home",
     "runtime_of",
     "signer_of",
     "subject_of",
@@ -145,7 +150,8 @@ def subject_of(given: str | None, file: str | None) -> SubjectId:
 
 def copies_of(runtime: Residency, only: Collection[str] = ()) -> Copies:
     """Every copy of the stores that `records:` of the deployment names, or of those in `only`. The runtime's sinks must
-    be started before they are read. Raises: UsageError for a store that has no `records`, or where nothing has."""
+    be started before they are read. Raises: UsageError for a store that has no `records`, or where nothing has;
+    SinkUnavailable where one of them, or a cache that holds traces, may not be used."""
     deployment = runtime.deployment
     if not deployment.records:
         raise UsageError(
@@ -165,6 +171,7 @@ def copies_of(runtime: Residency, only: Collection[str] = ()) -> Copies:
         for sink in runtime.stores.sinks_of(store):
             if isinstance(sink, Wiped):
                 continue  # a cache: all of a subject's keys go by what they begin with
+            must_be_home(runtime, sink.name)
             via = {doc.name: doc.via[1] for doc in docs if doc.via is not None}
             copy = Copy(store, deployment.sinks[sink.name].sink, records_of(sink, docs, ending=True), via)
             found.append(located(copy, runtime.stores.locators))
@@ -175,12 +182,27 @@ def copies_of(runtime: Residency, only: Collection[str] = ()) -> Copies:
     for store in runtime.stores.names:
         for sink in runtime.stores.sinks_of(store):
             if isinstance(sink, Wiped):
+                if not only:
+                    must_be_home(runtime, sink.name)
                 traces.append(CacheTrace(deployment.name, store, sink, sink.name, homes))
                 told.add(store)
     if runtime.stores.locators is not None:
         traces.append(LocatorTrace(runtime.stores.locators))
     left = tuple(store for store in runtime.stores.names if store not in told)
     return Copies(tuple(found), frozenset(objects), left, tuple(traces))
+
+
+def must_be_home(runtime: Residency, sink: str) -> None:
+    """Raise SinkUnavailable where no act may use `sink`: it is not where it must be, as far as anybody has looked."""
+    if runtime.deployment.mode != "observe" and sink in runtime.stores.misplaced:
+        raise lasting(SinkUnavailable(f"sink {sink!r} {MISPLACED}; `residency where` tells what was seen"))
+
+
+async def look_first(runtime: Residency) -> None:
+    """Where drift is refused, look where the sinks of a runtime lie that is not open, before `must_be_home` is asked;
+    an open one looks by itself. Raises: Unavailable."""
+    if runtime.deployment.location.drift == "refuse":
+        runtime.stores.misplaced = (await looked(runtime)).misplaced
 
 
 @asynccontextmanager
@@ -190,6 +212,7 @@ async def looking(runtime: Residency) -> AsyncIterator[People]:
     Where no key was ever made there are no pins either, and presumption alone tells whose law covers.
     """
     try:
+        await look_first(runtime)
         await runtime.stores.start()
         try:
             KeysFiles(runtime.path(runtime.deployment.keys_folder)).secret("subjects")
@@ -230,7 +253,7 @@ def facts_of(runtime: Residency) -> FactSet:
     facts = runtime.facts.current()
     if runtime.is_open:
         return facts
-    noted = wiring.open_noted(runtime.deployment, runtime.path)
+    noted = wiring.open_noted(runtime.deployment, runtime.path, elsewhere=runtime.pins_elsewhere)
     try:
         return replace(facts, events=(*facts.events, *noted.events()), escalated=noted.escalated())
     finally:

@@ -13,10 +13,12 @@ from residency.model import Effect, Operation, Reason, SinkVerdict
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
 
-__all__ = ["CHANGES", "check_sink", "check_store", "follows", "misplaced", "subject_unknown"]
+__all__ = ["CHANGES", "MISPLACED", "check_sink", "check_store", "follows", "misplaced", "subject_unknown"]
 
 CHANGES: Final = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
 """Acts of these operations change data: their intent and outcome survive a power cut before the app goes on."""
+MISPLACED: Final = "was last seen elsewhere than it must lie, or bears another's mark"
+"""What is wrong with a sink that no act may use, in words that follow its name."""
 
 
 def check_store(here: Current, store: str) -> None:
@@ -59,8 +61,7 @@ def follows(here: Current, verdict: SinkVerdict, operation: Operation) -> bool:
 
 def misplaced(here: Current, name: str) -> Refused:
     """The error to raise for an act on sink `name`, which is not where it must be. Raises: as `refuse`."""
-    message = f"sink {name!r} was last seen elsewhere than it must lie, or bears another's mark"
-    return refuse(here, Reason.SINK_MISPLACED, message, sink=name, rules=())
+    return refuse(here, Reason.SINK_MISPLACED, f"sink {name!r} {MISPLACED}", sink=name, rules=())
 
 
 def subject_unknown(here: Current, store: str) -> None:

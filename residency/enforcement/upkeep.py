@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from residency.audit.entry import Entry
 from residency.audit.recall import OPERATOR
+from residency.enforcement.admission import MISPLACED
 from residency.enforcement.plans import PLACEHOLDER_ID
-from residency.errors import ResidencyError, StaleVersion, Unavailable
+from residency.errors import ResidencyError, SinkUnavailable, StaleVersion, Unavailable
 from residency.jurisdiction.found import finding_words
 from residency.model import Decision, Operation, Pin, Sink
 from residency.policy.terms import term_word
@@ -46,8 +47,11 @@ class Upkeep:
         """Record durably that something is about to be done to `sink`. `why` stays for ever and names nobody; `alias`
         = the subject's stand-in, where it is one person's data; `rules` ask for it.
 
-        Raises: JournalFull, JournalFailed; then it must not be done.
+        Raises: JournalFull, JournalFailed, SinkUnavailable where no act may use `sink`; then it must not be done.
         """
+        point = self._point
+        if point.policy.deployment.mode != "observe" and sink.name in point.stores.misplaced:
+            raise SinkUnavailable(f"sink {sink.name!r} {MISPLACED}")
         act = self.begun(store, sink, operation, why, alias=alias, rules=rules)
         await self.durable()
         return act
