@@ -177,7 +177,10 @@ async def test_all_that_was_there_before_is_noted_once_and_keys_can_be_noted_and
     await outbox.note([kept.key("an"), kept.key("chi")])
     assert await outbox.forget([kept.key("an")]) == 2
     await outbox.release()
-    assert {(note.name, note.key) for note in await outbox.take(10)} == {kept.key("binh"), kept.key("chi")}
+    await outbox.note([kept.key("dung")])  # by another walker, in the same moment
+    assert {(note.name, note.key) for note in await outbox.take(10)} == {
+        kept.key(who) for who in ("binh", "chi", "dung")
+    }
 
 
 async def test_one_worker_has_it_until_it_gives_it_back_or_its_time_is_over(kept: Kept) -> None:

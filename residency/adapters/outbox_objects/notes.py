@@ -7,6 +7,7 @@ off like any other: a crash in between loses nothing. All of it lies under a pre
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -245,9 +246,10 @@ class ObjectOutbox:
     async def note(self, keys: Collection[Key]) -> None:
         """Note that these changed. Raises: SinkUnavailable."""
         now = self._now()
-        for number, (name, key) in enumerate(keys):
-            where = f"{self._folder}{now:020d}-again-{number}"
-            await self._plain.put(where, _Marker(name, key, now, 0).text(), JSON)
+        for name, key in keys:
+            # Whoever notes another key in the same moment does not write over this one.
+            which = hashlib.sha256(f"{name}\0{key}".encode()).hexdigest()[:16]
+            await self._plain.put(f"{self._folder}{now:020d}-{which}", _Marker(name, key, now, 0).text(), JSON)
 
     async def forget(self, keys: Collection[Key]) -> int:
         """Delete every note of these; how many. Raises: SinkUnavailable."""
