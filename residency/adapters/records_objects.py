@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Final
@@ -32,13 +33,14 @@ _ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 class ObjectRecords:
     """The `Records` port, with those that are streamed, over one sink of objects."""
 
-    __slots__ = ("_limit", "_patterns", "_sink")
+    __slots__ = ("_limit", "_listed", "_patterns", "_sink")
 
     def __init__(self, sink: ObjectSink, docs: Sequence[RecordDoc], *, limit: int = _LIMIT) -> None:
         """`docs` are the store's `records`. Raises: UsageError for a pattern without one `{subject}`, or two that meet
         in one key."""
         self._sink = sink
         self._limit = limit
+        self._listed: list[str] | None = None  # by whoever goes through all of them now
         self._patterns = [(doc, *_read(doc.name)) for doc in docs if _SUBJECT in doc.name]
         if not self._patterns:
             raise UsageError("`records` of a store of objects names no pattern with {subject}")
@@ -49,13 +51,19 @@ class ObjectRecords:
         return self._sink.name
 
     async def subjects(self, *, after: str = "", limit: int = 1000) -> tuple[str, ...]:
-        """Ids of the subjects that there are objects of, in order. Raises: SinkUnavailable."""
-        found = set()
-        for _, prefix, pattern in self._patterns:
-            async for meta in self._sink.list(prefix):
-                if (fits := pattern.fullmatch(meta.key)) is not None and (subject := _subject(fits)) > after:
-                    found.add(subject)
-        return tuple(sorted(found)[:limit])
+        """Ids of the subjects that there are objects of, in order. Keys come in another, so that all are listed for it:
+        once for who goes on by `after`, and is told of what there was then. Raises: SinkUnavailable."""
+        listed = self._listed
+        if not after or listed is None:
+            found = set()
+            for _, prefix, pattern in self._patterns:
+                async for meta in self._sink.list(prefix):
+                    if (fits := pattern.fullmatch(meta.key)) is not None:
+                        found.add(_subject(fits))
+            listed = sorted(found)
+        at = bisect_right(listed, after)
+        self._listed = listed if at + limit < len(listed) else None
+        return tuple(listed[at : at + limit])
 
     async def count(self) -> Mapping[str, int]:
         """How many objects there are of each pattern. Raises: SinkUnavailable."""

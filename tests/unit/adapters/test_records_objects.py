@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
 
 from residency.adapters.records_objects import ObjectRecords
 from residency.adapters.sink_memory import MemorySink
+from residency.enforcement.ports import ObjectMeta
 from residency.errors import RecordConflict, UsageError
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.parcels import Cargo, Parcel, RecordParcels
@@ -123,3 +125,36 @@ async def test_a_segment_that_nobody_would_encode_like_that_is_an_id_as_it_stand
     records = ObjectRecords(sink, DOCS)
     assert await records.subjects() == (segment,)
     assert [record.subject async for record in records.read((segment,))] == [segment]
+
+
+class Listed(MemorySink):
+    """Counts how often all of it is listed."""
+
+    lists = 0
+
+    async def list(self, prefix: str = "", after: str = "") -> AsyncIterator[ObjectMeta]:
+        """As the port says."""
+        self.lists += 1
+        async for meta in super().list(prefix, after):
+            yield meta
+
+
+async def test_who_goes_through_all_subjects_page_by_page_lists_them_twice_and_not_for_each_page() -> None:
+    sink = Listed("files-sg", SG)
+    people = [f"p{number:02}" for number in range(50)]
+    for who in people:
+        await sink.put(f"users/{who}/cv", b"x")
+    records = ObjectRecords(sink, DOCS)
+
+    async def walk() -> list[str]:
+        found: list[str] = []
+        while page := await records.subjects(after=found[-1] if found else "", limit=7):
+            found += page
+        return found
+
+    assert await walk() == people
+    assert sink.lists == 2, "the second time nobody is found after the last"
+    await sink.put("users/p99/cv", b"x")
+    assert await walk() == [*people, "p99"]
+    await records.subjects(limit=7)
+    assert await records.subjects(after="p98") == ("p99",)
