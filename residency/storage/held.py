@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.statements import ANY, changed, words
+from residency.storage.statements import ANY, changed, fetches, words
 
 __all__ = [
     "UNSURE",
@@ -35,16 +35,18 @@ __all__ = [
 UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
 """Words of SQL text among conditions behind which these hold no more."""
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
-_ESCAPED: Final = re.compile(r"\bu&\"", re.IGNORECASE)
-"""A name that is spelled in escapes may be any."""
 _RUNS: Final = frozenset(
-    """CONNECTBY CROSSTAB CROSSTAB2 CROSSTAB3 CROSSTAB4 CURSOR_TO_XML CURSOR_TO_XMLSCHEMA DATABASE_TO_XML
-    DATABASE_TO_XMLSCHEMA DATABASE_TO_XML_AND_XMLSCHEMA PG_STATS PG_STATS_EXT PG_STATS_EXT_EXPRS QUERY_TO_XML
-    QUERY_TO_XMLSCHEMA QUERY_TO_XML_AND_XMLSCHEMA SCHEMA_TO_XML SCHEMA_TO_XMLSCHEMA SCHEMA_TO_XML_AND_XMLSCHEMA
-    TABLE_TO_XML TABLE_TO_XMLSCHEMA TABLE_TO_XML_AND_XMLSCHEMA TS_STAT XPATH_TABLE""".split()
+    """BT_PAGE_ITEMS CONNECTBY CROSSTAB CROSSTAB2 CROSSTAB3 CROSSTAB4 CURSOR_TO_XML CURSOR_TO_XMLSCHEMA DATABASE_TO_XML
+    DATABASE_TO_XMLSCHEMA DATABASE_TO_XML_AND_XMLSCHEMA GET_RAW_PAGE LO_GET LO_OPEN PG_LARGEOBJECT
+    PG_LOGICAL_SLOT_GET_BINARY_CHANGES PG_LOGICAL_SLOT_GET_CHANGES PG_LOGICAL_SLOT_PEEK_BINARY_CHANGES
+    PG_LOGICAL_SLOT_PEEK_CHANGES PG_READ_BINARY_FILE PG_READ_FILE PG_STATISTIC PG_STATISTIC_EXT_DATA PG_STATS
+    PG_STATS_EXT PG_STATS_EXT_EXPRS QUERY_TO_XML QUERY_TO_XMLSCHEMA QUERY_TO_XML_AND_XMLSCHEMA SCHEMA_TO_XML
+    SCHEMA_TO_XMLSCHEMA SCHEMA_TO_XML_AND_XMLSCHEMA SQLITE_DBPAGE SQLITE_STAT4 TABLE_TO_XML TABLE_TO_XMLSCHEMA
+    TABLE_TO_XML_AND_XMLSCHEMA TS_REWRITE TS_STAT XPATH_TABLE""".split()
 )
-"""What PostgreSQL and its extensions bring that reads any table: functions that are given a query or a table's name,
-and what is known of the values in each."""
+"""What databases and their extensions bring that reads any table: functions that are given a query, a table's name or
+the place of something, and what is known of the values in each."""
+_TELLS: Final = frozenset({"RETURNING", "SELECT", "TABLE", "COPY"})
 _LITERALS: Final = re.compile(r"'(\w+)'")
 Docs = Mapping[str, RecordDoc]
 Place = tuple[Hashable, str]
@@ -143,9 +145,9 @@ def mentioned(text: str, docs: Docs, *, whole: bool = False) -> list[str]:
     rows tells of none."""
     somebodys = of_somebody(docs)
     said = _names(text)
-    if said is None:
+    if said is None or ("FETCH" in said and fetches(text)):
         return list(somebodys)
-    if whole and said & _CHANGES and not said & {"RETURNING", "SELECT"}:
+    if whole and said & _CHANGES and not said & _TELLS:
         return []
     return [name for name in somebodys if name.upper() in said]
 
@@ -174,9 +176,10 @@ def behind_in(text: str, behind: Set[str]) -> list[str]:
 
 def _names(text: str) -> frozenset[str] | None:
     """The words of SQL text in capitals, names among them; None = it may name anything."""
-    if _ESCAPED.search(text) is not None:
+    said = words(text)
+    if ANY in said:
         return None
-    return words(text) | {literal.upper() for literal in _LITERALS.findall(text)}  # SQLite takes one for a name
+    return said | {literal.upper() for literal in _LITERALS.findall(text)}  # SQLite takes one for a name
 
 
 def changes(text: str, docs: Docs, behind: Set[str] = frozenset()) -> list[str]:
@@ -193,6 +196,6 @@ def gives_subject(targets: Written, docs: Iterable[RecordDoc]) -> RecordDoc | No
     for doc in docs:
         for name in (doc.name.upper(), ANY) if doc.subject is not None else ():
             columns = targets.get(name, frozenset())
-            if columns is None or str(doc.subject).upper() in columns:
+            if columns is None or ANY in columns or str(doc.subject).upper() in columns:
                 return doc
     return None

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["ANY", "changed", "goes_around", "words", "writes", "written"]
+__all__ = ["ANY", "changed", "fetches", "goes_around", "words", "writes", "written"]
 
-ANY: Final = "?"
-"""The name of a table that is spelled in a way that is not read."""
+ANY: Final = '?"'
+"""A name that is spelled in a way that is not read, or what may be any. No word is spelled so."""
 
 # What apps send all day: one statement that begins with its own word. Nothing more is asked of it.
 _PLAIN: Final = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|VALUES|MERGE|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
@@ -49,14 +49,18 @@ _CALLS: Final = re.compile(r"\b(?:dblink(?:_\w+)?|lo_export)\b|\bu&\"[^\"]*\"\s*
 _SETS: Final = re.compile(r"\bset_config\b", re.IGNORECASE)
 _NAMED: Final = re.compile(rf"\b(?:{'|'.join(sorted(name for name in _PARAMETERS if '_' in name))})\b", re.IGNORECASE)
 
+# Whatever is not of ASCII may stand in a name, and in PostgreSQL's tags. A literal with escapes goes on, with escapes,
+# behind a new line.
 _POSTGRES: Final = re.compile(
     r"""(?P<space>[ \t\n\r\f\v]+|--[^\r\n]*)
     |(?P<comment>/\*)
-    |(?P<literal>[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z) | '(?:[^']|'')*(?:'|\Z)
-        | (?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?:(?P=tag)|\Z))
+    |(?P<literal>[eE]'(?:[^'\\]|''|\\.)*
+            (?:'(?:[ \t\f\v]|--[^\r\n]*)*[\r\n](?:\s|--[^\r\n]*[\r\n])*'(?:[^'\\]|''|\\.)*)*(?:'|\Z)
+        | '(?:[^']|'')*(?:'|\Z)
+        | (?P<tag>\$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*)?\$).*?(?:(?P=tag)|\Z))
     |(?P<escaped>[uU]&"(?:[^"]|"")*(?:"|\Z))
     |"(?P<quoted>(?:[^"]|"")*)(?:"|\Z)
-    |(?P<word>[^\W\d][\w$]*)
+    |(?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
     |(?P<end>;)
     |(?P<other>.)""",
     re.VERBOSE | re.DOTALL,
@@ -67,9 +71,9 @@ _SQLITE: Final = re.compile(
     |(?P<literal>'(?:[^']|'')*(?:'|\Z))
     |(?P<escaped>\Z.)
     |(?:"(?P<quoted>(?:[^"]|"")*)(?:"|\Z)|\[(?P<boxed>[^\]]*)(?:\]|\Z)|`(?P<ticked>(?:[^`]|``)*)(?:`|\Z))
-    |(?P<word>[^\W\d][\w$]*)
+    |(?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
     |(?P<end>;)
-    |(?P<other>.)""",
+    |(?P<other>[$@\#:](?:[A-Za-z0-9_$\u0080-\U0010ffff]|::)+\([^\s)]*\)?|.)""",  # a parameter's name may have brackets
     re.VERBOSE | re.DOTALL,
 )
 _NESTED: Final = re.compile(r"/\*|\*/")
@@ -88,9 +92,9 @@ def goes_around(text: str) -> bool:
 
 
 # Most texts have none of these; and one that SQLAlchemy made for an INSERT or UPDATE has one.
-_WRITES: Final = re.compile(r"\b(?:INSERT|REPLACE|MERGE|COPY|(?<!\bDO )UPDATE)\b", re.IGNORECASE)
-_CHANGES: Final = re.compile(r"\b(?:UPDATE|DELETE|REPLACE|MERGE|TRUNCATE)\b", re.IGNORECASE)
-_DEFINES: Final = frozenset({"CREATE", "ALTER", "DROP"})
+_ANYTHING: Final = r"EXECUTE|DO(?!\s+(?:UPDATE|NOTHING)\b)"
+_WRITES: Final = re.compile(rf"\b(?:INSERT|REPLACE|MERGE|COPY|(?<!\bDO )UPDATE|{_ANYTHING})\b", re.IGNORECASE)
+_CHANGES: Final = re.compile(rf"\b(?:UPDATE|DELETE|REPLACE|MERGE|TRUNCATE|DROP|ALTER|{_ANYTHING})\b", re.IGNORECASE)
 
 
 def writes(text: str) -> int:
@@ -105,7 +109,8 @@ def written(text: str) -> Mapping[str, frozenset[str] | None]:
     """The tables (in capitals, without their schema) whose rows some statement in `text` may add or change, each with
     words in capitals among which the columns are that it gives values to; None = it may be any.
 
-    What a function, a view, a trigger or a prepared statement writes to is not seen, nor what is deleted.
+    What a function, a view or a trigger writes to is not seen, nor what is deleted; a block or a prepared statement may
+    write to any.
     """
     found: dict[str, frozenset[str] | None] = {}
     for pattern in (_POSTGRES, _SQLITE):
@@ -120,7 +125,8 @@ def written(text: str) -> Mapping[str, frozenset[str] | None]:
 def changed(text: str) -> frozenset[str]:
     """The tables (as `written` names them) of which some statement in `text` may change or delete rows that are there.
 
-    What a function, a view, a trigger or a prepared statement changes is not seen.
+    What a function, a view, a trigger or a table that another refers to changes is not seen; a block or a prepared
+    statement may change any.
     """
     if _CHANGES.search(text) is None:
         return frozenset()
@@ -131,14 +137,40 @@ def changed(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def words(text: str) -> frozenset[str]:
-    """The words and signs of `text` in capitals, by either reading; literals and comments are none."""
-    return frozenset(word for pattern in (_POSTGRES, _SQLITE) for each in _statements(text, pattern) for word in each)
+    """The words and signs of `text` in capitals, by either reading; literals and comments are none. `ANY` is among them
+    where it may say anything."""
+    found: set[str] = set()
+    for pattern in (_POSTGRES, _SQLITE):
+        for each in _statements(text, pattern):
+            found.update(map(_bare, each), (ANY,) if _runs_anything(each) else ())
+    return frozenset(found)
+
+
+def fetches(text: str) -> bool:
+    """Whether some statement in `text` gives what a cursor has, which another made."""
+    return any(each[:1] == ["FETCH"] for pattern in (_POSTGRES, _SQLITE) for each in _statements(text, pattern))
+
+
+def _runs_anything(words: Sequence[str]) -> bool:
+    """Whether a statement is a block, or runs one that was prepared."""
+    return words[:1] == ["DO"] or ("EXECUTE" in words and words[0] not in ("GRANT", "REVOKE", "CREATE"))
+
+
+def _bare(word: str) -> str:
+    return word[1:] if word.startswith('"') else word
+
+
+def _defines(words: Sequence[str]) -> bool:
+    """Whether a statement only says what is to be done some day. What makes a table may fill it."""
+    return words[0] == "CREATE" and "TABLE" not in words[1:5]
 
 
 def _targets(words: Sequence[str]) -> Iterator[tuple[str, frozenset[str] | None]]:
     """(table, as `written` says) of each write of one statement."""
-    if not words or words[0] in _DEFINES:
+    if not words or _defines(words):
         return
+    if _runs_anything(words):
+        yield ANY, None
     for at, word in enumerate(words):
         before = words[at - 1] if at else ""
         rest = words[at + 1 :]
@@ -148,45 +180,50 @@ def _targets(words: Sequence[str]) -> Iterator[tuple[str, frozenset[str] | None]
             table, rest = _name(rest[1:])
             if rest[:1] == ["AS"]:
                 rest = rest[2:]
-            listed = word != "MERGE" and rest[:1] == ["("] and rest[1:2] not in (["SELECT"], ["WITH"], ["VALUES"])
-            yield table, frozenset(rest) if listed else None
+            listed = word != "MERGE" and rest[:1] == ["("] and rest[2:3] in ([","], [")"], ["."], ["["])
+            yield table, frozenset(map(_bare, rest)) if listed else None
         elif word == "UPDATE" and before not in ("FOR", "KEY", "DO", "ON"):
             table, rest = _name(rest)
-            yield table, frozenset(_up_to_where(rest))
+            yield table, frozenset(map(_bare, _up_to_where(rest)))
         elif word == "COPY" and at == 0:
             table, rest = _name(rest)
             if "FROM" in rest:
-                yield table, frozenset(rest) if rest[:1] == ["("] else None
+                yield table, frozenset(map(_bare, rest)) if rest[:1] == ["("] else None
 
 
 def _changed(words: Sequence[str]) -> Iterator[str]:
     """The table of each change or deletion in one statement."""
-    if not words or words[0] in _DEFINES:
+    if not words or _defines(words):
         return
-    inserted = ANY
+    if words[0] in ("DROP", "ALTER", "TRUNCATE"):
+        yield from map(_bare, words)  # several, each perhaps with a schema
+        if {"CASCADE", "SCHEMA", "OWNED"} & set(words):
+            yield ANY
+    if _runs_anything(words):
+        yield ANY
+    inserted: list[str] = []
     for at, word in enumerate(words):
         before, rest = words[at - 1] if at else "", words[at + 1 :]
         if word == "INTO":
-            inserted = _name(rest)[0]
+            inserted.append(_name(rest)[0])
             if before in ("MERGE", "REPLACE"):  # `INSERT OR REPLACE INTO`, too
-                yield inserted
+                yield inserted[-1]
         elif word == "UPDATE" and before == "DO":
-            yield inserted
+            yield from inserted
         elif word == "UPDATE" and before not in ("FOR", "KEY", "ON"):
             yield _name(rest[2:] if rest[:1] == ["OR"] else rest)[0]
         elif word == "DELETE" and rest[:1] == ["FROM"]:
             yield _name(rest[1:])[0]
-        elif word == "TRUNCATE" and at == 0:
-            yield from rest  # several, each perhaps with a schema
 
 
 def _name(words: Sequence[str]) -> tuple[str, list[str]]:
     """The table's name that these begin with, and what is behind it."""
     left = list(words[1:] if words[:1] == ["ONLY"] else words)
+    left = left[1:] if left[:1] == ["("] else left  # `ONLY (person)`
     while left[1:2] == ["."]:
         left = left[2:]
     name = left[0] if left else ANY
-    return (ANY if name == "'" else name), left[1:]  # SQLite takes a literal for a name
+    return (ANY if name == "'" else _bare(name)), left[1:]  # SQLite takes a literal for a name
 
 
 def _up_to_where(words: Sequence[str]) -> Iterator[str]:
@@ -199,7 +236,8 @@ def _up_to_where(words: Sequence[str]) -> Iterator[str]:
 
 
 def _statements(text: str, pattern: re.Pattern[str]) -> Iterator[list[str]]:
-    """The words of each statement, in capitals; a literal is `'`, a name that is spelled in escapes is `?`."""
+    """The words of each statement, in capitals; a literal is `'`, a name in quotes begins with `"`, and one that is
+    spelled in escapes is `ANY`."""
     words: list[str] = []
     at = 0
     while (token := pattern.match(text, at)) is not None:
@@ -213,9 +251,9 @@ def _statements(text: str, pattern: re.Pattern[str]) -> Iterator[list[str]]:
             case "word" | "other":
                 words.append(token[0].upper())
             case "quoted" | "boxed" | "ticked" as how:
-                words.append(str(token[how]).upper())
+                words.append('"' + str(token[how]).upper())
             case "escaped":
-                words.append("?")
+                words.append(ANY)
             case "literal" | "tag":
                 words.append("'")
             case _:
@@ -244,9 +282,9 @@ def _around(words: list[str]) -> bool:
             return second == "TRANSACTION"
         case "SET" | "RESET":
             names = words[1:3] if second in ("LOCAL", "SESSION") else [second]
-            return any(name in _PARAMETERS or name == "?" for name in names)
+            return any(_bare(name) in _PARAMETERS or name == ANY for name in names)
         case "PRAGMA":
-            return bool(_PRAGMAS.intersection(words[1:4]))  # a database's name may stand before
+            return bool(_PRAGMAS.intersection(map(_bare, words[1:4])))  # a database's name may stand before
         case "COPY":
             return not _through_us(words)  # else it is a file or a program of the server's
         case "CREATE" | "ALTER":

@@ -20,8 +20,9 @@ from residency.storage.held import reading
 __all__ = ["DEFINITIONS", "relations_of"]
 
 _FRESH: Final = 60_000_000  # microseconds
-# Foreign tables, and functions in languages that are not read here, have no definition: they may read anything. What C
-# code and extensions read is not asked; theirs that run a query that they are given are known by name.
+# Long values of a table lie in one of their own, and what is inherited is read by both names. Foreign tables, and
+# functions in languages that are not read here, have no definition: they may read anything. What C code and extensions
+# read is not asked; theirs that run a query that they are given are known by name.
 _POSTGRES: Final = """
 SELECT c.relname::text, CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -29,6 +30,16 @@ WHERE c.relkind IN ('v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'informat
 UNION ALL
 SELECT c.relname::text, quote_ident(p.relname)
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+WHERE c.relkind IN ('r', 'p')
+UNION ALL
+SELECT p.relname::text, quote_ident(c.relname)
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+WHERE p.relkind = 'r'
+UNION ALL
+SELECT t.relname::text, quote_ident(c.relname) FROM pg_class c JOIN pg_class t ON t.oid = c.reltoastrelid
+WHERE c.relkind IN ('r', 'm')
+UNION ALL
+SELECT c.relname::text, pg_get_ruledef(r.oid) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
 WHERE c.relkind IN ('r', 'p')
 UNION ALL
 SELECT p.proname::text,
@@ -45,6 +56,9 @@ _SQLITE: Final = """
 SELECT name, sql FROM sqlite_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL %'
 UNION ALL
 SELECT name, sql FROM sqlite_temp_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL %'
+UNION ALL
+SELECT s.name, v.sql FROM sqlite_master s JOIN sqlite_master v ON s.name LIKE v.name || '!_%' ESCAPE '!'
+WHERE s.type = 'table' AND v.sql LIKE 'CREATE VIRTUAL %'
 """
 DEFINITIONS: Final = {"postgresql": _POSTGRES, "sqlite": _SQLITE}
 """By the kind of database, what asks it for (name, what it is made of)."""

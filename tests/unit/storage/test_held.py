@@ -57,13 +57,32 @@ def test_rows_are_held_by_an_equality_with_the_same_persons_and_not_with_another
         "SELECT id FROM 'post'",
         'SELECT id FROM U&"p\\006fst"',
         "DELETE FROM post RETURNING id",
+        "TABLE post FOR UPDATE",
+        'WITH "update" AS (TABLE post) TABLE "update"',
+        "EXECUTE prepared",
+        "EXPLAIN ANALYZE EXECUTE prepared",
+        "SELECT 1; FETCH ALL FROM held",
+        "DO $$ BEGIN EXECUTE 'DEL' || 'ETE FROM post'; END $$",
+        # Both databases give rows of the table for each that they take.
+        "SELECT E'a' -- b\n'\\'' , body FROM post WHERE 'x' = 'x'",
+        "SELECT E'\\'' AS \u2019$$, body FROM post --' $$",
+        "SELECT $\u0663$ ' $\u0663$, body FROM post WHERE 'a' = 'a'",
+        "SELECT $a('), body FROM post WHERE 'x' = 'x'",
     ],
 )
 def test_text_names_a_table_however_it_is_spelled(text: str) -> None:
     assert "post" in mentioned(text, DOCS, whole=True)
 
 
-@pytest.mark.parametrize("text", ["SELECT id FROM topic", "SELECT 'post it', id FROM topic /* post */", "SELECT posts"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT id FROM topic",
+        "SELECT 'post it', id FROM topic /* post */",
+        "SELECT posts",
+        "SELECT id FROM topic FETCH FIRST 3 ROWS ONLY",
+    ],
+)
 def test_what_is_nobodys_and_what_is_no_name_are_not_told(text: str) -> None:
     assert mentioned(text, DOCS) == []
 
@@ -79,6 +98,8 @@ def test_text_that_gives_a_subject_is_told() -> None:
     assert given is not None
     assert given.name == "reply"
     assert gives_subject(written("UPDATE reply SET body = %s"), DOCS.values()) is None
+    for text in ('UPDATE reply SET U&"\\0061uthor" = %s', "INSERT INTO reply (TABLE x)", "EXECUTE prepared"):
+        assert gives_subject(written(text), DOCS.values()) is not None, text
 
 
 def test_a_key_of_several_columns_is_given_whole_or_not_at_all() -> None:

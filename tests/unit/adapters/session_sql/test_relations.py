@@ -28,6 +28,10 @@ BOTH = [
 POSTGRES = [
     "CREATE MATERIALIZED VIEW stored_view AS SELECT count(*) AS id FROM reply",
     "CREATE TABLE post_old () INHERITS (post)",
+    "CREATE TABLE anything (id varchar)",
+    "ALTER TABLE reply INHERIT anything",
+    "CREATE TABLE ruled (id varchar)",
+    "CREATE RULE tells AS ON INSERT TO ruled DO ALSO SELECT id FROM post",
     "CREATE FUNCTION newest() RETURNS varchar LANGUAGE sql AS 'SELECT max(id) FROM post_view'",
     "CREATE FUNCTION titled() RETURNS SETOF varchar BEGIN ATOMIC SELECT id FROM post; END",
     "CREATE FUNCTION told(what text) RETURNS text LANGUAGE plpgsql AS 'BEGIN EXECUTE what; RETURN NULL; END'",
@@ -85,6 +89,8 @@ ON_POSTGRES: list[Any] = [
     select(column("id")).select_from(table("stored_view")),
     select(column("id")).select_from(table("by_function")),
     select(table("post_old", column("id")).c.id),
+    select(table("anything", column("id")).c.id),
+    select(table("ruled", column("id")).c.id),
     select(func.newest()),
     select(Topic.id).where(Topic.id == func.coalesce(func.newest(), "")),
     select(func.titled().table_valued("titled").render_derived().c.titled),
@@ -94,6 +100,7 @@ ON_POSTGRES: list[Any] = [
     select(func.query_to_xml("SELECT id FROM post", True, False, "")),
     text("SELECT * FROM titled()"),
     text("SELECT newest()"),
+    text("SELECT count(*) FROM pg_largeobject"),
 ]
 ON_SQLITE: list[Any] = [
     select(column("id")).select_from(table("nested")),
