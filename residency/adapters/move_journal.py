@@ -8,9 +8,7 @@ the file is opened.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -19,7 +17,9 @@ from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 
+from residency.audit.faults import fault
 from residency.errors import PinsUnavailable
+from residency.flock import Lock
 from residency.sqlite import begun, connect, make_private, use_wal
 from residency.storage.move import State, Step
 
@@ -59,7 +59,7 @@ class MoveJournalSqlite:
 
         Raises: PinsUnavailable, also while another run is on.
         """
-        self._lock = -1
+        self._lock = Lock(path.with_name(path.name + ".lock"))
         self._turn = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._held: _Held = {}
@@ -67,20 +67,17 @@ class MoveJournalSqlite:
         self._written = 0
         try:
             make_private(path)
-            self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._lock.take():
+                raise PinsUnavailable("another run of the move is on: one at a time")
             self._db = connect(path, _BUSY_MS)
             use_wal(self._db, _BUSY_MS)
             self._db.executescript(_SCHEMA)
             for (text,) in self._db.execute(_READ):
                 self._written += _read(text, self._held)
             self._places = {place for _, source, target in self._held for place in (source, target)}
-        except BlockingIOError:
-            self.close()
-            raise PinsUnavailable("another run of the move is on: one at a time") from None
         except (OSError, sqlite3.Error, ValueError, TypeError, KeyError) as error:
             self.close()
-            raise PinsUnavailable("the journal of the move cannot be opened") from error
+            raise PinsUnavailable(f"the journal of the move, {path.name}, cannot be opened ({_why(error)})") from error
 
     async def steps(self, source: str, target: str, subjects: Collection[str]) -> Mapping[str, Step]:
         """What is noted of these subjects and is not done. Raises: PinsUnavailable."""
@@ -141,9 +138,7 @@ class MoveJournalSqlite:
         if self._db is not None:
             self._db.close()
             self._db = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.release()
 
     def _put(self, steps: Sequence[Step]) -> None:
         done: dict[tuple[str, str], tuple[int, int]] = {}
@@ -182,7 +177,14 @@ class MoveJournalSqlite:
         try:
             return work(self._db)
         except (sqlite3.Error, ValueError) as error:
-            raise PinsUnavailable("the journal of the move cannot be read or written") from error
+            raise PinsUnavailable(f"the journal of the move cannot be read or written ({_why(error)})") from error
+
+
+def _why(error: Exception) -> str:
+    """What the system or SQLite calls it, and nothing of what was read."""
+    if isinstance(error, OSError):
+        return fault(error)
+    return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
 def _text(steps: Iterable[Step], held: Mapping[tuple[str, str, str], Step]) -> str:

@@ -84,8 +84,11 @@ async def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_no_journal_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "move.db").write_bytes(b"something else" * 100)
-    with pytest.raises(PinsUnavailable, match="cannot be opened"):
+    with pytest.raises(PinsUnavailable, match=r"move\.db, cannot be opened \(SQLITE_NOTADB\)"):
         MoveJournalSqlite(tmp_path / "move.db")
+    (tmp_path / "file").touch()
+    with pytest.raises(PinsUnavailable, match=r"cannot be opened \(.*file \(EEXIST\)\)"):
+        MoveJournalSqlite(tmp_path / "file" / "move.db")
 
 
 async def test_who_holds_the_lease_by_a_journal_is_the_same_in_every_run(tmp_path: Path) -> None:
