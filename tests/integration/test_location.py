@@ -215,6 +215,19 @@ async def test_every_driver_of_rows_says_where_its_connection_leads(driver: str,
     await sink.aclose()
 
 
+@pytest.mark.anyio
+@pytest.mark.needs("postgres")
+async def test_an_address_beside_the_name_of_a_socket_is_where_it_leads(postgres: Pair) -> None:
+    server = postgres.sg
+    login, _, database = server.url("psycopg", server.emptied()).rpartition("/")
+    user = login.rpartition("@")[0]
+    url = f"{user}@/{database}?host=/run/postgresql&hostaddr={server.address}&port={server.port}"
+    sink = SqlSink("people-vn", VN, url, elsewhere=server.address.__eq__)
+    with pytest.raises(SinkUnavailable, match="has an address in another country than it says"):
+        await sink.start()
+    await sink.aclose()
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

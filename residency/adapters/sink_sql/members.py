@@ -128,7 +128,8 @@ def _peer(connection: Any) -> str | None:
     driver = getattr(connection, "driver_connection", connection)
     try:
         if (info := getattr(driver, "info", None)) is not None:  # psycopg
-            return None if info.host.startswith(("/", "@")) else info.hostaddr
+            # libpq goes to a `hostaddr`, whatever `host` says beside it; a socket has none.
+            return info.hostaddr or (None if info.host.startswith(("/", "@")) else "")
         peer = driver._transport.get_extra_info("peername")  # asyncpg has no word of its own for it
     except Exception:  # noqa: BLE001 - a driver of another release may raise anything; then nobody can say
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -54,8 +55,9 @@ class Place:
         """Whether what goes there and back may be unencrypted, and can be read by others than this machine."""
         if self.sqlite or dict(self.tls).get("sslmode") in _ENCRYPTED:
             return False
-        hosts = self.url.query.get("host", self.url.host or "")
-        return not all(map(_here, hosts.split(",") if isinstance(hosts, str) else hosts))
+        told = (self.url.query.get("host", self.url.host or ""), self.url.query.get("hostaddr", ""))
+        hosts = [host for each in told for host in (each.split(",") if isinstance(each, str) else each)]
+        return not all(map(_here, hosts))
 
     @property
     def sqlite(self) -> bool:
@@ -104,8 +106,18 @@ def place_of(sink: str, text: str, base: Path | None) -> Place:
             raise SinkUnavailable(f"sink {sink!r} is an in-memory database, which rests nowhere: give it a file")
         if base is not None:
             url = url.set(database=str(base / (url.database or "")))
+    elif not (url.host or url.query.get("host") or url.query.get("hostaddr")) and _named_beside(url):
+        raise SinkUnavailable(
+            f"sink {sink!r} has a URL that names no host, and a service file or the environment (PGHOST, PGSERVICE) "
+            "would: where it lies is to stand in its URL"
+        )
     tls, context = _tls(sink, url, base) if url.get_backend_name() == "postgresql" else ((), None)
     return Place(url.difference_update_query(("ssl", "sslmode", "sslrootcert")), **numbers, tls=tls, context=context)
+
+
+def _named_beside(url: URL) -> bool:
+    """Whether a driver would take the host of a URL that has none from elsewhere: then nobody here knows it."""
+    return "service" in url.query or any(os.environ.get(name) for name in ("PGHOST", "PGSERVICE"))
 
 
 def _tls(sink: str, url: URL, base: Path | None) -> tuple[tuple[tuple[str, str], ...], ssl.SSLContext | None]:

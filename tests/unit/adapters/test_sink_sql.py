@@ -84,6 +84,19 @@ def test_what_may_be_read_on_the_way_to_another_machine_is_known(query: str, cle
     assert SqlSink("s", REGION, "postgresql://db.example/db?sslmode=require", members=["postgresql://b/db"]).in_clear
     assert SqlSink("s", REGION, f"postgresql:///db?host=db.example&{query[1:]}").in_clear == clear
     assert not SqlSink("s", REGION, "postgresql:///db?host=/run/postgresql").in_clear
+    assert SqlSink("s", REGION, "postgresql+psycopg:///db?host=/run/postgresql&hostaddr=192.0.2.1").in_clear
+
+
+@pytest.mark.parametrize(("name", "query"), [("PGHOST", ""), ("PGSERVICE", ""), ("NOTHING", "?service=secret")])
+@pytest.mark.parametrize("driver", ["", "+asyncpg", "+psycopg"])
+def test_a_host_that_stands_elsewhere_than_in_the_url_is_none(
+    driver: str, name: str, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "secret.example")
+    with pytest.raises(SinkUnavailable, match="'people-vn' has a URL that names no host") as caught:
+        SqlSink("people-vn", REGION, f"postgresql{driver}:///db{query}")
+    assert "secret" not in str(caught.value)
+    SqlSink("people-vn", REGION, f"postgresql{driver}:///db?host=/run/postgresql{query.replace('?', '&')}")
 
 
 def test_what_the_url_says_of_tls_goes_along_to_other_programs() -> None:

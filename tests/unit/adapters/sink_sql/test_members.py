@@ -186,6 +186,7 @@ def test_a_member_whose_connection_leads_abroad_is_closed_and_passed_over() -> N
         (psycopg_to("db.example", "192.0.2.1"), False),
         (psycopg_to("db.example", ""), False),
         (psycopg_to("/run/postgresql", ""), True),
+        (psycopg_to("/run/postgresql", "192.0.2.1"), False),
         (SimpleNamespace(), False),
     ],
 )
