@@ -19,7 +19,7 @@ __all__ = ["place_problems"]
 _STAND_IN: Final = "memory:"
 """A place of its own, and what `policy.archive` puts in the place of a variable that it does not know."""
 _SAME: Final = {"rediss": "redis", "valkey": "redis", "valkeys": "redis"}
-_PORTS: Final = {"postgresql": ":5432", "redis": ":6379"}
+_PORTS: Final = {"postgresql": ":5432", "redis": ":6379", "https": ":443", "http": ":80"}
 _USUAL: Final = {"redis": "0"}
 # The options that say where a place is; others say how it is used.
 _TELLING: Final = {
@@ -40,6 +40,7 @@ def place_problems(doc: YamlDoc) -> Iterator[Problem]:
 def _handed_over(doc: YamlDoc) -> Iterator[Problem]:
     region = at(doc.value, ("audit", "region"))
     here = at(doc.value, ("regions", region, "country")) if isinstance(region, str) else None
+    instances: dict[str, list[str]] = {}
     for place in mapping(doc, "hand_over"):
         where: Path = ("hand_over", place)
         if isinstance(here, str) and within(here, place):
@@ -53,6 +54,12 @@ def _handed_over(doc: YamlDoc) -> Iterator[Problem]:
         elif not _is_base(url):
             what = "expected https://HOST or https://HOST/PATH and nothing else: a path is put behind, clients see it"
             yield doc.problem(where, what)
+        elif _STAND_IN not in url:
+            same = instances.setdefault(_instance(url), [])
+            other = next((each for each in same if not within(place, each) and not within(each, place)), None)
+            if other is not None:
+                yield doc.problem(where, f"the instance of {other} has the same URL: one instance lies in one country")
+            same.append(place)
 
 
 def _unread(url: str) -> bool:
@@ -79,6 +86,12 @@ def _is_base(url: str) -> bool:
     except ValueError:
         return False
     return named and not set(url) & set("?#@\\ ") and url.isascii() and url.isprintable()
+
+
+def _instance(url: str) -> str:
+    """What the URLs of one instance have in common."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(_PORTS.get(parts.scheme, ''))}{parts.path.rstrip('/')}"
 
 
 def _twice(doc: YamlDoc) -> Iterator[Problem]:

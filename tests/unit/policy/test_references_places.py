@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from residency.errors import PolicyError
+from residency.errors import PolicyError, Problem
 from residency.policy.parser import parse_deployment
 
 TEXT = """
@@ -111,3 +111,24 @@ def test_behind_where_data_is_handed_over_a_path_can_be_put(url: str) -> None:
 @pytest.mark.parametrize("url", ["https://sg.example/", "https://sg.example:8443/api/v1", "https://[2001:db8::1]/"])
 def test_a_base_may_have_a_port_a_path_or_an_address(url: str) -> None:
     assert handed_over('"${THERE}"', url) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (["SG: https://api.example", "DE: https://API.example:443/"], [1]),
+        (["SG: https://a.example", "DE: {url: 'https://a.example', how: proxy}", "FR: https://a.example"], [1, 2]),
+        (["EU: https://eu.example", "DE: https://eu.example", "SG: https://sg.example"], []),
+        (["SG: https://api.example/sg", "DE: https://api.example/de"], []),
+        (["SG: 'memory:'", "DE: 'memory:'"], []),
+    ],
+)
+def test_one_instance_does_not_lie_in_two_countries(said: list[str], told: list[int]) -> None:
+    text = "\n  ".join([f"{TEXT}hand_over:", *said])
+    problems: tuple[Problem, ...] = ()
+    try:
+        parse_deployment(text.encode(), "f", {"ONE": "memory:", "OTHER": "memory:"})
+    except PolicyError as error:
+        problems = error.problems
+    assert [problem.line for problem in problems] == [len(text.splitlines()) - len(said) + 1 + each for each in told]
+    assert all("the instance of SG has the same URL" in problem.message for problem in problems)
