@@ -30,7 +30,6 @@ __all__ = [
     "log_signer",
     "ml_dsa_cosigner",
     "require_cosignatures",
-    "verify_cosignature",
 ]
 
 COSIGNER_KINDS: Final = (KeyKind.COSIGNATURE, KeyKind.ML_DSA_44)
@@ -97,14 +96,6 @@ def find_cosignature(note: bytes, key: VerifierKey) -> Cosignature | None:
             found = Cosignature(key, _verify(parsed.text, key, signature.signature))
             newest = found if newest is None or found.time > newest.time else newest
     return newest
-
-
-def verify_cosignature(note: bytes, key: VerifierKey) -> int:
-    """When `key` cosigned the checkpoint in `note` (seconds; 0 = it states no time). Raises: VerificationError."""
-    found = find_cosignature(note, key)
-    if found is None:
-        raise VerificationError(f"the checkpoint carries no cosignature by {key.name}")
-    return found.time
 
 
 def require_cosignatures(

@@ -20,7 +20,7 @@ from residency.adapters.journal_files import JournalFiles
 from residency.adapters.policy_files import load
 from residency.adapters.sequencer import Sequencer
 from residency.audit.checkpoint import parse_verifier_key
-from residency.audit.cosignature import COSIGNER_KINDS, SECOND_VKEY_PATH, verify_cosignature
+from residency.audit.cosignature import COSIGNER_KINDS, SECOND_VKEY_PATH, Cosignature, find_cosignature
 from residency.audit.entry import parse_entry
 from residency.audit.verify import read_checkpoint, verify_entries
 from residency.bootstrap import Residency, build
@@ -170,7 +170,7 @@ def test_a_second_signature_is_on_every_checkpoint_once_the_deployment_asks_for_
     deployment.write_text(DEPLOYMENT.replace("audit: {", "audit: {second_signature: ml-dsa-44, "))
     asyncio.run(life())
     key = parse_verifier_key((log / SECOND_VKEY_PATH).read_text(), COSIGNER_KINDS)
-    assert verify_cosignature((log / "checkpoint").read_bytes(), key) == 0
+    assert find_cosignature((log / "checkpoint").read_bytes(), key) == Cosignature(key, 0)
     assert key.name == "test"
     assert entries(deployment.parent) == ["begins", "start", "start"]
 

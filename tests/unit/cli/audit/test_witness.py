@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from residency.adapters.log_files import LogFiles
 from residency.adapters.witness_state import WitnessState
 from residency.audit.checkpoint import parse_verifier_key, verify_checkpoint
-from residency.audit.cosignature import COSIGNER_KINDS, require_cosignatures, verify_cosignature
+from residency.audit.cosignature import COSIGNER_KINDS, Cosignature, find_cosignature, require_cosignatures
 from residency.audit.note import parse_note
 from residency.cli.audit import audit_app
 from tests.audit_log import ORIGIN, VERIFIER, write_log
@@ -65,7 +65,7 @@ def test_a_log_is_cosigned_by_both_keys_as_it_grows(desk: Desk, tmp_path: Path) 
         assert (answer["cosigned"], answer["size"], answer["seen"]) == (True, count, seen)
         cosigned = out.read_bytes()
         assert verify_checkpoint(cosigned, VERIFIER) == verify_checkpoint(note, VERIFIER)
-        assert [verify_cosignature(cosigned, key) for key in keys] == [answer["time"]] * 2
+        assert [find_cosignature(cosigned, key) for key in keys] == [Cosignature(key, answer["time"]) for key in keys]
         assert len(require_cosignatures(cosigned, keys, 1)) == 2
 
 
@@ -75,7 +75,7 @@ def test_the_signature_lines_are_all_that_stands_on_standard_output(desk: Desk) 
     assert result.exit_code == 0, result.output
     cosigned = note + result.stdout.encode()
     for vkey in desk.vkeys():
-        verify_cosignature(cosigned, parse_verifier_key(vkey, COSIGNER_KINDS))
+        assert find_cosignature(cosigned, parse_verifier_key(vkey, COSIGNER_KINDS)) is not None
     assert "seen for the first time" in result.stderr
 
 
