@@ -52,6 +52,18 @@ class Moves(RuleBasedStateMachine):
         if pin is None:
             self.world.writers.append((person, store, f"{person}-{key}", value))
 
+    @rule(person=people)
+    def erase(self, person: str) -> None:
+        """As `residency erase` does while nobody moves: at both ends, and then the pin, whatever a killed run left."""
+        self.world.writers = [each for each in self.world.writers if each[0] != person]
+        for place in self.world.at:
+            for store, key in self.world.lies(place, person):
+                self.world.put(place, store, person, key, None)
+        pin = self.pin(person)
+        if pin is not None:
+            run(self.world.pins.forget(pin.subject, pin.version))
+        self.truth[person] = {}
+
     @rule(who=st.lists(people, min_size=1, unique=True), kill=st.none() | st.integers(1, 90))
     def move(self, who: list[str], kill: int | None) -> None:
         # Those who began before are acknowledged in the wait, whether it is they that are moved or others.
