@@ -1,7 +1,7 @@
 """A way to a sink in; what can be seen of where it leads, out: addresses, time to connect, certificate, bucket region.
 
-Nothing of the sink's own is read, and no credentials are sent but to a bucket that is asked where it lies. What cannot
-be seen is no error: the answer says so. Messages name no host.
+Nothing of the sink's own is read, and no credentials are sent but to a bucket that is asked where it lies, and to a
+server that is asked which it is. What cannot be seen is no error: the answer says so. Messages name no host.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal
@@ -41,7 +42,8 @@ _ORGANISATION: Final = 60  # characters of an issuer's name that are told
 class Way:
     """One way to a sink. `host` None = a file of this machine, and `file` which, where that is known. `tls` = how a
     certificate is come by, None = not at all. `front` = the address is a cloud's front door; `bucket` asks a bucket for
-    its region, None where it says none, and raises Unavailable where it does not answer.
+    its region, None where it says none, and raises Unavailable where it does not answer. `itself` asks a server for the
+    words that it goes by, none where it tells none; it may block.
     """
 
     host: str | None
@@ -50,6 +52,7 @@ class Way:
     front: bool = False
     bucket: Callable[[], Awaitable[BucketAnswer | None]] | None = None
     file: Path | None = None
+    itself: Callable[[], frozenset[str]] | None = None
 
     def __repr__(self) -> str:
         return f"Way({self.tls})"  # a host may be as secret as the URL that it stands in
@@ -78,7 +81,7 @@ class LocationProbe:
     async def look(self, way: Way) -> Seen:
         """What can be seen of `way` now. Takes seconds at most, and raises nothing for what the network does."""
         if way.host is None:
-            return Seen(here=True, file=None if way.file is None else await _which(way.file))
+            return Seen(here=True, words=await _words(way))
         found: tuple[str, ...] = ()
         problem: str | None = None
         try:
@@ -98,6 +101,7 @@ class LocationProbe:
         round_trip, near = await self._round_trip(found, way.port)
         certificate = None if near is None or way.tls is None else await self._certificate(way, near)
         return Seen(
+            words=await _words(way) if found else frozenset(),
             front=way.front,
             addresses=tuple(replace(self.placed(each), system=self._system_of(each)) for each in found),
             certificate=certificate,
@@ -170,14 +174,23 @@ class LocationProbe:
             await anyio.aclose_forcefully(stream)
 
 
-async def _which(file: Path) -> str | None:
-    """The word that a file goes by, however it is called; None where there is none, or it cannot be seen."""
+async def _words(way: Way) -> frozenset[str]:
+    """The words that a file or a server goes by, however it is called; none where there is none, or nobody can say."""
+    file, ask = way.file, way.itself
+    if file is not None:
+        ask = partial(_file_word, file)
+    if ask is None:
+        return frozenset()
     try:
         with anyio.fail_after(_WAIT):
-            found = await anyio.to_thread.run_sync(file.stat, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
     except (OSError, TimeoutError):
-        return None
-    return f"file {found.st_dev} {found.st_ino}"
+        return frozenset()
+
+
+def _file_word(file: Path) -> frozenset[str]:
+    found = file.stat()
+    return frozenset({f"file {found.st_dev} {found.st_ino}"})
 
 
 async def _connect(address: str, port: int) -> SocketStream | None:

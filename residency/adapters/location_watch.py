@@ -179,7 +179,7 @@ class LocationWatch:
         for name, which in told.items():
             verdicts[name] = behind(self.places[name], verdicts[name], map(self._placed, which.reached))
         verdicts = near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
-        verdicts = same(verdicts, self.places, {name: told[name].words | _files(ways) for name, ways in seen.items()})
+        verdicts = same(verdicts, self.places, {name: told[name].words | _words(ways) for name, ways in seen.items()})
         for name, which in told.items():
             abroad = followed(self.places[name], map(self._placed, which.followers))
             verdicts[name] = replace(verdicts[name], followed=abroad)
@@ -210,9 +210,9 @@ class LocationWatch:
             self._tell(f"location {name} {event}: {what}"[:_NOTE])
 
 
-def _files(ways: Iterable[Seen]) -> frozenset[str]:
-    """The words that the files behind these ways go by."""
-    return frozenset(seen.file for seen in ways if seen.file is not None)
+def _words(ways: Iterable[Seen]) -> frozenset[str]:
+    """The words that what lies behind these ways goes by."""
+    return frozenset(word for seen in ways for word in seen.words)
 
 
 def _fastest(ways: Iterable[Seen]) -> int | None:

@@ -86,12 +86,12 @@ class BucketAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at one way brought. `here` = it is a file of this machine, and `file` which; `front` = its
-    addresses are the front door of a cloud, and do not say where data rests; `round_trip` is the least of several, in
-    microseconds; `problem` = why something could not be seen."""
+    """What one look at one way brought. `here` = it is a file or a socket of this machine; `words` = what it goes by,
+    of which no two share one; `front` = its addresses are the front door of a cloud, and do not say where data rests;
+    `round_trip` is the least of several, in microseconds; `problem` = why something could not be seen."""
 
     here: bool = False
-    file: str | None = None
+    words: frozenset[str] = frozenset()
     front: bool = False
     addresses: tuple[Address, ...] = ()
     certificate: Certificate | None = None

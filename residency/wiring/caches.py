@@ -1,17 +1,22 @@
-"""What a deployment says of a sink on Redis or Valkey in; the sink out. Nothing is connected."""
+"""What a deployment says of a sink on Redis or Valkey in; the sink out. Nothing is connected. A URL of such servers in;
+which they are, by their own word, out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError
 from residency.model import Region
 from residency.policy.parsed import DeploymentDoc, SinkDoc
 
-__all__ = ["REDIS", "redis_sink"]
+if TYPE_CHECKING:
+    from residency.adapters.pins_redis.urls import Place
+
+__all__ = ["REDIS", "redis_sink", "which_redis"]
 
 REDIS: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 """The schemes of such URLs, up to a `+`."""
@@ -26,7 +31,6 @@ def redis_sink(
     """The sink, not started; `elsewhere` as `RedisSink` says. Raises: PolicyError at the line that asks for it."""
     # Imported here: the commands that need the wiring for other things are not to wait for it.
     from residency.adapters.pins_redis import parse_redis_url
-    from residency.adapters.pins_redis.topology import cluster_shares, sentinel_shares
     from residency.adapters.sink_redis import RedisSink
 
     def wrong(field: str, what: str) -> PolicyError:
@@ -45,27 +49,51 @@ def redis_sink(
         raise wrong("members", "a cache has no members: name several servers by redis+sentinel:// or redis+cluster://")
     timeout = float(place.options.get("socket_timeout") or _WAIT)
     silent: set[Node] = set()
-
-    def locate() -> Mapping[Node | None, Sequence[tuple[int, int]]]:
-        match place.kind:
-            case "sentinel":
-                return dict(sentinel_shares(place, timeout, silent).items())
-            case "cluster":
-                return dict(cluster_shares(place, (), timeout).items())
-            case "single":
-                return {place.nodes[0] if place.nodes else None: _ALL}
-
     optional = sink.sink.scope == "cache"
     return RedisSink(
         sink.sink.name,
         region,
-        locate,
+        lambda: _primaries(place, timeout, silent),
         place.options,
         tls=tls,
         optional=optional,
         timeout=timeout,
         elsewhere=elsewhere,
     )
+
+
+def which_redis(url: str, elsewhere: Callable[[str], bool] | None = None) -> frozenset[str]:
+    """The words that the primaries behind a URL go by, as those of `RedisSink.which`; none where they do not tell. To
+    an address that `elsewhere` says no to nothing is sent. Blocks, for as long as each server may take."""
+    from residency.adapters.pins_redis import parse_redis_url
+    from residency.adapters.pins_redis.exchange import FAILURES
+    from residency.adapters.sink_redis.answers import run_id
+
+    found = set()
+    try:
+        place = replace(parse_redis_url(url), elsewhere=elsewhere)
+        for node in _primaries(place, _WAIT, set()):
+            wire = place.wire(node, _WAIT)
+            try:
+                wire.open()
+                found.add(run_id(wire.ask("INFO", "server")))
+            finally:
+                wire.close()
+    except FAILURES:
+        return frozenset()
+    return frozenset(f"redis {word} {int(place.options.get('db') or 0)}" for word in found if word is not None)
+
+
+def _primaries(place: Place, timeout: float, silent: set[Node]) -> Mapping[Node | None, Sequence[tuple[int, int]]]:
+    from residency.adapters.pins_redis.topology import cluster_shares, sentinel_shares
+
+    match place.kind:
+        case "sentinel":
+            return dict(sentinel_shares(place, timeout, silent).items())
+        case "cluster":
+            return dict(cluster_shares(place, (), timeout).items())
+        case "single":
+            return {place.nodes[0] if place.nodes else None: _ALL}
 
 
 def _here(host: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,7 @@ from residency.signals.table import Row
 from residency.storage.cloud_regions import country_of
 from residency.storage.location import BucketAnswer, Seen, Standing, Which, judge
 from residency.storage.services import Resolver
-from residency.wiring.caches import REDIS
+from residency.wiring.caches import REDIS, which_redis
 
 __all__ = ["abroad", "elsewhere", "location_watch", "meter_location", "ways_of"]
 
@@ -53,11 +54,17 @@ def location_watch(
     probe = LocationProbe(resolver or SystemResolver(abandons=True), _row_of(network), system_of=system_of)
     places = {name: sink.sink.place for name, sink in deployment.sinks.items()}
     urls = {name: [sink.url, *(member.url for member in sink.members)] for name, sink in deployment.sinks.items()}
-    for name, (place, url) in deployment.keepers().items():
+    refuse = deployment.location.drift == "refuse"
+    keepers = deployment.keepers()
+    for name, (place, url) in keepers.items():
         places[name], urls[name] = place, [url]
     looks = {}
     for name, each in urls.items():
         ways = [way for url in each for way in ways_of(url.reveal(), path)]
+        if name in keepers and _scheme(keeper := each[0].reveal()) in REDIS:
+            # Asked as it is looked at; sinks are by their stores, and `which` has what they said.
+            judged = elsewhere(places[name], network) if refuse else None
+            ways[0] = replace(ways[0], itself=partial(which_redis, keeper, judged))
         looks[name] = tuple((lambda way=way: probe.look(way)) for way in ways)
     return LocationWatch(
         places,
@@ -66,7 +73,7 @@ def location_watch(
         now=now,
         tell=tell,
         every=deployment.location.every,
-        refuse=deployment.location.drift == "refuse",
+        refuse=refuse,
         which=which,
         placed=lambda text: probe.placed(canonical(text) or "0.0.0.0"),  # noqa: S104 - a name, which says no place
     )
@@ -139,7 +146,7 @@ def ways_of(url: str, path: Callable[[str], Path] = Path) -> tuple[Way, ...]:
     What a sentinel or a cluster's node tells of other nodes is not followed: like a cloud's front door, it does not say
     where data rests.
     """
-    scheme = url.partition(":")[0].partition("+")[0]
+    scheme = _scheme(url)
     if scheme == "memory":
         return (_HERE,)
     if scheme == "file":
@@ -167,6 +174,11 @@ def ways_of(url: str, path: Callable[[str], Path] = Path) -> tuple[Way, ...]:
         _HERE if host.startswith(("/", "@")) else Way(host, int(port or 5432), "postgres")
         for host, port in zip(hosts, ports or [""] * len(hosts), strict=True)
     ) or (_HERE,)
+
+
+def _scheme(url: str) -> str:
+    """The scheme up to a `+`."""
+    return url.partition(":")[0].partition("+")[0]
 
 
 def _listed(said: Any) -> list[str]:

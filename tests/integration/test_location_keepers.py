@@ -21,6 +21,7 @@ from residency.adapters.resolver_table import TableResolver
 from residency.bootstrap import build
 from residency.errors import FactsUnavailable, PinsUnavailable, SinkUnavailable, Unavailable
 from residency.storage.locator import Located
+from residency.wiring.caches import which_redis
 from residency.wiring.location import location_watch
 from tests.servers import Servers, eventually
 from tests.world import HANOI, NETWORK, SINGAPORE, load_policy, write_deployment
@@ -163,6 +164,36 @@ async def test_pins_whose_server_moves_abroad_are_not_asked_there(redis_servers:
         assert await store.get("5" * 64) is None
     finally:
         await store.aclose()
+
+
+@pytest.mark.needs("redis")
+async def test_one_server_behind_two_names_keeps_nothing_of_two_countries(
+    redis_servers: Servers, tmp_path: Path
+) -> None:
+    one, twin, other = redis_servers.single(), "localhost", redis_servers.single()
+    told = f"""mode: enforce
+locators: {{VN: "{one.url}", SG: "{one.url.replace("127.0.0.1", twin)}"}}
+pins: {{url: "{other.url}", region: sg}}
+"""
+    policy = load_policy(write_deployment(tmp_path, DEPLOYMENT, replace=[("mode: enforce\n", told)]))
+    watch = location_watch(
+        policy.deployment, NETWORK, filings=tuple, now=lambda: 1_800_000_000_000_000, tell=lambda note: None
+    )
+    await watch.look()
+    whys = {name: "; ".join(each.verdict.why) for name, each in watch.watched.items() if each.drift}
+    assert whys == {
+        "locators/VN": "it is the same as locators/SG, which is said to lie in SG",
+        "locators/SG": "it is the same as locators/VN, which is said to lie in VN",
+    }
+    assert watch.misplaced == set(whys)
+
+
+async def test_who_is_asked_which_server_it_is_is_asked_at_home_alone() -> None:
+    with listening() as (port, heard):
+        url = f"redis://app:secret@127.0.0.1:{port}/0"
+        assert await anyio.to_thread.run_sync(lambda: which_redis(url, "127.0.0.1".__eq__)) == frozenset()
+        await anyio.to_thread.run_sync(lambda: eventually(lambda: heard, what="a connection"))
+    assert set(heard) == {b""}
 
 
 def _gone(store: PinsRedis, cut: Callable[..., object]) -> bool:

@@ -230,8 +230,16 @@ async def test_a_file_is_here_and_the_same_under_each_of_its_names(tmp_path: Pat
     (tmp_path / "other").touch()
     seen = [await probe().look(Way(None, file=tmp_path / name)) for name in ("one", "twin", "other", "none")]
     assert all(each.here for each in seen)
-    one, twin, other, none = (each.file for each in seen)
-    assert (one == twin, one == other, none) == (True, False, None)
+    one, twin, other, none = (each.words for each in seen)
+    assert (one == twin, one == other, none) == (True, False, frozenset())
+
+
+async def test_a_server_that_is_asked_which_it_is_may_say_nothing() -> None:
+    def silent() -> frozenset[str]:
+        raise OSError
+
+    for asked, words in ((lambda: frozenset({"x"}), {"x"}), (silent, set())):
+        assert (await probe().look(Way(None, itself=asked))).words == words
 
 
 async def _nothing(stream: SocketStream) -> None:
