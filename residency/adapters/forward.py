@@ -1,7 +1,8 @@
 """A request and where it goes in, that place's answer out, streamed both ways, for HTTP and for WebSockets.
 
 Bodies go through memory a piece at a time and touch no disk. Redirects are handed to the client and not followed,
-answers are not decoded, the environment's proxies are not used. Where no answer comes nothing was sent.
+answers are not decoded. Nothing is taken from the environment but the authorities that TLS trusts (SSL_CERT_FILE).
+Where no answer comes nothing was sent.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Forward:
     answer of one person is there when the next one's goes out."""
 
     def __init__(self) -> None:
-        self._tls = httpx.create_ssl_context(trust_env=False)
+        self._tls = httpx.create_ssl_context()
 
     async def http(
         self, scope: Any, receive: Any, send: Any, url: str, headers: Headers, judge: Judge | None = None
@@ -150,6 +151,7 @@ class Forward:
                 subprotocols=[Subprotocol(each) for each in scope.get("subprotocols", ())] or None,
                 user_agent_header=None,
                 proxy=None,
+                ssl=self._tls if url.startswith("https:") else None,
                 open_timeout=5,
                 create_connection=Judged,
                 max_size=_MESSAGE_LIMIT,

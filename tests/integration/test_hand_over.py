@@ -136,10 +136,10 @@ class Home:
 
 
 @contextmanager
-def served(app: Any, host: str, port: int = 0) -> Iterator[str]:
-    """The address at which uvicorn serves an app, in a thread."""
+def served(app: Any, host: str, port: int = 0, **options: Any) -> Iterator[str]:
+    """The address at which uvicorn serves an app, in a thread; `options` are its own."""
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="error", proxy_headers=False, timeout_graceful_shutdown=2
+        app, host=host, port=port, log_level="error", proxy_headers=False, timeout_graceful_shutdown=2, **options
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -167,12 +167,13 @@ class Abroad:
         *,
         more: str = "",
         judging: Judging | None = None,
+        scheme: str = "http",
     ) -> None:
         """`more` is put into the deployment file; `judging` judges where connections lead, None = as the file says."""
         self.home = Home()
         self.at_home = stack.enter_context(served(self.home, "127.0.0.2")) if home is None else home
         self.folder = folder
-        told = f'{{url: "http://{self.at_home}/", how: {how}}}'
+        told = f'{{url: "{scheme}://{self.at_home}/", how: {how}}}'
         folder.mkdir(exist_ok=True)
         self.file = write_deployment(folder, DEPLOYMENT.replace("HOME", told) + more, [LAW])
         self.runtime = build(self.file)

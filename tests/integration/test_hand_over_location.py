@@ -16,7 +16,8 @@ from websockets.sync.client import connect
 
 from residency.adapters.forward import Forward
 from residency.errors import SinkUnavailable
-from tests.integration.test_hand_over import SECRET, Abroad
+from tests.authority import Authority
+from tests.integration.test_hand_over import SECRET, Abroad, Home, served
 from tests.integration.test_location_keepers import listening
 from tests.servers import eventually
 from tests.world import HANOI
@@ -98,6 +99,34 @@ def test_a_home_at_an_address_that_may_be_gets_requests_and_websockets(make: Mak
     with connect(f"ws://{abroad.address}/chat", additional_headers={"x-forwarded-for": HANOI}, proxy=None) as chat:
         chat.send("hello")
         assert chat.recv() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "known", "told"),
+    [(False, True, ""), (True, True, ABROAD), (False, False, "the instance that serves this person gave no answer")],
+)
+def test_over_tls_home_gets_what_it_gets_if_it_is_itself_and_where_it_must_be(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool, known: bool, told: str
+) -> None:
+    one, other = (Authority(tmp_path, name) for name in ("one", "other"))
+    certificate, key = one.sign("home", "127.0.0.2")
+    monkeypatch.setenv("SSL_CERT_FILE", str((one if known else other).file))
+    home = Home()
+    with served(home, "127.0.0.2", ssl_certfile=str(certificate), ssl_keyfile=str(key)) as address:
+        judging = lambda place: lambda host: elsewhere and host == "127.0.0.2"  # noqa: E731
+        abroad = make(home=address, judging=judging, scheme="https")
+        if told:
+            for ask in (http, websocket):
+                status, text = ask(abroad)
+                assert (status, told in text, "127.0.0" in text) == (503, True, False)
+            assert home.seen == []
+        else:
+            assert http(abroad)[0] == 201
+            url, headers = f"ws://{abroad.address}/chat", {"x-forwarded-for": HANOI}
+            with connect(url, additional_headers=headers, proxy=None) as chat:
+                chat.send("hello")
+                assert chat.recv() == "hello"
+            assert [asked["path"] for asked in home.seen] == ["/people", "/chat"]
 
 
 @pytest.mark.parametrize(("how", "handed"), [("proxy", 201), ("redirect", 307)])
