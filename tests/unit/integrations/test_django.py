@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +10,6 @@ import pytest
 from tests.world import write_deployment
 
 PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_people.py"
-
-
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
-def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the project told: answers, errors, acts, rows and caches; over files, and over a server in each country."""
-    command = [sys.executable, str(PROJECT), str(tmp_path_factory.mktemp("django"))]
-    if request.param == "postgres":
-        pair = request.getfixturevalue("postgres")
-        command += [server.url("psycopg", server.database()) for server in (pair.sg, pair.vn)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = {}
-    for line in done.stdout.splitlines():
-        told |= json.loads(line)
-    return told
 
 
 def test_rows_lie_where_their_subjects_law_wants_them(project: dict[str, Any]) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 PROJECT = Path(__file__).resolve().parents[2] / "integration" / "django_about.py"
 UNSAID = "UsageError: a statement under about() tells of rows of "
@@ -17,21 +12,6 @@ LEADS = "UsageError: a row that leads to one of "
 CHANGES = "UsageError: a statement changes rows of "
 HIDDEN = "UsageError: behind '"
 UNSEEN = "UsageError: a statement gives rows of "
-
-
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
-def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the project told of each question."""
-    command = [sys.executable, str(PROJECT), str(tmp_path_factory.mktemp("django"))]
-    if request.param == "postgres":
-        pair = request.getfixturevalue("postgres")
-        command += [server.url("psycopg", server.database()) for server in (pair.sg, pair.vn)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = {}
-    for line in done.stdout.splitlines():
-        told |= json.loads(line)
-    return told
 
 
 def beginning(told: dict[str, Any], *words: str) -> dict[str, Any]:
