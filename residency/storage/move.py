@@ -32,7 +32,7 @@ __all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "Mover", "State"
 _ROUNDS: Final = 6  # how often a batch is copied anew because somebody still wrote, before it is left for later
 _SLICE: Final = 250  # subjects whose pins move together, to begin with; then as many as fit the window
 _SMALLEST: Final = 100  # fewer take as long: what counts then is how far away the servers are
-_FIRST: Final = 200  # subjects of a batch, while nobody knows how much people have
+_FIRST: Final = 20  # subjects of a batch, while nobody knows how much people have: a hundred pictures, say
 _BEGUN: Final = (State.COPIED, State.VERIFIED)
 
 

@@ -23,8 +23,8 @@ def test_a_batch_is_small_at_first_and_then_as_many_as_the_bytes_allow() -> None
     for number in range(10):
         world.put("SG", "people", f"p{number}", f"k{number}", b"x" * 1000)
     mover = Mover(world.homes, world.journal, _wait)
-    assert mover.fitting(20_000, 5000) == 200
-    assert mover.fitting(20_000, 50) == 50, "never more than was asked for"
+    assert mover.fitting(20_000, 5000) == 20
+    assert mover.fitting(20_000, 5) == 5, "never more than was asked for"
     legs = [Leg("people", *located_ends("people", world.ends("people"), ("SG", "VN"), world.locators))]
     batch = [Going(f"p{number}", digest(f"p{number}"), None) for number in range(10)]
     run(mover.move(legs, "SG", "VN", batch))
