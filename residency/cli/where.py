@@ -137,10 +137,13 @@ def _show(watch: LocationWatch, rows: list[dict[str, object]]) -> None:
         why = "; ".join((*verdict.why, *verdict.notes, *verdict.followed))
         table.add_row(str(row["sink"]), str(row["place"]), f"[{mark}]{verdict.standing.value}[/]", _plain(why))
     Console().print(table)
-    if any(row["standing"] == Standing.UNDETERMINED.value for row in rows):
+    unseen = [str(row["sink"]) for row in rows if row["standing"] == Standing.UNDETERMINED.value]
+    if unseen:
         typer.echo(
             "What nobody can look at needs an attestation in the register: a filing of kind `location` with `sinks` "
-            "and `expires`. See docs/how-to/location.md."
+            "and `expires`, of who has seen where it lies. See docs/how-to/location.md.\n"
+            "  - {kind: location, number: NUMBER, date: YYYY-MM-DD, result: passed, "
+            f"sinks: [{', '.join(unseen)}], expires: YYYY-MM-DD}}"
         )
 
 

@@ -101,6 +101,34 @@ def test_what_nobody_can_see_and_nobody_attests_does_not_hold_and_the_way_out_is
     assert "a filing of kind `location` with `sinks` and `expires`" in output
 
 
+def test_files_are_judged_alike_whatever_they_keep_and_what_to_write_of_them_is_told(tmp_path: Path) -> None:
+    keepers = """
+locators: {VN: "sqlite:///located.db"}
+pins: {url: "sqlite:///pins.db", region: vn-han}
+records: {people: {person: {subject: id, data: [personal]}}}
+sinks:
+  rows: {region: vn-han, provider: VN, keys: VN, encrypted: true, url: "sqlite+aiosqlite:///rows.db"}
+"""
+    policy = (
+        POLICY.replace("ADDRESS", HANOI)
+        .replace("\nsinks:\n", keepers)
+        .replace("stores: {", "stores: {people: [rows], ")
+    )
+    (tmp_path / "placed.yaml").write_text(policy)
+    register = REGISTER.partition("filings")[0]
+    (tmp_path / "register.yaml").write_text(register)
+    where = ["--policy", str(tmp_path / "placed.yaml")]
+    done = CliRunner().invoke(app, [*where, "--json"])
+    files = {"rows", "files", "locators/VN", "pins/url"}
+    why = {name: (row["standing"], row["why"]) for name, row in rows(done.output).items() if name in files}
+    assert why == dict.fromkeys(files, ("undetermined", ["it lies on this machine"]))
+    written = CliRunner().invoke(app, where).output.splitlines()[-1]
+    for blank, said in (("NUMBER", "1/2026"), ("date: YYYY-MM-DD", "date: 2026-01-01"), ("YYYY-MM-DD", "2099-01-01")):
+        written = written.replace(blank, said)
+    (tmp_path / "register.yaml").write_text(f"{register}filings:\n{written}\n")
+    assert CliRunner().invoke(app, where).exit_code == 0
+
+
 def test_a_policy_that_does_not_hold_is_wrong_use(tmp_path: Path) -> None:
     (tmp_path / "placed.yaml").write_text("residency: 1\nkind: deployment\n")
     assert CliRunner().invoke(app, ["--policy", str(tmp_path / "placed.yaml")]).exit_code == 2
