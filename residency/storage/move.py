@@ -21,19 +21,17 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from residency.errors import RecordConflict
 from residency.model import Pin
-from residency.storage.moves import Going, Leg, Moved, MoveHomes, MoveJournal, State, Step
-from residency.storage.moves_compared import equal, judge
-from residency.storage.parcels import NOTHING, LackingError
+from residency.storage.moves import BEGUN, Going, Leg, Moved, MoveHomes, MoveJournal, State, Step
+from residency.storage.moves_carried import Carrying
+from residency.storage.moves_compared import equal
+from residency.storage.parcels import NOTHING
 
 __all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "Mover", "State", "Step"]
 
 _ROUNDS: Final = 6  # how often a batch is copied anew because somebody still wrote, before it is left for later
 _SLICE: Final = 250  # subjects whose pins move together, to begin with; then as many as fit the window
 _SMALLEST: Final = 100  # fewer take as long: what counts then is how far away the servers are
-_FIRST: Final = 20  # subjects of a batch, while nobody knows how much people have: a hundred pictures, say
-_BEGUN: Final = (State.COPIED, State.VERIFIED)
 
 
 async def _alone() -> None:
@@ -47,12 +45,11 @@ class Mover:
     change, and raises where this mover is no longer the one."""
 
     __slots__ = (
-        "_carried",
+        "_carrying",
         "_clock",
         "_drain",
         "_hold",
         "_homes",
-        "_ids",
         "_journal",
         "_linger",
         "_slice",
@@ -84,14 +81,11 @@ class Mover:
         self._clock = clock
         self._slice = _SLICE
         self._hold = hold
-        self._carried = 0
-        self._ids = 0
+        self._carrying = Carrying(journal, hold)
 
     def fitting(self, size: int, most: int) -> int:
         """How many subjects, of `most`, carry about `size` bytes, by what those before had; few while nobody knows."""
-        if self._ids == 0:
-            return min(most, _FIRST)
-        return max(1, min(most, size * self._ids // max(self._carried, 1)))
+        return self._carrying.fitting(size, most)
 
     async def move(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
         """Bring these subjects' records from place `source` to place `target`, as far as that goes now.
@@ -132,7 +126,7 @@ class Mover:
             pins |= arrived
         if home:
             await self._wait(self._linger)
-        gone, redo, late = await self._clear(legs, {each: ids[each] for each in sorted(home)}, steps)
+        gone, redo, late = await self._carrying.clear(legs, {each: ids[each] for each in sorted(home)}, steps)
         if redo:
             # Before the pin: a run after a crash in between finds them as it found them now.
             await self._hold()
@@ -159,7 +153,7 @@ class Mover:
             for each, step in left.items()
         }
         back = [Leg(leg.store, leg.target, leg.source) for leg in legs]
-        gone, redo, late = await self._clear(back, {each: living[each] for each in sorted(left)}, left)
+        gone, redo, late = await self._carrying.clear(back, {each: living[each] for each in sorted(left)}, left)
         await self._journal.put([replace(left[each], state=State.DONE) for each in sorted(gone)])
         return redo | late
 
@@ -169,7 +163,7 @@ class Mover:
         """Copy these while they are served where they lie; those of whom all is at the target, and those whose records
         refer to what is not there, with the foreign key. Who writes there before their pin moves, because they have
         none, changes what was copied: from then on that is the newer."""
-        against = await self._ship(legs, ids, steps)
+        against = await self._carrying.ship(legs, ids, steps)
         lacking: dict[str, str | None] = {each: key for each, key in against.items() if key is not None}
         sure = ids.keys() - lacking.keys()
         for leg in legs:
@@ -202,7 +196,7 @@ class Mover:
             await self._wait(self._drain)
         begun = self._clock()
         for digest in pins:
-            if digest in resting or steps[digest].state not in _BEGUN:
+            if digest in resting or steps[digest].state not in BEGUN:
                 steps[digest] = Step(digest, source, target, State.NOTED)
         copied, conflict = await self._copy(legs, {each: ids[each] for each in pins}, steps, resting, sure)
         if conflict:
@@ -224,7 +218,7 @@ class Mover:
         self, part: Sequence[Going], steps: Mapping[str, Step], source: str, target: str
     ) -> dict[str, Pin]:
         """The pins under which these are copied: moving, but for those who live at `target` already."""
-        fresh = [each.digest for each in part if steps[each.digest].state not in _BEGUN]
+        fresh = [each.digest for each in part if steps[each.digest].state not in BEGUN]
         await self._journal.put([Step(digest, source, target, State.NOTED) for digest in fresh])
         pins: dict[str, Pin] = {}
         leaving: list[Pin] = []
@@ -257,7 +251,7 @@ class Mover:
             begun = {
                 each: ids[each]
                 for each in ids
-                if each not in done and each not in conflict and steps[each].state in _BEGUN
+                if each not in done and each not in conflict and steps[each].state in BEGUN
             }
             same = await equal(legs, begun, steps, sure)
             await self._verified(same, steps)
@@ -265,75 +259,9 @@ class Mover:
             again = {each: ids[each] for each in ids if each not in done and each not in conflict}
             if not again or left == 1:
                 break
-            conflict |= await self._ship(legs, again, steps, resting)
+            conflict |= await self._carrying.ship(legs, again, steps, resting)
             sure = ()
         return done, conflict
-
-    async def _ship(
-        self,
-        legs: Sequence[Leg],
-        ids: Mapping[str, str],
-        steps: dict[str, Step],
-        resting: Collection[str] = frozenset(),
-    ) -> dict[str, str | None]:
-        """Copy all that these have now; those against whom something stands at the target, with the foreign key by
-        which their records refer to what is not there, None = something else. `steps` are kept up to date."""
-        if not ids:
-            return {}
-        cargos = [(leg, await leg.source.load(list(ids.values()))) for leg in legs]
-        self._ids += len(ids)
-        self._carried += sum(cargo.size for _, cargo in cargos)
-        for leg, cargo in cargos:
-            # What we copied before, and what is no longer so at the source.
-            old = {
-                each: copy
-                for each in ids
-                if each not in resting and (copy := steps[each].copies.get(leg.store)) is not None
-                and copy not in (cargo.digest(ids[each]), NOTHING)
-            }  # fmt: skip
-            await self._withdraw(leg, ids, old, steps)
-        for each, subject in ids.items():
-            copies = {leg.store: cargo.digest(subject) for leg, cargo in cargos}
-            records = sum(cargo.counts.get(subject, 0) for _, cargo in cargos)
-            marks = {leg.store: cargo.marks[subject] for leg, cargo in cargos if subject in cargo.marks}
-            steps[each] = replace(steps[each], state=State.COPIED, copies=copies, records=records, marks=marks)
-        # Before the copy: a run after a crash is to know it for ours.
-        await self._journal.put([steps[digest] for digest in ids])
-        try:
-            for leg, cargo in cargos:
-                if cargo.digests:
-                    await self._hold()
-                    await leg.target.put(cargo)
-            return {}
-        except LackingError as lack:
-            conflict: dict[str, str | None] = {
-                each: lack.subjects[ids[each]] for each in ids if ids[each] in lack.subjects
-            }
-            parts = [[each for each in ids if each not in conflict]]
-        except RecordConflict:
-            if len(ids) == 1:
-                return dict.fromkeys(ids)
-            conflict, them, half = {}, list(ids), len(ids) // 2
-            parts = [them[:half], them[half:]]
-        for part in parts:
-            conflict |= await self._ship(legs, {digest: ids[digest] for digest in part}, steps, resting)
-        return conflict
-
-    async def _withdraw(
-        self, leg: Leg, ids: Mapping[str, str], copies: Mapping[str, str], steps: Mapping[str, Step]
-    ) -> None:
-        """Remove from the target what was copied there before, all or the part that a crash left, and nothing else."""
-        if not copies:
-            return
-        await self._hold()
-        gone = await leg.target.clear({ids[each]: copy for each, copy in copies.items()})
-        left = [each for each in copies if ids[each] not in gone and leg.store in steps[each].marks]
-        left = [each for each in left if steps[each].state in _BEGUN]
-        if left:
-            found = await leg.target.take([ids[each] for each in left])
-            parts = [ids[each] for each in left if steps[each].marked(leg.store, found, ids[each])]
-            await self._hold()
-            await leg.target.clear({each: found.digest(each) for each in parts if found.digest(each) != NOTHING})
 
     async def _stay(
         self,
@@ -349,39 +277,15 @@ class Mover:
         turned = [pins[each] for each in back if each in pins]
         for leg in legs:
             copies = {each: copy for each in back if (copy := steps[each].copies.get(leg.store)) is not None}
-            await self._withdraw(leg, ids, {each: copy for each, copy in copies.items() if copy != NOTHING}, steps)
+            await self._carrying.withdraw(
+                leg, ids, {each: copy for each, copy in copies.items() if copy != NOTHING}, steps
+            )
         # Without digests: nothing of these may ever pass for a copy that was verified.
         stuck = [replace(steps[each], state=State.CONFLICT, copies={}, records=0, marks={}) for each in sorted(ids)]
         await self._journal.put(stuck)
         if turned:
             await self._hold()
             await self._homes.stay(turned, self._why)
-
-    async def _clear(
-        self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step]
-    ) -> tuple[set[str], set[str], set[str]]:
-        """(those of whom nothing is left at the source, those who are to be copied once more for a writer came late,
-        those of whom somebody must judge)."""
-        gone = set(ids)
-        if len(legs) > 1:  # of whom one store has something new, all of the others stays too
-            for leg in legs:
-                now = await leg.source.tally([ids[each] for each in gone])
-                gone = {each for each in gone if now.get(ids[each], NOTHING) == steps[each].copies.get(leg.store)}
-        for leg in legs:
-            wanted = {ids[each]: steps[each].copies.get(leg.store, NOTHING) for each in sorted(gone)}
-            await self._hold()
-            cleared = await leg.source.clear(wanted) if wanted else frozenset()
-            gone = {each for each in gone if ids[each] in cleared}
-        left = {each: ids[each] for each in ids if each not in gone}
-        if not left:
-            return gone, set(), set()
-        found, clean, redo, late = await judge(legs, left, steps)
-        for leg in legs:
-            wanted = {ids[each]: found[leg.store].digest(ids[each]) for each in sorted(clean)}
-            await self._hold()
-            cleared = await leg.source.clear(wanted) if wanted else frozenset()
-            clean = {each for each in clean if ids[each] in cleared}
-        return gone | clean, redo, late
 
 
 def _has_turned(going: Going, step: Step | None, target: str) -> bool:

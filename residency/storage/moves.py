@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from residency.model import Pin
 from residency.storage.parcels import Parcel, Parcels
 
-__all__ = ["Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "State", "Step"]
+__all__ = ["BEGUN", "Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "State", "Step"]
 
 
 class State(StrEnum):
@@ -29,6 +29,10 @@ class State(StrEnum):
     DONE = "done"
     CONFLICT = "conflict"
     LATE = "late"
+
+
+BEGUN: Final = (State.COPIED, State.VERIFIED)
+"""Of whom there is a copy of ours at the target, or a part of one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ async def moved(folder: Path, people: int, asked: Asked) -> int:
 def test_a_batch_costs_as_many_questions_and_transactions_however_many_are_in_it(
     postgres: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("residency.storage.move._FIRST", 200)  # else the first are few, for nobody knows what they have
+    monkeypatch.setattr("residency.storage.moves_carried._FIRST", 200)  # else the first batches are small
     for seconds in ("_BEAT", "_STALE"):  # a mover says every few seconds that it lives, which would be counted, too
         monkeypatch.setattr(f"residency.storage.mover_lease.{seconds}", 3600.0)
     asked = Asked(monkeypatch)
