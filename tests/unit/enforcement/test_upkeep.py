@@ -69,6 +69,23 @@ async def test_nothing_is_begun_where_there_is_no_room_to_record_it(deployed: De
     assert len(deployed.entries) == before
 
 
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+async def test_nothing_is_begun_in_a_sink_that_drifts_while_a_run_goes_on(mode: str, tmp_path: Path) -> None:
+    policy = load_policy(write_deployment(tmp_path, TEXT, replace=[("mode: enforce", f"mode: {mode}")]))
+    deployed = Deployed(policy, [MemorySink("vn", VN), MemorySink("sg", SG)])
+    vn, sg = (deployed.policy.deployment.sinks[name].sink for name in ("vn", "sg"))
+    await Upkeep(deployed.point).begin("people", vn, Operation.ERASE, "retention")
+    deployed.stores.misplaced = frozenset({"vn"})
+    await Upkeep(deployed.point).begin("people", sg, Operation.ERASE, "retention")
+    before = len(deployed.entries)
+    if mode == "observe":
+        await Upkeep(deployed.point).begin("people", vn, Operation.ERASE, "retention")
+        return
+    with pytest.raises(SinkUnavailable, match="sink 'vn' was last seen elsewhere than it must lie"):
+        await Upkeep(deployed.point).begin("people", vn, Operation.ERASE, "retention")
+    assert len(deployed.entries) == before
+
+
 async def test_a_subject_is_forgotten_by_counts_and_pins(deployed: Deployed) -> None:
     pin = Pin("aa" * 32, "VN", (), ALIAS, "first_write", "0" * 64, 1)
     await deployed.pins.put(pin)
