@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,7 +26,7 @@ from residency.errors import PolicyError
 from residency.policy.archive import parse_archive, policy_path
 from residency.policy.bundle import format_bundle
 from residency.policy.signatures import ed25519_signer, format_policy_key
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_server
 from tests.servers import eventually
 from tests.world import write_deployment
 
@@ -124,12 +123,7 @@ def serving(policies: Policies, *options: str) -> Iterator[tuple[subprocess.Pope
             command, cwd=policies.folder, env=environment, stdout=told, stderr=told, start_new_session=True
         )
     try:
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.05)
+        wait_for_server(process, port, log)
         yield process, port
     finally:
         if process.poll() is None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import routed
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_server
 
 SERVERS = {
     "httptools": ["uvicorn", "routed:app", "--http", "httptools", "--ws", "websockets-sansio", "--port", "PORT"],
@@ -46,7 +45,7 @@ class Server:
     """One server process over all frameworks."""
 
     def __init__(self, name: str, folder: Path, root: str) -> None:
-        self.name, self.root = name, root
+        self.root = root
         self.port = free_port()
         argv = [word.replace("PORT", str(self.port)) for word in SERVERS[name]]
         if root:
@@ -64,15 +63,8 @@ class Server:
 
     def ready(self) -> Server:
         """Wait until it answers."""
-        end = time.monotonic() + 90
-        while time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        pytest.fail(f"{self.name} does not serve:\n{self.log.read_text()}")
+        wait_for_server(self.process, self.port, self.log)
+        return self
 
     def ask(self, framework: str, target: str, method: str = "GET", *headers: str) -> Answer:
         """One request, its first line as it is written here."""

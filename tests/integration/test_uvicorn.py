@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_server
 from tests.servers import eventually
 
 APP = '''
@@ -80,15 +79,8 @@ class Server:
 
     def ready(self) -> Server:
         """Wait until the port answers."""
-        end = time.monotonic() + 90
-        while time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return self
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        pytest.fail(f"uvicorn does not serve:\n{self.log.read_text()}")
+        wait_for_server(self.process, self.port, self.log)
+        return self
 
     def raw(self, request: bytes) -> tuple[int, bytes]:
         """One request as these very bytes; (status, body), status 0 where the server only hung up."""

@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +24,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_server
 
 __all__ = ["BALANCER", "CHAINS", "CLIENT", "ENVOY", "HANOI", "HANOI6", "SERVERS", "SINGAPORE", "Net", "running_net"]
 
@@ -178,7 +175,7 @@ def running_net(folder: Path, nginx: Path, envoy: Path) -> Iterator[Net]:
         running["envoy"] = _start(folder, "envoy", str(envoy), "-c", "envoy.yaml", *alone)
         for name, port in ports.items():
             process = running[name.split("_")[0].lower()]
-            _wait_for(name, port, process, folder)
+            wait_for_server(process, port, *folder.rglob("*.log"))
         yield Net(folder, ports)
     finally:
         for process in running.values():
@@ -189,14 +186,3 @@ def running_net(folder: Path, nginx: Path, envoy: Path) -> Iterator[Net]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _wait_for(name: str, port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    said = "\n".join(log.read_text() for log in folder.rglob("*.log"))
-    pytest.fail(f"{name} does not listen:\n{said}")
