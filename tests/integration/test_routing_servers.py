@@ -45,7 +45,7 @@ class Server:
     """One server process over all frameworks."""
 
     def __init__(self, name: str, folder: Path, root: str) -> None:
-        self.root = root
+        self.name, self.root = name, root
         self.port = free_port()
         argv = [word.replace("PORT", str(self.port)) for word in SERVERS[name]]
         if root:
