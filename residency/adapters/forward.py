@@ -258,7 +258,11 @@ async def _denied(scope: Any, send: Any, denial: Any) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
         return
-    told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in denial.headers.raw_items()]
+    # What is no ASCII is Latin-1 to newer websockets and escaped by older ones.
+    told = [
+        (name.encode("latin-1"), value.encode("latin-1", "surrogateescape"))
+        for name, value in denial.headers.raw_items()
+    ]
     # Its body has been read whole, and is as long as it is.
     headers = [pair for pair in end_to_end(told) if pair[0] != b"content-length"]
     headers.append((b"content-length", str(len(denial.body or b"")).encode()))

@@ -8,6 +8,7 @@ where it must be.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from starlette.types import Message, Receive, Scope, Send
 
 from residency.asgi.hops import MOST, cookie_of, counted
+from residency.asgi.sharing import kept_private
 from residency.enforcement.request import Refusal
 from residency.errors import PolicyError, SinkUnavailable, UsageError
 from residency.policy.parsed import DeploymentDoc, hand_over_name
@@ -38,6 +40,8 @@ _OURS: Final = frozenset(
     }
 )  # fmt: skip
 """Headers that are made anew, and the one that says which others are of the client's own connection."""
+_UNSAFE: Final = re.compile(rb"[\r\n\0]")
+"""What ends a header in HTTP/1.1, or may; over HTTP/2 servers have let it through."""
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -71,9 +75,11 @@ class HandOver:
             self._forward = Forward()
 
     def may(self, scope: Scope, refusal: Refusal, *, ran: bool) -> bool:
-        """Whether a refused request is handed over; `ran` = the app has run, so that its body may have been read."""
+        """Whether a refused request is handed over; `ran` = the app has begun to read it."""
         home, path = self._homes.get(refusal.home or ""), _path(scope)
-        if home is None or path is None or not scope.get("query_string", b"").isascii():
+        if home is None or path is None or not _is_visible(scope.get("query_string", b"")):
+            return False
+        if any(_UNSAFE.search(part) for pair in scope["headers"] for part in pair):
             return False
         if any(_MARK.encode() in value for name, value in scope["headers"] if name.lower() == b"via"):
             return False
@@ -100,9 +106,15 @@ class HandOver:
         if home.how == "redirect" or self._forward is None:
             await _redirect(scope, receive, send, target, ran=ran)
             return
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": kept_private(message["headers"])}
+            await send(message)
+
         send_on = self._forward.http if scope["type"] == "http" else self._forward.websocket
         headers = forwarded(scope, self._client(scope), self._via)
-        await send_on(scope, receive, send, target.decode("ascii"), headers, judge)
+        await send_on(scope, receive, sent, target.decode("ascii"), headers, judge)
 
     def _client(self, scope: Scope) -> ClientAddress:
         return self._strategy.client(scope.get("client"), scope["headers"])
@@ -177,4 +189,10 @@ def _path(scope: Scope) -> bytes | None:
     """The path as the client wrote it, None where it is none: an absolute form would name another host."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     raw = raw.partition(b"?")[0]  # some servers leave the query in
-    return raw if raw.startswith(b"/") and raw.isascii() else None
+    return raw if raw.startswith(b"/") and _is_visible(raw) else None
+
+
+def _is_visible(part: bytes) -> bool:
+    """Whether a part of a target is that in HTTP/1.1 too: over HTTP/2 it could hold the end of a line, and servers have
+    let that through."""
+    return part.isascii() and part.decode().isprintable() and b" " not in part

@@ -183,12 +183,17 @@ class ResidencyMiddleware:
 
     async def _serve(self, here: Current, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request whose acts may still be refused: a refusal that the app lets through becomes a problem."""
-        started = closed = swallowing = False
+        started = closed = swallowing = read = False
         hidden: Refused | SubjectUnknown | Unavailable | None = None
         trail = here.trail
         sharing: Sharing | None = None
         if scope["type"] == "http" and (sharing := self._sharing(here, scope["method"])) is not None:
             scope["headers"] = sharing.incoming(scope["headers"])
+
+        async def listen() -> Message:
+            nonlocal read
+            read = True
+            return await receive()
 
         async def watch(message: Message) -> None:
             nonlocal started, closed, swallowing, hidden
@@ -214,7 +219,8 @@ class ResidencyMiddleware:
         token = enter(here)
         raised: Exception | None = None
         try:
-            await self.app(scope, receive, watch)
+            # What the app has not begun to read may still be handed over.
+            await self.app(scope, receive if self._hand_over is None else listen, watch)
         except Exception as error:
             if not swallowing and (ours(error) is None or (started and scope["type"] == "http")):
                 raise  # an error of the app's own, or too late for another answer: the server ends the response
@@ -226,7 +232,8 @@ class ResidencyMiddleware:
         if closed or (cause is None and not swallowing and (started or trail.refusal is None)):
             return
         refusal = await _refusal(here, cause)
-        await self._refuse(scope, receive, send, refusal, ran=True, accepted=started)
+        ran = read or self._hand_over is None
+        await self._refuse(scope, receive, send, refusal, ran=ran, accepted=started)
         if raised is not None and ours(raised) is None:
             raise raised  # an error of the app's own that came on top: the server's log must have it
 

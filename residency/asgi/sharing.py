@@ -28,7 +28,7 @@ from residency.enforcement.current import Current
 from residency.policy.parsed import DeploymentDoc
 from residency.storage.namespace import decision_of
 
-__all__ = ["Sharing", "sharing_of"]
+__all__ = ["Sharing", "kept_private", "sharing_of"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 _CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-range"})
@@ -163,6 +163,19 @@ def _read_by(deployment: DeploymentDoc) -> tuple[str, ...]:
     elif address.strategy != "peer":
         names.append(address.header or "x-forwarded-for")
     return tuple(dict.fromkeys(name.lower() for name in names))
+
+
+def kept_private(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer that another instance gave, for its own client alone: here its URL has other answers."""
+    kept: list[tuple[bytes, bytes]] = []
+    control: list[bytes] = []
+    for name, value in headers:
+        low = name.lower()
+        if low == b"cache-control":
+            control.append(value)
+        elif low not in _FOR_SHARED and not low.endswith(_TARGETED):
+            kept.append((name, value))
+    return [*kept, (b"cache-control", _private(b", ".join(control)))]
 
 
 @lru_cache(256)  # apps say a handful of different ones

@@ -191,6 +191,8 @@ class Abroad:
             await send({"type": "lifespan.shutdown.complete"})
             return
         if scope["path"] == "/late":
+            if scope["query_string"] == b"read":
+                await receive()
             await current().identify("an", {}, verified=False)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"served abroad"})
@@ -236,6 +238,15 @@ def test_a_person_of_home_is_redirected_with_method_and_body(make: Make) -> None
 def test_one_who_is_known_late_is_redirected_too(make: Make) -> None:
     abroad = make("redirect")
     assert abroad.ask("POST", "/late").status_code == 307
+
+
+def test_one_who_is_known_late_is_proxied_where_the_app_has_read_nothing_yet(make: Make) -> None:
+    abroad = make()
+    answer = abroad.ask("POST", "/late", content=SECRET)
+    assert (answer.status_code, answer.json()["first"]) == (201, SECRET)
+    answer = abroad.ask("POST", "/late?read", content=SECRET)
+    assert (answer.status_code, answer.json()["reason"]) == (451, "only_in_country")
+    assert len(abroad.home.seen) == 1
 
 
 def test_a_redirect_never_names_another_host(make: Make) -> None:
