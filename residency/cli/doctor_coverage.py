@@ -202,7 +202,7 @@ def _routes(policy: Policy, app: App) -> Iterator[Finding]:
             "warn",
             f"{_several(len(left), 'route', 'routes')} of the app that no activity names: "
             f"{refused if policy.deployment.unclassified == 'deny' else 'permitted, whatever they do'}",
-            f"residency routes --policy {policy.deployment.source.file} --app {app.target} prints them as lines for "
+            f"residency routes {policy.deployment.source.file} --app {app.target} prints them as lines for "
             "`activities`",
         )
 

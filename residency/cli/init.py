@@ -107,7 +107,7 @@ def init(
         typer.echo(f"residency init: {file} cannot be written ({error.strerror})", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"wrote {file}: put your own places and routes into it, then")
-    typer.echo(f"  residency routes --policy {file} --app my_api.main:app")
+    typer.echo(f"  residency routes {file} --app my_api.main:app")
     typer.echo(f"  residency check {file}")
     typer.echo(f"  residency doctor {file}")
     typer.echo(f'  residency explain {file} --route "POST /v1/people" --ip 113.160.0.1')
