@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 from residency.errors import Unavailable
 from residency.signals.inet import canonical
 from residency.signals.table import Row
-from residency.storage.location import Address, BucketAnswer, Certificate, Seen
+from residency.storage.location import Address, BucketAnswer, Certificate, Seen, Which
 from residency.storage.services import Resolver
 
 __all__ = ["LocationProbe", "Way"]
@@ -42,8 +42,8 @@ _ORGANISATION: Final = 60  # characters of an issuer's name that are told
 class Way:
     """One way to a sink. `host` None = a file of this machine, and `file` which, where that is known. `tls` = how a
     certificate is come by, None = not at all. `front` = the address is a cloud's front door; `bucket` asks a bucket for
-    its region, None where it says none, and raises Unavailable where it does not answer. `itself` asks a server for the
-    words that it goes by, none where it tells none; it may block.
+    its region, None where it says none, and raises Unavailable where it does not answer. `itself` asks a server which
+    it is; it may block.
     """
 
     host: str | None
@@ -52,7 +52,7 @@ class Way:
     front: bool = False
     bucket: Callable[[], Awaitable[BucketAnswer | None]] | None = None
     file: Path | None = None
-    itself: Callable[[], frozenset[str]] | None = None
+    itself: Callable[[], Which] | None = None
 
     def __repr__(self) -> str:
         return f"Way({self.tls})"  # a host may be as secret as the URL that it stands in
@@ -81,7 +81,7 @@ class LocationProbe:
     async def look(self, way: Way) -> Seen:
         """What can be seen of `way` now. Takes seconds at most, and raises nothing for what the network does."""
         if way.host is None:
-            return Seen(here=True, words=await _words(way))
+            return Seen(here=True, which=await _which(way))
         found: tuple[str, ...] = ()
         problem: str | None = None
         try:
@@ -101,7 +101,7 @@ class LocationProbe:
         round_trip, near = await self._round_trip(found, way.port)
         certificate = None if near is None or way.tls is None else await self._certificate(way, near)
         return Seen(
-            words=await _words(way) if found else frozenset(),
+            which=await _which(way) if found else Which(),
             front=way.front,
             addresses=tuple(replace(self.placed(each), system=self._system_of(each)) for each in found),
             certificate=certificate,
@@ -174,23 +174,21 @@ class LocationProbe:
             await anyio.aclose_forcefully(stream)
 
 
-async def _words(way: Way) -> frozenset[str]:
-    """The words that a file or a server goes by, however it is called; none where there is none, or nobody can say."""
-    file, ask = way.file, way.itself
-    if file is not None:
-        ask = partial(_file_word, file)
+async def _which(way: Way) -> Which:
+    """What a file or a server says of itself, however it is called; nothing where there is none, or it cannot."""
+    ask = way.itself if way.file is None else partial(_file, way.file)
     if ask is None:
-        return frozenset()
+        return Which()
     try:
         with anyio.fail_after(_WAIT):
             return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
     except (OSError, TimeoutError):
-        return frozenset()
+        return Which()
 
 
-def _file_word(file: Path) -> frozenset[str]:
+def _file(file: Path) -> Which:
     found = file.stat()
-    return frozenset({f"file {found.st_dev} {found.st_ino}"})
+    return Which(frozenset({f"file {found.st_dev} {found.st_ino}"}))
 
 
 async def _connect(address: str, port: int) -> SocketStream | None:

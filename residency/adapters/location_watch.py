@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -175,11 +175,12 @@ class LocationWatch:
             )
             for name, ways in seen.items()
         }
-        told = {name: self._which().get(name, _NOBODY) for name in seen}
+        asked = self._which()
+        told = {name: _joined([asked.get(name, _NOBODY), *(way.which for way in ways)]) for name, ways in seen.items()}
         for name, which in told.items():
             verdicts[name] = behind(self.places[name], verdicts[name], map(self._placed, which.reached))
         verdicts = near(verdicts, self.places, {name: took for name, ways in seen.items() if (took := _fastest(ways))})
-        verdicts = same(verdicts, self.places, {name: told[name].words | _words(ways) for name, ways in seen.items()})
+        verdicts = same(verdicts, self.places, {name: which.words for name, which in told.items()})
         for name, which in told.items():
             abroad = followed(self.places[name], map(self._placed, which.followers))
             verdicts[name] = replace(verdicts[name], followed=abroad)
@@ -210,9 +211,13 @@ class LocationWatch:
             self._tell(f"location {name} {event}: {what}"[:_NOTE])
 
 
-def _words(ways: Iterable[Seen]) -> frozenset[str]:
-    """The words that what lies behind these ways goes by."""
-    return frozenset(word for seen in ways for word in seen.words)
+def _joined(said: Sequence[Which]) -> Which:
+    """All that is said of what lies behind the ways to one sink."""
+    return Which(
+        frozenset(word for each in said for word in each.words),
+        tuple(address for each in said for address in each.followers),
+        tuple(address for each in said for address in each.reached),
+    )
 
 
 def _fastest(ways: Iterable[Seen]) -> int | None:

@@ -229,7 +229,7 @@ def _places(runtime: Residency) -> Iterator[Finding]:
             yield Finding("warn", f"{called(name)} is not shown to lie in {place}: {why}", mend)
         for each in watched.verdict.followed:
             mend = "see that the law lets its data lie there too, and name it as a sink of `scope: replica` or `backup`"
-            yield Finding("warn", f"sink {name}: {each}", mend)
+            yield Finding("warn", f"{called(name)}: {each}", mend)
 
 
 def _local(seen: Seen) -> bool:

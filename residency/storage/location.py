@@ -85,13 +85,24 @@ class BucketAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Which:
+    """What the servers behind a sink, or its file, say of themselves: `words` that they go by and no other, the
+    addresses of those that follow them, standbys and other readers of their changes, and those that they are `reached`
+    at, whatever stands in between."""
+
+    words: frozenset[str] = frozenset()
+    followers: tuple[str, ...] = ()
+    reached: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at one way brought. `here` = it is a file or a socket of this machine; `words` = what it goes by,
-    of which no two share one; `front` = its addresses are the front door of a cloud, and do not say where data rests;
+    """What one look at one way brought. `here` = it is a file or a socket of this machine; `which` = what it says of
+    itself, where it was asked; `front` = its addresses are the front door of a cloud, and do not say where data rests;
     `round_trip` is the least of several, in microseconds; `problem` = why something could not be seen."""
 
     here: bool = False
-    words: frozenset[str] = frozenset()
+    which: Which = Which()
     front: bool = False
     addresses: tuple[Address, ...] = ()
     certificate: Certificate | None = None
@@ -127,17 +138,6 @@ class Watched:
     base: Standing | None = None
     marks: frozenset[str] = frozenset()
     told_unseen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Which:
-    """What the servers behind a sink say of themselves: `words` that they go by and no other, the addresses of those
-    that follow them, standbys and other readers of their changes, and those that they are `reached` at, whatever stands
-    in between."""
-
-    words: frozenset[str] = frozenset()
-    followers: tuple[str, ...] = ()
-    reached: tuple[str, ...] = ()
 
 
 def called(name: str) -> str:

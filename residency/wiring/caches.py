@@ -12,6 +12,7 @@ from residency.enforcement.ports import SinkPort
 from residency.errors import PolicyError
 from residency.model import Region
 from residency.policy.parsed import DeploymentDoc, SinkDoc
+from residency.storage.location import Which
 
 if TYPE_CHECKING:
     from residency.adapters.pins_redis.urls import Place
@@ -62,26 +63,29 @@ def redis_sink(
     )
 
 
-def which_redis(url: str, elsewhere: Callable[[str], bool] | None = None) -> frozenset[str]:
-    """The words that the primaries behind a URL go by, as those of `RedisSink.which`; none where they do not tell. To
-    an address that `elsewhere` says no to nothing is sent. Blocks, for as long as each server may take."""
+def which_redis(url: str, elsewhere: Callable[[str], bool] | None = None) -> Which:
+    """What the primaries behind a URL say of themselves, as `RedisSink.which`; nothing where they do not tell. To an
+    address that `elsewhere` says no to nothing is sent. Blocks, for as long as each server may take."""
     from residency.adapters.pins_redis import parse_redis_url
     from residency.adapters.pins_redis.exchange import FAILURES
-    from residency.adapters.sink_redis.answers import run_id
+    from residency.adapters.sink_redis.answers import followers, run_id
 
-    found = set()
+    words: set[str] = set()
+    told: list[str] = []
     try:
         place = replace(parse_redis_url(url), elsewhere=elsewhere)
         for node in _primaries(place, _WAIT, set()):
             wire = place.wire(node, _WAIT)
             try:
                 wire.open()
-                found.add(run_id(wire.ask("INFO", "server")))
+                if (word := run_id(wire.ask("INFO", "server"))) is not None:
+                    words.add(f"redis {word} {int(place.options.get('db') or 0)}")
+                told += followers(wire.ask("INFO", "replication"))
             finally:
                 wire.close()
     except FAILURES:
-        return frozenset()
-    return frozenset(f"redis {word} {int(place.options.get('db') or 0)}" for word in found if word is not None)
+        return Which()
+    return Which(frozenset(words), tuple(told))
 
 
 def _primaries(place: Place, timeout: float, silent: set[Node]) -> Mapping[Node | None, Sequence[tuple[int, int]]]:

@@ -20,6 +20,7 @@ from residency.adapters.pins_redis import PinsRedis
 from residency.adapters.resolver_table import TableResolver
 from residency.bootstrap import build
 from residency.errors import FactsUnavailable, PinsUnavailable, SinkUnavailable, Unavailable
+from residency.storage.location import Which
 from residency.storage.locator import Located
 from residency.wiring.caches import which_redis
 from residency.wiring.location import location_watch
@@ -167,10 +168,12 @@ async def test_pins_whose_server_moves_abroad_are_not_asked_there(redis_servers:
 
 
 @pytest.mark.needs("redis")
-async def test_one_server_behind_two_names_keeps_nothing_of_two_countries(
+async def test_one_server_behind_two_names_keeps_nothing_of_two_countries_and_who_follows_abroad_is_told(
     redis_servers: Servers, tmp_path: Path
 ) -> None:
     one, twin, other = redis_servers.single(), "localhost", redis_servers.single()
+    redis_servers.single("redis", "--replicaof", "127.0.0.1", str(other.port), "--replica-announce-ip", HANOI)
+    eventually(lambda: other.client.info("replication")["connected_slaves"], what="the replica")
     told = f"""mode: enforce
 locators: {{VN: "{one.url}", SG: "{one.url.replace("127.0.0.1", twin)}"}}
 pins: {{url: "{other.url}", region: sg}}
@@ -186,12 +189,13 @@ pins: {{url: "{other.url}", region: sg}}
         "locators/SG": "it is the same as locators/VN, which is said to lie in VN",
     }
     assert watch.misplaced == set(whys)
+    assert watch.watched["pins/url"].verdict.followed == ("a server that follows it has an address in VN",)
 
 
 async def test_who_is_asked_which_server_it_is_is_asked_at_home_alone() -> None:
     with listening() as (port, heard):
         url = f"redis://app:secret@127.0.0.1:{port}/0"
-        assert await anyio.to_thread.run_sync(lambda: which_redis(url, "127.0.0.1".__eq__)) == frozenset()
+        assert await anyio.to_thread.run_sync(lambda: which_redis(url, "127.0.0.1".__eq__)) == Which()
         await anyio.to_thread.run_sync(lambda: eventually(lambda: heard, what="a connection"))
     assert set(heard) == {b""}
 

@@ -21,7 +21,7 @@ from residency.adapters.location_probe import LocationProbe, Way
 from residency.adapters.resolver_table import TableResolver
 from residency.errors import Unavailable
 from residency.signals.table import Row
-from residency.storage.location import BucketAnswer, Certificate, Standing, judge
+from residency.storage.location import BucketAnswer, Certificate, Standing, Which, judge
 from tests.open_sockets import until
 from tests.world import NETWORK
 
@@ -230,16 +230,17 @@ async def test_a_file_is_here_and_the_same_under_each_of_its_names(tmp_path: Pat
     (tmp_path / "other").touch()
     seen = [await probe().look(Way(None, file=tmp_path / name)) for name in ("one", "twin", "other", "none")]
     assert all(each.here for each in seen)
-    one, twin, other, none = (each.words for each in seen)
+    one, twin, other, none = (each.which.words for each in seen)
     assert (one == twin, one == other, none) == (True, False, frozenset())
 
 
 async def test_a_server_that_is_asked_which_it_is_may_say_nothing() -> None:
-    def silent() -> frozenset[str]:
+    def silent() -> Which:
         raise OSError
 
-    for asked, words in ((lambda: frozenset({"x"}), {"x"}), (silent, set())):
-        assert (await probe().look(Way(None, itself=asked))).words == words
+    told = Which(frozenset({"x"}), ("192.0.2.1",))
+    for asked, which in ((lambda: told, told), (silent, Which())):
+        assert (await probe().look(Way(None, itself=asked))).which == which
 
 
 async def _nothing(stream: SocketStream) -> None:
