@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -20,10 +20,12 @@ from residency.asgi.hops import MOST, cookie_of, counted
 from residency.asgi.sharing import kept_private
 from residency.enforcement.request import Refusal
 from residency.errors import PolicyError, SinkUnavailable, UsageError
+from residency.model import Activity
 from residency.policy.parsed import DeploymentDoc, hand_over_name
 from residency.policy.parsed_storage import HandOverDoc
 from residency.signals.peer import ClientAddress, Strategy
 from residency.storage.services import check_target
+from residency.wiring.signals import trusted_ranges
 from residency.wiring.storage import Judging
 
 if TYPE_CHECKING:
@@ -54,14 +56,20 @@ class HandOver:
         strategy: Strategy,
         judging: Judging | None = None,
         misplaced: Callable[[str], bool] = lambda name: False,
+        activities: Callable[[], Iterable[Activity]] = tuple,
     ) -> None:
         """`strategy` finds whom home is told of; `judging` judges where each new connection leads, None = that is not
-        asked; `misplaced` says of an instance, by the name that it is told by, that it may be handed nobody now.
+        asked; `misplaced` says of an instance, by the name that it is told by, that it may be handed nobody now;
+        `activities` are those that are in force.
 
         Raises: PolicyError where requests are to be proxied and what that needs is not installed.
         """
         self._homes: Mapping[str, HandOverDoc] = deployment.hand_over
         self._strategy = strategy
+        self._activities = activities
+        told = deployment.signals.client_address
+        self._gateways = trusted_ranges(told)
+        self._single = (told.header or "").encode() if told.strategy == "single_header" else None
         self._misplaced = misplaced
         self._judges = {} if judging is None else {place: _judge(place, judging(place)) for place in self._homes}
         self._via = f"1.1 {_MARK}{''.join(c if c.isalnum() else '-' for c in deployment.audit.origin)}"
@@ -113,8 +121,21 @@ class HandOver:
             await send(message)
 
         send_on = self._forward.http if scope["type"] == "http" else self._forward.websocket
-        headers = forwarded(scope, self._client(scope), self._via)
-        await send_on(scope, receive, sent, target.decode("ascii"), headers, judge)
+        await send_on(scope, receive, sent, target.decode("ascii"), self._headers(scope), judge)
+
+    def _headers(self, scope: Scope) -> Headers:
+        """As `forwarded`; of what a gateway alone may say, nothing that anybody else did: home takes this instance for
+        a gateway."""
+        client, peer = self._client(scope), scope.get("client")
+        headers = forwarded(scope, client, self._via)
+        if peer is None or self._gateways is None or not self._gateways.contains(peer[0]):
+            named = (each.subject for each in self._activities())
+            theirs = {subject.name.lower().encode("latin-1") for subject in named if subject.kind == "header"}
+            headers = [pair for pair in headers if pair[0] not in theirs]
+        if self._single is not None:
+            headers = [pair for pair in headers if pair[0] != self._single]
+            headers += [(self._single, client.address.encode("ascii"))] if client.address is not None else []
+        return headers
 
     def _client(self, scope: Scope) -> ClientAddress:
         return self._strategy.client(scope.get("client"), scope["headers"])

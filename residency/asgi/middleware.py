@@ -73,6 +73,7 @@ class ResidencyMiddleware:
                     runtime.strategy,
                     runtime.judging,
                     lambda name: name in runtime.stores.misplaced,
+                    lambda: runtime.point.policy.deployment.activities,
                 )
             self.runtime = runtime
         except Exception as error:  # noqa: BLE001 - frameworks build us lazily, inside a server that goes on serving

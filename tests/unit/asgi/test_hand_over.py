@@ -11,7 +11,7 @@ from residency.asgi.hand_over import HandOver, forwarded
 from residency.enforcement.request import Refusal
 from residency.model import Reason
 from residency.policy.parser import parse_deployment
-from residency.signals.address import RightmostTrustedRange
+from residency.signals.address import RightmostTrustedRange, SingleHeader
 from residency.signals.inet import Ranges
 from residency.signals.peer import ClientAddress
 
@@ -129,6 +129,27 @@ def test_a_client_takes_out_nothing_of_what_we_tell() -> None:
     ]  # fmt: skip
     unseen = dict(forwarded(scope(headers=[(b"forwarded", b"for=192.0.2.1")]), ClientAddress(None, "peer"), "1.1 x"))
     assert (unseen[b"x-forwarded-for"], unseen[b"forwarded"]) == (b"unknown", b'for="unknown"')
+
+
+@pytest.mark.parametrize("peer", [("10.0.0.1", 5), ("198.51.100.7", 5), None])
+def test_what_a_gateway_alone_may_say_is_told_to_home_where_a_gateway_said_it(peer: tuple[str, int] | None) -> None:
+    more = b"""
+regions: {sg: {country: SG}}
+sinks: {sg: {region: sg, provider: SG, keys: SG, encrypted: true, url: "memory:"}}
+stores: {people: [sg]}
+signals: {client_address: {strategy: single_header, header: cf-connecting-ip, trusted: [10.0.0.0/8]}}
+activities: [{route: "GET /a", subject: header.X-User, data: [personal], store: people}]
+"""
+    doc = parse_deployment(TEXT + more, "f", {})
+    strategy = SingleHeader("cf-connecting-ip", Ranges(["10.0.0.0/8"]))
+    handing = HandOver(doc, strategy, activities=lambda: doc.activities)
+    headers = [(b"x-user", b"an"), (b"cf-connecting-ip", b"203.0.113.9")]
+    told = dict(handing._headers(scope(headers=headers, client=peer)))
+    if peer == ("10.0.0.1", 5):
+        assert (told[b"x-user"], told[b"cf-connecting-ip"]) == (b"an", b"203.0.113.9")
+    else:
+        assert b"x-user" not in told
+        assert told.get(b"cf-connecting-ip") == (None if peer is None else b"198.51.100.7")
 
 
 def test_home_is_told_that_the_client_came_by_tls_where_a_proxy_before_us_says_so() -> None:
