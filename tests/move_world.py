@@ -202,6 +202,7 @@ class MoveWorld:
         self.locators = Locators({place: PluggedLocator(place, self.plug) for place in self.at}, digest)
         self.stores = tuple(stores)
         self.writers: list[tuple[str, str, str, bytes | None]] = []
+        self.goes: RecordsMemory | None = None
 
     def put(self, place: str, store: str, subject: str, key: str, value: bytes | None) -> None:
         """What a writer that has its commit does; None = delete."""
@@ -237,10 +238,12 @@ class MoveWorld:
         return await self.pins.get(digest(subject))
 
     async def drained(self, _: float) -> None:
-        """Writers that had begun before the pin moved come to their end while the mover waits."""
+        """Writers that had begun before the pin moved come to their end while the mover waits, and a sink goes away."""
         writers, self.writers = self.writers, []
         for subject, store, key, value in writers:
             self.put("SG", store, subject, key, value)
+        if self.goes is not None:
+            self.goes.away = True
 
     def ends(self, store: str) -> tuple[RecordParcels, RecordParcels]:
         """Where a store's records come from, and where they go."""

@@ -17,13 +17,16 @@ from residency.errors import KeysUnavailable, UsageError
 from residency.model import Pin, Signal
 from residency.storage.misplaced import Exposure, Homing, Place
 from residency.storage.misplaced_jobs import JobsLeft, jobs_left
+from residency.storage.moves import Leg
+from residency.storage.parcels_located import located_ends
 from residency.storage.queues import QueueSink
 from residency.storage.stores import RowSink
-from residency.wiring.copies_still import place_of
+from residency.wiring.copies_still import legs_between, place_of
 from residency.wiring.records import obstacles_of
 
 __all__ = [
     "Known",
+    "Ways",
     "exposed",
     "few_collections",
     "journal_of",
@@ -89,6 +92,37 @@ def primary_sinks(runtime: Residency, store: str) -> list[SinkPort]:
     for sink in found if store in runtime.deployment.records else ():
         must_be_home(runtime, sink.name)
     return found
+
+
+class Ways:
+    """From which sinks to which the records of all stores go, by the places of both ends; `tell` is told of foreign
+    keys that stand against a move between them."""
+
+    def __init__(self, runtime: Residency, tell: Callable[[str], object]) -> None:
+        self._runtime = runtime
+        self._tell = tell
+        self._known: dict[tuple[str, str], list[Leg]] = {}
+
+    async def between(self, source: str, target: str) -> list[Leg]:
+        """The legs of a move. Raises: UsageError where a store has a sink at one end alone, SinkUnavailable."""
+        known = self._known.get((source, target))
+        if known is None:
+            known, runtime = [], self._runtime
+            for store, docs in runtime.deployment.records.items():
+                sinks = primary_sinks(runtime, store)
+                there = [sink for sink in sinks if sink.region.place == target]
+                for sink in [sink for sink in sinks if sink.region.place == source]:
+                    if not there:
+                        if len(sinks) == 1:
+                            continue  # all of the store lies in its one sink, whoever's it is
+                        raise UsageError(f"store {store!r} has a sink in {source} and none in {target}")
+                    ends = await legs_between(runtime, store, sink, there[0])
+                    ends = located_ends(store, ends, (source, target), runtime.stores.locators)
+                    known.append(Leg(f"{store}/{sink.name}", *ends))
+                    for line in await obstacles_of(sink, there[0], docs):
+                        self._tell(line)
+            self._known[source, target] = known  # whole, or not at all
+        return known
 
 
 @asynccontextmanager

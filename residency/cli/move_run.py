@@ -16,9 +16,9 @@ import typer
 
 from residency.adapters.move_journal import MoveJournalSqlite
 from residency.bootstrap import Residency
-from residency.cli.move_places import Known, not_covered, primary_sinks
+from residency.cli.move_places import Known, Ways, not_covered
 from residency.cli.patience import patient
-from residency.errors import UsageError
+from residency.errors import ResidencyError, UsageError
 from residency.jurisdiction.pins import Remembered, remember
 from residency.model import Anchor, Pin, Trust
 from residency.storage import under_way
@@ -26,10 +26,7 @@ from residency.storage.homes_known import make_known
 from residency.storage.misplaced import Homing, Lying, Place, survey
 from residency.storage.move import Going, Leg, Moved, Mover, State, Step
 from residency.storage.mover_lease import MoverLease
-from residency.storage.parcels_located import located_ends
 from residency.storage.traces import Wiped, forget_moved
-from residency.wiring.copies_still import legs_between
-from residency.wiring.records import obstacles_of
 
 __all__ = ["Movement", "Outcome"]
 
@@ -97,7 +94,7 @@ class Movement:
             clock=anyio.current_time,
             hold=self._lease.hold,
         )
-        self._legs: dict[tuple[str, str], list[Leg]] = {}
+        self._ways = Ways(runtime, _tell)
         self._digest = self._point.perception.digest
         self._seen: dict[str, set[str]] = {}
         self._home: dict[str, set[str]] = {}
@@ -168,7 +165,7 @@ class Movement:
         if pin is None:
             raise UsageError("the subject has no pin to move")
         source = pin.moving or pin.home
-        legs = await patient(lambda: self._legs_of(source, target))
+        legs = await patient(lambda: self._ways.between(source, target))
         await under_way.set_out(self._point.homes, self._digest, source, target)
         moved = await self._moved(legs, source, target, [Going(subject, digest, pin)])
         for _ in range(_PASSES):
@@ -216,7 +213,7 @@ class Movement:
             await self._move(here, str(target), going, outcome)
 
     async def _move(self, source: str, target: str, going: Sequence[Going], outcome: Outcome) -> None:
-        legs = await self._legs_of(source, target)
+        legs = await self._ways.between(source, target)
         if going:
             await under_way.set_out(self._point.homes, self._digest, source, target)
         # Who waited for others of other batches comes with them this time, after all those who may be waited for: a
@@ -238,6 +235,7 @@ class Movement:
     ) -> None:
         """Move these in batches of `most` bytes, and as many subjects, `workers` of them under way at a time."""
         source, target = way
+        failed: list[ResidencyError] = []
         begun = 0
 
         def parts() -> Iterator[Sequence[Going]]:
@@ -247,29 +245,23 @@ class Movement:
                 begun += size
                 yield going[begun - size : begun]
 
+        def stopping() -> bool:
+            return self._lease.asked or bool(failed)
+
         async def work() -> None:
             for part in parts():
-                if self._lease.asked:
+                if stopping():
                     return
                 started = anyio.current_time()
-                moved = await self._moved(legs, source, target, part)
-                self._count(outcome, moved, source, target)
-                records, waiting = moved.records, frozenset[str]()
-                for _ in range(_TRIES):
-                    now = moved.again - moved.waits.keys()  # the others wait for what another batch brings or takes
-                    if not now:
-                        break
-                    waiting |= moved.again - now
-                    left = [each for each in part if each.digest in now]
-                    left = [await self._again(each) for each in left]
-                    moved = await self._moved(legs, source, target, left)
-                    self._count(outcome, moved, source, target)
-                    records += moved.records
-                outcome.again += len(waiting | moved.again)
-                self._told(outcome)
+                try:
+                    records = await self._bring(legs, source, target, part, outcome)
+                except ResidencyError as error:
+                    # The others end what they have in hand: who is on their way just now could not write else.
+                    failed.append(error)
+                    return
                 if self._rate > 0:
                     rest = records * workers / self._rate - (anyio.current_time() - started)
-                    while rest > 0 and not self._lease.asked:
+                    while rest > 0 and not stopping():
                         await anyio.sleep(min(rest, _LOOK))
                         rest -= _LOOK
 
@@ -280,6 +272,28 @@ class Movement:
                     group.start_soon(work)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # what the others came to is as after a crash
+        if failed:
+            raise failed[0]
+
+    async def _bring(
+        self, legs: Sequence[Leg], source: str, target: str, part: Sequence[Going], outcome: Outcome
+    ) -> int:
+        """Move these, as far as that goes now; how many records."""
+        moved = await self._moved(legs, source, target, part)
+        self._count(outcome, moved, source, target)
+        records, waiting = moved.records, frozenset[str]()
+        for _ in range(_TRIES):
+            now = moved.again - moved.waits.keys()  # the others wait for what another batch brings or takes
+            if not now:
+                break
+            waiting |= moved.again - now
+            left = [await self._again(each) for each in part if each.digest in now]
+            moved = await self._moved(legs, source, target, left)
+            self._count(outcome, moved, source, target)
+            records += moved.records
+        outcome.again += len(waiting | moved.again)
+        self._told(outcome)
+        return records
 
     async def _moved(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
         """As the mover does it; where a sink was away, with the pins that it had turned by then."""
@@ -334,26 +348,6 @@ class Movement:
                         await forget_moved(self._runtime.deployment.name, store, sink, place, digests)
         self._left.clear()
 
-    async def _legs_of(self, source: str, target: str) -> list[Leg]:
-        known = self._legs.get((source, target))
-        if known is None:
-            known = []
-            for store in self._runtime.deployment.records:
-                sinks = primary_sinks(self._runtime, store)
-                there = [sink for sink in sinks if sink.region.place == target]
-                for sink in [sink for sink in sinks if sink.region.place == source]:
-                    if not there:
-                        if len(sinks) == 1:
-                            continue  # all of the store lies in its one sink, whoever's it is
-                        raise UsageError(f"store {store!r} has a sink in {source} and none in {target}")
-                    ends = await legs_between(self._runtime, store, sink, there[0])
-                    ends = located_ends(store, ends, (source, target), self._runtime.stores.locators)
-                    known.append(Leg(f"{store}/{sink.name}", *ends))
-                    for line in await obstacles_of(sink, there[0], self._runtime.deployment.records[store]):
-                        _tell(line)
-            self._legs[source, target] = known  # whole, or not at all
-        return known
-
     async def _finish(self) -> None:
         """Those whom a run before this one had under way, and of whom nothing is left where they were."""
         done: list[Step] = []
@@ -370,7 +364,9 @@ class Movement:
                 continue
             done.append(replace(step, state=State.DONE))
         for (source, target), steps in ahead.items():
-            done += await self._withdraw(await self._legs_of(source, target), {step.subject: step for step in steps})
+            done += await self._withdraw(
+                await self._ways.between(source, target), {step.subject: step for step in steps}
+            )
         await self._journal.put(done)
 
     async def _withdraw(self, legs: Sequence[Leg], steps: Mapping[str, Step]) -> list[Step]:

@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from residency.errors import SinkUnavailable
 from residency.model import Pin
 from tests.move_world import MoveWorld, PulledError, digest, run
 
@@ -86,6 +87,20 @@ class Moves(RuleBasedStateMachine):
                     assert self.world.lies("VN", person) == self.expected(person)
                     for store, key in self.expected(person):
                         assert self.world.noted(store, key) == {"VN": digest(person)}, "not forgotten where it was"
+
+    @rule(who=st.lists(people, min_size=1, unique=True), place=st.sampled_from(["SG", "VN"]), store=stores)
+    def move_while_a_sink_goes_away(self, who: list[str], place: str, store: str) -> None:
+        slow, self.world.goes = list(self.world.writers), self.world.at[place][store]
+        try:
+            run(self.world.run(who))
+        except SinkUnavailable:
+            pins = [self.pin(person) for person in who]
+            assert all(pin is None or pin.moving is None for pin in pins), "somebody is kept from writing"
+        self.world.goes.away, self.world.goes = False, None
+        if self.world.writers:
+            run(self.world.drained(0.0))
+        for person, store, key, value in slow:
+            self.acknowledge(person, store, key.removeprefix(f"{person}-"), value)
 
     def acknowledge(self, person: str, store: str, key: str, value: bytes | None) -> None:
         if value is None:
