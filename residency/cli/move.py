@@ -46,7 +46,7 @@ def move(
         list[str] | None, typer.Option("--store", help="Look in this store; may be repeated. Usually in all.")
     ] = None,
     to_home: Annotated[
-        bool, typer.Option("--to-home", help="To each subject's home: the one direction there is.")
+        bool, typer.Option("--to-home", help="May be said: it is the one direction there is.", show_default=False)
     ] = True,
     find: Annotated[bool, typer.Option("--find", help="Only tell what lies wrong, with an estimate.")] = False,
     go: Annotated[bool, typer.Option("--go", help="Do it. Without it nothing is changed anywhere.")] = False,
@@ -232,7 +232,8 @@ def _print(told: dict[str, Any], *, go: bool, wanted: bool) -> None:
         )
         if told["conflicts"]:
             typer.echo(
-                f"{told['conflicts']:,} could not be moved: their home has records of the same keys with other bytes"
+                f"{told['conflicts']:,} could not be moved: something else stands against them at their home, or came "
+                "late where they were; docs/how-to/move.md, 4, tells what to do"
             )
         if told["on_their_way"]:
             typer.echo(f"{told['on_their_way']:,} are on their way: run it again")
