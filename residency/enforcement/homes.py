@@ -8,6 +8,7 @@ can be put back from there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ import anyio
 
 from residency.enforcement.ports import Clock, Entropy, Pins
 from residency.enforcement.recorder import Recorder
-from residency.errors import PinsUnavailable, ResidencyError, StaleVersion, Unavailable
+from residency.errors import PinsUnavailable, StaleVersion, Unavailable
 from residency.jurisdiction.pins import (
     Remembered,
     arrived,
@@ -264,14 +265,13 @@ class Homes:
 
     async def _change(self, pin: Pin, why: str, decision: Decision | None) -> None:
         seq, intent = self._recorder.pin_intent(pin, why)
-        await self._recorder.durable(seq)
+        word = "failed"
         try:
+            await self._recorder.durable(seq)
+            word = "unknown"  # a store that did not answer, or was not waited for, may have written it all the same
             await self.pins.put(pin)
-        except StaleVersion:
-            self._recorder.pin_outcome(intent, "failed", None)
-            raise
-        except ResidencyError:
-            # A store that did not answer may have written it all the same.
-            self._recorder.pin_outcome(intent, "unknown", None)
+        except BaseException as error:
+            with suppress(Unavailable):  # the intent then stays open, and the first error is the one to tell
+                self._recorder.pin_outcome(intent, "failed" if isinstance(error, StaleVersion) else word, None)
             raise
         await self._recorder.durable(self._recorder.pin_outcome(intent, "committed", pin, decision))

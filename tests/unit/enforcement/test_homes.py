@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from residency.adapters.detail_files import DetailFiles
@@ -44,6 +45,21 @@ class ForgetsAtTheSameTime(PinsMemory):
         if pin.version > 1:
             await self.forget(pin.subject, pin.version - 1)
         await super().put(pin)
+
+
+class Slow(PinsMemory):
+    """Pins whose store takes the second version of one, and does not say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = anyio.Event()
+
+    async def put(self, pin: Pin) -> None:
+        """Waits for ever for any version but the first."""
+        await super().put(pin)
+        if pin.version > 1:
+            self.asked.set()
+            await anyio.sleep_forever()
 
 
 class LetGo(PinsMemory):
@@ -192,6 +208,21 @@ async def test_a_move_whose_store_does_not_answer_ends_unknown_and_the_write_doe
     with pytest.raises(PinsUnavailable):
         await write(world, citizenship="VN")
     assert [word for entry, word in world.intents if entry.operation == "pin"] == ["unknown"]
+    assert world.acts()[-2:] == [("vn", "failed"), (None, "unknown")]
+
+
+async def test_a_move_whose_client_hangs_up_leaves_no_intent_open(make_world: Worlds) -> None:
+    pins = Slow()
+    world = make_world(pins=pins)
+    await write(world)
+    async with anyio.create_task_group() as tasks:
+
+        async def moves() -> None:
+            await write(world, citizenship="VN")
+
+        tasks.start_soon(moves)
+        await pins.asked.wait()
+        tasks.cancel_scope.cancel()
     assert world.acts()[-2:] == [("vn", "failed"), (None, "unknown")]
 
 
