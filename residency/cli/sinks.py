@@ -45,6 +45,7 @@ sinks_app.command()(mark)
 
 URL_VARIABLE: Final = "RESIDENCY_SINK_URL"
 NAME_VARIABLE: Final = "RESIDENCY_SINK"
+_LIBPQ: Final = ("PGHOSTADDR", "PGSERVICE")  # which go before the host of a URL
 _PING_LIMIT: Final = 15.0  # seconds
 
 Deployment = Annotated[Path, typer.Argument(help="The deployment file.", metavar="DEPLOYMENT")]
@@ -169,7 +170,8 @@ def _migrated(sink: SinkPort, program: list[str]) -> _Done:
     url = getattr(sink, "blocking_url", None)
     if url is None:
         return _Done(sink.name, "failed", False, "it holds no rows")
-    told = {**os.environ, URL_VARIABLE: url.render_as_string(hide_password=False), NAME_VARIABLE: sink.name}
+    told = {name: value for name, value in os.environ.items() if name not in _LIBPQ}
+    told |= {URL_VARIABLE: url.render_as_string(hide_password=False), NAME_VARIABLE: sink.name}
     try:
         anyio.run(_own, sink)
     except SinkUnavailable as error:

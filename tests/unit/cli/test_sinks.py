@@ -164,6 +164,17 @@ def test_a_migration_runs_once_for_each_sink_and_finds_the_url_in_its_environmen
     assert ran == f"sqlite+pysqlite:///{deployment.parent}/vn.db none --head"
 
 
+def test_where_a_migration_goes_its_url_says_and_not_the_environment(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq takes PGHOSTADDR before the host of a URL: one server was looked at, and another gets the tables."""
+    for name in ("PGHOSTADDR", "PGSERVICE", "PGUSER"):
+        monkeypatch.setenv(name, "192.0.2.1")
+    assert run("migrate", deployment, "--store", "people", "--", "sh", "-c", "env > seen")[0] == 0
+    seen = (deployment.parent / "seen").read_text().splitlines()
+    assert [line for line in seen if line.endswith("=192.0.2.1")] == ["PGUSER=192.0.2.1"]
+
+
 def test_a_migration_that_fails_is_the_last_and_the_rest_is_told(deployment: Path) -> None:
     code, said = migrate(deployment, failing="people-sg")
     assert code == 1
