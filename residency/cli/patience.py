@@ -9,7 +9,7 @@ import anyio
 import typer
 
 from residency.errors import SinkUnavailable
-from residency.storage.lasting import is_lasting
+from residency.storage.lasting import is_lasting, lasting
 
 __all__ = ["patient"]
 
@@ -29,4 +29,8 @@ async def patient(work: Callable[[], Awaitable[T]]) -> T:
                 raise
             typer.echo(f"{error}; tried again in {pause:g} s", err=True)
             await anyio.sleep(pause)
-    return await work()
+    try:
+        return await work()
+    except SinkUnavailable as error:
+        lasting(error)  # what this is a part of does not wait for it once more
+        raise

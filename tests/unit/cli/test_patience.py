@@ -60,3 +60,10 @@ def test_what_no_wait_mends_is_not_tried_again() -> None:
     with pytest.raises(SinkUnavailable, match="credentials"):
         anyio.run(patient, work)
     assert work.tries == 1
+
+
+def test_what_was_waited_for_within_is_not_waited_for_once_more_around_it() -> None:
+    work = Away(99, SinkUnavailable("sink 'rows-vn' is away"))
+    with pytest.raises(SinkUnavailable, match="rows-vn"):
+        anyio.run(patient, lambda: patient(work))
+    assert work.tries == 5
