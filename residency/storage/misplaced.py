@@ -141,6 +141,15 @@ class Homing:
             known = self._decisions[id(finding)] = (finding, made)
         return known[1]
 
+    def alone(self, store: str) -> bool:
+        """Whether all of the store lies in one sink, whoever's it is: a mailing service, say. None is brought home."""
+        return len(self._stores[store]) == 1
+
+    def bars(self, finding: Finding, sink: str) -> bool:
+        """Whether the sink may not have such a subject's data for where it lies."""
+        verdicts = (decision.sink(sink) for decision in self.decisions(finding))
+        return any(each is not None and each.reason in _PLACING for each in verdicts)
+
     def against(self, finding: Finding, sink: str) -> tuple[str, ...]:
         """The rules that stand against a sink, as instrument and article."""
         for decision in self.decisions(finding):
@@ -163,7 +172,8 @@ async def survey(
 ) -> AsyncIterator[tuple[Exposure, list[Lying]]]:
     """Who has records at `place`, page by page, with the exposure so far, which is estimated on the last page.
 
-    `known` are signals of subjects (by id) that the app has; those in `but` (keyed digests) are left out.
+    `known` are signals of subjects (by id) that the app has; those in `but` (keyed digests) are left out. Who has a
+    home, and records in a store that has no sink but this one, has nothing here that could be brought there.
 
     Raises: SinkUnavailable, PinsUnavailable.
     """
@@ -184,8 +194,13 @@ async def survey(
             if case not in homes:
                 homes[case] = finding, homing.home(finding, pin), homing.against(finding, place.sink.name)
             _, home, laws = homes[case]
-            lying.append(Lying(each, subject, pin, home, finding))
             found.subjects += 1
+            if pin is not None and pin.home == home and homing.alone(place.store):
+                if homing.bars(finding, place.sink.name):  # told, and no mover can mend it
+                    found.nowhere += 1
+                    found.laws.update(laws)
+                continue
+            lying.append(Lying(each, subject, pin, home, finding))
             if home is None:
                 found.nowhere += 1
             elif home != place.sink.place:

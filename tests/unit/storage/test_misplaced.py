@@ -39,6 +39,14 @@ def homing(folder: Path, text: str = DEPLOYMENT) -> tuple[Homing, Policy]:
     return Homing(policy, ["people"], policy.facts, 1_795_000_000_000_000), policy
 
 
+def lone(folder: Path, data: str) -> tuple[Homing, Policy]:
+    """As `homing`, and a store of such data that has one sink, abroad."""
+    text = DEPLOYMENT.replace("records:\n", f"records:\n  logs: {{lines: {{subject: id, data: [{data}]}}}}\n")
+    text += f'  - {{route: "POST /lines", subject: app, data: [{data}], store: logs}}\n'
+    policy = load_policy(write_deployment(folder, text, (HOME, NEVER)))
+    return Homing(policy, ["people", "logs"], policy.facts, 1_795_000_000_000_000), policy
+
+
 def pin(home: str) -> Pin:
     """A pin that remembers nothing but its home."""
     return Pin("d" * 64, home, (), "a" * 32, "first_write", "0" * 64, 1)
@@ -80,3 +88,21 @@ async def test_a_survey_tells_who_lies_wrong_and_estimates_what_of_theirs(tmp_pa
     assert found.records == {"personal": 2}
     assert found.laws == {"Test law art. 1": 1}
     assert pages[-1][1] == []
+
+
+@pytest.mark.parametrize(("data", "nowhere"), [("content", 0), ("personal", 1)])
+async def test_who_is_at_home_and_has_records_in_a_stores_only_sink_abroad_is_not_brought_home_for_ever(
+    tmp_path: Path, data: str, nowhere: int
+) -> None:
+    home, policy = lone(tmp_path, data)
+    records = RecordsMemory("all")
+    await records.write([Record("lines", str(n), f"p{n}", frozenset(), b"{}") for n in range(2)])
+    place = Place("logs", policy.deployment.sinks["all"].sink, records, policy.deployment.records["logs"])
+
+    async def pin_of(digest: str) -> Pin | None:
+        return pin("VN") if digest == "p0" else None
+
+    pages = [page async for page in survey(place, home, pin_of, lambda each: each, {"p0": VIETNAM, "p1": VIETNAM})]
+    assert [(each.id, each.home) for each in pages[0][1]] == [("p1", "VN")], "who has no pin gets one at home"
+    found = pages[-1][0]
+    assert (found.subjects, found.wrong, found.nowhere) == (2, 1, nowhere), "what may not lie there is told"
