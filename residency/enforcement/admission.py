@@ -17,7 +17,7 @@ __all__ = ["CHANGES", "MISPLACED", "check_sink", "check_store", "follows", "misp
 
 CHANGES: Final = frozenset({Operation.WRITE, Operation.POST, Operation.ERASE})
 """Acts of these operations change data: their intent and outcome survive a power cut before the app goes on."""
-MISPLACED: Final = "was last seen elsewhere than it must lie, or bears another's mark"
+MISPLACED: Final = "is not shown to lie where it must, or bears another's mark"
 """What is wrong with a sink that no act may use, in words that follow its name."""
 
 

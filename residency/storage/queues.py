@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
+from residency.enforcement.admission import MISPLACED
 from residency.enforcement.ports import SinkPort
 from residency.enforcement.upkeep import Upkeep, UpkeepAct
 from residency.errors import SinkUnavailable, UsageError
@@ -217,7 +218,7 @@ class Worker:
         """The act of handing `job` to the app, its intent recorded."""
         point = self._point()
         if sink in point.stores.misplaced:
-            raise SinkUnavailable(f"sink {sink!r} was last seen elsewhere than it must lie")
+            raise SinkUnavailable(f"sink {sink!r} {MISPLACED}")
         alias = None
         if job.subject is not None:
             pin = await point.homes.fetch(point.digest(SubjectId(job.subject)))

@@ -81,7 +81,7 @@ async def test_nothing_is_begun_in_a_sink_that_drifts_while_a_run_goes_on(mode: 
     if mode == "observe":
         await Upkeep(deployed.point).begin("people", vn, Operation.ERASE, "retention")
         return
-    with pytest.raises(SinkUnavailable, match="sink 'vn' was last seen elsewhere than it must lie"):
+    with pytest.raises(SinkUnavailable, match="sink 'vn' is not shown to lie where it must"):
         await Upkeep(deployed.point).begin("people", vn, Operation.ERASE, "retention")
     assert len(deployed.entries) == before
 
