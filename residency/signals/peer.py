@@ -8,8 +8,8 @@ from typing import ClassVar, Final, Protocol
 
 from residency.model.finding import Signal
 from residency.model.reason import Reason
-from residency.signals.forwarded import FORWARDED, X_FORWARDED_FOR, rewritten
-from residency.signals.inet import MAX_HOP, read
+from residency.signals.forwarded import FORWARDED, MAX_HOPS, X_FORWARDED_FOR, may_trail, rewritten
+from residency.signals.inet import MAX_HOP, read, read_hop
 
 __all__ = [
     "KEPT",
@@ -127,10 +127,23 @@ class Server:
     _seen: dict[str, ClientAddress] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def client(self, peer: SocketPeer, headers: Headers) -> ClientAddress:
-        """The scope's client as it stands, None for a unix socket or a host that is no address."""
+        """The scope's client as it stands, None for a unix socket or a host that is no address; where the server may
+        have taken it from behind the body, whoever else it may be too."""
         if peer is None:
             return ClientAddress(None, self.name)
-        return _remember(self._seen, peer[0], self.name)
+        found = _remember(self._seen, peer[0], self.name)
+        lines = 0
+        for name, _ in headers:
+            lines += name == X_FORWARDED_FOR
+        return found if lines < 2 or not may_trail(headers) else self._trailed(found, headers)
+
+    def _trailed(self, found: ClientAddress, headers: Headers) -> ClientAddress:
+        # Whom the server believes is not known here, so any of those that are named may be the client.
+        named = b",".join(line for name, line in headers if name == X_FORWARDED_FOR).split(b",", MAX_HOPS)
+        if len(named) > MAX_HOPS:
+            return ClientAddress(None, self.name, Reason.PEER_REWRITTEN)
+        others = (client_at(each, self.name) for each in map(read_hop, named) if each is not None)
+        return one_of([found, *others], self.name)
 
 
 def _remember(seen: dict[str, ClientAddress], host: str, strategy: str) -> ClientAddress:
