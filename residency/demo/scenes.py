@@ -131,7 +131,7 @@ class Scenes:
         """A mailing service abroad, for which a dossier was filed."""
         self.screen.title(
             "a newsletter from Singapore",
-            "POST /v1/newsletter goes to a mailing service there; demo/register.yaml holds the dossier on it",
+            "POST /v1/newsletter goes to a mailing service there; residency/demo/register.yaml has the dossier on it",
         )
         for country, citizenship, how in (
             ("DE", "VN", "served on that dossier: a line of the transfer register"),
