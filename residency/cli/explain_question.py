@@ -24,6 +24,7 @@ from residency.policy.compiler import Policy
 from residency.policy.problems import nearest
 from residency.signals.identity import OWN_WORDS, ClaimMap, Identity, identity
 from residency.signals.inet import canonical
+from residency.signals.network import beside
 from residency.signals.peer import ClientAddress
 from residency.wiring import address_data, claim_map, strategy_of
 
@@ -72,7 +73,7 @@ def seen_of(policy: Policy, match: Match, person: Person, at: int | None) -> Ask
     except AddressDataUnavailable as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    signals, evidence, caller = _of_subject(match, (*network, *said.signals), said, pin)
+    signals, evidence, caller = _of_subject(match, beside(client, (*network, *said.signals)), said, pin)
     deployment = policy.deployment
     finding = resolve(
         signals, pin, deployment.presume, conflicts_presumed=deployment.conflicts_presumed, strategy=client.strategy

@@ -31,6 +31,7 @@ from residency.model import (
 from residency.model.place import within
 from residency.policy.parsed_reading import reading
 from residency.signals.identity import Identity
+from residency.signals.network import beside
 from residency.signals.peer import ClientAddress
 
 if TYPE_CHECKING:
@@ -255,6 +256,8 @@ class Current:
         self.subject_digest = digest
         self.pin = pin
         self.signals = tuple(dict.fromkeys((*self.signals, *said.signals)))
+        if self.client is not None:
+            self.signals = beside(self.client, self.signals)
         self.evidence = self.evidence | said.evidence
         self.detail["account"] = subject.value
 

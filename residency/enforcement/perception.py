@@ -18,7 +18,7 @@ from residency.jurisdiction.resolve import Presumption, resolve
 from residency.model import Anchor, Finding, Pin, Reason, Signal, SubjectId, Trust
 from residency.policy.activities import Match
 from residency.signals.identity import Identity, joined
-from residency.signals.network import NetworkSource
+from residency.signals.network import NetworkSource, beside
 from residency.signals.peer import ClientAddress, Strategy
 
 __all__ = ["Perception", "Seen"]
@@ -118,7 +118,7 @@ class Perception:
         if another:
             signals = ()  # the caller's address and claims say nothing of somebody else
         elif caller is not None:
-            signals = (*signals, *caller.signals)
+            signals = beside(client, (*signals, *caller.signals))
             evidence = caller.evidence
         # 4. The remembered home.
         digest = pin = None

@@ -11,7 +11,8 @@ signals that each stands for out.
 | data older than `max_age`                   | hint    | address (stale)         |
 | a special-purpose address, no country at all| nothing |                         |
 
-Of a client that may be at one of several addresses, each of these as a hint.
+Of a client that may be at one of several addresses, each of these as a hint; and what else is of the network's trust
+(a SIM) is a hint beside them, for it would outrank what it only equals.
 
 A hint may add the law of the country it names and excludes no other (ADR 0006): the Vietnamese egress of a relay is
 no evidence of Vietnam, and no evidence against any other place.
@@ -20,7 +21,7 @@ no evidence of Vietnam, and no evidence against any other place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Protocol
@@ -30,7 +31,17 @@ from residency.model.finding import Anchor, Signal, Trust
 from residency.signals.peer import ClientAddress
 from residency.signals.table import Row
 
-__all__ = ["CLASSES", "SPECIAL", "NetworkList", "NetworkSource", "asn_of", "class_of", "parse_list", "signals_by_row"]
+__all__ = [
+    "CLASSES",
+    "SPECIAL",
+    "NetworkList",
+    "NetworkSource",
+    "asn_of",
+    "beside",
+    "class_of",
+    "parse_list",
+    "signals_by_row",
+]
 
 CLASSES: Final = ("special", "tor", "relay", "vpn", "anonymiser", "satellite", "hosting")
 """The classes of networks, the one that prevails first, should sources name several for one address. `special` is
@@ -204,6 +215,13 @@ def _signals(row: Row, two: bool, stale: bool) -> tuple[Signal, ...]:
     if row.second is not None and row.second != row.country:
         said += _both(row.second, trust, "address (second)")
     return said
+
+
+def beside(client: ClientAddress, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
+    """All signals of one request, as they count beside those of this client's address."""
+    if not client.either:
+        return signals
+    return tuple(replace(each, trust=Trust.HINT) if each.trust is Trust.NETWORK else each for each in signals)
 
 
 @cache  # bounded by the number of countries, trusts and words
