@@ -85,22 +85,41 @@ class ObjectRecords:
     async def read(self, subjects: Collection[str]) -> AsyncIterator[Record]:
         """Every object of these subjects. Raises: SinkUnavailable, UsageError where an id with a slash stands in keys
         as it is: whose such an object is cannot be told from its key."""
-        for subject in sorted(subjects):
-            for doc, prefix, pattern in self._patterns:
-                whole = doc.name.replace(_SUBJECT, subject)
-                slashed = False
-                plain = _PLAIN.split(subject, 1)[0]  # as far as it stands in a key in one way only
-                async for meta in self._sink.list((whole if plain == subject else prefix + plain) if prefix else ""):
-                    slashed = slashed or ("/" in subject and meta.key.startswith(whole))
-                    fits = pattern.fullmatch(meta.key)
-                    if fits is not None and _subject(fits) == subject:
-                        record = await self._record(doc, subject, meta)
-                        if record is not None:
-                            yield record
-                if slashed:
-                    raise UsageError(
-                        f"sink {self.sink!r} has objects under an id with a slash in it: percent-encode ids in keys"
-                    )
+        wanted = sorted(subjects)
+        spelled = [each for each in wanted if _PLAIN.search(each) is not None]
+        for doc, prefix, pattern in self._patterns:
+            # Keys that spell an id in one way only are asked for; of all others together the store is listed once.
+            asked = [] if not prefix else [each for each in wanted if _PLAIN.search(each) is None]
+            for subject in asked:
+                async for meta in self._under(doc.name.replace(_SUBJECT, subject)):
+                    if (record := await self._record(doc, subject, meta)) is not None:
+                        yield record
+            whose = frozenset(spelled if prefix else wanted)
+            if not whose:
+                continue
+            near = _PLAIN.split(spelled[0], 1)[0] if prefix and len(spelled) == 1 else ""
+            slashed, wholes = False, tuple(doc.name.replace(_SUBJECT, each) for each in whose if "/" in each)
+            async for meta in self._sink.list(prefix + near):
+                slashed = slashed or meta.key.startswith(wholes)
+                fits = pattern.fullmatch(meta.key)
+                if fits is not None and (subject := _subject(fits)) in whose:
+                    record = await self._record(doc, subject, meta)
+                    if record is not None:
+                        yield record
+            if slashed:
+                raise UsageError(
+                    f"sink {self.sink!r} has objects under an id with a slash in it: percent-encode ids in keys"
+                )
+
+    async def _under(self, key: str) -> AsyncIterator[ObjectMeta]:
+        """What lies below `key` where that ends in a slash, else what lies there. Raises: SinkUnavailable."""
+        if not key.endswith("/"):
+            if (meta := await self._sink.head(key)) is not None:
+                yield meta
+            return
+        async for meta in self._sink.list(key):
+            if meta.key != key:  # a folder's own mark
+                yield meta
 
     async def write(self, records: Sequence[Record]) -> int:
         """Store these, one by one; how many were not there. A crash leaves some; the same call stores the others.

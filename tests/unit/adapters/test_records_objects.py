@@ -158,3 +158,26 @@ async def test_who_goes_through_all_subjects_page_by_page_lists_them_twice_and_n
     assert await walk() == [*people, "p99"]
     await records.subjects(limit=7)
     assert await records.subjects(after="p98") == ("p99",)
+
+
+async def test_people_whose_ids_are_spelled_in_several_ways_are_found_by_one_list_of_all() -> None:
+    sink = Listed("files-sg", SG)
+    mails = [f"p{number:02}@example.vn" for number in range(20)]
+    for who in mails:
+        await sink.put(f"users/{quote(who, safe='')}/cv", b"x")
+        await sink.put(f"users/{who}/letter", b"x")
+    await sink.put("users/plain/cv", b"x")
+    records = ObjectRecords(sink, DOCS)
+    found = [(each.subject, each.key) async for each in records.read([*mails, "plain", "nobody"])]
+    assert len(found) == 41
+    assert {whose for whose, _ in found} == {*mails, "plain"}
+    assert sink.lists == 3, "one for all of them, and one for each whose id stands as it is"
+
+
+async def test_a_pattern_of_one_key_is_asked_for_by_that_key() -> None:
+    sink = Listed("files-sg", SG)
+    await sink.put("faces/an.png", b"x")
+    await sink.put("faces/anna.png", b"y")
+    records = ObjectRecords(sink, (RecordDoc("faces/{subject}.png", None, None, frozenset({"personal"})),))
+    assert [each.key async for each in records.read(["an", "binh"])] == ["faces/an.png"]
+    assert sink.lists == 0
