@@ -199,11 +199,14 @@ class Act:
             return
         if verdict.store is not None and len(here.point.policy.deployment.stores[verdict.store]) == 1:
             return  # all of the store lies in its one sink
+        followed = here.point.stores.followed(self.sink)
+        if not followed:
+            return  # nobody's data lies there, whose ever it is
         now, place = here.point.clock.now(), verdict.sink.place
         if self.changes:
             self._in_time = may_end(before, pin, place, self.opened, now)
         else:
-            self._in_time = may_read(before, pin, place, now)
+            self._in_time = self.operation in followed and may_read(before, pin, place, now)
         if self._in_time:
             return
         if pin.moving is not None and self.changes:

@@ -56,7 +56,10 @@ def check_sink(here: Current, name: str, operation: Operation, verdict: SinkVerd
 
 def follows(here: Current, verdict: SinkVerdict, operation: Operation) -> bool:
     """Whether an act only reads where the subject's data still lies while it is moved home."""
-    return here.pin is not None and here.pin.moving == verdict.sink.place and operation not in CHANGES
+    pin = here.pin
+    if pin is None or pin.moving is None or pin.moving != verdict.sink.place:
+        return False
+    return operation in here.point.stores.followed(verdict.sink.name)
 
 
 def misplaced(here: Current, name: str) -> Refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Sequence, Set
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,7 +20,7 @@ from residency.errors import (
     SubjectMoving,
     Unavailable,
 )
-from residency.model import Reason
+from residency.model import Operation, Reason
 
 if TYPE_CHECKING:
     from residency.enforcement.current import Current
@@ -50,6 +50,10 @@ class StoreFactory(Protocol):
     """Makes the handle that `current().store(name)` answers."""
 
     def handle(self, current: Current, name: str) -> object: ...
+
+    def followed(self, sink: str) -> Set[Operation]:
+        """The operations that go on in a sink where a subject's data still lies while it is moved home: none of them
+        lays anything down there, or sends it there."""
 
     @property
     def misplaced(self) -> Container[str]:

@@ -68,6 +68,8 @@ class CacheHandle(StoreHandle):
     """One store of caches, sessions or queues under one request's newest decision."""
 
     __slots__ = ("_absent", "_optional", "_spaces")
+    # What is kept now would lie on where its subject's data was moved from.
+    followed = frozenset({Operation.READ})
 
     def __init__(
         self,
@@ -329,7 +331,7 @@ class CacheHandle(StoreHandle):
 
     def _home(self, sink: str) -> str:
         pin = self._current.pin
-        return self._sinks[sink].region.place if pin is None else pin.home
+        return self._sinks[sink].region.place if pin is None else pin.moving or pin.home
 
     @property
     def _deployment(self) -> str:

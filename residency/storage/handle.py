@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from residency.enforcement.acts import Act
 from residency.enforcement.admission import CHANGES
@@ -20,7 +20,7 @@ from residency.enforcement.refusing import refuse
 from residency.errors import PinsUnavailable, Unavailable, UnknownStore, UsageError
 from residency.model import Operation, Reason, SinkVerdict
 from residency.storage.homes_known import are_known, learned
-from residency.storage.routing import choose
+from residency.storage.routing import READS, choose
 
 __all__ = ["GATED", "SESSION", "WITHOUT_ACT", "SessionFactory", "StoreHandle", "backend_of"]
 
@@ -41,6 +41,8 @@ class StoreHandle:
     """One logical store under one request's newest decision."""
 
     __slots__ = ("_current", "_known", "_sinks", "name", "order", "sessions")
+    followed: ClassVar[frozenset[Operation]] = READS
+    """The operations that go on where a subject's data still lies while it is moved home; none = none lies there."""
 
     def __init__(
         self,
@@ -67,7 +69,9 @@ class StoreHandle:
         here = self._current
         wanted = operation or here.activity.operation
         known = here.decision.mode == "observe" and bool(self._all_known())
-        return choose(here.decision, here.pin, sink, order=self.order, operation=wanted, known=known)
+        return choose(
+            here.decision, here.pin, sink, order=self.order, operation=wanted, known=known, followed=self.followed
+        )
 
     def begin(
         self,
@@ -110,7 +114,7 @@ class StoreHandle:
                 message = "this subject's data is being moved just now: try again in a few seconds"
                 raise refuse(here, Reason.SUBJECT_MOVING, message, sink=verdict.sink.name, rules=())
             moved = resumed and sink is not None and here.pin is not None and here.pin.set_by == "move"
-            if moved and verdict.sink.place != self.route(operation=operation).sink.place:
+            if moved and self.followed and verdict.sink.place != self.route(operation=operation).sink.place:
                 message = "this subject's data was moved since this session was opened: open another"
                 raise refuse(here, Reason.FACTS_MOVED, message, sink=verdict.sink.name, rules=())
             named = sink is not None and not resumed

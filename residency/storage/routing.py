@@ -5,7 +5,8 @@ stricter one, never a milder one; so a refused sink cannot come back permitted.
 
 | mode    | asked for a sink | pin            | goes to                                                               |
 |---------|------------------|----------------|-----------------------------------------------------------------------|
-| any     | yes / no         | moving         | reads to where the data still lies; all else is SUBJECT_MOVING        |
+| any     | yes / no         | moving         | reads to where the data still lies; all else is SUBJECT_MOVING (where |
+|         |                  |                | nobody's data lies, at a service: as if it were not moved)            |
 | observe | yes / no         | set by a move  | that sink / the sink at home: nobody reads where their data is not    |
 | observe | yes / no         | any other      | that sink / the store's first sink: the app works as it did before    |
 | observe | no               | homes known    | the sink at home; who has no pin is new, and begins where enforced    |
@@ -17,13 +18,18 @@ stricter one, never a milder one; so a refused sink cannot come back permitted.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
+from typing import Final
 
 from residency.enforcement.admission import CHANGES
 from residency.errors import Refused, UnknownStore
 from residency.model import Decision, Effect, Operation, Pin, Reason, SinkVerdict
 
-__all__ = ["choose"]
+__all__ = ["READS", "choose"]
+
+READS: Final = frozenset({Operation.READ, Operation.PROCESS})
+"""Operations that only read rows and objects."""
 
 
 def choose(
@@ -34,10 +40,12 @@ def choose(
     order: tuple[str, ...],
     operation: Operation | None = None,
     known: bool = False,
+    followed: Set[Operation] = READS,
 ) -> SinkVerdict:
     """The verdict on the sink that this act uses. `order` = the store's sinks as the deployment lists them.
 
     `operation` None = the activity's own. `known` = everybody who had data before has a pin (`storage.homes_known`).
+    `followed` = the operations that go to where a subject's data still lies while it is moved; none = none lies there.
 
     Raises: Refused (NO_SINK) where the decision knows no sink, UnknownStore where the requested one is not the store's.
     """
@@ -48,8 +56,8 @@ def choose(
         sinks = tuple([verdict for verdict in sinks if verdict.sink.name in order])
     if not sinks:
         raise Refused(Reason.NO_SINK.value, "the decision knows no sink for this activity")
-    if pin is not None and pin.moving is not None and len(sinks) > 1:
-        return _while_moving(decision, pin.moving, requested, sinks, operation)
+    if pin is not None and pin.moving is not None and len(sinks) > 1 and followed:
+        return _while_moving(decision, pin.moving, requested, sinks, operation, followed)
     if decision.mode == "observe":
         return _named(decision, _first(decision, pin, order, known) if requested is None else requested)
     if requested is not None:
@@ -76,12 +84,15 @@ def _while_moving(
     requested: str | None,
     sinks: tuple[SinkVerdict, ...],
     operation: Operation | None,
+    followed: Set[Operation],
 ) -> SinkVerdict:
-    """The sink at `place`, where the data still lies, for who reads; there is none for who writes, for a moment."""
+    """The sink at `place`, where the data still lies, for who reads; there is none for who writes, or sends what
+    is not there yet, for a moment."""
     there = [verdict for verdict in sinks if verdict.sink.place == place]
     if requested is not None:
         there = [verdict for verdict in there if verdict.sink.name == requested]
-    if there and not _changes(decision, operation):
+    wanted = operation if operation is not None or decision.activity is None else decision.activity.operation
+    if there and wanted in followed:
         return next((verdict for verdict in there if verdict.effect is Effect.PERMIT), there[0])
     asked = sinks[0] if requested is None else _named(decision, requested)
     return replace(asked, effect=Effect.DENY, reason=Reason.SUBJECT_MOVING)

@@ -119,6 +119,7 @@ class ServiceHandle(StoreHandle):
     """One store of services under one request's newest decision; `async with` it for an `httpx.AsyncClient`."""
 
     __slots__ = ("_client", "_users")
+    followed = frozenset()  # nobody's data lies at a service, wherever it is moved from
 
     def __init__(
         self,

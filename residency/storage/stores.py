@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from residency.enforcement.current import Current
 from residency.enforcement.ports import ObjectSink, SinkPort
 from residency.errors import UnknownStore, UsageError
+from residency.model import Operation
 from residency.storage.caches import CacheHandle, CacheSink
 from residency.storage.handle import SessionFactory, StoreHandle
 from residency.storage.locator import Locators
@@ -85,6 +86,11 @@ class Stores:
         """The handle that `current().store(name)` answers. Raises: UnknownStore."""
         order = self._order(name)
         return self._handles[name](current, name, order, self._sinks, self._sessions)
+
+    def followed(self, sink: str) -> frozenset[Operation]:
+        """The operations that go on in a sink where a subject's data still lies while it is moved home: none of them
+        lays anything down there, or sends it there."""
+        return _kind(self._sinks[sink])[1].followed
 
     async def claimants(self, store: str, rows: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
         """The digests of whose each (record, key) of `store` is: none where nobody has it, several where people in

@@ -205,6 +205,40 @@ async def test_a_cache_that_is_away_misses_and_the_acts_tell_what_is_known(world
     assert words == ["failed", "unknown", "unknown", "unknown"]
 
 
+async def on_the_way_home(world: CacheWorld, who: str) -> None:
+    """Let somebody whose data lies abroad be moved home just now."""
+    digest = world.point.digest(SubjectId(who))
+    known, _ = world.pins.peek(digest)
+    version = 1 if known is None else known.version + 1
+    await world.pins.put(Pin(digest, "VN", (), "a1" * 16, "move", "0" * 64, 2, version, moving="SG"))
+
+
+async def test_of_who_is_being_moved_home_no_cache_keeps_anything_abroad(world: CacheWorld) -> None:
+    await on_the_way_home(world, "an")
+    with world.request() as cache:
+        assert await cache.get("k") is None
+        assert not await cache.set("k", b"an's")
+        assert not await cache.add("k", b"an's")
+        assert await cache.incr("n") is None
+    assert not held(world.sg)
+    assert not held(world.vn), "a value there would be older than what is moved"
+
+
+async def test_who_is_being_moved_home_stays_signed_in_and_changes_nothing_abroad(world: CacheWorld) -> None:
+    with world.request("/me", "POST", address=SINGAPORE, who="tan", store="jobs") as store:
+        async with store.session() as session:
+            session["cart"] = [1, 2]
+    await on_the_way_home(world, "tan")
+    before = held(world.jobs_sg)
+    with world.request(address=SINGAPORE, who="tan", store="jobs") as store:
+        async with store.session(session.id) as found:
+            assert found == {"cart": [1, 2]}
+        with pytest.raises(Refused, match="is being moved"):
+            async with store.session(session.id) as found:
+                found["cart"] = [3]
+    assert held(world.jobs_sg) == before
+
+
 async def test_what_is_no_cache_raises_where_it_may_not_or_cannot(world: CacheWorld) -> None:
     await world.jobs_vn.aclose()
     with world.request(method="POST", store="jobs") as jobs:

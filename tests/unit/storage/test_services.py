@@ -96,6 +96,21 @@ async def test_what_is_observed_goes_where_it_went_before_and_is_told(tmp_path: 
     assert world.intents[0][0].note == "enforce:llm-vn"
 
 
+async def test_who_is_being_moved_home_is_served_at_home_and_no_endpoint_abroad_is_sent_a_word(
+    world: ServiceWorld,
+) -> None:
+    with world.request() as llm:
+        digest = current().subject_digest or ""
+        await world.pins.put(Pin(digest, "VN", (), "a1" * 16, "move", "0" * 64, 1, moving="SG"))
+        await world.point.renew(current())
+        with pytest.raises(Refused) as refused:
+            await llm.send(asks(), sink="llm-sg")
+        assert refused.value.reason == "only_in_country"
+        await whole(await llm.send(asks()))
+    assert world.sg.sent == []
+    assert world.acts() == [("llm-vn", "process", "committed")]
+
+
 async def test_a_home_elsewhere_does_not_keep_a_person_from_a_service(world: ServiceWorld) -> None:
     with world.request(address=SINGAPORE) as llm:
         pin = Pin(current().subject_digest or "", "DE", (), "a1" * 16, "first_write", "0" * 64, 1)
