@@ -30,9 +30,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def places() -> Iterator[Places]:
-    """Two servers of each kind, at home and abroad, all made at once; caches and models in a third country, too."""
+    """Two servers of each kind, at home and abroad, all made at once; caches and models in a third country, too. New
+    ones for each run: what one leaks on purpose lies in its servers afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="residency-soak-")))
         folder.chmod(0o755)
