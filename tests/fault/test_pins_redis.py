@@ -7,6 +7,7 @@ import datetime
 import os
 import random
 import re
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from residency.adapters.pins_redis import PinsRedis
+from residency.adapters.pins_redis.urls import parse_redis_url
 from residency.errors import PinsUnavailable, StaleVersion
 from residency.model import Pin
 from tests.ports import free_port
@@ -102,6 +104,23 @@ def test_a_change_by_another_process_is_pushed_and_the_copy_lets_go(
     assert held(ours) is None
     assert ours.counters.invalidations >= 3
     assert (ours.counters.reconnects, ours.counters.clears) == (0, 1)
+
+
+@pytest.mark.parametrize("flavour", ["redis", "valkey"])
+def test_an_answer_behind_thousands_of_changes_is_read(redis_servers: Servers, flavour: str) -> None:
+    server = redis_servers.single(flavour)
+    place, told = parse_redis_url(server.url), list[Any]()
+    wire = place.wire(place.nodes[0], 5.0)
+    wire.open(told.append)
+    try:
+        wire.ask("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "many:")
+        for number in range(5000):  # one by one: the changes of one turn of the server's come in one push
+            server.client.set(f"many:{number}", "x")
+        assert wire.ask_all([("GET", "many:7"), ("PING",)]) == [b"x", b"PONG"]
+        assert sum(len(push[1]) for push in told) == 5000
+        assert len(told) > 2 * sys.getrecursionlimit()
+    finally:
+        wire.close()
 
 
 def test_a_reply_overtaken_by_its_own_invalidation_is_discarded(redis_servers: Servers, opened: Open) -> None:

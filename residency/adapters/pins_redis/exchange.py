@@ -19,12 +19,14 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from residency.adapters.pins_redis.scripts import Script
 
-__all__ = ["FAILURES", "Elsewhere", "Pool", "ServerGone", "Wire", "Words", "at_home", "fields"]
+__all__ = ["FAILURES", "TOLD", "Elsewhere", "Pool", "ServerGone", "Wire", "Words", "at_home", "fields"]
 
 FAILURES: Final = (RedisError, OSError, ValueError)
 """What redis-py raises when a server or the way to it fails; ValueError where what arrives is not its protocol."""
 Words = tuple[str | bytes | int, ...]
 """One command."""
+TOLD: Final = object()
+"""What is read where a push was, which has been told."""
 
 
 class Elsewhere(ServerGone):
@@ -55,9 +57,17 @@ class Wire:
     def open(self, told: Callable[[list[Any]], object] | None = None) -> None:
         """Connect and authenticate. `told` gets each push; it must not raise, for redis-py forgets what it raises."""
         self._connection.connect()
+        parser = self._connection._parser
+        hand_over = parser.handle_push_response
         if told is not None:
-            self._connection._parser.set_invalidation_push_handler(told)
-            self._connection._parser.set_pubsub_push_handler(told)
+            parser.set_invalidation_push_handler(told)
+            parser.set_pubsub_push_handler(told)
+
+        def handle(message: list[Any]) -> object:
+            hand_over(message)
+            return TOLD
+
+        parser.handle_push_response = handle
 
     def close(self) -> None:
         """Disconnect; idempotent."""
@@ -66,7 +76,7 @@ class Wire:
     def ask(self, *command: str | bytes | int) -> Any:
         """The answer to one command; pushes that come before it are told."""
         self._connection.send_command(*command)
-        return self._connection.read_response()
+        return self._answer()
 
     def ask_all(self, commands: Sequence[Words]) -> list[Any]:
         """The answers to commands sent at once; an error of the server stands in its answer's place."""
@@ -74,7 +84,7 @@ class Wire:
         answers: list[Any] = []
         for _ in commands:
             try:
-                answers.append(self._connection.read_response())
+                answers.append(self._answer())
             except ResponseError as error:
                 answers.append(error)
         return answers
@@ -95,8 +105,14 @@ class Wire:
         return bool(self._connection.can_read(0))
 
     def read(self) -> object:
-        """What `told` answered to the next push, or an answer that nobody asked for."""
+        """TOLD where the next is a push, else the answer."""
         return self._connection.read_response(push_request=True)
+
+    def _answer(self) -> Any:
+        # redis-py looks past a push by calling itself: where a thousand come before an answer that is too deep.
+        while (answer := self.read()) is TOLD:
+            pass
+        return answer
 
     @property
     def socket(self) -> socket.socket:

@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-from residency.adapters.pins_redis.exchange import FAILURES, Elsewhere, Pool, ServerGone, Wire, Words, fields
+from residency.adapters.pins_redis.exchange import FAILURES, TOLD, Elsewhere, Pool, ServerGone, Wire, Words, fields
 from residency.adapters.pins_redis.marks import Marks
 from residency.adapters.pins_redis.mirror import Counters, Lease, Mirror
 from residency.adapters.pins_redis.urls import Node, Place
@@ -30,8 +30,6 @@ from residency.errors import PinsUnavailable
 __all__ = ["Group", "Primary", "Settings"]
 
 _T = TypeVar("_T")
-_TOLD: Final = object()
-"""What a push reads as, beside answers."""
 _SLOWEST: Final = 1.0
 """Seconds between two attempts to connect, at most."""
 _REPLICA: Final = "the pins' server is a replica"
@@ -218,7 +216,7 @@ class Primary:
         try:
             while lease is not None and not self._ended:
                 while wire.readable():
-                    if wire.read() is not _TOLD or self._broken:
+                    if wire.read() is not TOLD or self._broken:
                         raise ServerGone("neither an answer nor a change that can be read")
                 if time.monotonic() >= due:
                     due = time.monotonic() + self._settings.beat
@@ -237,7 +235,7 @@ class Primary:
             self._wake.recv(4096)
         return True
 
-    def _told(self, message: list[Any]) -> object:
+    def _told(self, message: list[Any]) -> None:
         changed = message[1] if len(message) == 2 and message[0] == b"invalidate" else ()
         if changed is None:
             self._group.mirror.clear()
@@ -246,7 +244,6 @@ class Primary:
             self._group.mirror.invalidate([key[size:].decode("utf-8", "replace") for key in changed])
         else:
             self._broken = True
-        return _TOLD
 
     def _beat(self, wire: Wire, lease: Lease) -> None:
         """Ask whether this is still the primary that it was, and move the lease. Raises: FAILURES, PinsUnavailable."""
