@@ -91,7 +91,7 @@ class Looking:
         nobody can say whose it is."""
         if is_vouched() or any(text is sent and parameters is given for sent, given in self._sent):
             return
-        doc = gives_subject(written(text), self._docs.values()) if writes(text) else None
+        doc = gives_subject(written(text), self._docs.values(), self._whose.id_column) if writes(text) else None
         if doc is not None:
             raise unseen(doc, "by the model's own save() or create()", _VOUCH)
         if self._others is not None:
@@ -175,6 +175,13 @@ class Looking:
     def looks_at_rows(self) -> bool:
         """Whether rows are looked at: whose they are is judged, or noted, for those that are changed later."""
         return self._others is not None or self._own
+
+    def finds_first(self, query: Any) -> bool:
+        """Whether rows are found before they are deleted, for nothing else says whose they are; `query` None = they
+        are deleted along with others."""
+        if not self._people or not self.looks_at_rows() or is_vouched():
+            return False
+        return query is None or bool(self._told(query, changes=True).unheld)
 
     def rows(
         self, compiler: Any, made: Iterable[Sequence[int]], results: Iterable[Sequence[Any]]

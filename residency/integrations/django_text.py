@@ -7,17 +7,16 @@ the text that it makes, less what its parts make of themselves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from django.db.models.expressions import CombinedExpression, RawSQL
 from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.where import ExtraWhere, WhereNode
 
-__all__ = ["Texts", "parts"]
+from residency.storage.held import ANYTHING
 
-_ANY: Final = 'OR SELECT U&"'
-"""What is read as text that may say anything."""
+__all__ = ["Texts", "parts"]
 
 
 class Texts:
@@ -66,7 +65,7 @@ class Texts:
                     text = text.removeprefix("(").removesuffix(")")
                 made = made.replace(text, " ") if text else made
         except Exception:  # noqa: BLE001 - an app's own code may raise anything; then nobody can say
-            return _ANY
+            return ANYTHING
         return made
 
 

@@ -112,6 +112,10 @@ class Whose:
         else:
             asked.setdefault((table, column), {})[value] = None
 
+    def id_column(self, doc: RecordDoc) -> str | None:
+        """The column of a table that holds its subject's id; None where only a further table tells it."""
+        return own_of(doc) if self.is_id(doc, own_of(doc)) else None
+
     def is_id(self, doc: RecordDoc, column: str) -> bool:
         """Whether a column holds the subject's id, be it as another table's key."""
         if doc.subject is not None or doc.via is None or column != doc.via[0]:

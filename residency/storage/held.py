@@ -8,13 +8,14 @@ that makes statements; SQL text is not read further than to the tables that it n
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.statements import ANY, changed, fetches, words
 
 __all__ = [
+    "ANYTHING",
     "UNSURE",
     "Docs",
     "Fact",
@@ -34,6 +35,8 @@ __all__ = [
 
 UNSURE: Final = frozenset({"OR", "UNION", "INTERSECT", "EXCEPT", ";"})
 """Words of SQL text among conditions behind which these hold no more."""
+ANYTHING: Final = 'OR SELECT ( OVER U&"'
+"""What is read as text that may say anything."""
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 _RUNS: Final = frozenset(
     """BT_PAGE_ITEMS CONNECTBY CROSSTAB CROSSTAB2 CROSSTAB3 CROSSTAB4 CURSOR_TO_XML CURSOR_TO_XMLSCHEMA DATABASE_TO_XML
@@ -191,11 +194,14 @@ def changes(text: str, docs: Docs, behind: Set[str] = frozenset()) -> list[str]:
     return [*(name for name in of_somebody(docs) if name.upper() in found or ANY in found), *(found & behind)]
 
 
-def gives_subject(targets: Written, docs: Iterable[RecordDoc]) -> RecordDoc | None:
-    """A table among those that SQL text writes to whose subject's column it gives a value, or may."""
+def gives_subject(
+    targets: Written, docs: Iterable[RecordDoc], id_column: Callable[[RecordDoc], str | None]
+) -> RecordDoc | None:
+    """A table among those that SQL text writes to whose column with the subject's id (None = it has none) it gives a
+    value, or may."""
     for doc in docs:
-        for name in (doc.name.upper(), ANY) if doc.subject is not None else ():
-            columns = targets.get(name, frozenset())
-            if columns is None or ANY in columns or str(doc.subject).upper() in columns:
+        for name in targets.keys() & {doc.name.upper(), ANY}:
+            columns, own = targets[name], id_column(doc)
+            if own is not None and (columns is None or ANY in columns or own.upper() in columns):
                 return doc
     return None

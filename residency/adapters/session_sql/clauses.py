@@ -6,17 +6,29 @@ loader options are told by nothing public.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ClauseElement, ColumnClause, Join, Select, TableClause, TextClause, text
+from sqlalchemy import ClauseElement, ColumnClause, Join, Select, Table, TableClause, TextClause, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.inspection import inspect
-from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping
+from sqlalchemy.orm.mapper import _all_registries
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.sql.operators import custom_op
+from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping, ScalarSelect, SelectBase
+
+from residency.storage.held import ANYTHING
 
 __all__ = [
-    "asides", "bare", "clause_of", "entities", "inner_of", "is_entity", "is_plain", "onclauses", "parts_of", "table_of",
-    "text_of",
+    "asides", "bare", "clause_of", "criteria_of", "entities", "froms_of", "inner_of", "is_entity", "is_plain", "mapped",
+    "onclauses", "parts_of", "rows_of", "table_of", "text_of",
 ]  # fmt: skip
+
+_DIALECTS: Final[tuple[Any, ...]] = (postgresql.dialect(), sqlite.dialect())  # type: ignore[no-untyped-call]
+_COMPILED: Final = "_compiler_dispatcher"
+"""What `@compiles` leaves on a class."""
 
 
 def inner_of(clause: Any) -> Any:
@@ -52,10 +64,54 @@ def table_of(leaf: Any) -> TableClause | None:
 
 
 def text_of(clause: Any) -> str:
-    """The SQL text that a clause is."""
+    """The SQL text that a clause is, or brings beside its parts: an operator, or a construct of an app's own."""
     if isinstance(clause, TextClause):
         return clause.text
-    return clause.name if isinstance(clause, ColumnClause) and clause.is_literal else ""
+    if isinstance(clause, ColumnClause) and clause.is_literal:
+        return clause.name
+    its = getattr(clause, "__dict__", {})
+    found = [each.opstring for name in ("operator", "modifier") if isinstance(each := its.get(name), custom_op)]
+    if hasattr(type(clause), _COMPILED):
+        found.append(_made(clause))
+    return "\n".join(found)
+
+
+def _made(clause: Any) -> str:
+    """What an app's own construct makes of itself, for each kind of database that makes something of it, less its
+    columns and statements, which are read as such."""
+    texts = []
+    for dialect in _DIALECTS:
+        try:
+            made = str(clause.compile(dialect=dialect))
+            parts: Iterable[Any] = visitors.iterate(clause)
+            for part in filter(_is_read, parts):
+                if part is not clause:
+                    made = re.sub(rf"(?<![\w$]){re.escape(str(part.compile(dialect=dialect)))}(?![\w$])", " ", made)
+        except Exception:  # noqa: BLE001, S112 - an app's own code may raise anything
+            continue
+        texts.append(made)
+    return "\n".join(texts) if texts else ANYTHING
+
+
+def _is_read(part: Any) -> bool:
+    """Whether it is a column of a table, or a statement."""
+    column = isinstance(part, ColumnClause) and part.table is not None and not part.is_literal
+    return column or isinstance(part, SelectBase | ScalarSelect | Grouping)
+
+
+def criteria_of(statement: Any) -> Iterator[Any]:
+    """What `with_loader_criteria` added to a SELECT as the ORM makes it."""
+    for each in (statement.whereclause, *onclauses(froms_of(statement))):
+        for part in () if each is None else visitors.iterate(each):
+            if "for_loader_criteria" in getattr(part, "_annotations", ()):
+                yield part
+
+
+def rows_of(insert: Any) -> Iterator[ClauseElement]:
+    """The expressions among the values of an INSERT that brings several rows."""
+    for row in (row for many in getattr(insert, "_multi_values", ()) for row in many):
+        values = row.values() if hasattr(row, "values") else row
+        yield from (each for each in map(clause_of, values) if isinstance(each, ClauseElement))
 
 
 def is_plain(column: Any) -> bool:
@@ -71,6 +127,14 @@ def bare(statement: Select[Any]) -> Select[Any]:
     return copy
 
 
+def froms_of(statement: Select[Any]) -> list[Any]:
+    """What a SELECT is from, as `get_final_froms()` tells it, which makes SQL of all of it for a database that an
+    app's own constructs may not know."""
+    dialect = _DIALECTS[0]
+    state: Any = statement._compile_state_factory(statement, dialect.statement_compiler(dialect, None))
+    return list(state._get_display_froms())
+
+
 def onclauses(sources: Iterable[Any]) -> Iterator[Any]:
     """The conditions of the joins of a FROM."""
     left = list(sources)
@@ -81,6 +145,13 @@ def onclauses(sources: Iterable[Any]) -> Iterator[Any]:
             yield from () if each.onclause is None else (each.onclause,)
         elif isinstance(each, FromGrouping):
             left.append(each.element)
+
+
+def mapped(name: str) -> list[Table]:
+    """The tables of this name of which classes are mapped."""
+    mappers = (each for registry in _all_registries() for each in registry.mappers)
+    tables = (table for each in mappers for table in each.tables if isinstance(table, Table) and table.name == name)
+    return list(dict.fromkeys(tables))
 
 
 def entities(statement: Any) -> list[Any]:

@@ -13,12 +13,11 @@ missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BindParameter,
     ColumnClause,
     ColumnElement,
     CompoundSelect,
@@ -32,32 +31,43 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.orm import FromStatement
-from sqlalchemy.sql import operators, visitors
-from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
-from sqlalchemy.sql.functions import Function, FunctionElement
-from sqlalchemy.sql.selectable import FromClause, FromGrouping, SelectBase
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.functions import Function
+from sqlalchemy.sql.selectable import SelectBase
 
 from residency.adapters.session_sql.clauses import (
     asides,
     bare,
     clause_of,
+    criteria_of,
     entities,
+    froms_of,
     inner_of,
     is_entity,
     is_plain,
     onclauses,
     parts_of,
+    rows_of,
     table_of,
     text_of,
+)
+from residency.adapters.session_sql.conditions import (
+    Leaves,
+    Own,
+    correlated,
+    facts_of,
+    flatten,
+    is_grouped_by,
+    is_source,
+    is_unsure,
+    sums,
 )
 from residency.adapters.session_sql.written import id_column
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.held import (
-    UNSURE,
     Docs,
     Fact,
     Leaf,
-    Place,
     behind_in,
     changes,
     held_by_key,
@@ -70,10 +80,6 @@ from residency.storage.statements import words
 
 __all__ = ["Held", "Selected", "hidden", "selected", "subject_of"]
 
-_Leaves = dict[int, Any]
-"""What stands in FROM, a table, an alias of one or another statement, by its hash. To compare is no question to ask of
-what makes SQL of it, and annotated copies have the hash of what they are copies of."""
-_Own = Set[int]
 _Statement = SelectBase | Update | Delete | Insert
 
 
@@ -151,7 +157,7 @@ class _Reader:
         self._behind = behind
         self._seen: dict[int, Any] = {}  # held, so that their identities stay their own
 
-    def read(self, statement: Any, *, loads: bool = False, own: _Own = frozenset(), around: _Own = frozenset()) -> None:
+    def read(self, statement: Any, *, loads: bool = False, own: Own = frozenset(), around: Own = frozenset()) -> None:
         """Take in what `statement` reads. Rows of `own`, tables in its FROM, tell themselves whose they are; so do
         those of `around`, tables of the statement around it, to which it may refer."""
         if id(statement) in self._seen:
@@ -185,35 +191,39 @@ class _Reader:
         if not isinstance(statement, Select) or id(statement) in self._seen:
             return
         self._seen[id(statement)] = statement
-        leaves: _Leaves = {}
-        for source in statement.get_final_froms():
-            _flatten(source, leaves)
-        self._named([each for each in statement.selected_columns if not is_plain(each)], leaves.keys())
+        leaves: Leaves = {}
+        for source in froms_of(statement):
+            flatten(source, leaves)
+        computed = [each for each in statement.selected_columns if not is_plain(each)]
+        self._named([*computed, *criteria_of(statement)], leaves.keys())
         for leaf in leaves.values():
             self._found.loose += [each.name for each in (table_of(leaf),) if each is not None and self._hides(each)]
             self.computed(inner_of(leaf))
 
-    def _select(self, statement: Select[Any], loads: bool, own: _Own, around: _Own) -> None:
-        leaves: _Leaves = {}
+    def _select(self, statement: Select[Any], loads: bool, own: Own, around: Own) -> None:
+        leaves: Leaves = {}
         beside = list(asides(statement))
-        facts = _facts(statement.whereclause)
-        sources = bare(statement).get_final_froms()
+        facts = facts_of(statement.whereclause)
+        sources = froms_of(bare(statement))
         for source in sources:
-            facts += _flatten(source, leaves)
-        if any(map(_is_unsure, beside)):
+            facts += flatten(source, leaves)
+        if any(map(is_unsure, beside)):
             facts = []
-        outer = _correlated(statement, sources, around)
-        loaded = self._loaded(statement) if loads else frozenset()
-        self._all_held(leaves, facts, leaves, own | outer | loaded)
-        clauses = [each for each in statement.get_children() if not _is_source(each)]
+        outer = correlated(statement, sources, around)
+        clauses = [each for each in statement.get_children() if not is_source(each)]
+        told = own | (self._loaded(statement) if loads else frozenset())
+        where = set(map(id, statement._where_criteria))
+        if any(sums(each) for each in (*clauses, *beside) if id(each) not in where):  # of rows that are not given, too
+            told = frozenset(key for key in told if key in leaves and is_grouped_by(statement, leaves[key]))
+        self._all_held(leaves, facts, leaves, outer | told)
         self._named([*clauses, *beside, *onclauses(sources)], (own | leaves.keys()) - outer)
 
-    def _loaded(self, statement: Select[Any]) -> _Own:
+    def _loaded(self, statement: Select[Any]) -> Own:
         """What in its FROM the ORM makes objects of, which are looked at as they are loaded: mapped classes, and what
         comes along by joins (`contains_eager`)."""
-        loaded: _Leaves = {}
+        loaded: Leaves = {}
         for each in entities(statement):
-            _flatten(each.selectable, loaded)
+            flatten(each.selectable, loaded)
             if not isinstance(each.selectable, TableClause | Join):
                 self._unread(each.selectable, {table.name for table in each.mapper.tables})
         if not isinstance(self._made, Select):
@@ -226,7 +236,7 @@ class _Reader:
     def _change(self, statement: Update | Delete) -> None:
         table: Any = statement.table
         beside = list(asides(statement))
-        facts = [] if any(map(_is_unsure, beside)) else _facts(statement.whereclause)
+        facts = [] if any(map(is_unsure, beside)) else facts_of(statement.whereclause)
         own = frozenset((hash(table),))
         leaves = {hash(table): table, **self._named([*statement.get_children(), *beside], own)}
         others = {key: leaf for key, leaf in leaves.items() if key not in own}
@@ -235,7 +245,7 @@ class _Reader:
 
     def _insert(self, statement: Insert) -> None:
         beside = list(asides(statement))
-        children: list[Any] = list(statement.get_children())
+        children: list[Any] = [*statement.get_children(), *rows_of(statement)]
         self._named([*children, *beside], frozenset((hash(statement.table),)))
         if statement.select is not None:
             self.read(statement.select)
@@ -248,13 +258,13 @@ class _Reader:
                 # One that is of whom the row says that would be inserted was looked at.
                 target = [getattr(of, "name", of) for of in each.inferred_target_elements or ()]
                 if own_of(doc) not in target or id_column(table, self._docs) is None:
-                    self._changed(table, _facts(each.update_whereclause), {hash(table): table})
+                    self._changed(table, facts_of(each.update_whereclause), {hash(table): table})
 
     def _hides(self, clause: Any) -> bool:
         """Whether it is a table's name, or a function, behind which others are read."""
         return isinstance(clause, TableClause | Function) and clause.name.upper() in self._behind
 
-    def _changed(self, table: Any, facts: list[Fact], leaves: _Leaves) -> None:
+    def _changed(self, table: Any, facts: list[Fact], leaves: Leaves) -> None:
         if self._hides(table):
             self._found.unheld.append(table.name)
         if (doc := self._doc(table)) is not None:
@@ -267,7 +277,7 @@ class _Reader:
     def _doc(self, table: Any) -> RecordDoc | None:
         return self._docs.get(self._names.get(table.name.lower(), ""))
 
-    def _all_held(self, of: _Leaves, facts: list[Fact], leaves: _Leaves, sure: _Own) -> None:
+    def _all_held(self, of: Leaves, facts: list[Fact], leaves: Leaves, sure: Own) -> None:
         """What is only joined filters, which tells of it, too: each table says whose its rows are."""
         for key, leaf in of.items():
             table = table_of(leaf)
@@ -280,20 +290,21 @@ class _Reader:
             elif (doc := self._doc(table)) is not None and not self._hold(key, facts, leaves, sure):
                 self._found.loose.append(doc.name)
 
-    def _named(self, clauses: Iterable[Any], around: _Own) -> _Leaves:
+    def _named(self, clauses: Iterable[Any], around: Own) -> Leaves:
         """The tables whose columns these name; statements and texts within them are taken in."""
-        named, left = _Leaves(), list(clauses)
+        named, left = Leaves(), list(clauses)
         while left:
             each = left.pop()
             if isinstance(inner_of(each), _Statement):
-                self.read(each, around=frozenset() if _is_source(each) else around)
+                self.read(each, around=frozenset() if is_source(each) else around)
             elif isinstance(each, TextClause) or (isinstance(each, ColumnClause) and each.is_literal):
                 self._unread(each)
             elif isinstance(each, ColumnClause):
                 if each.table is not None:
                     named[hash(each.table)] = each.table
-            elif not _is_source(each):
+            elif not is_source(each):
                 self._found.loose += [each.name] if self._hides(each) else []
+                self._text(text_of(each))
                 left.extend(parts_of(each))
         return named
 
@@ -310,11 +321,15 @@ class _Reader:
             of: Any = each.table if isinstance(each, ColumnClause) else each
             doc = self._doc(of) if isinstance(of, TableClause) else None
             names = [of.name] if self._hides(of) else [] if doc is None else [doc.name]
-            names += [*mentioned(text_of(each), self._docs), *behind_in(text_of(each), self._behind)]
-            self._found.unheld += changes(text_of(each), self._docs, self._behind)
             self._found.loose += [name for name in names if name not in but]
+            self._text(text_of(each), but)
 
-    def _hold(self, leaf: int, facts: list[Fact], leaves: _Leaves, own: _Own) -> bool:
+    def _text(self, text: str, but: Collection[str] = ()) -> None:
+        names = [*mentioned(text, self._docs), *behind_in(text, self._behind)] if text else []
+        self._found.loose += [name for name in names if name not in but]
+        self._found.unheld += changes(text, self._docs, self._behind)
+
+    def _hold(self, leaf: int, facts: list[Fact], leaves: Leaves, own: Own) -> bool:
         """Note what holds the rows of a table in FROM to people; False = nothing does."""
         tables = {key: each for key, of in leaves.items() if (each := table_of(of)) is not None}
         keys = {
@@ -328,67 +343,3 @@ class _Reader:
             self._found.held.append(Held(tables[leaf], keys[leaf].key, given))
             return True
         return found is not None
-
-
-def _is_source(clause: Any) -> bool:
-    """Whether a clause is one to select from; a function may be, and stands among columns and conditions, too."""
-    return isinstance(clause, FromClause) and not isinstance(clause, FunctionElement)
-
-
-def _facts(criterion: Any, only: _Leaves | None = None) -> list[Fact]:
-    """What a condition tells that holds; `only` = it holds for rows of these tables alone."""
-    found, left = list[Fact](), [criterion]
-    if criterion is None or _is_unsure(criterion):
-        return found
-    while left:
-        each = left.pop()
-        if isinstance(each, BooleanClauseList) and each.operator is operators.and_:
-            left.extend(each.clauses)
-        elif isinstance(each, BinaryExpression) and each.operator in (operators.eq, operators.in_op):
-            equal = each.operator is operators.eq
-            for one, other in ((each.left, each.right), *([(each.right, each.left)] if equal else ())):
-                place = _place(one)
-                if place is None or (only is not None and place[0] not in only):
-                    continue
-                if isinstance(other, BindParameter):
-                    found.append(Fact(place, given=other.key))
-                elif equal and (there := _place(other)) is not None:
-                    found.append(Fact(place, there))
-    return found
-
-
-def _is_unsure(clause: Any) -> bool:
-    """Whether text stands among conditions that may end what they are joined by."""
-    if isinstance(clause, SelectBase):
-        return False  # it stands in brackets
-    return bool(UNSURE & words(text_of(clause))) or any(map(_is_unsure, clause.get_children()))
-
-
-def _flatten(clause: Any, leaves: _Leaves) -> list[Fact]:
-    """Put the tables of a FROM into `leaves`; what its joins tell."""
-    if isinstance(clause, FromGrouping):
-        return _flatten(clause.element, leaves)
-    if not isinstance(clause, Join):
-        leaves[hash(clause)] = clause
-        return []
-    right: _Leaves = {}
-    facts = [*_flatten(clause.left, leaves), *_flatten(clause.right, right)]
-    leaves |= right
-    if clause.full or clause.onclause is None:
-        return facts
-    return facts + _facts(clause.onclause, right if clause.isouter else None)
-
-
-def _place(clause: Any) -> Place | None:
-    return (hash(clause.table), clause.name) if isinstance(clause, ColumnClause) and clause.table is not None else None
-
-
-def _correlated(statement: Select[Any], sources: Sequence[Any], around: _Own) -> _Own:
-    """What in its FROM is no table of its own but a row of the statement around it."""
-    there = {hash(each) for each in sources}
-    if statement._auto_correlate:
-        return there & around if len(sources) > 1 else frozenset()
-    outer = {hash(each) for each in statement._correlate or ()}
-    if statement._correlate_except is not None:  # as `any()` and `has()` of relationships say it
-        outer |= there - {hash(each) for each in statement._correlate_except}
-    return outer & there & around

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import BindParameter, ClauseElement, Column, ColumnElement, Insert, Null, Table, Update
 from sqlalchemy.sql import visitors
 
-from residency.adapters.session_sql.clauses import clause_of
+from residency.adapters.session_sql.clauses import clause_of, mapped
 from residency.enforcement.current import Current
 from residency.errors import UsageError
 from residency.policy.parsed_storage import RecordDoc
@@ -103,7 +103,7 @@ def _check_made(here: Current, docs: Sequence[RecordDoc], context: Any, compiled
     if (plan.computed or plan.others) and not context.execution_options.get(OWN_ROWS):
         if plan.computed and doc is not None:
             raise _unseen(doc)
-        _check_text(plan.others, [each for each in docs if each is not doc])
+        _check_text({name: its for name, its in plan.others.items() if doc is None or name != doc.name.upper()}, docs)
 
 
 def _plan(compiled: Any, statement: Any, docs: Sequence[RecordDoc]) -> _Plan:
@@ -176,7 +176,16 @@ def _is(key: Any, column: Column[Any]) -> bool:
 
 
 def _check_text(targets: Written, docs: Iterable[RecordDoc]) -> None:
-    doc = gives_subject(targets, docs)
+    every = {doc.name: doc for doc in docs}
+
+    def told(doc: RecordDoc) -> str | None:
+        if doc.subject is not None or doc.via is None or doc.via[1] not in every:
+            return doc.subject
+        column, there = doc.via
+        known = [[each.name for each in table.primary_key] == [every[there].subject] for table in mapped(there)]
+        return column if any(known) or (not known and every[there].subject is not None) else None
+
+    doc = gives_subject(targets, docs, told)
     if doc is not None:
         raise _unseen(doc)
 

@@ -26,6 +26,12 @@ DOCS = {
     "reply": RecordDoc("reply", "author", None, NONE),
     "topic": RecordDoc("topic", None, None, NONE),
 }
+
+
+def _subject(doc: RecordDoc) -> str | None:
+    return doc.subject
+
+
 LEAVES = {"m": Leaf("member", ("id",)), "p": Leaf("post", ("id",)), "r": Leaf("reply", ("id",))}
 
 
@@ -94,12 +100,12 @@ def test_a_change_alone_tells_of_no_rows() -> None:
 
 
 def test_text_that_gives_a_subject_is_told() -> None:
-    given = gives_subject(written("UPDATE reply SET author = %s"), DOCS.values())
+    given = gives_subject(written("UPDATE reply SET author = %s"), DOCS.values(), _subject)
     assert given is not None
     assert given.name == "reply"
-    assert gives_subject(written("UPDATE reply SET body = %s"), DOCS.values()) is None
+    assert gives_subject(written("UPDATE reply SET body = %s"), DOCS.values(), _subject) is None
     for text in ('UPDATE reply SET U&"\\0061uthor" = %s', "INSERT INTO reply (TABLE x)", "EXECUTE prepared"):
-        assert gives_subject(written(text), DOCS.values()) is not None, text
+        assert gives_subject(written(text), DOCS.values(), _subject) is not None, text
 
 
 def test_a_key_of_several_columns_is_given_whole_or_not_at_all() -> None:

@@ -26,6 +26,7 @@ from sqlalchemy.orm import (
     subqueryload,
     undefer,
     with_expression,
+    with_loader_criteria,
 )  # fmt: skip
 from sqlalchemy.orm import Session as Session_
 
@@ -201,6 +202,8 @@ LOOSE: list[Any] = [
     select(Post.id).where(Post.author == bindparam("who", "beng", literal_execute=True)),
     select(Topic.id).suffix_with("UNION SELECT id FROM post"),
     select(Topic.id).with_statement_hint("UNION SELECT id FROM post"),
+    select(Topic).options(with_loader_criteria(Topic, Topic.id.in_(select(Post.topic_id)))),
+    select(Topic).options(with_loader_criteria(Topic, lambda each: each.id.in_(select(Post.topic_id)))),
     select(Post.id).where(Post.author == "beng").suffix_with("OR 1 = 1"),
     text('select id from "post" -- of beng'),
     text("SELECT id FROM topic UNION SELECT id FROM reply"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import (
     Column,
+    ColumnElement,
     ForeignKey,
     Integer,
     Table,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     values,
 )  # fmt: skip
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -39,6 +41,7 @@ from sqlalchemy.orm import (
     with_loader_criteria,
     with_polymorphic,
 )  # fmt: skip
+from sqlalchemy.sql import coercions, roles
 
 from residency.adapters.session_sql.selected import hidden, selected
 from residency.policy.parsed_storage import RecordDoc
@@ -111,6 +114,25 @@ def beside(*own: Any) -> Any:
     return select(Person.name, orders.c.total).join(orders, true()).where(Person.id == 1)
 
 
+class Own(ColumnElement[str]):
+    """A construct of an app's own."""
+
+    inherit_cache = True
+
+    def __init__(self, words: str, *parts: Any) -> None:
+        self.words, self.parts = words, [coercions.expect(roles.ExpressionElementRole, each) for each in parts]
+
+    def get_children(self, **kw: Any) -> Any:
+        return self.parts
+
+
+@compiles(Own)
+def _own(own: Own, compiler: Any, **kw: Any) -> str:
+    if own.words == "raises":
+        raise ValueError
+    return own.words.format(*(compiler.process(each, **kw) for each in own.parts))
+
+
 HELD: dict[str, tuple[Any, set[tuple[str, str]]]] = {
     "joined tables": (select(Agent.name, Agent.car).where(Agent.id == 1), {("person", "id"), ("agent", "id")}),
     "of any kind": (select(BOTH.name, BOTH.Agent.car).where(BOTH.id == 1), {("person", "id"), ("agent", "id")}),
@@ -121,6 +143,9 @@ HELD: dict[str, tuple[Any, set[tuple[str, str]]]] = {
     "counted through": (select(func.count()).select_from(Order).join(Order.tags).where(OWN), {("orders", "account")}),
     "locked": (select(Order.total).where(OWN).with_for_update(), {("orders", "account")}),
     "text": (select(literal_column("total")).select_from(Order).where(OWN), {("orders", "account")}),
+    "a construct": (select(Own("upper({})", Order.id)).where(OWN), {("orders", "account")}),
+    "an operator": (select(Order.id.op("%%")(Order.total)).where(OWN), {("orders", "account")}),
+    "a window": (select(Order, func.count().over()).where(OWN), {("orders", "account")}),
     "deleted": (delete(Order).where(OWN).returning(Order.id), {("orders", "account")}),
     "lateral": (beside(OWN), {("person", "id"), ("orders", "account")}),
     "counted from a subquery": (
@@ -204,6 +229,22 @@ LOOSE: dict[str, Any] = {
     "case": select(case((OWN, Order.total), else_=0)),
     "either": select(Order.total).where(or_(OWN, Order.id == 2)),
     "updated in a CTE": select(update(Order).values(total=1).returning(Order.id).cte()),
+    "a construct": select(Tag.id, Own("(SELECT max(id) FROM orders)")),
+    "a construct that filters": select(Tag).where(Tag.id == Own("(SELECT max(id) FROM orders)")),
+    "a construct behind which no condition holds": select(Order.total).where(OWN, Own("1 = 1 OR 1 = 1")),
+    "a construct that nobody can read": select(Order.total).where(OWN, Own("raises")),
+    "a construct of several parts": select(Tag.id, Own("{} || (SELECT max(id) FROM orders)", Order.id)).where(OWN),
+    "an operator": select(Tag.id.op("+ (SELECT max(id) FROM orders) +")(1)),
+    "an operator behind which no condition holds": select(Order.total).where(OWN, Order.id.op("= 1 OR 2 =")(2)),
+    "a function of text": select(Tag.id, func.lower(Own("(SELECT max(id) FROM orders)"))),
+    "objects beside a window": select(Order, func.count().over()).limit(1),
+    "objects beside a window in text": select(Order, literal_column("count(*) OVER ()")).limit(1),
+    "objects beside a window of an app's": select(Order, Own("count(*) OVER ()")).limit(1),
+    "objects ordered by a window": select(Order).order_by(func.count().over(order_by=Order.total)),
+    "objects beside a sum": select(Order, func.group_concat(Order.total)),
+    "objects of groups": select(Order).group_by(Order.account).having(func.count() > 1),
+    "a window of one row's group": select(Order, func.count().over()).group_by(Order.id),
+    "inserted by a further row": insert(Tag).values([{"id": 1}, {"id": select(func.max(Order.id)).scalar_subquery()}]),
     "inserted from others": insert(Order).from_select(["id"], select(Order.id)).returning(Order.id),
 }
 LOADED: list[Any] = [
@@ -212,6 +253,9 @@ LOADED: list[Any] = [
     select(aliased(Order, select(Order).subquery())),
     select(Order).join(Order.person).options(contains_eager(Order.person)),
     select(Order, func.now()),
+    select(Order, func.lower(Order.total), Own("upper({})", Order.id)),
+    select(Order, func.count(Tag.id)).outerjoin(Order.tags).group_by(Order.id),
+    select(Order).where(text("length(total) > 0")).order_by(text("total DESC")),
     select(Order).where(Order.person.has(Person.name == "x")),
 ]
 
@@ -242,6 +286,7 @@ LISTED: list[tuple[Any, bool]] = [
     (select(Person, exists().where(Order.account == Person.id)), True),
     (select(Person, func.coalesce(INNER, 0)), True),
     (select(Person, OF_ALL), False),
+    (select(Person, func.count().over()), False),
     (select(Person, OWN_TOTAL.correlate(None).scalar_subquery()), False),
     (select(Person, select(func.max(Person.name)).scalar_subquery()), False),
     (select(Person, select(INNER).scalar_subquery()), False),  # it refers past the one around it
