@@ -23,7 +23,7 @@ from residency.integrations.django_compiled import judging
 from residency.integrations.django_driver import keep
 from residency.integrations.django_errors import raise_ours, telling
 from residency.integrations.django_looked import Looking
-from residency.integrations.django_stores import elsewhere
+from residency.integrations.django_stores import check_text, elsewhere
 from residency.storage.statements import goes_around
 from residency.wiring.lifetimes import serving
 
@@ -201,17 +201,24 @@ def _created(alias: str) -> Any:
     if connection.settings_dict.get(MARK) is None:
         compiler = connection.ops.compiler
         connection.ops.compiler = lambda name: elsewhere(compiler(name), _serves)
+        connection.execute_wrappers.append(_beside)
     return connection
 
 
+def _beside(execute: Callable[..., Any], statement: Any, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Let through what a database that is no sink is sent, but for an app's own text that names tables of a store."""
+    connection = context["connection"]
+    check_text(connection, _text(connection, statement), _serves)
+    return execute(statement, parameters, many, context)
+
+
 def _deletes_at_once(collector: Any, objs: Any, from_field: Any = None) -> bool:
-    """Whether rows are deleted without being found before: not those that are deleted along in a unit that looks at
-    rows, for nothing else says whose these are."""
-    if from_field is not None:
-        here = next((each.looking for each in units.get().values() if each.alias == collector.using), None)
-        if here is not None and here.looks_at_rows() and not here.is_vouched():
-            return False
-    return bool(_can_fast_delete(collector, objs, from_field))
+    """Whether rows are deleted without being found before: not in a unit that looks at them, where these are deleted
+    along, or nothing says whose they are."""
+    if not _can_fast_delete(collector, objs, from_field):
+        return False
+    here = next((each.looking for each in units.get().values() if each.alias == collector.using), None)
+    return here is None or not here.finds_first(None if from_field is not None else getattr(objs, "query", None))
 
 
 _can_fast_delete = Collector.can_fast_delete

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.conf import settings
 
 from residency.errors import UsageError
+from residency.integrations.django_whose import is_vouched
+from residency.storage.statements import words
 
-__all__ = ["elsewhere", "models_of_stores", "store_of"]
+__all__ = ["check_text", "elsewhere", "models_of_stores", "store_of"]
+
+_COMPILED: Final = "_residency_compiled"
+"""Under this name a connection keeps whether a compiler of Django's executes what it made."""
 
 
 def models_of_stores() -> Mapping[str, tuple[str, ...]]:
@@ -53,6 +58,14 @@ def elsewhere(kind: Any, serves: Callable[[], bool]) -> Any:
     of a store."""
 
     class Elsewhere(kind):  # type: ignore[misc]  # known only when called
+        def execute_sql(self, *args: Any, **kwargs: Any) -> Any:
+            said: dict[str, Any] = self.connection.__dict__
+            before, said[_COMPILED] = said.get(_COMPILED, False), True
+            try:
+                return super().execute_sql(*args, **kwargs)
+            finally:
+                said[_COMPILED] = before
+
         def as_sql(self, *args: Any, **kwargs: Any) -> Any:
             if self.query.get_meta() is not None:
                 self._check([self.query.get_meta().db_table])
@@ -67,10 +80,28 @@ def elsewhere(kind: Any, serves: Callable[[], bool]) -> Any:
             stores = _stores()
             table = next((each for each in tables if each in stores), None)
             if table is not None and serves():
-                raise UsageError(
-                    f"table {table!r} is of store {stores[table]!r}, and database {self.connection.alias!r} is none of "
-                    f"its sinks: inside a request it is read and written by its own models in `with unit("
-                    f"{stores[table]!r})`"
-                )
+                raise _no_sink(table, self.connection.alias)
 
     return Elsewhere
+
+
+def check_text(connection: Any, text: str, serves: Callable[[], bool]) -> None:
+    """Look at what is sent to a database that is no sink. Raises: UsageError where a process `serves`, and text that no
+    compiler made names a table of a store."""
+    if vars(connection).get(_COMPILED) or is_vouched():
+        return
+    said = words(text)
+    if (table := next((each for each in _stores() if _bare(each) in said), None)) is not None and serves():
+        raise _no_sink(table, connection.alias)
+
+
+def _bare(table: str) -> str:
+    return table.replace('"', "").rpartition(".")[2].upper()
+
+
+def _no_sink(table: str, alias: str) -> UsageError:
+    store = _stores()[table]
+    return UsageError(
+        f"table {table!r} is of store {store!r}, and database {alias!r} is none of its sinks: inside a request it is "
+        f"read and written by its own models in `with unit({store!r})`"
+    )

@@ -587,6 +587,12 @@ def with_her_own() -> int:
     return int(Post.objects.get(id="n").delete()[0])
 
 
+def found_and_deleted() -> int:
+    """Deletes a reply that nothing but its row says is Beng's."""
+    Reply.objects.create(id="n", author_id="beng", post_id="p-beng", body="x")
+    return int(Reply.objects.filter(body="x").delete()[0])
+
+
 # In a unit of Beng's own, who reads what she likes.
 OWN_WRITTEN: dict[str, tuple[Callable[[], Any], Any]] = {
     "read": (lambda: Post.objects.count(), 3),
@@ -605,6 +611,7 @@ OWN_WRITTEN: dict[str, tuple[Callable[[], Any], Any]] = {
         [Reply(id="r-beng-anh", author_id="beng", post_id="p-anh", body="of beng")], update_conflicts=True,
         unique_fields=["id"], update_fields=["body"])), 1),
     "deleted with what is hers": (with_her_own, 3),
+    "found and deleted": (found_and_deleted, 1),
     "vouched for": (vouched(lambda: Reply.objects.filter(post="p-beng", id="r-chua-beng").update(body="of chua")), 1),
     "text of nobody's": (sql("UPDATE topic SET body = 'topic'"), "sent"),
 }  # fmt: skip
@@ -618,6 +625,7 @@ OWN_NOT_WRITTEN: dict[str, Callable[[], Any]] = {
     "deleted along": lambda: Post.objects.get(id="p-beng").delete(),
     "read, and then changed": lambda: [Post.objects.in_bulk(["p-chua"])["p-chua"].save() for _ in range(2)],
     "deleted by text": sql("DELETE FROM reply WHERE author = 'beng'"),
+    "dropped": sql("DROP TABLE reply"),
     "changed behind a view": lambda: Seen.objects.filter(pk="p-chua").update(body="x"),
     "changed behind it by text": sql("UPDATE seen SET body = 'x'"),
 }  # fmt: skip
@@ -929,7 +937,11 @@ async def main() -> None:
         told["own"] = await sync_to_async(each)(LOOSE)
     with request(runtime, "POST", "/somebody", "beng"):
         told["own writes"] = await sync_to_async(each)(
-            {"for another": NOT_WRITTEN["created for another"], "text": NOT_WRITTEN["text"]}
+            {
+                "for another": NOT_WRITTEN["created for another"],
+                "text": NOT_WRITTEN["text"],
+                "text of what leads to another": sql("INSERT INTO post (id, body, author) VALUES ('n', '', 'chua')"),
+            }
         )
         told["own written"] = await sync_to_async(in_one)(answers(OWN_WRITTEN))
         told["own not written"] = await sync_to_async(each)(OWN_NOT_WRITTEN)

@@ -134,6 +134,9 @@ def write(request: Any) -> Any:
     told["ordered"] = refused(lambda: Ticket.objects.order_by("person__name").first())
     told["written there"] = refused(lambda: Person.objects.using("default").create(id="x", name="x"))
     told["deleted there"] = refused(lambda: Person.objects.using("default").filter(id="x").delete())
+    told["text there"] = refused(lambda: connections["default"].cursor().execute("SELECT * FROM people_app_person"))
+    told["raw there"] = refused(lambda: list(Ticket.objects.raw("SELECT * FROM people_app_person")))
+    told["other text there"] = refused(lambda: connections["default"].cursor().execute("SELECT 'people_app_person'"))
     told["not joined"] = refused(lambda: list(Ticket.objects.filter(person="an")))
     told["using"] = refused(lambda: list(Person.objects.using("people-sg").all()))
     with unit("people") as alias:

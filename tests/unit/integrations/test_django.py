@@ -55,6 +55,8 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
             (what, "UsageError: table 'people_app_person' is of store 'people', and database 'default' is none of its")
             for what in (
                 "using another",
+                "text there",
+                "raw there",
                 "joined",
                 "filtered",
                 "within",
@@ -63,6 +65,7 @@ def test_each_unit_is_one_act_with_its_true_outcome(project: dict[str, Any]) -> 
                 "deleted there",
             )
         ),
+        ("other text there", "no error"),
         ("not joined", "OperationalError"),  # it has not even a table
         ("nothing serves", "OperationalError"),
         ("other sink inside", "UsageError: inside a request a statement reaches sink"),

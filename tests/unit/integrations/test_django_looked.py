@@ -71,6 +71,7 @@ def test_what_a_unit_writes_is_of_its_own_subject(project: dict[str, Any]) -> No
     assert beginning(chuas, CHANGES, ELSES) == {}
     assert project["own writes"]["for another"].startswith(ELSES)
     assert project["own writes"]["text"].startswith(UNSEEN)
+    assert project["own writes"]["text of what leads to another"].startswith(UNSEEN)
 
 
 def test_what_a_unit_of_ones_own_changes_is_ones_own(project: dict[str, Any]) -> None:
