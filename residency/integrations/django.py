@@ -42,6 +42,7 @@ from residency.integrations.django_stores import models_of_stores, store_of
 from residency.integrations.django_whose import own_rows
 from residency.model import Operation
 from residency.storage.handle import StoreHandle, backend_of
+from residency.wiring.lifetimes import serving
 
 __all__ = ["StoreCache", "StoreRouter", "databases", "own_rows", "unit"]
 
@@ -183,7 +184,18 @@ class StoreRouter:
             return None
         made = units.get().get(store)
         if made is None or made.over:
-            current()
+            try:
+                current()
+            except NoDecision:
+                if serving():
+                    raise
+                near = getattr(getattr(hints.get("instance"), "_state", None), "db", None)
+                if near is not None and store in connections[near].settings_dict.get(MARK, ()):
+                    return str(near)  # where a command read what this is joined to
+                raise NoDecision(
+                    f"model {model._meta.label} is of store {store!r}, and without a request nothing says in which of "
+                    "its sinks: name one by .using(…), or a command's --database"
+                ) from None
             raise UsageError(
                 f"model {model._meta.label} is of store {store!r}: use it inside `with unit({store!r})`, in a sync "
                 "view or a function that is called by sync_to_async"

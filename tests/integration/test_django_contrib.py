@@ -1,0 +1,50 @@
+"""Django's own apps and commands in units of work: what they give, write and are refused, over both databases."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent / "django_contrib.py"
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the project told of each question, and what was expected."""
+    command = [sys.executable, str(PROJECT), str(tmp_path_factory.mktemp("django"))]
+    if request.param == "postgres":
+        pair = request.getfixturevalue("postgres")
+        command += [server.url("psycopg", server.database()) for server in (pair.sg, pair.vn)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = {}
+    for line in done.stdout.splitlines():
+        told |= json.loads(line)
+    return told
+
+
+def unexpected(told: dict[str, Any]) -> dict[str, Any]:
+    """What was told otherwise than expected; of an error, how it begins."""
+    return {
+        name: given
+        for name, (given, expected) in told.items()
+        if given != expected and not (isinstance(expected, str) and str(given).startswith(expected))
+    }
+
+
+def test_what_djangos_own_apps_read_is_hers_or_may_be_read(project: dict[str, Any]) -> None:
+    assert unexpected(project["read"]) == {}
+
+
+def test_what_they_write_is_hers(project: dict[str, Any]) -> None:
+    assert unexpected(project["written"]) == {}
+    assert project["left"] == ["of anh", "of chua"]  # she took her own away, with what goes along
+
+
+def test_a_command_without_a_request_is_told_to_name_a_sink(project: dict[str, Any]) -> None:
+    assert "name one by .using(…), or a command's --database" in project["command"]
