@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.statements import ANY, changed, fetches, words
+from residency.storage.statements import ANY, changed, fetches, words, written
 
 __all__ = [
     "ANYTHING",
@@ -151,7 +151,9 @@ def mentioned(text: str, docs: Docs, *, whole: bool = False) -> list[str]:
     if said is None or ("FETCH" in said and fetches(text)):
         return list(somebodys)
     if whole and said & _CHANGES and not said & _TELLS:
-        return []
+        if "USING" not in said and not said >= {"UPDATE", "FROM"}:
+            return []
+        said -= written(text).keys() | changed(text)  # what is left is what the new values may be of
     return [name for name in somebodys if name.upper() in said]
 
 

@@ -96,7 +96,26 @@ def test_what_is_nobodys_and_what_is_no_name_are_not_told(text: str) -> None:
 def test_a_change_alone_tells_of_no_rows() -> None:
     assert mentioned("UPDATE post SET title = %s", DOCS, whole=True) == []
     assert mentioned("UPDATE post SET title = %s", DOCS) == ["post"]
+    for text in (
+        "INSERT INTO visit (id, member) VALUES (1, 2)",
+        "DELETE FROM visit WHERE member = 2",
+        "UPDATE post SET title = topic.title FROM topic WHERE post.topic = topic.id",
+    ):
+        assert mentioned(text, DOCS, whole=True) == [], text
     assert list(of_somebody(DOCS)) == ["member", "post", "reply"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UPDATE topic SET body = post.body FROM post",
+        "UPDATE reply SET body = p.body FROM post AS p WHERE p.id = %s",
+        "MERGE INTO topic USING post ON true WHEN MATCHED THEN UPDATE SET body = post.body",
+        "DELETE FROM topic USING post WHERE post.body = topic.body",
+    ],
+)
+def test_a_change_by_rows_of_another_table_tells_of_these(text: str) -> None:
+    assert mentioned(text, DOCS, whole=True) == ["post"]
 
 
 def test_text_that_gives_a_subject_is_told() -> None:
