@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from residency.errors import SinkUnavailable
 from residency.model import Pin
 from residency.storage.moves import BEGUN, Going, Leg, Moved, MoveHomes, MoveJournal, State, Step
 from residency.storage.moves_carried import Carrying
@@ -93,15 +92,6 @@ class Mover:
 
         Raises: SinkUnavailable, PinsUnavailable, JournalFull, JournalFailed; then the next run goes on from there.
         """
-        try:
-            return await self._move(legs, source, target, batch)
-        except SinkUnavailable:
-            # Whom a run before this one left on their way, too.
-            await self._give_back([each.pin for each in batch if each.pin is not None], source)
-            raise
-
-    async def _move(self, legs: Sequence[Leg], source: str, target: str, batch: Sequence[Going]) -> Moved:
-        """As `move`; who was on their way before may be so still where it raises."""
         steps = dict(await self._journal.steps(source, target, [each.digest for each in batch]))
         ids = {each.digest: each.id for each in batch}
         unknown = [each for each in batch if each.digest not in steps or steps[each.digest].state is State.NOTED]
@@ -199,35 +189,9 @@ class Mover:
     ) -> tuple[set[str], Mapping[str, str | None], Mapping[str, Pin]]:
         """(those who are home now, those against whom something stands there as `Carrying.ship` tells, the pins that
         turned): the one time in which they cannot write."""
+        ids = {each.digest: each.id for each in part}
         pins = await self._leave(part, steps, source, target)
         resting = {digest for digest, pin in pins.items() if pin.moving is None}
-        try:
-            return await self._bring(legs, source, target, part, pins, resting, steps, sure)
-        except SinkUnavailable:
-            await self._give_back(list(pins.values()), source)
-            raise
-
-    async def _give_back(self, pins: Sequence[Pin], source: str) -> None:
-        """Have those of these who are on their way from `source` served there, so that they can write: a sink may be
-        away, or full, for hours. What was copied is known to the next run, as after a crash before pins moved."""
-        moving = [pin for pin in pins if pin.moving == source]
-        if moving:
-            await self._hold()
-            await self._homes.stay(moving, self._why)
-
-    async def _bring(
-        self,
-        legs: Sequence[Leg],
-        source: str,
-        target: str,
-        part: Sequence[Going],
-        pins: Mapping[str, Pin],
-        resting: Collection[str],
-        steps: dict[str, Step],
-        sure: Collection[str],
-    ) -> tuple[set[str], Mapping[str, str | None], Mapping[str, Pin]]:
-        """As `_turn`, of whom `pins` say that they are on their way, or live there."""
-        ids = {each.digest: each.id for each in part}
         if len(resting) < len(pins) and not all([await leg.source.settled(self._drain) for leg in legs]):
             await self._wait(self._drain)
         begun = self._clock()
