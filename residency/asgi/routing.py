@@ -62,7 +62,11 @@ class Router:
 
     def routing(self, scope: Mapping[str, Any]) -> Routing:
         """How the app routes that serves this scope."""
-        return self._known or self._read(scope)
+        known = self._known or self._read(scope)
+        if known.below is None or known.mounted is None:
+            return known
+        raw = scope.get("raw_path")
+        return known if known.mounted(scope["path"].encode() if raw is None else raw) else known.below
 
     def _read(self, scope: Mapping[str, Any]) -> Routing:
         wanted = None if self._framework is None else FRAMEWORKS[self._framework]
@@ -89,7 +93,7 @@ def target(scope: Mapping[str, Any], routing: Routing) -> tuple[str, bytes | Non
     if "route_handler" in scope and raw is not None:  # inside of Litestar, which has cut the path for what it mounts
         path = unquote(raw)
     root: str = routing.root or scope.get("root_path", "")
-    if not root:
+    if not root or routing.below is not None:  # its mounts are asked before the root is dropped
         return path, raw
     under = routing.framework.under
     path = under(path, root)

@@ -67,6 +67,11 @@ class Routing:
     framework: Framework
     routes: tuple[AppRoute, ...] | None = None
     root: str = ""
+    below: Routing | None = None
+    """How it routes what no mount takes, where mounts are asked first, on all that came, and only then is the root
+    dropped. None = mounts are routes like others."""
+    mounted: Callable[[bytes], bool] | None = None
+    """Whether a mount takes a raw path, root and all; with `below` only."""
 
 
 @dataclass(slots=True, eq=False)

@@ -50,7 +50,7 @@ methods = st.sampled_from(
         "GET_WS",
     ]
 )
-roots = st.sampled_from(["", "", "", "/api", "/x"])
+roots = st.sampled_from(["", "", "", "/api", "/x", "/static"])
 _SAID = re.compile(r"<(\w+)\|(\w*)>")
 
 
@@ -129,6 +129,9 @@ def scope_of(kind: str, method: str, raw: str, root: str, prefixed: bool) -> dic
 @example("/chat", "GET_WS", "", False, "http")
 @example("/users", "post", "", False, "http")
 @example("/api/users/me", "GET", "/api", True, "http")
+@example("/staticx", "GET", "/api", True, "http")
+@example("/report", "GET", "/static", True, "http")
+@example("/%73tatic/x", "GET", "", False, "websocket")
 def test_what_is_served_is_what_we_took_it_for_and_what_was_served_before_still_is(
     loop: Loop, raw: str, method: str, root: str, prefixed: bool, kind: str
 ) -> None:

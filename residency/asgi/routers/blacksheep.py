@@ -1,13 +1,15 @@
 """A BlackSheep app in, its routes in the order in which its router asks them out.
 
 The router asks the routes of the method in turn, on the path as it came, in any case and with or without a final slash;
-it sorts them when the app starts.
+it sorts them when the app starts. Before it mounts are asked, whatever the method and the kind, on all that came: the
+server's root is dropped for the router only.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from residency.asgi.routers.contract import is_a, template_of
@@ -28,7 +30,18 @@ def read(app: Any) -> Routing | None:
         return None
     if not app.started:
         raise UsageError("a BlackSheep app has no routes in order before it has started")
-    return Routing(FRAMEWORKS["blacksheep"], (*_mounts(app), *_walk(app.router)))
+    framework, mounts, routes = FRAMEWORKS["blacksheep"], tuple(_mounts(app)), tuple(_walk(app.router))
+    if not mounts:
+        return Routing(framework, routes)
+    patterns = [mount.rx for mount in app.mount_registry.mounted_apps]
+    # A mount stays among what the router serves, and takes nothing: its name in the policy is no other route's.
+    below = Routing(framework, (*(replace(mount, test=_never) for mount in mounts), *routes))
+    return Routing(
+        framework,
+        (*mounts, *routes),
+        below=below,
+        mounted=lambda raw: any(pattern.match(raw) is not None for pattern in patterns),
+    )
 
 
 def _mounts(app: Any) -> Iterator[AppRoute]:
@@ -73,3 +86,7 @@ def _route(route: Any, methods: frozenset[str] | None, *, sure: bool) -> AppRout
 
 def _test(pattern: re.Pattern[bytes]) -> Callable[[str], bool]:
     return lambda routed: pattern.match(routed.encode("utf-8", "surrogateescape")) is not None
+
+
+def _never(_: str) -> bool:
+    return False

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
+import anyio
 import pytest
+from blacksheep import Application
+from blacksheep.server.routing import Router as BlackSheepRouter
 from litestar import Litestar
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,7 +17,8 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from residency import ResidencyMiddleware
 from residency.asgi.routing import Router, override, read_routes, target
-from residency.policy.activities import FRAMEWORKS, Routing
+from residency.model import Activity, Operation, SubjectSource
+from residency.policy.activities import FRAMEWORKS, ActivityTable, Routing
 
 
 async def hello(request: Request) -> PlainTextResponse:
@@ -104,3 +109,37 @@ def test_a_header_asks_for_another_method_only_where_it_names_another() -> None:
     several = [(b"x-http-method", b"put"), (b"x-method-override", b"POST"), (b"x-http-method", b"PUT")]
     assert override("POST", several) == "PUT"
     assert override("POST", [*several, (b"x-http-method-override", b"delete")]) == "PUT DELETE"
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "root", "handler"),
+    [
+        ("http", "/static/x", "", "mounted"),
+        ("http", "/api/staticx", "/api", "page"),
+        ("http", "/static/me", "/static", "mounted"),
+        ("http", "/staticx", "/api", "mounted"),
+        ("websocket", "/static/x", "", "mounted socket"),
+        ("websocket", "/%73tatic/x", "", "socket"),
+        ("websocket", "/api/static/x", "/api", "socket"),
+    ],
+)
+def test_blacksheep_asks_its_mounts_on_all_that_came_and_its_router_under_the_root(
+    kind: str, raw: str, root: str, handler: str
+) -> None:
+    outer = Application(router=BlackSheepRouter())
+    outer.router.add("GET", "/{page}", hello)
+    outer.router.add_ws("/{x}/{y}", hello)
+    outer.mount("/static", hello)
+    anyio.run(outer.start)
+    named = [
+        ("GET", "/{page}", "page"), ("WS", "/{x}/{y}", "socket"),
+        ("ANY", "/static/{rest:path}", "mounted"), ("WS", "/static/{rest:path}", "mounted socket"),
+    ]  # fmt: skip
+    nobody, data = SubjectSource("none"), frozenset({"personal"})
+    table = ActivityTable([Activity(name, method, path, nobody, data, Operation.READ) for method, path, name in named])
+    scope = {"type": kind, "path": unquote(raw), "raw_path": raw.encode(), "root_path": root}
+    routing = Router(outer).routing(scope)
+    path, came = target(scope, routing)
+    found = table.match("WS" if kind == "websocket" else "GET", path, came, routing=routing)
+    assert found.activity is not None
+    assert found.activity.name == handler
