@@ -114,8 +114,9 @@ def _or_blank(path: str, root: str) -> str:
 
 
 def _after_first(path: str, root: str) -> str:
-    # Litestar drops the root wherever it stands, with all that stands before it.
-    return path.split(root, maxsplit=1)[-1] or "/"
+    # Litestar drops the root wherever it stands, with all that stands before it, and puts back a slash that it lacks.
+    inside = path.split(root, maxsplit=1)[-1]
+    return inside if inside.startswith("/") else f"/{inside}"
 
 
 @dataclass(frozen=True, slots=True)

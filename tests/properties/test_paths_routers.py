@@ -132,6 +132,7 @@ def scope_of(kind: str, method: str, raw: str, root: str, prefixed: bool) -> dic
 @example("/staticx", "GET", "/api", True, "http")
 @example("/report", "GET", "/static", True, "http")
 @example("/%73tatic/x", "GET", "", False, "websocket")
+@example("/apiusers/", "POST", "/api", False, "http")
 def test_what_is_served_is_what_we_took_it_for_and_what_was_served_before_still_is(
     loop: Loop, raw: str, method: str, root: str, prefixed: bool, kind: str
 ) -> None:

@@ -60,6 +60,7 @@ def test_no_raw_path_is_taken_that_is_none_or_ends_in_a_newline() -> None:
         ("django", "/apix", "/api", "x"), ("django", "/x", "/api", "/x"), ("quart", "/x", "/api", "/ "),
         ("quart", "/api/x", "/api", "/x"), ("quart", "/apix", "/api", "/x"),
         ("litestar", "/public/api/x", "/api", "/x"), ("litestar", "/x", "/api", "/x"),
+        ("litestar", "/apix", "/api", "/x"), ("litestar", "/api", "/api", "/"),
         ("blacksheep", "/api/x", "/api", "/x"),
     ],
 )  # fmt: skip
