@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import ClauseElement, ColumnClause, Join, Select, Table, TableClause, TextClause, text
+from sqlalchemy import ClauseElement, ColumnClause, Extract, Join, Select, Table, TableClause, TextClause, Values, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.inspection import inspect
 from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.operators import custom_op
-from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping, ScalarSelect, SelectBase
+from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping, ScalarSelect, ScalarValues, SelectBase
 
 from residency.storage.held import ANYTHING
 
@@ -49,7 +49,7 @@ def asides(statement: Any) -> Iterator[Any]:
 
 def parts_of(clause: Any) -> list[Any]:
     """What a clause is made of; of an upsert's, too, of which SQLAlchemy 2.0 tells nothing."""
-    found = list(clause.get_children())
+    found = [*clause.get_children(), *rows_of(clause)]
     if not found and hasattr(clause, "inferred_target_whereclause"):
         values = (clause_of(value) for _, value in getattr(clause, "update_values_to_set", ()))
         parts = (clause.inferred_target_whereclause, getattr(clause, "update_whereclause", None), *values)
@@ -70,7 +70,8 @@ def text_of(clause: Any) -> str:
     if isinstance(clause, ColumnClause) and clause.is_literal:
         return clause.name
     its = getattr(clause, "__dict__", {})
-    found = [each.opstring for name in ("operator", "modifier") if isinstance(each := its.get(name), custom_op)]
+    found = [clause.field] if isinstance(clause, Extract) else []
+    found += [each.opstring for name in ("operator", "modifier") if isinstance(each := its.get(name), custom_op)]
     if hasattr(type(clause), _COMPILED):
         found.append(_made(clause))
     return "\n".join(found)
@@ -107,9 +108,10 @@ def criteria_of(statement: Any) -> Iterator[Any]:
                 yield part
 
 
-def rows_of(insert: Any) -> Iterator[ClauseElement]:
-    """The expressions among the values of an INSERT that brings several rows."""
-    for row in (row for many in getattr(insert, "_multi_values", ()) for row in many):
+def rows_of(clause: Any) -> Iterator[ClauseElement]:
+    """The expressions among the values of a VALUES, or of an INSERT that brings several rows."""
+    rows = clause._data if isinstance(clause, Values | ScalarValues) else getattr(clause, "_multi_values", ())
+    for row in (row for many in rows for row in many):
         values = row.values() if hasattr(row, "values") else row
         yield from (each for each in map(clause_of, values) if isinstance(each, ClauseElement))
 

@@ -323,6 +323,7 @@ class _Reader:
             names = [of.name] if self._hides(of) else [] if doc is None else [doc.name]
             self._found.loose += [name for name in names if name not in but]
             self._text(text_of(each), but)
+            self._named(rows_of(each), frozenset())
 
     def _text(self, text: str, but: Collection[str] = ()) -> None:
         names = [*mentioned(text, self._docs), *behind_in(text, self._behind)] if text else []

@@ -16,6 +16,7 @@ from sqlalchemy import (
     column,
     delete,
     exists,
+    extract,
     func,
     insert,
     literal,
@@ -245,6 +246,12 @@ LOOSE: dict[str, Any] = {
     "objects of groups": select(Order).group_by(Order.account).having(func.count() > 1),
     "a window of one row's group": select(Order, func.count().over()).group_by(Order.id),
     "inserted by a further row": insert(Tag).values([{"id": 1}, {"id": select(func.max(Order.id)).scalar_subquery()}]),
+    "values": select(values(column("id", Integer), name="v").data([(select(func.max(Order.id)).scalar_subquery(),)])),
+    "values among columns": select(
+        values(column("id", Integer)).data([(select(func.max(Order.id)).scalar_subquery(),)]).scalar_values()
+    ),
+    "values of text": select(values(column("id", Integer), name="v").data([(text("(SELECT max(id) FROM orders)"),)])),
+    "a field of text": select(extract("year FROM (SELECT max(total) FROM orders)) + extract(year", Tag.id)),
     "inserted from others": insert(Order).from_select(["id"], select(Order.id)).returning(Order.id),
 }
 LOADED: list[Any] = [
