@@ -214,11 +214,13 @@ class Places(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let everything end; then what is there is what was acknowledged, once more."""
-        self.revive_all()
-        self.finish_late()
-        self.nothing_of_people_at_home_lies_abroad()
-        self.what_was_acknowledged_is_there()
-        self.loop.close()
+        try:
+            self.revive_all()
+            self.finish_late()
+            self.nothing_of_people_at_home_lies_abroad()
+            self.what_was_acknowledged_is_there()
+        finally:
+            self.loop.close()
 
     # -- helpers -------------------------------------------------------------------------------------------------
 
