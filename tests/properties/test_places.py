@@ -32,7 +32,7 @@ from residency.enforcement.point import Request
 from residency.enforcement.ports import OCTETS, ObjectMeta, ObjectSink, SinkPort, nothing
 from residency.enforcement.upkeep import Upkeep, UpkeepAct
 from residency.errors import ResidencyError
-from residency.model import Finding, Operation, Pin, Region, SubjectId
+from residency.model import Anchor, Finding, Operation, Pin, Region, SubjectId, Trust
 from residency.policy.compiler import Policy
 from residency.storage import erasure
 from residency.storage.move import Going, Leg, Mover
@@ -74,9 +74,11 @@ activities:
   - {{route: "DELETE /me", subject: user, data: [personal], store: [files, cache, jobs, one, llm]}}
 """
 CANARY: Final = b"canary"
-AN, BINH, MAI, TAN = "canary-an", "canary-binh", "mai", "tan"
-"""Two who live at home, whose very ids are canaries; one who settled abroad and may come home; one who is abroad."""
-PEOPLE: Final = (AN, BINH, MAI, TAN)
+AN, BINH, CHI, MAI, TAN = "canary-an", "canary-binh", "chi", "mai", "tan"
+"""Two who live at home, whose very ids are canaries; one who lives there, too, and whose data lies abroad from before;
+one who settled abroad and may come home; one who is abroad."""
+PEOPLE: Final = (AN, BINH, CHI, MAI, TAN)
+COVERED: Final = (AN, BINH, CHI)
 
 
 def _policy() -> Policy:
@@ -252,7 +254,7 @@ class Places(RuleBasedStateMachine):
     def at_home(self, who: str) -> bool:
         """Whether nothing of theirs may be abroad from now on."""
         pin = self.pin(who)
-        return who in (AN, BINH) or (who == MAI and pin is not None and pin.home != "SG")
+        return who in COVERED or (who == MAI and pin is not None and pin.home != "SG")
 
     def value(self, who: str) -> bytes:
         """Something new of theirs."""
@@ -261,7 +263,7 @@ class Places(RuleBasedStateMachine):
 
     async def asked(self, who: str, method: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """A request of theirs, whose handler does this."""
-        address = HANOI if who in (AN, BINH) else SINGAPORE
+        address = HANOI if who in COVERED else SINGAPORE
         point = self.world.point
         here = point.admit(Request(method, "/me", b"/me", (), (address, 5), SimpleUser(who)))
         with handling(here) as entered:
@@ -294,6 +296,11 @@ class Places(RuleBasedStateMachine):
         """Some have accounts already."""
         for who in (MAI, TAN):
             self.write(who, "a")
+        before = b"of-before"
+        self.run(self.files["SG"].put(f"users/{CHI}/a", before))
+        told = ((Anchor.TERRITORY, "VN", Trust.NETWORK), (Anchor.COLLECTION, "VN", Trust.NETWORK))
+        self.run(self.world.pins.put(Pin(self.digest(CHI), "SG", told, "c" * 32, "write", "p", 1)))
+        self.acknowledged(CHI, "a", before)
 
     @rule(who=people, key=keys)
     def write(self, who: str, key: str) -> None:
@@ -448,13 +455,15 @@ class Places(RuleBasedStateMachine):
 
         self.tries(self.asked(who, "POST", work))
 
-    @rule(who=people)
-    def ask(self, who: str) -> None:
-        """A question to a model, which is nobody's home: who is not covered asks the first that there is."""
-        value = self.value(who) if who in (AN, BINH) else b"a question"
+    @rule(who=people, place=st.none() | places)
+    def ask(self, who: str, place: str | None) -> None:
+        """A question to a model, which is nobody's home: who is not covered asks the first that there is, or another
+        that the app names."""
+        value = self.value(who) if who in COVERED else b"a question"
+        sink = None if place is None else f"llm-{place.lower()}"
 
         async def work() -> None:
-            await whole(await current().http("llm").send(asks(body=value, headers=((b"x-of", value),))))
+            await whole(await current().http("llm").send(asks(body=value, headers=((b"x-of", value),)), sink=sink))
 
         self.tries(self.asked(who, "POST", work))
 

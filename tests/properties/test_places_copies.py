@@ -30,7 +30,7 @@ from residency.storage.sent import Elsewhere, Sent
 from residency.storage.withdrawal import Home, Homes, withdraw
 from residency.wiring.deciding import CopyDeciding
 from tests.move_world import Plug, PulledError
-from tests.properties.test_places import AN, BINH, DEPLOYMENT, LAW, PEOPLE, Places, PluggedObjects, SlowSink
+from tests.properties.test_places import COVERED, DEPLOYMENT, LAW, PEOPLE, Places, PluggedObjects, SlowSink
 from tests.world import load_policy, write_deployment
 
 _WANTED: Final = "copies: {files: {to: [files-sg], withdraw: true}}\n"
@@ -118,7 +118,7 @@ class Copying(Places):
 
     def at_home(self, who: str) -> bool:
         """The law says nothing of the others, wherever they live."""
-        return who in (AN, BINH)
+        return who in COVERED
 
     def records(self, place: str) -> ObjectRecords:
         """The records of a place."""
