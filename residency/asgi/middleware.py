@@ -184,6 +184,9 @@ class ResidencyMiddleware:
 
     async def _serve(self, here: Current, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request whose acts may still be refused: a refusal that the app lets through becomes a problem."""
+        # One who is known inside the handler only may be handed over from there, while nothing was read: before it is
+        # said whose data it is no act begins. Of anybody else it is another person whom the app was refused.
+        late = self._hand_over is not None and here.activity.subject.kind == "app"
         started = closed = swallowing = read = False
         hidden: Refused | SubjectUnknown | Unavailable | None = None
         trail = here.trail
@@ -220,8 +223,7 @@ class ResidencyMiddleware:
         token = enter(here)
         raised: Exception | None = None
         try:
-            # What the app has not begun to read may still be handed over.
-            await self.app(scope, receive if self._hand_over is None else listen, watch)
+            await self.app(scope, listen if late else receive, watch)
         except Exception as error:
             if not swallowing and (ours(error) is None or (started and scope["type"] == "http")):
                 raise  # an error of the app's own, or too late for another answer: the server ends the response
@@ -233,8 +235,7 @@ class ResidencyMiddleware:
         if closed or (cause is None and not swallowing and (started or trail.refusal is None)):
             return
         refusal = await _refusal(here, cause)
-        ran = read or self._hand_over is None
-        await self._refuse(scope, receive, send, refusal, ran=ran, accepted=started)
+        await self._refuse(scope, receive, send, refusal, ran=read or not late, accepted=started)
         if raised is not None and ours(raised) is None:
             raise raised  # an error of the app's own that came on top: the server's log must have it
 

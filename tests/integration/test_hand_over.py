@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect as following
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from residency import ResidencyMiddleware, current
+from residency import ResidencyMiddleware, about, current
 from residency.audit.journal import RECORDS_AT, scan
 from residency.bootstrap import build
 from residency.wiring.storage import Judging
@@ -166,16 +166,18 @@ class Abroad:
         port: int = 0,
         *,
         more: str = "",
+        instead: Sequence[tuple[str, str]] = (),
         judging: Judging | None = None,
         scheme: str = "http",
     ) -> None:
-        """`more` is put into the deployment file; `judging` judges where connections lead, None = as the file says."""
+        """`more` is put into the deployment file, `instead` are what stands for what; `judging` judges where
+        connections lead, None = as the file says."""
         self.home = Home()
         self.at_home = stack.enter_context(served(self.home, "127.0.0.2")) if home is None else home
         self.folder = folder
         told = f'{{url: "{scheme}://{self.at_home}/", how: {how}}}'
         folder.mkdir(exist_ok=True)
-        self.file = write_deployment(folder, DEPLOYMENT.replace("HOME", told) + more, [LAW])
+        self.file = write_deployment(folder, DEPLOYMENT.replace("HOME", told) + more, [LAW], instead)
         self.runtime = build(self.file)
         if judging is not None:
             self.runtime.judging = judging
@@ -194,6 +196,9 @@ class Abroad:
             if scope["query_string"] == b"read":
                 await receive()
             await current().identify("an", {}, verified=False)
+        if scope["query_string"] == b"of-an":
+            async with about("an") as here:
+                await here.store("people").get("users/an")
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"served abroad"})
 
@@ -247,6 +252,15 @@ def test_one_who_is_known_late_is_proxied_where_the_app_has_read_nothing_yet(mak
     answer = abroad.ask("POST", "/late?read", content=SECRET)
     assert (answer.status_code, answer.json()["reason"]) == (451, "only_in_country")
     assert len(abroad.home.seen) == 1
+
+
+def test_who_is_refused_somebody_else_s_data_is_not_handed_over_after_what_the_app_has_done(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        by_default = [("presume: {territory: not_covered}\n", "")]
+        abroad = Abroad(tmp_path / "abroad", stack, "proxy", None, instead=by_default)
+        answer = abroad.ask("GET", "/people?of-an", SINGAPORE)
+        assert (answer.status_code, answer.json()["reason"]) == (451, "only_in_country")
+        assert abroad.home.seen == []
 
 
 def test_a_redirect_never_names_another_host(make: Make) -> None:
