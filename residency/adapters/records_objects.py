@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -114,7 +115,10 @@ class ObjectRecords:
     async def _under(self, key: str) -> AsyncIterator[ObjectMeta]:
         """What lies below `key` where that ends in a slash, else what lies there. Raises: SinkUnavailable."""
         if not key.endswith("/"):
-            if (meta := await self._sink.head(key)) is not None:
+            meta = None
+            with suppress(UsageError):  # no key that anything could lie under
+                meta = await self._sink.head(key)
+            if meta is not None:
                 yield meta
             return
         async for meta in self._sink.list(key):

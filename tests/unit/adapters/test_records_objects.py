@@ -181,3 +181,11 @@ async def test_a_pattern_of_one_key_is_asked_for_by_that_key() -> None:
     records = ObjectRecords(sink, (RecordDoc("faces/{subject}.png", None, None, frozenset({"personal"})),))
     assert [each.key async for each in records.read(["an", "binh"])] == ["faces/an.png"]
     assert sink.lists == 0
+
+
+@pytest.mark.parametrize("who", [".", "..", "a" * 600])
+async def test_of_whom_no_key_can_be_there_is_nothing(who: str) -> None:
+    records = ObjectRecords(
+        Listed("files-sg", SG), (RecordDoc("users/{subject}/cv", None, None, frozenset({"personal"})),)
+    )
+    assert [each async for each in records.read([who])] == []
