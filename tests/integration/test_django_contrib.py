@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.django_project import DATABASES, told_by
+
 PROJECT = Path(__file__).resolve().parent / "django_contrib.py"
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+@pytest.fixture(scope="module", params=DATABASES)
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the project told of each question, and what was expected."""
-    command = [sys.executable, str(PROJECT), str(tmp_path_factory.mktemp("django"))]
-    if request.param == "postgres":
-        pair = request.getfixturevalue("postgres")
-        command += [server.url("psycopg", server.database()) for server in (pair.sg, pair.vn)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = {}
-    for line in done.stdout.splitlines():
-        told |= json.loads(line)
-    return told
+    return told_by(PROJECT, tmp_path_factory.mktemp("django"), request)
 
 
 def unexpected(told: dict[str, Any]) -> dict[str, Any]:
