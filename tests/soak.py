@@ -611,8 +611,15 @@ class Soak:
         home = self.places.rows.vn.query(asked, self.databases["kr"])
         if not {key for each in self.neighbours for key in each.keys} <= {row[0] for row in home}:
             wrong.append("rows of neighbours that were acknowledged are not at home")
-        if home != self.places.rows.sg.query(asked, self.databases["sg"]):
-            wrong.append("copies of neighbours' rows are not as the rows")
+        abroad = self.places.rows.sg.query(asked, self.databases["sg"])
+        if home != abroad:
+            lacking, other = (
+                [row for row in these if row not in those] for these, those in [(home, abroad), (abroad, home)]
+            )
+            halted = self.places.rows.vn.query("SELECT * FROM residency_outbox", self.databases["kr"])
+            wrong.append(
+                f"copies of neighbours' rows: {lacking[:3]} lack, {other[:3]} are too many; noted {halted[:9]}"
+            )
         for each in self.neighbours:
             files = self._listed("vn", "kr", each.who)
             if not each.files <= files.keys():

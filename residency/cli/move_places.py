@@ -116,9 +116,9 @@ class Ways:
                         if len(sinks) == 1:
                             continue  # all of the store lies in its one sink, whoever's it is
                         raise UsageError(f"store {store!r} has a sink in {source} and none in {target}")
-                    ends = await legs_between(runtime, store, sink, there[0])
+                    ends, clear = await legs_between(runtime, store, sink, there[0])
                     ends = located_ends(store, ends, (source, target), runtime.stores.locators)
-                    known.append(Leg(f"{store}/{sink.name}", *ends))
+                    known.append(Leg(f"{store}/{sink.name}", *ends, clear))
                     for line in await obstacles_of(sink, there[0], docs):
                         self._tell(line)
             self._known[source, target] = known  # whole, or not at all

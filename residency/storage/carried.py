@@ -1,7 +1,7 @@
 """What is to be done with copies at one target in; recorded, decided on once more, marked at home, and done, out.
 
-A mark that a key is sent is durable before the first byte of it goes. What was never sent is put without a look: the
-put itself takes the place of nothing or fails, and only then it is looked at what is there.
+A mark that a key is sent is durable before the first byte of it goes. Then it is looked at what is there, and what is
+somebody's own is never noted as a copy: a mover may be about to delete it, or have just put it there.
 """
 
 from __future__ import annotations
@@ -134,17 +134,23 @@ class Carrier:
         changes = [(record, there) for some in puts.values() for record, there, _ in some]
         if not changes:
             return set()
-        await self._sent.mark(target.sink.name, [_key(record) for record, there in changes if there is None])
-        refused: dict[Key, str] = {}
+        new = [_key(record) for record, there in changes if there is None]
+        await self._sent.mark(target.sink.name, new)
+        # A look before anything is noted: what lies there of somebody who was moved away is theirs until the mover has
+        # deleted it, and would pass for a copy while it is noted as one.
+        found = await target.copied.held(new) if new else {}
+        refused = {key: "not_a_copy" for key, each in found.items() if not each.ours}
+        changes = [(record, there or found.get(_key(record))) for record, there in changes]
+        free = [(record, there) for record, there in changes if _key(record) not in refused]
         gone: set[Key] = set()
         try:
-            await target.copied.put(changes, self._records)
+            if free:
+                await target.copied.put(free, self._records)
         except (RecordConflict, SinkUnavailable) as error:
-            # They are sent now, so that it can be looked what is in their way. A sink that is away is away here, too;
-            # one that answers refuses one of them, which holds up none of the others.
+            # A sink that is away is away here, too; one that answers refuses one of them, which holds up no other.
             doubt = isinstance(error, SinkUnavailable)
-            found = await target.copied.held([_key(record) for record, there in changes if there is None or doubt])
-            for record, there in changes:  # in their order: what others refer to came first
+            found = await target.copied.held([_key(record) for record, there in free if there is None or doubt])
+            for record, there in free:  # in their order: what others refer to came first
                 key = _key(record)
                 reason = await self._put_one(target, record, found.get(key) if doubt else there or found.get(key))
                 if reason is not None:

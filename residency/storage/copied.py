@@ -219,6 +219,16 @@ class Originals:
         await self._copied.forget_absent([(record.name, record.key) for record in records])
         return await self._records.write(records)
 
+    async def clear_copies(self, subjects: Collection[str]) -> frozenset[str]:
+        """Have no copy of ours of these here; those of whom there was one. Raises: SinkUnavailable."""
+        there = [record async for record in self._records.read(subjects)]
+        held = await self._copied.of(there)
+        ours = [each for each in held.values() if each.ours]
+        await self._copied.drop(ours)
+        # What was once noted of the others is of copies that are gone; a record may have those bytes again one day.
+        await self._copied.forget([key for key, each in held.items() if not each.ours])
+        return frozenset(each.record.subject for each in ours if each.record.subject is not None)
+
     async def delete(self, records: Sequence[Record]) -> int:
         """As the port says."""
         return await self._records.delete(records)

@@ -10,8 +10,8 @@ worked off twice does nothing the second time.
 | 2    | decided for each; which of them were ever sent  | nothing                                          |
 | 3    | the target asked for what is there of those     | nothing                                          |
 | 4    | intents durable                                 | open intents                                     |
-| 5    | pins and facts reread; what is new marked as sent | open intents, a mark of what may not be there  |
-| 6    | copies noted in the ledger                      | the same, and a note of a copy that is not there |
+| 5    | pins, facts reread; marked as sent what is new  | open intents, a mark of what may not be there    |
+| 6    | what is new looked for; noted in the ledger     | the same, and a note of a copy that is not there |
 | 7    | copies written or deleted                       | open intents, marks, the copies                  |
 | 8    | outcomes durable                                | the copies, and notes that are found to be done  |
 | 9    | marks of what is not there any more removed     | notes that are found to be done                  |
@@ -196,8 +196,9 @@ class Copier:
         over = {key for key in gone if key not in ours}
         over |= {key for key, each in meant.items() if each.permit.reason and key in sent and key not in there}
         over |= await self._carrier.carry_out(target, plan, owners, version, held, done)
-        if forget:
-            await target.copied.forget([key for key in over if key in sent])
+        # A note of a copy that was never put would tell of a record with those bytes that comes there one day.
+        absent = [key for key in gone if key not in there]
+        await target.copied.forget([key for key in over if key in sent] if forget else absent)
         if self.keep is None or not over or await self.keep():
             await self.sent.unmark(name, over)
 

@@ -10,9 +10,10 @@ be the last before a crash.
 | 5    | done             | home B              | nothing                                                         |
 
 All of a batch is copied ahead, while everybody is served as ever. Then pins move, few at a time, and what changed since
-is copied once more: for so long, and no longer, these few cannot write. A home is a subject's and not a store's, so
-that the records of all stores move before the pin turns. What is at B with other bytes, and is no copy of ours, is a
-conflict: the pin goes back, nothing is deleted, and somebody is told.
+is copied once more: for so long, and no longer, these few cannot write. Where copies of ours lie at the target, theirs
+are gone from there before anything is compared, and none is on its way: one would pass for a record, or a record for
+one. A home is a subject's and not a store's, so that the records of all stores move before the pin turns. What is at B
+with other bytes, and is no copy of ours, is a conflict: the pin goes back, nothing is deleted, and somebody is told.
 """
 
 from __future__ import annotations
@@ -194,6 +195,10 @@ class Mover:
         resting = {digest for digest, pin in pins.items() if pin.moving is None}
         if len(resting) < len(pins) and not all([await leg.source.settled(self._drain) for leg in legs]):
             await self._wait(self._drain)
+        if arriving := {ids[digest]: digest for digest in pins if digest not in resting}:
+            await self._hold()
+            for leg in legs:
+                sure = set(sure) - {arriving[each] for each in await leg.clear_copies(arriving)}
         begun = self._clock()
         for digest in pins:
             if digest in resting or steps[digest].state not in BEGUN:

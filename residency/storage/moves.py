@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from residency.model import Pin
 from residency.storage.parcels import Parcel, Parcels
 
-__all__ = ["BEGUN", "Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "State", "Step"]
+__all__ = ["BEGUN", "ClearCopies", "Going", "Leg", "MoveHomes", "MoveJournal", "Moved", "State", "Step", "never_copied"]
 
 
 class State(StrEnum):
@@ -63,13 +63,27 @@ class Going:
     first: Pin | None = None
 
 
+ClearCopies = Callable[[Collection[str]], Awaitable[frozenset[str]]]
+"""What `Leg.clear_copies` is."""
+
+
+async def never_copied(subjects: Collection[str]) -> frozenset[str]:
+    """There are no copies of anybody."""
+    return frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One store's part of a move: from which sink to which."""
+    """One store's part of a move: from which sink to which.
+
+    Where the target gets copies, `clear_copies` sees to it that there is none of these subjects (ids), who cannot write
+    just now, and none on its way; those of whom something was deleted.
+    """
 
     store: str
     source: Parcels
     target: Parcels
+    clear_copies: ClearCopies = never_copied
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import Final
 from residency.errors import RecordConflict
 from residency.storage.moves import BEGUN, Leg, MoveJournal, State, Step
 from residency.storage.moves_compared import judge
-from residency.storage.parcels import NOTHING, LackingError
+from residency.storage.parcels import NOTHING, LackingError, Parcel
 
 __all__ = ["Carrying"]
 
+_TRIES: Final = 3
 _FIRST: Final = 20  # subjects of a batch, while nobody knows how much people have: a hundred pictures, say
 
 
@@ -49,6 +50,7 @@ class Carrying:
         cargos = [(leg, await leg.source.load(list(ids.values()))) for leg in legs]
         self._ids += len(ids)
         self._bytes += sum(cargo.size for _, cargo in cargos)
+        stays = set[str]()
         for leg, cargo in cargos:
             # What we copied before, and what is no longer so at the source.
             old = {
@@ -57,7 +59,9 @@ class Carrying:
                 if each not in resting and (copy := steps[each].copies.get(leg.store)) is not None
                 and copy not in (cargo.digest(ids[each]), NOTHING)
             }  # fmt: skip
-            await self.withdraw(leg, ids, old, steps)
+            stays |= await self.withdraw(leg, ids, old, steps)
+        if stays:  # what was deleted since at the source would be there again with what is put beside it
+            return dict.fromkeys(stays) | await self.ship(legs, _but(ids, stays), steps, resting)
         for each, subject in ids.items():
             copies = {leg.store: cargo.digest(subject) for leg, cargo in cargos}
             records = sum(cargo.counts.get(subject, 0) for _, cargo in cargos)
@@ -87,19 +91,29 @@ class Carrying:
 
     async def withdraw(
         self, leg: Leg, ids: Mapping[str, str], copies: Mapping[str, str], steps: Mapping[str, Step]
-    ) -> None:
-        """Remove from the target what was copied there before, all or the part that a crash left, and nothing else."""
+    ) -> set[str]:
+        """Remove from the target what was copied there before, all or the part that a crash left, and nothing else;
+        those of whom it is there still, because the sink refuses, again and again, to delete it."""
         if not copies:
-            return
+            return set()
         await self._hold()
         gone = await leg.target.clear({ids[each]: copy for each, copy in copies.items()})
-        left = [each for each in copies if ids[each] not in gone and leg.store in steps[each].marks]
-        left = [each for each in left if steps[each].state in BEGUN]
-        if left:
+        left = [each for each in copies if ids[each] not in gone]
+        for _ in range(_TRIES):
             found = await leg.target.take([ids[each] for each in left])
-            parts = [ids[each] for each in left if steps[each].marked(leg.store, found, ids[each])]
+            told = {each: found.digest(ids[each]) for each in left}
+            left = [
+                each
+                for each in left
+                if told[each] != NOTHING
+                and (told[each] == copies[each] or _is_part(steps[each], leg.store, found, ids[each]))
+            ]
+            if not left:
+                break
             await self._hold()
-            await leg.target.clear({each: found.digest(each) for each in parts if found.digest(each) != NOTHING})
+            gone = await leg.target.clear({ids[each]: told[each] for each in left})
+            left = [each for each in left if ids[each] not in gone]
+        return set(left)
 
     async def clear(
         self, legs: Sequence[Leg], ids: Mapping[str, str], steps: Mapping[str, Step]
@@ -126,3 +140,12 @@ class Carrying:
             cleared = await leg.source.clear(wanted) if wanted else frozenset()
             clean = {each for each in clean if ids[each] in cleared}
         return gone | clean, redo, late
+
+
+def _is_part(step: Step, store: str, found: Parcel, subject: str) -> bool:
+    """Whether what there is of a subject (id) is a part of a copy of ours that a crash left."""
+    return step.state in BEGUN and store in step.marks and step.marked(store, found, subject)
+
+
+def _but(ids: Mapping[str, str], those: Collection[str]) -> dict[str, str]:
+    return {each: subject for each, subject in ids.items() if each not in those}

@@ -1,14 +1,16 @@
 """A runtime in; while something else is done with a person's records, no copy of them made, and none left over, out.
 
 Who erases takes the lease of every outbox first: what a copier had read would else come to lie abroad after it was
-erased there. Afterwards nothing is copied again, for home has no more what could be.
+erased there. Afterwards nothing is copied again, for home has no more what could be. So does who moves people to where
+copies go, while records are put there.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 import anyio
@@ -17,18 +19,19 @@ from residency.adapters.copies_worker import StoreCopies
 from residency.enforcement.ports import SinkPort
 from residency.errors import SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
-from residency.storage.copied import Key, originals
-from residency.storage.copies import Copier
+from residency.storage.copied import Key, Originals, originals
 from residency.storage.misplaced import Place
-from residency.storage.parcels import Parcels, RecordParcels
-from residency.wiring.copies import Running, copied_in, stores_of
+from residency.storage.moves import ClearCopies, never_copied
+from residency.storage.outbox import Outbox
+from residency.storage.parcels import Cargo, Parcels, RecordParcels
+from residency.wiring.copies import Running, copied_in, homes_of, outbox_of, stores_of
 from residency.wiring.records import legs_of, moving_records, records_of
 
 __all__ = ["CopiesTrace", "legs_between", "no_copying", "place_of"]
 
 _LEASE: Final = 30.0  # seconds
 _PATIENCE: Final = 90.0
-_AGAIN: Final = 0.25
+_AGAIN: Final = 0.1
 
 
 class CopiesTrace:
@@ -63,39 +66,57 @@ async def no_copying(runtime: Running) -> AsyncIterator[CopiesTrace]:
     """While inside no copy is made by anybody. Raises: SinkUnavailable where a worker does not let go in time."""
     wanted = runtime.deployment.copies and runtime.deployment.mode != "observe"
     stores = stores_of(runtime, everywhere=True) if wanted else []
-    copiers = [copier for store in stores for copier in store.copiers]
-    holder = f"still-{os.getpid()}-{runtime.entropy.token(8).hex()}"
+    async with _still(runtime, [(copier.home.name, copier.outbox) for store in stores for copier in store.copiers]):
+        yield CopiesTrace(stores)
+
+
+@asynccontextmanager
+async def _still(
+    runtime: Running, outboxes: Sequence[tuple[str, Outbox]], *, needed: str | None = None
+) -> AsyncIterator[None]:
+    """While inside nothing is copied from these homes; `needed` = of the others one that is away holds up nobody.
+
+    Raises: SinkUnavailable where a worker does not let go in time.
+    """
+    holder, taken = f"still-{os.getpid()}-{runtime.entropy.token(8).hex()}", list[tuple[str, Outbox]]()
     try:
-        for copier in copiers:
-            await _take(copier, holder)
-        async with anyio.create_task_group() as group:
-            group.start_soon(_keep, copiers, holder)
+        for home, outbox in outboxes:
             try:
-                yield CopiesTrace(stores)
+                await _take(home, outbox, holder)
+            except SinkUnavailable:
+                if needed in (None, home):
+                    raise
+            else:
+                taken.append((home, outbox))
+        async with anyio.create_task_group() as group:
+            group.start_soon(_keep, taken, holder)
+            try:
+                yield
             finally:
                 group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_LEASE):
-            for copier in copiers:
-                await copier.outbox.leave(holder)
+            for _, outbox in outboxes:
+                with suppress(SinkUnavailable):
+                    await outbox.leave(holder)
 
 
-async def _take(copier: Copier, holder: str) -> None:
+async def _take(home: str, outbox: Outbox, holder: str) -> None:
     with anyio.move_on_after(_PATIENCE):
-        while not await copier.outbox.lease(holder, _LEASE):  # noqa: ASYNC110 - another process has it
+        while not await outbox.lease(holder, _LEASE):  # noqa: ASYNC110 - another process has it
             await anyio.sleep(_AGAIN)
         return
-    raise SinkUnavailable(f"sink {copier.home.name!r}: a worker that makes copies does not let go of its outbox")
+    raise SinkUnavailable(f"sink {home!r}: a worker that makes copies does not let go of its outbox")
 
 
-async def _keep(copiers: Sequence[Copier], holder: str) -> None:
+async def _keep(outboxes: Sequence[tuple[str, Outbox]], holder: str) -> None:
     while True:
         await anyio.sleep(_LEASE / 3)
-        for copier in copiers:
-            if not await copier.outbox.lease(holder, _LEASE):
-                raise SinkUnavailable(f"sink {copier.home.name!r}: its outbox was taken by another worker meanwhile")
+        for home, outbox in outboxes:
+            if not await outbox.lease(holder, _LEASE):
+                raise SinkUnavailable(f"sink {home!r}: its outbox was taken by another worker meanwhile")
 
 
 def place_of(runtime: Running, store: str, sink: SinkPort, docs: tuple[RecordDoc, ...]) -> Place:
@@ -105,15 +126,46 @@ def place_of(runtime: Running, store: str, sink: SinkPort, docs: tuple[RecordDoc
     return Place(store, runtime.deployment.sinks[sink.name].sink, records, docs)
 
 
-async def legs_between(runtime: Running, store: str, source: SinkPort, target: SinkPort) -> tuple[Parcels, Parcels]:
-    """As `legs_of`; where one of the two gets copies, they are no part of what is moved from there, and what is moved
-    there takes their place. Raises: UsageError, SinkUnavailable."""
-    docs = runtime.deployment.records[store]
-    if not any(copied_in(runtime.deployment, runtime.stores, store, each.name) for each in (source, target)):
-        return await legs_of(source, target, docs)
-    made = []
+class _WhereCopiesGo(RecordParcels):
+    """The end of a move in a sink that gets copies, which are no part of what is there. Nobody makes any while records
+    are put, nor while the last copies go: what a copier looked for before, and puts after, would pass for a record."""
+
+    __slots__ = ("_originals", "_still")
+
+    def __init__(self, records: Originals, still: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        super().__init__(records)
+        self._originals = records
+        self._still = still
+
+    async def put(self, cargo: Cargo) -> None:
+        """As the port says."""
+        async with self._still():
+            await super().put(cargo)
+
+    async def clear_copies(self, subjects: Collection[str]) -> frozenset[str]:
+        """As `Leg` has it. Raises: SinkUnavailable."""
+        async with self._still():
+            return await self._originals.clear_copies(subjects)
+
+
+async def legs_between(
+    runtime: Running, store: str, source: SinkPort, target: SinkPort
+) -> tuple[tuple[Parcels, Parcels], ClearCopies]:
+    """As `legs_of`, and a `Leg`'s `clear_copies`; where one of the two gets copies, they are no part of what is moved
+    from there, and what is moved there takes their place. Raises: UsageError, SinkUnavailable."""
+    deployment, stores = runtime.deployment, runtime.stores
+    docs = deployment.records[store]
+    if not any(copied_in(deployment, stores, store, each.name) for each in (source, target)):
+        return await legs_of(source, target, docs), never_copied
+    sinks = {sink.name: sink for sink in stores.sinks_of(store)}
+    homes = [(name, outbox_of(store, sinks[name], docs, runtime.clock)) for name in homes_of(deployment, store)]
+    still = partial(_still, runtime, homes, needed=source.name)
+    made, clear = list[Parcels](), never_copied
     for sink in (source, target):
         records = await moving_records(sink, docs)
-        copied = copied_in(runtime.deployment, runtime.stores, store, sink.name, records)
-        made.append(RecordParcels(records if copied is None else originals(copied)))
-    return made[0], made[1]
+        copied = copied_in(deployment, stores, store, sink.name, records)
+        end = RecordParcels(records) if copied is None else _WhereCopiesGo(originals(copied), still)
+        if sink is target and isinstance(end, _WhereCopiesGo):
+            clear = end.clear_copies
+        made.append(end)
+    return (made[0], made[1]), clear

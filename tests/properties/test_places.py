@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,6 +210,8 @@ class Places(RuleBasedStateMachine):
         self.kept = {person: Kept() for person in PEOPLE}
         self.dead: set[str] = set()
         self.late: list[Late] = []
+        self.hung_up: defaultdict[tuple[str, str], set[bytes | None]] = defaultdict(set)
+        """Values of those who hung up while they were kept: what is under way comes, sooner or later than others."""
         self.told: Counter[tuple[str, str]] = Counter()
         self.number = 0
         self.last: tuple[str, str, bytes] | None = None
@@ -287,7 +289,7 @@ class Places(RuleBasedStateMachine):
         """It is there, unless one who is still under way comes later."""
         self.told[who, key] += 1
         late: set[bytes | None] = {each.value for each in self.late if (each.who, each.key) == (who, key)}
-        self.kept[who].may[key] = {value} | late
+        self.kept[who].may[key] = {value} | late | self.hung_up[who, key]
 
     # -- what people do ------------------------------------------------------------------------------------------
 
@@ -358,6 +360,7 @@ class Places(RuleBasedStateMachine):
             return
         late = data.draw(st.sampled_from(self.late))
         self.late.remove(late)
+        self.hung_up[late.who, late.key].add(late.value)
         late.task.cancel()
         self.finish([late.task])  # whether it came to its end before is not known to who hung up
 
@@ -377,7 +380,7 @@ class Places(RuleBasedStateMachine):
         for (who, key), values in kept.items():
             if values:
                 others = {late.value for late in ended if (late.who, late.key) == (who, key)}
-                self.kept[who].may[key] = values | others
+                self.kept[who].may[key] = values | others | self.hung_up[who, key]
 
     def finish(self, tasks: list[asyncio.Task[Any]]) -> None:
         """Wait for these; what is no error of ours fails the run."""
@@ -552,7 +555,7 @@ class Places(RuleBasedStateMachine):
         self.plug.at, self.plug.calls = kill, 0
         going = Going(who, self.digest(who), self.pin(who))
         try:
-            done, moved = self.tries(mover.move([Leg("files", *ends)], source, to, [going]))
+            done, moved = self.tries(mover.move([Leg("files", ends[0], ends[1])], source, to, [going]))
         except PulledError:
             return False
         finally:

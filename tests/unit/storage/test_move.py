@@ -68,6 +68,39 @@ def test_where_a_sink_goes_away_while_pins_move_they_are_read_where_they_lie_and
     assert world.lies("VN", "an") == {("people", "k"): b"changed", ("uploads", "k"): b"x"}
 
 
+class Refusing(PluggedRecords):
+    """Records of which the sink deletes none for so many times, and answers."""
+
+    times = 0
+
+    async def delete(self, records: Sequence[Record]) -> int:
+        """As the port says."""
+        if records and self.times:
+            self.times -= 1
+            raise SinkUnavailable("the connection was cut")
+        return await super().delete(records)
+
+
+@pytest.mark.parametrize(("times", "moves"), [(2, True), (100, False)])
+def test_what_a_person_deleted_meanwhile_is_not_there_again_where_its_copy_could_not_be_taken_back(
+    times: int, moves: bool
+) -> None:
+    world = MoveWorld(("people",))
+    refusing = Refusing("people-VN", world.plug)
+    world.at["VN"]["people"] = refusing
+    for key in ("k", "l"):
+        world.put("SG", "people", "an", key, b"x")
+    world.writers = [("an", "people", "k", None)]
+    refusing.times = times
+    moved = run(world.run(["an"]))
+    pin = run(world.pin("an"))
+    assert pin is not None
+    home, left = {("people", "l"): b"x"}, {} if moves else {("people", "k"): b"x", ("people", "l"): b"x"}
+    assert (bool(moved.home), bool(moved.conflict), pin.home) == (moves, not moves, "VN" if moves else "SG")
+    assert world.lies(pin.home, "an") == home
+    assert world.lies("SG" if moves else "VN", "an") == left, "told, so that somebody looks"
+
+
 class Referring(PluggedRecords):
     """Records each of which refers to what is not here, where it says so itself."""
 
