@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final
@@ -22,6 +23,7 @@ from residency.storage.copies import Copier
 from residency.storage.fitting import Fitting
 from residency.storage.outbox import Deciding, Round, Standing, Target
 from residency.storage.sent import Elsewhere
+from residency.storage.still import still
 from residency.storage.withdrawal import PAGE, Home, Homes, walk
 
 __all__ = ["CopiesWorker", "StoreCopies", "work_off"]
@@ -203,7 +205,9 @@ class CopiesWorker:
                 del self._walks[where]  # it is begun anew
                 return
             done = Round()
-            on.after = await walk(target, store.homes, store.deciding, done, on.after, ended=ended, fit=on.fit)
+            on.after = await walk(
+                target, store.homes, store.deciding, done, on.after, ended=ended, fit=on.fit, alone=self._alone
+            )
             for sink, count in done.gone.items():
                 store.lost(sink, count)
                 on.gone += count
@@ -220,6 +224,9 @@ class CopiesWorker:
         if on.gone:
             _log.warning("copies: home lost %d records of store %s without a note; their copies in %s go", on.gone,
                          *where)  # fmt: skip
+
+    def _alone(self, home: Home) -> AbstractAsyncContextManager[None]:
+        return still([(home.sink.name, home.kept.outbox)], self._holder)
 
     async def _guarded(self, what: str, work: Awaitable[None]) -> None:
         """Whatever goes wrong, the next look comes; it is told once."""

@@ -20,6 +20,7 @@ from residency.errors import ResidencyError, UsageError
 from residency.storage.outbox import Round
 from residency.storage.withdrawal import withdraw as withdraw_all
 from residency.wiring.copies import check, doubt, outboxes_of, stores_of
+from residency.wiring.copies_still import alone_in
 
 __all__ = ["copies_app"]
 
@@ -243,7 +244,7 @@ async def _withdraw(runtime: Residency, only: Any, go: bool) -> list[dict[str, A
             if only and each.store not in only:
                 continue
             for target in each.targets:
-                done = await withdraw_all(target, each.homes, each.deciding, go=go)
+                done = await withdraw_all(target, each.homes, each.deciding, go=go, alone=alone_in(runtime))
                 found.append(
                     {
                         "store": each.store, "sink": target.sink.name, "copies": done.notes,

@@ -2,13 +2,14 @@
 
 What home loses past its triggers leaves no note: a partition that is dropped, a backup that is put back, an object that
 a bucket's own rule expires. So whoever walks over copies asks home for their keys, and notes what it has no more. The
-copier works that off like any note: it reads home anew, so that what is being written just now is not mistaken.
+copier works that off like any note: it reads home anew, so that what is being written just now is not mistaken. While
+copies are deleted, nobody moves their people to where they lie: originals would come in the place of some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final, NamedTuple
 
 from residency.errors import Unavailable
@@ -18,7 +19,7 @@ from residency.storage.fitting import Fitting, weight
 from residency.storage.outbox import WAITING, Deciding, Owner, Permit, Round, Target, Wanted
 from residency.storage.sent import Elsewhere
 
-__all__ = ["PAGE", "Home", "Homes", "walk", "withdraw"]
+__all__ = ["PAGE", "Alone", "Home", "Homes", "walk", "withdraw"]
 
 PAGE: Final = 200
 """Subjects whose copies are looked at together, at most."""
@@ -34,13 +35,29 @@ class Home(NamedTuple):
 Homes = Mapping[str | None, Sequence[Home]]
 """The homes by place; under None the one of whom no pin tells where they live, where a store has one home only."""
 
+Alone = Callable[[Home], AbstractAsyncContextManager[None]]
+"""While inside nobody else works for a home (`still`)."""
+
+
+def _alone(home: Home) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
 
 async def withdraw(
-    target: Target, homes: Homes, deciding: Deciding, *, ended: bool = True, go: bool = True, page: int = PAGE
+    target: Target,
+    homes: Homes,
+    deciding: Deciding,
+    *,
+    ended: bool = True,
+    go: bool = True,
+    page: int = PAGE,
+    alone: Alone = _alone,
 ) -> Round:
     """Go through all copies in `target` as `walk` does. Killed, it is simply begun again. Raises: as `walk`."""
     done, after, fit = Round(), "", Fitting(page)
-    while (last := await walk(target, homes, deciding, done, after, ended=ended, go=go, fit=fit)) is not None:
+    while (
+        last := await walk(target, homes, deciding, done, after, ended=ended, go=go, fit=fit, alone=alone)
+    ) is not None:
         after = last
     return done
 
@@ -55,13 +72,14 @@ async def walk(
     ended: bool,
     fit: Fitting,
     go: bool = True,
+    alone: Alone = _alone,
 ) -> str | None:
     """Look at the copies of the next few subjects after `after`, and add to `done` what was found; the last of these
     subjects, None = there are no more.
 
     What a home has no more is noted there. Where `ended`, copies whose permission has ended are deleted, and noted, so
-    that they are made anew once they may be. `go` False = all of it is only counted. Raises: SinkUnavailable, and as
-    `Deciding`.
+    that they are made anew once they may be. `go` False = all of it is only counted. `alone` is entered for the home of
+    records while their copies are deleted. Raises: SinkUnavailable, and as `Deciding`.
     """
     subjects = await target.copied.records.subjects(after=after, limit=fit.now)
     if not subjects:
@@ -87,7 +105,11 @@ async def walk(
             await home.kept.sent.mark(target.sink.name, gone)  # that list tells of it, so that it may be asked for
             await home.kept.outbox.note(gone)
         if ended:
-            await _end(target, home, [each for each in some if _key(each) not in gone], owners, deciding, done, go)
+            left = [each for each in some if _key(each) not in gone]
+            ending = _ending(target, home, left, owners, deciding, done)
+            if ending and go:
+                async with alone(home):
+                    await _end(target, home, ending, owners, deciding, done)
     return subjects[-1]
 
 
@@ -100,16 +122,10 @@ async def _gone(homes: Sequence[Home], copies: Sequence[Held]) -> set[Key]:
     return gone
 
 
-async def _end(
-    target: Target,
-    home: Home,
-    copies: Sequence[Held],
-    owners: Mapping[str, Owner],
-    deciding: Deciding,
-    done: Round,
-    go: bool,
-) -> None:
-    """Delete those whose permission has ended."""
+def _ending(
+    target: Target, home: Home, copies: Sequence[Held], owners: Mapping[str, Owner], deciding: Deciding, done: Round
+) -> dict[str, list[tuple[Held, Permit]]]:
+    """By subject those whose permission has ended."""
     ended: dict[str, list[tuple[Held, Permit]]] = {}
     for each in copies:
         subject = each.record.subject or ""
@@ -117,8 +133,18 @@ async def _end(
         if permit.reason is not None and permit.reason not in WAITING:
             done.held[permit.reason] = done.held.get(permit.reason, 0) + 1
             ended.setdefault(subject, []).append((each, permit))
-    if not go or not ended:
-        return
+    return ended
+
+
+async def _end(
+    target: Target,
+    home: Home,
+    ended: Mapping[str, Sequence[tuple[Held, Permit]]],
+    owners: Mapping[str, Owner],
+    deciding: Deciding,
+    done: Round,
+) -> None:
+    """Delete these. What a mover has put in their place since they were read is known for no copy any more."""
     keys = [_key(each) for some in ended.values() for each, _ in some]
     await home.kept.outbox.note(keys)
     wanted = []

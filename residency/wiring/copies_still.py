@@ -9,29 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from functools import partial
-from typing import Final
-
-import anyio
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from residency.adapters.copies_worker import StoreCopies
 from residency.enforcement.ports import SinkPort
-from residency.errors import SinkUnavailable
 from residency.policy.parsed_storage import RecordDoc
 from residency.storage.copied import Key, Originals, originals
 from residency.storage.misplaced import Place
 from residency.storage.moves import ClearCopies, never_copied
-from residency.storage.outbox import Outbox
 from residency.storage.parcels import Cargo, Parcels, RecordParcels
+from residency.storage.still import still
+from residency.storage.withdrawal import Alone
 from residency.wiring.copies import Running, copied_in, homes_of, outbox_of, stores_of
 from residency.wiring.records import legs_of, moving_records, records_of
 
-__all__ = ["CopiesTrace", "legs_between", "no_copying", "place_of"]
-
-_LEASE: Final = 30.0  # seconds
-_PATIENCE: Final = 90.0
-_AGAIN: Final = 0.1
+__all__ = ["CopiesTrace", "alone_in", "legs_between", "no_copying", "place_of"]
 
 
 class CopiesTrace:
@@ -66,57 +58,18 @@ async def no_copying(runtime: Running) -> AsyncIterator[CopiesTrace]:
     """While inside no copy is made by anybody. Raises: SinkUnavailable where a worker does not let go in time."""
     wanted = runtime.deployment.copies and runtime.deployment.mode != "observe"
     stores = stores_of(runtime, everywhere=True) if wanted else []
-    async with _still(runtime, [(copier.home.name, copier.outbox) for store in stores for copier in store.copiers]):
+    homes = [(copier.home.name, copier.outbox) for store in stores for copier in store.copiers]
+    async with still(homes, _holder(runtime)):
         yield CopiesTrace(stores)
 
 
-@asynccontextmanager
-async def _still(
-    runtime: Running, outboxes: Sequence[tuple[str, Outbox]], *, needed: str | None = None
-) -> AsyncIterator[None]:
-    """While inside nothing is copied from these homes; `needed` = of the others one that is away holds up nobody.
-
-    Raises: SinkUnavailable where a worker does not let go in time.
-    """
-    holder, taken = f"still-{os.getpid()}-{runtime.entropy.token(8).hex()}", list[tuple[str, Outbox]]()
-    try:
-        for home, outbox in outboxes:
-            try:
-                await _take(home, outbox, holder)
-            except SinkUnavailable:
-                if needed in (None, home):
-                    raise
-            else:
-                taken.append((home, outbox))
-        async with anyio.create_task_group() as group:
-            group.start_soon(_keep, taken, holder)
-            try:
-                yield
-            finally:
-                group.cancel_scope.cancel()
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_LEASE):
-            for _, outbox in outboxes:
-                with suppress(SinkUnavailable):
-                    await outbox.leave(holder)
+def alone_in(runtime: Running) -> Alone:
+    """What lets nobody copy from a home, nor move people to where its copies go, while copies are withdrawn."""
+    return lambda home: still([(home.sink.name, home.kept.outbox)], _holder(runtime))
 
 
-async def _take(home: str, outbox: Outbox, holder: str) -> None:
-    with anyio.move_on_after(_PATIENCE):
-        while not await outbox.lease(holder, _LEASE):  # noqa: ASYNC110 - another process has it
-            await anyio.sleep(_AGAIN)
-        return
-    raise SinkUnavailable(f"sink {home!r}: a worker that makes copies does not let go of its outbox")
-
-
-async def _keep(outboxes: Sequence[tuple[str, Outbox]], holder: str) -> None:
-    while True:
-        await anyio.sleep(_LEASE / 3)
-        for home, outbox in outboxes:
-            if not await outbox.lease(holder, _LEASE):
-                raise SinkUnavailable(f"sink {home!r}: its outbox was taken by another worker meanwhile")
+def _holder(runtime: Running) -> str:
+    return f"still-{os.getpid()}-{runtime.entropy.token(8).hex()}"
 
 
 def place_of(runtime: Running, store: str, sink: SinkPort, docs: tuple[RecordDoc, ...]) -> Place:
@@ -130,21 +83,21 @@ class _WhereCopiesGo(RecordParcels):
     """The end of a move in a sink that gets copies, which are no part of what is there. Nobody makes any while records
     are put, nor while the last copies go: what a copier looked for before, and puts after, would pass for a record."""
 
-    __slots__ = ("_originals", "_still")
+    __slots__ = ("_alone", "_originals")
 
-    def __init__(self, records: Originals, still: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+    def __init__(self, records: Originals, alone: Callable[[], AbstractAsyncContextManager[None]]) -> None:
         super().__init__(records)
         self._originals = records
-        self._still = still
+        self._alone = alone
 
     async def put(self, cargo: Cargo) -> None:
         """As the port says."""
-        async with self._still():
+        async with self._alone():
             await super().put(cargo)
 
     async def clear_copies(self, subjects: Collection[str]) -> frozenset[str]:
         """As `Leg` has it. Raises: SinkUnavailable."""
-        async with self._still():
+        async with self._alone():
             return await self._originals.clear_copies(subjects)
 
 
@@ -159,12 +112,15 @@ async def legs_between(
         return await legs_of(source, target, docs), never_copied
     sinks = {sink.name: sink for sink in stores.sinks_of(store)}
     homes = [(name, outbox_of(store, sinks[name], docs, runtime.clock)) for name in homes_of(deployment, store)]
-    still = partial(_still, runtime, homes, needed=source.name)
+
+    def alone() -> AbstractAsyncContextManager[None]:
+        return still(homes, _holder(runtime), needed=source.name)
+
     made, clear = list[Parcels](), never_copied
     for sink in (source, target):
         records = await moving_records(sink, docs)
         copied = copied_in(deployment, stores, store, sink.name, records)
-        end = RecordParcels(records) if copied is None else _WhereCopiesGo(originals(copied), still)
+        end = RecordParcels(records) if copied is None else _WhereCopiesGo(originals(copied), alone)
         if sink is target and isinstance(end, _WhereCopiesGo):
             clear = end.clear_copies
         made.append(end)

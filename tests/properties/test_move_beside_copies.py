@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import types
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +57,7 @@ class Together:
         for key, value in self.model.items():
             self.world.write(SINKS[self.home], self.who, key, value)
         self.digest = self.world.deployed.point.digest(SubjectId(self.who))
-        self.rounds = 0  # of copiers that are under way
+        self.rounds = 0  # of who works for a home
         self.still = 0  # of movers who want none to begin
         self.stuck: str | None = None
         for records in self.world.at.values():
@@ -136,23 +137,30 @@ class Together:
         """Copiers look at their outboxes, unless a mover has them."""
         for _ in range(40):
             for copier in self.world.copiers.values():
-                while self.still:
-                    await turn()
-                self.rounds += 1
-                try:
-                    await copier.once(limit=5)
-                except SinkUnavailable:
-                    pass
-                finally:
-                    self.rounds -= 1
+                with suppress(SinkUnavailable):
+                    async with self.working():
+                        await copier.once(limit=5)
             self.world.deployed.clock.advance(self.chance.choice((0, 500_000, 2_000_000)))
             await turn()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """At work for a home, once no mover wants it."""
+        while self.still:
+            await turn()
+        self.rounds += 1
+        try:
+            yield
+        finally:
+            self.rounds -= 1
 
     async def walks(self) -> None:
         """Copies whose permission has ended go."""
         for _ in range(self.chance.choice((0, 0, 3))):
             try:
-                await withdraw(self.world.target, self.world.homes, self.world.deciding, page=2)
+                await withdraw(
+                    self.world.target, self.world.homes, self.world.deciding, page=2, alone=lambda home: self.working()
+                )
             except SinkUnavailable:
                 await turn()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from residency.storage.fitting import Fitting
 from residency.storage.outbox import Round, Wanted
-from residency.storage.withdrawal import walk, withdraw
+from residency.storage.withdrawal import Home, walk, withdraw
 from tests.copies_memory import CopiesWorld, run
 from tests.move_world import PulledError
 
@@ -67,6 +67,23 @@ def test_killed_anywhere_it_is_begun_again_and_ends() -> None:
         made.deployed.clock.advance(700_000_000)
         run(made.copy())
         assert len(made.lies("sg")) == 6
+
+
+def test_while_they_are_deleted_nobody_copies_nor_moves_people_to_where_they_lie() -> None:
+    made, alone = copied(), list[str]()
+
+    @asynccontextmanager
+    async def only(home: Home) -> AsyncIterator[None]:
+        alone.append(home.sink.name)
+        # A mover was there before: what it put in the place of a copy is known for none.
+        run(made.copied.forget([("people", "1")]))
+        yield
+
+    assert run(withdraw(made.target, made.homes, made.deciding, alone=only)).deleted == 0
+    assert alone == [], "nothing is deleted"
+    made.deployed.stop("sg")
+    assert run(withdraw(made.target, made.homes, made.deciding, alone=only)).deleted == 4
+    assert (alone, made.lies("sg")) == (["vn"], {"1": b"1", "own": b"own"})
 
 
 def test_who_is_being_moved_or_lives_there_keeps_what_lies_there() -> None:
