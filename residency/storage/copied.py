@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from residency.errors import RecordConflict, UsageError
+from residency.errors import RecordConflict, SinkUnavailable, UsageError
 from residency.storage.fields import fields_of, same_but_for_columns
 from residency.storage.fitting import Fitting, weight
 from residency.storage.parcels import StreamedRecords
@@ -220,11 +220,15 @@ class Originals:
         return await self._records.write(records)
 
     async def clear_copies(self, subjects: Collection[str]) -> frozenset[str]:
-        """Have no copy of ours of these here; those of whom there was one. Raises: SinkUnavailable."""
+        """Have no copy of ours of these here; those of whom there was one.
+
+        Raises: SinkUnavailable, also where one cannot be deleted: it would be a record from then on.
+        """
         there = [record async for record in self._records.read(subjects)]
         held = await self._copied.of(there)
         ours = [each for each in held.values() if each.ours]
-        await self._copied.drop(ours)
+        if await self._copied.drop(ours) < len(ours):
+            raise SinkUnavailable(f"sink {self.sink!r} does not delete copies of who is moved there")
         # What was once noted of the others is of copies that are gone; a record may have those bytes again one day.
         await self._copied.forget([key for key, each in held.items() if not each.ours])
         return frozenset(each.record.subject for each in ours if each.record.subject is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 
@@ -170,6 +170,34 @@ async def test_nor_does_a_large_one() -> None:
     assert isinstance(seen, StreamedRecords)
     await seen.receive(large, home.chunks(large))
     assert [each.key async for each in seen.read(["an"])] == ["users/an/film"]
+
+
+async def test_who_moves_there_finds_no_copy_and_no_note_of_one() -> None:
+    sink = Sink()
+    await sink.copied.put([(record(b"1"), None)], sink.records)
+    seen = originals(sink.copied)
+    assert await seen.clear_copies(["an"]) == {"an"}
+    assert (sink.records.held, sink.ledger.held) == ({}, {})
+    await sink.records.write([record(b"2")])
+    await sink.ledger.write({each: frozenset({"old"}) for each in [sink.copied._id(KEY)]})
+    assert await seen.clear_copies(["an"]) == frozenset()
+    assert (len(sink.records.held), sink.ledger.held) == (1, {}), "what may have those bytes again passes for none"
+
+
+async def test_a_copy_that_cannot_be_deleted_does_not_become_a_record() -> None:
+    records = Kept("sg")
+    copied = Copied("people", records, LedgerMemory())
+    await copied.put([(record(b"1"), None)], records)
+    with pytest.raises(SinkUnavailable, match="does not delete copies"):
+        await originals(copied).clear_copies(["an"])
+
+
+class Kept(RecordsMemory):
+    """Records to which others refer, so that none is deleted."""
+
+    async def delete(self, records: Sequence[Record]) -> int:
+        """As the port says."""
+        raise SinkUnavailable("another record refers to it")
 
 
 class Counted(RecordsMemory):
