@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from residency.bootstrap import build
+from residency.bootstrap import Residency, build
 from residency.errors import UsageError
 from residency.wiring.copies import outboxes_of, stores_of
 from residency.wiring.copies_still import legs_between
 from tests.copies_world import change, copies_world
+
+
+@asynccontextmanager
+async def opened(file: Path) -> AsyncIterator[Residency]:
+    """A runtime that makes no copies itself."""
+    runtime = build(file, reload=False)
+    runtime.copies.works = False
+    await anyio.to_thread.run_sync(runtime.open)
+    try:
+        yield runtime
+    finally:
+        await runtime.aclose()
 
 
 def test_rows_that_nobody_tells_of_go_with_no_move_into_or_out_of_a_sink_of_copies(tmp_path: Path) -> None:
@@ -20,15 +34,10 @@ def test_rows_that_nobody_tells_of_go_with_no_move_into_or_out_of_a_sink_of_copi
     change(tmp_path, "sg", "CREATE TABLE badges (person TEXT REFERENCES people (id) ON DELETE SET NULL)")
 
     async def look() -> None:
-        runtime = build(file, reload=False)
-        runtime.copies.works = False
-        await anyio.to_thread.run_sync(runtime.open)
-        try:
+        async with opened(file) as runtime:
             vn, sg = runtime.stores.sinks_of("people")
             with pytest.raises(UsageError, match="'badges'"):
                 await legs_between(runtime, "people", sg, vn)
-        finally:
-            await runtime.aclose()
 
     anyio.run(look)
 
@@ -38,10 +47,7 @@ def test_nobody_copies_while_records_are_put_where_copies_go_and_no_copy_is_left
     change(tmp_path, "vn", "INSERT INTO people VALUES ('an', 'An', '1'), ('binh', 'Binh', '2')")
 
     async def look() -> None:
-        runtime = build(file, reload=False)
-        runtime.copies.works = False
-        await anyio.to_thread.run_sync(runtime.open)
-        try:
+        async with opened(file) as runtime:
             vn, sg = runtime.stores.sinks_of("people")
             for _, _, outbox, ledger in outboxes_of(runtime.deployment, runtime.stores, runtime.clock):
                 for each in (outbox, ledger):
@@ -72,7 +78,5 @@ def test_nobody_copies_while_records_are_put_where_copies_go_and_no_copy_is_left
             assert [row.key async for row in copied.records.read(("binh",))] == []
             _, away = await legs_between(runtime, "people", sg, vn)
             assert await away(["an"]) == frozenset()
-        finally:
-            await runtime.aclose()
 
     anyio.run(look)
